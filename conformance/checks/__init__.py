@@ -1,0 +1,103 @@
+"""The checks: one coroutine per requirement, named as the sentence it proves.
+
+    @check("CFG-002")
+    async def the_argument_beats_the_environment(bench: Workbench) -> None:
+        '''What is set up and what must be seen, in one paragraph.'''
+
+A check returns when the requirement holds and raises otherwise (`conformance.errors`). An id that the
+registry does not have, that is retired, or that already has a check is an error when the module is imported,
+so it cannot be overlooked. Whether every requirement that is not planned has a check is asserted by the
+tests, not here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from conformance.errors import HarnessError
+from conformance.registry import Registry, Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from conformance.workbench import Workbench
+
+CheckFunction: TypeAlias = "Callable[[Workbench], Awaitable[None]]"
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check and how it wants to be run."""
+
+    id: str
+    run: CheckFunction
+    #: seconds that the check itself may take; set-up and teardown of its workbench are not counted
+    timeout: float
+    #: takes long by its nature, so it is started before the others
+    slow: bool
+    #: measures time closely, so nothing else runs beside it
+    serial: bool
+    #: the first paragraph of the docstring, on one line
+    sentence: str
+    #: file and line of the function
+    where: str
+    requirement: Requirement
+
+
+_checks: dict[str, Check] = {}
+
+
+def check(
+    requirement_id: str, *, timeout: float = 20.0, slow: bool = False, serial: bool = False
+) -> Callable[[CheckFunction], CheckFunction]:
+    """Register the decorated coroutine function as the check of one requirement; `timeout` in seconds."""
+
+    def register(function: CheckFunction) -> CheckFunction:
+        made = make_check(function, requirement_id, timeout=timeout, slow=slow, serial=serial)
+        earlier = _checks.get(requirement_id)
+        if earlier is not None:
+            raise HarnessError(f"{made.where}: {requirement_id} already has a check at {earlier.where}")
+        _checks[requirement_id] = made
+        return function
+
+    return register
+
+
+def make_check(
+    function: CheckFunction,
+    requirement_id: str,
+    *,
+    timeout: float = 20.0,
+    slow: bool = False,
+    serial: bool = False,
+    registry: Registry | None = None,
+) -> Check:
+    """Build a `Check` without registering it. Raises `HarnessError` for an id that no check may have."""
+    code = inspect.unwrap(function).__code__
+    file = Path(code.co_filename).resolve()
+    where = f"{file.relative_to(_ROOT) if file.is_relative_to(_ROOT) else file}:{code.co_firstlineno}"
+    requirement = (registry or Registry.load()).get(requirement_id)
+    if requirement is None:
+        raise HarnessError(f"{where}: no requirement has the id {requirement_id}")
+    if requirement.retired is not None:
+        raise HarnessError(f"{where}: {requirement_id} is retired ({requirement.retired})")
+    if not inspect.iscoroutinefunction(function):
+        raise HarnessError(f"{where}: the check of {requirement_id} is not an async function")
+    paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    name = getattr(function, "__name__", requirement_id)
+    sentence = " ".join(paragraph.split()) or name.replace("_", " ")
+    return Check(requirement_id, function, timeout, slow, serial, sentence, where, requirement)
+
+
+def load_checks() -> dict[str, Check]:
+    """Import every module of this package and return all checks by id, in the order of the ids."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(_checks.items()))

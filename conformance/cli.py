@@ -1,0 +1,280 @@
+"""The command line: `python -m conformance run|list|show|smoke`.
+
+Everything after `--` is the command of the implementation, word for word; no shell sees it. Exit codes: 0
+everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was
+checked at all), 3 the harness broke or the run was interrupted, so the results are not complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from conformance.baseline import Baseline
+from conformance.checks import Check, load_checks
+from conformance.errors import HarnessError, UsageError
+from conformance.registry import Registry, Requirement
+from conformance.reports import FORMATS, ReportFile
+from conformance.reports.terminal import LiveProgress, print_report
+from conformance.runner import DEFAULT_JOBS, WorkbenchFactory, run, with_selection, workbench_factory
+from conformance.selectors import select
+from conformance.smoke import smoke
+from conformance.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
+from conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from conformance.results import RunReport
+
+PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
+
+_SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    checks: dict[str, Check] | None = None,
+    open_workbench: WorkbenchFactory | None = None,
+) -> int:
+    """Run one command and return the exit code; `checks` and `open_workbench` are for tests."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        before, command = _split(words)
+        try:
+            options = _parser().parse_args(before)
+        except SystemExit as exit_:
+            return exit_.code if isinstance(exit_.code, int) else USAGE
+        return _dispatch(options, command, load_checks() if checks is None else checks, open_workbench)
+    except UsageError as error:
+        print(f"conformance: {error}", file=sys.stderr)
+        return USAGE
+    except HarnessError as error:
+        print(f"conformance: the harness is broken: {error}", file=sys.stderr)
+        return BROKEN
+    except Exception:
+        # Python's own exit code for this is 1, which would blame the implementation.
+        traceback.print_exc()
+        return BROKEN
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    if at + 1 == len(words):
+        # Falling back to the bundled proxy here would report about something else than was meant.
+        raise UsageError("there is no command after --")
+    return words[:at], words[at + 1 :]
+
+
+def _dispatch(
+    options: argparse.Namespace,
+    command: list[str],
+    checks: dict[str, Check],
+    open_workbench: WorkbenchFactory | None,
+) -> int:
+    registry = Registry.load()
+    match options.verb:
+        case "list":
+            return _list(options, registry, checks)
+        case "show":
+            return _show(options, registry, checks)
+        case "smoke":
+            return _smoke(make_sut(command, Profile.load(options.profile)), open_workbench)
+        case _:
+            return _run(options, command, registry, checks, open_workbench)
+
+
+def _run(
+    options: argparse.Namespace,
+    command: list[str],
+    registry: Registry,
+    checks: dict[str, Check],
+    open_workbench: WorkbenchFactory | None,
+) -> int:
+    selected = _select(options.only, options.skip, registry, checks)
+    chosen = [checks[requirement_id] for requirement_id in selected if requirement_id in checks]
+    planned = [id_ for id_ in selected if id_ not in checks and registry[id_].retired is None]
+    if not chosen:
+        raise UsageError(f"nothing to run: no check exists for the selection ({len(planned)} planned)")
+    profile = Profile.load(options.profile)
+    sut = make_sut(command, profile)
+    baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
+    files = [ReportFile(request) for request in options.report]
+    console = Console(highlight=False)
+
+    async def run_all() -> RunReport:
+        with LiveProgress(console, len(chosen)) as progress:
+            return await run(
+                sut,
+                chosen,
+                jobs=options.jobs,
+                time_scale=options.time_scale,
+                keep=options.keep,
+                on_event=progress,
+                baseline=baseline,
+                open_workbench=open_workbench,
+            )
+
+    report = with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
+    print_report(console, report)
+    for file in files:
+        try:
+            file.write(report)
+        except OSError as error:
+            raise HarnessError(f"{file.path}: {error.strerror or error}") from error
+    return exit_code(report)
+
+
+def exit_code(report: RunReport) -> int:
+    """What a run is worth as an exit code; zero executed checks is never success."""
+    summary = report.summary
+    if not report.complete or any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
+        return BROKEN
+    if summary.failures:
+        return FAILED
+    if not summary.executed:
+        print(
+            "conformance: nothing was checked: every selected requirement is declared absent", file=sys.stderr
+        )
+        return USAGE
+    return PASSED
+
+
+def _list(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> int:
+    for requirement_id in _select(options.selectors, [], registry, checks):
+        requirement = registry[requirement_id]
+        print(
+            f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{_state(requirement):<9}{requirement.title}"
+        )
+    return PASSED
+
+
+def _state(requirement: Requirement) -> str:
+    if requirement.retired is not None:
+        return "retired"
+    return "planned" if requirement.planned else "checked"
+
+
+def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> int:
+    requirement = registry.get(options.id.upper())
+    if requirement is None:
+        # For its message with the nearest ids: a family or a level is not something to show.
+        select(registry, [options.id])
+        raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
+    check = checks.get(requirement.id)
+    print(f"{requirement.id} {requirement.title}")
+    print(f"{requirement.level}, era {requirement.era}, {registry.families[requirement.family]}")
+    for name in ("statement", "observed", "timing", "conflict", "mutant", "retired"):
+        text = getattr(requirement, name)
+        if text is not None:
+            print(f"\n{name}:\n{_indented(text)}")
+    print("\nsources:")
+    for source in requirement.sources:
+        print(f"  {source}" + (f': "{source.quote}"' if source.quote else ""))
+    where = f"{check.where}\n{_indented(check.sentence)}" if check else "  planned"
+    print(f"\ncheck:\n  {where.strip()}")
+    return PASSED
+
+
+def _smoke(sut: Sut, open_workbench: WorkbenchFactory | None) -> int:
+    factory = workbench_factory(open_workbench)
+    console = Console(highlight=False)
+
+    async def walk() -> int:
+        result = await smoke(
+            sut, open_workbench=factory, on_step=lambda step: console.print(Text(f"ok    {step}"))
+        )
+        if result.failed is not None:
+            console.print(Text(f"wrong {result.failed}: {result.reason}"), soft_wrap=True)
+            if result.stderr.strip():
+                console.print(Text(f"stderr of the command:\n{result.stderr.rstrip()}"), soft_wrap=True)
+        console.print(Text(result.advice), soft_wrap=True)
+        if result.harness_broke:
+            return BROKEN
+        return PASSED if result.failed is None else FAILED
+
+    console.print(Text(f"command: {' '.join(sut.command)}"), soft_wrap=True)
+    return anyio.run(walk)
+
+
+def _select(
+    only: Sequence[str], skip: Sequence[str], registry: Registry, checks: dict[str, Check]
+) -> list[str]:
+    slow = [check.id for check in checks.values() if check.slow]
+    return select(registry, only, skip, slow_ids=slow)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines())
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    # argparse names the type in its message.
+    convert.__name__ = f"positive {kind.__name__}"
+    return convert
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance",
+        description="Check an MCP proxy against the requirements, by its command line alone.",
+        epilog="Everything after -- is the command; {config} stands for the configuration file.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|list|show|smoke")
+
+    run_ = verbs.add_parser(
+        "run", help="run checks", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
+    )
+    run_.add_argument(
+        "--only", action="append", default=[], metavar="SEL", help=f"only these: {_SELECTOR_HELP}"
+    )
+    run_.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
+    run_.add_argument(
+        "--jobs", type=_positive(int), default=DEFAULT_JOBS, metavar="N", help="checks at a time"
+    )
+    run_.add_argument(
+        "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
+    )
+    run_.add_argument("--keep", action="store_true", help="keep the private directory of every check")
+    run_.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="known failures (instead of the profile's)"
+    )
+    run_.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
+    run_.add_argument(
+        "--time-scale", type=_positive(float), default=1.0, metavar="X", help="stretch check deadlines"
+    )
+
+    list_ = verbs.add_parser("list", help="list requirements")
+    list_.add_argument("selectors", nargs="*", metavar="SEL", help=_SELECTOR_HELP)
+
+    show = verbs.add_parser("show", help="show one requirement with its sources")
+    show.add_argument("id", metavar="ID")
+
+    smoke_ = verbs.add_parser(
+        "smoke", help="is the command right at all?", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
+    )
+    for verb in (run_, smoke_):
+        verb.add_argument(
+            "--profile",
+            default=DEFAULT_PROFILE,
+            metavar="NAME|FILE",
+            help="what is known about the implementation",
+        )
+    return parser

@@ -1,0 +1,28 @@
+"""What a check leaves behind for the reader of its verdict.
+
+An `Evidence` is complete only after the workbench has been closed. It never holds a secret: whoever records
+an event redacts it first. Sizes are bounded by the recorder, not here.
+"""
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One thing that happened, `at_ms` milliseconds after the check began."""
+
+    at_ms: float
+    actor: str
+    kind: str
+    text: str
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Everything that was seen while one check ran."""
+
+    events: list[Event] = msgspec.field(default_factory=list)
+    stdout_tail: str = ""
+    stderr_tail: str = ""
+    #: processes that the implementation left behind and that the runner ended
+    leftovers: list[str] = msgspec.field(default_factory=list)
+    #: the private directory of the check, when it was kept
+    sandbox: str | None = None

@@ -1,0 +1,49 @@
+"""Report formats. Each module writes one format from the same `RunReport`; none of them judges anything.
+
+`FORMATS` maps the name used on the command line to a function that returns the whole text of a report.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.errors import UsageError
+from conformance.reports import json as json_report
+from conformance.reports import jsonl, junit, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conformance.results import RunReport
+
+FORMATS: Mapping[str, Callable[[RunReport], str]] = {
+    "json": json_report.render,
+    "jsonl": jsonl.render,
+    "junit": junit.render,
+    "terminal": terminal.render,
+}
+
+
+class ReportFile:
+    """A `FORMAT=PATH` request, proved writable before the run so that no finished run is lost."""
+
+    def __init__(self, request: str) -> None:
+        name, separator, path = request.partition("=")
+        if not separator or not path or name not in FORMATS:
+            raise UsageError(f"--report {request}: write FORMAT=PATH with FORMAT one of {', '.join(FORMATS)}")
+        self._render = FORMATS[name]
+        self.path = Path(path)
+        existed = self.path.exists()
+        try:
+            with self.path.open("a", encoding="utf-8"):
+                pass
+            # An empty report of a run that never happened would be mistaken for a result.
+            if not existed:
+                self.path.unlink()
+        except OSError as error:
+            raise UsageError(f"--report {request}: {error.strerror or error}") from error
+
+    def write(self, report: RunReport) -> None:
+        """Replace the file by the rendered report. Raises `OSError`."""
+        self.path.write_text(self._render(report), encoding="utf-8")

@@ -1,0 +1,84 @@
+"""JUnit XML, in the subset that common CI servers agree on.
+
+One test suite per family. A failed requirement is a `failure`; a timeout, a crash and a harness error are an
+`error`; `n/a`, a known failure and a check that was not run are `skipped`, because none of them says that the
+requirement holds; a `warn` passes with its text in `system-out`, unless the run was strict. Characters that
+XML cannot carry are replaced by U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.results import Result, RunReport
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ERRORS = frozenset({Verdict.TIMEOUT, Verdict.CRASH, Verdict.HARNESS_ERROR})
+
+
+def render(report: RunReport) -> str:
+    """A `testsuites` document."""
+    root = ET.Element("testsuites", name=_clean(f"conformance of {report.implementation}"))
+    entries: list[tuple[str, Result | None]] = [(result.id, result) for result in report.results]
+    entries += [(requirement_id, None) for requirement_id in report.not_run]
+    entries.sort(key=lambda entry: entry[0])
+    for family, of_family in groupby(entries, key=lambda entry: entry[0].partition("-")[0]):
+        _suite(root, family, list(of_family), strict=report.strict)
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    root.set("time", f"{report.duration_s:.3f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(
+    root: ET.Element, family: str, entries: Sequence[tuple[str, Result | None]], *, strict: bool
+) -> None:
+    suite = ET.SubElement(root, "testsuite", name=family)
+    for requirement_id, result in entries:
+        if result is None:
+            case = ET.SubElement(suite, "testcase", classname=family, name=requirement_id, time="0.000")
+            ET.SubElement(case, "skipped", message="not run: the run was interrupted")
+        else:
+            _case(suite, family, result, strict=strict)
+    suite.set("tests", str(len(entries)))
+    for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(name, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("time", f"{sum(result.duration_s for _, result in entries if result is not None):.3f}")
+
+
+def _case(suite: ET.Element, family: str, result: Result, *, strict: bool) -> None:
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=family,
+        name=_clean(f"{result.id} {result.title}"),
+        time=f"{result.duration_s:.3f}",
+    )
+    first_line = _clean(result.message.partition("\n")[0])
+    text = _clean(f"{result.message}\n\nsource: {result.source}\nrerun: {result.rerun}")
+    if result.known is not None:
+        message = _clean(f"known {result.verdict}: {result.known}")
+        ET.SubElement(case, "skipped", message=message).text = text
+    elif result.verdict is Verdict.NOT_APPLICABLE:
+        ET.SubElement(case, "skipped", message=first_line)
+    elif result.stale:
+        message = "the baseline expects a failure, but the check passes"
+        ET.SubElement(case, "failure", message=message, type="stale").text = text
+    elif result.is_failure(strict=strict):
+        tag = "error" if result.verdict in _ERRORS else "failure"
+        ET.SubElement(case, tag, message=first_line, type=str(result.verdict)).text = text
+    elif result.verdict is not Verdict.PASS:
+        ET.SubElement(case, "system-out").text = f"{result.verdict}: {text}"
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

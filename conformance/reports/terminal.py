@@ -1,0 +1,174 @@
+"""What a person sees: live progress, then a table, a block for every red check, and a summary.
+
+On a terminal the progress is one live line; anywhere else every finished check is one plain line, so a log
+stays readable. Text from the implementation is never interpreted as markup and its control characters are not
+sent on.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from conformance.runner import Finished, RunEvent, Started
+from conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from conformance.results import Result, RunReport, Summary
+
+_STYLES = {
+    Verdict.HARNESS_ERROR: "bold magenta",
+    Verdict.CRASH: "bold red",
+    Verdict.TIMEOUT: "red",
+    Verdict.FAIL: "red",
+    Verdict.UNTESTABLE: "red",
+    Verdict.WARN: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+    Verdict.PASS: "green",
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_STDERR_LINES = 10
+
+
+class LiveProgress:
+    """Shows how far the run is; a context manager whose instance is the runner's `on_event`."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._running: list[str] = []
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._progress = Progress(*columns, console=console, transient=True)
+            self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> LiveProgress:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, event: RunEvent) -> None:
+        match event:
+            case Started(check=check):
+                self._running.append(check.id)
+            case Finished(check=check, result=result, final=final):
+                self._running.remove(check.id)
+                if self._progress is None:
+                    self._console.print(_progress_line(result, final=final), soft_wrap=True)
+                elif final:
+                    self._progress.advance(self._task)
+        if self._progress is not None:
+            self._progress.update(self._task, description=" ".join(self._running))
+
+
+def print_report(console: Console, report: RunReport) -> None:
+    """The table, the blocks and the summary line."""
+    console.print(_table(report))
+    for result in report.results:
+        if result.is_failure(strict=report.strict) or result.verdict is Verdict.WARN:
+            console.print()
+            _print_block(console, result)
+    console.print()
+    console.print(summary_line(report.summary), soft_wrap=True)
+    if report.not_run:
+        console.print(Text(f"interrupted; not run: {' '.join(report.not_run)}", style="bold red"))
+
+
+def render(report: RunReport) -> str:
+    """The same as plain text of a fixed width, for a file."""
+    console = Console(file=io.StringIO(), width=120, force_terminal=False, color_system=None)
+    print_report(console, report)
+    assert isinstance(console.file, io.StringIO)
+    return "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())
+
+
+def summary_line(summary: Summary) -> Text:
+    """The counts in one line; only what occurred is mentioned, except `pass` and the planned requirements."""
+    names = ((str(name), count) for name, count in reversed(summary.verdicts.items()))
+    verdicts = ", ".join(f"{count} {name}" for name, count in names if count or name == Verdict.PASS)
+    extra = (("known", summary.known), ("stale", summary.stale), ("re-run", summary.rerun))
+    of_these = ", ".join(f"{count} {name}" for name, count in extra if count)
+    text = f"{verdicts}{f' (of these {of_these})' if of_these else ''}, {summary.planned} planned"
+    end = "" if summary.complete else ", INCOMPLETE"
+    style = "bold red" if summary.failures or not summary.complete else "bold green"
+    return Text(f"{text} in {summary.duration_s:.1f} s{end}", style=style)
+
+
+def _progress_line(result: Result, *, final: bool) -> Text:
+    note = "" if final else " (will be re-run alone)"
+    line = Text.assemble(
+        f"{result.id:<10}", _verdict(result), f" {result.title} ({result.duration_s:.1f} s){note}"
+    )
+    line.no_wrap = True
+    return line
+
+
+def _table(report: RunReport) -> Table:
+    table = Table(
+        title=f"{report.implementation}: {' '.join(report.command)}", title_justify="left", box=None
+    )
+    for name in ("id", "level", "verdict", "title"):
+        table.add_column(name, no_wrap=name != "title", overflow="fold")
+    table.add_column("s", justify="right", no_wrap=True)
+    for result in report.results:
+        duration = f"{result.duration_s:.1f}"
+        table.add_row(result.id, str(result.level), _verdict(result), Text(result.title), duration)
+    return table
+
+
+def _verdict(result: Result) -> Text:
+    text = str(result.verdict)
+    style = _STYLES[result.verdict]
+    if result.known is not None:
+        text, style = f"known {text}", "dim"
+    elif result.stale:
+        text, style = f"stale {text}", "bold red"
+    return Text(text, style=style)
+
+
+def _print_block(console: Console, result: Result) -> None:
+    console.print(Text.assemble((f"{result.id} ", "bold"), _verdict(result), f"  {result.title}"))
+    rows = [("statement", result.statement)]
+    if result.stale:
+        rows.append(("stale", "the baseline expects a failure here, but the check passes: remove the entry"))
+    elif result.expected is not None and result.seen is not None:
+        rows += [("expected", result.expected), ("seen", result.seen)]
+    else:
+        rows.append(("reason", result.message))
+    rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
+    if len(result.attempts) > 1:
+        both = ", then alone ".join(str(attempt.verdict) for attempt in result.attempts)
+        rows.append(("attempts", both))
+    if result.evidence.leftovers:
+        rows.append(("left over", "\n".join(result.evidence.leftovers)))
+    if result.evidence.stderr_tail.strip():
+        rows.append(("stderr", "\n".join(result.evidence.stderr_tail.rstrip().splitlines()[-_STDERR_LINES:])))
+    if result.evidence.sandbox:
+        rows.append(("kept in", result.evidence.sandbox))
+    grid = Table.grid(padding=(0, 2))
+    for label, text in rows:
+        grid.add_row(
+            Text(f"  {label:<9}", style="dim"), Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+        )
+    console.print(grid)
+    # Outside of the grid, because a line that was broken cannot be pasted.
+    console.print(Text.assemble(("  rerun      ", "dim"), result.rerun), soft_wrap=True)

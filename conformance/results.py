@@ -1,0 +1,108 @@
+"""What a run produces: one `Result` per executed check, together a `RunReport`.
+
+Everything here is data that any report format can be written from; nothing here decides.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from conformance.evidence import Evidence
+from conformance.registry import Era
+from conformance.verdicts import Level, Verdict
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One execution of a check."""
+
+    verdict: Verdict
+    message: str
+    duration_s: float
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one check; `verdict` is that of the last attempt."""
+
+    id: str
+    level: Level
+    era: Era
+    verdict: Verdict
+    title: str
+    statement: str
+    #: what went wrong, possibly several lines; empty for `pass`
+    message: str
+    expected: str | None
+    seen: str | None
+    #: the first source as text
+    source: str
+    quote: str | None
+    duration_s: float
+    evidence: Evidence
+    #: one shell line that runs just this check again
+    rerun: str
+    attempts: tuple[Attempt, ...]
+    #: why this verdict was expected (a known failure), or None
+    known: str | None = None
+    #: the baseline expects a failure here, but the check passes
+    stale: bool = False
+
+    def is_failure(self, *, strict: bool = False) -> bool:
+        """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
+        if self.stale:
+            return True
+        if self.known is not None:
+            return False
+        return self.verdict.is_red or (strict and self.verdict is Verdict.WARN)
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of a run."""
+
+    verdicts: dict[str, int]
+    executed: int
+    failures: int
+    known: int
+    stale: int
+    rerun: int
+    #: requirements among the selected ones that have no check yet
+    planned: int
+    duration_s: float
+    complete: bool
+    strict: bool
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All results of a run, in the order of the ids."""
+
+    implementation: str
+    command: tuple[str, ...]
+    homepage: str
+    results: tuple[Result, ...]
+    #: selected checks that an interruption kept from ending
+    not_run: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    duration_s: float = 0.0
+    complete: bool = True
+    strict: bool = False
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            verdicts=count_verdicts(self.results),
+            executed=sum(result.verdict is not Verdict.NOT_APPLICABLE for result in self.results),
+            failures=sum(result.is_failure(strict=self.strict) for result in self.results),
+            known=sum(result.known is not None for result in self.results),
+            stale=sum(result.stale for result in self.results),
+            rerun=sum(len(result.attempts) > 1 for result in self.results),
+            planned=len(self.planned),
+            duration_s=self.duration_s,
+            complete=self.complete,
+            strict=self.strict,
+        )
+
+
+def count_verdicts(results: Sequence[Result]) -> dict[str, int]:
+    """How often each verdict was given, all verdicts present, the worst first."""
+    counts = Counter(result.verdict for result in results)
+    return {str(verdict): counts[verdict] for verdict in Verdict}

@@ -1,0 +1,92 @@
+"""The verdicts and how an exception that leaves a check becomes one.
+
+`judge` is total: every exception has exactly one verdict, and an exception that nobody foresaw is blamed on
+the harness, never on the implementation. Of several exceptions (a task group raises them together) the worst
+one counts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from conformance.errors import CheckTimeout, ImplementationCrashed, NotApplicable, Untestable, Violation
+
+
+class Level(StrEnum):
+    """How binding a requirement is. DOC: demanded by this project's documents rather than by a protocol."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    MAY = "MAY"
+    DOC = "DOC"
+
+
+class Verdict(StrEnum):
+    """The outcome of one check, the worst first."""
+
+    HARNESS_ERROR = "harness-error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    FAIL = "fail"
+    UNTESTABLE = "untestable"
+    WARN = "warn"
+    NOT_APPLICABLE = "n/a"
+    PASS = "pass"
+
+    @property
+    def severity(self) -> int:
+        """0 for the worst verdict, growing towards `pass`."""
+        return _ORDER.index(self)
+
+    @property
+    def is_red(self) -> bool:
+        """Whether this verdict alone keeps a run from succeeding (a `warn` does so only in strict runs)."""
+        return self.severity <= Verdict.UNTESTABLE.severity
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether a check with this verdict gets a second attempt, alone: load may have caused the first."""
+        return self.is_red and self is not Verdict.HARNESS_ERROR
+
+
+_ORDER = list(Verdict)
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """The worst of `verdicts`; `pass` when there is none."""
+    return min(verdicts, key=lambda verdict: verdict.severity, default=Verdict.PASS)
+
+
+def leaves(exception: BaseException) -> list[BaseException]:
+    """The single exceptions in a (nested) exception group, in order."""
+    if isinstance(exception, BaseExceptionGroup):
+        return [leaf for inner in exception.exceptions for leaf in leaves(inner)]
+    return [exception]
+
+
+def decisive(exception: BaseException, level: Level) -> BaseException:
+    """The one exception in `exception` that sets the verdict: the first of the worst."""
+    return min(leaves(exception), key=lambda leaf: _judge_one(level, leaf).severity)
+
+
+def judge(level: Level, exception: BaseException | None) -> Verdict:
+    """The verdict on a check of a requirement of this level that ended with `exception` (None: none)."""
+    if exception is None:
+        return Verdict.PASS
+    return worst([_judge_one(level, leaf) for leaf in leaves(exception)])
+
+
+def _judge_one(level: Level, exception: BaseException) -> Verdict:
+    match exception:
+        case ImplementationCrashed():
+            return Verdict.CRASH
+        case Violation():
+            return Verdict.FAIL if level in (Level.MUST, Level.DOC) else Verdict.WARN
+        case Untestable():
+            return Verdict.UNTESTABLE
+        case NotApplicable():
+            return Verdict.NOT_APPLICABLE
+        case CheckTimeout() | TimeoutError():
+            return Verdict.TIMEOUT
+        case _:
+            return Verdict.HARNESS_ERROR

@@ -1,0 +1,361 @@
+"""The workbench: everything a check may use, and the promise that nothing of it survives.
+
+    async with open_workbench(sut, "CFG-002", keep=False) as bench:
+        upstream = bench.stdio("a")
+        async with bench.proxy(upstream) as proxy:
+            await proxy.handshake()
+            await proxy.ready(upstream)
+
+When the context ends, however it ends, every process of the check is dead (see `census` for the limits),
+`evidence` is complete and the sandbox is removed unless it is to be kept. The teardown is shielded from
+cancellation and bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.evidence import Event, Evidence
+from conformance.workbench import polling
+from conformance.workbench.census import Census, adopt_orphans
+from conformance.workbench.client import Inbox, Proxy
+from conformance.workbench.launched import Launched, Listener, describe_end, launch
+from conformance.workbench.mocks import StdioUpstream
+from conformance.workbench.sandbox import Sandbox
+from conformance.workbench.timeline import Timeline, shorten
+from mock_servers.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from conformance.sut import Sut
+
+T = TypeVar("T")
+
+#: how long children may take to end by themselves after the implementation has gone
+_CHILDREN_PATIENCE = 0.5
+_TEARDOWN = 15.0
+_WATCH = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a start without a client went. `code` is None when the program still ran at the deadline."""
+
+    code: int | None
+    stdout: bytes
+    stderr: str
+    duration: float
+
+    def refused(self, mentioning: str | None = None) -> None:
+        """The start was refused properly: a positive exit status, nothing on stdout, a reason on stderr.
+
+        `mentioning` is a regular expression (case-insensitive) that the reason must match. Raises
+        `Violation`.
+        """
+        if self.code is None:
+            raise Violation(
+                "the start is refused", f"still running after {self.duration:.1f} s; {self._streams()}"
+            )
+        if self.code < 0:
+            raise ImplementationCrashed("exit status > 0", f"{describe_end(self.code)}; {self._streams()}")
+        if self.code == 0:
+            raise Violation("an exit status other than 0", f"exit status 0; {self._streams()}")
+        if self.stdout:
+            raise Violation("not one byte on stdout", self._streams())
+        if not self.stderr.strip():
+            raise Violation("an explanation on stderr", f"{describe_end(self.code)}; {self._streams()}")
+        if mentioning and not re.search(mentioning, self.stderr, re.IGNORECASE):
+            raise Violation(f"stderr matches /{mentioning}/", self._streams())
+
+    def _streams(self) -> str:
+        stdout = self.stdout.decode(errors="replace")
+        return f"stdout: {shorten(stdout)!r}; stderr: {shorten(self.stderr)!r}"
+
+
+class Workbench:
+    """Made by `open_workbench`, one for each check."""
+
+    def __init__(self, sut: Sut, sandbox: Sandbox) -> None:
+        self.sut = sut
+        self.sandbox = sandbox
+        self.census = Census(sandbox.token, sandbox.root)
+        self.evidence = Evidence()
+        self._timeline = Timeline()
+        self._upstreams: dict[Path, StdioUpstream] = {}
+        self._launched: list[Launched] = []
+        self._leftovers: list[str] = []
+        self._configs = 0
+
+    # Upstreams and configurations
+
+    def stdio(
+        self,
+        name: str,
+        script: Script | None = None,
+        *,
+        description: str | None = None,
+        args: Sequence[str] = (),
+        **fields: Any,
+    ) -> StdioUpstream:
+        """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
+        entry.
+        """
+        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
+        folder.mkdir()
+        script = script or Script()
+        script.save(folder / "script.json")
+        if description is not None:
+            fields["description"] = description
+        upstream = StdioUpstream(name, script, folder, tuple(args), fields)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    def config(
+        self,
+        *upstreams: StdioUpstream,
+        extra: Mapping[str, Any] | None = None,
+        name: str = "config.json",
+        folder: Path | None = None,
+    ) -> Path:
+        """Write a configuration with these upstreams, `extra` at its root, into a new folder or the given
+        one.
+        """
+        servers = {upstream.name: upstream.entry for upstream in upstreams}
+        text = json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
+        return self.config_text(text, name=name, folder=folder)
+
+    def config_text(
+        self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
+    ) -> Path:
+        """Write exactly this as a configuration."""
+        if folder is None:
+            self._configs += 1
+            folder = self.sandbox.configs / f"{self._configs}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    # The implementation
+
+    @asynccontextmanager
+    async def proxy(
+        self,
+        *upstreams: StdioUpstream,
+        config: Path | None = None,
+        args: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        umask: int = -1,
+        patience: float = 5.0,
+    ) -> AsyncIterator[Proxy]:
+        """Start the implementation with these upstreams, a configuration file, or `args` in place of its
+        path.
+
+        At the end of the block its stdin is closed; it has `patience` seconds to end before it is made to.
+        Raises `ImplementationCrashed` when it had gone before although the check did not end it.
+        """
+        if config is None and args is None:
+            config = self.config(*upstreams)
+        actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
+        inbox = Inbox(self._timeline, actor)
+        launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)
+        proxy = Proxy(launched, inbox, self._timeline, self.sut.profile.tools, self._tool_names)
+        try:
+            yield proxy
+            proxy.must_still_serve()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._finish(launched, family, patience)
+
+    async def run_to_exit(
+        self,
+        *,
+        args: Sequence[str] | None = None,
+        config: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        within: float = 5.0,
+    ) -> Outcome:
+        """Start the implementation without a client, stdin open, and wait for its end; after `within` it is
+        ended.
+        """
+        actor = f"run-{len(self._launched) + 1}"
+        launched, family = self._launch(actor, config, args, env, cwd, -1, Listener())
+        try:
+            code = await launched.wait(within)
+            stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
+            return Outcome(code, stdout, stderr, launched.lifetime)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._finish(launched, family, patience=0.0)
+
+    def _launch(
+        self,
+        actor: str,
+        config: Path | None,
+        args: Sequence[str] | None,
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        umask: int,
+        listener: Listener,
+    ) -> tuple[Launched, Census]:
+        token = f"{self.sandbox.token}.{len(self._launched) + 1}"
+        launched = launch(
+            [*self.sut.command_for(config), *(args or ())],
+            env=self.sandbox.environment(token, self.sut.environment, dict(env or {})),
+            cwd=cwd or self.sandbox.cwd,
+            actor=actor,
+            timeline=self._timeline,
+            listener=listener,
+            umask=umask,
+        )
+        self._launched.append(launched)
+        return launched, Census(token)
+
+    async def _finish(self, launched: Launched, family: Census, patience: float) -> None:
+        family.alive()  # remember who is there before parents go and leave orphans
+        await launched.finish(patience)
+        with anyio.move_on_after(_CHILDREN_PATIENCE):
+            while family.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
+                await anyio.sleep(0.02)
+        for person in await family.end_all():
+            self._timeline.record("runner", "ended-leftover", str(person))
+            self._leftovers.append(self._timeline.redact(shorten(str(person))))
+        launched.stdout.drain()
+        launched.stderr.drain()
+        launched.release()
+
+    def _tool_names(self, name: str) -> list[str]:
+        """The tools of the upstream that was made last under this name."""
+        named = [upstream for upstream in self._upstreams.values() if upstream.name == name]
+        return named[-1].tool_names if named else []
+
+    # Saying what must be so
+
+    async def eventually(self, condition: Callable[[], T], *, within: float, what: str) -> T:
+        """Poll until the condition is true and return its value. Raises `Violation`."""
+        return await polling.eventually(condition, within=within, what=what)
+
+    def expect(self, condition: object, expected: str, seen: object) -> None:
+        """Raise `Violation` unless the condition is true."""
+        if not condition:
+            raise Violation(expected, polling.show(seen))
+
+    @contextmanager
+    def must(self, what: str) -> Iterator[None]:
+        """Inside, a prerequisite that is not reached is the violation itself: `what` is the requirement."""
+        try:
+            yield
+        except Untestable as problem:
+            raise Violation(what, problem.reason) from problem
+
+    @contextmanager
+    def witness(self, what: str) -> Iterator[None]:
+        """Inside, a violation only means that the check cannot be made: `what` is the prerequisite."""
+        try:
+            yield
+        except ImplementationCrashed:
+            raise
+        except Violation as problem:
+            raise Untestable(f"{what}: expected {problem.expected}; seen: {problem.seen}") from problem
+
+    @contextmanager
+    def case(self, what: str) -> Iterator[None]:
+        """Inside, a violation says which of several cases it is about."""
+        try:
+            yield
+        except Violation as problem:
+            raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
+
+    async def together(self, *steps: Callable[[], Awaitable[None]]) -> None:
+        """Take all steps at once and let each come to its end; raises what went wrong, as a group if several
+        did.
+        """
+        problems: list[Exception] = []
+
+        async def take(step: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await step()
+            except Exception as problem:
+                problems.append(problem)
+
+        async with anyio.create_task_group() as group:
+            for step in steps:
+                group.start_soon(take, step)
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            raise ExceptionGroup(f"{len(problems)} of {len(steps)} cases", problems)
+
+    async def throughout(self, seconds: float, check: Callable[[], None]) -> None:
+        """Call `check`, which raises when something is wrong, again and again for this long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            check()
+            await anyio.sleep(_WATCH)
+        check()
+
+    def note(self, text: str) -> None:
+        """Add a remark to the evidence."""
+        self._timeline.record("check", "note", text)
+
+    def secret(self, value: str) -> None:
+        """Keep this value out of all evidence."""
+        self._timeline.secret(value)
+
+    # The end
+
+    async def close(self, keep: bool) -> None:
+        """End every process, take the evidence, remove the sandbox."""
+        try:
+            leftovers = await self.census.end_all()
+            self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
+            self._leftovers += [self._timeline.redact(shorten(str(person))) for person in leftovers]
+        finally:
+            self.evidence = self._take_evidence(keep)
+            if not keep:
+                self.sandbox.remove()
+
+    def _take_evidence(self, keep: bool) -> Evidence:
+        journals = [event for upstream in self._upstreams.values() for event in self._events_of(upstream)]
+        stdout = b"".join(bytes(launched.stdout.data[-65536:]) for launched in self._launched)
+        stderr = b"".join(bytes(launched.stderr.data[-65536:]) for launched in self._launched)
+        return Evidence(
+            events=self._timeline.events(journals),
+            stdout_tail=self._timeline.tail(stdout),
+            stderr_tail=self._timeline.tail(stderr),
+            leftovers=self._leftovers,
+            sandbox=str(self.sandbox.root) if keep else None,
+        )
+
+    def _events_of(self, upstream: StdioUpstream) -> Iterator[Event]:
+        for entry in upstream.entries[:500]:
+            # The environment is long, and its values may be anybody's secrets.
+            data = {key: value for key, value in entry.data.items() if key not in ("env", "fds")}
+            text = entry.text or (json.dumps(data, ensure_ascii=False) if data else "")
+            at_ms = round((entry.t - self._timeline.origin) * 1000, 1)
+            shown = shorten(self._timeline.redact(f"pid {entry.pid} {text}"))
+            yield Event(at_ms, f"upstream {upstream.name}", entry.event, shown)
+
+
+@asynccontextmanager
+async def open_workbench(sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
+    """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence."""
+    adopt_orphans()
+    bench = Workbench(sut, Sandbox.create(check_id.lower()))
+    try:
+        yield bench
+    finally:
+        with anyio.CancelScope(shield=True), anyio.fail_after(_TEARDOWN):
+            await bench.close(keep)

@@ -1,0 +1,364 @@
+"""A raw MCP client on the implementation's stdin and stdout: it sends what it is told and keeps what it gets.
+
+Nothing is validated on the way, so that a check can be about anything; an answer is whatever has the
+request's id and a `result` or an `error`. In the legacy era `handshake` comes first; in the modern era every
+request carries its own `_meta`. A failed prerequisite (`handshake`, `groups`, `ready`) is `Untestable`; a
+missing answer to a plain `request` is a `Violation`; an implementation that is gone while it should serve is
+`ImplementationCrashed`.
+
+Limits: requests that the implementation sends to the client are kept in `received` and not answered; the
+first 64 MiB of stdout are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import anyio
+
+from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.workbench.launched import Launched, Listener, describe_end
+from conformance.workbench.timeline import Timeline, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Era = Literal["legacy", "modern"]
+Json = dict[str, Any]
+
+NEWEST_LEGACY = "2025-11-25"
+MODERN = "2026-07-28"
+CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
+_META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+_POLL = 0.1
+#: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
+_LAST_MOMENT = 1.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one request; `t` is when it arrived, in monotonic seconds, `raw` the line as it came."""
+
+    message: Json
+    raw: str
+    t: float
+
+    @property
+    def result(self) -> Any:
+        return self.message.get("result")
+
+    @property
+    def error(self) -> Any:
+        return self.message.get("error")
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this is a JSON-RPC error or a tool result that says `isError`."""
+        return "error" in self.message or bool(isinstance(self.result, dict) and self.result.get("isError"))
+
+    @property
+    def text(self) -> str:
+        """The text of a tool result, or the message of an error."""
+        if "error" in self.message:
+            return str(self.error.get("message", "")) if isinstance(self.error, dict) else str(self.error)
+        content = self.result.get("content") if isinstance(self.result, dict) else None
+        parts = content if isinstance(content, list) else []
+        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
+
+
+#: the outcome of a tool call; an error of the protocol and one of the tool both say `is_error`
+CallResult = Answer
+
+
+class Named(Protocol):
+    """An upstream as far as the client cares."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Inbox(Listener):
+    """Cuts stdout into lines and hands answers to whoever waits for them."""
+
+    def __init__(self, timeline: Timeline, actor: str) -> None:
+        self.received: list[Json] = []
+        self.junk: list[str] = []
+        self.ended = anyio.Event()
+        self._timeline = timeline
+        self._actor = actor
+        self._partial = bytearray()
+        self._waiting: dict[int, tuple[anyio.Event, list[Answer]]] = {}
+
+    def expect(self, request_id: int) -> tuple[anyio.Event, list[Answer]]:
+        self._waiting[request_id] = anyio.Event(), []
+        return self._waiting[request_id]
+
+    def forget(self, request_id: int) -> None:
+        self._waiting.pop(request_id, None)
+
+    def on_stdout(self, data: bytes) -> None:
+        searched = len(self._partial)
+        self._partial += data
+        while (end := self._partial.find(b"\n", searched)) >= 0:
+            line = bytes(self._partial[:end])
+            del self._partial[: end + 1]
+            searched = 0
+            self._take(line.decode(errors="replace"))
+
+    def on_stdout_end(self) -> None:
+        self.ended.set()
+        for arrived, _ in self._waiting.values():
+            arrived.set()
+
+    def _take(self, line: str) -> None:
+        self._timeline.record(self._actor, "out", line)
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            self.junk.append(shorten(line))
+            return
+        answer = Answer(message, line, time.monotonic())
+        waiting = self._waiting.get(message["id"]) if type(message.get("id")) is int else None
+        if waiting is not None and ("result" in message or "error" in message):
+            waiting[1].append(answer)
+            waiting[0].set()
+        else:
+            self.received.append(message)
+
+
+class Proxy:
+    """The implementation under test, as its client sees it."""
+
+    def __init__(
+        self,
+        launched: Launched,
+        inbox: Inbox,
+        timeline: Timeline,
+        tools: Mapping[str, str],
+        tool_names: Callable[[str], list[str]],
+    ) -> None:
+        self.era: Era = "legacy"
+        #: the answer to `initialize`, after `handshake`
+        self.greeting: Answer | None = None
+        self._launched = launched
+        self._inbox = inbox
+        self._timeline = timeline
+        self._list_tool = tools["list"]
+        self._call_tool = tools["call"]
+        self._tool_names = tool_names
+        self._last_id = 0
+        self._may_end = False
+
+    @property
+    def pid(self) -> int:
+        return self._launched.pid
+
+    @property
+    def modern(self) -> bool:
+        return self.era == "modern"
+
+    @modern.setter
+    def modern(self, modern: bool) -> None:
+        self.era = "modern" if modern else "legacy"
+
+    @property
+    def stdout(self) -> bytes:
+        return bytes(self._launched.stdout.data)
+
+    @property
+    def stdout_lines(self) -> list[str]:
+        """The complete lines so far."""
+        return self.stdout.decode(errors="replace").split("\n")[:-1]
+
+    @property
+    def stderr(self) -> str:
+        return self._launched.stderr.data.decode(errors="replace")
+
+    @property
+    def received(self) -> list[Json]:
+        """Everything that is not an awaited answer: notifications, requests, answers that nobody asked for."""
+        return self._inbox.received
+
+    @property
+    def junk(self) -> list[str]:
+        """Lines on stdout that are not JSON objects."""
+        return self._inbox.junk
+
+    # Sending
+
+    async def send_raw(self, data: bytes, within: float = 5.0) -> None:
+        """Write exactly these bytes."""
+        self._timeline.record("client", "in", data.decode(errors="replace").rstrip("\n"))
+        await self._launched.write(data, within)
+
+    async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
+        await self._send(_envelope(method, params, era or self.era))
+
+    async def request(
+        self, method: str, params: Json | None = None, *, era: Era | None = None, within: float = 5.0
+    ) -> Answer:
+        """Send a request and wait for its answer, at most `within` seconds."""
+        self._last_id += 1
+        request_id = self._last_id
+        arrived, answers = self._inbox.expect(request_id)
+        try:
+            with anyio.move_on_after(within):
+                await self._send({"id": request_id, **_envelope(method, params, era or self.era)}, within)
+                if not self._inbox.ended.is_set():
+                    await arrived.wait()
+        except Violation:
+            if self._launched.code is None:
+                raise
+        finally:
+            self._inbox.forget(request_id)
+        if answers:
+            return answers[0]
+        raise await self._no_answer(method, within)
+
+    async def _send(self, message: Json, within: float = 5.0) -> None:
+        line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
+        await self.send_raw(line.encode() + b"\n", within)
+
+    async def _no_answer(self, method: str, within: float) -> Violation:
+        expected = f"an answer to {method} within {within:g} s"
+        if self._launched.stdout.overflowed:
+            return Violation(expected, f"more than {len(self._launched.stdout.data)} bytes on stdout")
+        if self._inbox.ended.is_set() or self._launched.code is not None:
+            await self._launched.wait(_LAST_MOMENT)
+            return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._last_words()}")
+        junk = f"; not JSON on stdout: {self.junk[-1]!r}" if self.junk else ""
+        return Violation(expected, f"none; stderr: {self._last_words()}{junk}")
+
+    # Prerequisites
+
+    async def handshake(self, version: str = NEWEST_LEGACY, within: float = 5.0) -> Answer:
+        """`initialize` and `notifications/initialized`. Raises `Untestable` when it is not answered with a
+        result.
+        """
+        params = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT_INFO}
+        self.era = "legacy"
+        try:
+            greeting = await self.request("initialize", params, within=within)
+        except Violation as problem:
+            self._may_end = self._died_by_itself() is None
+            if not self._may_end:
+                raise
+            raise Untestable(f"initialize was not answered: {problem.seen}") from problem
+        if not isinstance(greeting.result, dict):
+            raise Untestable(f"initialize was refused: {shorten(greeting.raw)}")
+        self.greeting = greeting
+        await self.notify("notifications/initialized")
+        return greeting
+
+    async def groups(self, within: float = 5.0) -> list[str]:
+        """The groups that the listing tool offers now: the enum of its `group` argument."""
+        answer = await self._prerequisite("tools/list", {}, within)
+        for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
+            if isinstance(tool, dict) and tool.get("name") == self._list_tool:
+                return _group_names(tool)
+        raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
+
+    async def ready(self, *upstreams: Named | str, within: float = 15.0) -> None:
+        """Wait until the listing tool shows each upstream's tools; this also wakes a lazy implementation.
+
+        Raises `Untestable` with the last listing.
+        """
+        deadline = time.monotonic() + within
+        for upstream in upstreams:
+            name = upstream if isinstance(upstream, str) else upstream.name
+            while not _lists(answer := await self.tools_of(name), self._tool_names(name)):
+                if time.monotonic() > deadline:
+                    raise Untestable(f"group {name} is not ready in {within:g} s: {shorten(answer.raw)}")
+                await anyio.sleep(_POLL)
+
+    async def tools_of(self, group: str, within: float = 15.0) -> Answer:
+        """What the listing tool says about a group, right or wrong."""
+        params = {"name": self._list_tool, "arguments": {"group": group}}
+        return await self._prerequisite("tools/call", params, within)
+
+    async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
+        try:
+            return await self.request(method, params, within=within)
+        except ImplementationCrashed:
+            raise
+        except Violation as problem:
+            raise Untestable(f"{problem.expected}: {problem.seen}") from problem
+
+    # Using
+
+    async def call(
+        self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
+    ) -> CallResult:
+        """Call a tool of a group through the calling tool."""
+        arguments = {"group": group, "name": tool, "args": {} if args is None else args}
+        return await self.request(
+            "tools/call", {"name": self._call_tool, "arguments": arguments}, within=within
+        )
+
+    # Ending
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the implementation itself, not to its group."""
+        self._may_end = True
+        self._launched.signal(number)
+
+    def close_stdin(self) -> None:
+        self._may_end = True
+        self._launched.close_stdin()
+
+    async def wait_exit(self, within: float = 5.0) -> int | None:
+        """The exit status (negative for a signal), or None when it still runs after `within` seconds."""
+        self._may_end = True
+        return await self._launched.wait(within)
+
+    def how_it_ended(self) -> str:
+        return describe_end(self._launched.code)
+
+    def must_still_serve(self) -> None:
+        """Raise `ImplementationCrashed` when it has gone although nobody ended it."""
+        code = self._launched.code
+        if code is not None and (not self._may_end or self._died_by_itself() is not None):
+            seen = (
+                f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s; stderr: {self._last_words()}"
+            )
+            raise ImplementationCrashed("serves until its stdin is closed or it is signalled", seen)
+
+    def _died_by_itself(self) -> int | None:
+        """The signal that killed it, if we did not send one."""
+        code = self._launched.code
+        return -code if code is not None and code < 0 and not self._launched.sent_signals else None
+
+    def _last_words(self) -> str:
+        return repr(self.stderr[-400:]) if self.stderr else "empty"
+
+
+def _envelope(method: str, params: Json | None, era: Era) -> Json:
+    if era == "legacy":
+        return {"method": method} if params is None else {"method": method, "params": params}
+    meta = {**_META, **(params or {}).get("_meta", {})}
+    return {"method": method, "params": {**(params or {}), "_meta": meta}}
+
+
+def _group_names(tool: Json) -> list[str]:
+    schema: Any = tool.get("inputSchema")
+    for key in ("properties", "group", "enum"):
+        schema = schema.get(key) if isinstance(schema, dict) else None
+    return [name for name in schema if isinstance(name, str)] if isinstance(schema, list) else []
+
+
+def _lists(answer: Answer, tool_names: list[str]) -> bool:
+    """Whether a listing, in whatever form it is written, is a success that names one of the tools."""
+    if answer.is_error:
+        return False
+    alternatives = "|".join(map(re.escape, tool_names))
+    return not tool_names or re.search(rf"\b(?:{alternatives})\b", answer.text) is not None

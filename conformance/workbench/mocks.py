@@ -1,0 +1,146 @@
+"""Scripted upstream servers by name: what goes into the configuration, and what the mock wrote down.
+
+The implementation starts the mock, not we; a mock therefore says in its journal that it lived. It runs on an
+isolated interpreter (`-I -S`), so that neither the environment under test nor the working directory can
+change it. Everything here is read from the journal at the moment of the question.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mock_servers
+from conformance.errors import Violation
+from conformance.workbench.polling import eventually
+from conformance.workbench.timeline import shorten
+from mock_servers.journal import Entry, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mock_servers.script import Script
+
+_MAIN = Path(mock_servers.__file__).resolve().parent / "__main__.py"
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of an upstream: its arguments after `--`, environment, directory and place among the
+    processes.
+    """
+
+    t: float
+    pid: int
+    args: list[str]
+    env: dict[str, str]
+    cwd: str
+    ppid: int
+    pgid: int | None
+    sid: int | None
+    fds: dict[str, str]
+
+    @staticmethod
+    def of(entry: Entry) -> Start:
+        data = entry.data
+        place = data["ppid"], data["pgid"], data["sid"], data["fds"]
+        return Start(entry.t, entry.pid, data["args"], data["env"], data["cwd"], *place)
+
+
+@dataclass(frozen=True)
+class UpstreamRequest:
+    """A request (or notification) that reached an upstream."""
+
+    t: float
+    pid: int
+    message: dict[str, Any]
+
+    @property
+    def id(self) -> Any:
+        return self.message.get("id")
+
+    @property
+    def params(self) -> Any:
+        return self.message.get("params")
+
+
+@dataclass(frozen=True)
+class StdioUpstream:
+    """A scripted stdio server. `fields` are the entry's other fields, `args` follow the mock's own after
+    `--`.
+    """
+
+    name: str
+    script: Script
+    folder: Path
+    args: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    #: the entry itself, when it is not to be made from the above
+    whole: Mapping[str, Any] | None = None
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The server entry of the configuration."""
+        if self.whole is not None:
+            return dict(self.whole)
+        options = ["--journal", str(self.journal), "--script", str(self.folder / "script.json")]
+        argv = ["-I", "-S", str(_MAIN), "stdio", *options, "--", *self.args]
+        description = f"The {self.name} upstream"
+        return {"description": description, "command": sys.executable, "args": argv, **self.fields}
+
+    def but(self, *without: str, **changes: Any) -> StdioUpstream:
+        """The same upstream, same journal, its entry without some fields and with others changed or added."""
+        entry = {**self.entry, **changes}
+        return self.exactly({name: value for name, value in entry.items() if name not in without})
+
+    def exactly(self, entry: Mapping[str, Any]) -> StdioUpstream:
+        """The same upstream, same journal, with this as its whole entry."""
+        return replace(self, whole=entry)
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The whole journal so far."""
+        return read_journal(self.journal)
+
+    @property
+    def tool_names(self) -> list[str]:
+        return [tool["name"] for tool in self.script.tools or []]
+
+    @property
+    def starts(self) -> list[Start]:
+        return [Start.of(entry) for entry in self.entries if entry.event == "start"]
+
+    @property
+    def pids(self) -> list[int]:
+        """Every process that ever wrote into the journal, grandchildren included."""
+        return sorted({entry.pid for entry in self.entries})
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line that the upstream has read."""
+        return [entry.text for entry in self.entries if entry.event == "line"]
+
+    def requests(self, method: str) -> list[UpstreamRequest]:
+        """The messages with this method that the upstream has read."""
+        lines = [entry for entry in self.entries if entry.event == "line"]
+        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}) for entry in lines]
+        return [request for request in messages if request.message.get("method") == method]
+
+    async def started(self, within: float = 5.0) -> Start:
+        """Wait for the first start and return it. Raises `Violation`."""
+        starts: list[Start] = await eventually(
+            lambda: self.starts, within=within, what=f"upstream {self.name} is started within {within:g} s"
+        )
+        return starts[0]
+
+    def was_never_started(self) -> None:
+        """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""
+        if self.starts:
+            seen = "; ".join(shorten(f"pid {start.pid}, arguments {start.args}") for start in self.starts)
+            raise Violation(f"upstream {self.name} is never started", seen)

@@ -1,0 +1,80 @@
+"""The command line: ``dynamic-mcp [CONFIG]``.
+
+The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
+else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration
+error, 128 + n after signal n. Heavy imports wait until they are needed: an agent starts the proxy at every session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from dynamic_mcp import __version__
+
+USAGE_ERROR = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser, also for documentation."""
+    result = argparse.ArgumentParser(
+        prog="dynamic-mcp",
+        description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
+        epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
+        "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr: error, warn, info or debug.",
+        allow_abbrev=False,
+    )
+    result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
+    result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
+    return result
+
+
+def config_path(argument: str | None, environment: Mapping[str, str]) -> str | None:
+    """Which file to load; None when nobody named one."""
+    return argument or environment.get("DYNAMIC_MCP_CONFIG") or None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    command_line = parser()
+    given = command_line.parse_args(arguments)
+    named = config_path(given.config, os.environ)
+    if named is None:
+        command_line.print_usage(sys.stderr)
+        _fail("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
+    from dynamic_mcp import config, log
+    from dynamic_mcp.errors import ConfigError
+
+    log.configure()
+    try:
+        loaded = config.load(Path(named), os.environ)
+    except ConfigError as error:
+        _fail(str(error))
+    sys.exit(_run(loaded))
+
+
+def _run(loaded: object) -> int:
+    import anyio
+
+    from dynamic_mcp.config.model import Config
+    from dynamic_mcp.face.client import take_over_stdio
+    from dynamic_mcp.serve import serve
+
+    assert isinstance(loaded, Config)
+    source, sink = take_over_stdio()
+    return anyio.run(serve, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _has_uvloop() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("uvloop") is not None
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"dynamic-mcp: {message}", file=sys.stderr)  # noqa: T201  # the command line speaks to people
+    sys.exit(USAGE_ERROR)

@@ -1,0 +1,24 @@
+"""Durations as the configuration writes them: ``"500ms"``, ``"5s"``, ``"1min"``, ``"2m"``, or a number of seconds."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|min)")
+_MOST_SECONDS = 366 * 24 * 3600
+
+ACCEPTED = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
+
+
+def seconds(value: str | int) -> float:
+    """The duration in seconds. Raises ValueError, without the value, for anything but a positive duration."""
+    if isinstance(value, int):
+        result = float(value)
+    elif match := _DURATION.fullmatch(value):
+        result = int(match.group(1)) * _UNITS[match.group(2)]
+    else:
+        raise ValueError("is not a duration")
+    if not 0 < result <= _MOST_SECONDS:
+        raise ValueError("must be more than zero and at most a year")
+    return result

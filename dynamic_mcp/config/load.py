@@ -1,0 +1,208 @@
+"""From a file to a ``Config``: read, parse, validate, expand.
+
+After ``load`` returned, every field is known and has its type, each server has exactly one transport, and ``${VAR}`` references
+are expanded. Otherwise it raised a ``ConfigError`` that names the file, the place and the mend, and never shows a value.
+The file is only ever read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from dynamic_mcp.config import duration
+from dynamic_mcp.config.expand import Expander
+from dynamic_mcp.config.model import (
+    Config,
+    Features,
+    HttpTransport,
+    Server,
+    SseTransport,
+    StdioTransport,
+    Timeouts,
+)
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.secret import Secret
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    # Servers stay raw here: msgspec leaves map keys out of its error paths, and a message without
+    # the server's name helps nobody.
+    servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
+    schema: str | None = msgspec.field(name="$schema", default=None)
+
+
+class _Timeouts(msgspec.Struct, forbid_unknown_fields=True):
+    tools: str | int | None = None
+    resources: str | int | None = None
+    prompts: str | int | None = None
+
+
+class _Server(msgspec.Struct, forbid_unknown_fields=True):
+    description: str
+    type: str | None = None
+    command: str | None = None
+    args: list[str] = []
+    env: dict[str, str] = {}
+    url: str | None = None
+    headers: dict[str, str] = {}
+    oauth_client_id: str | None = None
+    oauth_scopes: list[str] = []
+    enabled: bool = True
+    features: Features = Features()
+    timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read, validate and expand the configuration at ``path``.
+
+    Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
+    return parse(data, str(path), environment)
+
+
+def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
+    """Validate and expand the content of a configuration file; ``origin`` names it in errors."""
+    file = _decode(_as_json(data, origin), _File, origin, "")
+    expand = Expander(environment)
+    servers = []
+    for name, raw in file.servers.items():
+        place = f"mcpServers.{name}"
+        entry = _decode(bytes(raw), _Server, origin, place)
+        server = _server(name, entry, origin, place, expand if entry.enabled else Expander({}))
+        if entry.enabled:
+            servers.append(server)
+    return Config(servers=tuple(servers), warnings=tuple(expand.warnings()))
+
+
+def _as_json(data: bytes, origin: str) -> bytes:
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{origin}: {_position(data, error.start)}: is not UTF-8; save the file as UTF-8"
+        ) from None
+    if not data.strip():
+        raise ConfigError(f'{origin}: is empty; the smallest configuration is {{"mcpServers": {{}}}}')
+    return data
+
+
+def _position(data: bytes, offset: int) -> str:
+    before = data[:offset]
+    line_start = before.rfind(b"\n") + 1
+    column = len(before[line_start:].decode("utf-8", "replace")) + 1
+    return f"line {before.count(10) + 1}, column {column}"
+
+
+def _decode(data: bytes, kind: type[_T], origin: str, place: str) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(str(error), kind, place)}") from None
+    except msgspec.DecodeError as error:
+        found = re.search(r"\(byte (\d+)\)", str(error))
+        where = _position(data, int(found.group(1)) if found else len(data))
+        what = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
+        raise ConfigError(f"{origin}: {where}: {what}; check commas, quotes and brackets there") from None
+    except RecursionError:
+        raise ConfigError(f"{origin}: is nested too deeply to be a configuration") from None
+
+
+def _explain(message: str, kind: type[msgspec.Struct], place: str) -> str:
+    """Turn msgspec's sentence and path into ours: the place first, then what is wrong, then the mend."""
+    what, _, path = message.partition(" - at `")
+    inner = path.rstrip("`").removeprefix("$").removeprefix(".")
+    where = ".".join(part for part in (place, inner) if part) or "the top level"
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        fields = _fields_at(kind, inner)
+        near = difflib.get_close_matches(unknown.group(1), fields, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
+        return f"{where}: unknown field {unknown.group(1)!r}; {mend}"
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"{where}: required field {missing.group(1)!r} is missing; add it"
+    if wrong := re.fullmatch(r"Expected `(.*)`, got `(.*)`", what):
+        return f"{where}: expected {wrong.group(1)}, found {wrong.group(2)}"
+    return f"{where}: is not valid"
+
+
+def _fields_at(kind: type[msgspec.Struct], inner: str) -> list[str]:
+    for part in filter(None, inner.split(".")):
+        kind = {"features": Features, "timeout": _Timeouts}.get(part, kind)
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _server(name: str, entry: _Server, origin: str, place: str, expand: Expander) -> Server:
+    def wrong(what: str) -> ConfigError:
+        return ConfigError(f"{origin}: {place}: {what}")
+
+    transport: StdioTransport | HttpTransport | SseTransport
+    if entry.command is not None and entry.url is not None:
+        raise wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
+    if entry.type not in (None, "stdio", "http", "sse"):
+        raise wrong("'type' must be 'stdio', 'http' or 'sse'")
+    if entry.command is not None:
+        if entry.type not in (None, "stdio"):
+            raise wrong(f"type {entry.type!r} needs 'url', not 'command'")
+        for field in ("headers", "oauth_client_id", "oauth_scopes"):
+            if getattr(entry, field):
+                raise wrong(f"'{field}' belongs to a server with 'url', this one has 'command'")
+        if not entry.command:
+            raise wrong("'command' is empty; name the program to start")
+        transport = StdioTransport(
+            command=entry.command,
+            args=tuple(expand(arg, f"{place}.args[{n}]") for n, arg in enumerate(entry.args)),
+            env=_secrets(entry.env, f"{place}.env", expand),
+        )
+    elif entry.url is not None:
+        if entry.type == "stdio":
+            raise wrong("type 'stdio' needs 'command', not 'url'")
+        for field in ("args", "env"):
+            if getattr(entry, field):
+                raise wrong(f"'{field}' belongs to a server with 'command', this one has 'url'")
+        url = Secret(expand(entry.url, f"{place}.url"))
+        headers = _secrets(entry.headers, f"{place}.headers", expand)
+        client_id = entry.oauth_client_id
+        if client_id is not None:
+            client_id = expand(client_id, f"{place}.oauth_client_id")
+        scopes = tuple(entry.oauth_scopes)
+        if entry.type == "sse":
+            transport = SseTransport(url, headers, client_id, scopes)
+        else:
+            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes)
+    else:
+        raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
+    return Server(name, entry.description, transport, entry.features, _timeouts(entry.timeout, origin, place))
+
+
+def _secrets(values: dict[str, str], place: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:
+    return tuple((name, Secret(expand(value, f"{place}.{name}"))) for name, value in values.items())
+
+
+def _timeouts(given: _Timeouts, origin: str, place: str) -> Timeouts:
+    values = {}
+    for field in ("tools", "resources", "prompts"):
+        value = getattr(given, field)
+        if value is None:
+            continue
+        try:
+            values[field] = duration.seconds(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"{origin}: {place}.timeout.{field}: {error}; write {duration.ACCEPTED}"
+            ) from None
+    return Timeouts(**values)

@@ -1,0 +1,51 @@
+"""Everything that can go wrong, and who is to blame.
+
+::
+
+    DynamicMcpError
+    ├── ConfigError          the operator's file: what, where, what to do; ends the start (exit 2)
+    └── UpstreamError        a server behind us
+        ├── UpstreamFailed   it could not be started or reached, or broke the protocol
+        │   └── UpstreamGone it went away while it was needed
+        ├── UpstreamTimeout  it did not answer in time
+        └── UpstreamRefused  it answered with a JSON-RPC error, kept byte for byte
+
+A message names the place and the mend. It never holds a value from the configuration: any value may be a secret.
+"""
+
+from __future__ import annotations
+
+
+class DynamicMcpError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigError(DynamicMcpError):
+    """The configuration cannot be used."""
+
+
+class UpstreamError(DynamicMcpError):
+    """A request to an upstream server did not produce a result."""
+
+
+class UpstreamFailed(UpstreamError):
+    """The upstream could not be started or reached, or it broke the protocol."""
+
+
+class UpstreamGone(UpstreamFailed):
+    """The process or connection ended."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """No answer came within the time allowed (seconds in the message)."""
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream answered with a JSON-RPC error.
+
+    ``error`` is the error object as the upstream wrote it, so that code, message, data and unknown members survive.
+    """
+
+    def __init__(self, error: bytes) -> None:
+        super().__init__("the upstream answered with a JSON-RPC error")
+        self.error = error

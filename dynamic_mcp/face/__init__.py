@@ -1,0 +1,1 @@
+"""What the client sees: the lifecycle in both eras, and the two tools."""

@@ -1,0 +1,144 @@
+"""The client's end of the line: our own stdin and stdout, as bytes.
+
+Nothing but protocol reaches the real stdout: the descriptor is moved away at the start and stdout becomes stderr, so that a stray
+print of a library, or of a child, cannot break the stream. A client that stops reading stops being read, which bounds what is
+kept for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+
+from dynamic_mcp.protocol.jsonrpc import LineSplitter
+
+
+def take_over_stdio() -> tuple[int, int]:
+    """Move stdin and stdout to private descriptors that no child inherits; return them."""
+    source, sink = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return source, sink
+
+
+class ClientLink:
+    """Lines from the client, lines to the client, and the end of either."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._ended = asyncio.Event()
+        self._splitter = LineSplitter()
+        self._receive: Callable[[bytes], None] = lambda line: None
+        self._reader: asyncio.ReadTransport | None = None
+        self._writer: asyncio.WriteTransport | None = None
+
+    async def open(self, receive: Callable[[bytes], None]) -> None:
+        """Start reading; ``receive`` gets each line."""
+        self._receive = receive
+        loop = asyncio.get_running_loop()
+        if _can_be_polled(self._sink):
+            transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), os.fdopen(self._sink, "wb", 0))
+            self._writer = transport
+        if _can_be_polled(self._source):
+            reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
+            self._reader = reader
+        else:
+            threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
+
+    async def wait_ended(self) -> None:
+        """Wait until the client closed its end, of either stream."""
+        await self._ended.wait()
+
+    def send(self, line: bytes) -> None:
+        """Write one line to the client; dropped when the client is gone."""
+        if self._writer is not None:
+            if not self._writer.is_closing():
+                self._writer.write(line)
+            return
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._sink, view) :]
+        except OSError:
+            self.ended()
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the client."""
+        for line in self._splitter.feed(data):
+            self._receive(line)
+
+    def finish(self) -> None:
+        """The client closed its end; a last line without a line end still counts."""
+        if rest := self._splitter.rest():
+            self._receive(rest)
+        self.ended()
+
+    def ended(self) -> None:
+        """Nothing more will come, or nothing more can be said."""
+        self._ended.set()
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading requests while the client does not read answers."""
+        if self._reader is not None and not self._reader.is_closing():
+            if paused:
+                self._reader.pause_reading()
+            else:
+                self._reader.resume_reading()
+
+    async def close(self) -> None:
+        """Write out what a client that still reads can take at once, and let go."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._reader is not None:
+            self._reader.close()
+        await asyncio.sleep(0)
+
+    def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Files and /dev/null cannot be polled; a thread reads them."""
+        try:
+            while data := os.read(self._source, 1 << 16):
+                loop.call_soon_threadsafe(self.feed, data)
+            loop.call_soon_threadsafe(self.finish)
+        except (OSError, RuntimeError):
+            # RuntimeError: the loop is closed, so nobody waits for the end of this input any more.
+            return
+
+
+class _Source(asyncio.Protocol):
+    def __init__(self, link: ClientLink) -> None:
+        self._link = link
+
+    def data_received(self, data: bytes) -> None:
+        self._link.feed(data)
+
+    def eof_received(self) -> None:
+        self._link.finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.ended()
+
+
+class _Sink(asyncio.BaseProtocol):
+    def __init__(self, link: ClientLink) -> None:
+        self._link = link
+
+    def pause_writing(self) -> None:
+        self._link.pause(True)
+
+    def resume_writing(self) -> None:
+        self._link.pause(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.ended()
+
+
+def _can_be_polled(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

@@ -1,0 +1,46 @@
+"""Diagnostics on stderr: warnings and errors by default, more when asked.
+
+The level comes from ``DYNAMIC_MCP_LOG``, then ``RUST_LOG`` (understood for people who switch from dmcp; of its syntax only
+the first plain level word counts). ``logging`` is imported by asyncio anyway, so it costs nothing at start-up.
+A stderr that cannot be written to is nobody's error: the record is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+
+_LEVELS = {
+    "off": logging.CRITICAL + 1,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG,
+}
+
+log = logging.getLogger("dynamic_mcp")
+
+
+def level_from(environment: Mapping[str, str]) -> int:
+    """The level that the environment asks for; WARNING when it says nothing that is understood."""
+    for name in ("DYNAMIC_MCP_LOG", "RUST_LOG"):
+        for word in re.findall(r"[a-z]+", environment.get(name, "").lower()):
+            if word in _LEVELS:
+                return _LEVELS[word]
+    return logging.WARNING
+
+
+def configure() -> None:
+    """Send records to stderr as ``LEVEL message``, with the words WARN and ERROR that monitoring greps for."""
+    logging.addLevelName(logging.WARNING, "WARN")
+    logging.raiseExceptions = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.propagate = False
+    log.setLevel(level_from(os.environ))

@@ -1,0 +1,1 @@
+"""MCP on the wire, without input or output: framing, envelopes, eras, and the correlation of answers."""

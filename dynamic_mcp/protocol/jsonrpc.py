@@ -1,0 +1,161 @@
+"""JSON-RPC 2.0 as MCP uses it: lines, envelopes, errors. Sans-IO.
+
+Only the envelope is decoded. ``params``, ``result`` and ``error`` stay the bytes that were received, so that big integers, unknown
+fields and number spellings survive the way through the proxy.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+NULL = b"null"
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines, in time linear in its length however it is chunked.
+
+    An unfinished line is kept as a list of chunks: appending to one growing buffer and searching it again for each chunk would
+    be quadratic, which a 64 MiB result turns into half a minute.
+    """
+
+    __slots__ = ("_partial",)
+
+    def __init__(self) -> None:
+        self._partial: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that ``chunk`` completes, without their line ends; blank lines are left out."""
+        lines = chunk.split(b"\n")
+        if len(lines) == 1:
+            self._partial.append(chunk)
+            return []
+        if self._partial:
+            self._partial.append(lines[0])
+            lines[0] = b"".join(self._partial)
+            self._partial.clear()
+        rest = lines.pop()
+        if rest:
+            self._partial.append(rest)
+        return [line for line in lines if line and not line.isspace()]
+
+    def rest(self) -> bytes:
+        """What came after the last line end: a last message that the peer did not terminate."""
+        rest = b"".join(self._partial)
+        self._partial.clear()
+        return b"" if rest.isspace() else rest
+
+
+class Message(msgspec.Struct, gc=False, frozen=True):
+    """An envelope. Absent members are empty; ``id`` is kept as it was written, so that it can be echoed exactly."""
+
+    jsonrpc: str = ""
+    id: Raw = Raw(b"")
+    method: str | None = None
+    params: Raw = Raw(b"")
+    result: Raw = Raw(b"")
+    error: Raw = Raw(b"")
+
+
+class Malformed(Exception):
+    """A line that is no JSON-RPC message: the error code that JSON-RPC gives it, and its id where one could be read."""
+
+    def __init__(self, code: int, what: str, id: bytes = NULL, *, answer: bool = False) -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.id = id
+        #: true where it looks like the answer to a request rather than a request
+        self.answer = answer
+
+
+_decode_message = msgspec.json.Decoder(Message).decode
+
+
+def parse(line: bytes) -> Message:
+    """Decode the envelope of one message. Raises Malformed, which says how to answer it (JSON-RPC 2.0, section 5.1)."""
+    try:
+        message = _decode_message(line)
+    except (msgspec.DecodeError, RecursionError):
+        raise _diagnose(line) from None
+    if message.jsonrpc != "2.0":
+        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', *_id_of(message))
+    if message.id and not _is_id(message.id):
+        if message.method is None and message.id == NULL:
+            return message
+        raise Malformed(INVALID_REQUEST, "an id must be a string or a number")
+    if message.method is None and not message.id:
+        raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
+    return message
+
+
+def _id_of(message: Message) -> tuple[bytes]:
+    return (bytes(message.id) if message.id and _is_id(message.id) else NULL,)
+
+
+def _is_id(raw: Raw) -> bool:
+    # A JSON value that starts with a quote, a digit or a minus is a string or a number.
+    return bytes(raw)[:1] in b'"-0123456789'
+
+
+class _IdOnly(msgspec.Struct):
+    id: Raw = Raw(b"")
+
+
+def _diagnose(line: bytes) -> Malformed:
+    """Say what is wrong with a line that is not a message; slow path."""
+    try:
+        members = msgspec.json.decode(line, type=dict[str, Raw])
+    except msgspec.ValidationError:
+        return Malformed(INVALID_REQUEST, "a message is one JSON object")
+    except (msgspec.DecodeError, RecursionError):
+        return Malformed(PARSE_ERROR, "the line is not valid JSON")
+    id = members.get("id", Raw(b""))
+    readable = bytes(id) if id and _is_id(id) else NULL
+    answer = "method" not in members
+    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", readable, answer=answer)
+
+
+def request(id: bytes, method: str, params: bytes) -> bytes:
+    """The line of a request. ``params`` may be empty: the member is then left out."""
+    if not params:
+        return b'{"jsonrpc":"2.0","id":%b,"method":"%b"}\n' % (id, method.encode())
+    return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}\n' % (id, method.encode(), one_line(params))
+
+
+def notification(method: str, params: bytes = b"") -> bytes:
+    """The line of a notification."""
+    if not params:
+        return b'{"jsonrpc":"2.0","method":"%b"}\n' % method.encode()
+    return b'{"jsonrpc":"2.0","method":"%b","params":%b}\n' % (method.encode(), one_line(params))
+
+
+def result(id: bytes, value: bytes) -> bytes:
+    """The line of a successful answer."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id, one_line(value))
+
+
+def error(id: bytes, value: bytes) -> bytes:
+    """The line of an error answer; ``value`` is the error object."""
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}\n' % (id, one_line(value))
+
+
+def error_object(code: int, message: str, data: object = None) -> bytes:
+    """A JSON-RPC error object."""
+    value: dict[str, object] = {"code": code, "message": message}
+    if data is not None:
+        value["data"] = data
+    return msgspec.json.encode(value)
+
+
+def one_line(value: bytes) -> bytes:
+    """``value`` without raw line ends, which JSON allows between tokens and the stdio framing does not."""
+    if b"\n" in value or b"\r" in value:
+        return msgspec.json.format(value, indent=-1)
+    return value

@@ -1,0 +1,103 @@
+"""`python -m mock_servers stdio [options] [-- ANYTHING]`.
+
+What stands after `--` is only journalled, so that a test can see how arguments arrive. Options change the
+script of `--script`, or the default one. Exit status: 0 after the end of the input, 2 for a wrong command
+line or script, 70 for a fault in the mock, 124 when its life was over, 128 + N after signal N, or what a
+script says.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from typing import Any
+
+from mock_servers.actions import crash, silence, sleep
+from mock_servers.journal import Journal
+from mock_servers.life import MAX_LIFE
+from mock_servers.script import Grandchild, Rule, Script, ScriptError, on_call
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a mock; never returns normally."""
+    argv = sys.argv[1:] if argv is None else argv
+    own, ignored = _split(argv)
+    parser = _parser()
+    options = parser.parse_args(own)
+    try:
+        script = Script.load(options.script) if options.script else Script()
+        journal = Journal(options.journal)
+    except (ScriptError, OSError) as problem:
+        parser.error(str(problem))
+    journal.write_start(ignored)
+    from mock_servers.stdio import serve
+
+    serve(_changed(script, options), journal, max_life=options.max_life)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in argv:
+        return argv, []
+    end = argv.index("--")
+    return argv[:end], argv[end + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mock_servers",
+        description="Fake MCP servers: well-behaved unless told otherwise; they journal all they see.",
+    )
+    kinds = parser.add_subparsers(title="servers", dest="kind", metavar="SERVER", required=True)
+    stdio = kinds.add_parser(
+        "stdio",
+        help="a server on stdin and stdout",
+        description="An MCP server on stdin and stdout. What stands after -- is ignored but journalled.",
+    )
+    add = stdio.add_argument
+    add("--journal", metavar="FILE", help="append JSON lines about everything that happens")
+    add("--script", metavar="FILE", help="JSON file written by mock_servers.script.Script.save")
+    add("--era", choices=["legacy", "modern", "both"], help="protocol era (default: legacy)")
+    add("--name", help="name in the server info")
+    add("--page-size", type=int, metavar="N", help="entries per page of the lists")
+    add(
+        "--strict", action="store_true", default=None, help="refuse requests before notifications/initialized"
+    )
+    add("--silent", metavar="METHOD", action="append", default=[], help="never answer METHOD (repeatable)")
+    add("--delay", type=float, metavar="S", help="answer each tools/call after S seconds")
+    add("--crash-on-start", type=int, metavar="CODE", help="exit at once with this status")
+    add("--ignore-eof", action="store_true", default=None, help="stay after the end of the input")
+    add("--linger", type=float, metavar="S", help="with --ignore-eof: leave after S seconds")
+    add("--ignore-sigterm", action="store_true", default=None, help="journal SIGTERM and stay")
+    add("--sigterm-delay", type=float, metavar="S", help="upon SIGTERM work for S seconds before the exit")
+    add("--grandchild", action="store_true", help="fork a process that outlives the mock")
+    add(
+        "--max-life",
+        type=float,
+        default=MAX_LIFE,
+        metavar="S",
+        help="end after S seconds (default: %(default)g)",
+    )
+    return parser
+
+
+def _changed(script: Script, options: argparse.Namespace) -> Script:
+    """The script with what the command line says."""
+    names = (
+        "era",
+        "name",
+        "page_size",
+        "strict",
+        "ignore_eof",
+        "linger",
+        "ignore_sigterm",
+        "sigterm_delay",
+    )
+    values: dict[str, Any] = {name: getattr(options, name) for name in names}
+    rules = [Rule(method, [silence()]) for method in options.silent]
+    if options.delay is not None:
+        rules.append(on_call(None, sleep(options.delay)))
+    if options.crash_on_start is not None:
+        values["startup"] = [crash(options.crash_on_start), *script.startup]
+    if options.grandchild:
+        values["grandchildren"] = [*script.grandchildren, Grandchild()]
+    values["on"] = [*rules, *script.on]
+    return replace(script, **{name: value for name, value in values.items() if value is not None})

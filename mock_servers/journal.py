@@ -1,0 +1,134 @@
+"""What a mock writes down: an append-only file of JSON lines that several threads and processes share.
+
+Each entry is one `os.write` to a descriptor opened with O_APPEND, so entries of a mock and of its
+grandchildren never mix and no lock is needed (a signal handler may write too). Times are `time.monotonic()`
+seconds, which on Linux and macOS is one clock for all processes of the machine: an entry of one mock
+compares with an entry of another.
+
+Limits: the file must be on a local file system. What the mock itself sends is cut to `LONGEST_SENT`
+characters (the entry then holds the full size in `bytes`); what it receives is never cut.
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+LONGEST_SENT = 65_536
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a mock saw or did.
+
+    `t` is in monotonic seconds, `pid` is the process that wrote the entry, `event` one of: start, line,
+    eof, signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit.
+    `data` holds the rest.
+    """
+
+    t: float
+    pid: int
+    event: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The line that was read or sent; empty for other events and for lines that are not UTF-8."""
+        text = self.data.get("text", "")
+        return text if isinstance(text, str) else ""
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """The JSON object in `text`, or None when it is not one."""
+        try:
+            message = json.loads(self.text)
+        except ValueError:
+            return None
+        return message if isinstance(message, dict) else None
+
+
+class Journal:
+    """The writing side. Without a path every entry is dropped."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        self._fd = None if path is None else os.open(path, flags, 0o600)
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor, so that a report of the process's descriptors can leave it out."""
+        return self._fd
+
+    def write(self, event: str, **data: Any) -> None:
+        """Append one entry."""
+        if self._fd is None:
+            return
+        entry = {"t": time.monotonic(), "pid": os.getpid(), "event": event, **data}
+        os.write(self._fd, json.dumps(entry).encode() + b"\n")
+
+    def write_start(self, args: list[str]) -> None:
+        """Append the entry that describes the process; `args` is what stood after `--`."""
+        if self._fd is None:
+            return
+        pgid, sid = (os.getpgid(0), os.getsid(0)) if hasattr(os, "getsid") else (None, None)
+        self.write(
+            "start",
+            ppid=os.getppid(),
+            pgid=pgid,
+            sid=sid,
+            argv=sys.orig_argv,
+            args=args,
+            env=dict(os.environ),
+            cwd=os.getcwd(),
+            fds=_open_descriptors(without=self._fd),
+        )
+
+    def write_line(self, line: bytes) -> None:
+        """Append what was read, exactly: as `text`, or as `base64` when it is not UTF-8."""
+        try:
+            self.write("line", text=line.decode())
+        except UnicodeDecodeError:
+            from base64 import b64encode
+
+            self.write("line", base64=b64encode(line).decode())
+
+    def write_sent(self, data: bytes) -> None:
+        """Append what goes out, shortened when it is long. Written before the bytes leave, so that an entry
+        about the other side's reaction always comes later."""
+        text = data[:LONGEST_SENT].decode(errors="replace").rstrip("\n")
+        self.write("sent", text=text, **({"bytes": len(data)} if len(data) > LONGEST_SENT else {}))
+
+
+def read_journal(path: str | os.PathLike[str]) -> list[Entry]:
+    """All complete entries so far. A file that does not exist yet is an empty journal; a half-written last
+    line is left out."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return []
+    complete = content[: content.rfind(b"\n") + 1]
+    return [_entry(json.loads(line)) for line in complete.split(b"\n") if line]
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    return Entry(t=fields.pop("t"), pid=fields.pop("pid"), event=fields.pop("event"), data=fields)
+
+
+def _open_descriptors(without: int) -> dict[str, str]:
+    """Targets of this process's open descriptors, by number; empty where /proc does not exist."""
+    targets = {}
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return {}
+    for number in numbers:
+        if int(number) == without:
+            continue
+        try:
+            targets[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return targets

@@ -1,0 +1,250 @@
+"""What a mock is told to do: a `Script`, built in Python, kept as a JSON file, loaded by the mock.
+
+A default `Script()` is a well-behaved server with the tools `echo` and `add`. Misbehaviour is added by
+rules (`Rule`, `on_call`) made of actions, by `startup` actions, and by the shutdown fields. Loading is
+strict: an unknown field, action or era is a `ScriptError` that names it, because a script with a typing
+mistake would otherwise be a well-behaved server, and a test that expects misbehaviour would pass for
+nothing.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from mock_servers import actions as _actions
+from mock_servers.actions import (
+    Action,
+    close_stdout,
+    crash,
+    duplicate_reply,
+    error,
+    hold,
+    kill_self,
+    list_changed,
+    notify,
+    payload,
+    raw,
+    release,
+    reply,
+    reply_in_chunks,
+    request,
+    send,
+    set_tools,
+    silence,
+    sleep,
+    stderr,
+    wrong_id_reply,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "Action",
+    "Era",
+    "Grandchild",
+    "Rule",
+    "Script",
+    "ScriptError",
+    "close_stdout",
+    "crash",
+    "default_tools",
+    "duplicate_reply",
+    "error",
+    "hold",
+    "kill_self",
+    "list_changed",
+    "notify",
+    "on_call",
+    "payload",
+    "raw",
+    "release",
+    "reply",
+    "reply_in_chunks",
+    "request",
+    "send",
+    "set_tools",
+    "silence",
+    "sleep",
+    "stderr",
+    "tool",
+    "wrong_id_reply",
+]
+
+Era = Literal["legacy", "modern", "both"]
+_T = TypeVar("_T")
+
+
+class ScriptError(ValueError):
+    """The script cannot be understood; the message names the field."""
+
+
+def tool(
+    name: str, description: str = "", *, properties: dict[str, Any] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """A tool with an object schema; `fields` are added as they are (title, annotations, outputSchema,
+    ...)."""
+    schema = {"type": "object", "properties": properties or {}}
+    return {"name": name, "description": description, "inputSchema": schema, **fields}
+
+
+def default_tools() -> list[dict[str, Any]]:
+    """`echo` gives its arguments back, `add` the sum of the numbers `a` and `b`."""
+    number = {"type": "number"}
+    add = tool("add", "Add two numbers", properties={"a": number, "b": number})
+    add["inputSchema"]["required"] = ["a", "b"]
+    return [tool("echo", "Return the arguments"), add]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a message with this `method` arrives, play `actions` instead of the default answer.
+
+    `method` is also matched against notifications; "*" is any request. `tool` narrows `tools/call` to one
+    tool. Of the messages that match, the rule serves those from the `nth` (1 = first) on, `times` of them:
+    without `nth` all, with `nth` only that one, unless `times` says otherwise. The first rule of the script
+    that serves a message wins.
+    """
+
+    method: str
+    actions: list[Action] = field(default_factory=list)
+    tool: str | None = None
+    nth: int | None = None
+    times: int | None = None
+
+    def serves(self, occurrence: int) -> bool:
+        """Does the rule serve the message that matches for the `occurrence`-th time (1 = first)?"""
+        first = self.nth or 1
+        times = self.times if self.times is not None else (1 if self.nth is not None else None)
+        return occurrence >= first and (times is None or occurrence < first + times)
+
+
+def on_call(tool: str | None, *actions: Action, nth: int | None = None, times: int | None = None) -> Rule:
+    """The rule for calls of `tool` (None = of any tool)."""
+    return Rule("tools/call", list(actions), tool=tool, nth=nth, times=times)
+
+
+@dataclass(frozen=True)
+class Grandchild:
+    """A process that the mock forks at its start, in its own process group unless `new_session`.
+
+    It ends when the mock has gone, or by SIGTERM, unless told to ignore either. By default it outlives the
+    mock, as helpers that are started in the background do. It keeps the inherited stdin, stdout or stderr
+    open only if asked.
+    """
+
+    ignore_sigterm: bool = False
+    ignore_eof: bool = True
+    closes_stdin: bool = True
+    holds_stdout: bool = False
+    holds_stderr: bool = False
+    new_session: bool = False
+
+
+@dataclass
+class Script:
+    """Everything a mock is told. All times are seconds.
+
+    `tools`, `resources`, `templates` and `prompts` are the raw objects of the list answers; None = the
+    server does not have that feature at all (no capability, -32601), [] = it has none of them at the
+    moment. Every tool but `add` behaves like `echo`. `contents` maps a resource's URI to the `contents` of
+    its read answer (default: one text).
+    """
+
+    era: Era = "legacy"
+    name: str = "mock"
+    version: str = "1.0.0"
+    instructions: str | None = None
+    tools: list[dict[str, Any]] | None = field(default_factory=default_tools)
+    resources: list[dict[str, Any]] | None = None
+    templates: list[dict[str, Any]] | None = None
+    prompts: list[dict[str, Any]] | None = None
+    contents: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    # Announced instead of what follows from the lists above.
+    capabilities: dict[str, Any] | None = None
+    # Entries per page of every list answer; None = one page.
+    page_size: int | None = None
+    # Refuse everything but initialize and ping before notifications/initialized.
+    strict: bool = False
+    # Answer every initialize with this version; None = the requested one if it is known, else the newest.
+    protocol_version: str | None = None
+    on: list[Rule] = field(default_factory=list)
+    # Played once, before anything is read.
+    startup: list[Action] = field(default_factory=list)
+    # Stay after the end of the input, for `linger` (None = until killed).
+    ignore_eof: bool = False
+    linger: float | None = None
+    ignore_sigterm: bool = False
+    # Upon SIGTERM work for this long, then journal `marker` and exit.
+    sigterm_delay: float | None = None
+    grandchildren: list[Grandchild] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+    def save(self, path: str | os.PathLike[str]) -> "Path":
+        """Write the JSON form and return the path."""
+        from pathlib import Path  # not needed, and too slow to load, where a mock loads its script
+
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def from_dict(cls, value: Any) -> "Script":
+        """The script of a JSON form; raises ScriptError."""
+        script = _build(cls, value, "script")
+        if script.era not in ("legacy", "modern", "both"):
+            raise ScriptError(f"era: {script.era!r} is none of legacy, modern, both")
+        if script.page_size is not None and script.page_size < 1:
+            raise ScriptError(f"page_size: {script.page_size!r} is not a positive number")
+        script.on = [
+            rule if isinstance(rule, Rule) else _build(Rule, rule, f"on[{i}]")
+            for i, rule in enumerate(script.on)
+        ]
+        script.grandchildren = [
+            child if isinstance(child, Grandchild) else _build(Grandchild, child, f"grandchildren[{i}]")
+            for i, child in enumerate(script.grandchildren)
+        ]
+        _check_actions(script.startup, "startup")
+        for number, rule in enumerate(script.on):
+            _check_actions(rule.actions, f"on[{number}].actions")
+        return script
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Script":
+        """The script in a file; raises ScriptError."""
+        try:
+            with open(path, "rb") as file:
+                return cls.from_dict(json.loads(file.read()))
+        except (OSError, ValueError) as problem:
+            raise ScriptError(f"{os.fspath(path)}: {problem}") from problem
+
+
+def _build(kind: type[_T], value: Any, where: str) -> _T:
+    if not isinstance(value, dict):
+        raise ScriptError(f"{where}: expected an object, got {value!r}")
+    unknown = sorted(set(value) - {f.name for f in fields(cast("Any", kind))})
+    if unknown:
+        raise ScriptError(f"{where}: unknown field {', '.join(unknown)}")
+    try:
+        return kind(**value)
+    except TypeError as problem:
+        raise ScriptError(f"{where}: {problem}") from problem
+
+
+def _check_actions(actions: Any, where: str) -> None:
+    if not isinstance(actions, list):
+        raise ScriptError(f"{where}: expected a list of actions, got {actions!r}")
+    for number, action in enumerate(actions):
+        name = action.get("do") if isinstance(action, dict) else None
+        if name not in _KNOWN_ACTIONS:
+            raise ScriptError(f"{where}[{number}]: unknown action {name!r}")
+
+
+_KNOWN_ACTIONS = frozenset(
+    name
+    for name, value in vars(_actions).items()
+    if callable(value) and not name.startswith("_") and name[0].islower()
+)

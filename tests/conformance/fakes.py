@@ -1,0 +1,73 @@
+"""A workbench that starts nothing, and checks made on the spot: no implementation is needed."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import Check, make_check
+from conformance.evidence import Event, Evidence
+from conformance.sut import Profile, Sut
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+#: One requirement of each level, as the registry has them.
+MUST, SHOULD, MAY = "CFG-001", "FRONT-008", "HARD-002"
+
+
+@dataclass
+class FakeWorkbench:
+    """What a check gets here: its id, and evidence as the real one has it."""
+
+    check_id: str
+    evidence: Evidence = field(
+        default_factory=lambda: Evidence([Event(1.5, "client", "sent", "initialize")], "", "a line on stderr")
+    )
+
+
+class FakeFactory:
+    """Opens fake workbenches and remembers which and how many at once."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.closed: list[str] = []
+        self.most_at_once = 0
+
+    @asynccontextmanager
+    async def __call__(self, sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Any]:
+        self.opened.append(check_id)
+        self.most_at_once = max(self.most_at_once, len(self.opened) - len(self.closed))
+        try:
+            yield FakeWorkbench(check_id)
+        finally:
+            self.closed.append(check_id)
+
+
+def fake_sut(profile: Profile | None = None) -> Sut:
+    """An implementation that is never started."""
+    return Sut("fake", ("/bin/fake", "{config}"), profile or Profile("fake"))
+
+
+async def passes(bench: Any) -> None:
+    """It holds."""
+
+
+def checks_of(*made: Check) -> dict[str, Check]:
+    """The form that the command line takes."""
+    return {check.id: check for check in made}
+
+
+def passing(requirement_id: str = MUST, **how: Any) -> Check:
+    """A check that passes."""
+    return make_check(passes, requirement_id, **how)
+
+
+def raising(error: BaseException, requirement_id: str = MUST, **how: Any) -> Check:
+    """A check that always ends with `error`."""
+
+    async def raises(bench: Any) -> None:
+        raise error
+
+    return make_check(raises, requirement_id, **how)

@@ -1,0 +1,171 @@
+"""The command line: exit codes, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import conformance
+from conformance.checks import Check, make_check
+from conformance.cli import main
+from conformance.errors import Violation
+from conformance.sut import make_sut
+
+from .fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
+
+COMMAND = ["--", sys.executable, "{config}"]
+VIOLATION = Violation("an answer", "silence")
+
+
+def run_cli(*words: str, checks: tuple[Check, ...] = (), command: list[str] = COMMAND) -> int:
+    return main(["run", *words, *command], checks=checks_of(*checks), open_workbench=FakeFactory())
+
+
+def test_0_when_everything_required_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(checks=(passing(),)) == 0
+    assert "1 pass, 192 planned" in capsys.readouterr().out
+
+
+def test_1_when_something_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(checks=(passing(), raising(VIOLATION, "CFG-002"))) == 1
+    output = capsys.readouterr().out
+    assert "seen       silence" in output
+    assert "--only CFG-002" in output
+
+
+def test_a_warning_is_0_and_1_when_strict() -> None:
+    assert run_cli(checks=(raising(VIOLATION, SHOULD),)) == 0
+    assert run_cli("--strict", checks=(raising(VIOLATION, SHOULD),)) == 1
+
+
+def test_3_when_the_harness_broke_even_beside_a_failure() -> None:
+    assert run_cli(checks=(raising(VIOLATION), raising(KeyError("x"), "CFG-002"))) == 3
+
+
+def test_3_when_the_run_was_interrupted() -> None:
+    async def is_interrupted(bench: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await anyio.sleep_forever()
+
+    assert run_cli(checks=(make_check(is_interrupted, MUST),)) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "CGF"], "did you mean"),
+        (["--skip", "CGF"], "did you mean"),
+        (["--only", "OPS"], "nothing to run"),
+        (["--skip", "MUST"], "nothing to run"),
+        (["--profile", "nobody"], "there is no profile 'nobody'"),
+        (["--baseline", "/no/such/file.toml"], "No such file"),
+        (["--report", "json=/no/such/folder/x"], "No such file"),
+        (["--jobs", "0"], "--jobs"),
+        (["--time-scale", "nan"], "--time-scale"),
+        (["--onyl", "CFG"], "--onyl"),
+    ],
+)
+def test_2_for_what_has_to_be_written_differently(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(*words, checks=(passing(),)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["--", "no-such-program-anywhere", "{config}"], "was not found on PATH"),
+        (["--", "/etc/passwd", "{config}"], "is not an executable file"),
+        (["--", sys.executable], "add {config}"),
+        (["--"], "there is no command after --"),
+    ],
+)
+def test_2_for_a_command_that_cannot_be_run(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(checks=(passing(),), command=command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_2_when_everything_selected_is_declared_absent(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('name = "mine"\n[absent]\nCFG = "none"\n', encoding="utf-8")
+    assert run_cli("--profile", str(profile), checks=(passing(),)) == 2
+
+
+def test_a_known_failure_is_0_and_a_stale_entry_1(tmp_path: Path) -> None:
+    baseline = tmp_path / "known.toml"
+    baseline.write_text('[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "issue 7"\n', encoding="utf-8")
+    assert run_cli("--baseline", str(baseline), checks=(raising(VIOLATION),)) == 0
+    assert run_cli("--baseline", str(baseline), checks=(passing(),)) == 1
+
+
+def test_reports_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    words = ["--report", f"json={path}", "--report", f"junit={tmp_path / 'out.xml'}"]
+    assert run_cli(*words, checks=(passing(),)) == 0
+    assert json.loads(path.read_text(encoding="utf-8"))["results"][0]["id"] == MUST
+    assert (tmp_path / "out.xml").exists()
+
+
+def test_list_prints_one_line_per_requirement(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "CFG"], checks={}) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 17
+
+
+def test_show_prints_statement_sources_and_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "cfg-001"], checks=checks_of(passing())) == 0
+    output = capsys.readouterr().out
+    assert "User-specified path (no default discovery)" in output
+    assert "It holds." in output
+
+
+@pytest.mark.parametrize("id_", ["CFG", "CFG-0001"])
+def test_show_of_something_else_is_a_usage_error(id_: str) -> None:
+    assert main(["show", id_], checks={}) == 2
+
+
+def test_smoke_with_a_broken_workbench_blames_the_harness(capsys: pytest.CaptureFixture[str]) -> None:
+    # The fake workbench has no upstreams.
+    assert main(["smoke", *COMMAND], checks={}, open_workbench=FakeFactory()) == 3
+    assert "The runner itself broke" in capsys.readouterr().out
+
+
+def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["run"], ["list"], ["show"], ["smoke"]):
+        assert main([*words, "--help"], checks={}) == 0
+        assert "usage:" in capsys.readouterr().out
+
+
+def test_the_package_runs_as_a_module_from_anywhere(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(conformance.__file__).parents[1])}
+    words = [sys.executable, "-m", "conformance", "list", "CFG-001"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout[:7]) == (0, "CFG-001")
+
+
+def test_files_in_the_command_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "server.js").touch()
+    sut = make_sut([sys.executable, "server.js", "serve", "{config}"])
+    assert sut.command == (sys.executable, str(tmp_path / "server.js"), "serve", "{config}")
+    assert sut.command_for(Path("/c.json"))[-1] == "/c.json"
+    assert sut.command_for(None) == sut.command[:-1]
+
+
+def test_a_module_of_the_callers_directory_stays_importable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_proxy").mkdir()
+    sut = make_sut([sys.executable, "-m", "my_proxy", "{config}"])
+    assert sut.environment == {"PYTHONPATH": str(tmp_path)}

@@ -1,0 +1,164 @@
+"""Every report format from one fixed run; what other programs parse is parsed here."""
+
+from __future__ import annotations
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
+from conformance.evidence import Evidence
+from conformance.reports import FORMATS, ReportFile
+from conformance.reports.terminal import LiveProgress
+from conformance.results import Attempt, Result, RunReport
+from conformance.runner import Finished, Started
+from conformance.verdicts import Verdict, judge
+
+from .fakes import MAY, passing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+
+EVIDENCE = Evidence([], "", "could not open\nthe file \x1b[31m[red]", ["pid 7 /bin/sleep 1000"], None)
+
+
+def result(id_: str, error: Exception | None = None, **changes: Any) -> Result:
+    requirement = passing(id_).requirement
+    source = requirement.sources[0]
+    verdict = judge(requirement.level, error)
+    violation = error if isinstance(error, Violation) else None
+    message = str(error or "")
+    made = Result(
+        id=id_,
+        level=requirement.level,
+        era=requirement.era,
+        verdict=verdict,
+        title=requirement.title,
+        statement=" ".join(requirement.statement.split()),
+        message=message,
+        expected=violation.expected if violation else None,
+        seen=violation.seen if violation else None,
+        source=str(source),
+        quote=source.quote,
+        duration_s=1.25,
+        evidence=EVIDENCE if error else Evidence(),
+        rerun=f"python -m conformance run --only {id_} -- /bin/fake {{config}}",
+        attempts=(Attempt(verdict, message, 1.25),),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+TWICE = (Attempt(Verdict.TIMEOUT, "late", 20.0), Attempt(Verdict.FAIL, "", 1.0))
+REPORT = RunReport(
+    implementation="fake",
+    command=("/bin/fake", "{config}"),
+    homepage="https://example.org",
+    results=(
+        result("CFG-001"),
+        result(
+            "CFG-002",
+            Violation("only the first upstream starts", "both started:\n[a]\n[b]\x00"),
+            attempts=TWICE,
+        ),
+        result("CFG-003", CheckTimeout(20)),
+        result("CFG-004", Untestable("the upstream never became ready")),
+        result("CFG-005", NotApplicable("declared absent: no such thing")),
+        result("CFG-006", Violation("a", "b"), known="issue 7"),
+        result("CFG-007", stale=True),
+        result("CFG-008", ZeroDivisionError("oops")),
+        result(MAY, Violation("a keyring", "a plain file")),
+    ),
+    not_run=("CFG-009",),
+    planned=("OPS-001",),
+    duration_s=12.5,
+    complete=False,
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_report_as_text(name: str, snapshot: SnapshotAssertion) -> None:
+    assert FORMATS[name](REPORT) == snapshot
+
+
+def test_the_json_report_has_three_parts_and_all_results() -> None:
+    document = json.loads(FORMATS["json"](REPORT))
+    assert {"implementation", "summary", "results"} <= document.keys()
+    assert document["summary"]["verdicts"]["pass"] == 2
+    # CFG-002, -003, -004, -008 and the stale CFG-007
+    assert document["summary"]["failures"] == 5
+    assert [entry["id"] for entry in document["results"]] == [entry.id for entry in REPORT.results]
+
+
+def test_every_json_line_parses_and_the_summary_is_last() -> None:
+    lines = [json.loads(line) for line in FORMATS["jsonl"](REPORT).splitlines()]
+    assert [line["type"] for line in lines] == ["result"] * len(REPORT.results) + ["summary"]
+    assert lines[-1]["complete"] is False
+
+
+def test_the_junit_report_parses_and_its_counts_are_those_of_its_cases() -> None:
+    root = ET.fromstring(FORMATS["junit"](REPORT))
+    assert root.tag == "testsuites"
+    cases = root.findall("testsuite/testcase")
+    assert int(root.attrib["tests"]) == len(cases) == len(REPORT.results) + 1
+    for attribute, tag, count in (
+        ("failures", "failure", 3),
+        ("errors", "error", 2),
+        ("skipped", "skipped", 3),
+    ):
+        found = root.findall(f"testsuite/testcase/{tag}")
+        assert int(root.attrib[attribute]) == len(found) == count
+
+
+def test_a_warning_is_a_failure_only_in_a_strict_report() -> None:
+    report = RunReport(implementation="fake", command=(), homepage="", results=(REPORT.results[-1],))
+    assert report.summary.failures == 0
+    assert "<failure" not in FORMATS["junit"](report)
+    strict = msgspec.structs.replace(report, strict=True)
+    assert strict.summary.failures == 1
+    assert "<failure" in FORMATS["junit"](strict)
+
+
+def test_control_characters_of_the_implementation_do_not_reach_the_terminal() -> None:
+    assert "\x1b" not in FORMATS["terminal"](REPORT)
+    assert "[red]" in FORMATS["terminal"](REPORT)
+
+
+@pytest.mark.parametrize("request_", ["json", "json=", "yaml=out", "json=/no/such/folder/out.json", "json=."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(request_: str) -> None:
+    with pytest.raises(UsageError, match="--report"):
+        ReportFile(request_)
+
+
+def test_asking_for_a_report_neither_creates_nor_changes_the_file(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("kept", encoding="utf-8")
+    ReportFile(f"json={old}")
+    ReportFile(f"json={tmp_path / 'new.json'}")
+    assert old.read_text(encoding="utf-8") == "kept"
+    assert not (tmp_path / "new.json").exists()
+
+
+def progress_output(*, terminal: bool) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=120, force_terminal=terminal, color_system=None)
+    check = passing("CFG-001")
+    with LiveProgress(console, 1) as progress:
+        progress(Started(check, 1))
+        progress(Finished(check, REPORT.results[0], final=True))
+    return output.getvalue()
+
+
+def test_progress_into_a_file_is_one_plain_line_per_check() -> None:
+    title = passing("CFG-001").requirement.title
+    assert progress_output(terminal=False) == f"CFG-001   pass {title} (1.2 s)\n"
+
+
+def test_progress_on_a_terminal_is_one_live_line() -> None:
+    assert "1/1" in progress_output(terminal=True)

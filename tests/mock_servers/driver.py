@@ -1,0 +1,149 @@
+"""A mock as a process, driven line by line; every wait has a deadline."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mock_servers
+from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
+from mock_servers.journal import Entry, read_journal
+from mock_servers.script import Script
+
+WITHIN = 10.0
+MAIN = Path(mock_servers.__file__).parent / "__main__.py"
+COMMAND = [sys.executable, "-I", "-S", str(MAIN), "stdio"]
+ENVELOPE = {"_meta": {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}}
+
+Json = dict[str, Any]
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """Poll until the condition is true; its value."""
+    end = time.monotonic() + WITHIN
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {WITHIN} s: {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Mock:
+    """One running mock."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", journal: Path) -> None:
+        self.process = process
+        self._journal = journal
+        self._ids = iter(range(1, 10_000))
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def write(self, data: bytes) -> None:
+        """Raw bytes to its stdin."""
+        assert self.process.stdin
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def send(self, message: Any) -> None:
+        """One message to its stdin."""
+        self.write(json.dumps(message).encode() + b"\n")
+
+    def start(self, method: str, params: Json | None = None) -> int:
+        """Send a request, return its id."""
+        identity = next(self._ids)
+        message = {"jsonrpc": "2.0", "id": identity, "method": method}
+        self.send(message if params is None else {**message, "params": params})
+        return identity
+
+    def line(self) -> bytes:
+        """The next line of its stdout; empty at the end."""
+        return self._lines.get(timeout=WITHIN)
+
+    def next(self) -> Json:
+        """The next message."""
+        message = json.loads(self.line())
+        assert isinstance(message, dict)
+        return message
+
+    def ask(self, method: str, params: Json | None = None) -> Json:
+        """Send a request; the next message, which must answer it."""
+        identity = self.start(method, params)
+        message = self.next()
+        assert message.get("id") == identity, message
+        return message
+
+    def call(self, tool: str = "echo", **arguments: Any) -> Json:
+        """Call a tool; the next message, which must answer it."""
+        return self.ask("tools/call", {"name": tool, "arguments": arguments})
+
+    def ask_modern(self, method: str, **params: Any) -> Json:
+        """Send a request with the modern envelope; the next message, which must answer it."""
+        return self.ask(method, {**params, **ENVELOPE})
+
+    def close_stdin(self) -> None:
+        """End its input."""
+        assert self.process.stdin
+        self.process.stdin.close()
+
+    def exit_code(self) -> int:
+        """Its exit status, once it has ended."""
+        return self.process.wait(WITHIN)
+
+    def events(self, *names: str) -> list[Entry]:
+        """Journal entries so far, of these events if named."""
+        return [entry for entry in read_journal(self._journal) if not names or entry.event in names]
+
+    def event(self, name: str) -> Entry:
+        """The first entry of this event, waited for."""
+        entry = eventually(lambda: self.events(name), f"a journal entry {name}")[0]
+        assert isinstance(entry, Entry)
+        return entry
+
+
+@contextmanager
+def running(
+    folder: Path, script: Script | None = None, *options: str, command: list[str] = COMMAND, **popen: Any
+) -> Iterator[Mock]:
+    """A mock that is killed at the end, with all its grandchildren."""
+    journal = folder / "journal.jsonl"
+    args = [*command, "--journal", str(journal), "--max-life", "60"]
+    if script is not None:
+        args += ["--script", str(script.save(folder / "script.json"))]
+    pipe = subprocess.PIPE
+    popen.setdefault("stderr", subprocess.DEVNULL)
+    with subprocess.Popen([*args, *options], stdin=pipe, stdout=pipe, **popen) as process:
+        mock = Mock(process, journal)
+        try:
+            yield mock
+        finally:
+            process.kill()
+            for entry in read_journal(journal):
+                if entry.event == "grandchild-start" and is_alive(entry.pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(entry.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                mock.close_stdin()
+            mock.reader.join(WITHIN)
+
+
+def is_alive(pid: int) -> bool:
+    """Does the process exist, not counting zombies?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

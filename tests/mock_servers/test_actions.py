@@ -1,0 +1,213 @@
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+from mock_servers.script import (
+    Action,
+    Rule,
+    Script,
+    close_stdout,
+    crash,
+    duplicate_reply,
+    error,
+    hold,
+    kill_self,
+    list_changed,
+    notify,
+    on_call,
+    payload,
+    raw,
+    release,
+    reply,
+    reply_in_chunks,
+    request,
+    send,
+    set_tools,
+    silence,
+    sleep,
+    stderr,
+    tool,
+    wrong_id_reply,
+)
+
+from .driver import WITHIN, eventually, running
+
+
+def on_echo(*actions: Action) -> Script:
+    return Script(on=[on_call("echo", *actions)])
+
+
+def test_reply_answers_with_the_given_result(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(reply({"x": [1, "$id"], "y": "$arguments"}))) as mock:
+        assert mock.call("echo", z=2) == {"jsonrpc": "2.0", "id": 1, "result": {"x": [1, 1], "y": {"z": 2}}}
+
+
+def test_error_answers_with_an_error(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(error(-32000, "no", {"id": "$id"}))) as mock:
+        assert mock.call()["error"] == {"code": -32000, "message": "no", "data": {"id": 1}}
+
+
+def test_sleep_delays_its_own_call_only(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(sleep(0.3))) as mock:
+        slow = mock.start("tools/call", {"name": "echo"})
+        assert "result" in mock.call("add", a=1, b=1)
+        assert mock.next()["id"] == slow
+        asked, sent = mock.event("line"), mock.events("sent")[-1]
+        assert sent.t - asked.t >= 0.3
+
+
+def test_silence_never_answers(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(silence())) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.ask("ping")["result"] == {}
+        mock.close_stdin()
+        assert mock.line() == b""
+
+
+def test_send_writes_the_message_with_the_id_filled_in(tmp_path: Path) -> None:
+    message = {"jsonrpc": "2.0", "id": "$id", "result": {}, "extra": True}
+    with running(tmp_path, on_echo(send(message))) as mock:
+        assert mock.call() == {**message, "id": 1}
+
+
+def test_raw_writes_exactly_the_text_or_the_bytes(tmp_path: Path) -> None:
+    script = Script(on=[on_call("echo", raw('{ "id":"$id"}\r\n'), raw(b"\xff$id\n"))])
+    with running(tmp_path, script) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert (mock.line(), mock.line()) == (b'{ "id":1}\r\n', b"\xff$id\n")
+
+
+def test_a_reply_in_chunks_is_whole_at_the_end(tmp_path: Path) -> None:
+    script = on_echo(reply_in_chunks([1, 5], pause=0.1))
+    with running(tmp_path, script) as mock:
+        mock.start("tools/call", {"name": "echo", "arguments": {"x": 1}})
+        mock.start("ping")
+        answers = [mock.next(), mock.next()]
+    echoed = next(answer for answer in answers if answer["id"] == 1)
+    assert echoed["result"]["structuredContent"] == {"arguments": {"x": 1}}
+
+
+def test_hold_and_release_reorder_answers(tmp_path: Path) -> None:
+    script = Script(on=[on_call("echo", hold("a"), nth=1), on_call("add", reply(), release("a"))])
+    with running(tmp_path, script) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        mock.start("tools/call", {"name": "add", "arguments": {"a": 1, "b": 1}})
+        assert [mock.next()["id"], mock.next()["id"]] == [2, 1]
+        assert mock.call()["id"] == 3
+
+
+def test_a_duplicate_reply_comes_twice(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(duplicate_reply())) as mock:
+        assert mock.call() == mock.next()
+
+
+def test_a_wrong_id_reply_answers_nobody(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(wrong_id_reply(99), reply())) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert [mock.next()["id"], mock.next()["id"]] == [99, 1]
+
+
+def test_crash_ends_the_process_with_the_status(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(crash(42))) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.line() == b""
+        assert mock.exit_code() == 42
+        assert mock.event("exit").data == {"code": 42, "reason": "crash"}
+
+
+def test_kill_self_dies_by_the_signal_even_if_ignored(tmp_path: Path) -> None:
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        folder = tmp_path / number.name
+        folder.mkdir()
+        script = Script(startup=[kill_self(number)], ignore_sigterm=True)
+        with running(folder, script) as mock:
+            assert mock.exit_code() == -number
+            assert mock.event("exit").data["signal"] == number
+
+
+def test_close_stdout_ends_the_output_but_not_the_process(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(close_stdout())) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.line() == b""
+        mock.send({"jsonrpc": "2.0", "method": "notifications/x"})
+        eventually(lambda: len(mock.events("line")) == 2, "a second line")
+        assert mock.process.poll() is None
+
+
+def test_stderr_takes_text_or_an_amount(tmp_path: Path) -> None:
+    script = Script(startup=[stderr("hello\n"), stderr(1000)])
+    with running(tmp_path, script, stderr=subprocess.PIPE) as mock:
+        assert mock.process.stderr
+        noise = mock.process.stderr.read(1006)
+        assert noise.startswith(b"hello\n")
+        assert len(noise) == 1006
+        assert mock.ask("ping")["result"] == {}
+
+
+def test_a_full_stderr_pipe_does_not_stop_other_requests(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(stderr(1 << 20)), stderr=subprocess.PIPE) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        mock.event("action")
+        assert mock.ask("ping")["result"] == {}
+
+
+def test_notify_and_list_changed_send_notifications(tmp_path: Path) -> None:
+    with running(
+        tmp_path, on_echo(notify("notifications/message", {"x": 1}), list_changed("prompts"))
+    ) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.next() == {"jsonrpc": "2.0", "method": "notifications/message", "params": {"x": 1}}
+        assert mock.next() == {"jsonrpc": "2.0", "method": "notifications/prompts/list_changed"}
+        assert mock.next()["id"] == 1
+
+
+def test_a_request_of_the_server_waits_for_its_answer_and_journals_it(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(request("ping", wait=WITHIN))) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.next() == {"jsonrpc": "2.0", "method": "ping", "id": 1}
+        mock.send({"jsonrpc": "2.0", "id": 1, "result": {}})
+        assert "result" in mock.next()
+        assert json.loads(mock.event("answer").text)["result"] == {}
+
+
+def test_payload_has_the_given_size(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(payload(3_000_000))) as mock:
+        assert len(mock.call()["result"]["content"][0]["text"]) == 3_000_000
+        assert mock.event("sent").data["bytes"] > 3_000_000
+
+
+def test_set_tools_changes_the_list(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(reply(), set_tools([tool("new")]), list_changed())) as mock:
+        capabilities = mock.ask("initialize", {"protocolVersion": "2025-11-25"})["result"]["capabilities"]
+        assert capabilities == {"tools": {"listChanged": True}}
+        mock.call()
+        assert mock.next()["method"] == "notifications/tools/list_changed"
+        assert [t["name"] for t in mock.ask("tools/list")["result"]["tools"]] == ["new"]
+
+
+def test_rules_choose_by_tool_and_occurrence(tmp_path: Path) -> None:
+    script = Script(on=[on_call("echo", error(1, "second"), nth=2), on_call("add", error(2, "add"))])
+    with running(tmp_path, script) as mock:
+        answers = [mock.call(), mock.call("add", a=1, b=1), mock.call(), mock.call()]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [None, 2, 1, None]
+
+
+def test_a_rule_for_a_notification_plays_too(tmp_path: Path) -> None:
+    script = Script(on=[Rule("notifications/initialized", [request("roots/list")])])
+    with running(tmp_path, script) as mock:
+        mock.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        assert mock.next()["method"] == "roots/list"
+
+
+def test_a_rule_may_serve_any_request(tmp_path: Path) -> None:
+    with running(tmp_path, Script(on=[Rule("*", [error(5, "closed")])])) as mock:
+        assert mock.ask("initialize")["error"]["code"] == 5
+        assert mock.ask("tools/list")["error"]["code"] == 5
+
+
+def test_an_action_with_wrong_members_breaks_the_mock_loudly(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo({"do": "sleep", "minutes": 1})) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert mock.exit_code() == 70
+        assert "minutes" in mock.event("exit").data["reason"]

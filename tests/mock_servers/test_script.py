@@ -1,0 +1,50 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mock_servers.script import Grandchild, Rule, Script, ScriptError, error, on_call, raw, sleep
+
+
+def test_a_script_survives_its_file(tmp_path: Path) -> None:
+    script = Script(
+        era="both",
+        on=[on_call("echo", sleep(1), error(-1, "no"), nth=2), Rule("ping", [raw(b"\xff")])],
+        startup=[raw("noise\n")],
+        grandchildren=[Grandchild(holds_stdout=True)],
+        resources=[],
+    )
+    assert Script.load(script.save(tmp_path / "s.json")) == script
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"tool": []}, "unknown field tool"),
+        ({"era": "future"}, "era: 'future'"),
+        ({"page_size": 0}, "page_size"),
+        ({"on": [{"methods": "x"}]}, r"on\[0\]: unknown field methods"),
+        ({"on": [{"actions": []}]}, r"on\[0\].*method"),
+        (
+            {"on": [{"method": "x", "actions": [{"do": "dance"}]}]},
+            r"on\[0\].actions\[0\]: unknown action 'dance'",
+        ),
+        ({"startup": ["reply"]}, r"startup\[0\]"),
+        ({"grandchildren": [{"loud": True}]}, "unknown field loud"),
+        ([], "expected an object"),
+    ],
+)
+def test_a_mistake_in_a_script_is_named(wrong: Any, named: str) -> None:
+    with pytest.raises(ScriptError, match=named):
+        Script.from_dict(wrong)
+
+
+@pytest.mark.parametrize(
+    ("nth", "times", "served"),
+    [(None, None, [1, 2, 3, 4]), (2, None, [2]), (None, 2, [1, 2]), (2, 2, [2, 3])],
+)
+def test_a_rule_serves_the_occurrences_it_names(
+    nth: int | None, times: int | None, served: list[int]
+) -> None:
+    rule = Rule("m", nth=nth, times=times)
+    assert [n for n in range(1, 5) if rule.serves(n)] == served
