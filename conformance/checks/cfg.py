@@ -353,42 +353,46 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
 @check("CFG-016", timeout=40)
 async def timeouts_accept_four_text_forms_and_whole_seconds(bench: Workbench) -> None:
     """A silent upstream is cut at the configured time, an answer within it is not, nonsense ends the start."""
+    await _nonsense_is_refused(bench)
     hanging = Script(on=[on_call("echo", silence())])
     answering = Script(on=[on_call("echo", sleep(0.6))])
-    upstream = bench.stdio("a")
-    nonsense: list[Any] = ["abc", -1, True, "5 parsecs", ""]
-
-    def with_timeout(kind: str, value: Any) -> Path:
-        return bench.config(upstream.but(timeout={kind: value}))
-
-    await bench.together(
-        *(partial(refuses, bench, f"timeout {value!r}", with_timeout("tools", value)) for value in nonsense),
-        partial(refuses, bench, "timeout of resources", with_timeout("resources", "abc")),
-        partial(refuses, bench, "timeout of prompts", with_timeout("prompts", "abc")),
-    )
-    upstream.was_never_started()
     cut = {"t1500ms": ("1500ms", 1.5), "t2": (2, 2.0)}
     kept = {"t5s": "5s", "t1min": "1min", "t2m": "2m"}
     forms = {"resources": "500ms", "prompts": "1min"}
-    slow = [bench.stdio(name, hanging, timeout={"tools": value, **forms}) for name, (value, _) in cut.items()]
-    good = [bench.stdio(name, answering, timeout={"tools": value, **forms}) for name, value in kept.items()]
+    slow = [bench.stdio(name, hanging, timeout={"tools": text, **forms}) for name, (text, _) in cut.items()]
+    good = [bench.stdio(name, answering, timeout={"tools": text, **forms}) for name, text in kept.items()]
     async with bench.proxy(*slow, *good) as proxy:
         with bench.must("every documented form is accepted"):
             await proxy.handshake()
             await proxy.ready(*slow, *good)
         await bench.together(
-            *(partial(_is_cut, bench, proxy, up, *cut[up.name]) for up in slow),
-            *(partial(_is_kept, bench, proxy, up) for up in good),
+            *(partial(_is_cut, bench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
+            *(partial(_is_kept, bench, proxy, upstream) for upstream in good),
         )
+
+
+async def _nonsense_is_refused(bench: Workbench) -> None:
+    upstream = bench.stdio("a")
+    nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
+    nonsense += [("resources", "abc"), ("prompts", "abc")]
+    await bench.together(
+        *(
+            partial(refuses, bench, f"{kind}: {value!r}", bench.config(upstream.but(timeout={kind: value})))
+            for kind, value in nonsense
+        )
+    )
+    upstream.was_never_started()
 
 
 async def _is_cut(
     bench: Workbench, proxy: Proxy, upstream: StdioUpstream, value: Any, seconds: float
 ) -> None:
-    """Not before the time has passed since the call, not long after it has passed since the call's arrival."""
+    """Not before the time has passed since the call, not long after it has passed since the call's arrival.
+
+    The tool never answers, so any answer is the proxy's own; how it words a timeout is not judged here.
+    """
     sent = time.monotonic()
     answer = await proxy.call(upstream.name, "echo", within=seconds + 10)
-    bench.expect(answer.is_error, f"timeout {value!r}: the call of a silent tool is an error", answer.raw)
     arrived = upstream.requests("tools/call")
     bench.expect(arrived, f"timeout {value!r}: the call reaches the upstream", upstream.lines)
     after_sending, after_arrival = answer.t - sent, answer.t - arrived[-1].t

@@ -225,16 +225,16 @@ class Workbench:
 
     async def _finish(self, launched: Launched, family: Census, patience: float) -> None:
         family.alive()  # remember who is there before parents go and leave orphans
-        await launched.finish(patience)
-        with anyio.move_on_after(_CHILDREN_PATIENCE):
-            while family.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
-                await anyio.sleep(0.02)
-        for person in await family.end_all():
-            self._timeline.record("runner", "ended-leftover", str(person))
-            self._leftovers.append(self._timeline.redact(shorten(str(person))))
-        launched.stdout.drain()
-        launched.stderr.drain()
-        launched.release()
+        try:
+            await launched.finish(patience)
+            with anyio.move_on_after(_CHILDREN_PATIENCE):
+                while family.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
+                    await anyio.sleep(0.02)
+            for person in await family.end_all():
+                self._timeline.record("runner", "ended-leftover", str(person))
+                self._leftovers.append(self._timeline.redact(shorten(str(person))))
+        finally:
+            launched.release()
 
     def _tool_names(self, name: str) -> list[str]:
         """The tools of the upstream that was made last under this name."""

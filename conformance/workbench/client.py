@@ -39,6 +39,8 @@ _META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 _POLL = 0.1
+#: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
+MOST_UNASKED = 20_000
 #: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
 _LAST_MOMENT = 1.0
 
@@ -105,6 +107,8 @@ class Inbox(Listener):
         self._waiting.pop(request_id, None)
 
     def on_stdout(self, data: bytes) -> None:
+        if self.flooded:
+            return
         searched = len(self._partial)
         self._partial += data
         while (end := self._partial.find(b"\n", searched)) >= 0:
@@ -112,6 +116,11 @@ class Inbox(Listener):
             del self._partial[: end + 1]
             searched = 0
             self._take(line.decode(errors="replace"))
+
+    @property
+    def flooded(self) -> bool:
+        """Whether so much came unasked for that the rest is ignored."""
+        return len(self.received) + len(self.junk) >= MOST_UNASKED
 
     def on_stdout_end(self) -> None:
         self.ended.set()
@@ -231,8 +240,8 @@ class Proxy:
 
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
-        if self._launched.stdout.overflowed:
-            return Violation(expected, f"more than {len(self._launched.stdout.data)} bytes on stdout")
+        if self._launched.stdout.overflowed or self._inbox.flooded:
+            return Violation(expected, f"a flood of {self._launched.stdout.size} bytes on stdout")
         if self._inbox.ended.is_set() or self._launched.code is not None:
             await self._launched.wait(_LAST_MOMENT)
             return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._last_words()}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_STDOUT = 64 * 1024 * 1024
 MOST_STDERR = 8 * 1024 * 1024
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 _LOOK_AGAIN = 0.01
 
 
@@ -191,8 +191,9 @@ class Launched:
     def release(self) -> None:
         """Close our ends of the pipes and collect the status; nothing may be asked after this."""
         self.close_stdin()
-        self.stdout.close()
-        self.stderr.close()
+        for capture in (self.stdout, self.stderr):
+            capture.drain()
+            capture.close()
         if self.code is not None:
             managed_pids.discard(self.pid)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mock_servers
-from conformance.errors import Violation
+from conformance.errors import HarnessError, Violation
 from conformance.workbench.polling import eventually
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry, read_journal
@@ -106,6 +106,8 @@ class StdioUpstream:
     @property
     def entries(self) -> list[Entry]:
         """The whole journal so far."""
+        if not self.folder.is_dir():
+            raise HarnessError(f"the workbench of upstream {self.name} is closed, its journal is gone")
         return read_journal(self.journal)
 
     @property

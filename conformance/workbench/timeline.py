@@ -80,11 +80,15 @@ def shorten(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def _forms(value: str) -> set[str]:
     raw = value.encode()
+    ascii_json, json_text = (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
     return {
         value,
         quote(value, safe=""),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
+        ascii_json,
+        json_text,
+        # JSON as a string in JSON: what a tool's text looks like on the wire
+        json.dumps(ascii_json)[1:-1],
+        json.dumps(json_text, ensure_ascii=False)[1:-1],
         base64.b64encode(raw).decode(),
         base64.urlsafe_b64encode(raw).decode().rstrip("="),
     }
