@@ -1,0 +1,27 @@
+"""Run one mutant as a proxy: ``python -m conformance.mutants NAME [CONFIG]``."""
+
+from __future__ import annotations
+
+import sys
+
+from conformance.mutants import load_mutants
+
+
+def main() -> None:
+    """Apply the mistake, then be the reference."""
+    mutants = load_mutants()
+    name = sys.argv[1] if len(sys.argv) > 1 else "--list"
+    if name == "--list":
+        for known in mutants.values():
+            print(f"{known.kills}  {known.name}")
+        return
+    if name not in mutants:
+        sys.exit(f"no mutant is called {name!r}; --list names them")
+    mutants[name].apply()
+    from dynamic_mcp.cli import main as run
+
+    run(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

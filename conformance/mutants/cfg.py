@@ -1,0 +1,187 @@
+"""Mistakes in reading the configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp import cli, config
+from dynamic_mcp.config import duration, model
+from dynamic_mcp.config.expand import Expander
+from dynamic_mcp.config.load import _decode, parse
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.face import tools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@mutant("CFG-001")
+def finds_a_configuration_by_itself() -> None:
+    right = cli.config_path
+
+    def wrong(argument: str | None, environment: Mapping[str, str]) -> str | None:
+        places = (Path("config.json"), Path("dynamic-mcp.json"), Path.home() / ".dynamic-mcp/config.json")
+        return right(argument, environment) or next((str(place) for place in places if place.exists()), None)
+
+    replace(right, wrong)
+
+
+@mutant("CFG-002")
+def the_environment_beats_the_argument() -> None:
+    right = cli.config_path
+    replace(
+        right,
+        lambda argument, environment: environment.get("DYNAMIC_MCP_CONFIG") or right(argument, environment),
+    )
+
+
+@mutant("CFG-003")
+def ignores_the_environment_variable() -> None:
+    replace(cli.config_path, lambda argument, environment: argument)
+
+
+@mutant("CFG-004")
+def wants_a_name_that_ends_in_json() -> None:
+    right = config.load
+
+    def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
+        if path.suffix != ".json":
+            raise ConfigError(f"{path}: is not a .json file")
+        return right(path, environment)
+
+    replace(right, wrong)
+
+
+@mutant("CFG-005")
+def takes_a_broken_file_for_an_empty_one() -> None:
+    right = parse
+
+    def wrong(data: bytes, origin: str, environment: Mapping[str, str]) -> model.Config:
+        try:
+            msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return model.Config(servers=())
+        return right(data, origin, environment)
+
+    replace(right, wrong)
+
+
+@mutant("CFG-006")
+def a_missing_description_becomes_empty() -> None:
+    def wrong(kind: Any, data: dict[str, Any]) -> None:
+        data.setdefault("description", "")
+
+    _before_decoding("_Server", wrong)
+
+
+@mutant("CFG-007")
+def only_the_top_level_is_strict() -> None:
+    def wrong(kind: Any, data: dict[str, Any]) -> None:
+        known = {field.encode_name for field in msgspec.structs.fields(kind)}
+        for name in set(data) - known:
+            del data[name]
+
+    _before_decoding("_Server", wrong)
+
+
+@mutant("CFG-008")
+def an_unknown_type_is_ignored() -> None:
+    def wrong(kind: Any, data: dict[str, Any]) -> None:
+        data.pop("type", None)
+
+    _before_decoding("_Server", wrong)
+
+
+@mutant("CFG-009")
+def expands_only_whole_values() -> None:
+    right = Expander.__call__
+
+    def wrong(self: Expander, text: str, place: str) -> str:
+        return right(self, text, place) if re.fullmatch(r"\$\{\w+\}", text) else text
+
+    replace(right, wrong)
+
+
+@mutant("CFG-010")
+def expands_like_a_shell() -> None:
+    right = Expander.__call__
+    replace(right, lambda self, text, place: os.path.expandvars(right(self, text, place)))
+
+
+@mutant("CFG-011")
+def is_silent_about_undefined_variables() -> None:
+    replace(Expander.warnings, lambda self: [])
+
+
+@mutant("CFG-012")
+def takes_an_empty_variable_for_an_undefined_one() -> None:
+    right = Expander.__init__
+
+    def wrong(self: Expander, environment: Mapping[str, str]) -> None:
+        right(self, {name: value for name, value in environment.items() if value})
+
+    replace(right, wrong)
+
+
+@mutant("CFG-013")
+def expands_what_it_has_expanded() -> None:
+    right = Expander.__call__
+    replace(right, lambda self, text, place: right(self, right(self, text, place), place))
+
+
+@mutant("CFG-014")
+def starts_disabled_servers_too() -> None:
+    def wrong(kind: Any, data: dict[str, Any]) -> None:
+        data.pop("enabled", None)
+
+    _before_decoding("_Server", wrong)
+
+
+@mutant("CFG-015")
+def a_feature_flag_hides_but_still_forwards() -> None:
+    right = tools.Toolbox._call
+
+    async def wrong(self: tools.Toolbox, arguments: msgspec.Raw, meta: msgspec.Raw) -> bytes:
+        for group in self._groups.values():
+            group.server = msgspec.structs.replace(group.server, features=model.Features())
+        return await right(self, arguments, meta)
+
+    replace(right, wrong)
+
+
+@mutant("CFG-016")
+def takes_numbers_for_milliseconds() -> None:
+    right = duration.seconds
+    replace(right, lambda value: right(value) / 1000 if isinstance(value, int) else right(value))
+
+
+@mutant("CFG-017")
+def writes_the_configuration_back() -> None:
+    right = config.load
+
+    def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
+        loaded = right(path, environment)
+        path.write_bytes(msgspec.json.format(path.read_bytes(), indent=4))
+        return loaded
+
+    replace(right, wrong)
+
+
+def _before_decoding(kind_name: str, change: Any) -> None:
+    """Let ``change`` alter the object before the reference decodes it as the named struct."""
+    right = _decode
+
+    def wrong(data: bytes, kind: Any, origin: str, place: str) -> Any:
+        if kind.__name__ == kind_name:
+            value = msgspec.json.decode(data)
+            change(kind, value)
+            data = msgspec.json.encode(value)
+        return right(data, kind, origin, place)
+
+    replace(right, wrong)
