@@ -25,10 +25,16 @@ def parser() -> argparse.ArgumentParser:
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
-        "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr: error, warn, info or debug.",
+        "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
         allow_abbrev=False,
     )
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
+    result.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        choices=("off", "error", "warn", "info", "debug"),
+        help="what goes to stderr: off, error, warn (the default), info or debug",
+    )
     result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
     return result
 
@@ -49,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from dynamic_mcp import config, log
     from dynamic_mcp.errors import ConfigError
 
-    log.configure()
+    log.configure(given.log_level)
     try:
         loaded = config.load(Path(named), os.environ)
     except ConfigError as error:

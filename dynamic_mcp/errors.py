@@ -29,7 +29,14 @@ class UpstreamError(DynamicMcpError):
 
 
 class UpstreamFailed(UpstreamError):
-    """The upstream could not be started or reached, or it broke the protocol."""
+    """The upstream could not be started or reached, or it broke the protocol.
+
+    ``last_words`` is the end of what it wrote to stderr, where there is such a thing: for the caller, not for our own stderr.
+    """
+
+    def __init__(self, message: str, last_words: str = "") -> None:
+        super().__init__(message)
+        self.last_words = last_words
 
 
 class UpstreamGone(UpstreamFailed):

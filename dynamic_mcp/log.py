@@ -1,7 +1,7 @@
 """Diagnostics on stderr: warnings and errors by default, more when asked.
 
-The level comes from ``DYNAMIC_MCP_LOG``, then ``RUST_LOG`` (understood for people who switch from dmcp; of its syntax only
-the first plain level word counts). ``logging`` is imported by asyncio anyway, so it costs nothing at start-up.
+The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG`` (understood for people who switch from dmcp;
+of its syntax only the first plain level word counts). ``logging`` is imported by asyncio anyway, so it costs nothing at start-up.
 A stderr that cannot be written to is nobody's error: the record is dropped.
 """
 
@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Mapping
 
-_LEVELS = {
+LEVELS = {
     "off": logging.CRITICAL + 1,
     "error": logging.ERROR,
     "warn": logging.WARNING,
@@ -30,17 +30,20 @@ def level_from(environment: Mapping[str, str]) -> int:
     """The level that the environment asks for; WARNING when it says nothing that is understood."""
     for name in ("DYNAMIC_MCP_LOG", "RUST_LOG"):
         for word in re.findall(r"[a-z]+", environment.get(name, "").lower()):
-            if word in _LEVELS:
-                return _LEVELS[word]
+            if word in LEVELS:
+                return LEVELS[word]
     return logging.WARNING
 
 
-def configure() -> None:
-    """Send records to stderr as ``LEVEL message``, with the words WARN and ERROR that monitoring greps for."""
+def configure(level: str | None = None) -> None:
+    """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR that monitoring greps for.
+
+    ``level`` is a key of ``LEVELS``; without it the environment decides.
+    """
     logging.addLevelName(logging.WARNING, "WARN")
     logging.raiseExceptions = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.propagate = False
-    log.setLevel(level_from(os.environ))
+    log.setLevel(LEVELS[level] if level is not None else level_from(os.environ))

@@ -18,6 +18,7 @@ from dynamic_mcp.face.tools import Toolbox
 from dynamic_mcp.groups import Group
 from dynamic_mcp.log import log
 from dynamic_mcp.process import child
+from dynamic_mcp.process.guard import Guard
 
 
 async def serve(config: Config, source: int, sink: int) -> int:
@@ -25,8 +26,14 @@ async def serve(config: Config, source: int, sink: int) -> int:
     for warning in config.warnings:
         log.warning("%s", warning)
     status = 0
-    link = ClientLink(source, sink)
-    groups = [Group(server) for server in config.servers]
+    guard = Guard()
+    groups = [Group(server, guard) for server in config.servers]
+
+    def pause(paused: bool) -> None:
+        for group in groups:
+            group.pause(paused)
+
+    link = ClientLink(source, sink, pause)
     face = Face(Toolbox(groups), link.send)
 
     async def watch_signals(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -44,12 +51,13 @@ async def serve(config: Config, source: int, sink: int) -> int:
     async with anyio.create_task_group() as watching:
         await watching.start(watch_signals)
         async with anyio.create_task_group() as running:
-            await link.open(face.receive)
+            await link.open(face.receive, face.receive_oversized)
             for group in groups:
                 running.start_soon(group.run)
             await link.wait_ended()
             await face.close()
             running.cancel_scope.cancel()
+        await guard.close()
         await link.close()
         watching.cancel_scope.cancel()
     return status

@@ -1,8 +1,8 @@
 """The client's end of the line: our own stdin and stdout, as bytes.
 
 Nothing but protocol reaches the real stdout: the descriptor is moved away at the start and stdout becomes stderr, so that a stray
-print of a library, or of a child, cannot break the stream. A client that stops reading stops being read, which bounds what is
-kept for it.
+print of a library, or of a child, cannot break the stream. A client that stops reading stops being read, and so do the
+upstreams, which bounds what is kept for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import sys
 import threading
 from collections.abc import Callable
 
-from dynamic_mcp.protocol.jsonrpc import LineSplitter
+import anyio
+
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter, OnOversized
+
+#: Seconds that a client may take to read its last answers when the proxy ends.
+FLUSH_GRACE = 1.0
 
 
 def take_over_stdio() -> tuple[int, int]:
@@ -30,18 +35,24 @@ def take_over_stdio() -> tuple[int, int]:
 class ClientLink:
     """Lines from the client, lines to the client, and the end of either."""
 
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(
+        self, source: int, sink: int, on_pause: Callable[[bool], None] = lambda paused: None
+    ) -> None:
+        """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False)."""
         self._source = source
         self._sink = sink
         self._ended = asyncio.Event()
+        self._on_pause = on_pause
+        self._written = asyncio.Event()
         self._splitter = LineSplitter()
         self._receive: Callable[[bytes], None] = lambda line: None
         self._reader: asyncio.ReadTransport | None = None
         self._writer: asyncio.WriteTransport | None = None
 
-    async def open(self, receive: Callable[[bytes], None]) -> None:
-        """Start reading; ``receive`` gets each line."""
+    async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
+        """Start reading; ``receive`` gets each line, ``receive_oversized`` hears of each that is too long."""
         self._receive = receive
+        self._splitter = LineSplitter(MOST_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), os.fdopen(self._sink, "wb", 0))
@@ -84,8 +95,14 @@ class ClientLink:
         """Nothing more will come, or nothing more can be said."""
         self._ended.set()
 
+    def written(self) -> None:
+        """Everything was written, or will never be."""
+        self._written.set()
+        self.ended()
+
     def pause(self, paused: bool) -> None:
-        """Stop reading requests while the client does not read answers."""
+        """Stop reading requests, and what would have to be passed on, while the client does not read answers."""
+        self._on_pause(paused)
         if self._reader is not None and not self._reader.is_closing():
             if paused:
                 self._reader.pause_reading()
@@ -93,12 +110,13 @@ class ClientLink:
                 self._reader.resume_reading()
 
     async def close(self) -> None:
-        """Write out what a client that still reads can take at once, and let go."""
-        if self._writer is not None:
-            self._writer.close()
+        """Let go, once a client that still reads has taken what was written for it."""
         if self._reader is not None:
             self._reader.close()
-        await asyncio.sleep(0)
+        if self._writer is not None:
+            self._writer.close()
+            with anyio.move_on_after(FLUSH_GRACE, shield=True):
+                await self._written.wait()
 
     def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
         """Files and /dev/null cannot be polled; a thread reads them."""
@@ -136,7 +154,7 @@ class _Sink(asyncio.BaseProtocol):
         self._link.pause(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.ended()
+        self._link.written()
 
 
 def _can_be_polled(descriptor: int) -> bool:

@@ -50,6 +50,7 @@ class Face:
         self._toolbox = toolbox
         self._send = send
         self._calls: dict[object, asyncio.Task[None]] = {}
+        self._refused_oversized = False
 
     def receive(self, line: bytes) -> None:
         """Take one line from the client."""
@@ -64,6 +65,14 @@ class Face:
             self._on_request(message)
         elif message.method == "notifications/cancelled":
             self._on_cancelled(message.params)
+
+    def receive_oversized(self, edge: bytes, last: bool) -> None:
+        """Answer for a message that was too large to keep, under its id where that was seen, once."""
+        id = jsonrpc.id_at(edge, last)
+        if not self._refused_oversized and (id is not None or last):
+            text = f"The message is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB."
+            self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
+        self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
     async def close(self) -> None:
         """Abandon the calls in flight; their upstreams are told."""

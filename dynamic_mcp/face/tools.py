@@ -16,7 +16,6 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed
 from dynamic_mcp.groups import Group
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.upstream.stdio import stamped
 
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
@@ -132,8 +131,6 @@ class Toolbox:
             params = b'{"name":%b,"arguments":%b}' % (msgspec.json.encode(wanted.name), args)
             if meta:
                 params = _with_meta(params, meta)
-            if upstream.modern:
-                params = stamped(params)
             return await upstream.request("tools/call", params, timeout)
         except UpstreamFailed as error:
             return failure(_not_available(group, error))
@@ -193,7 +190,8 @@ def _tools_are_off(group: Group) -> str:
 
 
 def _not_available(group: Group, error: UpstreamFailed) -> str:
-    return f"Group {group.name!r} is not available: {error}. Other groups are not affected."
+    text = f"Group {group.name!r} is not available: {error}. Other groups are not affected."
+    return f"{text}\nThe server's last lines on stderr:\n{error.last_words}" if error.last_words else text
 
 
 def _unknown_tool(group: Group, name: str, tools: Iterable[str]) -> str:

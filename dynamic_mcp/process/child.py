@@ -2,21 +2,31 @@
 
 After ``terminate`` returned, no process of the group is alive, whether the leader left first, ignored its closed stdin, ignored
 SIGTERM, or left grandchildren behind. The leader is only reaped then: until that moment its process id, which is the group's id,
-cannot be given to another process, so that a signal never reaches a stranger.
+cannot be given to another process, so that a signal never reaches a stranger. When this process is killed itself, the guard does it.
 
-On Windows there is CREATE_NEW_PROCESS_GROUP and the end of the leader only; untested there.
+Not reached: a process that left the group on purpose (setsid, a daemon of its own).
+
+On Windows a job object holds the group (``windows``, untested there).
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
+
+from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.process.stderr import StderrTail
+
+if sys.platform == "win32":
+    from dynamic_mcp.process import windows
 
 #: Seconds between closing stdin and SIGTERM: the polite way out of MCP's stdio shutdown.
 STDIN_GRACE = 1.0
@@ -26,36 +36,62 @@ TERM_GRACE = 2.0
 KILL_GRACE = 2.0
 
 _POLL = 0.02
-_WINDOWS = sys.platform == "win32"
 
 #: Children whose groups are not known to be gone; a second signal kills them at once.
 live: set[Child] = set()
 
 
+def _popen(
+    argv: Sequence[str], environment: Mapping[str, str], announce: Callable[[], None] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(environment),
+        bufsize=0,
+        process_group=0,
+        preexec_fn=announce,  # there are no other threads where a guard is
+    )
+
+
 class Child:
     """A running child and its pipes. ``stdin`` and ``stdout`` are file descriptors that the caller takes over."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start ``argv`` without a shell. Raises OSError (not found, not executable) or ValueError (a NUL in it)."""
-        own_group: dict[str, int] = (
-            {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-            if _WINDOWS
-            else {"process_group": 0}
-        )
-        self._process = subprocess.Popen(  # type: ignore[call-overload]  # the group flag differs per platform
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=dict(environment),
-            bufsize=0,
-            **own_group,
-        )
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], guard: Guard, secrets: Iterable[str] = ()
+    ) -> None:
+        """Start ``argv`` without a shell. Raises OSError (not found, not executable) or ValueError (a NUL in it).
+
+        ``secrets`` are blotted out of what the child writes to stderr.
+        """
+        self._guard = guard
+        #: the end of what the child wrote to stderr
+        self.last_words: StderrTail | None = None
+        if sys.platform == "win32":
+            self._process = windows.popen(argv, environment)
+            self._job = windows.Job(int(self._process._handle))
+        else:
+            self._process = guard.start(lambda announce: _popen(argv, environment, announce))
         self.pid: int = self._process.pid
         self.stdin = self._process.stdin
         self.stdout = self._process.stdout
         self._left = anyio.Event()
+        try:
+            self._attach(secrets)
+        except BaseException:
+            # Too many open files, for example. Nobody would know the child.
+            self.kill()
+            self._guard.forget(self.pid)
+            self._process.wait()
+            raise
         live.add(self)
+
+    def _attach(self, secrets: Iterable[str]) -> None:
+        if self._process.stderr is not None:
+            with self._process.stderr as stderr:
+                self.last_words = StderrTail(os.dup(stderr.fileno()), secrets)
         self._watch()
 
     async def wait_left(self) -> None:
@@ -68,8 +104,12 @@ class Child:
         return self._left.is_set()
 
     def status(self) -> str:
-        """How the leader ended, for a message to people; only after ``terminate``."""
+        """How the leader ended, for a message to people. It may be unreaped."""
         code = self._process.returncode
+        if code is None and sys.platform != "win32":
+            seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if seen is not None:
+                code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
         if code is None:
             return "still running"
         if code < 0:
@@ -80,7 +120,12 @@ class Child:
         return f"exit code {code}"
 
     async def terminate(self) -> None:
-        """End the whole group: stdin must be closed by now; wait, SIGTERM, wait, SIGKILL, reap. Bounded, never cancelled."""
+        """End the whole group: stdin must be closed by now; wait, SIGTERM, wait, SIGKILL, reap. Bounded, never cancelled.
+
+        Once it has returned, a repetition does nothing: the id may belong to somebody else.
+        """
+        if self not in live:
+            return
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(STDIN_GRACE):
                 await self._left.wait()
@@ -92,23 +137,26 @@ class Child:
             with anyio.move_on_after(KILL_GRACE):
                 await self._left.wait()
             if self.has_left:
+                self._guard.forget(self.pid)
                 self._process.wait()
             live.discard(self)
+            if self.last_words is not None:
+                self.last_words.close()
+            if sys.platform == "win32":
+                self._job.close()
 
     def kill(self) -> None:
-        """SIGKILL to every process of the group."""
-        self.signal_group(signal.SIGTERM if _WINDOWS else signal.SIGKILL)
+        """End every process of the group at once."""
+        self.signal_group(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
     def signal_group(self, number: int) -> None:
-        """Send a signal to every process of the group, if there is one left."""
-        try:
-            if _WINDOWS:
-                self._process.terminate()
-            else:
-                os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
+        """Send a signal to every process of the group, if there is one left. On Windows there is only the end."""
+        if sys.platform == "win32":
+            self._job.terminate()
+        else:
             # macOS answers EPERM for a group that holds only zombies; the census below is what decides.
-            pass
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     async def _group_lives_after(self, grace: float) -> bool:
         with anyio.move_on_after(grace):
@@ -118,8 +166,6 @@ class Child:
 
     def _watch(self) -> None:
         """Set ``_left`` when the leader exits, without reaping it: by pidfd where there is one, else by a thread."""
-        import asyncio
-
         loop = asyncio.get_running_loop()
         if hasattr(os, "pidfd_open"):
             try:
@@ -137,7 +183,7 @@ class Child:
                 return
 
         def wait() -> None:
-            if _WINDOWS:
+            if sys.platform == "win32":
                 self._process.wait()
             else:
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -148,7 +194,7 @@ class Child:
 
 def group_is_alive(group: int) -> bool:
     """Whether a process of the group lives. A zombie is dead: its parent, not the group, decides when it goes."""
-    if _WINDOWS:
+    if sys.platform == "win32":
         return False
     try:
         os.killpg(group, 0)

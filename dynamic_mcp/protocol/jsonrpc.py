@@ -6,6 +6,9 @@ fields and number spellings survive the way through the proxy.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Raw
 
@@ -18,38 +21,84 @@ INTERNAL_ERROR = -32603
 NULL = b"null"
 
 
+#: Bytes of the longest message that is taken, from the client and from an upstream; a larger one is dropped and answered for.
+MOST_MESSAGE = 128 << 20
+#: Bytes of an oversized message that are kept of its beginning and of its end, to find the id in.
+EDGE = 4096
+
+#: Told about an oversized message: with its beginning when the bound is passed, and with its end (``True``) when that comes.
+OnOversized = Callable[[bytes, bool], None]
+
+
 class LineSplitter:
     """Cuts a byte stream into lines, in time linear in its length however it is chunked.
 
     An unfinished line is kept as a list of chunks: appending to one growing buffer and searching it again for each chunk would
-    be quadratic, which a 64 MiB result turns into half a minute.
+    be quadratic, which a 64 MiB result turns into half a minute. A line longer than ``most`` bytes is not kept at all.
     """
 
-    __slots__ = ("_partial",)
+    __slots__ = ("_edge", "_most", "_on_oversized", "_partial", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
+        self._most = most
+        self._on_oversized = on_oversized
         self._partial: list[bytes] = []
+        self._size = 0
+        #: the last bytes of a line that is being dropped, None while a line is being kept
+        self._edge: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that ``chunk`` completes, without their line ends; blank lines are left out."""
         lines = chunk.split(b"\n")
-        if len(lines) == 1:
-            self._partial.append(chunk)
-            return []
-        if self._partial:
-            self._partial.append(lines[0])
-            lines[0] = b"".join(self._partial)
-            self._partial.clear()
         rest = lines.pop()
+        if lines and (self._partial or self._edge is not None):
+            self._keep(lines[0])
+            lines[0] = self._take()
         if rest:
-            self._partial.append(rest)
+            self._keep(rest)
         return [line for line in lines if line and not line.isspace()]
 
     def rest(self) -> bytes:
         """What came after the last line end: a last message that the peer did not terminate."""
-        rest = b"".join(self._partial)
-        self._partial.clear()
+        rest = self._take()
         return b"" if rest.isspace() else rest
+
+    def _keep(self, part: bytes) -> None:
+        if self._edge is not None:
+            self._edge = (self._edge + part[-EDGE:])[-EDGE:]
+            return
+        self._partial.append(part)
+        self._size += len(part)
+        if self._size > self._most:
+            line = b"".join(self._partial)
+            self._partial.clear()
+            self._edge = line[-EDGE:]
+            self._on_oversized(line[:EDGE], False)
+
+    def _take(self) -> bytes:
+        """The unfinished line as it is now; a dropped one is empty."""
+        line = b"".join(self._partial)
+        self._partial.clear()
+        self._size = 0
+        edge, self._edge = self._edge, None
+        if edge is not None:
+            self._on_oversized(edge, True)
+        return line
+
+
+_ID = rb"(-?\d+|\"[^\"\\]*\")"
+_ID_AT_START = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*' + _ID + rb"\s*,")
+_ID_AT_END = re.compile(rb'(?<!\\)"id"\s*:\s*' + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+
+
+def id_at(edge: bytes, last: bool) -> bytes | None:
+    """The id of an oversized message, where the beginning or the end of it shows one beyond doubt.
+
+    Everything before a first or after a last member of the outermost object is known, so that text inside a string or a
+    nested object is never taken for the id.
+    """
+    found = _ID_AT_END.search(edge) if last else _ID_AT_START.match(edge)
+    return found and found[1]
 
 
 class Message(msgspec.Struct, gc=False, frozen=True):

@@ -76,6 +76,17 @@ class Peer:
         else:
             self._on_notification(message)
 
+    def receive_oversized(self, edge: bytes, last: bool) -> None:
+        """Take note of a message that was too large to keep: its request fails, as soon as its id is seen."""
+        id = jsonrpc.id_at(edge, last)
+        future = self._claim(id) if id is not None else None
+        if future is not None:
+            future.set_exception(
+                UpstreamFailed(f"its answer is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB")
+            )
+        elif last:
+            log.debug("a message larger than %d MiB was dropped", jsonrpc.MOST_MESSAGE >> 20)
+
     def close(self, reason: UpstreamError) -> None:
         """Fail everything that is pending, and everything that is asked from now on."""
         if self._closed is None:

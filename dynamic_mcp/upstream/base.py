@@ -8,27 +8,43 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import Message
 
 
 class Upstream(Protocol):
-    """A connected upstream that has finished its handshake."""
+    """A connection to an upstream server. ``open`` comes first, and ``close`` last, however ``open`` went."""
 
-    #: whether it speaks 2026-07-28 (stateless) rather than a handshake revision
+    #: whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``
     modern: bool
-    #: what it declared, by capability name
+    #: what it declared, by capability name; after ``open``
     capabilities: dict[str, Raw]
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        """Connect and do the handshake; ``skip_probe`` where the upstream is known to be of the legacy era.
+
+        ``timeout`` in seconds, for each request of it. Raises UpstreamError.
+        """
+        ...
 
     async def request(self, method: str, params: bytes, timeout: float) -> bytes:
         """Send a request and return its result; ``timeout`` in seconds. Raises UpstreamError."""
         ...
 
-    async def lost(self) -> str:
+    async def lost(self) -> UpstreamGone:
         """Wait until the connection is gone, and say why."""
         ...
 
+    def last_words(self) -> str:
+        """What the upstream said of itself beside the protocol, such as the end of its stderr; may be empty."""
+        ...
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading from the upstream, because nobody takes what it says; go on with False."""
+        ...
+
     async def close(self) -> None:
-        """End the connection and everything that belongs to it. Bounded, and not cancellable."""
+        """End the connection and everything that belongs to it. Bounded, not cancellable, and may be repeated."""
         ...
 
 

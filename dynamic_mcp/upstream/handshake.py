@@ -8,6 +8,7 @@ silent legacy server still fits into the connection budget.
 from __future__ import annotations
 
 import msgspec
+from msgspec import Raw
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
@@ -26,6 +27,8 @@ MODERN_STAMP: dict[str, object] = {
     era.CLIENT_INFO: _CLIENT_INFO,
     era.CLIENT_CAPABILITIES: {},
 }
+
+_RAW_STAMP = {name: Raw(msgspec.json.encode(value)) for name, value in MODERN_STAMP.items()}
 
 
 async def probe(peer: Peer) -> Handshake | None:
@@ -53,3 +56,11 @@ async def initialize(peer: Peer, timeout: float) -> Handshake:
         )
     peer.notify("notifications/initialized")
     return agreed
+
+
+def stamped(params: bytes) -> bytes:
+    """``params`` with the ``_meta`` that a modern upstream demands, beside what ``_meta`` holds already."""
+    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
+    members["_meta"] = Raw(msgspec.json.encode({**meta, **_RAW_STAMP}))
+    return msgspec.json.encode(members)

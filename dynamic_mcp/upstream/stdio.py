@@ -1,7 +1,11 @@
 """An upstream that is a child process, spoken to by lines on its standard streams.
 
 After ``close`` returned, nothing of the child's process group is alive. While the upstream is connected, answers are matched by id
-only, and whatever else the child prints to stdout is dropped. Its stderr is discarded (SECURITY.md: "Stderr redirected to null").
+only, and whatever else the child prints to stdout is dropped. Its stderr is shown to nobody but the caller of a request that the
+child did not survive (SECURITY.md: "Stderr redirected to null").
+
+Memory is bounded: a child that does not read gets no further request once ``MOST_UNREAD`` bytes wait for it, a message longer than
+``MOST_MESSAGE`` is dropped and fails its request, and a paused upstream is not read at all.
 """
 
 from __future__ import annotations
@@ -10,16 +14,22 @@ import asyncio
 import contextlib
 import os
 
-import msgspec
+import anyio
 from msgspec import Raw
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.child import Child
-from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Handshake, OnNotification
+from dynamic_mcp.upstream.base import OnNotification
+
+#: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
+MOST_UNREAD = 16 << 20
+#: Seconds that a child which closed its stdout may take to exit, so that the reason can say how it ended.
+_EXIT_GRACE = 0.25
 
 # A larger pipe than the 64 KiB that Linux gives by default saves a switch between processes for each 64 KiB of a large result.
 _F_SETPIPE_SZ = 1031
@@ -27,20 +37,92 @@ _PIPE_BYTES = 1 << 20
 
 
 class StdioUpstream:
-    """See the module. Built by ``connect``."""
+    """A server that is started as a child process. Nothing happens before ``open``."""
 
-    modern: bool = False
-
-    def __init__(self, transport: StdioTransport, on_notification: OnNotification) -> None:
-        """Start the child. Raises UpstreamFailed with the operating system's reason."""
+    def __init__(self, transport: StdioTransport, on_notification: OnNotification, guard: Guard) -> None:
+        self.modern = False
         self.capabilities: dict[str, Raw] = {}
+        self._transport = transport
+        self._on_notification = on_notification
+        self._guard = guard
+        self._running: _Running | None = None
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        """Start the child and do the handshake; ``close`` has to follow, whatever comes of it. Raises UpstreamError.
+
+        A child that ends while it is being probed is started again without the probe: servers built on older SDKs exit on
+        anything that is not ``initialize``.
+        """
+        agreed = None
+        peer = await self._start()
+        if not skip_probe:
+            try:
+                agreed = await handshake.probe(peer)
+            except UpstreamGone:
+                await self.close()
+                peer = await self._start()
+        self.modern = agreed is not None
+        self.capabilities = (agreed or await handshake.initialize(peer, timeout)).capabilities
+
+    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
+        """See ``Upstream``."""
+        running = self._connected()
+        if running.unread > MOST_UNREAD:
+            raise UpstreamFailed(
+                f"the server does not read its input; {MOST_UNREAD >> 20} MiB are waiting for it"
+            )
+        return await running.peer.request(
+            method, handshake.stamped(params) if self.modern else params, timeout
+        )
+
+    async def lost(self) -> UpstreamGone:
+        """See ``Upstream``."""
+        running = self._connected()
+        await running.ended.wait()
+        return running.end
+
+    def last_words(self) -> str:
+        """See ``Upstream``: the last lines of the child's stderr."""
+        return self._running.last_words() if self._running is not None else ""
+
+    def pause(self, paused: bool) -> None:
+        """See ``Upstream``."""
+        if self._running is not None:
+            self._running.pause(paused)
+
+    async def close(self) -> None:
+        """See ``Upstream``: stdin is closed first, then the whole group is ended and reaped."""
+        if self._running is not None:
+            await self._running.close()
+
+    async def _start(self) -> Peer:
+        # One start at a time: twenty in a row would keep the client waiting for its first answer.
+        async with self._guard.turn:
+            self._running = _Running(self._transport, self._on_notification, self._guard)
+        await self._running.attach()
+        return self._running.peer
+
+    def _connected(self) -> _Running:
+        if self._running is None:
+            raise UpstreamGone("the server was not started")
+        return self._running
+
+
+class _Running(asyncio.Protocol):
+    """One child, its two pipes, and the peer that speaks through them."""
+
+    def __init__(self, transport: StdioTransport, on_notification: OnNotification, guard: Guard) -> None:
+        """Start the child. Raises UpstreamFailed with the operating system's reason."""
+        self.peer = Peer(self._write, on_notification)
+        self.ended = asyncio.Event()
+        self.end = UpstreamGone("the connection was closed")
+        self._splitter = LineSplitter(MOST_MESSAGE, self.peer.receive_oversized)
         self._writer: asyncio.WriteTransport | None = None
         self._reader: asyncio.ReadTransport | None = None
-        self._ended = asyncio.Event()
-        self._peer = Peer(self._write, on_notification)
-        environment = {**os.environ, **{name: value.reveal() for name, value in transport.env}}
+        own = {name: value.reveal() for name, value in transport.env}
+        argv = [transport.command, *transport.args]
         try:
-            self._child = Child([transport.command, *transport.args], environment)
+            self._child = Child(argv, {**os.environ, **own}, guard, secrets=own.values())
         except OSError as error:
             raise UpstreamFailed(
                 f"the command {transport.command!r} could not be started: {error.strerror or 'operating system error'}"
@@ -48,37 +130,32 @@ class StdioUpstream:
         except ValueError:
             raise UpstreamFailed("its command, args or env hold a NUL character or an invalid name") from None
 
-    async def open(self, timeout: float, *, skip_probe: bool) -> None:
-        """Attach the pipes and do the handshake. Raises UpstreamError."""
+    async def attach(self) -> None:
+        """Take over the child's pipes."""
         loop = asyncio.get_running_loop()
         _enlarge(self._child.stdin)
         _enlarge(self._child.stdout)
         self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
-        self._reader, _ = await loop.connect_read_pipe(lambda: _Lines(self), self._child.stdout)
-        agreed = await self._probe() if not skip_probe else None
-        self.modern = agreed is not None
-        if agreed is None:
-            agreed = await handshake.initialize(self._peer, timeout)
-        self.capabilities = agreed.capabilities
+        self._reader, _ = await loop.connect_read_pipe(lambda: self, self._child.stdout)
 
-    async def _probe(self) -> Handshake | None:
-        try:
-            return await handshake.probe(self._peer)
-        except UpstreamGone:
-            raise _DiedOnProbe from None
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the child to read them."""
+        return 0 if self._writer is None else self._writer.get_write_buffer_size()
 
-    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
-        """See ``Upstream``."""
-        return await self._peer.request(method, params, timeout)
+    def last_words(self) -> str:
+        return self._child.last_words.text() if self._child.last_words is not None else ""
 
-    async def lost(self) -> str:
-        """See ``Upstream``."""
-        await self._ended.wait()
-        return "the process closed its output" if not self._child.has_left else "the process exited"
+    def pause(self, paused: bool) -> None:
+        if self._reader is not None and not self._reader.is_closing():
+            if paused:
+                self._reader.pause_reading()
+            else:
+                self._reader.resume_reading()
 
     async def close(self) -> None:
-        """See ``Upstream``: stdin is closed first, then the whole group is ended and reaped."""
-        self._peer.close(UpstreamGone("the connection was closed"))
+        """End the child; may be called again."""
+        self.peer.close(self.end)
         if self._writer is not None:
             # abort, not close: bytes that the child does not read must not keep its stdin open.
             self._writer.abort()
@@ -90,78 +167,31 @@ class StdioUpstream:
         elif self._child.stdout is not None:
             self._child.stdout.close()
 
-    @property
-    def exit_status(self) -> str:
-        """How the process ended; after ``close``."""
-        return self._child.status()
-
-    def received(self, line: bytes) -> None:
-        """One line from the child."""
-        self._peer.receive(line)
-
-    def ended(self) -> None:
-        """The child closed its stdout: nothing can be answered any more."""
-        self._peer.close(UpstreamGone("the server process ended or closed its output"))
-        self._ended.set()
-
     def _write(self, line: bytes) -> None:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(line)
 
-
-class _Lines(asyncio.Protocol):
-    """Feeds the child's stdout to its upstream, line by line."""
-
-    def __init__(self, upstream: StdioUpstream) -> None:
-        self._upstream = upstream
-        self._splitter = jsonrpc.LineSplitter()
+    # The child's stdout
 
     def data_received(self, data: bytes) -> None:
         for line in self._splitter.feed(data):
-            self._upstream.received(line)
+            self.peer.receive(line)
 
     def eof_received(self) -> None:
         if rest := self._splitter.rest():
-            self._upstream.received(rest)
+            self.peer.receive(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._upstream.ended()
+        # Nothing can be answered any more. The task is kept, or it could be collected before it ran.
+        self._farewell = asyncio.get_running_loop().create_task(self._tell_the_end())
 
-
-class _DiedOnProbe(UpstreamGone):
-    """The child ended before it answered the probe."""
-
-
-async def connect(
-    transport: StdioTransport, on_notification: OnNotification, timeout: float, *, skip_probe: bool
-) -> StdioUpstream:
-    """Start the child and do the handshake; whatever goes wrong, no process is left. Raises UpstreamError.
-
-    A child that ends while it is being probed is started again without the probe: servers built on older SDKs exit on
-    anything that is not ``initialize``.
-    """
-    upstream = StdioUpstream(transport, on_notification)
-    try:
-        await upstream.open(timeout, skip_probe=skip_probe)
-    except _DiedOnProbe:
-        await upstream.close()
-        return await connect(transport, on_notification, timeout, skip_probe=True)
-    except UpstreamGone as error:
-        await upstream.close()
-        raise UpstreamGone(f"{error} ({upstream.exit_status})") from None
-    except BaseException:
-        await upstream.close()
-        raise
-    return upstream
-
-
-def stamped(params: bytes) -> bytes:
-    """``params`` with the ``_meta`` that a modern upstream demands, beside what ``_meta`` holds already."""
-    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    stamp = {name: Raw(msgspec.json.encode(value)) for name, value in handshake.MODERN_STAMP.items()}
-    members["_meta"] = Raw(msgspec.json.encode({**meta, **stamp}))
-    return msgspec.json.encode(members)
+    async def _tell_the_end(self) -> None:
+        with anyio.move_on_after(_EXIT_GRACE):
+            await self._child.wait_left()
+        how = f"ended ({self._child.status()})" if self._child.has_left else "closed its output"
+        self.end = UpstreamGone(f"the server process {how}", self.last_words())
+        self.peer.close(self.end)
+        self.ended.set()
 
 
 def _enlarge(pipe: object) -> None:
