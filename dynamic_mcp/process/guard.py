@@ -25,7 +25,7 @@ from dynamic_mcp.log import log
 # "+ ID" is said by a child before its exec, "=" by us when that succeeded, "!" when it failed, "- ID" when the group is empty.
 # Groups that closed their stdin get a second to go by themselves, two more after SIGTERM. A group that is found empty once is
 # never signalled again, because its id may belong to somebody else from then on.
-_SCRIPT = """
+SCRIPT = """
 trap '' HUP INT TERM
 groups=
 starting=
@@ -69,11 +69,16 @@ class Guard:
         self._helper: subprocess.Popen[bytes] | None = None
         self._unavailable = sys.platform == "win32"
 
+    @property
+    def pid(self) -> int | None:
+        """The helper's process id; None while none runs."""
+        return self._helper.pid if self._helper is not None and self._helper.poll() is None else None
+
     def start(
         self, popen: Callable[[Callable[[], None] | None], subprocess.Popen[bytes]]
     ) -> subprocess.Popen[bytes]:
         """Start a child that leads a new group: ``popen`` gets what has to run between fork and exec."""
-        if not self._unavailable and (self._helper is None or self._helper.poll() is not None):
+        if not self._unavailable and self.pid is None:
             self._start_helper()
         if self._helper is None or self._helper.stdin is None:
             return popen(None)
@@ -98,8 +103,8 @@ class Guard:
         self._write(b"- %d\n" % group)
 
     async def close(self) -> None:
-        """End the helper. Groups that are still known are ended by it."""
-        helper, self._helper = self._helper, None
+        """End the helper, and wait a moment for its end. Groups that are still known are ended by it, which takes longer."""
+        helper = self._helper
         if helper is None or helper.stdin is None:
             return
         helper.stdin.close()
@@ -108,10 +113,12 @@ class Guard:
                 await anyio.sleep(0.005)
 
     def _start_helper(self) -> None:
+        if self._helper is not None and self._helper.stdin is not None:
+            self._helper.stdin.close()
         try:
             # A session of its own: a Ctrl-C at the terminal must not reach it.
             self._helper = subprocess.Popen(
-                [_SHELL, "-c", _SCRIPT, "dynamic-mcp-guard"],
+                [_SHELL, "-c", SCRIPT, "dynamic-mcp-guard"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -128,5 +135,6 @@ class Guard:
 
     def _write(self, line: bytes) -> None:
         if self._helper is not None and self._helper.stdin is not None:
-            with contextlib.suppress(OSError):
+            # Without a helper, or with a closed pipe, nobody is there to be told.
+            with contextlib.suppress(OSError, ValueError):
                 self._helper.stdin.write(line)

@@ -1,0 +1,160 @@
+"""The guard: told of each group before its program runs, and of its end before the id is free."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dynamic_mcp.process.child import Child
+from dynamic_mcp.process.guard import SCRIPT, Guard
+from mock_servers.journal import read_journal
+from mock_servers.script import Grandchild, Script
+from tests.dynamic_mcp.wire import Wire
+
+WITHIN = 8.0
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has job objects instead")
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_gone(*pids: int) -> None:
+    end = time.monotonic() + WITHIN
+    while left := [pid for pid in pids if lives(pid)]:
+        assert time.monotonic() < end, f"still alive: {left}"
+        time.sleep(0.02)
+
+
+def helper_of(guard: Guard) -> psutil.Process:
+    assert guard.pid is not None
+    return psutil.Process(guard.pid)
+
+
+STUBBORN = [
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    "import signal,time; signal.signal(15, 1); print(1, flush=True); time.sleep(60)",
+]
+
+
+Starter = Callable[[], Child]
+
+
+@pytest.fixture
+async def guard() -> AsyncIterator[Guard]:
+    guard = Guard()
+    yield guard
+    end = time.monotonic() + WITHIN
+    while guard.pid is not None:
+        assert time.monotonic() < end
+        await guard.close()
+
+
+@pytest.fixture
+async def start(guard: Guard) -> AsyncIterator[Starter]:
+    """Starts a child that ignores SIGTERM, and waits until it does."""
+    children = []
+
+    def started() -> Child:
+        child = Child(STUBBORN, os.environ, guard)
+        children.append(child)
+        assert child.stdout is not None
+        child.stdout.readline()
+        return child
+
+    yield started
+    for child in children:
+        child.kill()
+        await child.terminate()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.mark.slow
+async def test_a_guard_that_is_let_go_ends_the_groups_it_knows(guard: Guard, start: Starter) -> None:
+    child = start()
+    helper = helper_of(guard)
+    await guard.close()
+    wait_gone(child.pid, helper.pid)
+
+
+async def test_a_group_that_was_forgotten_is_not_signalled(guard: Guard, start: Starter) -> None:
+    child = start()
+    guard.forget(child.pid)
+    helper = helper_of(guard)
+    await guard.close()
+    wait_gone(helper.pid)
+    assert lives(child.pid)
+
+
+async def test_a_program_that_cannot_be_executed_leaves_no_group_behind(guard: Guard) -> None:
+    with pytest.raises(FileNotFoundError):
+        Child(["/nonexistent"], os.environ, guard)
+    helper = helper_of(guard)
+    began = time.monotonic()
+    await guard.close()
+    wait_gone(helper.pid)
+    # With a group to end it would have waited a second for it at least.
+    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.slow
+async def test_a_helper_that_was_killed_is_replaced_and_told_everything(guard: Guard, start: Starter) -> None:
+    first = start()
+    helper = helper_of(guard)
+    helper.kill()
+    helper.wait(WITHIN)
+    second = start()
+    await guard.close()
+    wait_gone(first.pid, second.pid)
+
+
+@pytest.mark.slow
+def test_whenever_the_proxy_is_killed_nothing_of_it_lives_on(tmp_path: Path) -> None:
+    """Servers that ignore everything, killed at moments around their start. What started is in the journal."""
+    stubborn = Script(
+        ignore_eof=True, ignore_sigterm=True, linger=60.0, grandchildren=[Grandchild(ignore_sigterm=True)]
+    )
+    members: list[int] = []
+    for delay in (0.1, 0.15, 0.2, 0.3, 1.0):
+        folder = tmp_path / str(delay)
+        folder.mkdir()
+        with Wire(folder, a=stubborn, b=stubborn) as wire:
+            time.sleep(delay)
+            members += [one.pid for one in psutil.Process(wire.process.pid).children(recursive=True)]
+            wire.process.send_signal(signal.SIGKILL)
+            wire.process.wait()
+    assert members
+    wait_gone(*members)
+    wait_gone(*(entry.pid for journal in tmp_path.glob("*/*.journal") for entry in read_journal(journal)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_any_posix_shell_can_be_the_helper(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    with subprocess.Popen(["sleep", "60"], process_group=0) as sleeper:
+        try:
+            told = b"+ %d\n=\n" % sleeper.pid
+            subprocess.run([shell, "-c", SCRIPT, "guard"], input=told, timeout=WITHIN, check=False)
+            assert sleeper.poll() == -signal.SIGTERM
+        finally:
+            sleeper.kill()

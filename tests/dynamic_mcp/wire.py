@@ -1,0 +1,102 @@
+"""The proxy as a process, spoken to by hand: for tests that are about bytes, memory and readers that do not read."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mock_servers.script import Script
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHIN = 30.0
+
+
+class Wire:
+    """A running proxy in front of scripted servers. A context manager; nothing of it is left afterwards."""
+
+    def __init__(self, folder: Path, **scripts: Script) -> None:
+        servers = {}
+        for name, script in scripts.items():
+            script.save(folder / f"{name}.json")
+            mock = str(ROOT / "mock_servers" / "__main__.py")
+            options = ["--script", str(folder / f"{name}.json"), "--journal", str(folder / f"{name}.journal")]
+            servers[name] = {
+                "description": name,
+                "command": sys.executable,
+                "args": ["-I", "-S", mock, "stdio", *options],
+            }
+        config = folder / "config.json"
+        config.write_text(json.dumps({"mcpServers": servers}))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dynamic_mcp", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            bufsize=0,
+        )
+        self._buffer = b""
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(WITHIN)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+
+    def write(self, data: bytes, within: float = WITHIN) -> int:
+        """Write what the proxy reads within the time; the number of bytes that it took."""
+        assert self.process.stdin is not None
+        descriptor, done, end = self.process.stdin.fileno(), 0, time.monotonic() + within
+        os.set_blocking(descriptor, False)
+        while done < len(data):
+            if not select.select([], [descriptor], [], max(0.0, end - time.monotonic()))[1]:
+                return done
+            done += os.write(descriptor, data[done : done + 65536])
+        return done
+
+    def send_call(self, id: int, group: str, args: Any = None, tool: str = "echo") -> None:
+        """Send ``tools/call`` for one tool of a group."""
+        arguments = {"group": group, "name": tool, "args": args or {}}
+        params = {"name": "call_dynamic_tool", "arguments": arguments}
+        line = json.dumps({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).encode()
+        assert self.write(line + b"\n") == len(line) + 1
+
+    def receive(self, within: float = WITHIN) -> dict[str, Any]:
+        """The next message from the proxy."""
+        assert self.process.stdout is not None
+        end = time.monotonic() + within
+        chunks = [self._buffer]
+        while b"\n" not in chunks[-1]:
+            assert select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))[0], (
+                "no answer"
+            )
+            chunks.append(os.read(self.process.stdout.fileno(), 1 << 20))
+            assert chunks[-1], "the proxy closed its stdout"
+        line, _, self._buffer = b"".join(chunks).partition(b"\n")
+        message = json.loads(line)
+        assert isinstance(message, dict)
+        return message
+
+    def call(self, id: int, group: str, args: Any = None, tool: str = "echo") -> dict[str, Any]:
+        """Send a call and return its answer, which must be the next message."""
+        self.send_call(id, group, args, tool)
+        answer = self.receive()
+        assert answer["id"] == id
+        return answer
+
+    def memory(self, what: str = "VmRSS") -> int:
+        """Bytes of memory that the proxy holds (VmRSS), or held at most (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition(f"{what}:")[2].split()[0]) * 1024
