@@ -13,7 +13,7 @@ import pytest
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
 from mock_servers.journal import read_journal
 from mock_servers.script import Script, on_call, payload
-from tests.dynamic_mcp.wire import Wire
+from tests.wire import Wire
 
 MIB = 1 << 20
 

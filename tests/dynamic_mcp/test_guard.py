@@ -18,7 +18,7 @@ from dynamic_mcp.process.child import Child
 from dynamic_mcp.process.guard import SCRIPT, Guard
 from mock_servers.journal import read_journal
 from mock_servers.script import Grandchild, Script
-from tests.dynamic_mcp.wire import Wire
+from tests.wire import Wire
 
 WITHIN = 8.0
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from mock_servers.script import Script
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 WITHIN = 30.0
 
 
 class Wire:
     """A running proxy in front of scripted servers. A context manager; nothing of it is left afterwards."""
 
-    def __init__(self, folder: Path, **scripts: Script) -> None:
+    def __init__(self, folder: Path, *, timeout: str = "30s", **scripts: Script) -> None:
         servers = {}
         for name, script in scripts.items():
             script.save(folder / f"{name}.json")
@@ -30,11 +30,12 @@ class Wire:
                 "description": name,
                 "command": sys.executable,
                 "args": ["-I", "-S", mock, "stdio", *options],
+                "timeout": {"tools": timeout},
             }
         config = folder / "config.json"
         config.write_text(json.dumps({"mcpServers": servers}))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dynamic_mcp", str(config)],
+            [sys.executable, "-m", "dynamic_mcp", "--log-level", "off", str(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -73,15 +74,26 @@ class Wire:
         line = json.dumps({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).encode()
         assert self.write(line + b"\n") == len(line) + 1
 
+    def notify(self, method: str, params: Any) -> None:
+        """Send a notification."""
+        line = json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode()
+        assert self.write(line + b"\n") == len(line) + 1
+
     def receive(self, within: float = WITHIN) -> dict[str, Any]:
         """The next message from the proxy."""
+        message = self.receive_if_any(within)
+        assert message is not None, f"nothing within {within} s"
+        return message
+
+    def receive_if_any(self, within: float = 0.0) -> dict[str, Any] | None:
+        """The next message, or None when none is complete within the time."""
         assert self.process.stdout is not None
         end = time.monotonic() + within
         chunks = [self._buffer]
         while b"\n" not in chunks[-1]:
-            assert select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))[0], (
-                "no answer"
-            )
+            if not select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
+                self._buffer = b"".join(chunks)
+                return None
             chunks.append(os.read(self.process.stdout.fileno(), 1 << 20))
             assert chunks[-1], "the proxy closed its stdout"
         line, _, self._buffer = b"".join(chunks).partition(b"\n")

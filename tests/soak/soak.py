@@ -1,0 +1,269 @@
+"""A long life among servers that crash, hang and flood, and clients that cancel and leave. One seed replays one schedule.
+
+What must hold at any time: an answer belongs to the call with its id, comes once, and is the right one; what is not right says that
+it failed. What must hold at the end: every call was answered or cancelled, no process of any life is left, no zombie was kept, and
+neither descriptors nor memory grew.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mock_servers.journal import read_journal
+from mock_servers.script import (
+    Grandchild,
+    Script,
+    crash,
+    duplicate_reply,
+    kill_self,
+    notify,
+    on_call,
+    payload,
+    raw,
+    reply,
+    request,
+    silence,
+    sleep,
+    stderr,
+    tool,
+    wrong_id_reply,
+)
+from tests.wire import Wire
+
+MIB = 1 << 20
+UPSTREAMS = 20
+MOST_IN_FLIGHT = 40
+#: Configured timeout of a call, and the longest that its end may take on a busy machine.
+TIMEOUT = "1s"
+ANSWERED_WITHIN = 30.0
+GONE_WITHIN = 10.0
+
+#: tools that answer properly, however the server behaves beside it
+HONEST = ("echo", "slow", "noisy", "twice", "stranger", "asking")
+#: tools that never answer in time, and those of them that take the server with them
+LATE = ("hang", "late")
+FATAL = ("crash", "killed")
+#: Seconds between two steps of the client at least: it is not the failing fast that is to be exercised most.
+PACE = 0.003
+
+
+def script(number: int) -> Script:
+    """One of the servers: all offer the same tools, every fourth leaves a grandchild that ignores everything."""
+    return Script(
+        tools=[tool(name) for name in (*HONEST, *LATE, *FATAL, "large")],
+        on=[
+            on_call("slow", sleep(0.2)),
+            on_call("noisy", stderr(MIB), raw("no json\n{]\n\n"), notify("notifications/message", {"level": "info"}), reply()),
+            on_call("twice", duplicate_reply()),
+            on_call("stranger", wrong_id_reply(), reply()),
+            on_call("asking", request("ping"), request("sampling/createMessage", {}), reply()),
+            on_call("crash", crash(3)),
+            on_call("killed", kill_self()),
+            on_call("hang", silence()),
+            on_call("late", sleep(1.5)),
+            on_call("large", payload(MIB)),
+        ],
+        grandchildren=[Grandchild(ignore_sigterm=True)] if number % 4 == 0 else [],
+        ignore_sigterm=number % 5 == 0,
+        linger=60.0 if number % 5 == 0 else 0.0,
+    )  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What a run did and saw."""
+
+    calls: int = 0
+    right: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    lives: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Call:
+    tool: str
+    nonce: str
+    sent: float
+
+
+class Soak:
+    """One run: several lives of a proxy, each ended in another way."""
+
+    def __init__(self, folder: Path, seed: int, seconds: float) -> None:
+        self.report = Report()
+        self._random = random.Random(seed)
+        self._folder = folder
+        self._seconds = seconds
+
+    def run(self) -> Report:
+        """Live until the time is over."""
+        end = time.monotonic() + self._seconds
+        while time.monotonic() < end and not self.report.problems:
+            self.report.lives += 1
+            folder = self._folder / f"life-{self.report.lives}"
+            folder.mkdir()
+            _Life(self, folder, min(end, time.monotonic() + max(10.0, self._seconds / 3))).live()
+        return self.report
+
+
+class _Life:
+    """One proxy from its start to its end."""
+
+    def __init__(self, soak: Soak, folder: Path, end: float) -> None:
+        self._random = soak._random
+        self._report = soak.report
+        self._folder = folder
+        self._end = end
+        self._calls: dict[int, _Call] = {}
+        self._cancelled: set[int] = set()
+        self._last_id = 0
+
+    def live(self) -> None:
+        scripts = {f"s{number}": script(number) for number in range(UPSTREAMS)}
+        groups = list(scripts)
+        with Wire(self._folder, timeout=TIMEOUT, **scripts) as wire:
+            proxy = psutil.Process(wire.process.pid)
+            for group in groups:
+                self._send(wire, group, "large")
+            self._settle(wire)
+            descriptors, memory = proxy.num_fds(), wire.memory()
+            while time.monotonic() < self._end and not self._report.problems:
+                self._step(wire, groups)
+            self._settle(wire)
+            self._everybody_comes_back(wire, groups)
+            self._compare("descriptors", descriptors, proxy.num_fds(), 4)
+            self._compare("memory", memory, wire.memory(), 48 * MIB)
+            zombies = [
+                one.pid for one in proxy.children(recursive=True) if one.status() == psutil.STATUS_ZOMBIE
+            ]
+            # A server that crashed a moment ago is reaped when its group is gone.
+            if len(zombies) > 2:
+                self._problem(f"zombies: {zombies}")
+            self._leave(wire)
+        self._nobody_is_left()
+
+    # What the client does
+
+    def _step(self, wire: Wire, groups: list[str]) -> None:
+        within = PACE if len(self._calls) < MOST_IN_FLIGHT else 0.2
+        while (message := wire.receive_if_any(within)) is not None:
+            self._check(message)
+            within = 0.0
+        if len(self._calls) >= MOST_IN_FLIGHT:
+            return
+        choice = self._random.random()
+        if choice < 0.05 and self._calls:
+            self._cancel(wire, self._random.choice(list(self._calls)))
+            return
+        tools = (
+            FATAL if choice < 0.053 else LATE if choice < 0.08 else ("large",) if choice < 0.13 else HONEST
+        )
+        self._send(wire, self._random.choice(groups), self._random.choice(tools))
+
+    def _send(self, wire: Wire, group: str, name: str) -> None:
+        self._last_id += 1
+        self._report.calls += 1
+        nonce = f"{group}-{self._last_id}-{self._random.getrandbits(64):x}"
+        self._calls[self._last_id] = _Call(name, nonce, time.monotonic())
+        wire.send_call(self._last_id, group, {"nonce": nonce}, tool=name)
+
+    def _cancel(self, wire: Wire, id: int) -> None:
+        wire.notify("notifications/cancelled", {"requestId": id})
+        del self._calls[id]
+        self._cancelled.add(id)
+        self._report.cancelled += 1
+
+    def _leave(self, wire: Wire) -> None:
+        """End this life with calls in flight: close stdin, or die without a moment to clean up."""
+        self._send(wire, "s1", "hang")
+        self._members = [one.pid for one in psutil.Process(wire.process.pid).children(recursive=True)]
+        if self._random.random() < 0.5:
+            wire.process.kill()
+
+    # What must hold
+
+    def _check(self, message: dict[str, Any]) -> None:
+        id = message.get("id")
+        if id in self._cancelled:
+            # The answer and the cancellation crossed.
+            self._cancelled.discard(id)
+            return
+        call = self._calls.pop(id, None) if isinstance(id, int) else None
+        if call is None:
+            self._problem(f"an answer that nobody waits for: {str(message)[:200]}")
+        elif "error" in message or message["result"].get("isError"):
+            self._report.failed += 1
+        elif call.tool in LATE + FATAL:
+            self._problem(f"{call.tool} has no answer, but got {str(message)[:200]}")
+        elif not _is_right(call, message["result"]):
+            self._problem(f"{call} got {str(message)[:200]}")
+        else:
+            self._report.right += 1
+
+    def _settle(self, wire: Wire) -> None:
+        """Wait until no call is in flight. One that is never answered is a problem."""
+        end = time.monotonic() + ANSWERED_WITHIN
+        while self._calls and time.monotonic() < end:
+            if (message := wire.receive_if_any(0.2)) is not None:
+                self._check(message)
+        for id, call in self._calls.items():
+            self._problem(f"call {id} was not answered within {ANSWERED_WITHIN:g} s: {call}")
+        self._calls.clear()
+
+    def _everybody_comes_back(self, wire: Wire, groups: list[str]) -> None:
+        """Every group answers again, at the latest after its longest pause before a new attempt."""
+        waiting, end = set(groups), time.monotonic() + 45.0
+        while waiting and time.monotonic() < end:
+            for group in sorted(waiting):
+                id = self._last_id + 1
+                right = self._report.right
+                self._send(wire, group, "echo")
+                self._settle(wire)
+                assert id == self._last_id
+                if self._report.right > right:
+                    waiting.discard(group)
+        if waiting:
+            self._problem(f"groups that stay dead: {sorted(waiting)}")
+
+    def _nobody_is_left(self) -> None:
+        written = {entry.pid for journal in self._folder.glob("*.journal") for entry in read_journal(journal)}
+        end = time.monotonic() + GONE_WITHIN
+        while left := [pid for pid in written | set(self._members) if _lives(pid, self._folder)]:
+            if time.monotonic() > end:
+                self._problem(f"processes that outlive the proxy: {left}")
+                return
+            time.sleep(0.05)
+
+    def _compare(self, what: str, before: int, after: int, most: int) -> None:
+        if after > before + most:
+            self._problem(f"{what} grew from {before} to {after}")
+
+    def _problem(self, text: str) -> None:
+        self._report.problems.append(text)
+
+
+def _is_right(call: _Call, result: dict[str, Any]) -> bool:
+    text = result["content"][0]["text"]
+    if call.tool == "large":
+        return len(text) == MIB
+    return bool(json.loads(text) == {"nonce": call.nonce})
+
+
+def _lives(pid: int, folder: Path) -> bool:
+    """Does the process live, and is it the one of this run rather than a later one with its id?"""
+    try:
+        one = psutil.Process(pid)
+        return one.status() != psutil.STATUS_ZOMBIE and (
+            any(str(folder) in part for part in one.cmdline()) or "dynamic-mcp-guard" in one.cmdline()
+        )
+    except psutil.Error:
+        return False
