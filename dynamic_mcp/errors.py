@@ -38,6 +38,10 @@ class UpstreamFailed(UpstreamError):
         super().__init__(message)
         self.last_words = last_words
 
+    def again(self) -> UpstreamFailed:
+        """The same error as a new object: one that is raised many times collects the frames of all its tracebacks."""
+        return type(self)(str(self), self.last_words)
+
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""

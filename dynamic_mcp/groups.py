@@ -70,7 +70,7 @@ class Group:
         """The connected upstream; waits while it is starting. Raises UpstreamFailed with the reason when it has failed."""
         while self._upstream is None:
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.again()
             await self._settled.wait()
         return self._upstream
 

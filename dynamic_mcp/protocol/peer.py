@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Malformed, Message
@@ -32,7 +32,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
         self._next_id = 0
-        self._closed: UpstreamError | None = None
+        self._closed: UpstreamFailed | None = None
 
     async def request(self, method: str, params: bytes, timeout: float) -> bytes:
         """Send a request and return the bytes of its result.
@@ -41,7 +41,7 @@ class Peer:
         gone, or the answer was malformed).
         """
         if self._closed is not None:
-            raise self._closed
+            raise self._closed.again()
         self._next_id += 1
         id = self._next_id
         future: asyncio.Future[bytes] = self._loop.create_future()
@@ -87,13 +87,13 @@ class Peer:
         elif last:
             log.debug("a message larger than %d MiB was dropped", jsonrpc.MOST_MESSAGE >> 20)
 
-    def close(self, reason: UpstreamError) -> None:
+    def close(self, reason: UpstreamFailed) -> None:
         """Fail everything that is pending, and everything that is asked from now on."""
         if self._closed is None:
             self._closed = reason
             for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(reason)
+                    future.set_exception(reason.again())
 
     def _on_answer(self, message: Message) -> None:
         future = self._claim(bytes(message.id))

@@ -154,10 +154,10 @@ class _Life:
     # What the client does
 
     def _step(self, wire: Wire, groups: list[str]) -> None:
-        within = PACE if len(self._calls) < MOST_IN_FLIGHT else 0.2
-        while (message := wire.receive_if_any(within)) is not None:
-            self._check(message)
-            within = 0.0
+        end = time.monotonic() + PACE
+        while time.monotonic() < end:
+            if (message := wire.receive_if_any(max(0.0, end - time.monotonic()))) is not None:
+                self._check(message)
         if len(self._calls) >= MOST_IN_FLIGHT:
             return
         choice = self._random.random()
@@ -223,6 +223,7 @@ class _Life:
         """Every group answers again, at the latest after its longest pause before a new attempt."""
         waiting, end = set(groups), time.monotonic() + 45.0
         while waiting and time.monotonic() < end:
+            time.sleep(0.2)
             for group in sorted(waiting):
                 id = self._last_id + 1
                 right = self._report.right
