@@ -81,7 +81,13 @@ _decode_message = msgspec.json.Decoder(Message).decode
 def parse(line: bytes) -> Message:
     """Decode the envelope of one message. Raises Malformed, which says how to answer it (JSON-RPC 2.0, section 5.1)."""
     try:
+        if not line.isascii():
+            # The decoder does not look at what stays raw, and one wrong byte of it would end the stream of whoever gets it.
+            line.decode()
         message = _decode_message(line)
+    except UnicodeDecodeError:
+        found = _diagnose(line.decode(errors="replace").encode())
+        raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
     except (msgspec.DecodeError, RecursionError):
         raise _diagnose(line) from None
     if message.jsonrpc != "2.0":
