@@ -91,7 +91,9 @@ def parse(line: bytes) -> Message:
     except (msgspec.DecodeError, RecursionError):
         raise _diagnose(line) from None
     if message.jsonrpc != "2.0":
-        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', *_id_of(message))
+        readable = bytes(message.id) if message.id and _is_id(message.id) else NULL
+        answer = message.method is None
+        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', readable, answer=answer)
     if message.id and not _is_id(message.id):
         if message.method is None and message.id == NULL:
             return message
@@ -99,10 +101,6 @@ def parse(line: bytes) -> Message:
     if message.method is None and not message.id:
         raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
     return message
-
-
-def _id_of(message: Message) -> tuple[bytes]:
-    return (bytes(message.id) if message.id and _is_id(message.id) else NULL,)
 
 
 def _is_id(raw: Raw) -> bool:
