@@ -161,7 +161,11 @@ class Face:
 
 def _id_key(raw: Raw) -> object:
     """An id as a key that tells ``1`` from ``"1"`` and knows ``"\\u0061"`` from ``"a"`` to be the same."""
-    value = msgspec.json.decode(raw)
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        # A number that no Python number holds, such as 1e400, is still an id.
+        return bytes(raw)
     return type(value), value
 
 
