@@ -159,7 +159,7 @@ def explain(error: UpstreamError) -> bytes:
 
 def _as_object(args: Raw) -> bytes | None:
     """The arguments as a JSON object; models at times wrap them in a string. None where there is no object to find."""
-    if not args or args == jsonrpc.NULL:
+    if not args or bytes(args) == jsonrpc.NULL:
         return b"{}"
     if bytes(args)[:1] == b"{":
         return bytes(args)

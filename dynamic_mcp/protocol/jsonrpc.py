@@ -95,7 +95,7 @@ def parse(line: bytes) -> Message:
         answer = message.method is None
         raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', readable, answer=answer)
     if message.id and not _is_id(message.id):
-        if message.method is None and message.id == NULL:
+        if message.method is None and bytes(message.id) == NULL:
             return message
         raise Malformed(INVALID_REQUEST, "an id must be a string or a number")
     if message.method is None and not message.id:
