@@ -162,9 +162,9 @@ class Face:
 def _id_key(raw: Raw) -> object:
     """An id as a key that tells ``1`` from ``"1"`` and knows ``"\\u0061"`` from ``"a"`` to be the same."""
     try:
-        value = msgspec.json.decode(raw)
+        value = msgspec.json.decode(raw, type=str | int | float)
     except msgspec.DecodeError:
-        # A number that no Python number holds, such as 1e400, is still an id.
+        # 1e400 is an id that no Python number holds; a cancellation may name anything at all.
         return bytes(raw)
     return type(value), value
 
