@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 
+import anyio
 import msgspec
 from msgspec import Raw
 
@@ -53,8 +54,10 @@ class StdioUpstream:
         loop = asyncio.get_running_loop()
         _enlarge(self._child.stdin)
         _enlarge(self._child.stdout)
-        self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
-        self._reader, _ = await loop.connect_read_pipe(lambda: _Lines(self), self._child.stdout)
+        # A cancelled attachment leaves a pipe that its loop has closed and its file object believes open; it takes no time.
+        with anyio.CancelScope(shield=True):
+            self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
+            self._reader, _ = await loop.connect_read_pipe(lambda: _Lines(self), self._child.stdout)
         agreed = await self._probe() if not skip_probe else None
         self.modern = agreed is not None
         if agreed is None:
