@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -22,8 +23,10 @@ STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchil
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Workbench]:
+    """A workbench that ends with nobody left to be ended by force."""
     async with open_workbench(make_sut(), "TEST", keep=False) as bench:
         yield bench
+    assert bench.evidence.leftovers == []
 
 
 def survivors(*upstreams: StdioUpstream) -> list[int]:
@@ -43,43 +46,38 @@ def end(proxy: Proxy, number: int | None) -> None:
         proxy.signal(number)
 
 
-ENDS = pytest.mark.parametrize(
-    ("number", "status"),
-    [(None, 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
-    ids=["end of input", "SIGINT", "SIGTERM"],
-)
+#: how a session ends, and the exit status that it then has
+ENDS: list[tuple[int | None, int]] = [(None, 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 
 @pytest.mark.slow
-@ENDS
-async def test_no_process_is_left_by_upstreams_that_stay(
-    bench: Workbench, number: int | None, status: int
-) -> None:
-    polite, staying = bench.stdio("polite"), bench.stdio("staying", STAYS)
-    async with bench.proxy(polite, staying) as proxy:
-        await proxy.handshake()
-        await proxy.ready(polite, staying)
-        assert len(survivors(polite, staying)) == 3
-        end(proxy, number)
-        assert await proxy.wait_exit(WITHIN) == status
-        assert survivors(polite, staying) == []
-    assert_only_messages(proxy)
-    assert bench.evidence.leftovers == []
+async def test_no_process_is_left_by_upstreams_that_stay(bench: Workbench) -> None:
+    async def ended_by(number: int | None, status: int) -> None:
+        polite, staying = bench.stdio("polite"), bench.stdio("staying", STAYS)
+        async with bench.proxy(polite, staying) as proxy:
+            await proxy.handshake()
+            await proxy.ready(polite, staying)
+            assert len(survivors(polite, staying)) == 3
+            end(proxy, number)
+            assert await proxy.wait_exit(WITHIN) == status
+            assert survivors(polite, staying) == []
+        assert_only_messages(proxy)
+
+    await bench.together(*(partial(ended_by, *way) for way in ENDS))
 
 
 @pytest.mark.slow
-@ENDS
-async def test_an_end_in_the_middle_of_a_start_is_as_clean(
-    bench: Workbench, number: int | None, status: int
-) -> None:
-    hanging = bench.stdio("hanging", HANGS)
-    async with bench.proxy(hanging) as proxy:
-        await proxy.handshake()
-        end(proxy, number)
-        assert await proxy.wait_exit(WITHIN) == status
-        assert survivors(hanging) == []
-    assert "Traceback" not in proxy.stderr
-    assert bench.evidence.leftovers == []
+async def test_an_end_in_the_middle_of_a_start_is_as_clean(bench: Workbench) -> None:
+    async def ended_by(number: int | None, status: int) -> None:
+        hanging = bench.stdio("hanging", HANGS)
+        async with bench.proxy(hanging) as proxy:
+            await proxy.handshake()
+            end(proxy, number)
+            assert await proxy.wait_exit(WITHIN) == status
+            assert survivors(hanging) == []
+        assert "Traceback" not in proxy.stderr
+
+    await bench.together(*(partial(ended_by, *way) for way in ENDS))
 
 
 @pytest.mark.slow
