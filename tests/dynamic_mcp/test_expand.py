@@ -55,6 +55,7 @@ def expected(text: str, environment: Mapping[str, str]) -> str:
 @example("$${A}}", {"A": ""})
 @example("${A}${A}", {"A": "\\1\\g<0>"})
 @example("${${A}}", {"A": "B", "B": "no"})
+@example("${A\u00c5}${A\u0661}", {"A\u00c5": "no", "A\u0661": "no"})
 def test_expansion_is_what_the_scanner_says(text: str, environment: dict[str, str]) -> None:
     assert Expander(environment)(text, "here") == expected(text, environment)
 

@@ -119,7 +119,7 @@ def without_space(text: str) -> str:
 #: a JSON text with any whitespace between its tokens, raw line ends included
 json_texts = json_tokens.flatmap(
     lambda tokens: st.lists(
-        st.sampled_from(["", "", " ", "\n", "\r\n", "\t"]), min_size=len(tokens), max_size=len(tokens)
+        st.sampled_from(["", "", " ", "\n", "\r", "\r\n", "\t"]), min_size=len(tokens), max_size=len(tokens)
     ).map(lambda spaces: "".join(space + token for space, token in zip(spaces, tokens, strict=True)))
 )
 ids = number_texts | string_texts
