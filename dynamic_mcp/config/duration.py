@@ -14,11 +14,12 @@ ACCEPTED = 'a whole number of seconds such as 30, or a string such as "500ms", "
 def seconds(value: str | int) -> float:
     """The duration in seconds. Raises ValueError, without the value, for anything but a positive duration."""
     if isinstance(value, int):
-        result = float(value)
+        result: float = value
     elif match := _DURATION.fullmatch(value):
         result = int(match.group(1)) * _UNITS[match.group(2)]
     else:
         raise ValueError("is not a duration")
     if not 0 < result <= _MOST_SECONDS:
         raise ValueError("must be more than zero and at most a year")
-    return result
+    # Only now: JSON has integers that no float holds.
+    return float(result)

@@ -170,7 +170,11 @@ class Face:
 
 def _id_key(raw: Raw) -> object:
     """An id as a key that tells ``1`` from ``"1"`` and knows ``"\\u0061"`` from ``"a"`` to be the same."""
-    value = msgspec.json.decode(raw)
+    try:
+        value = msgspec.json.decode(raw, type=str | int | float)
+    except msgspec.DecodeError:
+        # 1e400 is an id that no Python number holds; a cancellation may name anything at all.
+        return bytes(raw)
     return type(value), value
 
 

@@ -129,7 +129,7 @@ class Toolbox:
             if wanted.name not in listing.tools:
                 return failure(_unknown_tool(group, wanted.name, listing.tools))
             params = b'{"name":%b,"arguments":%b}' % (msgspec.json.encode(wanted.name), args)
-            if meta:
+            if meta and bytes(meta) != jsonrpc.NULL:
                 params = _with_meta(params, meta)
             return await upstream.request("tools/call", params, timeout)
         except UpstreamFailed as error:
@@ -156,7 +156,7 @@ def explain(error: UpstreamError) -> bytes:
 
 def _as_object(args: Raw) -> bytes | None:
     """The arguments as a JSON object; models at times wrap them in a string. None where there is no object to find."""
-    if not args or args == jsonrpc.NULL:
+    if not args or bytes(args) == jsonrpc.NULL:
         return b"{}"
     if bytes(args)[:1] == b"{":
         return bytes(args)
@@ -172,7 +172,11 @@ def _as_object(args: Raw) -> bytes | None:
 
 def _with_meta(params: bytes, meta: Raw) -> bytes:
     """Add the client's ``_meta``, without the keys that belong to its own hop."""
-    kept = {name: raw for name, raw in _decode_members(meta).items() if name not in era.HOP_KEYS}
+    try:
+        given = _decode_members(meta)
+    except msgspec.ValidationError:
+        raise BadArguments('tools/call: "_meta" must be an object') from None
+    kept = {name: raw for name, raw in given.items() if name not in era.HOP_KEYS}
     # The progress token is our client's: it may collide with another client's on a shared upstream.
     kept.pop("progressToken", None)
     return era.with_members(params, _meta=msgspec.json.encode(kept)) if kept else params

@@ -130,22 +130,26 @@ _decode_message = msgspec.json.Decoder(Message).decode
 def parse(line: bytes) -> Message:
     """Decode the envelope of one message. Raises Malformed, which says how to answer it (JSON-RPC 2.0, section 5.1)."""
     try:
+        if not line.isascii():
+            # The decoder does not look at what stays raw, and one wrong byte of it would end the stream of whoever gets it.
+            line.decode()
         message = _decode_message(line)
+    except UnicodeDecodeError:
+        found = _diagnose(line.decode(errors="replace").encode())
+        raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
     except (msgspec.DecodeError, RecursionError):
         raise _diagnose(line) from None
     if message.jsonrpc != "2.0":
-        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', *_id_of(message))
+        readable = bytes(message.id) if message.id and _is_id(message.id) else NULL
+        answer = message.method is None
+        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', readable, answer=answer)
     if message.id and not _is_id(message.id):
-        if message.method is None and message.id == NULL:
+        if message.method is None and bytes(message.id) == NULL:
             return message
         raise Malformed(INVALID_REQUEST, "an id must be a string or a number")
     if message.method is None and not message.id:
         raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
     return message
-
-
-def _id_of(message: Message) -> tuple[bytes]:
-    return (bytes(message.id) if message.id and _is_id(message.id) else NULL,)
 
 
 def _is_id(raw: Raw) -> bool:

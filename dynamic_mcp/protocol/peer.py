@@ -99,7 +99,7 @@ class Peer:
         future = self._claim(bytes(message.id))
         if future is None:
             log.debug("an answer without a waiting request was dropped")
-        elif message.error and message.error != jsonrpc.NULL:
+        elif message.error and bytes(message.error) != jsonrpc.NULL:
             future.set_exception(UpstreamRefused(bytes(message.error)))
         elif message.result:
             future.set_result(bytes(message.result))

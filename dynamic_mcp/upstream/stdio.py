@@ -135,8 +135,10 @@ class _Running(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         _enlarge(self._child.stdin)
         _enlarge(self._child.stdout)
-        self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
-        self._reader, _ = await loop.connect_read_pipe(lambda: self, self._child.stdout)
+        # A cancelled attachment leaves a pipe that its loop has closed and its file object believes open; it takes no time.
+        with anyio.CancelScope(shield=True):
+            self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
+            self._reader, _ = await loop.connect_read_pipe(lambda: self, self._child.stdout)
 
     @property
     def unread(self) -> int:

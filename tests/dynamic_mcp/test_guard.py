@@ -57,16 +57,6 @@ Starter = Callable[[], Child]
 
 
 @pytest.fixture
-async def guard() -> AsyncIterator[Guard]:
-    guard = Guard()
-    yield guard
-    end = time.monotonic() + WITHIN
-    while guard.pid is not None:
-        assert time.monotonic() < end
-        await guard.close()
-
-
-@pytest.fixture
 async def start(guard: Guard) -> AsyncIterator[Starter]:
     """Starts a child that ignores SIGTERM, and waits until it does."""
     children = []

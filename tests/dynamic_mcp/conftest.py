@@ -1,0 +1,22 @@
+"""Fixtures of several modules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dynamic_mcp.process.guard import Guard
+
+from .helpers import WITHIN
+
+
+@pytest.fixture
+async def guard() -> AsyncIterator[Guard]:
+    guard = Guard()
+    yield guard
+    end = time.monotonic() + WITHIN
+    while guard.pid is not None:
+        assert time.monotonic() < end
+        await guard.close()

@@ -1,0 +1,139 @@
+"""Stand-ins: an upstream that answers what it is told, groups over it, and a client of the face over those."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from msgspec import Raw
+
+from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.face.server import Face
+from dynamic_mcp.face.tools import CALL, Toolbox
+from dynamic_mcp.groups import Group, Listing
+from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.protocol import era
+
+from .helpers import eventually
+
+#: the `_meta` of a modern request
+STAMP: dict[str, object] = {era.PROTOCOL_VERSION: era.MODERN, era.CLIENT_CAPABILITIES: {}}
+
+
+def server(name: str, description: str = "A server", *, tools: bool = True) -> Server:
+    """A configured stdio server; nothing starts it."""
+    transport = StdioTransport("false", (), ())
+    return Server(name, description, transport, Features(tools=tools), Timeouts(tools=5.0))
+
+
+class FakeUpstream:
+    """A connected upstream: keeps the requests, answers what it is told or waits to be told."""
+
+    def __init__(self, *, modern: bool = False) -> None:
+        self.modern = modern
+        self.capabilities: dict[str, Raw] = {"tools": Raw(b"{}")}
+        self.requests: list[tuple[str, bytes]] = []
+        self.answer: bytes | Exception | None = b'{"content":[]}'
+        self.cancelled = 0
+
+    @property
+    def last_params(self) -> dict[str, object]:
+        """The ``params`` of the latest request."""
+        value = json.loads(self.requests[-1][1])
+        assert isinstance(value, dict)
+        return value
+
+    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
+        self.requests.append((method, params))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
+        try:
+            never: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            return await never
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        return None
+
+    async def lost(self) -> UpstreamGone:
+        never: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
+        return await never
+
+    def last_words(self) -> str:
+        return ""
+
+    def pause(self, paused: bool) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+class FakeGroup(Group):
+    """A group whose upstream is given, or failed."""
+
+    def __init__(
+        self, server: Server, upstream: FakeUpstream | None = None, tools: dict[str, bytes] | None = None
+    ) -> None:
+        super().__init__(server, Guard())
+        self._fake = upstream
+        self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
+
+    async def connected(self) -> FakeUpstream:
+        if self._fake is None:
+            raise UpstreamFailed("it is broken")
+        return self._fake
+
+    async def listing(self) -> Listing:
+        await self.connected()
+        return Listing({name: Raw(text) for name, text in self._tools.items()})
+
+
+class Client:
+    """A client of a face over three groups: `files` works, `broken` does not, `off` has no tools."""
+
+    def __init__(self, upstream: FakeUpstream | None = None) -> None:
+        self.upstream = upstream or FakeUpstream()
+        self.groups = [
+            FakeGroup(server("files", "Reads files"), self.upstream),
+            FakeGroup(server("broken", "Is broken"), None),
+            FakeGroup(server("off", "Has no tools", tools=False), self.upstream),
+        ]
+        self.lines: list[bytes] = []
+        self.face = Face(Toolbox(self.groups), self.lines.append)
+
+    def send(self, message: dict[str, Any] | bytes) -> None:
+        line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()
+        self.face.receive(line)
+
+    async def answers(self, count: int) -> list[dict[str, Any]]:
+        await eventually(lambda: len(self.lines) >= count, f"{count} answers")
+        return [json.loads(line) for line in self.lines]
+
+    async def ask(self, method: str, params: object = None, *, modern: bool = False) -> dict[str, Any]:
+        """Send one request; the answer, which must be the only one."""
+        message: dict[str, Any] = {"id": "q", "method": method}
+        if modern:
+            params = {"_meta": STAMP, **(params if isinstance(params, dict) else {})}
+        if params is not None:
+            message["params"] = params
+        before = len(self.lines)
+        self.send(message)
+        answer = (await self.answers(before + 1))[-1]
+        assert len(self.lines) == before + 1
+        assert answer["id"] == "q"
+        return answer
+
+    async def tool(self, tool: str, arguments: dict[str, object], *, modern: bool = False) -> dict[str, Any]:
+        """Call one of the two tools."""
+        return await self.ask("tools/call", {"name": tool, "arguments": arguments}, modern=modern)
+
+    async def echo(self, *, modern: bool = False) -> dict[str, Any]:
+        """Call the tool of the group that works."""
+        return await self.tool(CALL, {"group": "files", "name": "echo"}, modern=modern)

@@ -1,0 +1,221 @@
+"""Loading a configuration: the model it becomes, or a message that names file, place and mend and shows no value."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamic_mcp.config import (
+    Config,
+    Features,
+    HttpTransport,
+    Server,
+    SseTransport,
+    StdioTransport,
+    Timeouts,
+    load,
+)
+from dynamic_mcp.config.load import parse
+from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.secret import Secret
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+CANARY = "canary-7f3a"
+
+STDIO = {"description": "d", "command": "c"}
+HTTP = {"description": "d", "url": "https://example.com/mcp"}
+
+
+def of(entry: object) -> str:
+    return json.dumps({"mcpServers": {"files": entry}})
+
+
+BROKEN: dict[str, str | bytes] = {
+    "empty": "",
+    "only blanks": " \n\t",
+    "an array": "[]",
+    "no mcpServers": "{}",
+    "misspelt mcpServers": '{"mcpservers": {}}',
+    "unknown field at the top": '{"mcpServers": {}, "version": 1}',
+    "servers as an array": '{"mcpServers": []}',
+    "a server that is a string": of("x"),
+    "trailing comma": '{\n  "mcpServers": {},\n}',
+    "truncated": '{"mcpServers": {',
+    "two documents": '{"mcpServers": {}} {}',
+    "a comment": '{\n  // servers\n  "mcpServers": {}\n}',
+    "a column after wide characters": '{"mcpServers": {"\u00e9\u00e9": x}}',
+    "not UTF-8": b'{\n "mcpServers": "\xff"}',
+    "UTF-16": '{"mcpServers": {}}'.encode("utf-16"),
+    "nested too deeply": '{"mcpServers": {"a": ' + "[" * 100_000,
+    "no description": of({"command": "c"}),
+    "neither command nor url": of({"description": "d"}),
+    "command and url": of({**STDIO, **HTTP}),
+    "empty command": of({**STDIO, "command": ""}),
+    "unknown type": of({**STDIO, "type": "websocket"}),
+    "type http with command": of({**STDIO, "type": "http"}),
+    "type stdio with url": of({**HTTP, "type": "stdio"}),
+    "headers with command": of({**STDIO, "headers": {"a": "b"}}),
+    "OAuth client with command": of({**STDIO, "oauth_client_id": "x"}),
+    "OAuth scopes with command": of({**STDIO, "oauth_scopes": ["x"]}),
+    "args with url": of({**HTTP, "args": ["a"]}),
+    "env with url": of({**HTTP, "env": {"A": "b"}}),
+    "misspelt field": of({**STDIO, "arg": []}),
+    "unknown field": of({**STDIO, "zzz": 1}),
+    "misspelt feature": of({**STDIO, "features": {"tool": True}}),
+    "misspelt timeout": of({**STDIO, "timeout": {"tool": "5s"}}),
+    "a number in args": of({**STDIO, "args": ["a", 5]}),
+    "a number in env": of({**STDIO, "env": {"A": 5}}),
+    "a string for enabled": of({**STDIO, "enabled": "yes"}),
+    "a number for timeout": of({**STDIO, "timeout": 5}),
+    "a fraction of seconds": of({**STDIO, "timeout": {"tools": 1.5}}),
+    "an unknown unit": of({**STDIO, "timeout": {"resources": "1h"}}),
+    "a timeout of nothing": of({**STDIO, "timeout": {"prompts": 0}}),
+    "a timeout beyond any float": of({**STDIO, "timeout": {"tools": 10**400}}),
+    "a mistake in a disabled server": of({**STDIO, "enabled": False, "commmand": "x"}),
+}
+
+
+def test_every_mistake_has_its_message(
+    snapshot: SnapshotAssertion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("config.json")
+    messages = {}
+    for mistake, text in BROKEN.items():
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(ConfigError) as caught:
+            load(path, {})
+        messages[mistake] = str(caught.value)
+    assert all(message.startswith("config.json: ") for message in messages.values())
+    assert messages == snapshot
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    missing = tmp_path / "none.json"
+    with pytest.raises(ConfigError, match=f"^{missing}: cannot be read: No such file or directory$"):
+        load(missing, {})
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+    with pytest.raises(ConfigError, match="not a path that can be opened"):
+        load(Path("a\0b"), {})
+
+
+FULL: dict[str, Any] = {
+    "one": {
+        "description": "The first",
+        "type": "stdio",
+        "command": "run",
+        "args": ["-x", "${HOME}/d"],
+        "env": {"TOKEN": "${SECRET}", "PLAIN": "p"},
+        "features": {"prompts": False},
+        "timeout": {"tools": "1min", "resources": 3},
+    },
+    "off": {**STDIO, "enabled": False, "args": ["${NEVER_SET}"]},
+    "two": {
+        **HTTP,
+        "type": "http",
+        "headers": {"Authorization": "Bearer ${SECRET}"},
+        "oauth_client_id": "id-${HOME}",
+        "oauth_scopes": ["a", "b"],
+    },
+    "three": {"description": "", "url": "https://${MISSING}/"},
+    "four": {**HTTP, "type": "sse"},
+}
+ENVIRONMENT = {"HOME": "/home", "SECRET": "s3"}
+
+
+def test_a_full_configuration_becomes_its_model() -> None:
+    text = json.dumps({"$schema": "https://example.com/schema.json", "mcpServers": FULL})
+    url = Secret("https://example.com/mcp")
+    first = StdioTransport("run", ("-x", "/home/d"), (("TOKEN", Secret("s3")), ("PLAIN", Secret("p"))))
+    second = HttpTransport(url, (("Authorization", Secret("Bearer s3")),), False, "id-/home", ("a", "b"))
+    third = HttpTransport(Secret("https://${MISSING}/"), (), True, None, ())
+    servers = (
+        Server("one", "The first", first, Features(prompts=False), Timeouts(tools=60.0, resources=3.0)),
+        Server("two", "d", second, Features(), Timeouts()),
+        Server("three", "", third, Features(), Timeouts()),
+        Server("four", "d", SseTransport(url, (), None, ()), Features(), Timeouts()),
+    )
+
+    loaded = parse(text.encode(), "f", ENVIRONMENT)
+
+    assert loaded.servers == servers
+    (warning,) = loaded.warnings
+    assert "MISSING" in warning
+    assert "mcpServers.three.url" in warning
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"mcpServers":{}}', b'\xef\xbb\xbf{"mcpServers":{}}\n', b'\r\n{"mcpServers":{}}\r\n']
+)
+def test_no_servers_are_a_valid_configuration(text: bytes) -> None:
+    assert parse(text, "f", {}) == Config(servers=())
+
+
+SECRET_PLACES = ["env", "headers", "args", "url", "oauth_client_id", "description", "command", "type"]
+WRAPPINGS = [
+    CANARY,
+    [CANARY],
+    {"x": CANARY},
+    [[CANARY]],
+    [{"x": CANARY}],
+    {"x": [CANARY]},
+    {"x": {"y": CANARY}},
+]
+BREAKS: list[dict[str, Any]] = [
+    {},
+    {"url": "https://example.com", "command": "c"},
+    {"unknown": 1},
+    {"args": [1]},
+    {"env": {"A": None}},
+    {"type": "ws"},
+    {"timeout": {"tools": CANARY}},
+    {"enabled": CANARY},
+    {"features": {"tools": CANARY}},
+    {"description": None},
+]
+
+
+@given(
+    st.sampled_from(["one", "two"]),
+    st.sampled_from([*SECRET_PLACES, "timeout", "features", "enabled", "oauth_scopes"]),
+    st.sampled_from(WRAPPINGS),
+    st.sampled_from(BREAKS),
+    st.sampled_from([None, "truncated", "comma"]),
+)
+@settings(max_examples=200)
+def test_no_message_shows_a_value(
+    server: str, field: str, value: object, mistake: dict[str, Any], cut: str | None
+) -> None:
+    servers = copy.deepcopy(FULL)
+    servers[server].update({field: value, **mistake})
+    text = json.dumps({"mcpServers": servers})
+    if cut is not None:
+        text = text[:-1] if cut == "truncated" else text[:-1] + ",}"
+    try:
+        loaded = parse(text.encode(), "f", {**ENVIRONMENT, "SECRET": CANARY})
+    except ConfigError as error:
+        assert CANARY not in str(error)
+        # A traceback would show the decoder's error as well.
+        assert error.__context__ is None or error.__suppress_context__
+    else:
+        assert CANARY not in "".join(loaded.warnings)
+        if not field.startswith("oauth_"):
+            assert CANARY not in "".join(repr(server.transport) for server in loaded.servers)
+
+
+def test_a_secret_shows_itself_nowhere_but_on_demand() -> None:
+    secret = Secret(CANARY)
+    assert CANARY not in f"{secret} {secret!r} {[secret]}"
+    assert secret.reveal() == CANARY
+    assert secret == Secret(CANARY)
+    assert secret != Secret("other")
+    assert len({secret, Secret(CANARY)}) == 1

@@ -1,0 +1,69 @@
+"""Which era a request is in, and what may be added to a result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.era import Stamp, stamp_of, with_members
+
+from .jsontexts import json_tokens
+
+VERSION = f'"{era.PROTOCOL_VERSION}":"2026-07-28"'
+CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
+
+
+@pytest.mark.parametrize(
+    ("params", "stamp"),
+    [
+        ("{}", None),
+        ("[]", None),
+        ('{"protocolVersion":"2026-07-28"}', None),
+        ('{"_meta":{}}', None),
+        (f'{{"_meta":{{{CAPABILITIES}}}}}', None),
+        (f'{{"_meta":null,"x":{{{VERSION}}}}}', None),
+        (f"{{{VERSION}}}", None),
+        (f'{{"name":"echo","arguments":{{"_meta":{{{VERSION}}}}}}}', None),
+        (f'{{"_meta":{{{VERSION}}}}}', Stamp("2026-07-28", False)),
+        (f'{{"_meta":{{{VERSION},{CAPABILITIES}}}}}', Stamp("2026-07-28", True)),
+        (f'{{"_meta":{{{VERSION},"{era.CLIENT_CAPABILITIES}":null}}}}', Stamp("2026-07-28", False)),
+        (f'{{"a":[1],"_meta":{{"x":1, {CAPABILITIES} , {VERSION}}}}}', Stamp("2026-07-28", True)),
+        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":"1900-01-01"}}}}', Stamp("1900-01-01", False)),
+        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":7}}}}', Stamp("7", False)),
+    ],
+)
+def test_only_a_version_in_meta_makes_a_request_modern(params: str, stamp: Stamp | None) -> None:
+    assert stamp_of(Raw(params.encode())) == stamp
+
+
+def test_the_spelling_of_the_key_does_not_matter() -> None:
+    params = f'{{"_meta":{{{VERSION},{CAPABILITIES}}}}}'
+    for spelt in (
+        params.replace("/", r"\/"),
+        params.replace("io.", r"\u0069o."),
+        params.replace(":", " :\n"),
+    ):
+        assert stamp_of(Raw(spelt.encode())) == Stamp("2026-07-28", True), spelt
+
+
+names = st.sampled_from(["a", "b", "_meta", "resultType", "\u00e9"])
+values = json_tokens.map("".join)
+
+
+@given(st.dictionaries(names, values), st.dictionaries(names, values))
+def test_members_are_added_only_where_there_are_none(own: dict[str, str], added: dict[str, str]) -> None:
+    text = "{ " + " , ".join(f"{json.dumps(name)}: {value}" for name, value in own.items()) + "}"
+
+    merged = with_members(text.encode(), **{name: value.encode() for name, value in added.items()})
+
+    if added.keys() <= own.keys():
+        assert merged == text.encode()
+    else:
+        expected = {**own, **{name: value for name, value in added.items() if name not in own}}
+        members = [f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in expected.items()]
+        assert merged.decode() == "{" + ",".join(members) + "}"

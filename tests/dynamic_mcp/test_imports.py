@@ -1,0 +1,71 @@
+"""The start is light: an agent starts the proxy at every session."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+INITIALIZE = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\n'
+HEAVY = {
+    "mcp",
+    "httpx",
+    "httpx2",
+    "pydantic",
+    "pydantic_core",
+    "starlette",
+    "aiohttp",
+    "uvicorn",
+    "rich",
+    "psutil",
+}
+
+#: Seconds to the answer to `initialize`, interpreter start included.
+QUICK = 0.2
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    server = {"description": "d", "command": sys.executable, "args": ["-I", "-S", "-c", "input()"]}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"mcpServers": {"a": server}}))
+    return path
+
+
+def start(config: Path, *options: str) -> tuple[bytes, float, str]:
+    """The first line on stdout, the seconds that it took to come, and stderr."""
+    command = [sys.executable, *options, "-m", "dynamic_mcp", str(config)]
+    pipe = subprocess.PIPE
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(INITIALIZE)
+        process.stdin.flush()
+        line = process.stdout.readline()
+        took = time.perf_counter() - began
+        _, stderr = process.communicate(timeout=10)
+        assert process.returncode == 0
+    return line, took, stderr.decode()
+
+
+def test_a_configuration_of_processes_loads_nothing_of_http(config: Path) -> None:
+    line, _, stderr = start(config, "-X", "importtime")
+    rows = [row for row in stderr.splitlines() if row.startswith("import time:")]
+    loaded = {row.rpartition("|")[2].strip().partition(".")[0] for row in rows}
+    assert json.loads(line)["result"]["protocolVersion"] == "2025-11-25"
+    assert {"dynamic_mcp", "anyio", "msgspec"} <= loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.slow
+def test_the_first_answer_comes_quickly(config: Path) -> None:
+    # The best of five: whatever else the machine does can only make a start slower, so one quick start proves the point.
+    times: list[float] = []
+    while len(times) < 5 and not (times and times[-1] < QUICK):
+        times.append(start(config)[1])
+    assert min(times) < QUICK, times

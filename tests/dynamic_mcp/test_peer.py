@@ -1,0 +1,223 @@
+"""One connection to an upstream: each call ends once, with its own answer or its own failure, whatever comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message
+from dynamic_mcp.protocol.peer import Peer
+
+LONG = 60.0
+
+
+class Wire:
+    """A peer with what it sent and what it was told."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.notified: list[str | None] = []
+        self.peer = Peer(self._send, self._notify)
+
+    def _send(self, line: bytes) -> None:
+        assert line.endswith(b"\n")
+        self.sent.append(json.loads(line))
+
+    def _notify(self, message: Message) -> None:
+        self.notified.append(message.method)
+
+    def start(self, method: str = "m", *, timeout: float = LONG) -> asyncio.Task[bytes]:
+        return asyncio.create_task(self.peer.request(method, b"{}", timeout))
+
+    async def started(self, method: str = "m", *, timeout: float = LONG) -> tuple[asyncio.Task[bytes], int]:
+        """A call that is on the wire, and its id there."""
+        task = self.start(method, timeout=timeout)
+        await asyncio.sleep(0)
+        id = self.sent[-1]["id"]
+        assert isinstance(id, int)
+        return task, id
+
+    def answer(self, id: int, result: str = "{}") -> None:
+        self.peer.receive(f'{{"jsonrpc":"2.0","id":{id},"result":{result}}}'.encode())
+
+    @property
+    def cancelled(self) -> list[int]:
+        """The ids that the upstream was told to give up."""
+        return [m["params"]["requestId"] for m in self.sent if m.get("method") == "notifications/cancelled"]
+
+
+Outcome = tuple[str, str]
+
+# Lines that settle the request with this id, by what the call then ends with. `n` is unique to the line.
+SETTLING: dict[str, tuple[str, Callable[[int], Outcome]]] = {
+    "result": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}', lambda n: ("result", f'{{"n":{n}}}')),
+    "result, null error": (
+        '{"error":null,"result":[%(n)s],"id":%(id)s,"jsonrpc":"2.0"}',
+        lambda n: ("result", f"[{n}]"),
+    ),
+    "error": (
+        '{"jsonrpc":"2.0","id":%(id)s,"error":{"code":%(n)s}}',
+        lambda n: ("refused", f'{{"code":{n}}}'),
+    ),
+    "neither": ('{"jsonrpc":"2.0","id":%(id)s,"x":%(n)s}', lambda n: ("failed", "")),
+    "no version": ('{"id":%(id)s,"result":%(n)s}', lambda n: ("failed", "")),
+    "old version": ('{"jsonrpc":"1.0","id":%(id)s,"result":%(n)s}', lambda n: ("failed", "")),
+    "version as a number": ('{"jsonrpc":2.0,"id":%(id)s,"result":%(n)s}', lambda n: ("failed", "")),
+}
+# Lines that must settle nothing.
+NOISE = {
+    "string id": '{"jsonrpc":"2.0","id":"%(id)s","result":{"n":%(n)s}}',
+    "float id": '{"jsonrpc":"2.0","id":%(id)s.0,"result":{"n":%(n)s}}',
+    "negative id": '{"jsonrpc":"2.0","id":-%(id)s,"result":{"n":%(n)s}}',
+    "long id": '{"jsonrpc":"2.0","id":%(id)s00000000000000000000000,"result":{"n":%(n)s}}',
+    "null id": '{"jsonrpc":"2.0","id":null,"result":{"n":%(n)s}}',
+    "null id error": '{"jsonrpc":"2.0","id":null,"error":{"code":%(n)s}}',
+    "array": '[{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]',
+    "garbage": "listening on port %(id)s%(n)s",
+    "cut": '{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s',
+    "blank": "  \r",
+    "notification": '{"jsonrpc":"2.0","method":"n/%(n)s"}',
+    "ping": '{"jsonrpc":"2.0","id":%(id)s,"method":"ping"}',
+    "request": '{"jsonrpc":"2.0","id":%(id)s,"method":"roots/list"}',
+    "malformed request": '{"id":%(id)s,"method":"ping"}',
+}
+events = st.lists(st.tuples(st.sampled_from([*SETTLING, *NOISE]), st.integers(1, 7)), max_size=25)
+
+
+async def outcome_of(task: asyncio.Task[bytes]) -> Outcome:
+    try:
+        return "result", (await task).decode()
+    except UpstreamRefused as error:
+        return "refused", error.error.decode()
+    except UpstreamGone:
+        return "gone", ""
+    except UpstreamFailed:
+        return "failed", ""
+
+
+@given(st.integers(1, 5), events, st.lists(st.integers(1, 40), min_size=1, max_size=8), st.booleans())
+@settings(max_examples=200, deadline=None)
+async def test_each_call_ends_with_its_own_answer(
+    calls: int, events: list[tuple[str, int]], chunks: list[int], breathe: bool
+) -> None:
+    wire = Wire()
+    tasks = dict([(await wire.started())[::-1] for _ in range(calls)])
+    expected: dict[int, Outcome] = {}
+    order = list(tasks)
+    stream, answered, notified = "", [], []
+    for n, (kind, place) in enumerate(events):
+        # Beyond the calls: ids that were never sent.
+        id = order[place - 1] if place <= calls else 1000 + place
+        line, outcome = SETTLING.get(kind, (NOISE.get(kind, ""), None))
+        stream += line % {"id": id, "n": n} + "\n"
+        if outcome is not None and id in tasks:
+            expected.setdefault(id, outcome(n))
+        if kind in ("ping", "request"):
+            answered.append((id, "result" if kind == "ping" else "error"))
+        if kind == "notification":
+            notified.append(f"n/{n}")
+
+    splitter, data, turn = LineSplitter(), stream.encode(), 0
+    while data:
+        size = chunks[turn % len(chunks)]
+        for line_bytes in splitter.feed(data[:size]):
+            wire.peer.receive(line_bytes)
+        data, turn = data[size:], turn + 1
+        if breathe:
+            await asyncio.sleep(0)
+    wire.peer.close(UpstreamGone("closed"))
+
+    assert {id: await outcome_of(task) for id, task in tasks.items()} == {
+        id: expected.get(id, ("gone", "")) for id in tasks
+    }
+    assert [(m["id"], "result" if "result" in m else "error") for m in wire.sent[calls:]] == answered
+    assert wire.notified == notified
+
+
+async def test_ids_are_never_used_twice() -> None:
+    wire = Wire()
+    for _ in range(3):
+        task, id = await wire.started()
+        wire.answer(id)
+        await task
+    assert len({message["id"] for message in wire.sent}) == 3
+
+
+async def test_a_timeout_is_announced_and_its_late_answer_dropped() -> None:
+    wire = Wire()
+    slow, slow_id = await wire.started(timeout=0.01)
+    with pytest.raises(UpstreamTimeout, match=r"no answer to m within 0\.01 s"):
+        await slow
+    assert wire.cancelled == [slow_id]
+
+    other, other_id = await wire.started()
+    wire.answer(slow_id, '"late"')
+    wire.answer(other_id, '"own"')
+
+    assert await other == b'"own"'
+    assert wire.cancelled == [slow_id]
+
+
+@pytest.mark.parametrize("method", ["initialize", "server/discover"])
+async def test_the_handshake_is_never_cancelled(method: str) -> None:
+    wire = Wire()
+    with pytest.raises(UpstreamTimeout):
+        await wire.start(method, timeout=0.01)
+    task, _ = await wire.started(method)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wire.cancelled == []
+
+
+async def test_cancelling_a_call_cancels_it_upstream_and_no_other() -> None:
+    wire = Wire()
+    first, first_id = await wire.started()
+    second, second_id = await wire.started()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert wire.cancelled == [first_id]
+    wire.answer(first_id, '"late"')
+    wire.answer(second_id, '"own"')
+    assert await second == b'"own"'
+
+
+async def test_a_call_that_was_answered_is_not_announced_as_cancelled() -> None:
+    wire = Wire()
+    task, id = await wire.started()
+    wire.answer(id)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wire.cancelled == []
+
+
+async def test_closing_fails_what_is_pending_and_what_comes_after_and_sends_nothing() -> None:
+    wire = Wire()
+    tasks = [(await wire.started())[0] for _ in range(3)]
+    sent = len(wire.sent)
+    wire.peer.close(UpstreamGone("it crashed"))
+    wire.peer.close(UpstreamGone("a second reason"))
+    for task in [*tasks, wire.start()]:
+        with pytest.raises(UpstreamGone, match=r"^it crashed$"):
+            await task
+    wire.peer.notify("notifications/initialized")
+    assert len(wire.sent) == sent
+
+
+async def test_a_send_that_fails_leaves_nothing_pending() -> None:
+    def broken(_line: bytes) -> None:
+        raise OSError("no")
+
+    peer = Peer(broken, lambda _message: None)
+    with pytest.raises(OSError, match="no"):
+        await peer.request("m", b"", LONG)
+    peer.close(UpstreamFailed("closed"))
