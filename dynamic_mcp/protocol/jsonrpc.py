@@ -138,7 +138,10 @@ def parse(line: bytes) -> Message:
         found = _diagnose(line.decode(errors="replace").encode())
         raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
     except (msgspec.DecodeError, RecursionError):
-        raise _diagnose(line) from None
+        whole = _without_lone_surrogates(line)
+        if whole == line:
+            raise _diagnose(line) from None
+        return parse(whole)
     if message.jsonrpc != "2.0":
         readable = bytes(message.id) if message.id and _is_id(message.id) else NULL
         answer = message.method is None
@@ -147,8 +150,12 @@ def parse(line: bytes) -> Message:
         if message.method is None and bytes(message.id) == NULL:
             return message
         raise Malformed(INVALID_REQUEST, "an id must be a string or a number")
-    if message.method is None and not message.id:
-        raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
+    if message.method is None:
+        if not message.id:
+            raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
+        if not message.result and (not message.error or bytes(message.error) == NULL):
+            what = "a request needs a method, an answer a result or an error"
+            raise Malformed(INVALID_REQUEST, what, bytes(message.id), answer=True)
     return message
 
 
@@ -157,8 +164,15 @@ def _is_id(raw: Raw) -> bool:
     return bytes(raw)[:1] in b'"-0123456789'
 
 
-class _IdOnly(msgspec.Struct):
-    id: Raw = Raw(b"")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _without_lone_surrogates(line: bytes) -> bytes:
+    """``line`` with the replacement character for each escape of half a character, as JavaScript writes a cut emoji."""
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
 
 
 def _diagnose(line: bytes) -> Malformed:

@@ -101,10 +101,8 @@ class Peer:
             log.debug("an answer without a waiting request was dropped")
         elif message.error and bytes(message.error) != jsonrpc.NULL:
             future.set_exception(UpstreamRefused(bytes(message.error)))
-        elif message.result:
-            future.set_result(bytes(message.result))
         else:
-            future.set_exception(UpstreamFailed("the answer has neither result nor error"))
+            future.set_result(bytes(message.result))
 
     def _on_malformed(self, problem: Malformed) -> None:
         future = self._claim(problem.id) if problem.answer else None

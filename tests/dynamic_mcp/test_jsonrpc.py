@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Malformed, parse
+from dynamic_mcp.protocol.jsonrpc import LineSplitter, Malformed, id_at, parse
 
 from .jsontexts import json_tokens, number_texts, string_texts
 
@@ -72,6 +72,8 @@ MALFORMED: list[tuple[bytes, int, bytes, bool]] = [
     (b'{"jsonrpc":"2.0","id":1,"\xff":2,"result":{}}', -32700, b"1", True),
     (b"5", -32600, b"null", False),
     (b'[{"jsonrpc":"2.0","id":1,"method":"m"}]', -32600, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1}', -32600, b"1", True),
+    (b'{"jsonrpc":"2.0","id":1,"error":null}', -32600, b"1", True),
     (b'{"id":1,"method":"m"}', -32600, b"1", False),
     (b'{"jsonrpc":"1.0","id":"x","method":"m"}', -32600, b'"x"', False),
     (b'{"jsonrpc":"1.0","method":"m"}', -32600, b"null", False),
@@ -92,6 +94,57 @@ def test_what_is_no_message_says_how_to_answer_it(line: bytes, code: int, id: by
     with pytest.raises(Malformed) as caught:
         parse(line)
     assert (caught.value.code, caught.value.id, caught.value.answer) == (code, id, answer)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"a\ud83d", rb"a\ufffd"),
+        (rb"\ude00b", rb"\ufffdb"),
+        (rb"\ud83d\ud83d\ude00", rb"\ufffd\ud83d\ude00"),
+        (rb"\\ud83d\ud83d", rb"\\ud83d\ufffd"),
+    ],
+)
+def test_half_a_character_is_replaced_and_costs_no_message(written: bytes, read: bytes) -> None:
+    assert bytes(parse(b'{"jsonrpc":"2.0","id":1,"result":"%b"}' % written).result) == b'"%b"' % read
+
+
+@given(st.lists(st.integers(1, 12), max_size=6), st.lists(st.integers(0, 99), max_size=8))
+def test_a_line_beyond_the_bound_is_told_of_and_costs_no_other_line(
+    sizes: list[int], places: list[int]
+) -> None:
+    lines = [b"%x" % number * size for number, size in enumerate(sizes)]
+    told: list[tuple[bytes, bool]] = []
+    splitter = LineSplitter(8, lambda edge, last: told.append((edge[:1], last)))
+    kept = [
+        line for part in cut(b"".join(line + b"\n" for line in lines), places) for line in splitter.feed(part)
+    ]
+    # A line that comes whole in one piece needs no memory of its own, so the bound is about the others.
+    dropped = [line for line in lines if line not in kept]
+    assert kept == [line for line in lines if line not in dropped]
+    assert all(len(line) > 8 for line in dropped)
+    assert told == [(line[:1], last) for line in dropped for last in (False, True)]
+
+
+@pytest.mark.parametrize("spaces", ["", " "])
+@pytest.mark.parametrize(
+    ("edge", "last", "id"),
+    [
+        ('{"jsonrpc":"2.0","id":5,"result":{"x":"aaa', False, "5"),
+        ('{"id":"a b","jsonrpc":"2.0","method":"m","params":{"', False, '"a b"'),
+        ('{"method":"m","params":{"id":5,"x":"aaa', False, None),
+        ('{"jsonrpc":"2.0","result":{"id":5,"x":"aaa', False, None),
+        ('aaa"},"jsonrpc":"2.0","id":5}', True, "5"),
+        ('aaa"},"id":-5,"jsonrpc":"2.0"}', True, "-5"),
+        ('aaa","id":5}}', True, None),
+        ('aaa\\"id\\":5"}', True, None),
+    ],
+)
+def test_the_id_of_an_oversized_message_is_found_only_beyond_doubt(
+    edge: str, last: bool, id: str | None, spaces: str
+) -> None:
+    spaced = edge.replace(":", f":{spaces}").replace(",", f"{spaces},")
+    assert id_at(spaced.encode(), last) == (None if id is None else id.encode())
 
 
 @given(st.binary(max_size=30) | json_tokens.map(lambda tokens: "".join(tokens).encode()))
