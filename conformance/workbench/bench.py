@@ -178,6 +178,14 @@ class Workbench:
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, family, patience)
 
+    @asynccontextmanager
+    async def serving(self, *upstreams: StdioUpstream, **start: Any) -> AsyncIterator[Proxy]:
+        """A proxy as `proxy` starts it, after the handshake and with the tools of every upstream at hand."""
+        async with self.proxy(*upstreams, **start) as proxy:
+            await proxy.handshake()
+            await proxy.ready(*upstreams)
+            yield proxy
+
     async def run_to_exit(
         self,
         *,

@@ -173,6 +173,11 @@ class Proxy:
         return self._launched.pid
 
     @property
+    def pipes(self) -> set[str]:
+        """What /proc calls the pipes of its stdin and stdout."""
+        return self._launched.pipes
+
+    @property
     def modern(self) -> bool:
         return self.era == "modern"
 
@@ -316,10 +321,10 @@ class Proxy:
 
     # Ending
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the implementation itself, not to its group."""
+    def signal(self, number: int, *, whole_group: bool = False) -> None:
+        """Send a signal to the implementation itself, or to all of its group, as Ctrl-C in a terminal does."""
         self._may_end = True
-        self._launched.signal(number)
+        self._launched.signal(number, whole_group=whole_group)
 
     def close_stdin(self) -> None:
         self._may_end = True

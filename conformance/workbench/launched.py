@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,7 +25,6 @@ from conformance.workbench.census import managed_pids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from conformance.workbench.timeline import Timeline
 
@@ -49,6 +49,11 @@ class Capture:
         self._on_end = on_end
         os.set_blocking(fd, False)
         asyncio.get_running_loop().add_reader(fd, self._read)
+
+    @property
+    def descriptor(self) -> int | None:
+        """Our end of the pipe while it is open."""
+        return None if self.ended else self._fd
 
     @property
     def overflowed(self) -> bool:
@@ -124,6 +129,13 @@ class Launched:
         return code
 
     @property
+    def pipes(self) -> set[str]:
+        """What /proc calls the pipes of its stdin and stdout; empty where /proc does not exist."""
+        descriptors = self._stdin, self.stdout.descriptor
+        links = (Path(f"/proc/self/fd/{fd}") for fd in descriptors if fd is not None)
+        return {os.readlink(link) for link in links if link.is_symlink()}
+
+    @property
     def lifetime(self) -> float:
         """Seconds from the start to the exit, or to now."""
         return (self._exited_at or time.monotonic()) - self.started
@@ -159,12 +171,13 @@ class Launched:
             self._stdin = None
             self._timeline.record("runner", "close-stdin")
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the program itself, not to its group."""
+    def signal(self, number: int, *, whole_group: bool = False) -> None:
+        """Send a signal to the program itself, or to all of its group, as Ctrl-C in a terminal does."""
         self.sent_signals.append(number)
         self._timeline.record("runner", "signal", signal.Signals(number).name)
         if self.code is None:
-            self._popen.send_signal(number)
+            # It was started as the leader of a session, and so of a group.
+            (os.killpg if whole_group else os.kill)(self.pid, number)
 
     async def wait(self, within: float) -> int | None:
         """The exit status, or None when the program still runs after `within` seconds."""

@@ -8,13 +8,17 @@ change it. Everything here is read from the journal at the moment of the questio
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import psutil
+
 import mock_servers
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.polling import eventually
+from conformance.workbench.polling import INTERVAL, eventually
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry, read_journal
 
@@ -116,7 +120,7 @@ class StdioUpstream:
 
     @property
     def starts(self) -> list[Start]:
-        return [Start.of(entry) for entry in self.entries if entry.event == "start"]
+        return [Start.of(entry) for entry in self.events("start")]
 
     @property
     def pids(self) -> list[int]:
@@ -124,13 +128,29 @@ class StdioUpstream:
         return sorted({entry.pid for entry in self.entries})
 
     @property
+    def alive(self) -> list[int]:
+        """Those of `pids` that live, by its command line, so that a reused pid is nobody; a zombie is dead."""
+        return [pid for pid in self.pids if self._is_alive(pid)]
+
+    def _is_alive(self, pid: int) -> bool:
+        try:
+            process = psutil.Process(pid)
+            return str(self.journal) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    @property
     def lines(self) -> list[str]:
         """Every line that the upstream has read."""
-        return [entry.text for entry in self.entries if entry.event == "line"]
+        return [entry.text for entry in self.events("line")]
+
+    def events(self, event: str) -> list[Entry]:
+        """The entries of one kind, see `mock_servers.journal.Entry`."""
+        return [entry for entry in self.entries if entry.event == event]
 
     def requests(self, method: str) -> list[UpstreamRequest]:
         """The messages with this method that the upstream has read."""
-        lines = [entry for entry in self.entries if entry.event == "line"]
+        lines = self.events("line")
         messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}) for entry in lines]
         return [request for request in messages if request.message.get("method") == method]
 
@@ -140,6 +160,15 @@ class StdioUpstream:
             lambda: self.starts, within=within, what=f"upstream {self.name} is started within {within:g} s"
         )
         return starts[0]
+
+    async def gone(self, within: float) -> None:
+        """Wait until none of its processes lives. Raises `Violation`."""
+        deadline = time.monotonic() + within
+        while living := self.alive:
+            if time.monotonic() >= deadline:
+                what = f"no process of upstream {self.name} lives after {within:g} s"
+                raise Violation(what, f"alive: {living}")
+            await anyio.sleep(INTERVAL)
 
     def was_never_started(self) -> None:
         """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""

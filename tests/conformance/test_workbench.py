@@ -241,6 +241,28 @@ class TestTheSandbox:
         with pytest.raises(HarnessError, match="closed"):
             upstream.was_never_started()
 
+    @pytest.mark.parametrize(("whole_group", "survivors"), [(False, 1), (True, 0)])
+    async def test_signals_the_implementation_alone_or_its_whole_group(
+        self, whole_group: bool, survivors: int
+    ) -> None:
+        program = python("import os, time\nos.fork(); print('{}', flush=True); time.sleep(60)")
+        async with bench_for(program) as bench, bench.proxy(patience=0) as proxy:
+            await bench.eventually(lambda: len(proxy.received) == 2, within=5, what="both run")
+            proxy.signal(15, whole_group=whole_group)
+            assert await proxy.wait_exit(5) == -15
+            await bench.eventually(lambda: len(bench.census.alive()) == survivors, within=5, what="the rest")
+
+    @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+    async def test_knows_the_pipes_of_the_implementation(self) -> None:
+        program = python(
+            "import json, os; print(json.dumps({'p': [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1)]}))"
+        )
+        async with bench_for(program) as bench, bench.proxy(patience=0) as proxy:
+            pipes = proxy.pipes
+            await bench.eventually(lambda: proxy.received, within=5, what="it has looked")
+            proxy.signal(15)
+        assert sorted(pipes) == sorted(proxy.received[0]["p"])
+
 
 class TestEvidence:
     async def test_never_shows_a_secret_in_any_of_its_forms(self) -> None:
@@ -316,6 +338,17 @@ class TestSayingWhatMustBeSo:
                 assert (await upstream.started(within=10)).pid in upstream.pids
             with pytest.raises(Violation, match="never started"):
                 upstream.was_never_started()
+
+    async def test_an_upstream_is_gone_when_its_grandchildren_are(self) -> None:
+        async with bench_for(REFERENCE) as bench:
+            upstream = bench.stdio("a", Script(grandchildren=[Grandchild()]))
+            async with bench.serving(upstream) as proxy:
+                assert len(upstream.alive) == 2
+                with pytest.raises(Violation, match=r"alive: \[\d+, \d+\]"):
+                    await upstream.gone(within=0)
+                proxy.close_stdin()
+                await upstream.gone(within=10)
+            assert upstream.alive == []
 
 
 async def verdict_of(check: Check, sut: Sut) -> str:

@@ -1,0 +1,182 @@
+"""STD: the processes of stdio upstreams: how they are started, what they inherit, how they end.
+
+What a process was given and what reached it is read from the journal that it keeps itself. Whether it is
+alive is asked of the operating system, and a zombie is dead. Limits: that a removed server is ended in the
+same way is the matter of RLD-003, and the exit status of the proxy is that of OPS-002.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from mock_servers.script import Grandchild, Script, on_call, stderr
+
+if TYPE_CHECKING:
+    from conformance.workbench import Proxy, Start, StdioUpstream, Workbench
+
+#: for the end of everything after the proxy was told to stop
+GONE_WITHIN = 10.0
+
+
+@check("STD-001")
+async def the_child_gets_exactly_the_configured_argument_list(bench: Workbench) -> None:
+    """Arguments full of shell syntax arrive one by one as they are, and a bare command is found in PATH."""
+    marker = bench.sandbox.root / "marker"
+    arguments = ["a b", f"$(touch {marker})", ";", "", "*", "$HOME"]
+    exact = bench.stdio("exact", args=arguments)
+    folder = bench.sandbox.root / "only-in-path"
+    folder.mkdir()
+    (folder / "bare-command").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "bare-command").chmod(0o755)
+    bare = bench.stdio("bare", command="bare-command")
+    async with bench.serving(exact):
+        seen = exact.starts[-1].args
+        bench.expect(seen == arguments, f"the arguments {arguments}", seen)
+        bench.expect(not marker.exists(), "no command among the arguments is run", f"{marker} exists")
+    with bench.must("a bare command name is found in a folder of PATH"):
+        async with bench.serving(bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}):
+            bench.expect(bare.starts, "the bare command is started", "no start in its journal")
+
+
+@check("STD-002")
+async def the_configured_environment_reaches_its_own_child_and_wins(bench: Workbench) -> None:
+    """Of two children only the one whose entry says so sees the overridden and the additional variable."""
+    first = bench.stdio("first", env={"X": "1", "K": "for-${WHOM}"})
+    second = bench.stdio("second")
+    async with bench.serving(first, second, env={"X": "9", "WHOM": "one"}):
+        own, other = first.starts[-1].env, second.starts[-1].env
+    bench.expect(own.get("X") == "1", "its own X=1 beats the inherited X=9", own.get("X"))
+    bench.expect(own.get("K") == "for-one", "its own K=for-one", own.get("K"))
+    bench.expect(other.get("X") == "9", "the other child keeps the inherited X=9", other.get("X"))
+    bench.expect("K" not in other, "the other child has no K", other.get("K"))
+
+
+@check("STD-003")
+async def children_inherit_the_environment_of_the_proxy(bench: Workbench) -> None:
+    """A variable of the proxy's environment, PATH and HOME are what the child sees."""
+    upstream = bench.stdio("a", env={"OTHER": "1"})
+    async with bench.serving(upstream, env={"PARENT_MARK": "1"}):
+        env = upstream.starts[-1].env
+    expected = {"PARENT_MARK": "1", "PATH": os.environ["PATH"], "HOME": str(bench.sandbox.home)}
+    seen = {name: env.get(name) for name in expected}
+    bench.expect(seen == expected, f"the inherited variables {expected}", seen)
+
+
+@check("STD-004")
+async def every_child_leads_a_process_group_of_its_own(bench: Workbench) -> None:
+    """Each child's group is its own pid; SIGINT to the group of the proxy, as Ctrl-C sends it, reaches none."""
+    upstreams = [bench.stdio("first"), bench.stdio("second")]
+    async with bench.serving(*upstreams) as proxy:
+        for start in (upstream.starts[-1] for upstream in upstreams):
+            bench.expect(start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid)
+        proxy.signal(signal.SIGINT, whole_group=True)
+        await proxy.wait_exit(GONE_WITHIN)
+        for upstream in upstreams:
+            interrupts = [e for e in upstream.events("signal") if e.data["number"] == signal.SIGINT]
+            bench.expect(not interrupts, "the child gets no SIGINT", interrupts)
+
+
+@check("STD-005", timeout=30)
+async def termination_reaches_grandchildren_too(bench: Workbench) -> None:
+    """A helper of the child, which outlives it and does not read stdin, has seen SIGTERM and is gone."""
+    upstream = bench.stdio("a", Script(grandchildren=[Grandchild()]))
+    async with bench.serving(upstream) as proxy:
+        proxy.close_stdin()
+        await upstream.gone(GONE_WITHIN)
+        signals = [entry.data["number"] for entry in upstream.events("grandchild-signal")]
+        bench.expect(signal.SIGTERM in signals, "the grandchild gets SIGTERM", signals or "no signal")
+
+
+@check("STD-006", slow=True, timeout=40)
+async def survivors_are_killed(bench: Workbench) -> None:
+    """Child and grandchild that ignore end of file and SIGTERM do not survive a SIGTERM to the proxy."""
+    stubborn = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
+    upstream = bench.stdio("a", stubborn)
+    async with bench.serving(upstream) as proxy:
+        proxy.signal(signal.SIGTERM)
+        await upstream.gone(GONE_WITHIN)
+
+
+@check("STD-007", timeout=30)
+async def the_grace_period_is_long_enough_to_be_used(bench: Workbench) -> None:
+    """A child that stays after end of file and needs 300 ms after SIGTERM finishes its work."""
+    upstream = bench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))
+    async with bench.serving(upstream) as proxy:
+        proxy.close_stdin()
+        await upstream.gone(GONE_WITHIN)
+    done = upstream.events("marker")
+    bench.expect(done, "the child's handler of SIGTERM comes to its end", _ending(upstream))
+
+
+@check("STD-008", timeout=30)
+async def closing_stdin_comes_before_any_signal(bench: Workbench) -> None:
+    """A child that exits 200 ms after the end of its input sees this end and no signal."""
+    upstream = bench.stdio("a", Script(ignore_eof=True, linger=0.2))
+    async with bench.serving(upstream) as proxy:
+        proxy.close_stdin()
+        await upstream.gone(GONE_WITHIN)
+    ending = _ending(upstream)
+    bench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
+
+
+def _ending(upstream: StdioUpstream) -> list[str]:
+    """What reached the child at the end, and whether it got to its own exit; nothing if it was just killed."""
+    return [entry.event for entry in upstream.entries if entry.event in ("eof", "signal", "exit")]
+
+
+@check("STD-009")
+async def what_a_child_writes_to_stderr_is_discarded(bench: Workbench) -> None:
+    """A word that a child writes at its start and on a call is on neither output stream of the proxy."""
+    noise = stderr("NOISE-4711 from the child\n")
+    upstream = bench.stdio("a", Script(startup=[noise], on=[on_call("echo", noise)]))
+    async with bench.serving(upstream) as proxy:
+        await proxy.call("a", "echo")
+    written = [entry for entry in upstream.events("action") if entry.data["do"] == "stderr"]
+    with bench.witness("the child has written to stderr twice"):
+        bench.expect(len(written) == 2, "two entries in its journal", written)
+    for name, stream in {"stdout": proxy.stdout.decode(errors="replace"), "stderr": proxy.stderr}.items():
+        bench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
+
+
+@check("STD-010")
+async def a_chatty_stderr_never_blocks_the_child(bench: Workbench) -> None:
+    """A child that writes 4 MiB to stderr before it answers is answered for, twice."""
+    upstream = bench.stdio("a", Script(on=[on_call("echo", stderr(4 << 20))]))
+    async with bench.serving(upstream) as proxy:
+        for number in (1, 2):
+            result = await proxy.call("a", "echo", {"number": number}, within=5.0)
+            bench.expect(not result.is_error, f"call {number} completes", result.raw)
+
+
+@check("STD-019")
+async def children_do_not_hold_each_others_descriptors(bench: Workbench) -> None:
+    """No child holds a pipe of another or of the proxy's client, so each sees the end when the proxy is killed."""
+    upstreams = [bench.stdio(name) for name in ("first", "second", "third")]
+    async with bench.serving(*upstreams) as proxy:
+        starts = [upstream.starts[-1] for upstream in upstreams]
+        _holds_only_its_own(bench, starts, proxy)
+        proxy.signal(signal.SIGKILL)
+        for upstream in upstreams:
+            what = f"{upstream.name} sees the end of its input when the proxy is killed"
+            await bench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
+
+
+def _has_seen_the_end(upstream: StdioUpstream) -> bool:
+    # A guard that outlives the proxy may have ended the child before it could write the end down.
+    return bool(upstream.events("eof")) or not upstream.alive
+
+
+def _holds_only_its_own(bench: Workbench, starts: list[Start], proxy: Proxy) -> None:
+    """Stderr is left out: where children share it, no end of file is kept from anybody."""
+    held = [
+        {target for number, target in start.fds.items() if number != "2" and target.startswith("pipe:")}
+        for start in starts
+    ]
+    for number, start in enumerate(starts):
+        foreign = set(proxy.pipes).union(*held[:number], *held[number + 1 :]) & set(start.fds.values())
+        bench.expect(not foreign, f"no foreign pipe in child {start.pid}", f"{foreign} in {start.fds}")
