@@ -159,6 +159,12 @@ class Launched:
             self._stdin = None
             self._timeline.record("runner", "close-stdin")
 
+    def close_stdout(self) -> None:
+        """Stop reading stdout for good; what is in the pipe is lost."""
+        if not self.stdout.ended:
+            self.stdout.close()
+            self._timeline.record("runner", "close-stdout")
+
     def signal(self, number: int) -> None:
         """Send a signal to the program itself, not to its group."""
         self.sent_signals.append(number)
