@@ -121,7 +121,7 @@ async def failed_groups_are_visible_and_harm_no_others(bench: Workbench) -> None
             await proxy.ready(good)
         answer = await proxy.call("good", "echo", {"x": 1})
         bench.expect(not answer.is_error, "a call to the other group works", answer.raw)
-        with bench.case("within 12 s"):
+        with bench.must("what is asked about the failed group is answered"), bench.case("within 12 s"):
             await _is_reported(bench, proxy, broken)
         refused = await proxy.call("broken", "echo", within=1.0)
         # Where the answer says that it is an error is FRONT-013.
