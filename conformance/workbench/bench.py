@@ -170,7 +170,7 @@ class Workbench:
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)
-        proxy = Proxy(launched, inbox, self._timeline, self.sut.profile.tools, self._tool_names)
+        proxy = Proxy(launched, inbox, self._timeline, self.sut.profile.tools, self._tool_names, family)
         try:
             yield proxy
             proxy.must_still_serve()
@@ -254,6 +254,18 @@ class Workbench:
     async def eventually(self, condition: Callable[[], T], *, within: float, what: str) -> T:
         """Poll until the condition is true and return its value. Raises `Violation`."""
         return await polling.eventually(condition, within=within, what=what)
+
+    async def nobody_left(self, proxy: Proxy, *, within: float) -> None:
+        """Wait until neither the implementation nor a process that it started is alive; a zombie is dead.
+
+        Raises `Violation` with the survivors.
+        """
+        deadline = time.monotonic() + within
+        while living := proxy.family.alive():
+            if time.monotonic() >= deadline:
+                survivors = "; ".join(shorten(str(person)) for person in living)
+                raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}")
+            await anyio.sleep(_WATCH)
 
     def expect(self, condition: object, expected: str, seen: object) -> None:
         """Raise `Violation` unless the condition is true."""

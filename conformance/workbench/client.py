@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -26,6 +27,8 @@ from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from conformance.workbench.census import Census
 
 Era = Literal["legacy", "modern"]
 Json = dict[str, Any]
@@ -155,10 +158,13 @@ class Proxy:
         timeline: Timeline,
         tools: Mapping[str, str],
         tool_names: Callable[[str], list[str]],
+        family: Census,
     ) -> None:
         self.era: Era = "legacy"
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
+        #: the implementation itself and every process that it started
+        self.family = family
         self._launched = launched
         self._inbox = inbox
         self._timeline = timeline
@@ -167,6 +173,7 @@ class Proxy:
         self._tool_names = tool_names
         self._last_id = 0
         self._may_end = False
+        self._reads = True
 
     @property
     def pid(self) -> int:
@@ -314,10 +321,18 @@ class Proxy:
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
     ) -> CallResult:
         """Call a tool of a group through the calling tool."""
-        arguments = {"group": group, "name": tool, "args": {} if args is None else args}
-        return await self.request(
-            "tools/call", {"name": self._call_tool, "arguments": arguments}, within=within
+        return await self.request("tools/call", self._calling(group, tool, args), within=within)
+
+    async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
+        """Call a tool without waiting; an answer ends up in `received`."""
+        self._last_id += 1
+        await self._send(
+            {"id": self._last_id, **_envelope("tools/call", self._calling(group, tool, args), self.era)}
         )
+
+    def _calling(self, group: str, tool: str, args: Json | None) -> Json:
+        arguments = {"group": group, "name": tool, "args": {} if args is None else args}
+        return {"name": self._call_tool, "arguments": arguments}
 
     # Ending
 
@@ -329,6 +344,12 @@ class Proxy:
     def close_stdin(self) -> None:
         self._may_end = True
         self._launched.close_stdin()
+
+    def close_stdout(self) -> None:
+        """Close our reading end: the next write of the implementation fails."""
+        self._may_end = True
+        self._reads = False
+        self._launched.close_stdout()
 
     async def wait_exit(self, within: float = 5.0) -> int | None:
         """The exit status (negative for a signal), or None when it still runs after `within` seconds."""
@@ -348,9 +369,11 @@ class Proxy:
             raise ImplementationCrashed("serves until its stdin is closed or it is signalled", seen)
 
     def _died_by_itself(self) -> int | None:
-        """The signal that killed it, if we did not send one."""
+        """The signal that killed it, if it was not our doing."""
         code = self._launched.code
-        return -code if code is not None and code < 0 and not self._launched.sent_signals else None
+        if code is None or code >= 0 or self._launched.sent_signals:
+            return None
+        return None if not self._reads and -code == signal.SIGPIPE else -code
 
     def _last_words(self) -> str:
         return repr(self.stderr[-400:]) if self.stderr else "empty"

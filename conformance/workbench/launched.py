@@ -171,6 +171,12 @@ class Launched:
             self._stdin = None
             self._timeline.record("runner", "close-stdin")
 
+    def close_stdout(self) -> None:
+        """Stop reading stdout for good; what is in the pipe is lost."""
+        if not self.stdout.ended:
+            self.stdout.close()
+            self._timeline.record("runner", "close-stdout")
+
     def signal(self, number: int, *, whole_group: bool = False) -> None:
         """Send a signal to the program itself, or to all of its group, as Ctrl-C in a terminal does."""
         self.sent_signals.append(number)

@@ -1,0 +1,153 @@
+"""FRONT: what the client sees when an upstream fails, refuses, is missing, or is addressed wrongly."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from conformance.checks import check
+from mock_servers.script import Script, crash, error, on_call, silence
+
+if TYPE_CHECKING:
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+
+@check("FRONT-013", timeout=30)
+async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(bench: Workbench) -> None:
+    """A call that times out, one whose upstream dies, and one to a group without tools are answered by an
+    error, or by a result that says isError itself and has a text.
+    """
+    silent = bench.stdio("silent", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
+    dying = bench.stdio("dying", Script(on=[on_call("echo", crash())]))
+    closed = bench.stdio("closed", features={"tools": False})
+    async with bench.proxy(silent, dying, closed) as proxy:
+        await proxy.handshake()
+        await proxy.ready(silent, dying)
+        with bench.witness("a call that can be executed succeeds"):
+            for upstream in (silent, dying):
+                worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+                bench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
+
+        async def fails(upstream: StdioUpstream) -> None:
+            answer = await proxy.call(upstream.name, "echo")
+            with bench.case(upstream.name):
+                bench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
+                bench.expect(answer.text.strip(), "a text", answer.raw)
+
+        await bench.together(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
+
+
+@check("FRONT-014")
+async def upstream_errors_keep_their_message(bench: Workbench) -> None:
+    """An upstream's -32050 "boom" comes back as an error with that code and its data, or as a result with
+    isError and that text.
+    """
+    # grows with resources: the same for a resource read and a prompt get
+    upstream = bench.stdio("a", Script(on=[on_call("echo", error(-32050, "boom", {"k": 1}))]))
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        answer = await proxy.call("a", "echo")
+        bench.expect(upstream.requests("tools/call"), "the call reaches the upstream", upstream.lines)
+        bench.expect(answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw)
+        if answer.error is not None:
+            code, data = answer.error.get("code"), answer.error.get("data")
+            bench.expect(code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw)
+
+
+@check("FRONT-015")
+async def bad_addressing_is_an_error_before_any_upstream_call(bench: Workbench) -> None:
+    """Calls that name no group, no tool, or nothing that exists, are answered within a second by -32602 or
+    by isError with a text; what has no right group reaches no upstream.
+    """
+    upstream = bench.stdio("a")
+    call, get = (bench.sut.profile.tools[name] for name in ("call", "list"))
+    echo = {"name": "echo", "args": {}}
+    no_group: dict[str, tuple[str, dict[str, Any]]] = {
+        "an unknown group": (call, {"group": "nobody", **echo}),
+        "the tools of an unknown group": (get, {"group": "nobody"}),
+        "no group": (call, echo),
+        "a group that is a number": (call, {"group": 7, **echo}),
+        "an unknown tool of the proxy": ("no_such_tool", {"group": "a", **echo}),
+    }
+    no_tool: dict[str, tuple[str, dict[str, Any]]] = {
+        "an unknown tool of a group": (call, {"group": "a", "name": "no_such_tool", "args": {}}),
+        "no name": (call, {"group": "a", "args": {}}),
+        "a name that is a list": (call, {"group": "a", "name": ["echo"], "args": {}}),
+    }
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        await bench.together(
+            *(partial(_is_refused, bench, proxy, what, *case) for what, case in no_group.items())
+        )
+        called = upstream.requests("tools/call")
+        bench.expect(not called, "a call without a right group reaches no upstream", called)
+        await bench.together(
+            *(partial(_is_refused, bench, proxy, what, *case) for what, case in no_tool.items())
+        )
+        with bench.witness("the right address works"):
+            answer = await proxy.call("a", "echo", {"x": 1})
+            bench.expect(not answer.is_error, "a result", answer.raw)
+
+
+async def _is_refused(
+    bench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    with bench.case(what):
+        answer = await proxy.request("tools/call", {"name": tool, "arguments": arguments}, within=1.0)
+        if answer.error is not None:
+            bench.expect(
+                answer.error.get("code") == -32602, "code -32602, or a result with isError", answer.raw
+            )
+        bench.expect(answer.is_error, "an error", answer.raw)
+        bench.expect(answer.text.strip(), "a text that helps", answer.raw)
+
+
+@check("FRONT-016", timeout=40)
+async def failed_groups_are_visible_and_harm_no_others(bench: Workbench) -> None:
+    """Beside a server whose command does not exist, another works; the client is told the name of the failed
+    one and the reason, and a call to it fails at once.
+    """
+    good = bench.stdio("good")
+    broken = bench.stdio("broken").but(command=str(bench.sandbox.root / "no-such-program"))
+    async with bench.proxy(broken, good) as proxy:
+        with bench.must("the other group works"):
+            await proxy.handshake()
+            await proxy.ready(good)
+        answer = await proxy.call("good", "echo", {"x": 1})
+        bench.expect(not answer.is_error, "a call to the other group works", answer.raw)
+        with bench.must("what is asked about the failed group is answered"), bench.case("within 12 s"):
+            await _is_reported(bench, proxy, broken)
+        refused = await proxy.call("broken", "echo", within=1.0)
+        # Where the answer says that it is an error is FRONT-013.
+        fails = refused.is_error or _names_group_and_reason(refused.raw, "broken")
+        bench.expect(fails, "a call to the failed group fails at once", refused.raw)
+
+
+async def _is_reported(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    deadline = time.monotonic() + 12.0
+    while True:
+        told: list[Answer] = [
+            await proxy.request("tools/list", {}),
+            await proxy.tools_of(upstream.name, within=12.0),
+            await proxy.call(upstream.name, "echo", within=12.0),
+        ]
+        if any(_names_group_and_reason(answer.raw, upstream.name) for answer in told):
+            return
+        seen = [answer.raw for answer in told]
+        bench.expect(time.monotonic() < deadline, f"{upstream.name} is reported with the reason", seen)
+        await anyio.sleep(0.2)
+
+
+def _names_group_and_reason(text: str, group: str) -> bool:
+    """Whether the text says what went wrong; that the group is unknown, or not connected, is no reason."""
+    system = r"no-such-program|no such file|os error 2\b|ENOENT|cannot find the file"
+    own = (
+        r"(failed|unable|impossible) to (create|start|spawn|launch|run|execute)|(could not|cannot) be started"
+    )
+    return group in text and re.search(f"{system}|{own}", text, re.IGNORECASE) is not None

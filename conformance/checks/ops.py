@@ -1,0 +1,439 @@
+"""OPS: the command line, start and end, retries, timeouts, diagnostics and long use.
+
+Times are taken at the upstream (its journal) wherever it can see them, and bounds are one-sided: a machine
+under load makes everything later, never earlier. Upstreams that must be cleaned up stay after the end of
+their input, because one that leaves by itself would prove nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import psutil
+
+from conformance.checks import check
+from conformance.checks.cfg import works
+from conformance.errors import Violation
+from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence, sleep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.workbench import Outcome, Proxy, StdioUpstream, Workbench
+
+#: stays for 30 s after the end of its input, and has a helper that stays as long as the mock may live
+LINGERING = Script(ignore_eof=True, linger=30.0, grandchildren=[Grandchild()])
+
+
+@check("OPS-001", timeout=40)
+async def the_command_line_behaves_as_users_expect(bench: Workbench) -> None:
+    """Help and version are answers; an unknown option and a file that cannot be read are refusals that name
+    it, and none of them shows what is in the environment.
+    """
+    upstream = bench.stdio("a")
+    config, folder = bench.config(upstream), bench.sandbox.configs
+    refusals = {
+        "an unknown option": (config, ["--no-such-option"], "no-such-option"),
+        "a file that does not exist": (folder / "missing.json", [], re.escape(str(folder / "missing.json"))),
+        "a folder that does not exist": (folder / "gone" / "x.json", [], re.escape(str(folder / "gone"))),
+        "a folder in place of a file": (folder, [], re.escape(str(folder))),
+    }
+    locked = bench.config(upstream)
+    locked.chmod(0o000)
+    if not os.access(locked, os.R_OK):  # the superuser may read everything
+        refusals["a file without permission"] = (locked, [], re.escape(str(locked)))
+    secret = {"API_KEY": "canary-7f3a"}
+
+    async def answers(option: str) -> None:
+        outcome = await bench.run_to_exit(args=[option], env=secret)
+        with bench.case(option):
+            bench.expect(outcome.code == 0, "exit status 0", outcome)
+            bench.expect(outcome.stdout.strip(), "text on stdout", outcome)
+
+    async def refuses(what: str, file: Path, args: list[str], mentioning: str) -> None:
+        outcome: Outcome = await bench.run_to_exit(config=file, args=args, env=secret)
+        with bench.case(what):
+            outcome.refused(mentioning)
+            bench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
+
+    await bench.together(
+        *(partial(answers, option) for option in ("--help", "--version")),
+        *(partial(refuses, what, *case) for what, case in refusals.items()),
+    )
+    upstream.was_never_started()
+    with bench.witness("the same file without the unknown option works"):
+        await works(bench, upstream, config=config)
+
+
+@check("OPS-002", timeout=50)
+async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(bench: Workbench) -> None:
+    """Ten seconds after either signal neither the proxy nor a lingering child is alive; after a second
+    signal it takes two.
+    """
+    # Only the second signal is a reason to be quick: this one's children do not go at a polite request.
+    stubborn = Script(ignore_eof=True, ignore_sigterm=True)
+
+    async def ends(upstream: StdioUpstream, signals: list[int], within: float) -> None:
+        async with bench.proxy(upstream) as proxy:
+            await _in_use(bench, proxy, upstream)
+            proxy.signal(signals[0])
+            for number in signals[1:]:
+                await proxy.wait_exit(0.5)
+                proxy.signal(number)
+            with bench.case(" and ".join(signal.Signals(number).name for number in signals)):
+                await bench.nobody_left(proxy, within=within)
+            # 0, 128 + n and death by the signal are all found in the field: the cleanup is what counts.
+            bench.note(f"{upstream.name}: {proxy.how_it_ended()}")
+
+    await bench.together(
+        partial(ends, bench.stdio("interrupted", LINGERING), [signal.SIGINT], 10.0),
+        partial(ends, bench.stdio("terminated", LINGERING), [signal.SIGTERM], 10.0),
+        partial(ends, bench.stdio("pressed", stubborn), [signal.SIGTERM, signal.SIGTERM], 2.0),
+    )
+
+
+async def _in_use(bench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> None:
+    """The upstreams run, whatever the implementation waits with until it is needed."""
+    await proxy.handshake()
+    await proxy.ready(*upstreams)
+    for upstream in upstreams:
+        with bench.witness("a call works"):
+            answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+            bench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
+
+
+@check("OPS-003", timeout=50)
+async def the_proxy_ends_when_its_client_is_gone(bench: Workbench) -> None:
+    """Whether the client closes its end while nothing happens, during a call, or stops reading: the proxy and
+    its lingering children are gone in ten seconds.
+    """
+    busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
+
+    async def idle(upstream: StdioUpstream) -> None:
+        async with bench.proxy(upstream) as proxy:
+            await _in_use(bench, proxy, upstream)
+            proxy.close_stdin()
+            await _ends(bench, proxy, "end of file while idle", status=0)
+
+    async def busy(upstream: StdioUpstream) -> None:
+        async with bench.proxy(upstream) as proxy:
+            await _in_use(bench, proxy, upstream)
+            await proxy.begin_call(upstream.name, "echo")
+            what = "the call reaches the upstream"
+            await bench.eventually(lambda: len(upstream.requests("tools/call")) == 2, within=5.0, what=what)
+            proxy.close_stdin()
+            await _ends(bench, proxy, "end of file during a call", status=0)
+            bench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
+
+    async def unread(upstream: StdioUpstream) -> None:
+        async with bench.proxy(upstream) as proxy:
+            await _in_use(bench, proxy, upstream)
+            proxy.close_stdout()
+            with contextlib.suppress(Violation):  # who notices without the ping has closed its stdin already
+                await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
+            await _ends(bench, proxy, "nobody reads stdout")
+
+    await bench.together(
+        partial(idle, bench.stdio("idle", LINGERING)),
+        partial(busy, bench.stdio("busy", busy_script)),
+        partial(unread, bench.stdio("unread", LINGERING)),
+    )
+
+
+async def _ends(bench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
+    with bench.case(what):
+        await bench.nobody_left(proxy, within=10.0)
+        code = await proxy.wait_exit()
+        bench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
+
+
+@check("OPS-004", timeout=30, serial=True)
+async def slow_upstreams_delay_neither_the_client_nor_each_other(bench: Workbench) -> None:
+    """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
+    ready together.
+    """
+    hanging = bench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
+    slow = [
+        bench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
+    ]
+    began = time.monotonic()
+
+    async def becomes_ready(proxy: Proxy, upstream: StdioUpstream) -> None:
+        await proxy.ready(upstream)
+        seconds = time.monotonic() - began
+        bench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
+
+    async with bench.proxy(hanging, *slow) as proxy:
+        with bench.must("initialize is answered while upstreams are slow"):
+            greeting = await proxy.handshake()
+        listing = await proxy.request("tools/list", {})
+        for what, answer in {"initialize": greeting, "tools/list": listing}.items():
+            took = answer.t - began
+            bench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
+        with bench.must("three upstreams that need 2 s each become ready"):
+            await bench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
+
+
+@check("OPS-005", timeout=40, slow=True)
+async def a_silent_upstream_is_given_up_after_about_ten_seconds(bench: Workbench) -> None:
+    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child
+    is gone and the client knows.
+    """
+    # grows with the HTTP mock: a silent HTTP upstream
+    silent = [
+        bench.stdio("mute", Script(on=[Rule("*", [silence()])], ignore_eof=True)),
+        bench.stdio("listless", Script(on=[Rule("tools/list", [silence()])], ignore_eof=True)),
+    ]
+    async with bench.proxy(*silent) as proxy:
+        await proxy.handshake()
+        await bench.together(*(partial(_is_given_up, bench, proxy, upstream) for upstream in silent))
+
+
+async def _is_given_up(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    with bench.must(f"the client is told about {upstream.name}"):
+        asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
+    first = await upstream.started()
+    waited = asked.t - first.t
+    with bench.case(upstream.name):
+        bench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
+        while first.pid in {person.pid for person in proxy.family.alive()}:
+            seconds = time.monotonic() - first.t
+            bench.expect(
+                seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
+            )
+            await anyio.sleep(0.1)
+        patience = _told_to_go(upstream, first.pid) - first.t
+        bench.expect(patience >= 5.0, "the child has at least 5 s", f"{patience:.1f} s")
+        known = await proxy.tools_of(upstream.name, within=20.0)
+        bench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
+
+
+def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
+    """When a process that is gone was first asked to go; now, if it was killed without a word."""
+    words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
+    return min(words, default=time.monotonic())
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One attempt to connect to an upstream that dies at its start: when it began and when it had failed."""
+
+    began: float
+    failed: float
+
+
+#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
+_SAME_ATTEMPT = 1.0
+
+
+def _attempts(upstream: StdioUpstream) -> list[_Attempt]:
+    """The finished attempts in order; a start at once after the first of a pair belongs to the same attempt."""
+    exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
+    lives = [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
+    attempts: list[_Attempt] = []
+    paired = True
+    for began, ended in lives:
+        paired = not paired and began - attempts[-1].failed <= _SAME_ATTEMPT
+        if paired:
+            attempts[-1] = _Attempt(attempts[-1].began, ended)
+        else:
+            attempts.append(_Attempt(began, ended))
+    return attempts
+
+
+def _pauses(upstream: StdioUpstream) -> list[float]:
+    """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
+    attempts = _attempts(upstream)
+    return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
+
+
+@check("OPS-006", timeout=50, slow=True)
+async def a_failed_connection_is_retried_three_times_with_growing_pauses(bench: Workbench) -> None:
+    """An upstream that dies at every start is started again after 2, 4 and 8 s, and then not for a while."""
+    # grows with the HTTP mock: an upstream that resets each connection
+    dying, good = bench.stdio("dying", Script(startup=[crash()])), bench.stdio("good")
+    async with bench.proxy(dying, good) as proxy:
+        await proxy.handshake()
+        await proxy.ready(good)
+        await proxy.tools_of("dying")  # wakes a lazy proxy
+        for number, pause in enumerate((2.0, 4.0, 8.0)):
+            what = f"attempt {number + 2} comes {pause:g} s after the failure before it"
+            pauses = await bench.eventually(partial(_more_than, number, dying), within=pause + 5.0, what=what)
+            right = pause - 0.2 <= pauses[number] <= pause + 3.0
+            bench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
+        count = len(_attempts(dying))
+
+        def no_more() -> None:
+            bench.expect(len(_attempts(dying)) == count, "no more than three retries", f"{_pauses(dying)} s")
+
+        await bench.throughout(4.0, no_more)
+
+
+def _more_than(number: int, upstream: StdioUpstream) -> list[float]:
+    pauses = _pauses(upstream)
+    return pauses if len(pauses) > number else []
+
+
+@check("OPS-007", timeout=110, slow=True)
+async def failed_groups_are_retried_every_half_minute(bench: Workbench) -> None:
+    """An upstream that is down at first comes up at 40 s and is used by 80 s; the attempts after the initial
+    ones are 20 s to 40 s apart.
+    """
+    upstream = bench.stdio("late", Script(startup=[crash()]))
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.tools_of("late")  # wakes a lazy proxy
+        began = (await upstream.started()).t
+
+        def keeps_trying() -> None:
+            idle = time.monotonic() - upstream.starts[-1].t
+            bench.expect(idle <= 43.0, "an attempt at least every 40 s", f"none for {idle:.0f} s")
+            pauses = _pauses(upstream)  # the first three are those of OPS-006
+            what = "at least 20 s between the later attempts"
+            bench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
+
+        await bench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
+        before = len(upstream.starts)
+        _comes_up(upstream)
+        while len(upstream.starts) == before:
+            keeps_trying()
+            await anyio.sleep(0.1)
+        with bench.must("the group is usable once the upstream is up"):
+            await proxy.ready(upstream)
+        answer = await proxy.call("late", "add", {"a": 1, "b": 2})
+        bench.expect(not answer.is_error, "a call works", answer.raw)
+        seconds = time.monotonic() - began
+        bench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
+
+
+def _comes_up(upstream: StdioUpstream) -> None:
+    """From now on a start succeeds. Renamed into place: no start may read half a script."""
+    Script().save(upstream.folder / "next.json")
+    os.replace(upstream.folder / "next.json", upstream.folder / "script.json")
+
+
+@check("OPS-008", timeout=60, slow=True)
+async def calls_end_at_their_timeout_and_say_so(bench: Workbench) -> None:
+    """Without a configured value a hanging call ends after 30 s, with one after 2 s or 500 ms; the group goes
+    on, and a listing at connection time may take longer than a call.
+    """
+    hangs = on_call("echo", silence())
+    slow_list = Script(on=[hangs, Rule("tools/list", [sleep(1.5)])])
+    cases = [
+        (bench.stdio("default", Script(on=[hangs])), 30.0, "30"),
+        (bench.stdio("seconds", Script(on=[hangs]), timeout={"tools": "2s"}), 2.0, "2"),
+        (bench.stdio("short", slow_list, timeout={"tools": "500ms"}), 0.5, "500|0?[.]5"),
+    ]
+    # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
+    await bench.together(*(partial(_is_cut, bench, *case) for case in cases))
+    # grows with resources: 10 s by default for a resource and for a prompt, and a configured value
+
+
+async def _is_cut(bench: Workbench, upstream: StdioUpstream, limit: float, number: str) -> None:
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with bench.must("a listing may take longer than a call"):
+            await proxy.ready(upstream)
+        sent = time.monotonic()
+        answer = await proxy.call(upstream.name, "echo", within=limit + 10.0)
+        arrived = upstream.requests("tools/call")
+        with bench.case(f"a limit of {limit:g} s"):
+            bench.expect(arrived, "the call reaches the upstream", upstream.lines)
+            early, late = answer.t - sent, answer.t - arrived[-1].t
+            bench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
+            bench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
+            # The tool never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
+            naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
+            bench.expect(re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw)
+            later = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+            bench.expect(not later.is_error, "the next call works", later.raw)
+
+
+@check("OPS-009", timeout=30)
+async def warnings_are_visible_details_on_request_and_stdout_stays_clean(bench: Workbench) -> None:
+    """An undefined variable and an upstream that cannot be started are on stderr by default, more is there
+    with RUST_LOG=debug, and stdout holds only messages.
+    """
+    # grows with live reload: a reload that is not valid
+    good = bench.stdio("good", args=["${NOPE_X}"])
+    broken = bench.stdio("unreachable").but(command=str(bench.sandbox.root / "no-such-program"))
+
+    async def run(env: dict[str, str]) -> str:
+        async with bench.proxy(good, broken, env=env) as proxy:
+            await _in_use(bench, proxy, good)
+            await proxy.tools_of("unreachable")
+            for name in ("NOPE_X", "unreachable"):
+                what = f"stderr names {name} (environment {env})"
+                await bench.eventually(partial(_is_named, name, proxy), within=5.0, what=what)
+            proxy.close_stdin()
+            await proxy.wait_exit()
+            bench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
+            unfinished = proxy.stdout.rpartition(b"\n")[2]
+            bench.expect(not unfinished, "every message on stdout is complete", unfinished)
+            return proxy.stderr
+
+    default = await run({})
+    detailed = await run({"RUST_LOG": "debug"})
+    more = len(detailed.splitlines()) > len(default.splitlines())
+    bench.expect(more, "more lines with RUST_LOG=debug than without", f"{default!r}, then {detailed!r}")
+
+
+def _is_named(name: str, proxy: Proxy) -> bool:
+    return re.search(rf"\b{name}\b", proxy.stderr) is not None
+
+
+@check("OPS-010", timeout=80, slow=True)
+async def long_use_leaks_neither_sockets_processes_nor_descriptors(bench: Workbench) -> None:
+    """After 20 upstreams have crashed, the proxy has no zombie child, no listening socket, and as many
+    descriptors as before.
+    """
+    # grows with live reload: 20 reloads
+    # Twenty upstreams once each: the pauses before restarts of one upstream would add up to many minutes.
+    crashing = Script(on=[on_call("echo", crash())])
+    upstreams = [bench.stdio(f"a{number}", crashing) for number in range(20)]
+    async with bench.proxy(*upstreams) as proxy:
+        process = psutil.Process(proxy.pid)
+        await proxy.handshake()
+        await proxy.ready(*upstreams, within=30.0)
+        before = process.num_fds()
+        for upstream in upstreams:
+            await proxy.begin_call(upstream.name, "echo")
+        with bench.witness("all twenty crash"):
+            what = "each exits at the call"
+            await bench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
+        # A dead child holds no descriptors. So they are counted when all are back, where there is a restart at all.
+        with anyio.move_on_after(15.0):
+            while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+            await proxy.ready(*upstreams)
+        with anyio.move_on_after(5.0):
+            while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
+                await anyio.sleep(0.1)
+        kept = _kept(process, before)
+        bench.expect(not kept, "nothing is kept of what has crashed, and no socket listens", kept)
+
+
+def _has_exited(upstream: StdioUpstream) -> bool:
+    return any(entry.event == "exit" for entry in upstream.entries)
+
+
+def _kept(process: psutil.Process, descriptors: int) -> list[str]:
+    """What the proxy should not have: zombies, descriptors beyond those of before, listening sockets."""
+    zombies = [child.pid for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
+    sockets = [
+        socket.laddr for socket in process.net_connections(kind="inet") if socket.status == psutil.CONN_LISTEN
+    ]
+    kept = [f"zombie {pid}" for pid in zombies] + [f"listens on {address}" for address in sockets]
+    # A few may be its own (an event loop, a file); a leak of upstreams would be one for each crash.
+    if (now := process.num_fds()) > descriptors + 5:
+        kept.append(f"{now} descriptors, {descriptors} before")
+    return kept

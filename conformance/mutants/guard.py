@@ -1,0 +1,24 @@
+"""Mistakes in leaving nothing behind."""
+
+from __future__ import annotations
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.upstream.stdio import StdioUpstream
+
+
+def remove_the_guard() -> None:
+    """Let children start unguarded: the guard would hide that the proxy itself forgets them."""
+    replace(Guard.start, lambda self, popen: popen(None))
+
+
+@mutant("GUARD-002")
+def forgets_a_child_that_has_not_answered_yet() -> None:
+    right = StdioUpstream.close
+
+    async def wrong(self: StdioUpstream) -> None:
+        if self.capabilities:
+            await right(self)
+
+    replace(right, wrong)
+    remove_the_guard()

@@ -1,0 +1,228 @@
+"""Mistakes in starting, ending, retrying, limiting, and in telling about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from conformance.mutants import mutant, replace
+from conformance.mutants.guard import remove_the_guard
+from dynamic_mcp import config, groups, log, serve
+from dynamic_mcp.errors import ConfigError, UpstreamError
+from dynamic_mcp.face import tools
+from dynamic_mcp.face.client import ClientLink
+from dynamic_mcp.face.server import Face
+from dynamic_mcp.process import child
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream.stdio import StdioUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dynamic_mcp.config.model import Config
+
+
+@mutant("OPS-001")
+def a_missing_file_is_a_success() -> None:
+    right = config.load
+
+    def wrong(path: Path, environment: Mapping[str, str]) -> Config:
+        if not path.exists():
+            print(f"{path} does not exist", file=sys.stderr)
+            sys.exit(0)
+        return right(path, environment)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-001")
+def explains_with_a_stack_trace_and_the_environment() -> None:
+    right = config.load
+
+    def wrong(path: Path, environment: Mapping[str, str]) -> Config:
+        try:
+            return right(path, environment)
+        except ConfigError:
+            traceback.print_exc()
+            print(dict(environment), file=sys.stderr)
+            raise
+
+    replace(right, wrong)
+
+
+@mutant("OPS-002")
+def does_not_handle_sigterm() -> None:
+    right = ClientLink.open
+
+    async def wrong(self: ClientLink, *args: Any) -> None:
+        # The signals are already handled when the client's side opens.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        await right(self, *args)
+
+    replace(right, wrong)
+    remove_the_guard()
+
+
+@mutant("OPS-002")
+def a_second_signal_changes_nothing() -> None:
+    class Unlisted(set[child.Child]):
+        def __iter__(self) -> Iterator[child.Child]:
+            return iter(())
+
+    replace(child.live, Unlisted())
+
+
+@mutant("OPS-003")
+def waits_for_the_running_call_at_the_end() -> None:
+    async def wrong(self: Face) -> None:
+        await asyncio.gather(*self._calls.values(), return_exceptions=True)
+
+    replace(Face.close, wrong)
+
+
+@mutant("OPS-003")
+def goes_on_when_the_client_is_gone() -> None:
+    replace(ClientLink.ended, lambda self: None)
+
+
+@mutant("OPS-004")
+def connects_one_upstream_at_a_time() -> None:
+    right = StdioUpstream.open
+    lock = anyio.Lock()
+
+    async def wrong(self: StdioUpstream, *args: Any, **kwargs: Any) -> None:
+        async with lock:
+            await right(self, *args, **kwargs)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-004")
+def lets_the_client_wait_for_the_upstreams() -> None:
+    right = ClientLink.open
+
+    async def wrong(self: ClientLink, *args: Any) -> None:
+        await anyio.sleep(groups.CONNECT_BUDGET)
+        await right(self, *args)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-005")
+def waits_for_a_silent_upstream_for_ever() -> None:
+    replace(groups.CONNECT_BUDGET, 3600.0)
+
+
+@mutant("OPS-005")
+def leaves_a_child_behind_at_each_attempt() -> None:
+    async def wrong(self: StdioUpstream) -> None:
+        pass
+
+    replace(StdioUpstream.close, wrong)
+
+
+@mutant("OPS-006")
+def does_not_retry_before_half_a_minute() -> None:
+    replace(groups.RETRY_DELAYS, ())
+
+
+@mutant("OPS-006")
+def retries_in_a_tight_loop() -> None:
+    replace(groups.RETRY_DELAYS, (0.05, 0.05, 0.05))
+
+
+@mutant("OPS-007")
+def gives_up_after_the_initial_retries() -> None:
+    replace(groups.RETRY_FOREVER, 3600.0)
+
+
+@mutant("OPS-007")
+def retries_every_five_seconds() -> None:
+    replace(groups.RETRY_FOREVER, 5.0)
+
+
+@mutant("OPS-008")
+def has_one_limit_for_all_calls() -> None:
+    right = Peer.request
+
+    async def wrong(self: Peer, method: str, params: bytes, timeout: float) -> bytes:
+        return await right(self, method, params, 30.0 if method == "tools/call" else timeout)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-008")
+def does_not_say_that_time_ran_out() -> None:
+    def wrong(error: UpstreamError) -> bytes:
+        return tools.failure("The call failed.")
+
+    replace(tools.explain, wrong)
+
+
+@mutant("OPS-009")
+def logs_nothing() -> None:
+    def wrong(*args: Any) -> None:
+        log.log.addHandler(logging.NullHandler())
+        log.log.propagate = False
+
+    replace(log.configure, wrong)
+
+
+@mutant("OPS-009")
+def has_no_details() -> None:
+    replace(log.level_from, lambda environment: logging.WARNING)
+
+
+@mutant("OPS-009")
+def logs_to_stdout_too() -> None:
+    right = log.configure
+
+    def wrong(*args: Any) -> None:
+        right(*args)
+        log.log.addHandler(logging.StreamHandler(os.fdopen(os.dup(1), "w")))
+
+    replace(right, wrong)
+
+
+@mutant("OPS-010")
+def does_not_reap_its_children() -> None:
+    kept = []
+
+    async def wrong(self: child.Child) -> None:
+        kept.append(self)  # `subprocess` reaps what is no longer referred to
+        self.kill()
+        await self.wait_left()
+        child.live.discard(self)
+
+    replace(child.Child.terminate, wrong)
+
+
+@mutant("OPS-010")
+def loses_a_descriptor_with_every_upstream() -> None:
+    right = StdioUpstream.close
+
+    async def wrong(self: StdioUpstream) -> None:
+        os.dup(2)
+        await right(self)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-010")
+def keeps_a_port_open() -> None:
+    right = serve.serve
+
+    async def wrong(*args: Any) -> int:
+        with socket.create_server(("127.0.0.1", 0)):
+            return await right(*args)
+
+    replace(right, wrong)
