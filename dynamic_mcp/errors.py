@@ -15,6 +15,8 @@ A message names the place and the mend. It never holds a value from the configur
 
 from __future__ import annotations
 
+import msgspec
+
 
 class DynamicMcpError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -31,7 +33,7 @@ class UpstreamError(DynamicMcpError):
 class UpstreamFailed(UpstreamError):
     """The upstream could not be started or reached, or it broke the protocol.
 
-    ``last_words`` is the end of what it wrote to stderr, where there is such a thing: for the caller, not for our own stderr.
+    ``last_words`` is what the upstream said about it, such as the end of its stderr: for the caller, not for our own stderr.
     """
 
     def __init__(self, message: str, last_words: str = "") -> None:
@@ -54,9 +56,25 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamRefused(UpstreamError):
     """The upstream answered with a JSON-RPC error.
 
-    ``error`` is the error object as the upstream wrote it, so that code, message, data and unknown members survive.
+    ``error`` is the error object as the upstream wrote it, so that code, message, data and unknown members survive. Its text is
+    for the caller; it is not part of this exception's message, because it may hold what was asked for.
     """
 
     def __init__(self, error: bytes) -> None:
-        super().__init__("the upstream answered with a JSON-RPC error")
         self.error = error
+        try:
+            read = msgspec.json.decode(error, type=_ErrorObject)
+        except msgspec.DecodeError:
+            read = _ErrorObject()
+        self.code = read.code
+        self.text = read.message
+        super().__init__(f"the upstream answered with JSON-RPC error {self.code}")
+
+    def as_failure(self, method: str) -> UpstreamFailed:
+        """The failure of an upstream that refuses what a proxy cannot do without."""
+        return UpstreamFailed(f"it answered {method} with JSON-RPC error {self.code}", self.text)
+
+
+class _ErrorObject(msgspec.Struct):
+    code: int | float | None = None
+    message: str = ""

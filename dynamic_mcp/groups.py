@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Server, StdioTransport
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
@@ -108,7 +108,8 @@ class Group:
                     await self._connect(upstream)
                 except UpstreamError as error:
                     # Said before the cleaning up, which may take seconds.
-                    self._fail(str(error), upstream.last_words())
+                    said = error.last_words if isinstance(error, UpstreamFailed) else ""
+                    self._fail(str(error), said or upstream.last_words())
                     delay = next(delays)
                 else:
                     ready_at = time.monotonic()
@@ -188,7 +189,10 @@ async def _list_tools(upstream: Upstream, timeout: float) -> Listing:
     seen: set[str] = set()
     for _ in range(MOST_PAGES):
         params = b"" if cursor is None else msgspec.json.encode({"cursor": cursor})
-        answer = await upstream.request("tools/list", params, timeout)
+        try:
+            answer = await upstream.request("tools/list", params, timeout)
+        except UpstreamRefused as refusal:
+            raise refusal.as_failure("tools/list") from None
         try:
             page = msgspec.json.decode(answer, type=_Page)
             for raw in page.tools:

@@ -32,20 +32,58 @@ _RAW_STAMP = {name: Raw(msgspec.json.encode(value)) for name, value in MODERN_ST
 
 
 async def probe(peer: Peer) -> Handshake | None:
-    """Ask a modern upstream to introduce itself; None means that it is a legacy one."""
+    """Ask a modern upstream to introduce itself; None means that it is a legacy one.
+
+    Raises UpstreamFailed for a modern upstream that speaks no version known here.
+    """
     params = msgspec.json.encode({"_meta": MODERN_STAMP})
-    try:
-        answer = await peer.request("server/discover", params, PROBE_BUDGET)
-        found = msgspec.json.decode(answer, type=Handshake)
-    except (UpstreamRefused, UpstreamTimeout, msgspec.DecodeError):
+    for _ in range(2):
+        try:
+            found = msgspec.json.decode(
+                await peer.request("server/discover", params, PROBE_BUDGET), type=Handshake
+            )
+        except UpstreamRefused as refusal:
+            supported = _supported_by(refusal)
+            if supported is None:
+                return None
+            if era.MODERN not in supported:
+                if not era.KNOWN.isdisjoint(supported):
+                    return None
+                shown = ", ".join(supported)[:80]
+                raise UpstreamFailed(f"it speaks only {shown or 'versions that it does not name'}") from None
+            # It knows the version after all: ask again.
+        except (UpstreamTimeout, msgspec.DecodeError):
+            return None
+        else:
+            return found if era.MODERN in found.supported else None
+    raise UpstreamFailed(f"it refuses protocol version {era.MODERN}, which it says to support")
+
+
+class _VersionData(msgspec.Struct):
+    supported: list[str] = []
+
+
+class _Refusal(msgspec.Struct):
+    data: _VersionData
+
+
+def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
+    """The versions that a modern upstream offers in place of ours; None when it is not that error, so not a modern upstream."""
+    if refusal.code != era.UNSUPPORTED_VERSION:
         return None
-    return found if era.MODERN in found.supported else None
+    try:
+        return msgspec.json.decode(refusal.error, type=_Refusal).data.supported
+    except msgspec.DecodeError:
+        return None
 
 
 async def initialize(peer: Peer, timeout: float) -> Handshake:
     """The legacy handshake. Raises UpstreamError when the upstream refuses, or offers a version that is not known here."""
     params = {"protocolVersion": era.LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
-    answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
+    try:
+        answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
+    except UpstreamRefused as refusal:
+        raise refusal.as_failure("initialize") from None
     try:
         agreed = msgspec.json.decode(answer, type=Handshake)
     except msgspec.DecodeError:
