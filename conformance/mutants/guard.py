@@ -12,6 +12,11 @@ def remove_the_guard() -> None:
     replace(Guard.start, lambda self, popen: popen(None))
 
 
+@mutant("GUARD-001")
+def relies_on_the_end_of_input_alone() -> None:
+    remove_the_guard()
+
+
 @mutant("GUARD-002")
 def forgets_a_child_that_has_not_answered_yet() -> None:
     right = StdioUpstream.close
