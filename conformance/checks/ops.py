@@ -1,19 +1,16 @@
-"""OPS: the command line, start and end, retries, timeouts, diagnostics and long use.
+"""OPS: the command line, the end, timeouts of calls, diagnostics and long use; `ops_connecting` has the rest.
 
-Times are taken at the upstream (its journal) wherever it can see them, and bounds are one-sided: a machine
-under load makes everything later, never earlier. Upstreams that must be cleaned up stay after the end of
-their input, because one that leaves by itself would prove nothing.
+Upstreams that must be cleaned up stay after the end of their input, because one that leaves by itself would
+prove nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import signal
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -154,171 +151,6 @@ async def _ends(bench: Workbench, proxy: Proxy, what: str, status: int | None = 
         await bench.nobody_left(proxy, within=10.0)
         code = await proxy.wait_exit()
         bench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
-
-
-@check("OPS-004", timeout=30, serial=True)
-async def slow_upstreams_delay_neither_the_client_nor_each_other(bench: Workbench) -> None:
-    """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
-    ready together.
-    """
-    hanging = bench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
-    slow = [
-        bench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
-    ]
-    began = time.monotonic()
-
-    async def becomes_ready(proxy: Proxy, upstream: StdioUpstream) -> None:
-        await proxy.ready(upstream)
-        seconds = time.monotonic() - began
-        bench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
-
-    async with bench.proxy(hanging, *slow) as proxy:
-        with bench.must("initialize is answered while upstreams are slow"):
-            greeting = await proxy.handshake()
-        listing = await proxy.request("tools/list", {})
-        for what, answer in {"initialize": greeting, "tools/list": listing}.items():
-            took = answer.t - began
-            bench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
-        with bench.must("three upstreams that need 2 s each become ready"):
-            await bench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
-
-
-@check("OPS-005", timeout=40, slow=True)
-async def a_silent_upstream_is_given_up_after_about_ten_seconds(bench: Workbench) -> None:
-    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child
-    is gone and the client knows.
-    """
-    # grows with the HTTP mock: a silent HTTP upstream
-    silent = [
-        bench.stdio("mute", Script(on=[Rule("*", [silence()])], ignore_eof=True)),
-        bench.stdio("listless", Script(on=[Rule("tools/list", [silence()])], ignore_eof=True)),
-    ]
-    async with bench.proxy(*silent) as proxy:
-        await proxy.handshake()
-        await bench.together(*(partial(_is_given_up, bench, proxy, upstream) for upstream in silent))
-
-
-async def _is_given_up(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    with bench.must(f"the client is told about {upstream.name}"):
-        asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
-    first = await upstream.started()
-    waited = asked.t - first.t
-    with bench.case(upstream.name):
-        bench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
-        while first.pid in {person.pid for person in proxy.family.alive()}:
-            seconds = time.monotonic() - first.t
-            bench.expect(
-                seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
-            )
-            await anyio.sleep(0.1)
-        patience = _told_to_go(upstream, first.pid) - first.t
-        bench.expect(patience >= 5.0, "the child has at least 5 s", f"{patience:.1f} s")
-        known = await proxy.tools_of(upstream.name, within=20.0)
-        bench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
-
-
-def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
-    """When a process that is gone was first asked to go; now, if it was killed without a word."""
-    words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
-    return min(words, default=time.monotonic())
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """One attempt to connect to an upstream that dies at its start: when it began and when it had failed."""
-
-    began: float
-    failed: float
-
-
-#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
-_SAME_ATTEMPT = 1.0
-
-
-def _attempts(upstream: StdioUpstream) -> list[_Attempt]:
-    """The finished attempts in order; a start at once after the first of a pair belongs to the same attempt."""
-    exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
-    lives = [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
-    attempts: list[_Attempt] = []
-    paired = True
-    for began, ended in lives:
-        paired = not paired and began - attempts[-1].failed <= _SAME_ATTEMPT
-        if paired:
-            attempts[-1] = _Attempt(attempts[-1].began, ended)
-        else:
-            attempts.append(_Attempt(began, ended))
-    return attempts
-
-
-def _pauses(upstream: StdioUpstream) -> list[float]:
-    """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
-    attempts = _attempts(upstream)
-    return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
-
-
-@check("OPS-006", timeout=50, slow=True)
-async def a_failed_connection_is_retried_three_times_with_growing_pauses(bench: Workbench) -> None:
-    """An upstream that dies at every start is started again after 2, 4 and 8 s, and then not for a while."""
-    # grows with the HTTP mock: an upstream that resets each connection
-    dying, good = bench.stdio("dying", Script(startup=[crash()])), bench.stdio("good")
-    async with bench.proxy(dying, good) as proxy:
-        await proxy.handshake()
-        await proxy.ready(good)
-        await proxy.tools_of("dying")  # wakes a lazy proxy
-        for number, pause in enumerate((2.0, 4.0, 8.0)):
-            what = f"attempt {number + 2} comes {pause:g} s after the failure before it"
-            pauses = await bench.eventually(partial(_more_than, number, dying), within=pause + 5.0, what=what)
-            right = pause - 0.2 <= pauses[number] <= pause + 3.0
-            bench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
-        count = len(_attempts(dying))
-
-        def no_more() -> None:
-            bench.expect(len(_attempts(dying)) == count, "no more than three retries", f"{_pauses(dying)} s")
-
-        await bench.throughout(4.0, no_more)
-
-
-def _more_than(number: int, upstream: StdioUpstream) -> list[float]:
-    pauses = _pauses(upstream)
-    return pauses if len(pauses) > number else []
-
-
-@check("OPS-007", timeout=110, slow=True)
-async def failed_groups_are_retried_every_half_minute(bench: Workbench) -> None:
-    """An upstream that is down at first comes up at 40 s and is used by 80 s; the attempts after the initial
-    ones are 20 s to 40 s apart.
-    """
-    upstream = bench.stdio("late", Script(startup=[crash()]))
-    async with bench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await proxy.tools_of("late")  # wakes a lazy proxy
-        began = (await upstream.started()).t
-
-        def keeps_trying() -> None:
-            idle = time.monotonic() - upstream.starts[-1].t
-            bench.expect(idle <= 43.0, "an attempt at least every 40 s", f"none for {idle:.0f} s")
-            pauses = _pauses(upstream)  # the first three are those of OPS-006
-            what = "at least 20 s between the later attempts"
-            bench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
-
-        await bench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
-        before = len(upstream.starts)
-        _comes_up(upstream)
-        while len(upstream.starts) == before:
-            keeps_trying()
-            await anyio.sleep(0.1)
-        with bench.must("the group is usable once the upstream is up"):
-            await proxy.ready(upstream)
-        answer = await proxy.call("late", "add", {"a": 1, "b": 2})
-        bench.expect(not answer.is_error, "a call works", answer.raw)
-        seconds = time.monotonic() - began
-        bench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
-
-
-def _comes_up(upstream: StdioUpstream) -> None:
-    """From now on a start succeeds. Renamed into place: no start may read half a script."""
-    Script().save(upstream.folder / "next.json")
-    os.replace(upstream.folder / "next.json", upstream.folder / "script.json")
 
 
 @check("OPS-008", timeout=60, slow=True)
