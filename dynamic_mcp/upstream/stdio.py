@@ -158,12 +158,15 @@ class _Running(asyncio.Protocol):
     async def close(self) -> None:
         """End the child; may be called again."""
         self.peer.close(self.end)
-        if self._writer is not None:
-            # abort, not close: bytes that the child does not read must not keep its stdin open.
-            self._writer.abort()
-        elif self._child.stdin is not None:
-            self._child.stdin.close()
-        await self._child.terminate()
+        try:
+            if self._writer is not None:
+                # abort, not close: bytes that the child does not read must not keep its stdin open.
+                self._writer.abort()
+            elif self._child.stdin is not None:
+                self._child.stdin.close()
+        finally:
+            # Whatever became of the pipe, the child does not stay.
+            await self._child.terminate()
         if self._reader is not None:
             self._reader.close()
         elif self._child.stdout is not None:
