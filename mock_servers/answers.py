@@ -180,15 +180,17 @@ class Answers:
         return {kind: {"listChanged": kind in announced} for kind, there in offered.items() if there}
 
     def _page(self, member: str, entries: list[Json], params: Json) -> Json:
-        size, cursor, start = self._script.page_size, params.get("cursor"), 0
+        size = self._script.page_size or max(1, len(entries))
+        plain = [f"{member}-after-{start}" for start in range(size, len(entries), size)]
+        chosen = self._script.cursors or []
+        cursors = [*chosen[: len(plain)], *plain[len(chosen) :]]
+        cursor, page = params.get("cursor"), 0
         if cursor is not None:
-            found = re.fullmatch(rf"{member}-after-(\d+)", str(cursor))
-            start = int(found[1]) if found else 0
-            if not 0 < start < len(entries):
+            if cursor not in cursors:
                 raise Refused(INVALID_PARAMS, f"Invalid cursor: {cursor}")
-        end = len(entries) if size is None else start + size
-        following = {"nextCursor": f"{member}-after-{end}"} if end < len(entries) else {}
-        return {member: entries[start:end], **following}
+            page = cursors.index(cursor) + 1
+        following = {"nextCursor": cursors[page]} if page < len(cursors) else {}
+        return {member: entries[page * size : (page + 1) * size], **following}
 
     def _call(self, params: Json) -> Json:
         name, arguments = params.get("name"), params.get("arguments", {})

@@ -165,6 +165,8 @@ class Script:
     capabilities: dict[str, Any] | None = None
     # Entries per page of every list answer; None = one page.
     page_size: int | None = None
+    # The cursors of the second page, the third, ...; None = they say where the page begins.
+    cursors: list[str] | None = None
     # Refuse everything but initialize and ping before notifications/initialized.
     strict: bool = False
     # Answer every initialize with this version; None = the requested one if it is known, else the newest.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Era = Literal["legacy", "modern"]
 Json = dict[str, Any]
+RequestId = str | int
 
 NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
@@ -42,6 +43,10 @@ _META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 _POLL = 0.1
+#: our own requests count from here: the smaller ids are left to checks that choose theirs
+_FIRST_ID = 1001
+#: pages after which a list is taken for endless
+_MOST_PAGES = 100
 #: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
 MOST_UNASKED = 20_000
 #: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
@@ -100,14 +105,16 @@ class Inbox(Listener):
         self._timeline = timeline
         self._actor = actor
         self._partial = bytearray()
-        self._waiting: dict[int, tuple[anyio.Event, list[Answer]]] = {}
+        self._waiting: dict[tuple[type, RequestId], tuple[anyio.Event, list[Answer]]] = {}
 
-    def expect(self, request_id: int) -> tuple[anyio.Event, list[Answer]]:
-        self._waiting[request_id] = anyio.Event(), []
-        return self._waiting[request_id]
+    def expect(self, request_id: RequestId) -> tuple[anyio.Event, list[Answer]]:
+        waiting = self._waiting[type(request_id), request_id] = anyio.Event(), []
+        return waiting
 
-    def forget(self, request_id: int) -> None:
-        self._waiting.pop(request_id, None)
+    def forget(self, request_id: RequestId) -> None:
+        """Stop waiting; answers beyond the first are nobody's."""
+        _, answers = self._waiting.pop((type(request_id), request_id))
+        self.received.extend(answer.message for answer in answers[1:])
 
     def on_stdout(self, data: bytes) -> None:
         if self.flooded:
@@ -140,7 +147,11 @@ class Inbox(Listener):
             self.junk.append(shorten(line))
             return
         answer = Answer(message, line, time.monotonic())
-        waiting = self._waiting.get(message["id"]) if type(message.get("id")) is int else None
+        identity = message.get("id")
+        waiting = None
+        if isinstance(identity, str | int):
+            # 1 and "1" are different ids, and so are 1 and true.
+            waiting = self._waiting.get((type(identity), identity))
         if waiting is not None and ("result" in message or "error" in message):
             waiting[1].append(answer)
             waiting[0].set()
@@ -171,7 +182,7 @@ class Proxy:
         self._list_tool = tools["list"]
         self._call_tool = tools["call"]
         self._tool_names = tool_names
-        self._last_id = 0
+        self._last_id = _FIRST_ID - 1
         self._may_end = False
         self._reads = True
 
@@ -226,29 +237,46 @@ class Proxy:
         await self._send(_envelope(method, params, era or self.era))
 
     async def request(
-        self, method: str, params: Json | None = None, *, era: Era | None = None, within: float = 5.0
+        self,
+        method: str,
+        params: Json | None = None,
+        *,
+        era: Era | None = None,
+        id: RequestId | None = None,
+        within: float = 5.0,
     ) -> Answer:
-        """Send a request and wait for its answer, at most `within` seconds."""
-        self._last_id += 1
-        request_id = self._last_id
-        arrived, answers = self._inbox.expect(request_id)
+        """Send a request, under an id of our own unless one is given, and wait `within` seconds for its
+        answer.
+        """
+        request_id = self._next_id() if id is None else id
+        line = _line({"id": request_id, **_envelope(method, params, era or self.era)})
+        return await self.exchange(line, request_id, method, within=within)
+
+    async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
+        """Send exactly this line, a request with this id, and wait for its answer; `what` names it in
+        messages.
+        """
+        arrived, answers = self._inbox.expect(id)
         try:
             with anyio.move_on_after(within):
-                await self._send({"id": request_id, **_envelope(method, params, era or self.era)}, within)
+                await self.send_raw(line.encode() + b"\n", within)
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:
             if self._launched.code is None:
                 raise
         finally:
-            self._inbox.forget(request_id)
+            self._inbox.forget(id)
         if answers:
             return answers[0]
-        raise await self._no_answer(method, within)
+        raise await self._no_answer(what, within)
 
-    async def _send(self, message: Json, within: float = 5.0) -> None:
-        line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-        await self.send_raw(line.encode() + b"\n", within)
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _send(self, message: Json) -> None:
+        await self.send_raw(_line(message).encode() + b"\n")
 
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
@@ -325,10 +353,28 @@ class Proxy:
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
         """Call a tool without waiting; an answer ends up in `received`."""
-        self._last_id += 1
-        await self._send(
-            {"id": self._last_id, **_envelope("tools/call", self._calling(group, tool, args), self.era)}
-        )
+        params = self._calling(group, tool, args)
+        await self._send({"id": self._next_id(), **_envelope("tools/call", params, self.era)})
+
+    async def items(
+        self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
+    ) -> list[Json]:
+        """Everything that a list method offers, page by page. Raises `Violation` when it is refused, is no
+        list, or does not come to an end.
+        """
+        found: list[Json] = []
+        asked = dict(params or {})
+        deadline = time.monotonic() + within
+        for _ in range(_MOST_PAGES):
+            answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
+            page = answer.result.get(member) if isinstance(answer.result, dict) else None
+            if not isinstance(page, list):
+                raise Violation(f"{method} is answered with {member}", shorten(answer.raw))
+            found += page
+            if answer.result.get("nextCursor") is None:
+                return found
+            asked["cursor"] = answer.result["nextCursor"]
+        raise Violation(f"{method} comes to an end", f"{_MOST_PAGES} pages, the last: {shorten(answer.raw)}")
 
     def _calling(self, group: str, tool: str, args: Json | None) -> Json:
         arguments = {"group": group, "name": tool, "args": {} if args is None else args}
@@ -377,6 +423,10 @@ class Proxy:
 
     def _last_words(self) -> str:
         return repr(self.stderr[-400:]) if self.stderr else "empty"
+
+
+def _line(message: Json) -> str:
+    return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
 
 
 def _envelope(method: str, params: Json | None, era: Era) -> Json:

@@ -55,11 +55,12 @@ class Start:
 
 @dataclass(frozen=True)
 class UpstreamRequest:
-    """A request (or notification) that reached an upstream."""
+    """A request (or notification) that reached an upstream; `text` is the line as it came."""
 
     t: float
     pid: int
     message: dict[str, Any]
+    text: str
 
     @property
     def id(self) -> Any:
@@ -151,7 +152,7 @@ class StdioUpstream:
     def requests(self, method: str) -> list[UpstreamRequest]:
         """The messages with this method that the upstream has read."""
         lines = self.events("line")
-        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}) for entry in lines]
+        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}, entry.text) for entry in lines]
         return [request for request in messages if request.message.get("method") == method]
 
     @property

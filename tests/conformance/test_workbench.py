@@ -118,7 +118,7 @@ class TestABrokenImplementation:
         ):
             with pytest.raises(Violation, match="an answer to ping"):
                 await proxy.request("ping", within=0.3)
-            assert proxy.received == [{"jsonrpc": "2.0", "id": 1, "method": "ping"}]
+            assert proxy.received == [{"jsonrpc": "2.0", "id": 1001, "method": "ping"}]
 
     async def test_that_does_not_read_cannot_block_us(self) -> None:
         async with bench_for(WAITS) as bench, bench.proxy(patience=0) as proxy:
