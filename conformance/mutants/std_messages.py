@@ -8,10 +8,9 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp import groups
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream import handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,39 +69,6 @@ def takes_a_notification_for_the_answer() -> None:
         return {"jsonrpc": "2.0", "id": min(peer._pending, default=None), "result": message["params"]}
 
     _change_messages(wrong)
-
-
-@mutant("STD-014")
-def never_says_that_it_is_initialized() -> None:
-    right = Peer.notify
-
-    def wrong(self: Peer, method: str, params: bytes = b"") -> None:
-        if method != "notifications/initialized":
-            right(self, method, params)
-
-    replace(right, wrong)
-
-
-@mutant("STD-014")
-def says_initialized_with_a_null_id() -> None:
-    right = jsonrpc.notification
-
-    def wrong(method: str, params: bytes = b"") -> bytes:
-        line = right(method, params)
-        return line.replace(b'"method"', b'"id":null,"method"', 1) if method.endswith("initialized") else line
-
-    replace(right, wrong)
-
-
-@mutant("STD-014")
-def initializes_twice() -> None:
-    right = handshake.initialize
-
-    async def wrong(*arguments: Any) -> Any:
-        await right(*arguments)
-        return await right(*arguments)
-
-    replace(right, wrong)
 
 
 @mutant("STD-015")
@@ -188,25 +154,6 @@ def cancels_by_another_id() -> None:
     replace(right, wrong)
 
 
-@mutant("STD-022")
-def falls_back_only_when_the_method_is_unknown() -> None:
-    def wrong(refusal: UpstreamRefused) -> Exception:
-        code = msgspec.json.decode(refusal.error)["code"]
-        return refusal if code == jsonrpc.METHOD_NOT_FOUND else UpstreamFailed("the probe was refused")
-
-    _change_probe(on_refusal=wrong)
-
-
-@mutant("STD-022")
-def restarts_an_upstream_that_refuses_the_probe() -> None:
-    _change_probe(on_refusal=lambda refusal: UpstreamGone("the probe was refused"))
-
-
-@mutant("STD-022")
-def waits_for_ever_for_an_answer_to_the_probe() -> None:
-    _change_probe(budget=3600.0)
-
-
 def _change_messages(change: Callable[[Peer, Message], Message | None]) -> None:
     """Let ``change`` alter, or drop, each message of an upstream before the reference sees it."""
     right = Peer.receive
@@ -227,19 +174,3 @@ def _change_messages(change: Callable[[Peer, Message], Message | None]) -> None:
 def _change_answers(change: Callable[[Peer, Message], Message | None]) -> None:
     """The same for answers alone."""
     _change_messages(lambda peer, message: message if "method" in message else change(peer, message))
-
-
-def _change_probe(
-    *, budget: float | None = None, on_refusal: Callable[[UpstreamRefused], Exception] = lambda error: error
-) -> None:
-    """Give the probe another time to wait, or another way to take a refusal."""
-    right = Peer.request
-
-    async def wrong(self: Peer, method: str, params: bytes, timeout: float) -> bytes:
-        is_probe = method == "server/discover"
-        try:
-            return await right(self, method, params, budget if is_probe and budget is not None else timeout)
-        except UpstreamRefused as refusal:
-            raise on_refusal(refusal) if is_probe else refusal from None
-
-    replace(right, wrong)

@@ -18,7 +18,7 @@ import psutil
 
 import mock_servers
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.polling import INTERVAL, eventually
+from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry, read_journal
 
@@ -153,6 +153,14 @@ class StdioUpstream:
         lines = self.events("line")
         messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}) for entry in lines]
         return [request for request in messages if request.message.get("method") == method]
+
+    @property
+    def first_call(self) -> UpstreamRequest:
+        """The first tool call that the upstream has read. Raises `Violation`."""
+        calls = self.requests("tools/call")
+        if not calls:
+            raise Violation(f"a tool call reaches upstream {self.name}", show(self.lines))
+        return calls[0]
 
     async def started(self, within: float = 5.0) -> Start:
         """Wait for the first start and return it. Raises `Violation`."""
