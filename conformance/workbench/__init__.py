@@ -3,6 +3,7 @@
 from conformance.workbench.bench import Outcome, Workbench, open_workbench
 from conformance.workbench.census import Census, Person
 from conformance.workbench.client import Answer, CallResult, Proxy
+from conformance.workbench.conversation import Heard, Transcript, answering
 from conformance.workbench.mocks import Start, StdioUpstream, UpstreamRequest
 from conformance.workbench.sandbox import Sandbox
 
@@ -10,13 +11,16 @@ __all__ = [
     "Answer",
     "CallResult",
     "Census",
+    "Heard",
     "Outcome",
     "Person",
     "Proxy",
     "Sandbox",
     "Start",
     "StdioUpstream",
+    "Transcript",
     "UpstreamRequest",
     "Workbench",
+    "answering",
     "open_workbench",
 ]

@@ -6,8 +6,8 @@ request carries its own `_meta`. A failed prerequisite (`handshake`, `groups`, `
 missing answer to a plain `request` is a `Violation`; an implementation that is gone while it should serve is
 `ImplementationCrashed`.
 
-Limits: requests that the implementation sends to the client are kept in `received` and not answered; the
-first 64 MiB of stdout are read.
+Limits: requests that the implementation sends to the client are kept in `received` and not answered (see
+`conversation.answering`); the first 64 MiB of stdout are read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.workbench.conversation import Transcript
 from conformance.workbench.launched import Launched, Listener, describe_end
 from conformance.workbench.timeline import Timeline, shorten
 
@@ -37,11 +38,6 @@ RequestId = str | int
 NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
-_META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 _POLL = 0.1
 #: our own requests count from here: the smaller ids are left to checks that choose theirs
 _FIRST_ID = 1001
@@ -102,6 +98,7 @@ class Inbox(Listener):
         self.received: list[Json] = []
         self.junk: list[str] = []
         self.ended = anyio.Event()
+        self.transcript = Transcript()
         self._timeline = timeline
         self._actor = actor
         self._partial = bytearray()
@@ -139,6 +136,7 @@ class Inbox(Listener):
 
     def _take(self, line: str) -> None:
         self._timeline.record(self._actor, "out", line)
+        self.transcript.received(line)
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
@@ -172,6 +170,8 @@ class Proxy:
         family: Census,
     ) -> None:
         self.era: Era = "legacy"
+        #: what the client says it can do, in `handshake` and in every modern request
+        self.capabilities: Json = {}
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         #: the implementation itself and every process that it started
@@ -222,6 +222,11 @@ class Proxy:
         return self._inbox.received
 
     @property
+    def transcript(self) -> Transcript:
+        """Every line of both sides, with its time."""
+        return self._inbox.transcript
+
+    @property
     def junk(self) -> list[str]:
         """Lines on stdout that are not JSON objects."""
         return self._inbox.junk
@@ -231,10 +236,11 @@ class Proxy:
     async def send_raw(self, data: bytes, within: float = 5.0) -> None:
         """Write exactly these bytes."""
         self._timeline.record("client", "in", data.decode(errors="replace").rstrip("\n"))
+        self.transcript.sent(data)
         await self._launched.write(data, within)
 
     async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
-        await self._send(_envelope(method, params, era or self.era))
+        await self.send(self._envelope(method, params, era))
 
     async def request(
         self,
@@ -249,7 +255,7 @@ class Proxy:
         answer.
         """
         request_id = self._next_id() if id is None else id
-        line = _line({"id": request_id, **_envelope(method, params, era or self.era)})
+        line = _line({"id": request_id, **self._envelope(method, params, era)})
         return await self.exchange(line, request_id, method, within=within)
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
@@ -275,8 +281,24 @@ class Proxy:
         self._last_id += 1
         return self._last_id
 
-    async def _send(self, message: Json) -> None:
-        await self.send_raw(_line(message).encode() + b"\n")
+    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
+        """Send a request under this id without waiting; the answer ends up in `received`."""
+        await self.send({"id": id, **self._envelope(method, params, era)})
+
+    async def send(self, message: Json, within: float = 5.0) -> None:
+        """Send a message of any kind as it is."""
+        await self.send_raw(_line(message).encode() + b"\n", within)
+
+    def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
+        if (era or self.era) == "legacy":
+            return {"method": method} if params is None else {"method": method, "params": params}
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
+            **(params or {}).get("_meta", {}),
+        }
+        return {"method": method, "params": {**(params or {}), "_meta": meta}}
 
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
@@ -294,7 +316,7 @@ class Proxy:
         """`initialize` and `notifications/initialized`. Raises `Untestable` when it is not answered with a
         result.
         """
-        params = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT_INFO}
+        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
         self.era = "legacy"
         try:
             greeting = await self.request("initialize", params, within=within)
@@ -349,12 +371,11 @@ class Proxy:
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
     ) -> CallResult:
         """Call a tool of a group through the calling tool."""
-        return await self.request("tools/call", self._calling(group, tool, args), within=within)
+        return await self.request("tools/call", self.calling(group, tool, args), within=within)
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
         """Call a tool without waiting; an answer ends up in `received`."""
-        params = self._calling(group, tool, args)
-        await self._send({"id": self._next_id(), **_envelope("tools/call", params, self.era)})
+        await self.begin("tools/call", self.calling(group, tool, args), id=self._next_id())
 
     async def items(
         self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
@@ -376,7 +397,8 @@ class Proxy:
             asked["cursor"] = answer.result["nextCursor"]
         raise Violation(f"{method} comes to an end", f"{_MOST_PAGES} pages, the last: {shorten(answer.raw)}")
 
-    def _calling(self, group: str, tool: str, args: Json | None) -> Json:
+    def calling(self, group: str, tool: str, args: Json | None = None) -> Json:
+        """The params of a call of this tool, through the calling tool."""
         arguments = {"group": group, "name": tool, "args": {} if args is None else args}
         return {"name": self._call_tool, "arguments": arguments}
 
@@ -427,13 +449,6 @@ class Proxy:
 
 def _line(message: Json) -> str:
     return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-
-
-def _envelope(method: str, params: Json | None, era: Era) -> Json:
-    if era == "legacy":
-        return {"method": method} if params is None else {"method": method, "params": params}
-    meta = {**_META, **(params or {}).get("_meta", {})}
-    return {"method": method, "params": {**(params or {}), "_meta": meta}}
 
 
 def _group_names(tool: Json) -> list[str]:
