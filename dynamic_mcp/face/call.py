@@ -94,6 +94,20 @@ class Call:
         )
 
 
+class _Cursor(msgspec.Struct):
+    cursor: Raw = Raw(b"")
+
+
+def refuse_cursor(params: Raw) -> None:
+    """Every list here is one page, so no cursor can be ours. Raises Refusal."""
+    try:
+        cursor = msgspec.json.decode(params or b"{}", type=_Cursor).cursor
+    except msgspec.ValidationError:
+        raise Refusal(INVALID_PARAMS, "params must be an object") from None
+    if cursor and bytes(cursor) != b"null":
+        raise Refusal(INVALID_PARAMS, "the cursor is not one of this server")
+
+
 def _object(raw: Raw, what: str) -> dict[str, Raw]:
     try:
         return _decode_members(raw or b"{}") if bytes(raw) != b"null" else {}

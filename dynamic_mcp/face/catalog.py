@@ -17,7 +17,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.face import uritemplate
 from dynamic_mcp.face.bridge import not_found_code
-from dynamic_mcp.face.call import Call
+from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
 from dynamic_mcp.log import log
@@ -26,7 +26,6 @@ from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 class _ListParams(msgspec.Struct):
     group: str | None = None
-    cursor: Raw = Raw(b"")
 
 
 class _ReadParams(msgspec.Struct):
@@ -62,9 +61,8 @@ class Catalog:
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
         """The result of a listing: everything in one page, so that a cursor cannot be ours. Raises Refusal."""
+        refuse_cursor(call.incoming.params)
         asked = call.read(_ListParams)
-        if asked.cursor and bytes(asked.cursor) != b"null":
-            raise Refusal(INVALID_PARAMS, "the cursor is not one of this server")
         found = [raw for _, _, raw in _unambiguous(kind, await self._listings(kind, asked.group))]
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 

@@ -192,7 +192,7 @@ class Face:
             case "ping":
                 self._answer(incoming, b"{}")
             case "tools/list":
-                self._answer(incoming, b'{"tools":%b}' % self._toolbox.surface)
+                self._answer(incoming, self._toolbox.list_tools(incoming.params))
             case "initialize":
                 result = {
                     "protocolVersion": self._session.initialize(incoming.params),
@@ -208,7 +208,7 @@ class Face:
     def _route_modern(self, incoming: Incoming) -> None:
         match incoming.method:
             case "tools/list":
-                self._answer(incoming, b'{"tools":%b}' % self._toolbox.surface)
+                self._answer(incoming, self._toolbox.list_tools(incoming.params))
             case "server/discover":
                 result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
                 self._answer(incoming, msgspec.json.encode(result))

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
-from dynamic_mcp.face.call import Call
+from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import TOOLS
 from dynamic_mcp.protocol import jsonrpc
@@ -97,6 +97,11 @@ class Toolbox:
                 },
             },
         ]
+
+    def list_tools(self, params: Raw) -> bytes:
+        """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
+        refuse_cursor(params)
+        return b'{"tools":%b}' % self.surface
 
     async def run(self, call: Call) -> bytes:
         """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
