@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp import listings
-from dynamic_mcp.face import bridge, catalog, tools
+from dynamic_mcp.face import bridge, call, tools
 from dynamic_mcp.face.call import Call
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.listings import TOOLS, Kind, Listing
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dynamic_mcp.face.call import Incoming
     from dynamic_mcp.groups import Group
+    from dynamic_mcp.upstream.base import Options, Upstream
 
 
 @mutant("FRONT-009")
@@ -95,27 +96,23 @@ def takes_an_empty_cursor_for_the_end() -> None:
 
 @mutant("FRONT-011")
 def follows_a_repeated_cursor_for_ever() -> None:
-    right = listings._add_page
-    loops: dict[str, int] = {}
+    async def wrong(upstream: Upstream, kind: Kind, options: Options) -> Listing:
+        listing: Listing = {}
+        params = b""
+        while kind.feature in upstream.capabilities:
+            answer = await upstream.request(kind.method, params, options)
+            cursor = listings._add_page(listing, answer, kind)
+            if cursor is None:
+                break
+            params = msgspec.json.encode({"cursor": cursor})
+        return listing
 
-    def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-        cursor = right(listing, answer, kind)
-        if cursor != "again":
-            return cursor
-        loops[kind.method] = loops.get(kind.method, 0) + 1
-        return "again"
-
-    replace(listings.MOST_PAGES, 1 << 40)
-    replace(right, wrong)
+    replace(listings.list_all, wrong)
 
 
 @mutant("FRONT-011")
 def ignores_cursors_of_the_client() -> None:
-    class Wrong(msgspec.Struct):
-        group: str | None = None
-        cursor: Raw = msgspec.field(name="ignored", default=Raw(b""))
-
-    replace(catalog._ListParams, Wrong)
+    replace(call.refuse_cursor, lambda params: None)
 
 
 @mutant("FRONT-012")
