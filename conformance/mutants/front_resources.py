@@ -9,6 +9,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.face import catalog, uritemplate
 from dynamic_mcp.face.catalog import Catalog
+from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import PROMPTS, RESOURCES, Kind, Listing
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Refusal
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from dynamic_mcp.face.call import Call
-    from dynamic_mcp.groups import Group
+    from dynamic_mcp.upstream.base import Upstream
 
 
 @mutant("FRONT-017")
@@ -37,18 +38,16 @@ def knows_no_templates() -> None:
 @mutant("FRONT-018")
 def reads_from_all_groups() -> None:
     async def wrong(self: Catalog, call: Call) -> bytes:
-        refusal: Exception = Refusal(INTERNAL_ERROR, "there is no group")
+        results: list[bytes] = []
+        refusal: Exception | None = None
         for group in self._groups.values():
             try:
-                await self._forward(call, group, RESOURCES, call.members)
+                results.append(await self._forward(call, group, RESOURCES, call.members))
             except UpstreamError as error:
                 refusal = error
-        for group in self._groups.values():
-            try:
-                return await self._forward(call, group, RESOURCES, call.members)
-            except UpstreamError as error:
-                refusal = error
-        raise refusal
+        if refusal is not None and not results:
+            raise refusal
+        return results[0]
 
     replace(Catalog.read, wrong)
 
@@ -101,6 +100,25 @@ def the_order_of_the_groups_is_random() -> None:
         right(self, mixed)
 
     replace(right, wrong)
+
+
+@mutant("FRONT-020")
+def the_group_that_starts_fastest_comes_first() -> None:
+    ready: list[Group] = []
+    right = Catalog._listings
+
+    async def wrong(self: Catalog, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
+        found = await right(self, kind, group)
+        return sorted(found, key=lambda pair: ready.index(pair[0]))
+
+    right_when_ready = Group._set_ready
+
+    def wrong_when_ready(self: Group, upstream: Upstream) -> None:
+        ready.append(self)
+        right_when_ready(self, upstream)
+
+    replace(right, wrong)
+    replace(right_when_ready, wrong_when_ready)
 
 
 @mutant("FRONT-020")

@@ -117,19 +117,18 @@ def ignores_cursors_of_the_client() -> None:
 
 @mutant("FRONT-012")
 def drops_meta_of_results() -> None:
-    def wrong(result: bytes) -> bytes:
-        members = msgspec.json.decode(result, type=dict[str, Raw])
-        members.pop("_meta", None)
-        return msgspec.json.encode(members)
-
-    replace(bridge.legacy_result, wrong)
+    _drop("_meta")
 
 
 @mutant("FRONT-012")
 def drops_structured_content() -> None:
+    _drop("structuredContent")
+
+
+def _drop(member: str) -> None:
     def wrong(result: bytes) -> bytes:
         members = msgspec.json.decode(result, type=dict[str, Raw])
-        members.pop("structuredContent", None)
+        members.pop(member, None)
         return msgspec.json.encode(members)
 
     replace(bridge.legacy_result, wrong)
