@@ -26,7 +26,8 @@ from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
 from conformance.workbench import polling, wiretypes
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.client import Inbox, Proxy
+from conformance.workbench.client import Proxy
+from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
 from conformance.workbench.mocks import StdioUpstream
 from conformance.workbench.sandbox import Sandbox
