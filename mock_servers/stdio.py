@@ -114,4 +114,3 @@ def _lines() -> Iterator[bytes]:
             pending.clear()
         if rest:
             pending.append(rest)
-
