@@ -75,5 +75,5 @@ def close_streams(reset: bool = False) -> Action:
 
 
 def endpoint(uri: str) -> Action:
-    """HTTP+SSE, in a rule for GET: announce this endpoint; `$sid` stands for the id of the session."""
+    """HTTP+SSE, in a rule for GET: announce this endpoint, as `Http.endpoint` describes it."""
     return {"do": "endpoint", "uri": uri}

@@ -174,8 +174,11 @@ class Http:
     delete: int | None = 200
     # Answer 401 to requests that lack one of these headers with exactly this value.
     required_headers: dict[str, str] = field(default_factory=dict)
-    # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session.
+    # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
+    # scheme, host and port of the stream.
     endpoint: str = "/messages?sid=$sid"
+    # HTTP+SSE: status of the answer to a POST to the URL of the stream.
+    stream_post: int = 405
 
 
 @dataclass

@@ -121,6 +121,13 @@ class RemoteUpstream(Upstream):
         return [request for request in posts if method in (None, request.rpc)]
 
     @property
+    def sessions(self) -> list[str]:
+        """The session ids that were assigned, in order."""
+        headers = (dict(entry.data["headers"]) for entry in self.events("http-response"))
+        assigned = (sent["Mcp-Session-Id"] for sent in headers if "Mcp-Session-Id" in sent)
+        return list(dict.fromkeys(assigned))
+
+    @property
     def streams(self) -> list[HttpRequest]:
         """The GETs that were answered with a stream."""
         return [request for request in self.http if request.method == "GET" and request.status == 200]

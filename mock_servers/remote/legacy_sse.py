@@ -1,15 +1,14 @@
 """HTTP+SSE of 2024-11-05: GET opens a stream, which announces where to POST and carries every answer.
 
 A message belongs to the stream whose id is in the query `sid`, or to the newest one. A POST to the URL of
-the stream itself is answered with 405.
+the stream itself is refused.
 """
 
 from mock_servers.actions import Action
 from mock_servers.incoming import is_answer
 from mock_servers.performance import NOTHING, Arrived
-from mock_servers.remote.events import encode_event
 from mock_servers.remote.exchange import Exchange
-from mock_servers.remote.performance import Session
+from mock_servers.remote.performance import Session, announce_endpoint
 from mock_servers.remote.replies import OnStream
 from mock_servers.remote.server import RemoteServer
 
@@ -27,6 +26,8 @@ class LegacySse(RemoteServer):
             self._announce(session, output)
         elif not at_stream and exchange.verb == "POST":
             self._post(exchange)
+        elif exchange.verb == "POST":
+            exchange.respond(self.http.stream_post, b"Post to the endpoint of the stream")
         else:
             exchange.respond(405, b"Method Not Allowed")
 
@@ -46,8 +47,7 @@ class LegacySse(RemoteServer):
         return session, OnStream(stream)
 
     def _announce(self, session: Session, output: OnStream) -> None:
-        announced = self.http.endpoint.replace("$sid", session.id)
-        output.stream.raw(encode_event(announced, name="endpoint"))
+        announce_endpoint(session, output.stream, self.http.endpoint)
 
     def _session_of(self, exchange: Exchange) -> Session | None:
         """The session with an open stream that a message is for."""

@@ -38,6 +38,14 @@ class Session:
             self.stage.journal.write("action", do="unheard", method=message.get("method"))
 
 
+def announce_endpoint(session: Session, stream: EventStream, uri: str) -> None:
+    """Say on the stream where messages go."""
+    exchange = stream.exchange
+    origin = f"{exchange.connection.scheme}://{exchange.header('Host')}"
+    announced = uri.replace("$sid", session.id).replace("$origin", origin)
+    stream.raw(encode_event(announced, name="endpoint"))
+
+
 @dataclass
 class RemoteStage(Stage):
     """What the performances share; `session` is whom they play for. `default`, if set, stands in the place
@@ -149,8 +157,7 @@ class RemotePerformance(Performance):
             stream.exchange.cut(reset)
 
     def endpoint(self, uri: str) -> None:
-        announced = uri.replace("$sid", self._session.id)
-        self._output.stream.raw(encode_event(announced, name="endpoint"))
+        announce_endpoint(self._session, self._output.stream, uri)
 
     def set_tools(self, tools: list[Json]) -> None:
         self._change_tools(tools)
