@@ -157,7 +157,7 @@ class Http:
     # How requests are answered; a notification before an answer makes it a stream in any case.
     answers: Literal["json", "sse"] = "json"
     # Assign an Mcp-Session-Id and refuse requests without it (400) or with an unknown one (404).
-    sessions: bool = True
+    sessions: bool = False
     # Forget a session after it was used this many times.
     session_requests: int | None = None
     # Offer the standalone GET stream (else 405).

@@ -16,6 +16,7 @@ from mock_servers.script import Http, Script
 if TYPE_CHECKING:
     from conformance.workbench import HttpRequest, Proxy, RemoteUpstream, Upstream, Workbench
 
+SESSIONS = Http(sessions=True)
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
 
@@ -88,7 +89,7 @@ async def initialized_is_posted_before_any_other_request(bench: Workbench) -> No
 @check("HTTP-007")
 async def an_assigned_session_id_is_sent_on_every_later_request(bench: Workbench) -> None:
     """The upstream's mixed-case id comes back unchanged on every POST, GET and DELETE, and nothing is refused."""
-    upstream = await bench.http("a")
+    upstream = await bench.http("a", Script(http=SESSIONS))
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
         with bench.must("an upstream that wants its session id becomes usable"):
@@ -103,10 +104,7 @@ async def an_assigned_session_id_is_sent_on_every_later_request(bench: Workbench
 @check("HTTP-008")
 async def a_session_id_is_never_invented(bench: Workbench) -> None:
     """An upstream that assigns no session never sees the header; one that does sees none on `initialize`."""
-    without, assigning = (
-        await bench.http("without", Script(http=Http(sessions=False))),
-        await bench.http("with"),
-    )
+    without, assigning = await bench.http("without"), await bench.http("with", Script(http=SESSIONS))
     async with bench.serving(without, assigning) as proxy:
         await can_call(bench, proxy, without)
         await can_call(bench, proxy, assigning)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, can_call
+from conformance.checks.http_requests import SESSION, SESSIONS, can_call
 from mock_servers.actions import list_changed, reply, set_tools
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -22,7 +22,7 @@ async def a_404_for_the_session_leads_to_a_new_session(bench: Workbench) -> None
     """The upstream forgets the session between two calls: one 404, one `initialize` without the old id, and
     calls with the new one.
     """
-    upstream = await bench.http("a", Script(on=[on_call("add", expire_session())]))
+    upstream = await bench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
     async with bench.serving(upstream) as proxy:
         forgets = await proxy.call("a", "add", {"a": 1, "b": 2})
         with bench.witness("the call that makes the upstream forget"):
@@ -45,7 +45,8 @@ async def a_404_for_the_session_leads_to_a_new_session(bench: Workbench) -> None
 async def a_session_is_ended_with_delete(bench: Workbench) -> None:
     """Three upstreams, which answer DELETE with 200, with 405 and never, each see one; the proxy exits in 5 s."""
     upstreams = [
-        await bench.http(f"delete{status}", Script(http=Http(delete=status))) for status in (200, 405, None)
+        await bench.http(f"delete{status}", Script(http=Http(sessions=True, delete=status)))
+        for status in (200, 405, None)
     ]
     async with bench.serving(*upstreams) as proxy:
         proxy.close_stdin()
@@ -92,7 +93,7 @@ async def a_broken_stream_is_resumed_and_retry_respected(bench: Workbench) -> No
     later and brings the result; the call is POSTed once.
     """
     rule = on_call("echo", event("", id="event-1", retry=500), end_stream(), reply())
-    upstream = await bench.http("a", Script(http=Http(get=False, event_ids=True), on=[rule]))
+    upstream = await bench.http("a", Script(http=Http(sessions=True, get=False, event_ids=True), on=[rule]))
     async with bench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "resumed"}, within=15.0)
         bench.expect(not result.is_error, "the call succeeds", result.raw)
@@ -113,8 +114,8 @@ async def a_standalone_stream_receives_notifications(bench: Workbench) -> None:
     """
     changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
     upstream, without = (
-        await bench.http("a", Script(on=[changes])),
-        await bench.http("without", Script(http=Http(get=False))),
+        await bench.http("a", Script(http=SESSIONS, on=[changes])),
+        await bench.http("without", Script(http=Http(sessions=True, get=False))),
     )
     async with bench.serving(upstream, without) as proxy:
 

@@ -27,7 +27,7 @@ class Exchange:
         self.body = body
         self.connection: Connection = request.scope["state"]["connection"]
         self.head = self.connection.head
-        self.target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self.target = self.connection.target
         self.verb = request.method
         self.query = request.query_params
         self.journal = journal

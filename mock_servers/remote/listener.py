@@ -83,14 +83,16 @@ class _Server(uvicorn.Server):
 
 
 class _Parser(h11.Connection):
-    """Remembers the names of header fields as they came."""
+    """Remembers the head of a request as it came."""
 
+    target: str
     head: list[tuple[str, str]]
 
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, h11.Request):
             pairs = event.headers.raw_items()
+            self.target = event.target.decode("latin-1")
             self.head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
         return event
 
@@ -106,6 +108,11 @@ class Connection(H11Protocol):
         self.number = 0
         self.conn = self.parser = _Parser(h11.SERVER, _LONGEST_HEAD)
         self.app_state = {"connection": self}
+
+    @property
+    def target(self) -> str:
+        """Path and query of the current request, as sent."""
+        return self.parser.target
 
     @property
     def head(self) -> list[tuple[str, str]]:
