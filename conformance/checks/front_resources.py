@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.workbench.client import MODERN, Json
+from conformance.workbench.client import MODERN
+from conformance.workbench.conversation import Json
 from mock_servers.script import Rule, Script, error, on_call, reply, silence
 
 if TYPE_CHECKING:

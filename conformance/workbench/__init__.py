@@ -2,8 +2,9 @@
 
 from conformance.workbench.bench import Outcome, Workbench, open_workbench
 from conformance.workbench.census import Census, Person
-from conformance.workbench.client import Answer, CallResult, Proxy
+from conformance.workbench.client import CallResult, Proxy
 from conformance.workbench.conversation import Heard, Transcript, answering
+from conformance.workbench.inbox import Answer
 from conformance.workbench.mocks import Start, StdioUpstream, UpstreamRequest
 from conformance.workbench.sandbox import Sandbox
 

@@ -26,7 +26,8 @@ from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
 from conformance.workbench import polling, wiretypes
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.client import Inbox, Proxy
+from conformance.workbench.client import Proxy
+from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
 from conformance.workbench.mocks import StdioUpstream
 from conformance.workbench.sandbox import Sandbox
@@ -170,6 +171,8 @@ class Workbench:
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        if wire_types and wiretypes.official_types() is None:
+            self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -53,7 +53,7 @@ class Line:
 class Heard:
     """A message of the implementation and when it arrived."""
 
-    t: float
+    t: float = field(repr=False)
     message: Json
 
     @property
