@@ -155,14 +155,10 @@ class Group:
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
-        transport = self.server.transport
-        if not isinstance(transport, StdioTransport):
-            self._fail("servers with a url are not supported by this version", "")
-            return
         delays = _retry_delays()
         first_crash = True
         while True:
-            upstream: Upstream = StdioUpstream(transport, self, self._guard)
+            upstream = self._make_upstream()
             try:
                 try:
                     await self._connect(upstream)
@@ -190,6 +186,14 @@ class Group:
                 await upstream.close()
             log.info("group %s: next attempt in %g s", self.name, delay)
             await anyio.sleep(delay)
+
+    def _make_upstream(self) -> Upstream:
+        transport = self.server.transport
+        if isinstance(transport, StdioTransport):
+            return StdioUpstream(transport, self, self._guard)
+        from dynamic_mcp.upstream.remote import remote_upstream
+
+        return remote_upstream(transport, self)
 
     async def _connect(self, upstream: Upstream) -> None:
         try:

@@ -1,4 +1,4 @@
-"""`python -m mock_servers stdio [options] [-- ANYTHING]`.
+"""`python -m mock_servers stdio|http|sse|collector [options] [-- ANYTHING]`.
 
 What stands after `--` is only journalled, so that a test can see how arguments arrive. Options change the
 script of `--script`, or the default one. Exit status: 0 after the end of the input, 2 for a wrong command
@@ -29,9 +29,18 @@ def main(argv: list[str] | None = None) -> None:
     except (ScriptError, OSError) as problem:
         parser.error(str(problem))
     journal.write_start(ignored)
-    from mock_servers.stdio import serve
+    script = _changed(script, options)
+    # Imported late: the stdio mock must not wait for an HTTP server that it does not need.
+    if options.kind == "stdio":
+        from mock_servers import stdio
 
-    serve(_changed(script, options), journal, max_life=options.max_life)
+        stdio.serve(script, journal, max_life=options.max_life)
+    else:
+        from mock_servers.remote import serve
+        from mock_servers.remote.listener import Place
+
+        place = Place(options.port, options.tls_cert, options.tls_key)
+        serve.serve(options.kind, script, journal, place, max_life=options.max_life)
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -52,7 +61,30 @@ def _parser() -> argparse.ArgumentParser:
         help="a server on stdin and stdout",
         description="An MCP server on stdin and stdout. What stands after -- is ignored but journalled.",
     )
-    add = stdio.add_argument
+    _add_common(stdio)
+    for kind, what in _REMOTE.items():
+        description = (
+            f"{what[0].upper()}{what[1:]}, on 127.0.0.1. The first line on stdout is JSON with its url. "
+        )
+        remote = kinds.add_parser(kind, help=what, description=description + "It ends when its stdin does.")
+        _add_common(remote)
+        remote.add_argument(
+            "--port", type=int, default=0, metavar="N", help="listen here (default: any free port)"
+        )
+        remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain: serve https")
+        remote.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
+    return parser
+
+
+_REMOTE = {
+    "http": "a server behind a URL, Streamable HTTP",
+    "sse": "a server behind a URL, HTTP+SSE of 2024-11-05",
+    "collector": "an origin that journals every request and answers 204",
+}
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--journal", metavar="FILE", help="append JSON lines about everything that happens")
     add("--script", metavar="FILE", help="JSON file written by mock_servers.script.Script.save")
     add("--era", choices=["legacy", "modern", "both"], help="protocol era (default: legacy)")
@@ -76,7 +108,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="end after S seconds (default: %(default)g)",
     )
-    return parser
 
 
 def _changed(script: Script, options: argparse.Namespace) -> Script:

@@ -24,8 +24,8 @@ class Entry:
     """One thing that a mock saw or did.
 
     `t` is in monotonic seconds, `pid` is the process that wrote the entry, `event` one of: start, line,
-    eof, signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit.
-    `data` holds the rest.
+    eof, signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit, and
+    those of `mock_servers.remote`. `data` holds the rest.
     """
 
     t: float
@@ -86,19 +86,23 @@ class Journal:
         )
 
     def write_line(self, line: bytes) -> None:
+        """Append a line that was read."""
+        self.write_received("line", line)
+
+    def write_received(self, event: str, content: bytes, **data: Any) -> None:
         """Append what was read, exactly: as `text`, or as `base64` when it is not UTF-8."""
         try:
-            self.write("line", text=line.decode())
+            self.write(event, **data, text=content.decode())
         except UnicodeDecodeError:
             from base64 import b64encode
 
-            self.write("line", base64=b64encode(line).decode())
+            self.write(event, **data, base64=b64encode(content).decode())
 
-    def write_sent(self, data: bytes) -> None:
+    def write_sent(self, data: bytes, **more: Any) -> None:
         """Append what goes out, shortened when it is long. Written before the bytes leave, so that an entry
         about the other side's reaction always comes later."""
         text = data[:LONGEST_SENT].decode(errors="replace").rstrip("\n")
-        self.write("sent", text=text, **({"bytes": len(data)} if len(data) > LONGEST_SENT else {}))
+        self.write("sent", **more, text=text, **({"bytes": len(data)} if len(data) > LONGEST_SENT else {}))
 
 
 def read_journal(path: str | os.PathLike[str]) -> list[Entry]:

@@ -7,6 +7,7 @@ by `os._exit`, because threads that sleep, or that hang in a write to a full pip
 import _thread
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -40,6 +41,15 @@ class Life:
         os.kill(os.getpid(), number)
         while True:  # a signal whose default is to do nothing
             time.sleep(1.0)
+
+    def break_down(self) -> NoReturn:
+        """End because of the exception being handled. A fault in the mock or in its script must be loud: a
+        mock that goes on would look like one that behaves."""
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+        self.end(BROKEN, repr(sys.exc_info()[1]))
 
     def limit(self, seconds: float) -> None:
         """End the process after this time."""

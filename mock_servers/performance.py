@@ -10,14 +10,13 @@ import sys
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from mock_servers.actions import ANSWERING, Action
 from mock_servers.answers import Answers, Json, Refused, meta_of
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.life import Life
-from mock_servers.output import Output
 from mock_servers.workload import Workload
 
 _FILLER = b"x" * 79 + b"\n"
@@ -42,6 +41,16 @@ class Arrived:
 
 
 NOTHING = Arrived({"method": ""})
+
+
+class Output(Protocol):
+    """Where messages go."""
+
+    def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
+        """Write the pieces of one message, or of what stands in its place, `pause` seconds apart."""
+
+    def close(self) -> None:
+        """Close the way to the client."""
 
 
 @dataclass
@@ -77,6 +86,12 @@ class Stage:
         else:
             self.send(answer(arrived, self.default_body(arrived)), arrived)
 
+    def take_answer(self, message: Json, text: str) -> None:
+        """The client has answered a request of ours."""
+        self.journal.write("answer", id=message["id"], text=text)
+        if isinstance(message["id"], str | int):
+            self.answered[message["id"]].set()
+
     def send(self, message: Any, arrived: Arrived = NOTHING) -> None:
         """Send one message, its placeholders filled."""
         self.output.write([line_of(message, arrived)])
@@ -98,6 +113,9 @@ def line_of(message: Any, arrived: Arrived) -> bytes:
 class Performance:
     """One run. `play` returns when the last action is done; actions that end the process do not return."""
 
+    #: the actions after which the default answer is not sent any more
+    answering = ANSWERING
+
     def __init__(self, stage: Stage, arrived: Arrived, actions: list[Action]) -> None:
         self._stage = stage
         self._arrived = arrived
@@ -109,7 +127,7 @@ class Performance:
             name = action["do"]
             self._stage.journal.write("action", do=name, request=self._arrived.id)
             getattr(self, name)(**{key: value for key, value in action.items() if key != "do"})
-        if not any(action["do"] in ANSWERING for action in self._actions):
+        if not any(action["do"] in self.answering for action in self._actions):
             self._stage.answer_by_default(self._arrived)
 
     # Answers

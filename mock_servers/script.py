@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from mock_servers import actions as _actions
+from mock_servers import remote_actions as _remote_actions
 from mock_servers.actions import (
     Action,
     close_stdout,
@@ -46,6 +47,7 @@ __all__ = [
     "Action",
     "Era",
     "Grandchild",
+    "Http",
     "Rule",
     "Script",
     "ScriptError",
@@ -105,7 +107,8 @@ def default_tools() -> list[dict[str, Any]]:
 class Rule:
     """When a message with this `method` arrives, play `actions` instead of the default answer.
 
-    `method` is also matched against notifications; "*" is any request. `tool` narrows `tools/call` to one
+    `method` is also matched against notifications; "*" is any request; for the HTTP mocks see
+    `mock_servers.remote_actions` too. `tool` narrows `tools/call` to one
     tool. Of the messages that match, the rule serves those from the `nth` (1 = first) on, `times` of them:
     without `nth` all, with `nth` only that one, unless `times` says otherwise. The first rule of the script
     that serves a message wins.
@@ -144,6 +147,42 @@ class Grandchild:
     holds_stdout: bool = False
     holds_stderr: bool = False
     new_session: bool = False
+
+
+@dataclass(frozen=True)
+class Http:
+    """How the HTTP mocks serve a script; the stdio mock does not look at it. Statuses are HTTP's.
+
+    `path` is where POST (Streamable HTTP) or the stream (HTTP+SSE) is. In the modern era there are neither
+    sessions nor GET streams, whatever is said here.
+    """
+
+    path: str = "/mcp"
+    # How requests are answered; a notification before an answer makes it a stream in any case.
+    answers: Literal["json", "sse"] = "json"
+    # Assign an Mcp-Session-Id and refuse requests without it (400) or with an unknown one (404).
+    sessions: bool = False
+    # Forget a session after it was used this many times.
+    session_requests: int | None = None
+    # Offer the standalone GET stream (else 405).
+    get: bool = True
+    # Give events ids, so that a stream can be resumed.
+    event_ids: bool = False
+    # Begin every stream with an event that has an id, this `retry` (milliseconds) and no data.
+    priming: bool = False
+    retry: int | None = None
+    # Status of the answer to a notification, and the body that goes with it.
+    accepted: int = 202
+    accepted_body: str = ""
+    # Status of the answer to DELETE; None = never answered.
+    delete: int | None = 200
+    # Answer 401 to requests that lack one of these headers with exactly this value.
+    required_headers: dict[str, str] = field(default_factory=dict)
+    # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
+    # scheme, host and port of the stream.
+    endpoint: str = "/messages?sid=$sid"
+    # HTTP+SSE: status of the answer to a POST to the URL of the stream.
+    stream_post: int = 405
 
 
 @dataclass
@@ -185,6 +224,7 @@ class Script:
     # Upon SIGTERM work for this long, then journal `marker` and exit.
     sigterm_delay: float | None = None
     grandchildren: list[Grandchild] = field(default_factory=list)
+    http: Http = field(default_factory=Http)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -213,6 +253,8 @@ class Script:
             child if isinstance(child, Grandchild) else _build(Grandchild, child, f"grandchildren[{i}]")
             for i, child in enumerate(script.grandchildren)
         ]
+        http: Any = script.http  # not yet what its type says
+        script.http = http if isinstance(http, Http) else _build(Http, http, "http")
         _check_actions(script.startup, "startup")
         for number, rule in enumerate(script.on):
             _check_actions(rule.actions, f"on[{number}].actions")
@@ -251,6 +293,7 @@ def _check_actions(actions: Any, where: str) -> None:
 
 _KNOWN_ACTIONS = frozenset(
     name
-    for name, value in vars(_actions).items()
+    for module in (_actions, _remote_actions)
+    for name, value in vars(module).items()
     if callable(value) and not name.startswith("_") and name[0].islower()
 )

@@ -7,25 +7,21 @@ purpose is finished first (at most `DRAIN` seconds), so `printf ... | python -m 
 all answers.
 """
 
-import json
 import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from mock_servers.actions import Action
-from mock_servers.answers import INVALID_REQUEST, Answers, Refused
+from mock_servers.answers import Answers
 from mock_servers.grandchild import fork_all
+from mock_servers.incoming import NotAMessage, Rules, is_answer, read_message
 from mock_servers.journal import Journal
-from mock_servers.life import BROKEN, Life
+from mock_servers.life import Life
 from mock_servers.output import Output
 from mock_servers.performance import NOTHING, Arrived, Performance, Stage
 from mock_servers.script import Script
 
-PARSE_ERROR = -32700
 DRAIN = 1.0
 _CHUNK = 1 << 16
 
@@ -44,7 +40,7 @@ def serve(script: Script, journal: Journal, *, max_life: float) -> None:
         journal.write("eof")
         server.stage.workload.drained(DRAIN)
     except Exception:
-        _break_down(life)
+        life.break_down()
     if life.finishing:
         time.sleep(max_life)  # the work that SIGTERM began ends the process
     if script.ignore_eof:
@@ -57,8 +53,7 @@ class _Server:
 
     def __init__(self, script: Script, stage: Stage) -> None:
         self.stage = stage
-        self._rules = script.on
-        self._matches = [0] * len(script.on)
+        self._rules = Rules(script.on)
         self._worker_inbox: queue.SimpleQueue[Arrived] = queue.SimpleQueue()
         self._worker_runs = False
 
@@ -68,24 +63,17 @@ class _Server:
         if not line.strip():
             return
         try:
-            text = line.decode()
-            message = json.loads(text)
-        except (ValueError, RecursionError) as problem:
-            self._reject(Refused(PARSE_ERROR, f"Parse error: {problem}"))
+            message, text = read_message(line)
+        except NotAMessage as problem:
+            self._answer_in_order(Arrived({"method": "", "id": problem.id}, refusal=problem.refused))
             return
-        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            self._reject(Refused(INVALID_REQUEST, "Not a JSON-RPC 2.0 message"), message)
-        elif isinstance(message.get("method"), str):
-            self._admit(Arrived(message, text, self.stage.answers.refusal(message)))
-        elif "id" in message and ("result" in message or "error" in message):
-            self.stage.journal.write("answer", id=message["id"], text=text)
-            if isinstance(message["id"], str | int):
-                self.stage.answered[message["id"]].set()
+        if is_answer(message):
+            self.stage.take_answer(message, text)
         else:
-            self._reject(Refused(INVALID_REQUEST, "Neither a request nor an answer"), message)
+            self._admit(Arrived(message, text, self.stage.answers.refusal(message)))
 
     def _admit(self, arrived: Arrived) -> None:
-        actions = self._actions_for(arrived)
+        actions = self._rules.actions_for(arrived.message)
         if arrived.message["method"] == "notifications/cancelled":
             self.stage.answers.cancelled(arrived.message)
         if actions is not None:
@@ -94,26 +82,6 @@ class _Server:
             threading.Thread(target=self._work, args=(performance,), daemon=True).start()
         elif arrived.is_request:
             self._answer_in_order(arrived)
-
-    def _actions_for(self, arrived: Arrived) -> list[Action] | None:
-        method, params = arrived.message["method"], arrived.message.get("params")
-        tool = params.get("name") if isinstance(params, dict) and method == "tools/call" else None
-        chosen = None
-        for number, rule in enumerate(self._rules):
-            if rule.method != method and not (rule.method == "*" and arrived.is_request):
-                continue
-            if rule.tool is not None and rule.tool != tool:
-                continue
-            self._matches[number] += 1
-            if chosen is None and rule.serves(self._matches[number]):
-                chosen = rule.actions
-        return chosen
-
-    def _reject(self, refused: Refused, message: Any = None) -> None:
-        identity = message.get("id") if isinstance(message, dict) else None
-        if not isinstance(identity, str | int | float):
-            identity = None
-        self._answer_in_order(Arrived({"method": "", "id": identity}, refusal=refused))
 
     def _answer_in_order(self, arrived: Arrived) -> None:
         self.stage.workload.begin()
@@ -130,7 +98,7 @@ class _Server:
         try:
             performance.play()
         except Exception:
-            _break_down(self.stage.life)
+            self.stage.life.break_down()
         finally:
             self.stage.workload.finish()
 
@@ -146,13 +114,3 @@ def _lines() -> Iterator[bytes]:
             pending.clear()
         if rest:
             pending.append(rest)
-
-
-def _break_down(life: Life) -> None:
-    """A fault in the mock or in its script must be loud: a mock that goes on would look like one that
-    behaves."""
-    import traceback
-
-    traceback.print_exc()
-    sys.stderr.flush()
-    life.end(BROKEN, repr(sys.exc_info()[1]))

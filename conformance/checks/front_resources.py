@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
-from conformance.workbench.conversation import Json
-from mock_servers.script import Rule, Script, error, on_call, reply, silence
+from conformance.workbench.inbox import Json
+from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
     from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
@@ -142,9 +142,9 @@ async def prompts_are_aggregated_and_routed_by_name(bench: Workbench) -> None:
         bench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
-        bench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
         asked = [request.params.get("arguments") for request in first.requests("prompts/get")]
         bench.expect(asked == [arguments], f"the owner is asked with {arguments}", asked)
+        bench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
         bench.expect(not second.requests("prompts/get"), "nobody else is asked", second.lines)
         other = await proxy.request("prompts/get", {"name": "part"}, within=10.0)
         bench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
@@ -163,12 +163,15 @@ _RESTARTS = 10
 @check("FRONT-020", slow=True, timeout=90)
 async def equal_names_in_two_groups_stay_reachable(bench: Workbench) -> None:
     """Of two groups with a tool, a prompt and a resource of the same name, both can be asked for each of the
-    three; asked for a bare name, each of ten starts takes the same one.
+    three; asked for a bare name, each of ten starts takes the same one, whichever of the two is slow to start.
     """
     owners = [bench.stdio(name, _says(name)) for name in ("zeta", "alpha")]
     config = bench.config(*owners)
     choices: list[tuple[str, str]] = []
-    for _ in range(_RESTARTS):
+    for number in range(_RESTARTS):
+        for place, owner in enumerate(owners):
+            is_slow = number % len(owners) == place
+            _says(owner.name, startup=[sleep(0.3)] if is_slow else []).save(owner.folder / "script.json")
         async with bench.serving(*owners, config=config) as proxy:
             if not choices:
                 await _reaches_both(bench, proxy, owners)
@@ -178,7 +181,7 @@ async def equal_names_in_two_groups_stay_reachable(bench: Workbench) -> None:
     bench.expect(len(set(choices)) == 1, "every start takes the same prompt and resource by default", choices)
 
 
-def _says(name: str) -> Script:
+def _says(name: str, **how: Any) -> Script:
     said = {"type": "text", "text": f"said by {name}"}
     return Script(
         resources=[{"uri": SAME_URI, "name": SAME}],
@@ -188,6 +191,7 @@ def _says(name: str) -> Script:
             on_call("echo", reply({"content": [said]})),
             Rule("prompts/get", [reply({"messages": [{"role": "user", "content": said}]})]),
         ],
+        **how,
     )
 
 

@@ -234,7 +234,11 @@ async def request_ids_come_back_unchanged(bench: Workbench) -> None:
     call = {"name": bench.sut.profile.tools["call"], "arguments": {"group": "a", "name": "echo", "args": {}}}
 
     async def all_come_back(method: str, params: dict[str, Any]) -> None:
-        async with bench.serving(bench.stdio("a", Script(on=[on_call("echo", sleep(0.1))]))) as proxy:
+        upstream = bench.stdio("a", Script(on=[on_call("echo", sleep(0.1))]))
+        async with bench.proxy(upstream) as proxy:
+            with bench.must("initialize and the first requests are answered under their numbers"):
+                await proxy.handshake()
+                await proxy.ready(upstream)
             await bench.together(*(partial(comes_back, proxy, method, params, identity) for identity in ids))
             await serves(bench, proxy)
             more = [message for message in proxy.received if "method" not in message]

@@ -2,10 +2,11 @@
 
 from conformance.workbench.bench import Outcome, Workbench, open_workbench
 from conformance.workbench.census import Census, Person
-from conformance.workbench.client import CallResult, Proxy
+from conformance.workbench.client import Proxy
 from conformance.workbench.conversation import Heard, Transcript, answering
-from conformance.workbench.inbox import Answer
-from conformance.workbench.mocks import Start, StdioUpstream, UpstreamRequest
+from conformance.workbench.inbox import Answer, CallResult
+from conformance.workbench.mocks import Start, StdioUpstream, Upstream, UpstreamRequest
+from conformance.workbench.remotes import HttpRequest, RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
 
 __all__ = [
@@ -13,13 +14,16 @@ __all__ = [
     "CallResult",
     "Census",
     "Heard",
+    "HttpRequest",
     "Outcome",
     "Person",
     "Proxy",
+    "RemoteUpstream",
     "Sandbox",
     "Start",
     "StdioUpstream",
     "Transcript",
+    "Upstream",
     "UpstreamRequest",
     "Workbench",
     "answering",

@@ -29,7 +29,8 @@ from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.client import Proxy
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
-from conformance.workbench.mocks import StdioUpstream
+from conformance.workbench.mocks import StdioUpstream, Upstream
+from conformance.workbench.remotes import Kind, RemoteUpstream, Started, start_remote
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
 from mock_servers.script import Script
@@ -92,7 +93,8 @@ class Workbench:
         self.census = Census(sandbox.token, sandbox.root)
         self.evidence = Evidence()
         self._timeline = Timeline()
-        self._upstreams: dict[Path, StdioUpstream] = {}
+        self._upstreams: dict[Path, Upstream] = {}
+        self._remotes: list[Started] = []
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
         self._configs = 0
@@ -111,19 +113,51 @@ class Workbench:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
-        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
-        folder.mkdir()
-        script = script or Script()
-        script.save(folder / "script.json")
+        script, folder = script or Script(), self._mock_folder(script or Script())
         if description is not None:
             fields["description"] = description
-        upstream = StdioUpstream(name, script, folder, tuple(args), fields)
+        upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
+    async def http(
+        self,
+        name: str,
+        script: Script | None = None,
+        *,
+        kind: Kind = "http",
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+        **fields: Any,
+    ) -> RemoteUpstream:
+        """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
+        into its entry. `tls`: the files of its certificate chain and key.
+        """
+        script, folder = script or Script(), self._mock_folder(script or Script())
+        environment = self.sandbox.environment(self.sandbox.token)
+        process, url = await start_remote(kind, name, folder, environment, self._timeline, port=port, tls=tls)
+        self._remotes.append(process)
+        upstream = RemoteUpstream(name, script, folder, kind, url, process, fields=fields)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteUpstream:
+        """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
+        return await self.http(name, script, kind="sse", **fields)
+
+    async def collector(self, name: str = "collector") -> RemoteUpstream:
+        """Another origin, where nothing should arrive: `.http` says what did."""
+        return await self.http(name, kind="collector")
+
+    def _mock_folder(self, script: Script) -> Path:
+        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
+        folder.mkdir()
+        script.save(folder / "script.json")
+        return folder
+
     def config(
         self,
-        *upstreams: StdioUpstream,
+        *upstreams: Upstream,
         extra: Mapping[str, Any] | None = None,
         name: str = "config.json",
         folder: Path | None = None,
@@ -152,7 +186,7 @@ class Workbench:
     @asynccontextmanager
     async def proxy(
         self,
-        *upstreams: StdioUpstream,
+        *upstreams: Upstream,
         config: Path | None = None,
         args: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
@@ -187,7 +221,7 @@ class Workbench:
             wiretypes.judge(inbox.transcript)
 
     @asynccontextmanager
-    async def serving(self, *upstreams: StdioUpstream, **start: Any) -> AsyncIterator[Proxy]:
+    async def serving(self, *upstreams: Upstream, **start: Any) -> AsyncIterator[Proxy]:
         """A proxy as `proxy` starts it, after the handshake and with the tools of every upstream at hand."""
         async with self.proxy(*upstreams, **start) as proxy:
             await proxy.handshake()
@@ -347,6 +381,8 @@ class Workbench:
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
         try:
+            for remote in self._remotes:
+                await remote.stop()
             leftovers = await self.census.end_all()
             self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
             self._leftovers += [self._timeline.redact(shorten(str(person))) for person in leftovers]
@@ -367,11 +403,13 @@ class Workbench:
             sandbox=str(self.sandbox.root) if keep else None,
         )
 
-    def _events_of(self, upstream: StdioUpstream) -> Iterator[Event]:
+    def _events_of(self, upstream: Upstream) -> Iterator[Event]:
         for entry in upstream.entries[:500]:
             # The environment is long, and its values may be anybody's secrets.
             data = {key: value for key, value in entry.data.items() if key not in ("env", "fds")}
-            text = entry.text or (json.dumps(data, ensure_ascii=False) if data else "")
+            text = (entry.text if entry.event in ("line", "sent") else "") or (
+                json.dumps(data, ensure_ascii=False) if data else ""
+            )
             at_ms = round((entry.t - self._timeline.origin) * 1000, 1)
             shown = shorten(self._timeline.redact(f"pid {entry.pid} {text}"))
             yield Event(at_ms, f"upstream {upstream.name}", entry.event, shown)

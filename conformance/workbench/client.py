@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.workbench.conversation import Json
-from conformance.workbench.inbox import Answer, Inbox, RequestId
+from conformance.workbench.inbox import Answer, CallResult, Inbox, Json, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.timeline import Timeline, shorten
 
@@ -44,10 +43,6 @@ _FIRST_ID = 1001
 _MOST_PAGES = 100
 #: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
 _LAST_MOMENT = 1.0
-
-
-#: the outcome of a tool call; an error of the protocol and one of the tool both say `is_error`
-CallResult = Answer
 
 
 class Named(Protocol):

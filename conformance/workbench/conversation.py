@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from conformance.workbench.client import Proxy
-
-Json = dict[str, Any]
+    from conformance.workbench.inbox import Json
 
 METHOD_NOT_FOUND = -32601
 

@@ -1,7 +1,7 @@
-"""What arrives from the implementation: cut into lines, and each answer handed to whoever waits for it.
+"""What the implementation writes to stdout, cut into lines, and its answers, handed to whoever waits for them.
 
-Nothing is validated. An answer is whatever has an awaited id and a `result` or an `error`; everything else is `received`, or
-`junk` when it is no JSON object.
+An answer belongs to the request whose id has its value and its type: 1 and "1" are different ids, and so are 1 and
+true. Everything else is kept in the order in which it came.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.workbench.conversation import Json, Transcript
+from conformance.workbench.conversation import Transcript
 from conformance.workbench.launched import Listener
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
 
+Json = dict[str, Any]
 RequestId = str | int
 
 #: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
@@ -55,6 +56,10 @@ class Answer:
         content = self.result.get("content") if isinstance(self.result, dict) else None
         parts = content if isinstance(content, list) else []
         return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
+
+
+#: the outcome of a tool call; an error of the protocol and one of the tool both say `is_error`
+CallResult = Answer
 
 
 class Inbox(Listener):
@@ -114,7 +119,6 @@ class Inbox(Listener):
         identity = message.get("id")
         waiting = None
         if isinstance(identity, str | int):
-            # 1 and "1" are different ids, and so are 1 and true.
             waiting = self._waiting.get((type(identity), identity))
         if waiting is not None and ("result" in message or "error" in message):
             waiting[1].append(answer)

@@ -1,6 +1,6 @@
 """Scripted upstream servers by name: what goes into the configuration, and what the mock wrote down.
 
-The implementation starts the mock, not we; a mock therefore says in its journal that it lived. It runs on an
+The implementation starts a stdio mock, not we; it therefore says in its journal that it lived. It runs on an
 isolated interpreter (`-I -S`), so that neither the environment under test nor the working directory can
 change it. Everything here is read from the journal at the moment of the question.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anyio
 import psutil
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mock_servers.script import Script
 
-_MAIN = Path(mock_servers.__file__).resolve().parent / "__main__.py"
+MAIN = Path(mock_servers.__file__).resolve().parent / "__main__.py"
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,36 @@ class UpstreamRequest:
 
 
 @dataclass(frozen=True)
-class StdioUpstream:
-    """A scripted stdio server. `fields` are the entry's other fields, `args` follow the mock's own after
-    `--`.
-    """
+class Upstream:
+    """A scripted server, by its journal. `fields` are the entry's other fields."""
+
+    #: the events of the journal that hold messages
+    arrivals: ClassVar[tuple[str, ...]] = ("line",)
 
     name: str
     script: Script
     folder: Path
-    args: tuple[str, ...] = ()
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     #: the entry itself, when it is not to be made from the above
-    whole: Mapping[str, Any] | None = None
+    whole: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
     @property
     def entry(self) -> dict[str, Any]:
         """The server entry of the configuration."""
         if self.whole is not None:
             return dict(self.whole)
-        options = ["--journal", str(self.journal), "--script", str(self.folder / "script.json")]
-        argv = ["-I", "-S", str(_MAIN), "stdio", *options, "--", *self.args]
-        description = f"The {self.name} upstream"
-        return {"description": description, "command": sys.executable, "args": argv, **self.fields}
+        return {"description": f"The {self.name} upstream", **self._place(), **self.fields}
 
-    def but(self, *without: str, **changes: Any) -> StdioUpstream:
+    def _place(self) -> dict[str, Any]:
+        """The fields that say where the upstream is."""
+        raise NotImplementedError
+
+    def but(self, *without: str, **changes: Any) -> Self:
         """The same upstream, same journal, its entry without some fields and with others changed or added."""
         entry = {**self.entry, **changes}
         return self.exactly({name: value for name, value in entry.items() if name not in without})
 
-    def exactly(self, entry: Mapping[str, Any]) -> StdioUpstream:
+    def exactly(self, entry: Mapping[str, Any]) -> Self:
         """The same upstream, same journal, with this as its whole entry."""
         return replace(self, whole=entry)
 
@@ -120,13 +121,46 @@ class StdioUpstream:
         return [tool["name"] for tool in self.script.tools or []]
 
     @property
-    def starts(self) -> list[Start]:
-        return [Start.of(entry) for entry in self.events("start")]
-
-    @property
     def pids(self) -> list[int]:
         """Every process that ever wrote into the journal, grandchildren included."""
         return sorted({entry.pid for entry in self.entries})
+
+    def events(self, event: str) -> list[Entry]:
+        """The entries of one kind, see `mock_servers.journal.Entry`."""
+        return [entry for entry in self.entries if entry.event == event]
+
+    def requests(self, method: str) -> list[UpstreamRequest]:
+        """The messages with this method that the upstream has read."""
+        lines = [entry for entry in self.entries if entry.event in self.arrivals]
+        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}, entry.text) for entry in lines]
+        return [request for request in messages if request.message.get("method") == method]
+
+    @property
+    def first_call(self) -> UpstreamRequest:
+        """The first tool call that the upstream has read. Raises `Violation`."""
+        calls = self.requests("tools/call")
+        if not calls:
+            raise Violation(
+                f"a tool call reaches upstream {self.name}",
+                show([entry.text for entry in self.entries if entry.event in self.arrivals]),
+            )
+        return calls[0]
+
+
+@dataclass(frozen=True)
+class StdioUpstream(Upstream):
+    """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
+
+    args: tuple[str, ...] = ()
+
+    def _place(self) -> dict[str, Any]:
+        options = ["--journal", str(self.journal), "--script", str(self.folder / "script.json")]
+        argv = ["-I", "-S", str(MAIN), "stdio", *options, "--", *self.args]
+        return {"command": sys.executable, "args": argv}
+
+    @property
+    def starts(self) -> list[Start]:
+        return [Start.of(entry) for entry in self.events("start")]
 
     @property
     def alive(self) -> list[int]:
@@ -144,24 +178,6 @@ class StdioUpstream:
     def lines(self) -> list[str]:
         """Every line that the upstream has read."""
         return [entry.text for entry in self.events("line")]
-
-    def events(self, event: str) -> list[Entry]:
-        """The entries of one kind, see `mock_servers.journal.Entry`."""
-        return [entry for entry in self.entries if entry.event == event]
-
-    def requests(self, method: str) -> list[UpstreamRequest]:
-        """The messages with this method that the upstream has read."""
-        lines = self.events("line")
-        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}, entry.text) for entry in lines]
-        return [request for request in messages if request.message.get("method") == method]
-
-    @property
-    def first_call(self) -> UpstreamRequest:
-        """The first tool call that the upstream has read. Raises `Violation`."""
-        calls = self.requests("tools/call")
-        if not calls:
-            raise Violation(f"a tool call reaches upstream {self.name}", show(self.lines))
-        return calls[0]
 
     async def started(self, within: float = 5.0) -> Start:
         """Wait for the first start and return it. Raises `Violation`."""

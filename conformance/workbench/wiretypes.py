@@ -25,7 +25,8 @@ from mock_servers.answers import SUBSCRIPTION_KEY, VERSION_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conformance.workbench.conversation import Json, Transcript
+    from conformance.workbench.conversation import Transcript
+    from conformance.workbench.inbox import Json
 
 #: problems of one message that are told
 _MOST_PROBLEMS = 3

@@ -47,6 +47,7 @@ class Peer:
         "_closed",
         "_loop",
         "_next_id",
+        "_on_abandoned",
         "_on_notification",
         "_on_request",
         "_pending",
@@ -58,10 +59,13 @@ class Peer:
         send: Callable[[bytes], None],
         on_notification: Callable[[Message], None],
         on_request: Callable[[Message], Awaitable[bytes]] | None = None,
+        on_abandoned: Callable[[int], bool] | None = None,
     ) -> None:
+        """``on_abandoned`` hears of a request that nobody waits for any more; where it returns true no notification is sent."""
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
+        self._on_abandoned = on_abandoned
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         #: requests of the other side that are being answered, by the bytes of their id
@@ -131,6 +135,12 @@ class Peer:
             )
         elif last:
             log.debug("a message larger than %d MiB was dropped", jsonrpc.MOST_MESSAGE >> 20)
+
+    def fail(self, id: int, reason: UpstreamFailed) -> None:
+        """End one request, where the transport knows that its answer will not come."""
+        pending = self._pending.pop(id, None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_exception(reason)
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail everything that is pending, and everything that is asked from now on."""
@@ -221,7 +231,10 @@ class Peer:
             pending.future.set_exception(UpstreamTimeout(f"no answer to {method} within {timeout:g} s"))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
-        if self._pending.pop(id, None) is not None and method not in _NEVER_CANCELLED:
+        if self._pending.pop(id, None) is None:
+            return
+        ended = self._on_abandoned is not None and self._on_abandoned(id)
+        if not ended and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
 
 

@@ -29,10 +29,15 @@ class Options(msgspec.Struct, frozen=True):
 class Upstream(Protocol):
     """A connection to an upstream server. ``open`` comes first, and ``close`` last, however ``open`` went."""
 
-    #: whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``
-    modern: bool
-    #: what it declared, by capability name; after ``open``
-    capabilities: dict[str, Raw]
+    @property
+    def modern(self) -> bool:
+        """Whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``."""
+        ...
+
+    @property
+    def capabilities(self) -> dict[str, Raw]:
+        """What it declared, by capability name; after ``open``."""
+        ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """Connect and do the handshake; ``skip_probe`` where the upstream is known to be of the legacy era.

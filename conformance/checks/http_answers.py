@@ -1,0 +1,170 @@
+"""HTTP: how the proxy takes the answers of an upstream that speaks Streamable HTTP, good and bad ones."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.checks.http_requests import can_call
+from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
+from mock_servers.remote_actions import answer_as, cut, respond, stream
+from mock_servers.script import Script, on_call, tool
+
+if TYPE_CHECKING:
+    from conformance.workbench import Proxy, RemoteUpstream, Workbench
+    from mock_servers.script import Rule
+
+PROGRESS = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
+TEXT = 'Grüße, 設定: "x"\\y'
+
+
+def _script(*rules: Rule) -> Script:
+    """A script with these rules and, beside echo, a tool for each that names one."""
+    names = dict.fromkeys(rule.tool for rule in rules if rule.tool not in (None, "echo"))
+    return Script(tools=[tool("echo"), *(tool(str(name)) for name in names)], on=list(rules))
+
+
+async def _says(bench: Workbench, proxy: Proxy, upstream: RemoteUpstream, name: str, text: str) -> None:
+    result = await proxy.call(upstream.name, name)
+    bench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
+    bench.expect(result.text == text, f"the call of {name} says {text!r}", result.raw)
+
+
+@check("HTTP-002")
+async def a_plain_json_answer_is_accepted(bench: Workbench) -> None:
+    """A JSON body counts as the answer, with the bare content type and with a charset parameter."""
+    answer = reply({"content": [{"type": "text", "text": TEXT}]})
+    kinds = {"bare": "application/json", "charset": "application/json; charset=utf-8"}
+    upstream = await bench.http(
+        "a", _script(*(on_call(name, answer_as("json", kind), answer) for name, kind in kinds.items()))
+    )
+    async with bench.serving(upstream) as proxy:
+        for name in kinds:
+            await _says(bench, proxy, upstream, name, TEXT)
+
+
+@check("HTTP-003")
+async def the_response_is_found_among_other_messages(bench: Workbench) -> None:
+    """A progress and a log notification and a ping precede the response on one stream: the call succeeds, the
+    ping is answered.
+    """
+    log = notify("notifications/message", {"level": "info", "data": "working"})
+    rule = on_call("echo", PROGRESS, log, request("ping", id="ping-of-the-server"), reply())
+    upstream = await bench.http("a", _script(rule))
+    async with bench.serving(upstream) as proxy:
+        result = await proxy.call("a", "echo", {"x": "the answer"}, within=5.0)
+        bench.expect(not result.is_error, "the call succeeds", result.raw)
+        bench.expect("the answer" in result.text, "the result of the response", result.raw)
+        answered = "a POST that answers the upstream's ping"
+        (pong,) = await bench.eventually(lambda: upstream.events("answer"), within=5.0, what=answered)
+        bench.expect(pong.data["id"] == "ping-of-the-server", answered, pong.text)
+        bench.expect("result" in (pong.message or {}), "the ping is answered with a result", pong.text)
+
+
+def _encodings() -> dict[str, list[bytes]]:
+    """Six ways to write one answer; each is a list of pieces that are sent apart."""
+    before = '{"jsonrpc":"2.0","id":"$id",'
+    after = '"result":{"content":[{"type":"text","text":' + json.dumps(TEXT, ensure_ascii=False) + "}]}}"
+    whole = before + after
+    texts = {
+        "crlf": [f"event: message\r\ndata: {whole}\r\n\r\n"],
+        "cr": [f"event: message\rdata: {whole}\r\r"],
+        "fields": [f": a comment\nid: 7\nunknown: x\nunknown\nretry: 100\ndata:{whole}\n\n"],
+        "lines": [f"data: {before}\ndata: {after}\n\n"],
+        "priming": [f"id: p-1\ndata:\n\n:\n\ndata\n\nid: p-2\ndata: {whole}\n\n"],
+    }
+    encoded = {name: [piece.encode() for piece in pieces] for name, pieces in texts.items()}
+    segments = f"event: message\r\ndata: {whole}\r\n\r\n".encode()
+    inside_a_character = segments.index("ü".encode()) + 1
+    cuts = [0, 3, 15, inside_a_character, len(segments) - 3, len(segments) - 1, len(segments)]
+    encoded["segments"] = [segments[a:b] for a, b in itertools.pairwise(cuts)]
+    return encoded
+
+
+@check("HTTP-004", timeout=40)
+async def event_streams_are_parsed_as_the_standard_says(bench: Workbench) -> None:
+    """Six encodings of one answer, with every line end, comments, odd fields and cuts, give one result."""
+    encodings = _encodings()
+    rules = [on_call(name, stream(*pieces, pause=0.05)) for name, pieces in encodings.items()]
+    upstream = await bench.http("a", _script(*rules))
+    async with bench.serving(upstream) as proxy:
+        for name in encodings:
+            await _says(bench, proxy, upstream, name, TEXT)
+
+
+@check("HTTP-005", timeout=40)
+async def the_result_is_delivered_as_soon_as_its_event_arrives(bench: Workbench) -> None:
+    """The stream stays open for 20 s after the response; the client has its result within 2 s."""
+    upstream = await bench.http("a", _script(on_call("echo", answer_as("sse"), reply(), sleep(20.0))))
+    async with bench.serving(upstream) as proxy:
+        result = await proxy.call("a", "echo", {"x": "early"}, within=15.0)
+        bench.expect(not result.is_error, "the call succeeds", result.raw)
+        (sent,) = [entry.t for entry in upstream.events("sent") if "early" in entry.text]
+        late = result.t - sent
+        bench.expect(late <= 2.0, "the result within 2 s after its event", f"{late:.2f} s")
+
+
+@check("HTTP-016", timeout=60)
+async def a_bad_answer_fails_one_call_only(bench: Workbench) -> None:
+    """A 400, a 500, an HTML page, half a JSON text and a foreign id fail five calls; the sixth succeeds."""
+    html, json_type = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
+    bad = {
+        "status400": respond(400, "no"),
+        "status500": respond(500, "Internal Server Error"),
+        "page": respond(200, "<html><body>Welcome</body></html>", headers=html),
+        "broken": respond(200, '{"jsonrpc":"2.0","id":"$id","result":{"content":[', headers=json_type),
+        "foreign": wrong_id_reply(),
+    }
+    upstream = await bench.http("a", _script(*(on_call(name, action) for name, action in bad.items())))
+    async with bench.serving(upstream) as proxy:
+        for name in bad:
+            answer = await proxy.call("a", name, within=5.0)
+            bench.expect(answer.is_error, f"the answer {name} is an error for the client", answer.raw)
+        await can_call(bench, proxy, upstream)
+
+
+@check("HTTP-017", timeout=60, slow=True)
+async def no_hidden_timeout_cuts_a_call_short(bench: Workbench) -> None:
+    """An answer after 12 s is delivered although no timeout is configured."""
+    upstream = await bench.http("a", _script(on_call("echo", sleep(12.0))))
+    async with bench.serving(upstream) as proxy:
+        result = await proxy.call("a", "echo", {"x": "slow"}, within=30.0)
+        bench.expect(not result.is_error and "slow" in result.text, "the result after 12 s", result.raw)
+
+
+@check("HTTP-018")
+async def calls_to_one_upstream_run_concurrently(bench: Workbench) -> None:
+    """The upstream answers the first call only when it has answered the second: both succeed."""
+    rules = [on_call("first", hold("second")), on_call("second", reply(), release("second"))]
+    upstream = await bench.http("a", _script(*rules))
+    async with bench.serving(upstream) as proxy:
+        await proxy.begin_call("a", "first", {"x": "held back"})
+        arrived = "the first call reaches the upstream"
+        await bench.eventually(lambda: upstream.requests("tools/call"), within=5.0, what=arrived)
+        second = await proxy.call("a", "second", {"x": 2}, within=5.0)
+        bench.expect(not second.is_error, "the second call succeeds while the first is pending", second.raw)
+        sent = upstream.requests("tools/call")[-1].t
+        bench.expect(second.t - sent <= 1.0, "its result within 1 s", f"{second.t - sent:.2f} s")
+        what = "the first call succeeds too"
+        await bench.eventually(lambda: "held back" in json.dumps(proxy.received), within=5.0, what=what)
+
+
+@check("HTTP-019", timeout=40)
+async def a_connection_lost_before_the_response_ends_the_call(bench: Workbench) -> None:
+    """After a progress event the connection breaks: an error within 5 s, the call is not repeated, the next
+    call works on another connection.
+    """
+    upstream = await bench.http("a", _script(on_call("lost", PROGRESS, sleep(0.2), cut())))
+    async with bench.serving(upstream) as proxy:
+        answer = await proxy.call("a", "lost", within=20.0)
+        bench.expect(answer.is_error, "the call is an error", answer.raw)
+        (lost,) = upstream.posts("tools/call")
+        assert lost.ended is not None
+        late = answer.t - lost.ended
+        bench.expect(late <= 5.0, "an error within 5 s after the break", f"{late:.2f} s")
+        await can_call(bench, proxy, upstream)
+        calls = upstream.posts("tools/call")
+        bench.expect(len(calls) == 2, "each call is POSTed once", "; ".join(map(str, calls)))
+        bench.expect(calls[1].connection != lost.connection, "another connection", calls[1])

@@ -1,0 +1,132 @@
+"""One HTTP request and the response to it, which may be written from any thread, piece by piece or wrongly.
+
+Everything is journalled before it leaves. What is written after the end, or after the client has gone, is
+dropped; `over` says so.
+"""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from mock_servers.journal import Journal
+from mock_servers.remote.listener import Connection
+
+_numbers = itertools.count(1)
+
+
+class Exchange:
+    """The response as an ASGI application; made by `Exchange.received`."""
+
+    def __init__(self, request: Request, body: bytes, journal: Journal) -> None:
+        self.n = next(_numbers)
+        self.body = body
+        self.connection: Connection = request.scope["state"]["connection"]
+        self.head = self.connection.head
+        self.target = self.connection.target
+        self.verb = request.method
+        self.query = request.query_params
+        self.journal = journal
+        self.started = False
+        self.over = threading.Event()
+        self.on_end: Callable[[], None] = lambda: None
+        self._loop = asyncio.get_running_loop()
+        self._steps: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._lock = threading.Lock()
+
+    @classmethod
+    async def received(cls, request: Request, journal: Journal) -> "Exchange":
+        """The exchange of a request, its body read, journalled."""
+        exchange = cls(request, await request.body(), journal)
+        journal.write_received(
+            "http-request",
+            exchange.body,
+            n=exchange.n,
+            connection=exchange.connection.number,
+            method=exchange.verb,
+            target=exchange.target,
+            headers=exchange.head,
+        )
+        return exchange
+
+    def header(self, name: str) -> str | None:
+        """The value of a header field; of repeated ones the first."""
+        return next((value for key, value in self.head if key.lower() == name.lower()), None)
+
+    # Writing, from any thread
+
+    def start(self, status: int, headers: dict[str, str]) -> None:
+        """Begin the response."""
+        with self._lock:
+            if self.started or self.over.is_set():
+                return
+            self.started = True
+            self.journal.write("http-response", n=self.n, status=status, headers=list(headers.items()))
+            pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+            self._put({"type": "http.response.start", "status": status, "headers": pairs})
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body, in a chunk of its own unless a length was announced."""
+        if data and not self.over.is_set():
+            self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def end(self) -> None:
+        """The response is complete."""
+        self._finish("server", {"type": "http.response.body", "body": b"", "more_body": False})
+
+    def cut(self, reset: bool = False) -> None:
+        """Close or reset the connection."""
+        self._finish("cut", {"type": "cut", "reset": reset})
+
+    def wire(self, data: bytes) -> None:
+        """Write these bytes to the connection itself and close it."""
+        self.journal.write_received("http-body", data, n=self.n)
+        self._finish("cut", {"type": "cut", "reset": False, "before": data})
+
+    def respond(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """A whole response."""
+        self.start(status, {**(headers or {}), "Content-Length": str(len(body))})
+        self.write(body)
+        self.end()
+
+    def _finish(self, by: str, step: dict[str, Any]) -> None:
+        with self._lock:
+            if self.over.is_set():
+                return
+            self.over.set()
+            self.journal.write("http-end", n=self.n, by=by)
+            self._put(step)
+        self.on_end()
+
+    def _put(self, step: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
+
+    # Carrying it out
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Carry out the steps as they come; notice when the client goes."""
+        watching = asyncio.ensure_future(self._watch(receive))
+        try:
+            while True:
+                step = await self._steps.get()
+                if step["type"] == "gone":
+                    return
+                if step["type"] == "cut":
+                    self.connection.transport.write(step.get("before", b""))
+                    self.connection.cut(step["reset"])
+                    await watching
+                    return
+                await send(step)
+                if step["type"] == "http.response.body" and not step["more_body"]:
+                    return
+        finally:
+            watching.cancel()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._finish("client", {"type": "gone"})

@@ -1,0 +1,143 @@
+"""Serves an application on 127.0.0.1, journals every connection, and ends with its stdin or at SIGTERM.
+
+The bytes of a request's head are kept as they came (uvicorn alone would give lower-case names), and the
+application can reach the connection itself, to break it or to write what no HTTP server would.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mock_servers.journal import Journal
+from mock_servers.life import Life
+
+_LONGEST_HEAD = 1 << 20
+_IDLE = 120
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to listen: port 0 is any free one; with a certificate it is TLS."""
+
+    port: int = 0
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
+def listen(app: Starlette, path: str, place: Place, journal: Journal, life: Life) -> None:
+    """Serve until the process ends. The first line on stdout is a JSON object with the `url`."""
+    listening = socket.create_server(("127.0.0.1", place.port), backlog=256)
+    config = uvicorn.Config(
+        app,
+        http=_recording(journal),
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_IDLE,
+        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        ssl_certfile=place.tls_cert,
+        ssl_keyfile=place.tls_key,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.sni_callback = lambda _socket, name, _context: journal.write("tls-hello", name=name)
+    scheme = "http" if config.ssl is None else "https"
+    url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}{path}"
+    journal.write("listening", url=url)
+    sys.stdout.write(json.dumps({"url": url}) + "\n")
+    sys.stdout.flush()
+    threading.Thread(target=_end_with_stdin, args=(journal, life), daemon=True).start()
+    asyncio.run(_Server(config).serve(sockets=[listening]))
+
+
+def _end_with_stdin(journal: Journal, life: Life) -> None:
+    while os.read(0, 1 << 16):
+        pass
+    journal.write("eof")
+    life.end(0, "eof")
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `Life`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Parser(h11.Connection):
+    """Remembers the head of a request as it came."""
+
+    target: str
+    head: list[tuple[str, str]]
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            pairs = event.headers.raw_items()
+            self.target = event.target.decode("latin-1")
+            self.head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
+        return event
+
+
+class Connection(H11Protocol):
+    """One connection; requests find it in `scope["state"]["connection"]`."""
+
+    journal: Journal
+    numbers: "itertools.count[int]"
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.number = 0
+        self.conn = self.parser = _Parser(h11.SERVER, _LONGEST_HEAD)
+        self.app_state = {"connection": self}
+
+    @property
+    def target(self) -> str:
+        """Path and query of the current request, as sent."""
+        return self.parser.target
+
+    @property
+    def head(self) -> list[tuple[str, str]]:
+        """The header fields of the current request, names as sent, repeated ones repeated."""
+        return self.parser.head
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.number = next(self.numbers)
+        self.journal.write("connection", connection=self.number)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.journal.write("disconnect", connection=self.number, problem=None if exc is None else repr(exc))
+        super().connection_lost(exc)
+
+    def cut(self, reset: bool = False) -> None:
+        """Close after what was written, whatever the client still expects, or reset."""
+        if not reset:
+            self.transport.close()
+            return
+        own: socket.socket | None = self.transport.get_extra_info("socket")
+        if own is not None:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+def _recording(journal: Journal) -> type[Connection]:
+    return type("_Recording", (Connection,), {"journal": journal, "numbers": itertools.count(1)})
