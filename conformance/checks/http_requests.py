@@ -105,12 +105,16 @@ async def an_assigned_session_id_is_sent_on_every_later_request(bench: Workbench
 async def a_session_id_is_never_invented(bench: Workbench) -> None:
     """An upstream that assigns no session never sees the header; one that does sees none on `initialize`."""
     without, assigning = await bench.http("without"), await bench.http("with", Script(http=SESSIONS))
-    async with bench.serving(without, assigning) as proxy:
+    async with bench.proxy(without, assigning) as proxy:
+        await proxy.handshake()
+        await proxy.ready(without)
         await can_call(bench, proxy, without)
-        await can_call(bench, proxy, assigning)
+        await proxy.tools_of("with")  # wakes a lazy proxy
+        with bench.witness("the upstream that assigns ids is connected to"):
+            what = "initialize"
+            await bench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
     after_initialize(bench, without)
     begun = assigning.posts("initialize")
-    bench.expect(begun, "initialize reaches the upstream that assigns ids", _shown(assigning.http))
     for request in [*without.http, *begun]:
         bench.expect(request.header(SESSION) is None, f"no {SESSION} that nobody assigned", request)
 

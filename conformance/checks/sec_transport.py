@@ -163,16 +163,15 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(bench: Workbench) -
     schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     icons = [{"src": other.at("/icon.png"), "mimeType": "image/png"}]
     link = {"type": "resource_link", "uri": other.at("/linked"), "name": "linked"}
-    mentioning = {
-        "name": "echo",
-        "description": f"See {other.at('/docs')}",
-        "inputSchema": schema,
-        "icons": icons,
-    }
+    about = {"description": f"See {other.at('/docs')}", "icons": icons}
+    output = {"type": "object", "$ref": other.at("/out.json")}
     script = Script(
-        tools=[{**mentioning, "outputSchema": {"type": "object", "$ref": other.at("/out.json")}}],
+        tools=[
+            {"name": "echo", "inputSchema": schema, **about},
+            {"name": "typed", "inputSchema": {"type": "object"}, "outputSchema": output, **about},
+        ],
         instructions=f"Read {other.at('/instructions')}",
-        on=[on_call("echo", reply({"content": [link], "structuredContent": {"x": 1}}))],
+        on=[on_call("echo", reply({"content": [link]}))],
     )
     upstreams = [bench.stdio("stdio", script), await bench.http("http", script)]
     async with bench.serving(*upstreams) as proxy:
@@ -180,4 +179,5 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(bench: Workbench) -
             with bench.witness("the call that returns a link"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
                 bench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
+            await proxy.call(upstream.name, "typed")  # its answer has a schema that cannot be resolved
         await bench.throughout(3.0, other.saw_nothing)
