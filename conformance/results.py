@@ -47,6 +47,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     #: the baseline expects a failure here, but the check passes
     stale: bool = False
 
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the check gets a second attempt, alone: load may have caused a red one that nobody expected."""
+        return self.verdict.is_rerun and self.known is None
+
     def is_failure(self, *, strict: bool = False) -> bool:
         """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
         if self.stale:

@@ -146,7 +146,7 @@ class _Run:
             if check.serial:
                 await self._attempt(check)
         for check in checks:
-            if self.results[check.id].verdict.is_rerun:
+            if self.results[check.id].is_rerun:
                 await self._attempt(check)
 
     async def _in_parallel(self, check: Check, limiter: anyio.CapacityLimiter) -> None:
@@ -165,7 +165,7 @@ class _Run:
             outcome = await self._run_check(check)
         result = self._result(check, outcome, earlier)
         self.results[check.id] = result
-        self.on_event(Finished(check, result, final=earlier is not None or not result.verdict.is_rerun))
+        self.on_event(Finished(check, result, final=earlier is not None or not result.is_rerun))
 
     async def _run_check(self, check: Check) -> _Outcome:
         """Never raises an `Exception`: whatever happens becomes an outcome."""

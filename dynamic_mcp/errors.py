@@ -6,7 +6,8 @@
     ├── ConfigError          the operator's file: what, where, what to do; ends the start (exit 2)
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
-        │   └── UpstreamGone it went away while it was needed
+        │   ├── UpstreamGone it went away while it was needed
+        │   └── HttpStatus   it answered with an HTTP status that is no answer
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, kept byte for byte
 
@@ -47,6 +48,14 @@ class UpstreamFailed(UpstreamError):
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""
+
+
+class HttpStatus(UpstreamFailed):
+    """A server behind a URL answered with a status that is no answer; its body is not shown, it may hold anything."""
+
+    def __init__(self, message: str, last_words: str = "", *, status: int = 0) -> None:
+        super().__init__(message, last_words)
+        self.status = status
 
 
 class UpstreamTimeout(UpstreamError):

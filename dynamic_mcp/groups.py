@@ -8,21 +8,23 @@ nobody but its own callers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from itertools import chain, repeat
+from typing import Protocol
 
 import anyio
 import msgspec
-from msgspec import Raw
 
 from dynamic_mcp.config.model import Server, StdioTransport
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Upstream
+from dynamic_mcp.upstream.base import Options, Upstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 #: Seconds for starting, handshake and tool listing together (README: "10-second timeout").
@@ -36,25 +38,42 @@ RESTART_DELAY = 1.0
 STEADY = 30.0
 # A listing during which the tools changed is made again; an upstream whose tools always change must not hold us for ever.
 _LISTING_ATTEMPTS = 3
-#: The most pages of one listing: an upstream that repeats a cursor must not hold us for ever.
-MOST_PAGES = 1000
 
 
-class Listing(msgspec.Struct, frozen=True):
-    """The complete tool definitions of an upstream, as it wrote them, by name and in its order."""
+class Hub(Protocol):
+    """Who speaks for the client, and hears what the upstreams say by themselves."""
 
-    tools: dict[str, Raw]
+    def offered(self) -> bytes:
+        """What the client can be asked for: the ``capabilities`` of a handshake."""
+        ...
+
+    def on_ready(self, group: Group, *, again: bool) -> None:
+        """The group is connected, for the first time or again."""
+        ...
+
+    def on_notification(self, group: Group, message: Message) -> None:
+        """The group's upstream announces something; what it changes here has been done."""
+        ...
+
+    async def on_request(self, group: Group, message: Message) -> bytes:
+        """The group's upstream asks something; the result for it. Raises ``jsonrpc.Refusal``."""
+        ...
 
 
 class Group:
     """The life of one configured server."""
 
-    def __init__(self, server: Server, guard: Guard) -> None:
+    def __init__(self, server: Server, guard: Guard, hub: Hub) -> None:
         self.server = server
         self._guard = guard
+        self._hub = hub
         self._upstream: Upstream | None = None
-        self._listing: Listing | None = None
+        self._listings: dict[Kind, Listing] = {}
         self._changes = 0
+        self._subscribed: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        self._was_ready = False
         self._failure: UpstreamFailed | None = None
         self._warned: str | None = None
         self._settled = anyio.Event()
@@ -74,18 +93,59 @@ class Group:
             await self._settled.wait()
         return self._upstream
 
-    async def listing(self) -> Listing:
-        """All tools of the upstream, from the cache unless they changed. Raises UpstreamError."""
+    @property
+    def upstream(self) -> Upstream | None:
+        """The connected upstream, if there is one now."""
+        return self._upstream
+
+    def has(self, kind: Kind) -> bool:
+        """Whether the configuration lets this kind of thing be used."""
+        return bool(getattr(self.server.features, kind.feature))
+
+    def timeout(self, kind: Kind) -> float:
+        """Seconds that a request about this kind of thing may take."""
+        return float(getattr(self.server.timeouts, kind.feature))
+
+    async def listing(self, kind: Kind) -> Listing:
+        """All definitions of one kind, from the cache unless they changed. Raises UpstreamError."""
         upstream = await self.connected()
-        if self._listing is not None:
-            return self._listing
+        if (cached := self._listings.get(kind)) is not None:
+            return cached
         for _ in range(_LISTING_ATTEMPTS):
             changes = self._changes
-            listing = await _list_tools(upstream, self.server.timeouts.tools)
+            listing = await list_all(upstream, kind, Options(self.timeout(kind)))
             if changes == self._changes:
-                self._listing = listing
+                self._listings[kind] = listing
                 break
         return listing
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        """Send a request to the upstream and return its result. Raises UpstreamError."""
+        return await (await self.connected()).request(method, params, options)
+
+    async def subscribe(self, uri: str) -> None:
+        """Have updates of a resource announced, also after a restart of the upstream. Raises UpstreamError."""
+        upstream = await self.connected()
+        if not upstream.modern:
+            await self._ask_about(upstream, "resources/subscribe", uri)
+        self._subscribed.add(uri)
+        self._listen_anew(upstream)
+
+    async def unsubscribe(self, uri: str) -> None:
+        """End ``subscribe``. Raises UpstreamError."""
+        self._subscribed.discard(uri)
+        upstream = await self.connected()
+        if not upstream.modern:
+            await self._ask_about(upstream, "resources/unsubscribe", uri)
+        self._listen_anew(upstream)
+
+    def unsubscribe_later(self, uri: str) -> None:
+        """``unsubscribe`` in the background, where nobody waits for the outcome."""
+        self._in_background(self.unsubscribe(uri))
+
+    async def _ask_about(self, upstream: Upstream, method: str, uri: str) -> None:
+        params = msgspec.json.encode({"uri": uri})
+        await upstream.request(method, params, Options(self.server.timeouts.resources))
 
     def pause(self, paused: bool) -> None:
         """Stop reading from the upstream, because the client does not read; go on with False."""
@@ -95,14 +155,10 @@ class Group:
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
-        transport = self.server.transport
-        if not isinstance(transport, StdioTransport):
-            self._fail("servers with a url are not supported by this version", "")
-            return
         delays = _retry_delays()
         first_crash = True
         while True:
-            upstream: Upstream = StdioUpstream(transport, self._on_notification, self._guard)
+            upstream = self._make_upstream()
             try:
                 try:
                     await self._connect(upstream)
@@ -125,9 +181,19 @@ class Group:
                         self._fail(f"it was connected, but {end}", end.last_words)
             finally:
                 self._upstream = None
+                for task in self._background:
+                    task.cancel()
                 await upstream.close()
             log.info("group %s: next attempt in %g s", self.name, delay)
             await anyio.sleep(delay)
+
+    def _make_upstream(self) -> Upstream:
+        transport = self.server.transport
+        if isinstance(transport, StdioTransport):
+            return StdioUpstream(transport, self, self._guard)
+        from dynamic_mcp.upstream.remote import remote_upstream
+
+        return remote_upstream(transport, self)
 
     async def _connect(self, upstream: Upstream) -> None:
         try:
@@ -135,33 +201,89 @@ class Group:
                 await upstream.open(CONNECT_BUDGET, skip_probe=self._legacy)
                 self._legacy = not upstream.modern
                 if self.server.features.tools:
-                    self._listing = await _list_tools(upstream, CONNECT_BUDGET)
+                    self._listings[TOOLS] = await list_all(upstream, TOOLS, Options(CONNECT_BUDGET))
         except TimeoutError:
             raise UpstreamFailed(f"it did not finish its start within {CONNECT_BUDGET:g} s") from None
 
-    def _on_notification(self, message: Message) -> None:
-        if message.method == "notifications/tools/list_changed":
+    # What the upstream says by itself (``upstream.base.Events``)
+
+    def capabilities(self) -> bytes:
+        """See ``Events``."""
+        return self._hub.offered()
+
+    def on_notification(self, message: Message) -> None:
+        """See ``Events``."""
+        for kind in CHANGED.get(message.method or "", ()):
             self._changes += 1
-            self._listing = None
+            self._listings.pop(kind, None)
+        self._hub.on_notification(self, message)
+
+    async def on_request(self, message: Message) -> bytes:
+        """See ``Events``."""
+        return await self._hub.on_request(self, message)
+
+    # What a modern upstream only sends to those who ask for it (MCP 2026-07-28, subscriptions/listen)
+
+    def _listen_anew(self, upstream: Upstream) -> None:
+        if not upstream.modern:
+            return
+        before = self._listening
+        self._listening = self._in_background(self._listen(upstream))
+        if before is not None:
+            before.cancel()
+
+    async def _listen(self, upstream: Upstream) -> None:
+        features = [name for name in ("tools", "resources", "prompts") if name in upstream.capabilities]
+        wanted: dict[str, object] = {f"{name}ListChanged": True for name in features}
+        if self._subscribed:
+            wanted["resourceSubscriptions"] = sorted(self._subscribed)
+        if wanted:
+            params = msgspec.json.encode({"notifications": wanted})
+            await upstream.request("subscriptions/listen", params, Options(None))
+
+    async def _subscribe_again(self, upstream: Upstream) -> None:
+        for uri in sorted(self._subscribed):
+            await self._ask_about(upstream, "resources/subscribe", uri)
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        async def quietly() -> None:
+            try:
+                await work
+            except UpstreamError as error:
+                log.debug("group %s: %s", self.name, error)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    # Its states
 
     def _set_ready(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._failure = self._warned = None
         upstream.pause(self._paused)
         self._settled.set()
+        self._listen_anew(upstream)
+        if self._subscribed and not upstream.modern:
+            self._in_background(self._subscribe_again(upstream))
+        again, self._was_ready = self._was_ready, True
+        self._hub.on_ready(self, again=again)
         log.info("group %s: ready", self.name)
 
     def _restart(self, reason: str) -> None:
         """The server died and comes back soon: who calls it from now on waits."""
         log.warning("group %s: %s; it is being started again", self.name, reason)
-        self._upstream = self._listing = self._failure = None
+        self._upstream = self._failure = None
+        self._listings.clear()
         self._settled = anyio.Event()
 
     def _fail(self, reason: str, last_words: str) -> None:
         # The same reason again, every 30 s for days, is news for nobody. What the server said is for its callers only.
         level = logging.INFO if reason == self._warned else logging.WARNING
         log.log(level, "group %s failed: %s", self.name, reason)
-        self._upstream = self._listing = None
+        self._upstream = None
+        self._listings.clear()
         self._failure = UpstreamFailed(reason, last_words)
         self._warned = reason
         self._settled.set()
@@ -169,39 +291,3 @@ class Group:
 
 def _retry_delays() -> Iterator[float]:
     return chain(RETRY_DELAYS, repeat(RETRY_FOREVER))
-
-
-class _Page(msgspec.Struct):
-    tools: list[Raw]
-    next_cursor: str | None = msgspec.field(name="nextCursor", default=None)
-
-
-class _Named(msgspec.Struct):
-    name: str
-
-
-async def _list_tools(upstream: Upstream, timeout: float) -> Listing:
-    """All pages of ``tools/list``; an upstream without tools has none. An empty cursor is a cursor, a repeated one ends it."""
-    if "tools" not in upstream.capabilities:
-        return Listing({})
-    tools: dict[str, Raw] = {}
-    cursor: str | None = None
-    seen: set[str] = set()
-    for _ in range(MOST_PAGES):
-        params = b"" if cursor is None else msgspec.json.encode({"cursor": cursor})
-        try:
-            answer = await upstream.request("tools/list", params, timeout)
-        except UpstreamRefused as refusal:
-            raise refusal.as_failure("tools/list") from None
-        try:
-            page = msgspec.json.decode(answer, type=_Page)
-            for raw in page.tools:
-                # Copied: a view would keep the whole line alive for as long as one tool of it is cached.
-                tools[msgspec.json.decode(raw, type=_Named).name] = raw.copy()
-        except msgspec.DecodeError:
-            raise UpstreamFailed("its answer to tools/list is not a list of tools") from None
-        cursor = page.next_cursor
-        if cursor is None or cursor in seen:
-            break
-        seen.add(cursor)
-    return Listing(tools)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import signal
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp.config.model import Config
 from dynamic_mcp.face.client import ClientLink
+from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.tools import Toolbox
+from dynamic_mcp.face.session import Session
 from dynamic_mcp.groups import Group
 from dynamic_mcp.log import log
 from dynamic_mcp.process import child
 from dynamic_mcp.process.guard import Guard
+
+#: Seconds that the servers wait for the client's first message.
+SILENT_CLIENT = 1.0
 
 
 async def serve(config: Config, source: int, sink: int) -> int:
@@ -26,15 +30,18 @@ async def serve(config: Config, source: int, sink: int) -> int:
     for warning in config.warnings:
         log.warning("%s", warning)
     status = 0
-    guard = Guard()
-    groups = [Group(server, guard) for server in config.servers]
+    groups: list[Group] = []
 
     def pause(paused: bool) -> None:
         for group in groups:
             group.pause(paused)
 
+    guard = Guard()
     link = ClientLink(source, sink, pause)
-    face = Face(Toolbox(groups), link.send)
+    session = Session(link.send)
+    relay = Relay(session)
+    groups += [Group(server, guard, relay) for server in config.servers]
+    face = Face(groups, session, relay, link.send)
 
     async def watch_signals(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         nonlocal status
@@ -48,12 +55,18 @@ async def serve(config: Config, source: int, sink: int) -> int:
                     status = 128 + number
                     link.ended()
 
+    async def start_groups(running: TaskGroup) -> None:
+        # What the client says first tells what upstreams may ask it for. One that says nothing gets its servers all the same.
+        with anyio.move_on_after(SILENT_CLIENT):
+            await session.awake.wait()
+        for group in groups:
+            running.start_soon(group.run)
+
     async with anyio.create_task_group() as watching:
         await watching.start(watch_signals)
         async with anyio.create_task_group() as running:
             await link.open(face.receive, face.receive_oversized)
-            for group in groups:
-                running.start_soon(group.run)
+            running.start_soon(start_groups, running)
             await link.wait_ended()
             await face.close()
             running.cancel_scope.cancel()

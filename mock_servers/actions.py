@@ -132,9 +132,19 @@ def payload(size: int) -> Action:
     return {"do": "payload", "size": size}
 
 
+def progress(value: float) -> Action:
+    """Report progress under the token that came with the request; without a token nothing is sent."""
+    return {"do": "progress", "value": value}
+
+
 def set_tools(tools: list[dict[str, Any]]) -> Action:
     """Offer these tools from now on. Follow it by `list_changed()` to announce it."""
     return {"do": "set_tools", "tools": tools}
+
+
+def set_prompts(prompts: list[dict[str, Any]]) -> Action:
+    """Offer these prompts from now on. Follow it by `list_changed("prompts")` to announce it."""
+    return {"do": "set_prompts", "prompts": prompts}
 
 
 def list_changed(kind: str = "tools") -> Action:

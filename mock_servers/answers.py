@@ -61,6 +61,7 @@ class Answers:
     def __init__(self, script: Script) -> None:
         self._script = script
         self.tools = script.tools
+        self.prompts = script.prompts
         self.initialized = False
         self.met_legacy_client = script.era == "legacy"
         # Open `subscriptions/listen` requests of a modern client: id and what it wants to hear of.
@@ -139,9 +140,9 @@ class Answers:
             return self._page("resourceTemplates", templates, params)
         if method == "resources/read" and self._offers_resources:
             return self._read(params, modern)
-        if method == "prompts/list" and script.prompts is not None:
-            return self._page("prompts", script.prompts, params)
-        if method == "prompts/get" and script.prompts is not None:
+        if method == "prompts/list" and self.prompts is not None:
+            return self._page("prompts", self.prompts, params)
+        if method == "prompts/get" and self.prompts is not None:
             return self._prompt(params)
         raise Refused(METHOD_NOT_FOUND, f"Method not found: {method}")
 
@@ -175,20 +176,22 @@ class Answers:
         offered = {
             "tools": self.tools is not None,
             "resources": self._offers_resources,
-            "prompts": script.prompts is not None,
+            "prompts": self.prompts is not None,
         }
         return {kind: {"listChanged": kind in announced} for kind, there in offered.items() if there}
 
     def _page(self, member: str, entries: list[Json], params: Json) -> Json:
-        size, cursor, start = self._script.page_size, params.get("cursor"), 0
+        size = self._script.page_size or max(1, len(entries))
+        plain = [f"{member}-after-{start}" for start in range(size, len(entries), size)]
+        chosen = self._script.cursors or []
+        cursors = [*chosen[: len(plain)], *plain[len(chosen) :]]
+        cursor, page = params.get("cursor"), 0
         if cursor is not None:
-            found = re.fullmatch(rf"{member}-after-(\d+)", str(cursor))
-            start = int(found[1]) if found else 0
-            if not 0 < start < len(entries):
+            if cursor not in cursors:
                 raise Refused(INVALID_PARAMS, f"Invalid cursor: {cursor}")
-        end = len(entries) if size is None else start + size
-        following = {"nextCursor": f"{member}-after-{end}"} if end < len(entries) else {}
-        return {member: entries[start:end], **following}
+            page = cursors.index(cursor) + 1
+        following = {"nextCursor": cursors[page]} if page < len(cursors) else {}
+        return {member: entries[page * size : (page + 1) * size], **following}
 
     def _call(self, params: Json) -> Json:
         name, arguments = params.get("name"), params.get("arguments", {})
@@ -220,7 +223,7 @@ class Answers:
 
     def _prompt(self, params: Json) -> Json:
         name, given = params.get("name"), params.get("arguments", {})
-        prompt = next((p for p in self._script.prompts or [] if p.get("name") == name), None)
+        prompt = next((p for p in self.prompts or [] if p.get("name") == name), None)
         if prompt is None:
             raise Refused(INVALID_PARAMS, f"Unknown prompt: {name}")
         required = [a["name"] for a in prompt.get("arguments", []) if a.get("required")]

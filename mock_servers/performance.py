@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mock_servers.actions import ANSWERING, Action
-from mock_servers.answers import Answers, Json, Refused
+from mock_servers.answers import Answers, Json, Refused, meta_of
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.life import Life
@@ -206,8 +206,16 @@ class Performance:
         if wait is not None:
             self._wait(self._stage.answered[identity], wait)
 
+    def progress(self, value: float) -> None:
+        token = meta_of(self._arrived.message).get("progressToken")
+        if token is not None:
+            self.notify("notifications/progress", {"progressToken": token, "progress": value})
+
     def set_tools(self, tools: list[Json]) -> None:
         self._stage.answers.tools = tools
+
+    def set_prompts(self, prompts: list[Json]) -> None:
+        self._stage.answers.prompts = prompts
 
     def list_changed(self, kind: str) -> None:
         for message in self._stage.answers.list_changed(kind):

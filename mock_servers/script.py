@@ -25,12 +25,14 @@ from mock_servers.actions import (
     list_changed,
     notify,
     payload,
+    progress,
     raw,
     release,
     reply,
     reply_in_chunks,
     request,
     send,
+    set_prompts,
     set_tools,
     silence,
     sleep,
@@ -60,12 +62,14 @@ __all__ = [
     "notify",
     "on_call",
     "payload",
+    "progress",
     "raw",
     "release",
     "reply",
     "reply_in_chunks",
     "request",
     "send",
+    "set_prompts",
     "set_tools",
     "silence",
     "sleep",
@@ -206,6 +210,8 @@ class Script:
     capabilities: dict[str, Any] | None = None
     # Entries per page of every list answer; None = one page.
     page_size: int | None = None
+    # The cursors of the second page, the third, ...; None = they say where the page begins.
+    cursors: list[str] | None = None
     # Refuse everything but initialize and ping before notifications/initialized.
     strict: bool = False
     # Answer every initialize with this version; None = the requested one if it is known, else the newest.

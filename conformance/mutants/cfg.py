@@ -16,6 +16,7 @@ from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.load import _decode, parse
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.face import tools
+from dynamic_mcp.face.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,10 +148,10 @@ def starts_disabled_servers_too() -> None:
 def a_feature_flag_hides_but_still_forwards() -> None:
     right = tools.Toolbox._call
 
-    async def wrong(self: tools.Toolbox, arguments: msgspec.Raw, meta: msgspec.Raw) -> bytes:
+    async def wrong(self: tools.Toolbox, arguments: msgspec.Raw, call: Call) -> bytes:
         for group in self._groups.values():
             group.server = msgspec.structs.replace(group.server, features=model.Features())
-        return await right(self, arguments, meta)
+        return await right(self, arguments, call)
 
     replace(right, wrong)
 

@@ -2,7 +2,9 @@
 
 from conformance.workbench.bench import Outcome, Workbench, open_workbench
 from conformance.workbench.census import Census, Person
-from conformance.workbench.client import Answer, CallResult, Proxy
+from conformance.workbench.client import Proxy
+from conformance.workbench.conversation import Heard, Transcript, answering
+from conformance.workbench.inbox import Answer, CallResult
 from conformance.workbench.mocks import Start, StdioUpstream, Upstream, UpstreamRequest
 from conformance.workbench.remotes import HttpRequest, RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
@@ -11,6 +13,7 @@ __all__ = [
     "Answer",
     "CallResult",
     "Census",
+    "Heard",
     "HttpRequest",
     "Outcome",
     "Person",
@@ -19,8 +22,10 @@ __all__ = [
     "Sandbox",
     "Start",
     "StdioUpstream",
+    "Transcript",
     "Upstream",
     "UpstreamRequest",
     "Workbench",
+    "answering",
     "open_workbench",
 ]

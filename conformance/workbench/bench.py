@@ -24,9 +24,10 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
-from conformance.workbench import polling
+from conformance.workbench import polling, wiretypes
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.client import Inbox, Proxy
+from conformance.workbench.client import Proxy
+from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
 from conformance.workbench.mocks import StdioUpstream, Upstream
 from conformance.workbench.remotes import Kind, RemoteUpstream, Started, start_remote
@@ -192,12 +193,15 @@ class Workbench:
         cwd: Path | None = None,
         umask: int = -1,
         patience: float = 5.0,
+        wire_types: bool = True,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, a configuration file, or `args` in place of its
         path.
 
         At the end of the block its stdin is closed; it has `patience` seconds to end before it is made to.
-        Raises `ImplementationCrashed` when it had gone before although the check did not end it.
+        Raises `ImplementationCrashed` when it had gone before although the check did not end it, and `Violation`
+        when one of its messages is not of the protocol; `wire_types=False` is for upstreams that are scripted
+        to make it pass on such messages.
         """
         if config is None and args is None:
             config = self.config(*upstreams)
@@ -211,6 +215,8 @@ class Workbench:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, family, patience)
+        if wire_types:
+            wiretypes.judge(inbox.transcript)
 
     @asynccontextmanager
     async def serving(self, *upstreams: Upstream, **start: Any) -> AsyncIterator[Proxy]:
@@ -411,6 +417,7 @@ class Workbench:
 async def open_workbench(sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
     """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence."""
     adopt_orphans()
+    wiretypes.official_types()  # here, because loading them in the middle of a check would spoil its times
     bench = Workbench(sut, Sandbox.create(check_id.lower()))
     try:
         yield bench

@@ -6,8 +6,8 @@ request carries its own `_meta`. A failed prerequisite (`handshake`, `groups`, `
 missing answer to a plain `request` is a `Violation`; an implementation that is gone while it should serve is
 `ImplementationCrashed`.
 
-Limits: requests that the implementation sends to the client are kept in `received` and not answered; the
-first 64 MiB of stdout are read.
+Limits: requests that the implementation sends to the client are kept in `received` and not answered (see
+`conversation.answering`); the first 64 MiB of stdout are read.
 """
 
 from __future__ import annotations
@@ -16,71 +16,33 @@ import json
 import re
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.workbench.launched import Launched, Listener, describe_end
+from conformance.workbench.inbox import Answer, CallResult, Inbox, Json, RequestId
+from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from conformance.workbench.census import Census
+    from conformance.workbench.conversation import Transcript
 
 Era = Literal["legacy", "modern"]
-Json = dict[str, Any]
 
 NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
-_META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 _POLL = 0.1
-#: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
-MOST_UNASKED = 20_000
+#: our own requests count from here: the smaller ids are left to checks that choose theirs
+_FIRST_ID = 1001
+#: pages after which a list is taken for endless
+_MOST_PAGES = 100
 #: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
 _LAST_MOMENT = 1.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one request; `t` is when it arrived, in monotonic seconds, `raw` the line as it came."""
-
-    message: Json
-    raw: str
-    t: float
-
-    @property
-    def result(self) -> Any:
-        return self.message.get("result")
-
-    @property
-    def error(self) -> Any:
-        return self.message.get("error")
-
-    @property
-    def is_error(self) -> bool:
-        """Whether this is a JSON-RPC error or a tool result that says `isError`."""
-        return "error" in self.message or bool(isinstance(self.result, dict) and self.result.get("isError"))
-
-    @property
-    def text(self) -> str:
-        """The text of a tool result, or the message of an error."""
-        if "error" in self.message:
-            return str(self.error.get("message", "")) if isinstance(self.error, dict) else str(self.error)
-        content = self.result.get("content") if isinstance(self.result, dict) else None
-        parts = content if isinstance(content, list) else []
-        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
-
-
-#: the outcome of a tool call; an error of the protocol and one of the tool both say `is_error`
-CallResult = Answer
 
 
 class Named(Protocol):
@@ -88,64 +50,6 @@ class Named(Protocol):
 
     @property
     def name(self) -> str: ...
-
-
-class Inbox(Listener):
-    """Cuts stdout into lines and hands answers to whoever waits for them."""
-
-    def __init__(self, timeline: Timeline, actor: str) -> None:
-        self.received: list[Json] = []
-        self.junk: list[str] = []
-        self.ended = anyio.Event()
-        self._timeline = timeline
-        self._actor = actor
-        self._partial = bytearray()
-        self._waiting: dict[int, tuple[anyio.Event, list[Answer]]] = {}
-
-    def expect(self, request_id: int) -> tuple[anyio.Event, list[Answer]]:
-        self._waiting[request_id] = anyio.Event(), []
-        return self._waiting[request_id]
-
-    def forget(self, request_id: int) -> None:
-        self._waiting.pop(request_id, None)
-
-    def on_stdout(self, data: bytes) -> None:
-        if self.flooded:
-            return
-        searched = len(self._partial)
-        self._partial += data
-        while (end := self._partial.find(b"\n", searched)) >= 0:
-            line = bytes(self._partial[:end])
-            del self._partial[: end + 1]
-            searched = 0
-            self._take(line.decode(errors="replace"))
-
-    @property
-    def flooded(self) -> bool:
-        """Whether so much came unasked for that the rest is ignored."""
-        return len(self.received) + len(self.junk) >= MOST_UNASKED
-
-    def on_stdout_end(self) -> None:
-        self.ended.set()
-        for arrived, _ in self._waiting.values():
-            arrived.set()
-
-    def _take(self, line: str) -> None:
-        self._timeline.record(self._actor, "out", line)
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            self.junk.append(shorten(line))
-            return
-        answer = Answer(message, line, time.monotonic())
-        waiting = self._waiting.get(message["id"]) if type(message.get("id")) is int else None
-        if waiting is not None and ("result" in message or "error" in message):
-            waiting[1].append(answer)
-            waiting[0].set()
-        else:
-            self.received.append(message)
 
 
 class Proxy:
@@ -161,6 +65,8 @@ class Proxy:
         family: Census,
     ) -> None:
         self.era: Era = "legacy"
+        #: what the client says it can do, in `handshake` and in every modern request
+        self.capabilities: Json = {}
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         #: the implementation itself and every process that it started
@@ -171,7 +77,7 @@ class Proxy:
         self._list_tool = tools["list"]
         self._call_tool = tools["call"]
         self._tool_names = tool_names
-        self._last_id = 0
+        self._last_id = _FIRST_ID - 1
         self._may_end = False
         self._reads = True
 
@@ -211,6 +117,11 @@ class Proxy:
         return self._inbox.received
 
     @property
+    def transcript(self) -> Transcript:
+        """Every line of both sides, with its time."""
+        return self._inbox.transcript
+
+    @property
     def junk(self) -> list[str]:
         """Lines on stdout that are not JSON objects."""
         return self._inbox.junk
@@ -220,35 +131,69 @@ class Proxy:
     async def send_raw(self, data: bytes, within: float = 5.0) -> None:
         """Write exactly these bytes."""
         self._timeline.record("client", "in", data.decode(errors="replace").rstrip("\n"))
+        self.transcript.sent(data)
         await self._launched.write(data, within)
 
     async def notify(self, method: str, params: Json | None = None, *, era: Era | None = None) -> None:
-        await self._send(_envelope(method, params, era or self.era))
+        await self.send(self._envelope(method, params, era))
 
     async def request(
-        self, method: str, params: Json | None = None, *, era: Era | None = None, within: float = 5.0
+        self,
+        method: str,
+        params: Json | None = None,
+        *,
+        era: Era | None = None,
+        id: RequestId | None = None,
+        within: float = 5.0,
     ) -> Answer:
-        """Send a request and wait for its answer, at most `within` seconds."""
-        self._last_id += 1
-        request_id = self._last_id
-        arrived, answers = self._inbox.expect(request_id)
+        """Send a request, under an id of our own unless one is given, and wait `within` seconds for its
+        answer.
+        """
+        request_id = self._next_id() if id is None else id
+        line = _line({"id": request_id, **self._envelope(method, params, era)})
+        return await self.exchange(line, request_id, method, within=within)
+
+    async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
+        """Send exactly this line, a request with this id, and wait for its answer; `what` names it in
+        messages.
+        """
+        arrived, answers = self._inbox.expect(id)
         try:
             with anyio.move_on_after(within):
-                await self._send({"id": request_id, **_envelope(method, params, era or self.era)}, within)
+                await self.send_raw(line.encode() + b"\n", within)
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:
             if self._launched.code is None:
                 raise
         finally:
-            self._inbox.forget(request_id)
+            self._inbox.forget(id)
         if answers:
             return answers[0]
-        raise await self._no_answer(method, within)
+        raise await self._no_answer(what, within)
 
-    async def _send(self, message: Json, within: float = 5.0) -> None:
-        line = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-        await self.send_raw(line.encode() + b"\n", within)
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
+        """Send a request under this id without waiting; the answer ends up in `received`."""
+        await self.send({"id": id, **self._envelope(method, params, era)})
+
+    async def send(self, message: Json, within: float = 5.0) -> None:
+        """Send a message of any kind as it is."""
+        await self.send_raw(_line(message).encode() + b"\n", within)
+
+    def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
+        if (era or self.era) == "legacy":
+            return {"method": method} if params is None else {"method": method, "params": params}
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
+            **(params or {}).get("_meta", {}),
+        }
+        return {"method": method, "params": {**(params or {}), "_meta": meta}}
 
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
@@ -266,7 +211,7 @@ class Proxy:
         """`initialize` and `notifications/initialized`. Raises `Untestable` when it is not answered with a
         result.
         """
-        params = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT_INFO}
+        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
         self.era = "legacy"
         try:
             greeting = await self.request("initialize", params, within=within)
@@ -321,16 +266,34 @@ class Proxy:
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
     ) -> CallResult:
         """Call a tool of a group through the calling tool."""
-        return await self.request("tools/call", self._calling(group, tool, args), within=within)
+        return await self.request("tools/call", self.calling(group, tool, args), within=within)
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
         """Call a tool without waiting; an answer ends up in `received`."""
-        self._last_id += 1
-        await self._send(
-            {"id": self._last_id, **_envelope("tools/call", self._calling(group, tool, args), self.era)}
-        )
+        await self.begin("tools/call", self.calling(group, tool, args), id=self._next_id())
 
-    def _calling(self, group: str, tool: str, args: Json | None) -> Json:
+    async def items(
+        self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
+    ) -> list[Json]:
+        """Everything that a list method offers, page by page. Raises `Violation` when it is refused, is no
+        list, or does not come to an end.
+        """
+        found: list[Json] = []
+        asked = dict(params or {})
+        deadline = time.monotonic() + within
+        for _ in range(_MOST_PAGES):
+            answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
+            page = answer.result.get(member) if isinstance(answer.result, dict) else None
+            if not isinstance(page, list):
+                raise Violation(f"{method} is answered with {member}", shorten(answer.raw))
+            found += page
+            if answer.result.get("nextCursor") is None:
+                return found
+            asked["cursor"] = answer.result["nextCursor"]
+        raise Violation(f"{method} comes to an end", f"{_MOST_PAGES} pages, the last: {shorten(answer.raw)}")
+
+    def calling(self, group: str, tool: str, args: Json | None = None) -> Json:
+        """The params of a call of this tool, through the calling tool."""
         arguments = {"group": group, "name": tool, "args": {} if args is None else args}
         return {"name": self._call_tool, "arguments": arguments}
 
@@ -379,11 +342,8 @@ class Proxy:
         return repr(self.stderr[-400:]) if self.stderr else "empty"
 
 
-def _envelope(method: str, params: Json | None, era: Era) -> Json:
-    if era == "legacy":
-        return {"method": method} if params is None else {"method": method, "params": params}
-    meta = {**_META, **(params or {}).get("_meta", {})}
-    return {"method": method, "params": {**(params or {}), "_meta": meta}}
+def _line(message: Json) -> str:
+    return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
 
 
 def _group_names(tool: Json) -> list[str]:

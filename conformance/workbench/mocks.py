@@ -55,11 +55,12 @@ class Start:
 
 @dataclass(frozen=True)
 class UpstreamRequest:
-    """A request (or notification) that reached an upstream."""
+    """A request (or notification) that reached an upstream; `text` is the line as it came."""
 
     t: float
     pid: int
     message: dict[str, Any]
+    text: str
 
     @property
     def id(self) -> Any:
@@ -131,7 +132,7 @@ class Upstream:
     def requests(self, method: str) -> list[UpstreamRequest]:
         """The messages with this method that the upstream has read."""
         lines = [entry for entry in self.entries if entry.event in self.arrivals]
-        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}) for entry in lines]
+        messages = [UpstreamRequest(entry.t, entry.pid, entry.message or {}, entry.text) for entry in lines]
         return [request for request in messages if request.message.get("method") == method]
 
     @property

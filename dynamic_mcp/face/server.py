@@ -1,174 +1,338 @@
 """Routes what the client sends, in the era that each request is in.
 
 Every request is answered exactly once, under the id it came with, and every request the proxy can answer by itself is answered
-before anything else happens; a notification is never answered. Calls run concurrently, one task each, and a client's
-``notifications/cancelled`` ends the call it names without an answer (MCP basic/utilities/cancellation).
+before anything else happens; a notification is never answered. What needs an upstream runs concurrently, one task each, and a
+client's ``notifications/cancelled`` ends the request it names without an answer (MCP basic/utilities/cancellation).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp import __version__
-from dynamic_mcp.errors import UpstreamError, UpstreamRefused
-from dynamic_mcp.face import tools
-from dynamic_mcp.face.tools import BadArguments, Toolbox
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.face import bridge
+from dynamic_mcp.face.batch import Batch, elements_of
+from dynamic_mcp.face.call import Call, Incoming
+from dynamic_mcp.face.catalog import Catalog
+from dynamic_mcp.face.exchange import Exchange, questions_of, responses, state_of_ours
+from dynamic_mcp.face.relay import Relay
+from dynamic_mcp.face.session import Session, answerable
+from dynamic_mcp.face.subscriptions import Subscriptions
+from dynamic_mcp.face.tools import Toolbox, explain
+from dynamic_mcp.groups import Group
+from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Malformed, Message
+from dynamic_mcp.protocol.jsonrpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Malformed,
+    Message,
+    Refusal,
+)
 
-_INFO = {"name": "dynamic-mcp", "version": __version__}
-_CAPABILITIES: dict[str, object] = {"tools": {}}
+#: The most rounds of questions that one call may take.
+MOST_ROUNDS = 20
 
-#: Added to every modern result that does not say it itself (MCP 2026-07-28, basic, ResultType; caching).
-_COMPLETE = {"resultType": b'"complete"'}
-_UNCACHED = {**_COMPLETE, "ttlMs": b"0", "cacheScope": b'"private"'}
-
-
-class _CallParams(msgspec.Struct):
-    name: str
-    arguments: Raw = Raw(b"")
-    meta: Raw = msgspec.field(name="_meta", default=Raw(b""))
-
-
-class _InitializeParams(msgspec.Struct):
-    version: str = msgspec.field(name="protocolVersion", default="")
+Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
 
 
 class _CancelledParams(msgspec.Struct):
     request: Raw = msgspec.field(name="requestId", default=Raw(b""))
 
 
+class _LevelParams(msgspec.Struct):
+    level: str
+
+
 class Face:
     """The MCP server that the client talks to; ``send`` writes one line to it."""
 
-    def __init__(self, toolbox: Toolbox, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], session: Session, relay: Relay, send: Callable[[bytes], None]
+    ) -> None:
+        toolbox, catalog = Toolbox(groups), Catalog(groups)
+        subscriptions = Subscriptions(session, catalog, relay.listeners)
         self._toolbox = toolbox
+        self._catalog = catalog
+        self._session = session
+        self._subscriptions = subscriptions
+        self._relay = relay
         self._send = send
-        self._calls: dict[object, asyncio.Task[None]] = {}
+        self._running: dict[object, asyncio.Task[None]] = {}
         self._refused_oversized = False
+        #: what is answered at once, and what needs an upstream, by method
+        self._handlers: dict[str, Handler] = {"tools/call": toolbox.run}
+        if catalog.has(RESOURCES):
+            self._handlers |= {
+                "resources/list": lambda call: catalog.list_all(RESOURCES, call),
+                "resources/templates/list": lambda call: catalog.list_all(TEMPLATES, call),
+                "resources/read": catalog.read,
+            }
+        if catalog.has(PROMPTS):
+            self._handlers |= {
+                "prompts/list": lambda call: catalog.list_all(PROMPTS, call),
+                "prompts/get": catalog.get_prompt,
+            }
+        if catalog.has(RESOURCES) or catalog.has(PROMPTS):
+            self._handlers["completion/complete"] = catalog.complete
+        #: what only a handshake revision has
+        self._legacy_handlers: dict[str, Handler] = {"logging/setLevel": self._set_level}
+        if catalog.has(RESOURCES):
+            self._legacy_handlers |= {
+                "resources/subscribe": subscriptions.subscribe,
+                "resources/unsubscribe": subscriptions.unsubscribe,
+            }
+
+    # From the client
 
     def receive(self, line: bytes) -> None:
         """Take one line from the client."""
-        try:
-            message = jsonrpc.parse(line)
-        except Malformed as problem:
-            self._send(jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what)))
-            return
-        if message.method is None:
-            log.debug("an answer from the client to a request that was never sent was dropped")
-        elif message.id:
-            self._on_request(message)
-        elif message.method == "notifications/cancelled":
-            self._on_cancelled(message.params)
+        if line.lstrip()[:1] == b"[":
+            self._receive_batch(line)
+        else:
+            self._receive_one(line)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Answer for a message that was too large to keep, under its id where that was seen, once."""
         id = jsonrpc.id_at(edge, last)
         if not self._refused_oversized and (id is not None or last):
             text = f"The message is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB."
-            self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
+            self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
     async def close(self) -> None:
-        """Abandon the calls in flight; their upstreams are told."""
-        running = list(self._calls.values())
+        """Abandon what is in flight; the upstreams are told."""
+        self._relay.close()
+        running = list(self._running.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _on_request(self, message: Message) -> None:
-        stamp = era.stamp_of(message.params) if message.params else None
-        if stamp is None:
-            self._on_legacy(message)
-        elif stamp.version != era.MODERN:
-            data = {"supported": [era.MODERN], "requested": stamp.version}
-            self._refuse(message, era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
-        elif not stamp.has_capabilities:
-            self._refuse(
-                message, jsonrpc.INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"'
-            )
+    def _receive_batch(self, line: bytes) -> None:
+        """MCP 2025-03-26, base protocol, "Batching"; every other revision has none."""
+        try:
+            elements = elements_of(line)
+        except Malformed as problem:
+            self._malformed(problem)
+            return
+        if self._session.version != "2025-03-26":
+            text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
+            self._send(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+            return
+        batch = Batch(self._send)
+        for element in elements:
+            self._receive_one(element, batch)
+        batch.closed()
+
+    def _receive_one(self, line: bytes, batch: Batch | None = None) -> None:
+        try:
+            message = jsonrpc.parse(line)
+        except Malformed as problem:
+            self._malformed(problem, batch)
+            return
+        if message.method is None:
+            self._session.asking.answered(message)
+        elif message.id:
+            self._on_request(message, batch)
         else:
-            self._on_modern(message)
+            self._on_notification(message)
 
-    def _on_legacy(self, message: Message) -> None:
-        match message.method:
-            case "tools/call":
-                self._start_call(message, modern=False)
+    def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
+        if problem.answer:
+            self._session.asking.malformed(problem)
+        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
+        if batch is None:
+            self._send(line)
+        else:
+            batch.opened()
+            batch.answer(line)
+
+    def _on_notification(self, message: Message) -> None:
+        if message.method == "notifications/cancelled":
+            self._on_cancelled(message.params)
+        elif message.method == "notifications/initialized":
+            self._session.initialized()
+        elif message.method == "notifications/roots/list_changed":
+            self._relay.roots_changed()
+
+    def _on_request(self, message: Message, batch: Batch | None) -> None:
+        assert message.method is not None
+        incoming = Incoming(bytes(message.id), message.method, message.params, self._send, batch)
+        if batch is not None:
+            batch.opened()
+        stamp = era.stamp_of(message.params) if message.params else None
+        try:
+            if stamp is None:
+                incoming.capabilities = self._session.capabilities()
+                incoming.log_level = self._session.level
+                self._route_legacy(incoming)
+            else:
+                incoming.modern = True
+                if stamp.version != era.MODERN:
+                    data = {"supported": [era.MODERN], "requested": stamp.version}
+                    raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
+                if stamp.capabilities is None:
+                    raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
+                incoming.capabilities, incoming.log_level = stamp.capabilities, stamp.log_level
+                self._route_modern(incoming)
+        except Refusal as refusal:
+            self._refuse(incoming, refusal.error)
+        if incoming.method != "ping":
+            self._session.wake(incoming.capabilities)
+
+    def _route_legacy(self, incoming: Incoming) -> None:
+        match incoming.method:
             case "ping":
-                self._answer(message, b"{}")
+                self._answer(incoming, b"{}")
             case "tools/list":
-                self._answer(message, b'{"tools":%b}' % self._toolbox.surface)
+                self._answer(incoming, self._toolbox.list_tools(incoming.params))
             case "initialize":
-                self._answer(message, _initialize_result(message.params))
-            case _:
-                self._refuse(message, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
+                result = {
+                    "protocolVersion": self._session.initialize(incoming.params),
+                    "capabilities": self._capabilities(legacy=True),
+                    "serverInfo": bridge.INFO,
+                }
+                self._answer(incoming, msgspec.json.encode(result))
+            case method if handler := self._handlers.get(method) or self._legacy_handlers.get(method):
+                self._start(incoming, self._ask_between(handler))
+            case method:
+                raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
 
-    def _on_modern(self, message: Message) -> None:
-        match message.method:
-            case "tools/call":
-                self._start_call(message, modern=True)
+    def _route_modern(self, incoming: Incoming) -> None:
+        match incoming.method:
             case "tools/list":
-                self._answer(message, _modern(b'{"tools":%b}' % self._toolbox.surface, **_UNCACHED))
+                self._answer(incoming, self._toolbox.list_tools(incoming.params))
             case "server/discover":
-                result = {"supportedVersions": [era.MODERN], "capabilities": _CAPABILITIES}
-                self._answer(message, _modern(msgspec.json.encode(result), **_UNCACHED))
-            case _:
-                self._refuse(message, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
+                result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
+                self._answer(incoming, msgspec.json.encode(result))
+            case "subscriptions/listen":
+                self._start(incoming, self._subscriptions.listen)
+            case method if handler := self._handlers.get(method):
+                self._start(incoming, self._ask_by_result(handler))
+            case method:
+                raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
 
-    def _start_call(self, message: Message, *, modern: bool) -> None:
+    def _capabilities(self, *, legacy: bool) -> dict[str, object]:
+        """What works, and nothing else."""
+        found: dict[str, object] = {"tools": {}}
+        if self._catalog.has(RESOURCES):
+            found["resources"] = {"subscribe": True, "listChanged": True}
+        if self._catalog.has(PROMPTS):
+            found["prompts"] = {"listChanged": True}
+        if "completion/complete" in self._handlers:
+            found["completions"] = {}
+        if legacy:
+            found["logging"] = {}
+        return found
+
+    # What runs
+
+    def _start(self, incoming: Incoming, handler: Handler) -> None:
+        key = _id_key(incoming.id)
+        if key in self._running:
+            raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
+        call = Call(incoming, self._relay.on_progress(incoming))
+        task = asyncio.get_running_loop().create_task(self._run(call, handler))
+        self._running[key] = task
+        task.add_done_callback(lambda done: self._forget(key, incoming, done))
+
+    def _forget(self, key: object, incoming: Incoming, task: asyncio.Task[None]) -> None:
+        del self._running[key]
+        if task.cancelled():
+            incoming.abandon()
+        elif (error := task.exception()) is not None:
+            log.error("a request ended with an internal error: %s", type(error).__name__, exc_info=error)
+
+    async def _run(self, call: Call, handler: Handler) -> None:
+        incoming = call.incoming
+        self._relay.started(call)
         try:
-            params = msgspec.json.decode(message.params or b"{}", type=_CallParams)
-        except msgspec.ValidationError as error:
-            self._refuse(message, jsonrpc.INVALID_PARAMS, f"tools/call: {error}")
-            return
-        key = _id_key(message.id)
-        task = asyncio.get_running_loop().create_task(self._call(message, params, modern))
-        self._calls[key] = task
-        task.add_done_callback(lambda done: self._forget(key, done))
-
-    def _forget(self, key: object, task: asyncio.Task[None]) -> None:
-        if self._calls.get(key) is task:
-            del self._calls[key]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a call ended with an internal error: %s", type(error).__name__, exc_info=error)
-
-    async def _call(self, message: Message, params: _CallParams, modern: bool) -> None:
-        try:
-            result = await self._toolbox.run(params.name, params.arguments, params.meta)
-        except BadArguments as problem:
-            self._refuse(message, jsonrpc.INVALID_PARAMS, str(problem))
-            return
+            result = await handler(call)
+        except Refusal as refusal:
+            self._refuse(incoming, refusal.error)
         except UpstreamRefused as refusal:
-            self._send(jsonrpc.error(bytes(message.id), refusal.error))
-            return
+            self._refuse(incoming, refusal.error)
         except UpstreamError as error:
-            result = tools.explain(error)
+            if incoming.method == "tools/call":
+                self._answer(incoming, explain(error))
+            else:
+                self._refuse(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, _told(error)))
         except Exception:
-            self._refuse(message, jsonrpc.INTERNAL_ERROR, "Internal error of the proxy; its stderr says more")
+            text = "Internal error of the proxy; its stderr says more"
+            self._refuse(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text))
             raise
-        self._answer(message, _modern(result, **_COMPLETE) if modern else _legacy(result))
+        else:
+            self._answer(incoming, result)
+        finally:
+            self._relay.ended(call)
+
+    def _ask_between(self, handler: Handler) -> Handler:
+        """For a client of the handshake: a modern upstream's questions are asked by requests, then the call is made again."""
+
+        async def run(call: Call) -> bytes:
+            for _ in range(MOST_ROUNDS):
+                result = await handler(call)
+                questions = questions_of(result)
+                if questions is None:
+                    return result
+                call.inputs = await responses(questions, self._session.can, self._session.ask)
+                call.state = questions.state
+            raise UpstreamFailed(f"it asked more than {MOST_ROUNDS} times")
+
+        return run
+
+    def _ask_by_result(self, handler: Handler) -> Handler:
+        """For a modern client: a handshake upstream's requests become questions in a result."""
+
+        async def run(call: Call) -> bytes:
+            state = state_of_ours(call.state) if call.state else None
+            if state is not None:
+                return await self._relay.exchanges.resume(state, call.inputs)
+            capabilities = call.incoming.capabilities
+            if not answerable(capabilities):
+                return await handler(call)
+            return await self._relay.exchanges.run(Exchange(handler(call), lambda: call.group, capabilities))
+
+        return run
+
+    async def _set_level(self, call: Call) -> bytes:
+        self._session.set_level(call.read(_LevelParams).level)
+        self._relay.set_level()
+        return b"{}"
 
     def _on_cancelled(self, params: Raw) -> None:
         try:
             request = msgspec.json.decode(params or b"{}", type=_CancelledParams).request
         except msgspec.DecodeError:
             return
-        if request and (task := self._calls.get(_id_key(request))) is not None:
+        if request and (task := self._running.get(_id_key(request))) is not None:
             task.cancel()
 
-    def _answer(self, message: Message, result: bytes) -> None:
-        self._send(jsonrpc.result(bytes(message.id), result))
+    # To the client
 
-    def _refuse(self, message: Message, code: int, text: str, data: object = None) -> None:
-        self._send(jsonrpc.error(bytes(message.id), jsonrpc.error_object(code, text, data)))
+    def _answer(self, incoming: Incoming, result: bytes) -> None:
+        written = (
+            bridge.modern_result(incoming.method, result) if incoming.modern else bridge.legacy_result(result)
+        )
+        incoming.answer(jsonrpc.result(incoming.id, written))
+
+    def _refuse(self, incoming: Incoming, error: bytes) -> None:
+        incoming.answer(jsonrpc.error(incoming.id, bridge.modern_error(error) if incoming.modern else error))
 
 
-def _id_key(raw: Raw) -> object:
+def _told(error: UpstreamError) -> str:
+    words = error.last_words if isinstance(error, UpstreamFailed) else ""
+    return f"The upstream server failed: {error}" + (f"\nWhat it said last:\n{words}" if words else "")
+
+
+def _id_key(raw: bytes) -> object:
     """An id as a key that tells ``1`` from ``"1"`` and knows ``"\\u0061"`` from ``"a"`` to be the same."""
     try:
         value = msgspec.json.decode(raw, type=str | int | float)
@@ -176,30 +340,3 @@ def _id_key(raw: Raw) -> object:
         # 1e400 is an id that no Python number holds; a cancellation may name anything at all.
         return bytes(raw)
     return type(value), value
-
-
-def _initialize_result(params: Raw) -> bytes:
-    """Echo a version that is known here, else offer the newest (MCP lifecycle, "Version Negotiation")."""
-    try:
-        requested = msgspec.json.decode(params or b"{}", type=_InitializeParams).version
-    except msgspec.DecodeError:
-        requested = ""
-    version = requested if requested in era.LEGACY_VERSIONS else era.LATEST_LEGACY
-    return msgspec.json.encode(
-        {"protocolVersion": version, "capabilities": _CAPABILITIES, "serverInfo": _INFO}
-    )
-
-
-def _modern(result: bytes, **members: bytes) -> bytes:
-    """A result as a modern client expects it; what an upstream said itself stays."""
-    own_info = msgspec.json.encode({era.SERVER_INFO: _INFO})
-    return era.with_members(result, **members, _meta=own_info)
-
-
-def _legacy(result: bytes) -> bytes:
-    """A result as a legacy client can use it: a question that it could not answer becomes a failure it can read."""
-    if b'"input_required"' in result:
-        members = msgspec.json.decode(result, type=dict[str, Raw])
-        if bytes(members.get("resultType", Raw(b""))) == b'"input_required"':
-            return tools.failure("The tool asks for further input, which this client cannot be asked for.")
-    return result

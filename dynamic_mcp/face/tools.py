@@ -13,20 +13,26 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.listings import TOOLS
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
 
 
-class BadArguments(Exception):
-    """The client's call cannot be understood; the message says what is wrong, for a JSON-RPC -32602."""
+class _ToolParams(msgspec.Struct):
+    name: str
+    arguments: Raw = Raw(b"")
 
 
 class _GetArguments(msgspec.Struct):
     group: str
+    name: str | None = None
+    search: str | None = None
 
 
 class _CallArguments(msgspec.Struct):
@@ -60,7 +66,14 @@ class Toolbox:
                 f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
                 "inputSchema": {
                     "type": "object",
-                    "properties": {"group": {**group, "description": "The group whose tools to return"}},
+                    "properties": {
+                        "group": {**group, "description": "The group whose tools to return"},
+                        "name": {"type": "string", "description": "Return only the tool of this name"},
+                        "search": {
+                            "type": "string",
+                            "description": "Return only tools with all these words in them",
+                        },
+                    },
                     "required": ["group"],
                 },
             },
@@ -85,53 +98,69 @@ class Toolbox:
             },
         ]
 
-    async def run(self, tool: str, arguments: Raw, meta: Raw) -> bytes:
-        """The result of calling one of the two tools. Raises BadArguments; UpstreamRefused passes through."""
-        if tool == CALL:
-            return await self._call(arguments, meta)
-        if tool == GET:
-            return await self._get(arguments)
-        raise BadArguments(f"Unknown tool: {tool}. This server has {GET} and {CALL}.")
+    def list_tools(self, params: Raw) -> bytes:
+        """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
+        refuse_cursor(params)
+        return b'{"tools":%b}' % self.surface
+
+    async def run(self, call: Call) -> bytes:
+        """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
+        asked = call.read(_ToolParams)
+        if asked.name == CALL:
+            return await self._call(asked.arguments, call)
+        if asked.name == GET:
+            return await self._get(asked.arguments)
+        raise Refusal(INVALID_PARAMS, f"Unknown tool: {asked.name}. This server has {GET} and {CALL}.")
 
     async def _get(self, arguments: Raw) -> bytes:
         try:
-            name = _decode_get(arguments or b"{}").group
+            asked = _decode_get(arguments or b"{}")
         except msgspec.ValidationError as error:
-            raise BadArguments(_argument_problem(GET, error)) from None
-        group = self._groups.get(name)
+            raise _bad_arguments(GET, error) from None
+        group = self._groups.get(asked.group)
         if group is None:
-            return failure(self._unknown_group(name))
-        if not group.server.features.tools:
+            return failure(self._unknown_group(asked.group))
+        if not group.has(TOOLS):
             return failure(_tools_are_off(group))
         try:
-            listing = await group.listing()
+            listing = await group.listing(TOOLS)
         except UpstreamFailed as error:
             return failure(_not_available(group, error))
-        return text_result("[" + ",".join(bytes(raw).decode() for raw in listing.tools.values()) + "]")
+        if asked.name is not None and asked.name not in listing:
+            return failure(_unknown_tool(group, asked.name, listing))
+        chosen = [
+            bytes(raw).decode()
+            for name, raw in listing.items()
+            if asked.name in (None, name) and _is_found(asked.search, name, raw)
+        ]
+        return text_result("[" + ",".join(chosen) + "]")
 
-    async def _call(self, arguments: Raw, meta: Raw) -> bytes:
+    async def _call(self, arguments: Raw, call: Call) -> bytes:
         try:
             wanted = _decode_call(arguments or b"{}")
         except msgspec.ValidationError as error:
-            raise BadArguments(_argument_problem(CALL, error)) from None
+            raise _bad_arguments(CALL, error) from None
         group = self._groups.get(wanted.group)
         if group is None:
             return failure(self._unknown_group(wanted.group))
-        if not group.server.features.tools:
+        if not group.has(TOOLS):
             return failure(_tools_are_off(group))
         args = _as_object(wanted.args)
         if args is None:
-            raise BadArguments(f'{CALL}: "args" must be an object with the arguments of {wanted.name!r}')
-        timeout = group.server.timeouts.tools
+            raise Refusal(
+                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {wanted.name!r}'
+            )
+        call.group = group
         try:
-            upstream = await group.connected()
-            listing = await group.listing()
-            if wanted.name not in listing.tools:
-                return failure(_unknown_tool(group, wanted.name, listing.tools))
-            params = b'{"name":%b,"arguments":%b}' % (msgspec.json.encode(wanted.name), args)
-            if meta and bytes(meta) != jsonrpc.NULL:
-                params = _with_meta(params, meta)
-            return await upstream.request("tools/call", params, timeout)
+            listing = await group.listing(TOOLS)
+            if wanted.name not in listing:
+                return failure(_unknown_tool(group, wanted.name, listing))
+            params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
+            return await group.request("tools/call", params, call.options(group.timeout(TOOLS)))
+        except UpstreamRefused as refusal:
+            if refusal.code != INVALID_PARAMS:
+                raise
+            return failure(_rejected(refusal, wanted.name, listing[wanted.name]))
         except UpstreamFailed as error:
             return failure(_not_available(group, error))
 
@@ -170,21 +199,23 @@ def _as_object(args: Raw) -> bytes | None:
     return None
 
 
-def _with_meta(params: bytes, meta: Raw) -> bytes:
-    """Add the client's ``_meta``, without the keys that belong to its own hop."""
-    try:
-        given = _decode_members(meta)
-    except msgspec.ValidationError:
-        raise BadArguments('tools/call: "_meta" must be an object') from None
-    kept = {name: raw for name, raw in given.items() if name not in era.HOP_KEYS}
-    # The progress token is our client's: it may collide with another client's on a shared upstream.
-    kept.pop("progressToken", None)
-    return era.with_members(params, _meta=msgspec.json.encode(kept)) if kept else params
+def _is_found(search: str | None, name: str, raw: Raw) -> bool:
+    """Whether every word of the search is in the tool's name or in one of its texts."""
+    if search is None:
+        return True
+    text = f"{name} {bytes(raw).decode()}".casefold()
+    return all(word in text for word in search.casefold().split())
 
 
-def _argument_problem(tool: str, error: msgspec.ValidationError) -> str:
-    needed = "group" if tool == GET else "group, name and optionally args"
-    return f"{tool}: {error}. It takes {needed}."
+def _bad_arguments(tool: str, error: msgspec.ValidationError) -> Refusal:
+    needed = "group, and optionally name or search" if tool == GET else "group, name and optionally args"
+    return Refusal(INVALID_PARAMS, f"{tool}: {error}. It takes {needed}.")
+
+
+def _rejected(refusal: UpstreamRefused, tool: str, definition: Raw) -> str:
+    """What an upstream says about arguments that it does not accept, with what it would accept."""
+    schema = bytes(_decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
+    return f"The server rejects the arguments of {tool!r}: {refusal.text}\nInput schema of the tool: {schema}"
 
 
 def _tools_are_off(group: Group) -> str:

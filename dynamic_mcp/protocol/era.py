@@ -20,10 +20,12 @@ UNSUPPORTED_VERSION = -32022
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 #: ``_meta`` keys that belong to one hop: an upstream gets its own, never those of our client.
-HOP_KEYS = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, "io.modelcontextprotocol/logLevel"})
+HOP_KEYS = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL})
 
 _MARK = PROTOCOL_VERSION.encode()
 
@@ -31,6 +33,7 @@ _MARK = PROTOCOL_VERSION.encode()
 class _Meta(msgspec.Struct):
     version: Raw = msgspec.field(name=PROTOCOL_VERSION, default=Raw(b""))
     capabilities: Raw = msgspec.field(name=CLIENT_CAPABILITIES, default=Raw(b""))
+    log_level: Raw = msgspec.field(name=LOG_LEVEL, default=Raw(b""))
 
 
 class _Params(msgspec.Struct):
@@ -44,7 +47,9 @@ class Stamp(msgspec.Struct, frozen=True):
     """What a modern request says of itself."""
 
     version: str
-    has_capabilities: bool
+    #: the JSON object of what the client can be asked for; None when it does not say
+    capabilities: bytes | None
+    log_level: str | None = None
 
 
 def stamp_of(params: Raw) -> Stamp | None:
@@ -59,11 +64,19 @@ def stamp_of(params: Raw) -> Stamp | None:
         return None
     if not meta.version:
         return None
+    version, capabilities = _text(meta.version), bytes(meta.capabilities)
+    return Stamp(
+        bytes(meta.version).decode() if version is None else version,
+        capabilities if capabilities[:1] == b"{" else None,
+        _text(meta.log_level),
+    )
+
+
+def _text(raw: Raw) -> str | None:
     try:
-        version = msgspec.json.decode(meta.version, type=str)
-    except msgspec.ValidationError:
-        version = bytes(meta.version).decode()
-    return Stamp(version, bytes(meta.capabilities)[:1] == b"{")
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        return None
 
 
 def with_members(value: bytes, **members: bytes) -> bytes:

@@ -124,6 +124,14 @@ class Malformed(Exception):
         self.answer = answer
 
 
+class Refusal(Exception):
+    """A request that is answered with a JSON-RPC error; ``error`` is the error object."""
+
+    def __init__(self, code: int, text: str, data: object = None, *, error: bytes | None = None) -> None:
+        super().__init__(text)
+        self.error = error_object(code, text, data) if error is None else error
+
+
 _decode_message = msgspec.json.Decoder(Message).decode
 
 

@@ -1,52 +1,96 @@
-"""One JSON-RPC connection to an upstream: requests out, answers matched by id. No input or output of its own.
+"""One JSON-RPC connection: requests out, answers matched by id; requests and notifications in. No input or output of its own.
 
 Guarantee: an answer reaches the request with its id, or nobody. Late, duplicate, unknown and unreadable answers are dropped; a
 malformed answer whose id is readable fails that request at once. A request that times out or is cancelled is announced to the
-upstream with ``notifications/cancelled`` and the upstream's own id (MCP 2025-11-25, basic/utilities/cancellation),
-except ``initialize``, which must not be cancelled.
+other side with ``notifications/cancelled`` and the id that it knows (MCP 2025-11-25, basic/utilities/cancellation),
+except ``initialize``, which must not be cancelled. Progress reaches the request with its token, before the answer and
+only while it grows.
+
+While the other side waits for an answer of ours, no request of ours times out: it may be a person who is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
+from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Malformed, Message
+from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 
+OnProgress = Callable[[dict[str, Raw]], None]
+
+
+class _Pending:
+    """A request that waits for its answer."""
+
+    __slots__ = ("future", "on_progress", "reached", "timer")
+
+    def __init__(self, future: asyncio.Future[bytes], on_progress: OnProgress | None) -> None:
+        self.future = future
+        self.on_progress = on_progress
+        self.reached = float("-inf")
+        self.timer: asyncio.TimerHandle | None = None
+
 
 class Peer:
-    """Correlates requests and answers. ``send`` writes one line; ``on_notification`` gets what the upstream announces."""
+    """Correlates requests and answers. ``send`` writes one line; the others get what the other side begins by itself."""
 
-    __slots__ = ("_closed", "_loop", "_next_id", "_on_notification", "_pending", "_send")
+    __slots__ = (
+        "_asked",
+        "_closed",
+        "_loop",
+        "_next_id",
+        "_on_abandoned",
+        "_on_notification",
+        "_on_request",
+        "_pending",
+        "_send",
+    )
 
-    def __init__(self, send: Callable[[bytes], None], on_notification: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        on_notification: Callable[[Message], None],
+        on_request: Callable[[Message], Awaitable[bytes]] | None = None,
+        on_abandoned: Callable[[int], bool] | None = None,
+    ) -> None:
+        """``on_abandoned`` hears of a request that nobody waits for any more; where it returns true no notification is sent."""
         self._send = send
         self._on_notification = on_notification
+        self._on_request = on_request
+        self._on_abandoned = on_abandoned
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, asyncio.Future[bytes]] = {}
+        self._pending: dict[int, _Pending] = {}
+        #: requests of the other side that are being answered, by the bytes of their id
+        self._asked: dict[bytes, asyncio.Task[None]] = {}
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
-    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
+    async def request(
+        self, method: str, params: bytes, timeout: float | None, on_progress: OnProgress | None = None
+    ) -> bytes:
         """Send a request and return the bytes of its result.
 
-        ``timeout`` is in seconds. Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is
-        gone, or the answer was malformed).
+        ``timeout`` is in seconds, None waits for ever. With ``on_progress`` the request carries a progress token. Raises
+        UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
             raise self._closed.again()
         self._next_id += 1
         id = self._next_id
+        if on_progress is not None:
+            params = _with_token(params, id)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        self._pending[id] = future
-        timer = self._loop.call_later(timeout, self._expire, id, method, timeout)
+        self._pending[id] = pending = _Pending(future, on_progress)
+        if timeout is not None:
+            pending.timer = self._loop.call_later(timeout, self._expire, id, method, timeout)
         try:
             self._send(jsonrpc.request(b"%d" % id, method, params))
             return await future
@@ -54,7 +98,8 @@ class Peer:
             self._abandon(id, method, "the client cancelled the request")
             raise
         finally:
-            timer.cancel()
+            if pending.timer is not None:
+                pending.timer.cancel()
             self._pending.pop(id, None)
 
     def notify(self, method: str, params: bytes = b"") -> None:
@@ -63,16 +108,20 @@ class Peer:
             self._send(jsonrpc.notification(method, params))
 
     def receive(self, line: bytes) -> None:
-        """Take one line from the upstream."""
+        """Take one line from the other side."""
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            self._on_malformed(problem)
+            self.malformed(problem)
             return
         if message.method is None:
-            self._on_answer(message)
+            self.answered(message)
         elif message.id:
-            self._on_request(message)
+            self._asks(message)
+        elif message.method == "notifications/progress":
+            self._progresses(message.params)
+        elif message.method == "notifications/cancelled" and self._asked:
+            self._asks_no_more(message.params)
         else:
             self._on_notification(message)
 
@@ -87,15 +136,24 @@ class Peer:
         elif last:
             log.debug("a message larger than %d MiB was dropped", jsonrpc.MOST_MESSAGE >> 20)
 
+    def fail(self, id: int, reason: UpstreamFailed) -> None:
+        """End one request, where the transport knows that its answer will not come."""
+        pending = self._pending.pop(id, None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_exception(reason)
+
     def close(self, reason: UpstreamFailed) -> None:
         """Fail everything that is pending, and everything that is asked from now on."""
         if self._closed is None:
             self._closed = reason
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(reason.again())
+            for pending in self._pending.values():
+                if not pending.future.done():
+                    pending.future.set_exception(reason.again())
+            for task in self._asked.values():
+                task.cancel()
 
-    def _on_answer(self, message: Message) -> None:
+    def answered(self, message: Message) -> None:
+        """Take an answer."""
         future = self._claim(bytes(message.id))
         if future is None:
             log.debug("an answer without a waiting request was dropped")
@@ -104,33 +162,85 @@ class Peer:
         else:
             future.set_result(bytes(message.result))
 
-    def _on_malformed(self, problem: Malformed) -> None:
+    def malformed(self, problem: Malformed) -> None:
+        """Take note of a line that is no message."""
         future = self._claim(problem.id) if problem.answer else None
         if future is not None:
             future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
         else:
             log.debug("a line that is no message was dropped: %s", problem.what)
 
-    def _on_request(self, message: Message) -> None:
+    def _asks(self, message: Message) -> None:
+        id = bytes(message.id)
         if message.method == "ping":
-            self._send(jsonrpc.result(bytes(message.id), b"{}"))
+            self._send(jsonrpc.result(id, b"{}"))
+        elif self._on_request is None:
+            refusal = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"nothing here answers {message.method}")
+            self._send(jsonrpc.error(id, refusal))
+        elif id in self._asked:
+            text = "a request with this id is still being answered"
+            self._send(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
-            refusal = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, "this client offers no such capability")
-            self._send(jsonrpc.error(bytes(message.id), refusal))
+            self._asked[id] = self._loop.create_task(self._answer(id, self._on_request(message)))
+
+    async def _answer(self, id: bytes, work: Awaitable[bytes]) -> None:
+        try:
+            line = jsonrpc.result(id, await work)
+        except Refusal as refusal:
+            line = jsonrpc.error(id, refusal.error)
+        finally:
+            self._asked.pop(id, None)
+        if self._closed is None:
+            self._send(line)
+
+    def _asks_no_more(self, params: Raw) -> None:
+        try:
+            id = msgspec.json.decode(params, type=dict[str, Raw])["requestId"]
+        except (msgspec.DecodeError, KeyError):
+            return
+        if (task := self._asked.get(bytes(id))) is not None:
+            task.cancel()
+
+    def _progresses(self, params: Raw) -> None:
+        try:
+            members = msgspec.json.decode(params, type=dict[str, Raw])
+            token = msgspec.json.decode(members["progressToken"], type=int)
+            reached = msgspec.json.decode(members["progress"], type=float)
+        except (msgspec.DecodeError, KeyError):
+            return
+        pending = self._pending.get(token)
+        if pending is not None and pending.on_progress is not None and reached > pending.reached:
+            pending.reached = reached
+            pending.on_progress(members)
 
     def _claim(self, id: bytes) -> asyncio.Future[bytes] | None:
         """The pending request with this id, once: whoever claims it answers it. Ids of ours are plain integers."""
         if not id.isdigit():
             return None
-        future = self._pending.pop(int(id[:20]), None)
-        return None if future is None or future.done() else future
+        pending = self._pending.pop(int(id[:20]), None)
+        return None if pending is None or pending.future.done() else pending.future
 
     def _expire(self, id: int, method: str, timeout: float) -> None:
-        future = self._pending.get(id)
-        if future is not None and not future.done():
+        pending = self._pending.get(id)
+        if pending is None or pending.future.done():
+            return
+        if self._asked:
+            pending.timer = self._loop.call_later(timeout, self._expire, id, method, timeout)
+        else:
             self._abandon(id, method, "the request timed out")
-            future.set_exception(UpstreamTimeout(f"no answer to {method} within {timeout:g} s"))
+            pending.future.set_exception(UpstreamTimeout(f"no answer to {method} within {timeout:g} s"))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
-        if self._pending.pop(id, None) is not None and method not in _NEVER_CANCELLED:
+        if self._pending.pop(id, None) is None:
+            return
+        ended = self._on_abandoned is not None and self._on_abandoned(id)
+        if not ended and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
+
+
+def _with_token(params: bytes, token: int) -> bytes:
+    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
+    meta["progressToken"] = Raw(b"%d" % token)
+    members["_meta"] = Raw(msgspec.json.encode(meta))
+    return msgspec.json.encode(members)

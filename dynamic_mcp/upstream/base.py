@@ -11,14 +11,33 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import Message
 
+OnProgress = Callable[[dict[str, Raw]], None]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a request is to be made."""
+
+    #: seconds; None waits for ever
+    timeout: float | None
+    #: hears of the params of each progress notification; without it none is asked for
+    on_progress: OnProgress | None = None
+    #: what the client behind this request can be asked for (a JSON object), and which log messages it wants
+    capabilities: bytes = b"{}"
+    log_level: str | None = None
+
 
 class Upstream(Protocol):
     """A connection to an upstream server. ``open`` comes first, and ``close`` last, however ``open`` went."""
 
-    #: whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``
-    modern: bool
-    #: what it declared, by capability name; after ``open``
-    capabilities: dict[str, Raw]
+    @property
+    def modern(self) -> bool:
+        """Whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``."""
+        ...
+
+    @property
+    def capabilities(self) -> dict[str, Raw]:
+        """What it declared, by capability name; after ``open``."""
+        ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """Connect and do the handshake; ``skip_probe`` where the upstream is known to be of the legacy era.
@@ -27,8 +46,12 @@ class Upstream(Protocol):
         """
         ...
 
-    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
-        """Send a request and return its result; ``timeout`` in seconds. Raises UpstreamError."""
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        """Send a request and return its result. Raises UpstreamError."""
+        ...
+
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """Send a notification; lost when the connection is."""
         ...
 
     async def lost(self) -> UpstreamGone:
@@ -48,7 +71,20 @@ class Upstream(Protocol):
         ...
 
 
-OnNotification = Callable[[Message], None]
+class Events(Protocol):
+    """Who hears what an upstream says by itself."""
+
+    def capabilities(self) -> bytes:
+        """What the client can be asked for, as the ``capabilities`` of a handshake."""
+        ...
+
+    def on_notification(self, message: Message) -> None:
+        """The upstream announces something."""
+        ...
+
+    async def on_request(self, message: Message) -> bytes:
+        """The upstream asks something; the result for it. Raises ``jsonrpc.Refusal``."""
+        ...
 
 
 class Handshake(msgspec.Struct):

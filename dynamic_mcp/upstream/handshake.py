@@ -21,14 +21,23 @@ PROBE_BUDGET = 2.0
 
 _CLIENT_INFO = {"name": "dynamic-mcp", "version": __version__}
 
-#: The ``_meta`` members that every request to a modern upstream carries.
-MODERN_STAMP: dict[str, object] = {
-    era.PROTOCOL_VERSION: era.MODERN,
-    era.CLIENT_INFO: _CLIENT_INFO,
-    era.CLIENT_CAPABILITIES: {},
-}
 
-_RAW_STAMP = {name: Raw(msgspec.json.encode(value)) for name, value in MODERN_STAMP.items()}
+def stamped(params: bytes, capabilities: bytes = b"{}", log_level: str | None = None) -> bytes:
+    """``params`` with the ``_meta`` that every request to a modern upstream carries, beside what ``_meta`` holds already."""
+    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
+    meta |= _STAMP
+    meta[era.CLIENT_CAPABILITIES] = Raw(capabilities)
+    if log_level is not None:
+        meta[era.LOG_LEVEL] = Raw(msgspec.json.encode(log_level))
+    members["_meta"] = Raw(msgspec.json.encode(meta))
+    return msgspec.json.encode(members)
+
+
+_STAMP = {
+    era.PROTOCOL_VERSION: Raw(msgspec.json.encode(era.MODERN)),
+    era.CLIENT_INFO: Raw(msgspec.json.encode(_CLIENT_INFO)),
+}
 
 
 async def probe(peer: Peer) -> Handshake | None:
@@ -36,7 +45,7 @@ async def probe(peer: Peer) -> Handshake | None:
 
     Raises UpstreamFailed for a modern upstream that speaks no version known here.
     """
-    params = msgspec.json.encode({"_meta": MODERN_STAMP})
+    params = stamped(b"")
     for _ in range(2):
         try:
             found = msgspec.json.decode(
@@ -77,9 +86,16 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
         return None
 
 
-async def initialize(peer: Peer, timeout: float) -> Handshake:
-    """The legacy handshake. Raises UpstreamError when the upstream refuses, or offers a version that is not known here."""
-    params = {"protocolVersion": era.LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
+async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handshake:
+    """The legacy handshake; ``capabilities`` is what our own client can be asked for.
+
+    Raises UpstreamError when the upstream refuses, or offers a version that is not known here.
+    """
+    params = {
+        "protocolVersion": era.LATEST_LEGACY,
+        "capabilities": Raw(capabilities),
+        "clientInfo": _CLIENT_INFO,
+    }
     try:
         answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
     except UpstreamRefused as refusal:
@@ -94,11 +110,3 @@ async def initialize(peer: Peer, timeout: float) -> Handshake:
         )
     peer.notify("notifications/initialized")
     return agreed
-
-
-def stamped(params: bytes) -> bytes:
-    """``params`` with the ``_meta`` that a modern upstream demands, beside what ``_meta`` holds already."""
-    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    members["_meta"] = Raw(msgspec.json.encode({**meta, **_RAW_STAMP}))
-    return msgspec.json.encode(members)

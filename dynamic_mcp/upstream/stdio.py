@@ -24,7 +24,7 @@ from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import OnNotification
+from dynamic_mcp.upstream.base import Events, Options
 
 #: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
 MOST_UNREAD = 16 << 20
@@ -39,11 +39,11 @@ _PIPE_BYTES = 1 << 20
 class StdioUpstream:
     """A server that is started as a child process. Nothing happens before ``open``."""
 
-    def __init__(self, transport: StdioTransport, on_notification: OnNotification, guard: Guard) -> None:
+    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
         self.modern = False
         self.capabilities: dict[str, Raw] = {}
         self._transport = transport
-        self._on_notification = on_notification
+        self._events = events
         self._guard = guard
         self._running: _Running | None = None
 
@@ -62,18 +62,25 @@ class StdioUpstream:
                 await self.close()
                 peer = await self._start()
         self.modern = agreed is not None
-        self.capabilities = (agreed or await handshake.initialize(peer, timeout)).capabilities
+        if agreed is None:
+            agreed = await handshake.initialize(peer, timeout, self._events.capabilities())
+        self.capabilities = agreed.capabilities
 
-    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
         running = self._connected()
         if running.unread > MOST_UNREAD:
             raise UpstreamFailed(
                 f"the server does not read its input; {MOST_UNREAD >> 20} MiB are waiting for it"
             )
-        return await running.peer.request(
-            method, handshake.stamped(params) if self.modern else params, timeout
-        )
+        if self.modern:
+            params = handshake.stamped(params, options.capabilities, options.log_level)
+        return await running.peer.request(method, params, options.timeout, options.on_progress)
+
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """See ``Upstream``."""
+        if self._running is not None:
+            self._running.peer.notify(method, params)
 
     async def lost(self) -> UpstreamGone:
         """See ``Upstream``."""
@@ -98,7 +105,7 @@ class StdioUpstream:
     async def _start(self) -> Peer:
         # One start at a time: twenty in a row would keep the client waiting for its first answer.
         async with self._guard.turn:
-            self._running = _Running(self._transport, self._on_notification, self._guard)
+            self._running = _Running(self._transport, self._events, self._guard)
         await self._running.attach()
         return self._running.peer
 
@@ -111,9 +118,9 @@ class StdioUpstream:
 class _Running(asyncio.Protocol):
     """One child, its two pipes, and the peer that speaks through them."""
 
-    def __init__(self, transport: StdioTransport, on_notification: OnNotification, guard: Guard) -> None:
+    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
         """Start the child. Raises UpstreamFailed with the operating system's reason."""
-        self.peer = Peer(self._write, on_notification)
+        self.peer = Peer(self._write, events.on_notification, events.on_request)
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(MOST_MESSAGE, self.peer.receive_oversized)

@@ -10,11 +10,15 @@ from msgspec import Raw
 
 from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.tools import CALL, Toolbox
-from dynamic_mcp.groups import Group, Listing
+from dynamic_mcp.face.session import Session
+from dynamic_mcp.face.tools import CALL
+from dynamic_mcp.groups import Group
+from dynamic_mcp.listings import Kind, Listing
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
+from dynamic_mcp.upstream.base import Options, Upstream
 
 from .helpers import eventually
 
@@ -45,7 +49,7 @@ class FakeUpstream:
         assert isinstance(value, dict)
         return value
 
-    async def request(self, method: str, params: bytes, timeout: float) -> bytes:
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
         self.requests.append((method, params))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -59,6 +63,9 @@ class FakeUpstream:
             raise
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        return None
+
+    def notify(self, method: str, params: bytes = b"") -> None:
         return None
 
     async def lost(self) -> UpstreamGone:
@@ -81,18 +88,18 @@ class FakeGroup(Group):
     def __init__(
         self, server: Server, upstream: FakeUpstream | None = None, tools: dict[str, bytes] | None = None
     ) -> None:
-        super().__init__(server, Guard())
+        super().__init__(server, Guard(), Relay(Session(lambda line: None)))
         self._fake = upstream
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
-    async def connected(self) -> FakeUpstream:
+    async def connected(self) -> Upstream:
         if self._fake is None:
             raise UpstreamFailed("it is broken")
         return self._fake
 
-    async def listing(self) -> Listing:
+    async def listing(self, kind: Kind) -> Listing:
         await self.connected()
-        return Listing({name: Raw(text) for name, text in self._tools.items()})
+        return {name: Raw(text) for name, text in self._tools.items()}
 
 
 class Client:
@@ -106,7 +113,12 @@ class Client:
             FakeGroup(server("off", "Has no tools", tools=False), self.upstream),
         ]
         self.lines: list[bytes] = []
-        self.face = Face(Toolbox(self.groups), self.lines.append)
+        self.face = self.face_over(*self.groups)
+
+    def face_over(self, *groups: Group) -> Face:
+        """A face that answers to this client."""
+        session = Session(self.lines.append)
+        return Face(groups, session, Relay(session), self.lines.append)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

@@ -18,6 +18,13 @@ from .jsontexts import number_texts, string_texts
 
 METHODS = ["ping", "initialize", "tools/list", "tools/call", "server/discover", "nonsense"]
 
+CAPABILITIES: dict[str, object] = {
+    "tools": {},
+    "resources": {"subscribe": True, "listChanged": True},
+    "prompts": {"listChanged": True},
+    "completions": {},
+}
+
 
 @given(number_texts | string_texts | st.just("1" * 5000), st.sampled_from(METHODS), st.booleans())
 @settings(max_examples=150, deadline=None)
@@ -143,7 +150,7 @@ async def test_closing_ends_every_call_without_an_answer() -> None:
 async def test_initialize_echoes_a_version_that_is_known(version: str) -> None:
     answer = await Client().ask("initialize", {"protocolVersion": version, "capabilities": {}})
     assert answer["result"]["protocolVersion"] == version
-    assert answer["result"]["capabilities"] == {"tools": {}}
+    assert answer["result"]["capabilities"] == {**CAPABILITIES, "logging": {}}
     assert answer["result"]["serverInfo"]["name"] == "dynamic-mcp"
 
 
@@ -158,7 +165,7 @@ async def test_a_modern_client_discovers_and_lists_without_a_handshake() -> None
     found = (await client.ask("server/discover", modern=True))["result"]
     listed = (await client.ask("tools/list", modern=True))["result"]
     assert found["supportedVersions"] == [era.MODERN]
-    assert found["capabilities"] == {"tools": {}}
+    assert found["capabilities"] == CAPABILITIES
     for result in (found, listed):
         assert result["resultType"] == "complete"
         assert (result["ttlMs"], result["cacheScope"]) == (0, "private")

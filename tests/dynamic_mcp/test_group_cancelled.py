@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
+from dynamic_mcp.face.relay import Relay
+from dynamic_mcp.face.session import Session
 from dynamic_mcp.groups import Group
 from dynamic_mcp.process import child as module
 from dynamic_mcp.process.guard import Guard
@@ -22,7 +24,7 @@ SILENT = StdioTransport(sys.executable, ("-I", "-S", "-c", "import sys; sys.stdi
 async def cancelled_after(turns: int) -> set[psutil.Process]:
     """Run a group for so many turns of the event loop; the processes that it had by then."""
     guard = Guard()
-    group = Group(Server("a", "d", SILENT, Features(), Timeouts()), guard)
+    group = Group(Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(Session(lambda line: None)))
     before = set(psutil.Process().children())
     with anyio.fail_after(WITHIN):
         async with anyio.create_task_group() as tasks:

@@ -127,6 +127,7 @@ def test_whenever_the_proxy_is_killed_nothing_of_it_lives_on(tmp_path: Path) -> 
         folder = tmp_path / str(delay)
         folder.mkdir()
         with Wire(folder, a=stubborn, b=stubborn) as wire:
+            wire.write(b'{"jsonrpc":"2.0","id":0,"method":"initialize"}\n')
             time.sleep(delay)
             members += [one.pid for one in psutil.Process(wire.process.pid).children(recursive=True)]
             wire.process.send_signal(signal.SIGKILL)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.tools import CALL, GET, Toolbox
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.handshake import stamped
@@ -42,7 +41,7 @@ async def test_the_definitions_of_a_group_are_what_the_upstream_wrote() -> None:
     client = Client()
     definitions = {"a": b'{"name":"a", "x":1.0}', "b": b'{"big":12345678901234567890123,"name":"b"}'}
     client.groups[0] = FakeGroup(server("files"), client.upstream, definitions)
-    client.face = Face(Toolbox(client.groups), client.lines.append)
+    client.face = client.face_over(*client.groups)
     assert text_of(await client.tool(GET, {"group": "files"})).encode() == b"[%b]" % b",".join(
         definitions.values()
     )
@@ -168,11 +167,11 @@ async def test_a_modern_client_gets_every_member_and_what_its_revision_demands()
 
 async def test_a_question_back_reaches_a_modern_client_and_is_a_failure_to_a_legacy_one() -> None:
     client = Client()
-    client.upstream.answer = b'{"resultType":"input_required","inputRequests":{"a":{}}}'
+    client.upstream.answer = b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}'
     modern = await client.echo(modern=True)
     legacy = await client.echo()
     assert modern["result"]["resultType"] == "input_required"
-    assert modern["result"]["inputRequests"] == {"a": {}}
+    assert modern["result"]["inputRequests"] == {"a": {"method": "roots/list"}}
     assert legacy["result"]["isError"] is True
 
 

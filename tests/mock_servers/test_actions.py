@@ -17,12 +17,14 @@ from mock_servers.script import (
     notify,
     on_call,
     payload,
+    progress,
     raw,
     release,
     reply,
     reply_in_chunks,
     request,
     send,
+    set_prompts,
     set_tools,
     silence,
     sleep,
@@ -184,6 +186,25 @@ def test_set_tools_changes_the_list(tmp_path: Path) -> None:
         mock.call()
         assert mock.next()["method"] == "notifications/tools/list_changed"
         assert [t["name"] for t in mock.ask("tools/list")["result"]["tools"]] == ["new"]
+
+
+def test_set_prompts_changes_the_list(tmp_path: Path) -> None:
+    script = Script(
+        prompts=[], on=[on_call("echo", reply(), set_prompts([{"name": "new"}]), list_changed("prompts"))]
+    )
+    with running(tmp_path, script) as mock:
+        mock.call()
+        assert mock.next()["method"] == "notifications/prompts/list_changed"
+        assert [prompt["name"] for prompt in mock.ask("prompts/list")["result"]["prompts"]] == ["new"]
+
+
+def test_progress_goes_under_the_token_of_the_request_and_is_left_out_without_one(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(progress(1), progress(2))) as mock:
+        mock.start("tools/call", {"name": "echo", "_meta": {"progressToken": 0}})
+        params = [mock.next()["params"] for _ in range(2)]
+        assert params == [{"progressToken": 0, "progress": 1}, {"progressToken": 0, "progress": 2}]
+        assert "result" in mock.next()
+        assert "result" in mock.call()
 
 
 def test_rules_choose_by_tool_and_occurrence(tmp_path: Path) -> None:

@@ -126,6 +126,24 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
     assert pages == [tools[:2], tools[2:4], tools[4:]]
 
 
+def test_the_cursors_of_the_pages_can_be_chosen(tmp_path: Path) -> None:
+    script = Script(tools=[tool(f"t{number}") for number in range(4)], page_size=1, cursors=["", "p2"])
+    with running(tmp_path, script) as mock:
+        first = mock.ask("tools/list")["result"]
+        second = mock.ask("tools/list", {"cursor": ""})["result"]
+        third = mock.ask("tools/list", {"cursor": "p2"})["result"]
+        fourth = mock.ask("tools/list", {"cursor": "tools-after-3"})["result"]
+        assert mock.ask("tools/list", {"cursor": "p3"})["error"]["code"] == -32602
+    names = [page["tools"][0]["name"] for page in (first, second, third, fourth)]
+    assert names == ["t0", "t1", "t2", "t3"]
+    assert [page.get("nextCursor") for page in (first, second, third, fourth)] == [
+        "",
+        "p2",
+        "tools-after-3",
+        None,
+    ]
+
+
 def test_resources_and_prompts_are_served_when_there_are_some(tmp_path: Path) -> None:
     script = Script(
         tools=None,

@@ -1,0 +1,148 @@
+"""FRONT: what is declared in `initialize` is taken at its word: everything declared is used and has to work,
+everything else has to be an unknown method.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
+
+if TYPE_CHECKING:
+    from conformance.workbench import Proxy, Workbench
+
+URI = "mock://one"
+PROMPT = {"name": "greet", "arguments": [{"name": "who"}]}
+
+#: offers everything that a legacy server can offer; a call of `announce` tells of every kind of change
+ABLE = Script(
+    tools=[tool("announce", "Tell of every change")],
+    resources=[{"uri": URI, "name": "one"}],
+    templates=[],
+    prompts=[PROMPT],
+    capabilities={
+        "tools": {"listChanged": True},
+        "resources": {"subscribe": True, "listChanged": True},
+        "prompts": {"listChanged": True},
+        "logging": {},
+        "completions": {},
+    },
+    on=[
+        Rule("resources/subscribe", [reply({})]),
+        Rule("logging/setLevel", [reply({})]),
+        Rule("completion/complete", [reply({"completion": {"values": ["world"]}})]),
+        on_call(
+            "announce",
+            list_changed("tools"),
+            list_changed("resources"),
+            list_changed("prompts"),
+            notify("notifications/resources/updated", {"uri": URI}),
+            notify("notifications/message", {"level": "error", "data": "said by the upstream"}),
+        ),
+    ],
+)
+
+#: request methods with the capability, and the flag of it, that promises them
+PROMISED: dict[str, tuple[str, str | None, dict[str, Any]]] = {
+    "resources/list": ("resources", None, {}),
+    "resources/templates/list": ("resources", None, {}),
+    "resources/read": ("resources", None, {"uri": URI}),
+    "resources/subscribe": ("resources", "subscribe", {"uri": URI}),
+    "prompts/list": ("prompts", None, {}),
+    "prompts/get": ("prompts", None, {"name": "greet", "arguments": {"who": "world"}}),
+    "logging/setLevel": ("logging", None, {"level": "debug"}),
+    "completion/complete": (
+        "completions",
+        None,
+        {"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "who", "value": "w"}},
+    ),
+}
+
+#: notifications with the capability, and the flag of it, that promises them
+ANNOUNCED = {
+    "notifications/resources/updated": ("resources", "subscribe"),
+    "notifications/resources/list_changed": ("resources", "listChanged"),
+    "notifications/prompts/list_changed": ("prompts", "listChanged"),
+    "notifications/message": ("logging", None),
+}
+
+
+@check("FRONT-003", timeout=40)
+async def declared_capabilities_are_true(bench: Workbench) -> None:
+    """In front of an upstream that can do everything, every declared method gives a result and every declared
+    notification comes; what is not declared, here or with all features but tools off, is an unknown method.
+    """
+    able, newcomer = bench.stdio("able", ABLE), bench.stdio("newcomer")
+    config = bench.config(able)
+    async with bench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        declared = _introduction(bench, proxy)
+        await proxy.ready(able)
+        await _methods_are_as_declared(bench, proxy, declared)
+        await _changes_are_announced(bench, proxy, declared)
+        if _is_declared(declared, "tools", "listChanged"):
+            os.replace(bench.config(able, newcomer), config)
+            await _hears(bench, proxy, "notifications/tools/list_changed")
+    tools_only = bench.stdio("toolsonly", features={"resources": False, "prompts": False})
+    async with bench.proxy(tools_only) as proxy:
+        await proxy.handshake()
+        declared = _introduction(bench, proxy)
+        await proxy.ready(tools_only)
+        for method, (capability, flag, params) in PROMISED.items():
+            if not _is_declared(declared, capability, flag):
+                await _is_unknown(bench, proxy, method, params)
+
+
+def _introduction(bench: Workbench, proxy: Proxy) -> dict[str, Any]:
+    """The declared capabilities."""
+    assert proxy.greeting is not None
+    greeting = proxy.greeting.result
+    info = greeting.get("serverInfo")
+    introduced = isinstance(info, dict) and all(info.get(member) for member in ("name", "version"))
+    bench.expect(introduced, "serverInfo with a name and a version", greeting)
+    capabilities = greeting.get("capabilities")
+    has_tools = isinstance(capabilities, dict) and isinstance(capabilities.get("tools"), dict)
+    bench.expect(has_tools, "the capability tools", greeting)
+    return dict(capabilities)
+
+
+def _is_declared(capabilities: dict[str, Any], name: str, flag: str | None) -> bool:
+    if flag is None:
+        return name in capabilities
+    return bool((capabilities.get(name) or {}).get(flag))
+
+
+async def _methods_are_as_declared(bench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+    for method, (capability, flag, params) in PROMISED.items():
+        if not _is_declared(declared, capability, flag):
+            await _is_unknown(bench, proxy, method, params)
+            continue
+        answer = await proxy.request(method, params)
+        bench.expect(isinstance(answer.result, dict), f"{method} is declared and gives a result", answer.raw)
+        if method == "completion/complete":
+            bench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
+
+
+async def _is_unknown(bench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+    answer = await proxy.request(method, params)
+    code = (answer.error or {}).get("code")
+    bench.expect(code == -32601, f"{method} is not declared and answered with -32601", answer.raw)
+
+
+async def _changes_are_announced(bench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+    """The subscription and the log level are set by now."""
+    answer = await proxy.call("able", "announce")
+    with bench.witness("the upstream tells of its changes"):
+        bench.expect(not answer.is_error, "a call of announce works", answer.raw)
+    for method, (capability, flag) in ANNOUNCED.items():
+        if _is_declared(declared, capability, flag):
+            await _hears(bench, proxy, method)
+
+
+async def _hears(bench: Workbench, proxy: Proxy, method: str) -> None:
+    def heard() -> list[Any]:
+        return [message for message in proxy.received if message.get("method") == method]
+
+    await bench.eventually(heard, within=5.0, what=f"{method} is declared and comes")

@@ -1,0 +1,388 @@
+"""FRONT: clients of the revision 2026-07-28, and translation between it and the revisions before.
+
+All requests of both eras go over one pipe, and the envelope of each says which rules hold. Shapes are judged by the
+workbench (`wiretypes`); the checks are about what a shape cannot say.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from conformance.checks import check
+from conformance.checks.front_notifications import declared
+from conformance.workbench import answering
+from mock_servers.script import (
+    Rule,
+    Script,
+    error,
+    list_changed,
+    notify,
+    on_call,
+    reply,
+    request,
+    set_prompts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+MODERN = "2026-07-28"
+META = "io.modelcontextprotocol/"
+COMPLETE_META = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
+REMOVED = {
+    "ping": {},
+    "logging/setLevel": {"level": "info"},
+    "resources/subscribe": {"uri": "x://1"},
+    "resources/unsubscribe": {"uri": "x://1"},
+}
+
+
+@asynccontextmanager
+async def modern(
+    bench: Workbench, *upstreams: StdioUpstream, capabilities: dict[str, Any] | None = None, **start: Any
+) -> AsyncIterator[Proxy]:
+    """A proxy in front of these upstreams for a client of the modern era that has these capabilities."""
+    async with bench.proxy(*upstreams, **start) as proxy:
+        proxy.modern = True
+        proxy.capabilities = capabilities or {}
+        await proxy.ready(*upstreams)
+        yield proxy
+
+
+def code_of(answer: Answer) -> Any:
+    return answer.error.get("code") if isinstance(answer.error, dict) else None
+
+
+@check("FRONT-027", timeout=30)
+async def server_discover_is_answered_beside_initialize(bench: Workbench) -> None:
+    """In one process: `server/discover`, then `initialize`, then a modern request, each answered within 2 s as its era
+    demands. A legacy-only proxy answers the first with an error and serves the second.
+    """
+    async with bench.proxy(bench.stdio("a")) as proxy:
+        found = await proxy.request("server/discover", era="modern", within=2.0)
+        with bench.must("initialize is accepted after the probe"):
+            await proxy.handshake(within=2.0)
+        listed = await proxy.request("tools/list", within=2.0)
+        bench.expect("result" in listed.message, "the session is served", listed.raw)
+        if found.error is not None:
+            return
+        _has_envelope(bench, found, cached=True)
+        bench.expect(found.result["resultType"] == "complete", "a complete result", found.raw)
+        bench.expect(isinstance(found.result.get("capabilities"), dict), "capabilities", found.raw)
+        versions = found.result.get("supportedVersions")
+        bench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
+        answer = await proxy.request("tools/list", {}, era="modern", within=2.0)
+        served = "result" in answer.message
+        bench.expect(served == (MODERN in versions), f"{MODERN} is served if it is supported", answer.raw)
+
+
+@check("FRONT-028", timeout=30)
+async def a_modern_request_needs_no_handshake(bench: Workbench) -> None:
+    """The first message is a modern request and is served; faulty envelopes and removed methods get their codes, before
+    and after a legacy session has begun, which is not disturbed.
+    """
+    async with bench.proxy(bench.stdio("a")) as proxy:
+        await _obeys_the_envelope(bench, proxy, "without a session")
+        await proxy.handshake()
+        await _obeys_the_envelope(bench, proxy, "beside a session")
+        for method in ("ping", "tools/list"):
+            answer = await proxy.request(method, {}, within=1.0)
+            bench.expect("result" in answer.message, f"{method} works in the session", answer.raw)
+
+
+async def _obeys_the_envelope(bench: Workbench, proxy: Proxy, when: str) -> None:
+    async def ask(method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
+        envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
+        # In the era "legacy" the client sends params as they are: here with an envelope of our own.
+        return await proxy.request(method, {**params, "_meta": envelope}, era="legacy", within=1.0)
+
+    with bench.case(when):
+        # The program may only just have been started.
+        served = await proxy.request("tools/list", {}, era="modern")
+        bench.expect("result" in served.message, "a modern request is served", served.raw)
+        refused = await ask("tools/list", {}, {f"{META}protocolVersion": "2099-01-01"})
+        data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
+        right = isinstance(data, dict) and MODERN in data.get("supported", [])
+        right = right and data.get("requested") == "2099-01-01" and code_of(refused) == -32022
+        bench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
+        bare = await ask("tools/list", {}, {f"{META}clientCapabilities": None})
+        bench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
+        for method, params in REMOVED.items():
+            gone = await ask(method, params, {})
+            bench.expect(code_of(gone) == -32601, f"-32601 for {method}", gone.raw)
+
+
+@check("FRONT-029", timeout=40)
+async def modern_results_have_their_envelope_and_caching_hints(bench: Workbench) -> None:
+    """With a legacy and a modern upstream, every result for a modern client has its envelope, and what comes from the
+    legacy one is private and stale at once; a legacy client gets valid results from both.
+    """
+    upstreams = [bench.stdio("old", _full("old")), bench.stdio("new", _full("new", era="modern"))]
+    async with modern(bench, *upstreams) as proxy:
+        found = await proxy.request("server/discover")
+        for method, params in _requests(proxy, found.result.get("capabilities", {})):
+            answer = await proxy.request(method, params)
+            with bench.case(f"{method} {params}"):
+                cached = method not in ("tools/call", "prompts/get")
+                _has_envelope(bench, answer, cached=cached)
+                if cached and "x://new" not in json.dumps(params):
+                    hints = answer.result["ttlMs"], answer.result["cacheScope"]
+                    bench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
+    async with bench.serving(*upstreams) as proxy:
+        greeting = proxy.greeting.result if proxy.greeting else {}
+        for method, params in _requests(proxy, greeting.get("capabilities", {})):
+            answer = await proxy.request(method, params)
+            with bench.case(f"legacy client, {method} {params}"):
+                bench.expect("result" in answer.message, "a result", answer.raw)
+
+
+def _full(name: str, **fields: Any) -> Script:
+    """A server with everything, which lets its resource be cached when it can say so."""
+    uri = f"x://{name}"
+    cached = {"contents": [{"uri": uri, "text": name}], "ttlMs": 60000, "cacheScope": "private"}
+    contents = [{"uri": uri, "text": name}]
+    modern_rules = [Rule("resources/read", [reply(cached)])] if fields else []
+    return Script(
+        resources=[{"uri": uri, "name": name}],
+        templates=[{"uriTemplate": f"{uri}/{{id}}", "name": name}],
+        prompts=[{"name": f"of-{name}"}],
+        contents={uri: contents},
+        on=modern_rules,
+        **fields,
+    )
+
+
+def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Everything that can be asked for with these capabilities."""
+    requests: list[tuple[str, dict[str, Any]]] = [("tools/list", {})]
+    for name in ("old", "new"):
+        requests.append(("tools/call", proxy.calling(name, "echo")))
+        if "resources" in capabilities:
+            requests.append(("resources/read", {"uri": f"x://{name}"}))
+        if "prompts" in capabilities:
+            requests.append(("prompts/get", {"name": f"of-{name}"}))
+    if "resources" in capabilities:
+        requests += [("resources/list", {}), ("resources/templates/list", {})]
+    if "prompts" in capabilities:
+        requests.append(("prompts/list", {}))
+    return requests
+
+
+def _has_envelope(bench: Workbench, answer: Answer, *, cached: bool) -> None:
+    result = answer.result
+    bench.expect(isinstance(result, dict), "a result", answer.raw)
+    bench.expect(isinstance(result.get("resultType"), str), "resultType", answer.raw)
+    if cached:
+        ttl = result.get("ttlMs")
+        bench.expect(type(ttl) is int and ttl >= 0, "an integer ttlMs of at least 0", answer.raw)
+        bench.expect(result.get("cacheScope") in ("private", "public"), "cacheScope", answer.raw)
+
+
+@check("FRONT-030", timeout=40)
+async def subscriptions_deliver_what_was_asked_for(bench: Workbench) -> None:
+    """Nobody listens: an upstream's message and its changed prompts stay unheard. Then one listens for tools, another
+    for prompts, a server is added and the prompts change: each hears of its own, after the acknowledgement and under its
+    id, until it cancels.
+    """
+    noise = notify("notifications/message", {"level": "error", "data": "unasked"})
+    changes = [noise, set_prompts([{"name": "p1"}, {"name": "p2"}]), list_changed("prompts")]
+    upstream = bench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *changes)]))
+    config = bench.config(upstream)
+    async with bench.proxy(config=config) as proxy:
+        proxy.modern = True
+        await proxy.ready(upstream)
+        await proxy.call("a", "echo")
+        await anyio.sleep(0.5)
+        bench.expect(not proxy.received, "nothing comes before somebody listens", proxy.received)
+        tools_honoured = await _listen(bench, proxy, "tools-1", "toolsListChanged")
+        prompts_honoured = await _listen(bench, proxy, 77, "promptsListChanged")
+
+        await proxy.call("a", "echo")
+        if prompts_honoured:
+            await _hears(bench, proxy, 77, "prompts")
+        before = await proxy.request("tools/list", {})
+        bench.config(upstream, bench.stdio("b"), folder=config.parent, name=config.name)
+        # Whether a running proxy takes up the new server at all is RLD-001.
+        if tools_honoured and await _changes(proxy, before):
+            await _hears(bench, proxy, "tools-1", "tools")
+
+        await proxy.notify("notifications/cancelled", {"requestId": 77})
+        await anyio.sleep(0.2)
+        heard = len(_delivered(proxy, 77))
+        await proxy.call("a", "echo")
+        await anyio.sleep(0.5)
+        bench.expect(len(_delivered(proxy, 77)) == heard, "nothing after it was cancelled", proxy.received)
+        _only_what_was_asked_for(bench, proxy)
+
+
+async def _listen(bench: Workbench, proxy: Proxy, id: str | int, kind: str) -> bool:
+    """Open a subscription; whether its kind is honoured."""
+    await proxy.begin("subscriptions/listen", {"notifications": {kind: True}}, id=id)
+    what = f"the acknowledgement of {id!r}, under exactly this id"
+    first = (await bench.eventually(lambda: _delivered(proxy, id), within=2.0, what=what))[0]
+    bench.expect(first["method"] == "notifications/subscriptions/acknowledged", f"{what}, comes first", first)
+    honoured = first["params"].get("notifications")
+    return isinstance(honoured, dict) and honoured.get(kind) is True
+
+
+def _delivered(proxy: Proxy, id: str | int) -> list[dict[str, Any]]:
+    return [message for message in proxy.received if _subscription(message) == json.dumps(id)]
+
+
+def _subscription(message: dict[str, Any]) -> str:
+    """The id of the subscription as JSON, so that 77 is not "77"."""
+    params = message.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    return json.dumps(meta.get(f"{META}subscriptionId") if isinstance(meta, dict) else None)
+
+
+async def _hears(bench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
+    method = f"notifications/{kind}/list_changed"
+    await bench.eventually(
+        lambda: [message for message in _delivered(proxy, id) if message["method"] == method],
+        within=5.0,
+        what=f"{method} under the id {id!r}",
+    )
+
+
+async def _changes(proxy: Proxy, before: Answer) -> bool:
+    """Whether the list of tools becomes another one within 5 s."""
+    with anyio.move_on_after(5.0):
+        while True:
+            if (await proxy.request("tools/list", {})).result != before.result:
+                return True
+            await anyio.sleep(0.1)
+    return False
+
+
+def _only_what_was_asked_for(bench: Workbench, proxy: Proxy) -> None:
+    acknowledged = "notifications/subscriptions/acknowledged"
+    wanted = {
+        ('"tools-1"', acknowledged),
+        ('"tools-1"', "notifications/tools/list_changed"),
+        ("77", acknowledged),
+        ("77", "notifications/prompts/list_changed"),
+    }
+    # An answer to the cancelled request has no method; whether one comes is not at issue.
+    told = [message for message in proxy.received if "method" in message]
+    unasked = [message for message in told if (_subscription(message), message["method"]) not in wanted]
+    bench.expect(not unasked, "only notifications that were asked for, under their ids", unasked)
+
+
+FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+ELICIT = "elicitation/create"
+ASK = {"method": ELICIT, "params": {"mode": "form", **FORM}}
+GIVEN = {"action": "accept", "content": {"name": "bob"}}
+STATE = 'opaque "state" é\u2028{}\\'
+CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
+
+
+def _needing_input(bench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
+    """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
+    gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
+    asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
+    old = Script(resources=gone[0], on=[asks, Rule("resources/read", [error(-32002, "Resource not found")])])
+    needs = {"resultType": "input_required", "inputRequests": {"q1": ASK}, "requestState": STATE}
+    new = Script(
+        era="modern",
+        resources=gone[1],
+        on=[
+            on_call("echo", reply(needs), nth=1),
+            Rule("resources/read", [error(-32602, "Resource not found")]),
+        ],
+    )
+    return bench.stdio("old", old), bench.stdio("new", new)
+
+
+@check("FRONT-031", timeout=60)
+async def messages_are_translated_between_the_eras(bench: Workbench) -> None:
+    """A modern and a legacy client, each in front of a modern and a legacy upstream: a call that needs input, and a read
+    of a resource that does not exist, end as the client's era demands.
+    """
+    old, new = _needing_input(bench)
+    async with modern(bench, old, new, capabilities=CAN_BE_ASKED) as proxy:
+        with bench.case("modern client, modern upstream"):
+            await _is_relayed(bench, proxy, new)
+        with bench.case("modern client, legacy upstream"):
+            await _is_settled_without_a_request(bench, proxy, old)
+        has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
+        await _finds_nothing(bench, proxy, {-32602}, has_resources)
+    clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
+    for capabilities in clients:
+        old, new = _needing_input(bench)
+        async with bench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
+            proxy.capabilities = capabilities
+            await proxy.handshake()
+            await proxy.ready(old, new)
+            with bench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
+                await _is_asked_or_refused(bench, proxy, new, bool(capabilities))
+            with bench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
+                await proxy.call("old", "echo")
+                bench.expect(old.events("answer"), "the upstream's request is answered within 4 s", "none")
+            await _finds_nothing(bench, proxy, {-32002, -32602}, declared(proxy, "resources"))
+
+
+async def _is_relayed(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
+    answer = await proxy.call("new", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    bench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
+    bench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
+    bench.expect(result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw)
+    retried = await _retry(proxy, "new", answer)
+    bench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
+    params = upstream.requests("tools/call")[-1].params
+    seen = params.get("requestState"), params.get("inputResponses")
+    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+
+
+async def _is_settled_without_a_request(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    """The upstream's request is refused or becomes an input_required result; the client gets no request."""
+    answer = await proxy.call("old", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    if result.get("resultType") == "input_required":
+        answer = await _retry(proxy, "old", answer)
+        bench.expect(not answer.is_error, "the retry is completed", answer.raw)
+        given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
+        bench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
+    answers = upstream.events("answer")
+    bench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
+    asked = proxy.transcript.asked()
+    bench.expect(not asked, "no request to a modern client", asked)
+
+
+async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
+    needed = answer.result.get("inputRequests")
+    responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
+    state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
+    params = {**proxy.calling(group, "echo"), "inputResponses": responses, **state}
+    return await proxy.request("tools/call", params, within=5.0)
+
+
+async def _is_asked_or_refused(
+    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
+) -> None:
+    """A legacy client is asked with a request, if it can be, or told of an error."""
+    answer = await proxy.call("new", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    bench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
+    asked = proxy.transcript.asked(ELICIT)
+    if answer.is_error:
+        return
+    bench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
+    bench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
+    params = upstream.requests("tools/call")[-1].params
+    seen = params.get("requestState"), params.get("inputResponses")
+    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+
+
+async def _finds_nothing(bench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:
+    for uri in ("x://old", "x://new") if has_resources else ():
+        answer = await proxy.request("resources/read", {"uri": uri})
+        bench.expect(code_of(answer) in codes, f"{uri} does not exist: one of {sorted(codes)}", answer.raw)

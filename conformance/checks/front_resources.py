@@ -1,0 +1,220 @@
+"""FRONT: resources and prompts of several upstreams behind one face: listing, routing, equal names."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.workbench.client import MODERN
+from conformance.workbench.inbox import Json
+from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
+
+if TYPE_CHECKING:
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+RESOURCES: list[Json] = [
+    {
+        "uri": "mock://full",
+        "name": "full",
+        "title": "Every field",
+        "description": "A resource with everything",
+        "mimeType": "text/plain",
+        "size": 7,
+        "annotations": {"audience": ["assistant"], "priority": 1, "lastModified": "2025-01-01T00:00:00Z"},
+        "icons": [{"src": "data:image/png;base64,AA==", "mimeType": "image/png"}],
+        "_meta": {"example.invalid/note": [None, 1]},
+    },
+    {"uri": "mock://plain", "name": "plain"},
+]
+TEMPLATES: list[Json] = [
+    {
+        "uriTemplate": "notes://{year}/{name}",
+        "name": "notes",
+        "title": "Every field",
+        "description": "A template with everything",
+        "mimeType": "text/plain",
+        "annotations": {"priority": 0},
+        "icons": [{"src": "data:image/png;base64,AA=="}],
+        "_meta": {"example.invalid/note": {}},
+    }
+]
+
+
+OTHER: list[Json] = [{"uri": "other://one", "name": "one"}]
+LISTS: list[tuple[str, str, list[Json]]] = [
+    ("resources/list", "resources", [*RESOURCES, *OTHER]),
+    ("resources/templates/list", "resourceTemplates", TEMPLATES),
+]
+
+
+@check("FRONT-017", timeout=50)
+async def resource_lists_are_the_union_of_all_groups(bench: Workbench) -> None:
+    """Beside one upstream that has no resources, one that refuses to list them and one that says so only when
+    asked, two others appear completely, at once; beside one that never answers, within 12 s.
+    """
+    full = bench.stdio("full", Script(resources=RESOURCES, templates=TEMPLATES))
+    other = bench.stdio("other", Script(resources=OTHER))
+    without = bench.stdio("without")
+    refusing = bench.stdio("refusing", _listing_is(error(-32601, "Method not found")))
+    failing = bench.stdio("failing", _listing_is(error(-32050, "boom")))
+    silent = bench.stdio("silent", _listing_is(silence()), timeout={"resources": "10s"})
+    async with bench.serving(without, refusing, full, failing, other) as proxy:
+        for case in LISTS:
+            await _lists_all(bench, proxy, *case, within=2.0)
+
+    async def beside_a_silent_one(*case: Any) -> None:
+        # Each in a session of its own: that one request does not wait for another is FRONT-005.
+        async with bench.serving(silent, full, other) as proxy:
+            await _lists_all(bench, proxy, *case, within=12.0)
+
+    await bench.together(*(partial(beside_a_silent_one, *case) for case in LISTS))
+
+
+def _listing_is(*actions: Json) -> Script:
+    lists = ("resources/list", "resources/templates/list")
+    return Script(resources=[], templates=[], on=[Rule(method, list(actions)) for method in lists])
+
+
+async def _lists_all(
+    bench: Workbench, proxy: Proxy, method: str, member: str, wanted: list[Json], *, within: float
+) -> None:
+    shown = await proxy.items(method, member, within=within)
+    bench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
+    for entry in wanted:
+        bench.expect(entry in shown, f"{method} holds {entry} with all fields", shown)
+
+
+@check("FRONT-018", timeout=30)
+async def a_resource_is_read_from_the_group_that_owns_its_uri(bench: Workbench) -> None:
+    """A listed URI and one that only a template covers are read from their owners alone; an unknown one is an
+    error with a code of the client's revision.
+    """
+    listing = bench.stdio("listing", Script(resources=[{"uri": "mock://one", "name": "one"}]))
+    covering = bench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
+    owners = {"mock://one": listing, "x://42": covering}
+    async with bench.serving(listing, covering) as proxy:
+        for uri, owner in owners.items():
+            with bench.case(f"reading {uri}"):
+                answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
+                contents = (answer.result or {}).get("contents")
+                expected = [{"uri": uri, "mimeType": "text/plain", "text": f"contents of {uri}"}]
+                bench.expect(contents == expected, f"the contents from {owner.name}", answer.raw)
+        for owner in (listing, covering):
+            read = [request.params["uri"] for request in owner.requests("resources/read")]
+            own = [uri for uri in owners if owners[uri] is owner]
+            bench.expect(read == own, f"{owner.name} is asked for {own} and nothing else", read)
+        await _is_not_found(bench, proxy, {-32002, -32602})
+        discovery = await proxy.request("server/discover", era="modern")
+        if MODERN in (discovery.result or {}).get("supportedVersions", []):
+            proxy.modern = True
+            await _is_not_found(bench, proxy, {-32602})
+
+
+async def _is_not_found(bench: Workbench, proxy: Proxy, codes: set[int]) -> None:
+    answer = await proxy.request("resources/read", {"uri": "nobody://has-it"}, within=10.0)
+    code = (answer.error or {}).get("code")
+    bench.expect(code in codes, f"an unknown URI, {proxy.era} client: an error with {codes}", answer.raw)
+
+
+@check("FRONT-019", timeout=30)
+async def prompts_are_aggregated_and_routed_by_name(bench: Workbench) -> None:
+    """Two upstreams' prompts are listed with all fields; a get reaches its owner alone, with the arguments as
+    sent, and its messages come back; an unknown prompt and a missing name are answered with -32602.
+    """
+    who = {"name": "who", "title": "Who", "description": "To whom", "required": True}
+    greet = {
+        "name": "greet",
+        "title": "Greet",
+        "description": "Greet",
+        "arguments": [who],
+        "_meta": {"a": None},
+    }
+    part = {"name": "part"}
+    first, second = (
+        bench.stdio("first", Script(prompts=[greet])),
+        bench.stdio("second", Script(prompts=[part])),
+    )
+    async with bench.serving(first, second) as proxy:
+        shown = await proxy.items("prompts/list", "prompts")
+        for prompt in (greet, part):
+            bench.expect(prompt in shown, f"prompts/list holds {prompt}", shown)
+        bench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
+        arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
+        answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
+        asked = [request.params.get("arguments") for request in first.requests("prompts/get")]
+        bench.expect(asked == [arguments], f"the owner is asked with {arguments}", asked)
+        bench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
+        bench.expect(not second.requests("prompts/get"), "nobody else is asked", second.lines)
+        other = await proxy.request("prompts/get", {"name": "part"}, within=10.0)
+        bench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
+        faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
+        for what, params in faulty.items():
+            refused = await proxy.request("prompts/get", params, within=10.0)
+            code = (refused.error or {}).get("code")
+            bench.expect(code == -32602, f"{what}: an error with code -32602", refused.raw)
+
+
+SAME = "same"
+SAME_URI = "mock://same"
+_RESTARTS = 10
+
+
+@check("FRONT-020", slow=True, timeout=90)
+async def equal_names_in_two_groups_stay_reachable(bench: Workbench) -> None:
+    """Of two groups with a tool, a prompt and a resource of the same name, both can be asked for each of the
+    three; asked for a bare name, each of ten starts takes the same one, whichever of the two is slow to start.
+    """
+    owners = [bench.stdio(name, _says(name)) for name in ("zeta", "alpha")]
+    config = bench.config(*owners)
+    choices: list[tuple[str, str]] = []
+    for number in range(_RESTARTS):
+        for place, owner in enumerate(owners):
+            is_slow = number % len(owners) == place
+            _says(owner.name, startup=[sleep(0.3)] if is_slow else []).save(owner.folder / "script.json")
+        async with bench.serving(*owners, config=config) as proxy:
+            if not choices:
+                await _reaches_both(bench, proxy, owners)
+            prompt = await proxy.request("prompts/get", {"name": SAME})
+            resource = await proxy.request("resources/read", {"uri": SAME_URI})
+            choices.append((_who(prompt), _who(resource)))
+    bench.expect(len(set(choices)) == 1, "every start takes the same prompt and resource by default", choices)
+
+
+def _says(name: str, **how: Any) -> Script:
+    said = {"type": "text", "text": f"said by {name}"}
+    return Script(
+        resources=[{"uri": SAME_URI, "name": SAME}],
+        prompts=[{"name": SAME}],
+        contents={SAME_URI: [{"uri": SAME_URI, "text": said["text"]}]},
+        on=[
+            on_call("echo", reply({"content": [said]})),
+            Rule("prompts/get", [reply({"messages": [{"role": "user", "content": said}]})]),
+        ],
+        **how,
+    )
+
+
+def _who(answer: Answer) -> str:
+    """Which upstream has answered; a refusal is a choice too."""
+    spoke = [name for name in ("zeta", "alpha") if f"said by {name}" in answer.raw]
+    return " and ".join(spoke) or "nobody"
+
+
+async def _reaches_both(bench: Workbench, proxy: Proxy, owners: list[StdioUpstream]) -> None:
+    """By the names that the lists show, or with the group beside the bare name."""
+    tools = [await proxy.call(owner.name, "echo") for owner in owners]
+    prompts = await proxy.items("prompts/list", "prompts")
+    resources = await proxy.items("resources/list", "resources")
+    groups = [owner.name for owner in owners]
+    ways: dict[str, list[Json]] = {
+        "prompts/get": [{"name": prompt["name"]} for prompt in prompts]
+        + [{"name": SAME, "group": group} for group in groups],
+        "resources/read": [{"uri": resource["uri"]} for resource in resources]
+        + [{"uri": SAME_URI, "group": group} for group in groups],
+    }
+    reached = {"tools/call": [_who(answer) for answer in tools]}
+    for method, tries in ways.items():
+        reached[method] = [_who(await proxy.request(method, params)) for params in tries]
+    for method, whom in reached.items():
+        bench.expect(set(groups) <= set(whom), f"{method} can reach both {groups}", whom)

@@ -1,0 +1,274 @@
+"""FRONT: the two tools of the face, and what passes through them unchanged."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from mock_servers.jsontext import slice_of
+from mock_servers.script import Rule, Script, on_call, raw, reply, tool
+
+if TYPE_CHECKING:
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+
+@check("FRONT-009", timeout=30)
+async def the_two_tool_face_lists_exactly_two_tools(bench: Workbench) -> None:
+    """With eight groups, one of them of 200 tools, and a disabled and a broken server, five listings are the
+    same two tools in less than 8 KiB; they name the groups in the order of the configuration.
+    """
+    many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
+    names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]
+    groups = [bench.stdio(name, many if name == "mid" else None) for name in names]
+    broken = bench.stdio("broken").but(command=str(bench.sandbox.root / "no-such-program"))
+    disabled = bench.stdio("disabled", enabled=False)
+    async with bench.serving(
+        *groups, config=bench.config(*groups[:4], broken, disabled, *groups[4:])
+    ) as proxy:
+        listings = [await proxy.request("tools/list", {}) for _ in range(5)]
+        tools = [_two_tools(bench, listing) for listing in listings]
+        bench.expect(all(seen == tools[0] for seen in tools), "five equal listings", tools)
+        for found, required in zip(tools[0], (["group"], ["group", "name"]), strict=True):
+            schema = found["inputSchema"]
+            bench.expect(schema.get("type") == "object", "the schema of an object", schema)
+            bench.expect(sorted(schema.get("required", [])) == required, f"{required} are required", schema)
+        members = tools[0][1]["inputSchema"]["properties"].keys()
+        bench.expect(members >= {"group", "name", "args"}, "group, name and args are described", members)
+        listed = await proxy.groups()
+        connected = [name for name in listed if name != "broken"]
+        bench.expect(connected == names, f"the groups {names}, whether or not with the broken one", listed)
+        missing = [group.name for group in groups if f"The {group.name} upstream" not in listings[0].raw]
+        bench.expect(not missing, "the description of each group", listings[0].raw)
+
+
+def _two_tools(bench: Workbench, listing: Answer) -> list[dict[str, Any]]:
+    """The tool that lists and the tool that calls, which are all there is."""
+    wanted = [bench.sut.profile.tools[name] for name in ("list", "call")]
+    tools = {tool["name"]: tool for tool in (listing.result or {}).get("tools", [])}
+    bench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
+    bench.expect(len(listing.raw) < 8192, "less than 8 KiB", f"{len(listing.raw)} bytes")
+    bench.expect("nextCursor" not in listing.result, "one page", listing.raw)
+    return [tools[name] for name in wanted]
+
+
+#: uses every field that a tool may have, and keywords of JSON Schema that are easily lost
+FULL_TOOL = {
+    "name": "full",
+    "title": "Every field",
+    "description": "Line one\nline two: \u00e9 \u2028 \U0001f600",
+    "inputSchema": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "$defs": {"leaf": {"type": ["string", "null"], "minLength": 1, "pattern": "^\\S+$"}},
+        "properties": {
+            "leaf": {"$ref": "#/$defs/leaf", "default": None},
+            "either": {"oneOf": [{"const": 1.5}, {"enum": ["a", None, False]}]},
+            "list": {"type": "array", "prefixItems": [{"type": "integer"}], "items": False},
+        },
+        "patternProperties": {"^x-": True},
+        "dependentRequired": {"leaf": ["either"]},
+        "if": {"required": ["leaf"]},
+        "then": {"minProperties": 2},
+        "required": ["leaf"],
+        "additionalProperties": False,
+        "x-own-keyword": {"nested": [1, 2, {"deep": None}]},
+    },
+    "outputSchema": {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]},
+    "annotations": {"title": "Full", "readOnlyHint": True, "openWorldHint": False, "idempotentHint": True},
+    "icons": [{"src": "data:image/png;base64,AA==", "mimeType": "image/png", "sizes": ["48x48"]}],
+    "execution": {"taskSupport": "forbidden"},
+    "_meta": {"example.invalid/note": {"kept": [None, 1]}},
+}
+
+
+@check("FRONT-010")
+async def tool_definitions_reach_the_client_complete(bench: Workbench) -> None:
+    """A tool that uses every field, between two plain ones, is shown with the JSON of its upstream."""
+    upstream = bench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
+    async with bench.serving(upstream) as proxy:
+        answer = await proxy.tools_of("a")
+        (shown,) = definitions(answer, "full") or [None]
+        bench.expect(shown is not None, "the definition of the tool as JSON", answer.raw)
+        _is_equal(bench, json.dumps(FULL_TOOL), json.dumps(shown))
+
+
+def definitions(answer: Answer, name: str) -> list[Any]:
+    """The tool definitions with this name anywhere in a listing, as JSON or as JSON in its text."""
+    found: list[Any] = []
+
+    def search(value: Any) -> None:
+        if isinstance(value, dict) and value.get("name") == name and "inputSchema" in value:
+            found.append(value)
+        elif isinstance(value, dict | list):
+            for member in value.values() if isinstance(value, dict) else value:
+                search(member)
+
+    try:
+        search(json.loads(answer.text))
+    except ValueError:
+        search(answer.result)
+    return found
+
+
+LISTS = {
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+    "prompts/list": ("prompts", "name"),
+}
+
+
+@check("FRONT-011", timeout=40)
+async def all_pages_of_upstream_lists_are_reachable(bench: Workbench) -> None:
+    """Of an upstream with three pages, whose cursors are "" and "p2", everything is reachable; an upstream
+    that repeats its cursor for ever does not keep a listing from its end; a cursor that nobody gave is invalid.
+    """
+    paged = bench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
+    await bench.together(partial(_shows_all, bench, paged), partial(_ends, bench, bench.stdio("loop", LOOP)))
+
+
+def _three_of_everything(**paging: Any) -> Script:
+    return Script(
+        tools=[tool(f"tool{number}") for number in range(3)],
+        resources=[{"uri": f"mock://{number}", "name": f"{number}"} for number in range(3)],
+        templates=[{"uriTemplate": f"t{number}://{{id}}", "name": f"{number}"} for number in range(3)],
+        prompts=[{"name": f"prompt{number}"} for number in range(3)],
+        **paging,
+    )
+
+
+def _for_ever(method: str, member: str, **item: Any) -> Rule:
+    return Rule(method, [reply({member: [item], "nextCursor": "again"})])
+
+
+LOOP = Script(
+    tools=[tool("echo")],
+    resources=[],
+    templates=[],
+    prompts=[],
+    on=[
+        _for_ever("tools/list", "tools", **tool("echo")),
+        _for_ever("resources/list", "resources", uri="mock://loop", name="loop"),
+        _for_ever("resources/templates/list", "resourceTemplates", uriTemplate="loop://{id}", name="loop"),
+        _for_ever("prompts/list", "prompts", name="loop"),
+    ],
+)
+
+
+async def _shows_all(bench: Workbench, upstream: StdioUpstream) -> None:
+    async with bench.serving(upstream) as proxy:
+        answer = await proxy.tools_of(upstream.name)
+        missing = [name for name in upstream.tool_names if not definitions(answer, name)]
+        bench.expect(not missing, "the tools of all three pages are shown", answer.raw)
+        called = await proxy.call(upstream.name, "tool2")
+        bench.expect(not called.is_error, "a tool of the last page can be called", called.raw)
+        script = upstream.script
+        everything = (script.resources, script.templates, script.prompts)
+        for (method, (member, key)), whole in zip(LISTS.items(), everything, strict=True):
+            shown = [str(item.get(key)) for item in await proxy.items(method, member)]
+            wanted = [item[key] for item in whole or []]
+            bench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
+        for method in ("tools/list", *LISTS):
+            refused = await proxy.request(method, {"cursor": "a cursor that nobody gave"})
+            code = (refused.error or {}).get("code")
+            bench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
+
+
+async def _ends(bench: Workbench, upstream: StdioUpstream) -> None:
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with bench.must("the tools of an upstream that repeats its cursor are shown"):
+            await proxy.ready(upstream, within=10.0)
+        for method, (member, _) in LISTS.items():
+            shown = await proxy.items(method, member)
+            bench.expect(shown, f"{method} shows what the upstream repeats", shown)
+
+
+#: arguments as text: decoding would hide what a JSON library does to numbers
+ARGUMENTS = r"""{"null": null, "nested": {"null": [null, {"null": null}], "empty": {}, "none": []}, "big": 9007199254740993,
+"bigger": -123456789012345678901234567890, "decimal": 3.14159265358979323846264338327950288, "tiny": 1.50e-7, "true": true,
+"text": "\u0000 \" \\ \u2028 \ud83d\ude00 <&>", "": "", "unknown": {"$ref": "#", "_meta": {"a": 1}}}""".replace(
+    "\n", " "
+)
+
+CONTENT = r"""[{"type": "text", "text": "a\u0000\u2028", "annotations": {"audience": ["user"], "priority": 0.1}, "_meta": {"k": null}},
+{"type": "image", "data": "AA==", "mimeType": "image/png"}, {"type": "audio", "data": "AA==", "mimeType": "audio/wav"},
+{"type": "resource", "resource": {"uri": "mock://x", "mimeType": "text/plain", "text": "x", "_meta": {"n": 9007199254740993}}},
+{"type": "resource_link", "uri": "mock://y", "name": "y", "size": 1, "annotations": {"lastModified": "2025-01-01T00:00:00Z"}}]"""
+RESULT = (
+    f'{{"content": {CONTENT}, "structuredContent": {ARGUMENTS}, "isError": false,'
+    ' "_meta": {"example.invalid/a": {"b": [null, 18446744073709551617]}}, "x-unknown": [null]}'
+).replace("\n", " ")
+FAILED = RESULT.replace('"isError": false', '"isError": true')
+
+
+def _answer_with(result: str) -> Any:
+    return raw('{"jsonrpc":"2.0","id":"$id","result":' + result + "}\n")
+
+
+@check("FRONT-012")
+async def arguments_and_results_are_relayed_verbatim(bench: Workbench) -> None:
+    """Arguments that are easily damaged arrive at the upstream with equal values, left out ones do not become
+    null; a success and a failure with every kind of content come back with equal values.
+    """
+    names = {"full.name-with/all_1": RESULT, "failing": FAILED}
+    upstream = bench.stdio(
+        "a",
+        Script(
+            tools=[tool(name) for name in names],
+            on=[on_call(name, _answer_with(result)) for name, result in names.items()],
+        ),
+    )
+    async with bench.serving(upstream) as proxy:
+        for name, result in names.items():
+            answer = await _call_with(bench, proxy, name, ARGUMENTS)
+            with bench.case(f"the result of {name}"):
+                _is_equal(bench, result, slice_of(answer.raw, "result"))
+        await _call_with(bench, proxy, "failing", None)
+        *full, empty = (request.text for request in upstream.requests("tools/call"))
+        for line, name in zip(full, names, strict=True):
+            with bench.case(f"the arguments of {name}"):
+                _is_equal(bench, json.dumps(name), slice_of(line, "params", "name"))
+                _is_equal(bench, ARGUMENTS, slice_of(line, "params", "arguments"))
+        arguments = slice_of(empty, "params", "arguments")
+        bench.expect(arguments in (None, "{}"), "arguments that are left out do not become null", arguments)
+
+
+async def _call_with(bench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
+    args = "" if arguments is None else f', "args": {arguments}'
+    called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
+    tool_name = json.dumps(bench.sut.profile.tools["call"])
+    params = f'{{"name": {tool_name}, "arguments": {called}}}'
+    line = f'{{"jsonrpc": "2.0", "id": "of {name}", "method": "tools/call", "params": {params}}}'
+    return await proxy.exchange(line, f"of {name}", f"a call of {name}")
+
+
+def _is_equal(bench: Workbench, expected: str, seen: str | None) -> None:
+    bench.expect(seen is not None, "there is one", seen)
+    difference = _difference(_value(expected), _value(seen or ""))
+    bench.expect(not difference, f"no change at {difference}", seen)
+
+
+def _difference(expected: Any, seen: Any) -> str:
+    """The path to one place where two JSON values differ; empty when they are equal."""
+    if isinstance(expected, dict) and isinstance(seen, dict):
+        if expected.keys() != seen.keys():
+            missing, added = sorted(expected.keys() - seen.keys()), sorted(seen.keys() - expected.keys())
+            return f" (missing: {missing}, added: {added})"
+        pairs = [(name, expected[name], seen[name]) for name in expected]
+    elif isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
+        pairs = [(str(place), *pair) for place, pair in enumerate(zip(expected, seen, strict=True))]
+    else:
+        return "" if expected == seen else " (another value)"
+    return next((f"/{name}{deeper}" for name, *pair in pairs if (deeper := _difference(*pair))), "")
+
+
+def _value(text: str) -> Any:
+    """The JSON value with its numbers as they are written: 1.0 and 1 are equal, 1 and true are not."""
+
+    def number(digits: str) -> tuple[str, Decimal]:
+        return "number", Decimal(digits)
+
+    return json.loads(text, parse_int=number, parse_float=number)

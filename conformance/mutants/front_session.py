@@ -1,0 +1,137 @@
+"""Mistakes in the session with the client: versions, stdout, ping, malformed input, ids, batches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Raw
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.face.batch import Batch
+from dynamic_mcp.face.client import ClientLink
+from dynamic_mcp.face.server import Face
+from dynamic_mcp.face.session import Session
+from dynamic_mcp.protocol import jsonrpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamic_mcp.face.call import Incoming
+    from dynamic_mcp.protocol.jsonrpc import Message, OnOversized
+
+
+@mutant("FRONT-001")
+def answers_with_a_constant_version() -> None:
+    right = Session.initialize
+
+    def wrong(self: Session, params: Raw) -> str:
+        right(self, params)
+        return "2024-11-05"
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-002")
+def echoes_any_version() -> None:
+    right = Session.initialize
+
+    def wrong(self: Session, params: Raw) -> str:
+        right(self, params)
+        return str(msgspec.json.decode(params)["protocolVersion"])
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-004")
+def greets_on_stdout() -> None:
+    right = ClientLink.open
+
+    async def wrong(
+        self: ClientLink, receive: Callable[[bytes], None], receive_oversized: OnOversized
+    ) -> None:
+        await right(self, receive, receive_oversized)
+        self.send(b"dynamic-mcp is ready\n")
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-004")
+def answers_notifications() -> None:
+    def wrong(self: Face, message: Message) -> None:
+        error = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
+        self._send(jsonrpc.error(jsonrpc.NULL, error))
+
+    replace(Face._on_notification, wrong)
+
+
+@mutant("FRONT-005")
+def does_not_know_ping() -> None:
+    right = Face._route_legacy
+
+    def wrong(self: Face, incoming: Incoming) -> None:
+        if incoming.method == "ping":
+            raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "Method not found: ping")
+        right(self, incoming)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-005")
+def serves_one_request_after_the_other() -> None:
+    right = Face.receive
+
+    def wrong(self: Face, line: bytes) -> None:
+        if self._running:
+            asyncio.get_running_loop().call_later(0.01, wrong, self, line)
+        else:
+            right(self, line)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-006")
+def takes_everything_malformed_for_broken_json() -> None:
+    replace(jsonrpc.INVALID_REQUEST, jsonrpc.PARSE_ERROR)
+
+
+@mutant("FRONT-006")
+def an_unknown_method_is_an_internal_error() -> None:
+    replace(jsonrpc.METHOD_NOT_FOUND, jsonrpc.INTERNAL_ERROR)
+
+
+@mutant("FRONT-007")
+def turns_ids_into_strings() -> None:
+    right = jsonrpc.result
+
+    def wrong(id: bytes, value: bytes) -> bytes:
+        return right(id if id.startswith(b'"') else b'"%b"' % id, value)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-007")
+def takes_a_request_with_id_0_for_a_notification() -> None:
+    right = jsonrpc.parse
+
+    def wrong(line: bytes) -> Message:
+        message = right(line)
+        if message.method is not None and bytes(message.id) == b"0":
+            return msgspec.structs.replace(message, id=Raw(b""))
+        return message
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-008")
+def answers_each_member_of_a_batch_in_a_line_of_its_own() -> None:
+    def wrong(self: Batch, line: bytes) -> None:
+        self._send(line)
+
+    replace(Batch.answer, wrong)
+
+
+@mutant("FRONT-008")
+def ignores_batches_in_silence() -> None:
+    replace(Face._receive_batch, lambda self, line: None)

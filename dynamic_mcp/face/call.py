@@ -1,0 +1,115 @@
+"""One request of the client on its way to an upstream: what came with it, and what is passed on of that.
+
+Everything the client wrote travels as the bytes it wrote, except what belongs to its own hop: the stamp of a modern request and the
+progress token, which every hop has of its own (MCP basic, ``_meta``; progress).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.face.batch import Batch
+from dynamic_mcp.groups import Group
+from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.upstream.base import Options
+
+#: Hears of progress: the client's token, and the members of the notification's params.
+OnProgress = Callable[[Raw, dict[str, Raw]], None]
+
+_T = TypeVar("_T")
+
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class Incoming(msgspec.Struct):
+    """A request as the client sent it."""
+
+    id: bytes
+    method: str
+    params: Raw
+    #: takes a line for the client, now; and the line of the answer, which a batch collects
+    send: Callable[[bytes], None]
+    batch: Batch | None = None
+    modern: bool = False
+    #: what the client can be asked for (a JSON object), and the log level it wants, where a modern request says so
+    capabilities: bytes = b"{}"
+    log_level: str | None = None
+
+    def answer(self, line: bytes) -> None:
+        """Send the answer, or leave it to the batch that the request came in."""
+        if self.batch is None:
+            self.send(line)
+        else:
+            self.batch.answer(line)
+
+    def abandon(self) -> None:
+        """There will be no answer."""
+        if self.batch is not None:
+            self.batch.closed()
+
+
+class Call:
+    """A request of the client that an upstream has to answer."""
+
+    def __init__(self, incoming: Incoming, on_progress: OnProgress) -> None:
+        """Raises Refusal when ``params`` or its ``_meta`` is no object."""
+        self.incoming = incoming
+        #: the upstream that the request went to, once that is known
+        self.group: Group | None = None
+        self.members = _object(incoming.params, "params")
+        #: answers to the questions of an earlier ``input_required``, and the state that came with them
+        self.inputs = self.members.pop("inputResponses", Raw(b""))
+        self.state = self.members.pop("requestState", Raw(b""))
+        meta = _object(self.members.pop("_meta", Raw(b"")), "_meta")
+        self._token = meta.pop("progressToken", None)
+        self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
+        self._on_progress = on_progress
+
+    def read(self, kind: type[_T]) -> _T:
+        """The params as ``kind``. Raises Refusal, naming what is wrong."""
+        try:
+            return msgspec.json.decode(self.incoming.params or b"{}", type=kind)
+        except msgspec.ValidationError as error:
+            raise Refusal(INVALID_PARAMS, f"{self.incoming.method}: {error}") from None
+
+    def params(self, members: dict[str, Raw]) -> bytes:
+        """Params for the upstream: ``members``, and what has to go with them."""
+        meta = Raw(msgspec.json.encode(self._meta)) if self._meta else Raw(b"")
+        beside = {"inputResponses": self.inputs, "requestState": self.state, "_meta": meta}
+        return msgspec.json.encode({**members, **{name: raw for name, raw in beside.items() if raw}})
+
+    def options(self, timeout: float) -> Options:
+        """How the request to the upstream is made; ``timeout`` in seconds."""
+        token = self._token
+        return Options(
+            timeout,
+            on_progress=None if token is None else lambda params: self._on_progress(token, params),
+            capabilities=self.incoming.capabilities,
+            log_level=self.incoming.log_level,
+        )
+
+
+class _Cursor(msgspec.Struct):
+    cursor: Raw = Raw(b"")
+
+
+def refuse_cursor(params: Raw) -> None:
+    """Every list here is one page, so no cursor can be ours. Raises Refusal."""
+    try:
+        cursor = msgspec.json.decode(params or b"{}", type=_Cursor).cursor
+    except msgspec.ValidationError:
+        raise Refusal(INVALID_PARAMS, "params must be an object") from None
+    if cursor and bytes(cursor) != b"null":
+        raise Refusal(INVALID_PARAMS, "the cursor is not one of this server")
+
+
+def _object(raw: Raw, what: str) -> dict[str, Raw]:
+    try:
+        return _decode_members(raw or b"{}") if bytes(raw) != b"null" else {}
+    except msgspec.DecodeError:
+        raise Refusal(INVALID_PARAMS, f"{what} must be an object") from None

@@ -1,0 +1,79 @@
+"""What an upstream offers, listed completely: every page, every definition as the upstream wrote it."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.upstream.base import Options, Upstream
+
+#: The most pages of one listing: an upstream that never ends its list must not hold us for ever.
+MOST_PAGES = 1000
+
+#: Definitions by what names them, in the upstream's order.
+Listing = dict[str, Raw]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One sort of thing that is listed."""
+
+    #: the capability and feature flag that it belongs to
+    feature: str
+    method: str
+    #: the member of the result that holds the definitions, and the member of a definition that names it
+    member: str
+    key: str
+
+
+TOOLS = Kind("tools", "tools/list", "tools", "name")
+RESOURCES = Kind("resources", "resources/list", "resources", "uri")
+TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate")
+PROMPTS = Kind("prompts", "prompts/list", "prompts", "name")
+
+#: What a notification says to have changed.
+CHANGED = {
+    "notifications/tools/list_changed": (TOOLS,),
+    "notifications/resources/list_changed": (RESOURCES, TEMPLATES),
+    "notifications/prompts/list_changed": (PROMPTS,),
+}
+
+
+async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
+    """All pages; ``options.timeout`` is for each. An empty cursor is a cursor (MCP pagination), a repeated one ends the list.
+
+    An upstream that does not declare the capability, or does not know the method, offers nothing. Raises UpstreamError.
+    """
+    if kind.feature not in upstream.capabilities:
+        return {}
+    listing: Listing = {}
+    cursor: str | None = None
+    seen: set[str] = set()
+    for _ in range(MOST_PAGES):
+        params = b"" if cursor is None else msgspec.json.encode({"cursor": cursor})
+        try:
+            answer = await upstream.request(kind.method, params, options)
+        except UpstreamRefused as refusal:
+            if refusal.code == jsonrpc.METHOD_NOT_FOUND:
+                return listing
+            raise refusal.as_failure(kind.method) from None
+        cursor = _add_page(listing, answer, kind)
+        if cursor is None or cursor in seen:
+            break
+        seen.add(cursor)
+    return listing
+
+
+def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
+    """Add the definitions of one page; the cursor of the next one."""
+    try:
+        page = msgspec.json.decode(answer, type=dict[str, Raw])
+        for raw in msgspec.json.decode(page[kind.member], type=list[Raw]):
+            name = msgspec.json.decode(raw, type=dict[str, Raw])[kind.key]
+            # Copied: a view would keep the whole line alive for as long as one definition of it is cached.
+            listing[msgspec.json.decode(name, type=str)] = raw.copy()
+        cursor = page.get("nextCursor")
+        return None if cursor is None else msgspec.json.decode(cursor, type=str | None)
+    except (msgspec.DecodeError, KeyError):
+        raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}") from None

@@ -1,0 +1,128 @@
+"""Server-sent events, from bytes in any chunks to events (WHATWG HTML, "Server-sent events", event stream interpretation). Sans-IO.
+
+In time linear in the length of the stream. An event whose data is larger than a message may be is dropped, and told of, like an
+oversized line of a stdio server.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dynamic_mcp.protocol.jsonrpc import EDGE, MOST_MESSAGE, OnOversized
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event. ``data`` may be empty: such an event only carries an id."""
+
+    type: str
+    data: bytes
+    #: the last id that the stream gave, with this event or before
+    last_id: str
+
+
+class EventParser:
+    """Feed it chunks; ``retry`` is the reconnection time that the stream asked for, in seconds."""
+
+    def __init__(self, most: int = MOST_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
+        self.retry: float | None = None
+        self.last_id = ""
+        self._most = most
+        self._on_oversized = on_oversized
+        self._at_start = True
+        self._after_cr = False
+        #: the pieces of an unfinished line, and the data lines of an unfinished event, with their sizes
+        self._line: list[bytes] = []
+        self._line_size = 0
+        self._data: list[bytes] = []
+        self._data_size = 0
+        self._type = b""
+        self._has_fields = False
+        #: the last bytes of an event that is being dropped, None while an event is being kept
+        self._edge: bytes | None = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completes."""
+        if self._at_start and chunk:
+            chunk = self._without_bom(chunk)
+        if self._after_cr and chunk:
+            # The second half of a CR LF that was cut in two.
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        if chunk.endswith(b"\r"):
+            self._after_cr = True
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = chunk.split(b"\n")
+        events = []
+        for line in lines:
+            if self._line:
+                line = b"".join([*self._line, line])
+                self._line.clear()
+                self._line_size = 0
+            if (event := self._take(line)) is not None:
+                events.append(event)
+        if rest:
+            self._line.append(rest)
+            self._line_size += len(rest)
+            self._check_size()
+        return events
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        chunk = b"".join([*self._line, chunk])
+        self._line.clear()
+        self._line_size = 0
+        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+            self._line.append(chunk)
+            return b""
+        self._at_start = False
+        return chunk.removeprefix(_BOM)
+
+    def _check_size(self) -> None:
+        """Drop what has grown too large. Of a dropped event only the edge is kept, and that an unfinished line has begun."""
+        if self._edge is None:
+            if self._line_size + self._data_size <= self._most:
+                return
+            held = b"\n".join([*self._data, b"".join(self._line).removeprefix(b"data:").lstrip(b" ")])
+            self._edge = held[-EDGE:]
+            self._on_oversized(held[:EDGE], False)
+        else:
+            line = b"".join(self._line).removeprefix(b"data:")
+            self._edge = b"".join([self._edge, *self._data, line])[-EDGE:]
+        self._data.clear()
+        self._data_size = self._line_size = 0
+        if self._line:
+            self._line = [b"data:"]
+
+    def _take(self, line: bytes) -> Event | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"data":
+                self._has_fields = True
+                self._data.append(value)
+                self._data_size += len(value)
+                self._check_size()
+            case b"event":
+                self._type = value
+            case b"id" if b"\0" not in value:
+                self._has_fields = True
+                self.last_id = value.decode(errors="replace")
+            case b"retry" if value.isdigit() and len(value) < 10:
+                self.retry = int(value) / 1000
+            case _:
+                pass  # a comment, or a field that nobody knows
+        return None
+
+    def _dispatch(self) -> Event | None:
+        edge, data, has_fields = self._edge, b"\n".join(self._data), self._has_fields
+        kind = self._type.decode(errors="replace") or "message"
+        self._edge, self._has_fields, self._type, self._data_size = None, False, b"", 0
+        self._data.clear()
+        if edge is not None:
+            self._on_oversized(edge, True)
+            return None
+        return Event(kind, data, self.last_id) if has_fields else None

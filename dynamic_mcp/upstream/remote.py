@@ -1,0 +1,95 @@
+"""Which transport a server behind a URL speaks, where the configuration leaves that open.
+
+Streamable HTTP is tried first. A server that refuses its very first message with 400, 404 or 405 may be one of the older transport:
+then its event stream is opened at the same address (MCP 2025-11-25, transports, "Backwards Compatibility"). 401 and 403 are
+about an authorization and say nothing about the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Raw
+
+from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.errors import HttpStatus, UpstreamGone
+from dynamic_mcp.log import log
+from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.upstream.sse import SseUpstream
+from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
+from dynamic_mcp.upstream.web import Web
+
+_NOT_STREAMABLE = frozenset({400, 404, 405})
+
+
+def remote_upstream(transport: HttpTransport | SseTransport, events: Events) -> Upstream:
+    """An upstream for a configured URL, unopened."""
+
+    def web() -> Web:
+        return Web(transport.url.reveal(), {name: value.reveal() for name, value in transport.headers})
+
+    if isinstance(transport, SseTransport):
+        return SseUpstream(web(), events)
+    streamable = StreamableHttpUpstream(web(), events)
+    return Detected(streamable, lambda: SseUpstream(web(), events)) if transport.detect else streamable
+
+
+class Detected:
+    """Streamable HTTP, or the older transport when ``open`` finds that."""
+
+    def __init__(self, first: Upstream, otherwise: Callable[[], Upstream]) -> None:
+        self._chosen = first
+        self._otherwise = otherwise
+
+    @property
+    def modern(self) -> bool:
+        """See ``Upstream``."""
+        return self._chosen.modern
+
+    @property
+    def capabilities(self) -> dict[str, Raw]:
+        """See ``Upstream``."""
+        return self._chosen.capabilities
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        """See ``Upstream``."""
+        try:
+            await self._chosen.open(timeout, skip_probe=skip_probe)
+        except HttpStatus as refusal:
+            if refusal.status not in _NOT_STREAMABLE:
+                raise
+            log.debug(
+                "the server does not speak Streamable HTTP (HTTP %d), its event stream is tried",
+                refusal.status,
+            )
+            await self._chosen.close()
+            self._chosen = self._otherwise()
+            try:
+                await self._chosen.open(timeout)
+            except HttpStatus:
+                # No stream there either: what the first transport met says more.
+                raise refusal from None
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        """See ``Upstream``."""
+        return await self._chosen.request(method, params, options)
+
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """See ``Upstream``."""
+        self._chosen.notify(method, params)
+
+    async def lost(self) -> UpstreamGone:
+        """See ``Upstream``."""
+        return await self._chosen.lost()
+
+    def last_words(self) -> str:
+        """See ``Upstream``."""
+        return self._chosen.last_words()
+
+    def pause(self, paused: bool) -> None:
+        """See ``Upstream``."""
+        self._chosen.pause(paused)
+
+    async def close(self) -> None:
+        """See ``Upstream``."""
+        await self._chosen.close()

@@ -1,0 +1,390 @@
+"""An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
+
+Every message of ours is a POST of its own; all of them run at once. The answer to a request is taken from the reply to its POST and from
+nowhere else: as JSON, or as the one event of a stream that carries its id, whatever comes before it and whether or not the
+stream ends after it. What goes wrong with a reply is that request's error and nobody else's.
+
+Handshake revisions have more: a session, which is begun again when the server has forgotten it (404); a stream of the server's own
+(GET); and streams that are taken up again after they broke (``Last-Event-ID``). A modern server gets none of that, and learns
+of a cancellation by the end of the reply's connection (MCP 2025-11-25 and 2026-07-28, transports).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import anyio
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.events import Event, EventParser
+from dynamic_mcp.upstream.web import Reply, Web
+
+#: Seconds before a broken stream is taken up again, when the server does not say; doubled each time it breaks at once.
+RETRY = 1.0
+MOST_RETRY = 30.0
+#: How often one answer is fetched again before it is given up.
+RESUMPTIONS = 5
+#: Seconds that the server may take to answer the end of the session.
+GOODBYE = 2.0
+
+_ACCEPT = "application/json, text/event-stream"
+_PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+#: The member of params that the ``Mcp-Name`` header repeats.
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class _SessionGone(HttpStatus):
+    """The server does not know our session any more."""
+
+
+class StreamableHttpUpstream:
+    """A server behind a URL. Nothing happens before ``open``."""
+
+    def __init__(self, web: Web, events: Events) -> None:
+        self.modern = False
+        self.capabilities: dict[str, Raw] = {}
+        self._web = web
+        self._events = events
+        self._peer = Peer(self._send, events.on_notification, events.on_request, self._on_abandoned)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._posts: dict[int, asyncio.Task[None]] = {}
+        self._session: str | None = None
+        self._version: str | None = None
+        self._timeout = 10.0
+        self._renewing = asyncio.Lock()
+        self._resume = asyncio.Event()
+        self._resume.set()
+        self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        """See ``Upstream``."""
+        self._timeout = timeout
+        await self._web.start()
+        agreed = None
+        if not skip_probe:
+            self._version = era.MODERN
+            agreed = await self._probe()
+        self.modern = agreed is not None
+        if agreed is not None:
+            self.capabilities = agreed.capabilities
+        else:
+            await self._begin_session()
+            self._in_background(self._listen())
+
+    async def _probe(self) -> Handshake | None:
+        try:
+            return await handshake.probe(self._peer)
+        except HttpStatus as error:
+            # Neither says anything about the era of the server.
+            if error.status in (401, 403) or error.status >= 500:
+                raise
+            return None
+
+    async def _begin_session(self) -> None:
+        """The handshake. Raises UpstreamError."""
+        self._session = self._version = None
+        agreed = await handshake.initialize(self._peer, self._timeout, self._events.capabilities())
+        self._version = agreed.version
+        self.capabilities = agreed.capabilities
+        # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
+        await self._post_notification(jsonrpc.notification("notifications/initialized"))
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        """See ``Upstream``."""
+        if self.modern:
+            params = handshake.stamped(params, options.capabilities, options.log_level)
+        return await self._peer.request(method, params, options.timeout, options.on_progress)
+
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """See ``Upstream``."""
+        self._peer.notify(method, params)
+
+    async def lost(self) -> UpstreamGone:
+        """See ``Upstream``. A server that cannot be reached fails its calls; it is lost when no new session can be begun."""
+        return await asyncio.shield(self._end)
+
+    def last_words(self) -> str:
+        """See ``Upstream``: such a server has no stderr."""
+        return ""
+
+    def pause(self, paused: bool) -> None:
+        """See ``Upstream``: the reading stops, and the windows of the connections fill."""
+        if paused:
+            self._resume.clear()
+        else:
+            self._resume.set()
+
+    async def close(self) -> None:
+        """See ``Upstream``."""
+        with anyio.CancelScope(shield=True):
+            self._peer.close(UpstreamGone("the connection was closed"))
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._session is not None:
+                await self._say_goodbye()
+            await self._web.close()
+            if not self._end.done():
+                self._end.set_result(UpstreamGone("the connection was closed"))
+
+    # Messages to the server
+
+    def _send(self, line: bytes) -> None:
+        message = jsonrpc.parse(line)
+        if message.method is None or not message.id:
+            self._in_background(self._post_notification(line))
+        else:
+            id = int(bytes(message.id))
+            task = self._in_background(self._post_request(id, line, message))
+            self._posts[id] = task
+            task.add_done_callback(lambda _: self._posts.pop(id, None))
+
+    def _on_abandoned(self, id: int) -> bool:
+        """Nobody waits any more. For a modern server the end of the connection is the cancellation."""
+        if (task := self._posts.get(id)) is not None:
+            task.cancel()
+        return self.modern
+
+    async def _post_request(self, id: int, line: bytes, message: Message) -> None:
+        session = self._session
+        try:
+            try:
+                await self._exchange(id, line, message)
+            except _SessionGone:
+                assert session is not None
+                await self._renew(session)
+                await self._exchange(id, line, message)
+        except UpstreamFailed as error:
+            self._peer.fail(id, error)
+
+    async def _exchange(self, id: int, line: bytes, message: Message) -> None:
+        """One POST and its answer. Raises UpstreamFailed; returns when the answer was delivered."""
+        headers = self._headers(message)
+        async with self._web.request("POST", headers, line.rstrip()) as reply:
+            if message.method == "initialize" and reply.status < 400:
+                self._session = reply.header("Mcp-Session-Id")
+            if reply.content_type == "text/event-stream" and reply.status == 200:
+                stream = _Stream(self, id)
+                if await stream.read(reply):
+                    return
+            else:
+                await self._take_whole(id, reply)
+                return
+        await self._take_up_again(stream)
+
+    async def _take_whole(self, id: int, reply: Reply) -> None:
+        """The answer as JSON; an error reply may hold a JSON-RPC error, which then is the answer."""
+        if reply.status == 404 and self._session is not None:
+            raise _SessionGone("it has forgotten the session (HTTP 404)", status=404)
+        body = await reply.body(MOST_MESSAGE) if reply.content_type == "application/json" else b""
+        if reply.status == 400 and self._session is not None and b"session" in body.lower():
+            # What several servers answer in place of 404.
+            raise _SessionGone("it does not know the session (HTTP 400)", status=400)
+        for element in _elements(body):
+            if self._deliver(id, element, whatever_id=reply.status >= 400):
+                return
+        if reply.status >= 300:
+            raise HttpStatus(_status_text(reply.status), status=reply.status)
+        if not body:
+            what = reply.content_type or "nothing"
+            raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
+        raise UpstreamFailed("its answer is not the JSON-RPC answer to the request")
+
+    def _deliver(self, id: int, data: bytes, *, whatever_id: bool = False) -> bool:
+        """Take one message of a reply; true when it was the answer to the request with this id."""
+        try:
+            message = jsonrpc.parse(data)
+        except Malformed as problem:
+            if problem.answer and problem.id == b"%d" % id:
+                self._peer.malformed(problem)
+                return True
+            log.debug("a message that is none was dropped: %s", problem.what)
+            return False
+        if message.method is not None:
+            self._peer.receive(data)
+            return False
+        if whatever_id and message.error:
+            # What refuses this very request need not have read its id.
+            message = Message(jsonrpc="2.0", id=Raw(b"%d" % id), error=message.error)
+        if bytes(message.id) != b"%d" % id:
+            return False
+        self._peer.answered(message)
+        return True
+
+    async def _post_notification(self, line: bytes) -> None:
+        """A message that has no answer of its own. Raises UpstreamFailed when it is not accepted."""
+        async with self._web.request("POST", self._headers(jsonrpc.parse(line)), line.rstrip()) as reply:
+            if reply.status >= 300:
+                raise HttpStatus(_status_text(reply.status), status=reply.status)
+
+    def _headers(self, message: Message) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", **self._session_headers()}
+        if self._version == era.MODERN and message.method is not None:
+            headers["Mcp-Method"] = message.method
+            name = _name_of(message)
+            if name is not None:
+                headers["Mcp-Name"] = name
+        return headers
+
+    def _session_headers(self) -> dict[str, str]:
+        headers = {"Accept": _ACCEPT}
+        if self._version is not None:
+            headers["MCP-Protocol-Version"] = self._version
+        if self._session is not None:
+            headers["Mcp-Session-Id"] = self._session
+        return headers
+
+    # Sessions of the handshake revisions
+
+    async def _renew(self, dead: str) -> None:
+        """Begin a new session, once for all requests that met the dead one. Raises UpstreamFailed."""
+        async with self._renewing:
+            if self._session != dead:
+                return
+            log.info("the server has forgotten the session; a new one is begun")
+            try:
+                await self._begin_session()
+            except UpstreamError as error:
+                end = UpstreamGone(f"no new session could be begun: {error}")
+                if not self._end.done():
+                    self._end.set_result(end)
+                raise end from None
+        for method in ("tools", "resources", "prompts"):
+            # A server that has forgotten us may be another one by now.
+            self._events.on_notification(
+                Message(jsonrpc="2.0", method=f"notifications/{method}/list_changed")
+            )
+
+    async def _say_goodbye(self) -> None:
+        """End the session; a server that cannot do that, or does not answer, changes nothing."""
+        with anyio.move_on_after(GOODBYE):
+            try:
+                async with self._web.request("DELETE", self._session_headers()):
+                    pass
+            except UpstreamFailed as error:
+                log.debug("the end of the session was not acknowledged: %s", error)
+
+    # Streams of the handshake revisions
+
+    async def _take_up_again(self, stream: _Stream) -> None:
+        """Fetch an answer whose stream ended before it. Raises UpstreamFailed when that cannot be."""
+        for _ in range(RESUMPTIONS):
+            if self.modern or not stream.parser.last_id:
+                break
+            await asyncio.sleep(RETRY if stream.parser.retry is None else stream.parser.retry)
+            headers = {**self._session_headers(), "Accept": "text/event-stream"}
+            headers["Last-Event-ID"] = stream.parser.last_id
+            async with self._web.request("GET", headers) as reply:
+                if reply.status != 200 or reply.content_type != "text/event-stream":
+                    break
+                if await stream.read(reply):
+                    return
+        raise UpstreamGone("the connection was lost before the answer came")
+
+    async def _listen(self) -> None:
+        """Hear what the server says by itself, as long as it lets us (MCP transports, "Listening for Messages")."""
+        delay, last_id = RETRY, ""
+        while True:
+            stream = _Stream(self, None)
+            stream.parser.last_id = last_id
+            began = asyncio.get_running_loop().time()
+            headers = {**self._session_headers(), "Accept": "text/event-stream"}
+            if last_id:
+                headers["Last-Event-ID"] = last_id
+            try:
+                async with self._web.request("GET", headers) as reply:
+                    if reply.content_type != "text/event-stream" or reply.status != 200:
+                        if reply.status < 500 and reply.status != 404:
+                            # 405: this server has nothing to say by itself.
+                            return
+                    else:
+                        await stream.read(reply)
+            except UpstreamGone as error:
+                log.debug("the server's own stream broke: %s", error)
+            last_id = stream.parser.last_id
+            if stream.parser.retry is not None:
+                delay = max(delay, stream.parser.retry)
+            if asyncio.get_running_loop().time() - began > MOST_RETRY:
+                delay = RETRY
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MOST_RETRY)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        async def quietly() -> None:
+            try:
+                await work
+            except UpstreamFailed as error:
+                log.debug("a message was not accepted: %s", error)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Stream:
+    """The events of one answer, over as many connections as it takes; ``id`` is None for the server's own stream."""
+
+    def __init__(self, upstream: StreamableHttpUpstream, id: int | None) -> None:
+        self._upstream = upstream
+        self._id = id
+        self.parser = EventParser(MOST_MESSAGE, upstream._peer.receive_oversized)
+
+    async def read(self, reply: Reply) -> bool:
+        """Read until the answer, or to the end; true when the answer came. A connection that breaks is an end."""
+        before, self.parser = self.parser, EventParser(MOST_MESSAGE, self._upstream._peer.receive_oversized)
+        self.parser.last_id, self.parser.retry = before.last_id, before.retry
+        try:
+            async for event in self._events(reply):
+                if event.data and self._upstream._deliver(-1 if self._id is None else self._id, event.data):
+                    return True
+        except UpstreamGone as error:
+            log.debug("a stream broke: %s", error)
+        return False
+
+    async def _events(self, reply: Reply) -> AsyncIterator[Event]:
+        async for chunk in reply.chunks():
+            for event in self.parser.feed(chunk):
+                yield event
+            await self._upstream._resume.wait()
+
+
+def _elements(body: bytes) -> list[bytes]:
+    """The messages of a body: one, or with 2025-03-26 an array of them."""
+    if body.lstrip()[:1] != b"[":
+        return [body] if body.strip() else []
+    try:
+        return [bytes(element) for element in msgspec.json.decode(body, type=list[Raw])]
+    except (msgspec.DecodeError, RecursionError):
+        return [body]
+
+
+def _name_of(message: Message) -> str | None:
+    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, transports, "Value Encoding")."""
+    key = _NAMED.get(message.method or "")
+    if key is None:
+        return None
+    name = msgspec.json.decode(msgspec.json.decode(message.params, type=dict[str, Raw])[key], type=str)
+    if _PLAIN.fullmatch(name) and not (name.startswith("=?base64?") and name.endswith("?=")):
+        return name
+    return f"=?base64?{base64.b64encode(name.encode()).decode()}?="
+
+
+def _status_text(status: int) -> str:
+    if status in (401, 403):
+        return f"it asks for an authorization that it did not get (HTTP {status})"
+    if 300 <= status < 400:
+        return f"it redirects to another address (HTTP {status}), which is not followed; configure that one"
+    return f"it answered with HTTP {status}"
