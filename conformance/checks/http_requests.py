@@ -32,12 +32,8 @@ def after_initialize(bench: Workbench, upstream: RemoteUpstream) -> list[HttpReq
     requests = [request for request in upstream.http if not request.is_probe]
     begun = [place for place, request in enumerate(requests) if request.rpc == "initialize"]
     later = requests[begun[0] + 1 :] if begun else []
-    bench.expect(later, "initialize and further requests reach the upstream", _shown(requests))
+    bench.expect(later, "initialize and further requests reach the upstream", requests)
     return later
-
-
-def _shown(requests: list[HttpRequest]) -> str:
-    return "; ".join(map(str, requests))
 
 
 @check("HTTP-001")
@@ -83,7 +79,7 @@ async def initialized_is_posted_before_any_other_request(bench: Workbench) -> No
         begins = ["initialize", "notifications/initialized"]
         bench.expect(sent[:2] == begins, f"{upstream.name} receives {begins} first", sent)
         refused = [post for post in upstream.posts() if (post.status or 0) >= 400]
-        bench.expect(not refused, f"{upstream.name} refuses nothing", _shown(refused))
+        bench.expect(not refused, f"{upstream.name} refuses nothing", refused)
 
 
 @check("HTTP-007")
