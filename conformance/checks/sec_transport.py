@@ -144,8 +144,9 @@ async def values_cannot_add_headers_or_requests(bench: Workbench) -> None:
             continue
         async with bench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
-            answer = await proxy.call(upstream.name, "echo")
-            bench.expect(answer.is_error, f"a call to {upstream.name} is an error", answer.raw)
+            await proxy.call(upstream.name, "echo")
+            calls = upstream.posts("tools/call")
+            bench.expect(not calls, "no call with such a value is sent", calls)
     for upstream in (plain, header, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
