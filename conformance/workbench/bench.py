@@ -113,7 +113,8 @@ class Workbench:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
+        script = script or Script()
+        folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
         upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
@@ -133,7 +134,8 @@ class Workbench:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
         into its entry. `tls`: the files of its certificate chain and key.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
+        script = script or Script()
+        folder = self._mock_folder(script)
         environment = self.sandbox.environment(self.sandbox.token)
         process, url = await start_remote(kind, name, folder, environment, self._timeline, port=port, tls=tls)
         self._remotes.append(process)
