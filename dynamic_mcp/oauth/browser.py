@@ -1,8 +1,8 @@
 """Opening the user's browser, or saying where to go.
 
-``BROWSER`` is honoured (commands separated by ``:``, ``%s`` stands for the address), then what the platform has. The program is started without a
-shell and away from our streams, in a session of its own. Where none can be opened, the address is printed on stderr: the sign-in
-goes on, whoever visits it.
+``BROWSER`` is honoured (commands separated by ``:``, ``%s`` stands for the address), then what the platform has. The program is
+started without a shell and away from our streams, in a session of its own. Where none can be opened, the address is printed on
+stderr: the sign-in goes on, whoever visits it.
 """
 
 from __future__ import annotations

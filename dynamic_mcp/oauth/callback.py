@@ -1,8 +1,8 @@
 """The loopback listener that the browser comes back to (RFC 8252, section 7.3).
 
-Bound to 127.0.0.1 on a port of its own before the browser is opened, and closed when the sign-in is over. Whatever else knocks (a favicon, a
-wrong path, another page's guess, a connection without a request) is answered and does not end the wait; only an answer with the right
-state does. The page that the user sees says what happened, with every foreign word escaped.
+Bound to 127.0.0.1 on a port of its own before the browser is opened, and closed when the sign-in is over. Whatever else knocks (a
+favicon, a wrong path, another page's guess, a connection without a request) is answered and does not end the wait; only an
+answer with the right state does. The page that the user sees says what happened, with every foreign word escaped.
 """
 
 from __future__ import annotations
