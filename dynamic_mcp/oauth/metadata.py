@@ -17,19 +17,10 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.challenge import Challenge
 
-_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER = re.compile(rf'\s*,?\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}|[^\s,]+))')
 _T = TypeVar("_T", bound=msgspec.Struct)
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
-
-
-class Challenge(msgspec.Struct, frozen=True):
-    """What a 401 or 403 says about the authorization that it wants."""
-
-    resource_metadata: str | None = None
-    scope: str | None = None
-    error: str | None = None
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
@@ -61,19 +52,6 @@ class Discovered(msgspec.Struct, frozen=True):
     #: the value of ``resource`` in every request (RFC 8707)
     resource: str
     scopes_supported: list[str] | None
-
-
-def challenge_of(header: str | None) -> Challenge:
-    """The Bearer challenge among those of a ``WWW-Authenticate`` header (RFC 9110, section 11.6.1)."""
-    found: dict[str, str] = {}
-    text = header or ""
-    start = re.search(r"(?:^|,|\s)bearer(?:\s+|$)", text, re.IGNORECASE)
-    at = start.end() if start else len(text)
-    while (parameter := _PARAMETER.match(text, at)) is not None:
-        name, quoted, plain = parameter.groups()
-        found.setdefault(name.lower(), plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
-        at = parameter.end()
-    return Challenge(found.get("resource_metadata"), found.get("scope"), found.get("error"))
 
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:

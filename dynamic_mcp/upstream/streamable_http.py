@@ -21,7 +21,7 @@ import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
@@ -63,6 +63,7 @@ class StreamableHttpUpstream:
         self._session: str | None = None
         self._version: str | None = None
         self._timeout = 10.0
+        self._opened = False
         self._renewing = asyncio.Lock()
         self._resume = asyncio.Event()
         self._resume.set()
@@ -82,6 +83,7 @@ class StreamableHttpUpstream:
         else:
             await self._begin_session()
             self._in_background(self._listen())
+        self._opened = True
 
     async def _probe(self) -> Handshake | None:
         try:
@@ -165,6 +167,11 @@ class StreamableHttpUpstream:
             except _SessionGone:
                 assert session is not None
                 await self._renew(session)
+                await self._exchange(id, line, message)
+            except SignInNeeded as need:
+                if not self._opened:
+                    raise
+                await self._web.sign_in(need)
                 await self._exchange(id, line, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
