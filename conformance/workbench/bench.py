@@ -207,6 +207,8 @@ class Workbench:
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        if wire_types and wiretypes.official_types() is None:
+            self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)
