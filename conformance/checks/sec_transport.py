@@ -145,8 +145,9 @@ async def values_cannot_add_headers_or_requests(bench: Workbench) -> None:
         async with bench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
             await proxy.call(upstream.name, "echo")
-            calls = upstream.posts("tools/call")
-            bench.expect(not calls, "no call with such a value is sent", calls)
+    # Of a URL many parsers drop CR and LF, as the URL standard says; a header value cannot be saved.
+    calls = header.posts("tools/call")
+    bench.expect(not calls, "no call with such a header is sent", calls)
     for upstream in (plain, header, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
