@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
     from mock_servers.journal import Entry
 
-Kind: TypeAlias = Literal["http", "sse", "collector"]
+Kind: TypeAlias = Literal["http", "sse", "collector", "oauth"]
 _START = 10.0
 _PATIENCE = 2.0
 
@@ -196,8 +196,8 @@ async def start_remote(
     *,
     port: int,
     tls: tuple[Path, Path] | None,
-) -> tuple[Started, str]:
-    """Start the mock whose script is in `folder` and wait for its URL."""
+) -> tuple[Started, dict[str, str]]:
+    """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
     options = ["--journal", str(folder / "journal.jsonl"), "--script", str(folder / "script.json")]
     options += ["--port", str(port)]
     if tls is not None:
@@ -210,8 +210,9 @@ async def start_remote(
     with anyio.move_on_after(_START):
         await line.arrived.wait()
     try:
-        return started, json.loads(bytes(launched.stdout.data).partition(b"\n")[0])["url"]
-    except (ValueError, KeyError) as problem:
+        facts: dict[str, str] = json.loads(bytes(launched.stdout.data).partition(b"\n")[0])
+        return started, facts
+    except ValueError as problem:
         await launched.wait(1.0)
         words = launched.stderr.data.decode(errors="replace")[-600:]
         await started.stop()
