@@ -49,6 +49,7 @@ class SseUpstream:
         self._in_background(self._read_stream())
         await self._endpoint
         agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
+        await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
         self.capabilities = agreed.capabilities
         self._opened = True
 

@@ -101,7 +101,7 @@ class StreamableHttpUpstream:
         self._version = agreed.version
         self.capabilities = agreed.capabilities
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
-        await self._post_notification(jsonrpc.notification("notifications/initialized"))
+        await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
