@@ -82,7 +82,7 @@ class OAuth:
 
     #: `expires_in` of the first access token, the second, ...; null = none is said and it lives for ever.
     #: The last one repeats.
-    lifetimes: list[float | None] = field(default_factory=lambda: [3600])
+    lifetimes: list[int | None] = field(default_factory=lambda: [3600])
     refresh_tokens: bool = True
     #: each use of a refresh token gives a new one and ends the old; else the old one stays and is not repeated
     rotation: bool = True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REFRESH = "refresh_token"
 #: short enough to be over at the next start, long enough for one
-SHORT = 3.0
+SHORT = 3
 
 
 async def runs_with_expired_tokens(bench: Workbench, upstream: ProtectedUpstream, count: int) -> Browser:
