@@ -181,6 +181,8 @@ class Http:
     delete: int | None = 200
     # Answer 401 to requests that lack one of these headers with exactly this value.
     required_headers: dict[str, str] = field(default_factory=dict)
+    # The WWW-Authenticate header of that answer.
+    challenge: str = "Bearer"
     # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
     # scheme, host and port of the stream.
     endpoint: str = "/messages?sid=$sid"
@@ -260,6 +262,8 @@ class Script:
         ]
         http: Any = script.http  # not yet what its type says
         script.http = http if isinstance(http, Http) else _build(Http, http, "http")
+        if script.http.answers not in ("json", "sse"):
+            raise ScriptError(f"http.answers: {script.http.answers!r} is neither json nor sse")
         script.oauth = _oauth(script.oauth)
         _check_actions(script.startup, "startup")
         for number, rule in enumerate(script.on):

@@ -119,7 +119,8 @@ class Workbench:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
+        script = script or Script()
+        folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
         upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
@@ -139,7 +140,8 @@ class Workbench:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
         into its entry. `tls`: the files of its certificate chain and key.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
+        script = script or Script()
+        folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, tls)
         upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
@@ -254,6 +256,8 @@ class Workbench:
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        if wire_types and wiretypes.official_types() is None:
+            self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)

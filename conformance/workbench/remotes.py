@@ -34,7 +34,7 @@ _START = 10.0
 _PATIENCE = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HttpRequest:
     """One HTTP request that reached an upstream. Times are monotonic seconds; `headers` are the pairs
     exactly as sent.
@@ -80,7 +80,7 @@ class HttpRequest:
         """Whether it only asks for the modern era, which says nothing about the conversation itself."""
         return self.rpc == "server/discover"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return (
             f"#{self.n} {self.method} {self.target} {self.rpc or ''} -> {self.status}, headers {self.headers}"
         )
@@ -141,7 +141,7 @@ class RemoteUpstream(Upstream):
         """Raise `Violation` if anything arrived, were it a connection without a request."""
         seen = self.http or self.events("connection") or self.events("tls-hello")
         if seen:
-            raise Violation(f"nothing reaches {self.name} at {self.url}", show("; ".join(map(str, seen))))
+            raise Violation(f"nothing reaches {self.name} at {self.url}", show(seen))
 
     async def stop(self) -> None:
         """End the server: its port refuses connections from now on."""

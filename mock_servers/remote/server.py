@@ -75,7 +75,7 @@ class RemoteServer:
             return
         for name, value in self.http.required_headers.items():
             if exchange.header(name) != value:
-                exchange.respond(401, b"Unauthorized", {"WWW-Authenticate": "Bearer"})
+                exchange.respond(401, b"Unauthorized", {"WWW-Authenticate": self.http.challenge})
                 return
         actions = self.rules.actions_for_verb(exchange.verb)
         if actions is None:
