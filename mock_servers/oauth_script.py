@@ -4,8 +4,9 @@ Well-behaved and strict by default: the resource publishes its metadata (RFC 972
 in the challenge, the authorization server publishes RFC 8414 metadata, wants PKCE with
 S256, rotates refresh tokens and takes a second use of one for theft. What is wrong is said here.
 
-In all texts `$issuer` is the issuer, `$origin` the origin of the authorization server, `$mcp` the MCP URL,
-`$path` the path of the MCP URL (in `resource_metadata`) or of the issuer (in `server_metadata`).
+In all texts `$issuer` is the issuer, `$ISSUER` the same in capital letters, `$origin` the origin of the
+authorization server, `$mcp` the MCP URL, `$path` the path of the MCP URL (in `resource_metadata`) or of the issuer
+(in `server_metadata`).
 """
 
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class OAuth:
 
     #: `expires_in` of the first access token, the second, ...; null = none is said and it lives for ever.
     #: The last one repeats.
-    lifetimes: list[float | None] = field(default_factory=lambda: [3600])
+    lifetimes: list[int | None] = field(default_factory=lambda: [3600])
     refresh_tokens: bool = True
     #: each use of a refresh token gives a new one and ends the old; else the old one stays and is not repeated
     rotation: bool = True

@@ -103,6 +103,7 @@ class Workbench:
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
         self._configs = 0
+        self._folders = 0
 
     # Upstreams and configurations
 
@@ -199,7 +200,8 @@ class Workbench:
         return await self.http(name, kind="collector")
 
     def _mock_folder(self, script: Script) -> Path:
-        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
+        self._folders += 1  # not the number of upstreams: several may be on their way
+        folder = self.sandbox.mocks / f"{self._folders}"
         folder.mkdir()
         script.save(folder / "script.json")
         return folder
@@ -431,6 +433,8 @@ class Workbench:
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
         try:
+            for browser in self._browsers:
+                browser.stop()
             for remote in self._remotes:
                 await remote.stop()
             leftovers = await self.census.end_all()
