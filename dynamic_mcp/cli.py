@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         loaded = config.load(Path(named), os.environ)
     except ConfigError as error:
         _fail(str(error))
-    sys.exit(_run(loaded))
+    sys.exit(_run(loaded, Path(named)))
 
 
-def _run(loaded: object) -> int:
+def _run(loaded: object, path: Path) -> int:
     import anyio
 
     from dynamic_mcp.config.model import Config
@@ -72,7 +72,7 @@ def _run(loaded: object) -> int:
 
     assert isinstance(loaded, Config)
     source, sink = take_over_stdio()
-    return anyio.run(serve, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
+    return anyio.run(serve, loaded, path, source, sink, backend_options={"use_uvloop": _has_uvloop()})
 
 
 def _has_uvloop() -> bool:
