@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Protocol
 
@@ -95,8 +96,8 @@ class Group:
         while self._upstream is None:
             if self._successor is not None:
                 return await self._successor.connected()
-            if self._failure is not None:
-                raise self._failure.again()
+            if (reason := self._over or self._failure) is not None:
+                raise reason.again()
             await self._settled.wait()
         return self._upstream
 
@@ -120,7 +121,8 @@ class Group:
             return cached
         for _ in range(_LISTING_ATTEMPTS):
             changes = self._changes
-            listing = await list_all(upstream, kind, Options(self.timeout(kind)))
+            with self._under_way():
+                listing = await list_all(upstream, kind, Options(self.timeout(kind)))
             if changes == self._changes:
                 self._listings[kind] = listing
                 break
@@ -129,9 +131,15 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
+        with self._under_way():
+            return await upstream.request(method, params, options)
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """A request that ``finish_calls`` waits for, and that is told why the connection was closed."""
         self._in_flight += 1
         try:
-            return await upstream.request(method, params, options)
+            yield
         except UpstreamFailed:
             if self._over is not None:
                 raise self._over.again() from None
@@ -225,7 +233,7 @@ class Group:
 
     def remove(self) -> None:
         """The server is not wanted any more: whoever waits for it is told so, now or when ``run`` is cancelled."""
-        self._over = self._failure = UpstreamFailed("it is not part of the configuration any more")
+        self._over = UpstreamFailed("it is not part of the configuration any more")
         self._upstream = None
         self._settled.set()
 

@@ -240,13 +240,14 @@ def does_not_look_for_a_while_after_a_reload() -> None:
 
 
 @mutant("RLD-009")
-def ends_when_the_file_is_gone() -> None:
-    right = watch._state_of
+def takes_a_file_that_is_gone_for_an_empty_one() -> None:
+    right = reload.Reload._take
 
-    def wrong(path: Path) -> object:
-        if not path.exists():
-            raise ConfigError(f"{path}: is gone")
-        return right(path)
+    def wrong(self: reload.Reload, *, forced: bool) -> str:
+        problem = right(self, forced=forced)
+        if not self._path.exists():
+            _apply_nothing(self)
+        return problem
 
     replace(right, wrong)
 
