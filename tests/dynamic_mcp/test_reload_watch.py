@@ -77,8 +77,8 @@ def by_another_folder(path: Path, data: bytes) -> None:
     link = path.parent / "..next"
     link.symlink_to(folder.name)
     link.replace(path.parent / "..data")
-    if not path.is_symlink():
-        path.unlink(missing_ok=True)
+    if not path.is_symlink() or path.readlink().parent.name != "..data":
+        path.unlink()
         path.symlink_to(Path("..data") / path.name)
 
 
