@@ -190,6 +190,8 @@ class Group:
         delays = _retry_delays()
         first_crash = True
         while True:
+            # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
+            self._hurry = anyio.Event()
             upstream = self._make_upstream()
             try:
                 try:
@@ -217,7 +219,6 @@ class Group:
                     task.cancel()
                 await upstream.close()
             log.info("group %s: next attempt in %g s", self.name, delay)
-            self._hurry = anyio.Event()
             with anyio.move_on_after(delay):
                 await self._hurry.wait()
 
@@ -229,7 +230,8 @@ class Group:
 
     def retry_now(self) -> None:
         """Do not wait for the next attempt, where the last one failed."""
-        self._hurry.set()
+        if self._failure is not None:
+            self._hurry.set()
 
     def remove(self) -> None:
         """The server is not wanted any more: whoever waits for it is told so, now or when ``run`` is cancelled."""
