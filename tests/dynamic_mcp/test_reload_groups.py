@@ -39,20 +39,22 @@ def server(name: str, command: str = "one", **changes: Any) -> Server:
 class Connection(FakeUpstream):
     """An upstream of a group that really runs: it can be held while it opens, and its end fails what is on its way."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, name: str, command: str) -> None:
         super().__init__()
+        self.name = name
         self.command = command
         self.capabilities = {name: Raw(b"{}") for name in ("tools", "resources", "prompts")}
         self.may_open = asyncio.Event()
         self.may_open.set()
-        self.fails = False
+        #: that must be closed before this one can open: they hold what there is only one of
+        self.rivals: list[Connection] = []
         self.closed = False
         self.paused = False
         self._pending: set[asyncio.Future[bytes]] = set()
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         await self.may_open.wait()
-        if self.fails:
+        if not all(rival.closed for rival in self.rivals):
             raise UpstreamFailed("it cannot be started")
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
@@ -87,9 +89,10 @@ class Proxy:
         self.lines: list[bytes] = []
         #: every connection that was made, by server and command
         self.connections: dict[tuple[str, str], list[Connection]] = {}
-        #: those that are not to open by themselves, and those that are to fail
+        #: the commands that do not open by themselves
         self.held: set[str] = set()
-        self.failing: set[str] = set()
+        #: whether a server can run only once at a time
+        self.exclusive = False
         self.groups: dict[str, Group] = {}
         self.config = Config(servers)
         session = Session(self.lines.append)
@@ -109,16 +112,20 @@ class Proxy:
     def _connect(self, configured: Server) -> Connection:
         assert isinstance(configured.transport, StdioTransport)
         command = configured.transport.command
-        connection = Connection(command)
+        connection = Connection(configured.name, command)
         if command in self.held:
             connection.may_open.clear()
-        connection.fails = command in self.failing
+        if self.exclusive:
+            connection.rivals = [one for one in self.everybody() if one.name == configured.name]
         self.connections.setdefault((configured.name, command), []).append(connection)
         return connection
 
     def connection(self, name: str, command: str = "one") -> Connection:
         (only,) = self.connections[name, command]
         return only
+
+    def everybody(self) -> list[Connection]:
+        return [connection for made in self.connections.values() for connection in made]
 
     def apply(self, *servers: Server) -> None:
         old, self.config = self.config, Config(servers)
@@ -154,8 +161,7 @@ async def running(*servers: Server) -> AsyncIterator[Proxy]:
         proxy.lines.clear()
         yield proxy
         tasks.cancel_scope.cancel()
-    everybody = [connection for made in proxy.connections.values() for connection in made]
-    assert all(connection.closed for connection in everybody)
+    assert all(connection.closed for connection in proxy.everybody())
 
 
 async def test_what_did_not_change_keeps_its_connection_and_its_calls() -> None:
@@ -227,14 +233,13 @@ async def test_a_call_that_outlives_its_timeout_does_not_hold_the_old_one() -> N
 
 async def test_a_new_one_that_fails_takes_over_all_the_same_and_tries_again_without_the_old_one() -> None:
     async with running(server("a")) as proxy:
-        proxy.failing.add("other")
+        proxy.exclusive = True
         proxy.apply(server("a", "other"))
-        await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
-        proxy.failing.clear()
         # The first retry of a failed server is due after two seconds, that of one which was hindered at once.
         with anyio.fail_after(1.5):
-            while proxy.groups["a"].upstream is None:  # noqa: ASYNC110
-                await anyio.sleep(0.005)
+            await eventually(lambda: len(proxy.connections.get(("a", "other"), [])) == 2, "a second attempt")
+            await proxy.ready("a")
+        assert proxy.connection("a").closed
         assert await proxy.who_answers("a") == b"other"
 
 
