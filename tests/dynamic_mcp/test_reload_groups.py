@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from dynamic_mcp.config import Config, Features, Server, StdioTransport, Timeouts
@@ -123,6 +126,10 @@ class Proxy:
     def connection(self, name: str, command: str = "one") -> Connection:
         (only,) = self.connections[name, command]
         return only
+
+    def command_of(self, name: str) -> str | None:
+        upstream = self.groups[name].upstream
+        return upstream.command if isinstance(upstream, Connection) else None
 
     def everybody(self) -> list[Connection]:
         return [connection for made in self.connections.values() for connection in made]
@@ -357,3 +364,48 @@ async def test_what_was_not_declared_is_not_announced() -> None:
         proxy.apply(server("a", features=off), server("b"))
         await proxy.ready("b")
         assert proxy.told() == ["tools"]
+
+
+sets = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("123")), unique_by=lambda pair: pair[0]),
+        st.integers(0, 12),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(sets, st.sets(st.sampled_from("123")), st.booleans())
+@settings(max_examples=60, deadline=None)
+async def test_any_sequence_of_configurations_ends_in_the_last_one(
+    sequence: list[tuple[list[tuple[str, str]], int]], held: set[str], paused: bool
+) -> None:
+    """Servers come, change and go at any moment of the coming, changing and going of others, some of them slow."""
+    async with running(server("a")) as proxy:
+        proxy.held |= held
+        proxy.supervisor.pause(paused)
+        for pairs, turns in sequence:
+            proxy.apply(*(server(name, command) for name, command in pairs))
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+        for connection in proxy.everybody():
+            connection.may_open.set()
+        proxy.held.clear()
+        last = dict(sequence[-1][0])
+        for name, command in last.items():
+            await eventually(
+                lambda name=name, command=command: proxy.command_of(name) == command,  # type: ignore[misc]
+                f"{name} is {command}",
+            )
+            assert await proxy.who_answers(name) == command.encode()
+            await eventually(
+                lambda name=name: sum(not one.closed for one in proxy.everybody() if one.name == name) == 1,  # type: ignore[misc]
+                f"one connection to {name}",
+            )
+        await eventually(
+            lambda: sum(not connection.closed for connection in proxy.everybody()) == len(last),
+            "nothing else is open",
+        )
+        assert list(proxy.groups) == list(last)
+        assert all(connection.paused is paused for connection in proxy.everybody() if not connection.closed)
