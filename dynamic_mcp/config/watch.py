@@ -2,7 +2,7 @@
 
 ``os.stat`` follows every symbolic link on the way, so one look sees a write in place, a rename, a link that was swapped in any
 directory of the path (as Kubernetes does for mounted volumes), a file that is gone and one that is back, on every file system, events
-or not. Five looks a second cost 0.1 % of a core. ``watchfiles`` was measured beside it: by default it looks 20 times a second for
+or not. Ten looks a second cost 0.2 % of a core. ``watchfiles`` was measured beside it: by default it looks 20 times a second for
 what its events brought, needs two threads (children are forked, ``process.guard``) and 35 ms to import, and is no sooner.
 
 Limit: a file system that does not answer keeps the whole proxy waiting.
@@ -17,8 +17,8 @@ from pathlib import Path
 import anyio
 
 #: Seconds between two looks at a file that rests, and at one that is being written.
-LOOK = 0.2
-LOOK_CLOSELY = 0.05
+LOOK = 0.1
+LOOK_CLOSELY = 0.025
 #: Seconds without a change after which a save counts as finished, and the most that a busy writer delays that.
 QUIET = 0.1
 MOST_DELAY = 2.0
