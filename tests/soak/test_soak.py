@@ -29,6 +29,7 @@ def test_nothing_leaks_and_no_answer_is_wrong(tmp_path: Path, capsys: pytest.Cap
     assert report.problems == []
     assert report.right > report.calls / 2
     assert report.failed > 0
+    assert report.reloads > 0
 
 
 @pytest.mark.slow
@@ -40,4 +41,4 @@ async def test_reloads_go_unnoticed_by_a_server_that_they_do_not_concern() -> No
         await reloads.storm(bench, report, seed=random.randrange(1 << 32))
     assert report.lost == []
     assert report.calls > 1000
-    assert report.longest < 1.0
+    assert report.longest < 2.0
