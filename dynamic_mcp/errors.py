@@ -7,7 +7,8 @@
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
         │   ├── UpstreamGone it went away while it was needed
-        │   └── HttpStatus   it answered with an HTTP status that is no answer
+        │   ├── HttpStatus   it answered with an HTTP status that is no answer
+        │   └── SignInNeeded only the user can give it what it wants
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, kept byte for byte
 
@@ -56,6 +57,17 @@ class HttpStatus(UpstreamFailed):
     def __init__(self, message: str, last_words: str = "", *, status: int = 0) -> None:
         super().__init__(message, last_words)
         self.status = status
+
+
+class SignInNeeded(UpstreamFailed):
+    """Only the user can help: the server wants an authorization that no stored token gives.
+
+    ``challenge`` is what the server said it wants (``oauth.metadata.Challenge``).
+    """
+
+    def __init__(self, message: str, last_words: str = "", *, challenge: object = None) -> None:
+        super().__init__(message, last_words)
+        self.challenge = challenge
 
 
 class UpstreamTimeout(UpstreamError):

@@ -11,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import msgspec
 
 from dynamic_mcp.config.model import Server, StdioTransport
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
+
+if TYPE_CHECKING:
+    from dynamic_mcp.upstream.remote import Remote
 
 #: Seconds for starting, handshake and tool listing together (README: "10-second timeout").
 CONNECT_BUDGET = 10.0
@@ -75,6 +78,8 @@ class Group:
         self._background: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
         self._was_ready = False
+        #: what outlives the connections to a server behind a URL
+        self._remote: Remote | None = None
         self._failure: UpstreamFailed | None = None
         self._warned: str | None = None
         self._settled = anyio.Event()
@@ -173,7 +178,7 @@ class Group:
 
     def unsubscribe_later(self, uri: str) -> None:
         """``unsubscribe`` in the background, where nobody waits for the outcome."""
-        self._in_background(self.unsubscribe(uri))
+        self._in_background(lambda: self.unsubscribe(uri))
 
     async def _ask_about(self, upstream: Upstream, method: str, uri: str) -> None:
         params = msgspec.json.encode({"uri": uri})
@@ -187,40 +192,68 @@ class Group:
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
-        delays = _retry_delays()
-        first_crash = True
-        while True:
-            # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
-            self._hurry = anyio.Event()
-            upstream = self._make_upstream()
-            try:
-                try:
-                    await self._connect(upstream)
-                except UpstreamError as error:
-                    # Said before the cleaning up, which may take seconds.
-                    said = error.last_words if isinstance(error, UpstreamFailed) else ""
-                    self._fail(str(error), said or upstream.last_words())
-                    delay = next(delays)
+        pauses = _Pauses()
+        try:
+            while True:
+                need = await self._live(pauses)
+                if need is None:
+                    log.info("group %s: next attempt in %g s", self.name, pauses.next)
+                    await self._rest(pauses.next)
                 else:
-                    ready_at = time.monotonic()
-                    self._set_ready(upstream)
-                    end = await upstream.lost()
-                    if time.monotonic() >= ready_at + STEADY:
-                        delays, first_crash = _retry_delays(), True
-                    if first_crash:
-                        delay, first_crash = RESTART_DELAY, False
-                        self._restart(str(end))
-                    else:
-                        delay = next(delays)
-                        self._fail(f"it was connected, but {end}", end.last_words)
-            finally:
-                self._upstream = None
-                for task in self._background:
-                    task.cancel()
-                await upstream.close()
-            log.info("group %s: next attempt in %g s", self.name, delay)
-            with anyio.move_on_after(delay):
-                await self._hurry.wait()
+                    await self._sign_in(need, pauses)
+        finally:
+            if self._remote is not None:
+                await self._remote.authorization.close()
+
+    async def _live(self, pauses: _Pauses) -> SignInNeeded | None:
+        """One life of the upstream, from its start to its end; the sign-in that has to come before the next one."""
+        # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
+        self._hurry = anyio.Event()
+        upstream = self._make_upstream()
+        try:
+            try:
+                await self._connect(upstream)
+            except SignInNeeded as need:
+                if not pauses.signed_in:
+                    self._fail("it waits for you to sign in, in the browser", "")
+                    return need
+                pauses.after_failure()
+                self._fail("it refuses the authorization that was just given to it", "")
+            except UpstreamError as error:
+                pauses.after_failure()
+                # Said before the cleaning up, which may take seconds.
+                said = error.last_words if isinstance(error, UpstreamFailed) else ""
+                self._fail(str(error), said or upstream.last_words())
+            else:
+                pauses.connected()
+                self._set_ready(upstream)
+                end = await upstream.lost()
+                if pauses.after_crash():
+                    self._restart(str(end))
+                else:
+                    self._fail(f"it was connected, but {end}", end.last_words)
+        finally:
+            self._upstream = None
+            for task in self._background:
+                task.cancel()
+            await upstream.close()
+        return None
+
+    async def _sign_in(self, need: SignInNeeded, pauses: _Pauses) -> None:
+        """Wait for the user, who is in no hurry (ARCHITECTURE.md, "OAuth": its own time limit)."""
+        assert self._remote is not None
+        try:
+            await self._remote.authorization.sign_in(need)
+        except UpstreamError as error:
+            pauses.after_failure()
+            self._fail(str(error), "")
+            await self._rest(pauses.next)
+        else:
+            pauses.signed_in = True
+
+    async def _rest(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._hurry.wait()
 
     # What the configuration makes of it (``supervisor``)
 
@@ -264,9 +297,11 @@ class Group:
         transport = self.server.transport
         if isinstance(transport, StdioTransport):
             return StdioUpstream(transport, self, self._guard)
-        from dynamic_mcp.upstream.remote import remote_upstream
+        if self._remote is None:
+            from dynamic_mcp.upstream.remote import Remote
 
-        return remote_upstream(transport, self)
+            self._remote = Remote(self.name, transport)
+        return self._remote.upstream(self)
 
     async def _connect(self, upstream: Upstream) -> None:
         try:
@@ -301,7 +336,7 @@ class Group:
         if not upstream.modern:
             return
         before = self._listening
-        self._listening = self._in_background(self._listen(upstream))
+        self._listening = self._in_background(lambda: self._listen(upstream))
         if before is not None:
             before.cancel()
 
@@ -317,16 +352,16 @@ class Group:
     def _subscribe_all(self, upstream: Upstream) -> None:
         self._listen_anew(upstream)
         if self._subscribed and not upstream.modern:
-            self._in_background(self._subscribe_again(upstream))
+            self._in_background(lambda: self._subscribe_again(upstream))
 
     async def _subscribe_again(self, upstream: Upstream) -> None:
         for uri in sorted(self._subscribed):
             await self._ask_about(upstream, "resources/subscribe", uri)
 
-    def _in_background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except UpstreamError as error:
                 log.debug("group %s: %s", self.name, error)
 
@@ -365,5 +400,32 @@ class Group:
         self._settled.set()
 
 
-def _retry_delays() -> Iterator[float]:
-    return chain(RETRY_DELAYS, repeat(RETRY_FOREVER))
+class _Pauses:
+    """How long to wait before the next attempt, in seconds, after what has happened."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+        #: whether the user signed in since the last connection: no second window for the same thing
+        self.signed_in = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._delays = chain(RETRY_DELAYS, repeat(RETRY_FOREVER))
+        self._crashed = False
+
+    def connected(self) -> None:
+        """It works."""
+        self._connected_at = time.monotonic()
+        self.signed_in = False
+
+    def after_failure(self) -> None:
+        """It could not be connected."""
+        self.next = next(self._delays)
+
+    def after_crash(self) -> bool:
+        """It was connected and is lost; true when it comes back at once, because that is new of it."""
+        if time.monotonic() >= self._connected_at + STEADY:
+            self._begin_anew()
+        first, self._crashed = not self._crashed, True
+        self.next = RESTART_DELAY if first else next(self._delays)
+        return first

@@ -32,7 +32,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
-async def serve(config: Config, path: Path, source: int, sink: int) -> int:
+async def serve(path: Path, config: Config, source: int, sink: int) -> int:
     """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
 
     The exit status: 0 after end of input, 128 + n after signal n.

@@ -1,4 +1,4 @@
-"""`python -m mock_servers stdio|http|sse|collector [options] [-- ANYTHING]`.
+"""`python -m mock_servers stdio|http|sse|oauth|collector|browser [options] [-- ANYTHING]`.
 
 What stands after `--` is only journalled, so that a test can see how arguments arrive. Options change the
 script of `--script`, or the default one. Exit status: 0 after the end of the input, 2 for a wrong command
@@ -14,6 +14,7 @@ from typing import Any
 from mock_servers.actions import crash, silence, sleep
 from mock_servers.journal import Journal
 from mock_servers.life import MAX_LIFE
+from mock_servers.oauth_script import OAuth
 from mock_servers.script import Grandchild, Rule, Script, ScriptError, on_call
 
 
@@ -23,6 +24,11 @@ def main(argv: list[str] | None = None) -> None:
     own, ignored = _split(argv)
     parser = _parser()
     options = parser.parse_args(own)
+    if options.kind == "browser":
+        from mock_servers import browser
+
+        browser.visit(ignored, options.users, options.journal)
+        return
     try:
         script = Script.load(options.script) if options.script else Script()
         journal = Journal(options.journal)
@@ -73,14 +79,56 @@ def _parser() -> argparse.ArgumentParser:
         )
         remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain: serve https")
         remote.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
+        if kind == "oauth":
+            _add_oauth(remote)
+    browser = kinds.add_parser(
+        "browser",
+        help="not a server: a browser with a user, who signs in",
+        description="Visits the URL among the arguments after --, as a browser would with a user before it; "
+        "returns at once.",
+    )
+    browser.add_argument("--journal", metavar="FILE", help="append JSON lines about everything that happens")
+    browser.add_argument(
+        "--users", metavar="FILE", help="JSON list of mock_servers.browser.User, one for each visit"
+    )
     return parser
 
 
 _REMOTE = {
     "http": "a server behind a URL, Streamable HTTP",
     "sse": "a server behind a URL, HTTP+SSE of 2024-11-05",
+    "oauth": "a server behind a URL that wants a bearer, and the authorization server that gives it",
     "collector": "an origin that journals every request and answers 204",
 }
+
+
+def _add_oauth(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--expires-in", type=int, metavar="S", help="lifetime of access tokens (default: 3600)")
+    add("--no-rotation", action="store_true", help="refresh tokens stay good")
+    add("--registration", action="store_true", help="offer dynamic client registration")
+    add("--own-origin", action="store_true", help="the authorization server has a port of its own")
+    add("--no-resource-metadata", action="store_true", help="as servers before RFC 9728")
+    add("--iss", action="store_true", help="announce and send iss in authorization responses")
+
+
+def _oauth(options: argparse.Namespace, oauth: OAuth) -> OAuth:
+    """The lock with what the command line says."""
+    changes: dict[str, Any] = {}
+    if options.expires_in is not None:
+        changes["lifetimes"] = [options.expires_in]
+    if options.no_rotation:
+        changes["rotation"] = False
+    if options.registration:
+        changes["registration"] = True
+    if options.own_origin:
+        changes["own_origin"] = True
+    if options.no_resource_metadata:
+        changes["resource_metadata"] = []
+    if options.iss:
+        announced = {"authorization_response_iss_parameter_supported": True}
+        changes |= {"iss": "$issuer", "server_fields": {**oauth.server_fields, **announced}}
+    return replace(oauth, **changes)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -131,4 +179,6 @@ def _changed(script: Script, options: argparse.Namespace) -> Script:
     if options.grandchild:
         values["grandchildren"] = [*script.grandchildren, Grandchild()]
     values["on"] = [*rules, *script.on]
+    if options.kind == "oauth":
+        values["oauth"] = _oauth(options, script.oauth or OAuth())
     return replace(script, **{name: value for name, value in values.items() if value is not None})

@@ -74,6 +74,11 @@ def close_streams(reset: bool = False) -> Action:
     return {"do": "close_streams", "reset": reset}
 
 
+def revoke_tokens(*, all_later: bool = False) -> Action:
+    """With `Script.oauth`: no access token of so far is good any more, or none that will ever come."""
+    return {"do": "revoke_tokens", "all_later": all_later}
+
+
 def endpoint(uri: str) -> Action:
     """HTTP+SSE, in a rule for GET: announce this endpoint, as `Http.endpoint` describes it."""
     return {"do": "endpoint", "uri": uri}

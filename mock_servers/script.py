@@ -9,7 +9,7 @@ nothing.
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from mock_servers import actions as _actions
@@ -39,6 +39,7 @@ from mock_servers.actions import (
     stderr,
     wrong_id_reply,
 )
+from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "Era",
+    "Fault",
     "Grandchild",
     "Http",
+    "OAuth",
     "Rule",
     "Script",
     "ScriptError",
@@ -178,6 +181,8 @@ class Http:
     delete: int | None = 200
     # Answer 401 to requests that lack one of these headers with exactly this value.
     required_headers: dict[str, str] = field(default_factory=dict)
+    # The WWW-Authenticate header of that answer.
+    challenge: str = "Bearer"
     # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
     # scheme, host and port of the stream.
     endpoint: str = "/messages?sid=$sid"
@@ -225,6 +230,8 @@ class Script:
     sigterm_delay: float | None = None
     grandchildren: list[Grandchild] = field(default_factory=list)
     http: Http = field(default_factory=Http)
+    # HTTP mocks: the MCP URL wants a bearer of this authorization server, which runs in the same process.
+    oauth: OAuth | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -255,6 +262,9 @@ class Script:
         ]
         http: Any = script.http  # not yet what its type says
         script.http = http if isinstance(http, Http) else _build(Http, http, "http")
+        if script.http.answers not in ("json", "sse"):
+            raise ScriptError(f"http.answers: {script.http.answers!r} is neither json nor sse")
+        script.oauth = _oauth(script.oauth)
         _check_actions(script.startup, "startup")
         for number, rule in enumerate(script.on):
             _check_actions(rule.actions, f"on[{number}].actions")
@@ -280,6 +290,17 @@ def _build(kind: type[_T], value: Any, where: str) -> _T:
         return kind(**value)
     except TypeError as problem:
         raise ScriptError(f"{where}: {problem}") from problem
+
+
+def _oauth(value: Any) -> OAuth | None:
+    if value is None or isinstance(value, OAuth):
+        return value
+    oauth = _build(OAuth, value, "oauth")
+    faults = [
+        fault if isinstance(fault, Fault) else _build(Fault, fault, f"oauth.faults[{i}]")
+        for i, fault in enumerate(oauth.faults)
+    ]
+    return replace(oauth, faults=faults)
 
 
 def _check_actions(actions: Any, where: str) -> None:

@@ -1,4 +1,4 @@
-"""FRONT: clients of the revision 2026-07-28, and translation between it and the revisions before.
+"""FRONT: clients of the revision 2026-07-28.
 
 All requests of both eras go over one pipe, and the envelope of each says which rules hold. Shapes are judged by the
 workbench (`wiretypes`); the checks are about what a shape cannot say.
@@ -13,28 +13,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.checks.front_notifications import declared
-from conformance.workbench import answering
-from mock_servers.script import (
-    Rule,
-    Script,
-    error,
-    list_changed,
-    notify,
-    on_call,
-    reply,
-    request,
-    set_prompts,
-)
+from conformance.workbench.client import MODERN
+from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
+from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
 
-MODERN = "2026-07-28"
-META = "io.modelcontextprotocol/"
-COMPLETE_META = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
+COMPLETE_META = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
 REMOVED = {
     "ping": {},
     "logging/setLevel": {"level": "info"},
@@ -71,6 +59,7 @@ async def server_discover_is_answered_beside_initialize(bench: Workbench) -> Non
         listed = await proxy.request("tools/list", within=2.0)
         bench.expect("result" in listed.message, "the session is served", listed.raw)
         if found.error is not None:
+            bench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             return
         _has_envelope(bench, found, cached=True)
         bench.expect(found.result["resultType"] == "complete", "a complete result", found.raw)
@@ -106,12 +95,12 @@ async def _obeys_the_envelope(bench: Workbench, proxy: Proxy, when: str) -> None
         # The program may only just have been started.
         served = await proxy.request("tools/list", {}, era="modern")
         bench.expect("result" in served.message, "a modern request is served", served.raw)
-        refused = await ask("tools/list", {}, {f"{META}protocolVersion": "2099-01-01"})
+        refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
         data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
         right = isinstance(data, dict) and MODERN in data.get("supported", [])
         right = right and data.get("requested") == "2099-01-01" and code_of(refused) == -32022
         bench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
-        bare = await ask("tools/list", {}, {f"{META}clientCapabilities": None})
+        bare = await ask("tools/list", {}, {CAPABILITIES_KEY: None})
         bench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
         for method, params in REMOVED.items():
             gone = await ask(method, params, {})
@@ -239,7 +228,7 @@ def _subscription(message: dict[str, Any]) -> str:
     """The id of the subscription as JSON, so that 77 is not "77"."""
     params = message.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
-    return json.dumps(meta.get(f"{META}subscriptionId") if isinstance(meta, dict) else None)
+    return json.dumps(meta.get(SUBSCRIPTION_KEY) if isinstance(meta, dict) else None)
 
 
 async def _hears(bench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
@@ -273,116 +262,3 @@ def _only_what_was_asked_for(bench: Workbench, proxy: Proxy) -> None:
     told = [message for message in proxy.received if "method" in message]
     unasked = [message for message in told if (_subscription(message), message["method"]) not in wanted]
     bench.expect(not unasked, "only notifications that were asked for, under their ids", unasked)
-
-
-FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
-ELICIT = "elicitation/create"
-ASK = {"method": ELICIT, "params": {"mode": "form", **FORM}}
-GIVEN = {"action": "accept", "content": {"name": "bob"}}
-STATE = 'opaque "state" é\u2028{}\\'
-CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
-
-
-def _needing_input(bench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
-    """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
-    gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
-    asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
-    old = Script(resources=gone[0], on=[asks, Rule("resources/read", [error(-32002, "Resource not found")])])
-    needs = {"resultType": "input_required", "inputRequests": {"q1": ASK}, "requestState": STATE}
-    new = Script(
-        era="modern",
-        resources=gone[1],
-        on=[
-            on_call("echo", reply(needs), nth=1),
-            Rule("resources/read", [error(-32602, "Resource not found")]),
-        ],
-    )
-    return bench.stdio("old", old), bench.stdio("new", new)
-
-
-@check("FRONT-031", timeout=60)
-async def messages_are_translated_between_the_eras(bench: Workbench) -> None:
-    """A modern and a legacy client, each in front of a modern and a legacy upstream: a call that needs input, and a read
-    of a resource that does not exist, end as the client's era demands.
-    """
-    old, new = _needing_input(bench)
-    async with modern(bench, old, new, capabilities=CAN_BE_ASKED) as proxy:
-        with bench.case("modern client, modern upstream"):
-            await _is_relayed(bench, proxy, new)
-        with bench.case("modern client, legacy upstream"):
-            await _is_settled_without_a_request(bench, proxy, old)
-        has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
-        await _finds_nothing(bench, proxy, {-32602}, has_resources)
-    clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
-    for capabilities in clients:
-        old, new = _needing_input(bench)
-        async with bench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
-            proxy.capabilities = capabilities
-            await proxy.handshake()
-            await proxy.ready(old, new)
-            with bench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
-                await _is_asked_or_refused(bench, proxy, new, bool(capabilities))
-            with bench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
-                await proxy.call("old", "echo")
-                bench.expect(old.events("answer"), "the upstream's request is answered within 4 s", "none")
-            await _finds_nothing(bench, proxy, {-32002, -32602}, declared(proxy, "resources"))
-
-
-async def _is_relayed(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
-    answer = await proxy.call("new", "echo", within=5.0)
-    result = answer.result if isinstance(answer.result, dict) else {}
-    bench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
-    bench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
-    bench.expect(result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw)
-    retried = await _retry(proxy, "new", answer)
-    bench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
-    params = upstream.requests("tools/call")[-1].params
-    seen = params.get("requestState"), params.get("inputResponses")
-    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
-
-
-async def _is_settled_without_a_request(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """The upstream's request is refused or becomes an input_required result; the client gets no request."""
-    answer = await proxy.call("old", "echo", within=5.0)
-    result = answer.result if isinstance(answer.result, dict) else {}
-    if result.get("resultType") == "input_required":
-        answer = await _retry(proxy, "old", answer)
-        bench.expect(not answer.is_error, "the retry is completed", answer.raw)
-        given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
-        bench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
-    answers = upstream.events("answer")
-    bench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
-    asked = proxy.transcript.asked()
-    bench.expect(not asked, "no request to a modern client", asked)
-
-
-async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
-    needed = answer.result.get("inputRequests")
-    responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
-    state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
-    params = {**proxy.calling(group, "echo"), "inputResponses": responses, **state}
-    return await proxy.request("tools/call", params, within=5.0)
-
-
-async def _is_asked_or_refused(
-    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
-) -> None:
-    """A legacy client is asked with a request, if it can be, or told of an error."""
-    answer = await proxy.call("new", "echo", within=5.0)
-    result = answer.result if isinstance(answer.result, dict) else {}
-    bench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
-    asked = proxy.transcript.asked(ELICIT)
-    if answer.is_error:
-        return
-    bench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
-    bench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
-    params = upstream.requests("tools/call")[-1].params
-    seen = params.get("requestState"), params.get("inputResponses")
-    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
-
-
-async def _finds_nothing(bench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:
-    for uri in ("x://old", "x://new") if has_resources else ():
-        answer = await proxy.request("resources/read", {"uri": uri})
-        bench.expect(code_of(answer) in codes, f"{uri} does not exist: one of {sorted(codes)}", answer.raw)

@@ -35,7 +35,7 @@ async def serves(bench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
     bench.expect("tools" in (answer.result or {}), "tools/list is answered with tools", answer.raw)
 
 
-@check("FRONT-001")
+@check("FRONT-001", timeout=30)
 async def a_supported_version_is_echoed(bench: Workbench) -> None:
     """Asked for each handshake version, a proxy answers with one that exists; asked for one of the two newest,
     with that one.
@@ -52,7 +52,7 @@ async def a_supported_version_is_echoed(bench: Workbench) -> None:
     await bench.together(*(partial(is_echoed, version) for version in HANDSHAKE_VERSIONS))
 
 
-@check("FRONT-002")
+@check("FRONT-002", timeout=40)
 async def an_unknown_version_is_answered_with_a_supported_one(bench: Workbench) -> None:
     """Asked for versions of the past, of the future and without a handshake, a proxy offers a handshake
     version and serves it.
@@ -185,7 +185,7 @@ async def _answers_ping(bench: Workbench, proxy: Proxy, within: float = 0.5) -> 
     bench.expect(is_empty, "ping is answered with an empty result", answer.raw)
 
 
-@check("FRONT-006")
+@check("FRONT-006", timeout=40)
 async def malformed_input_gets_the_right_error_and_service_goes_on(bench: Workbench) -> None:
     """Six lines that are no request, and a request for an unknown method, each get one error with the right
     code and with the id that can be read, within a second; then a good request works.
@@ -225,7 +225,7 @@ async def _answer_to_raw(bench: Workbench, proxy: Proxy, line: str) -> dict[str,
     return found[0]
 
 
-@check("FRONT-007")
+@check("FRONT-007", timeout=40)
 async def request_ids_come_back_unchanged(bench: Workbench) -> None:
     """Numbers and texts as ids, 1 beside "1" among them, all in flight at once: each comes back once, as what
     it was.

@@ -227,7 +227,9 @@ async def arguments_and_results_are_relayed_verbatim(bench: Workbench) -> None:
             with bench.case(f"the result of {name}"):
                 _is_equal(bench, result, slice_of(answer.raw, "result"))
         await _call_with(bench, proxy, "failing", None)
-        *full, empty = (request.text for request in upstream.requests("tools/call"))
+        lines = [request.text for request in upstream.requests("tools/call")]
+        bench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
+        *full, empty = lines
         for line, name in zip(full, names, strict=True):
             with bench.case(f"the arguments of {name}"):
                 _is_equal(bench, json.dumps(name), slice_of(line, "params", "name"))
@@ -241,28 +243,30 @@ async def _call_with(bench: Workbench, proxy: Proxy, name: str, arguments: str |
     called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
     tool_name = json.dumps(bench.sut.profile.tools["call"])
     params = f'{{"name": {tool_name}, "arguments": {called}}}'
-    line = f'{{"jsonrpc": "2.0", "id": "of {name}", "method": "tools/call", "params": {params}}}'
-    return await proxy.exchange(line, f"of {name}", f"a call of {name}")
+    what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
+    line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
+    return await proxy.exchange(line, what, what)
 
 
 def _is_equal(bench: Workbench, expected: str, seen: str | None) -> None:
     bench.expect(seen is not None, "there is one", seen)
     difference = _difference(_value(expected), _value(seen or ""))
-    bench.expect(not difference, f"no change at {difference}", seen)
+    bench.expect(not difference, f"equal values, but {difference}", seen)
 
 
-def _difference(expected: Any, seen: Any) -> str:
-    """The path to one place where two JSON values differ; empty when they are equal."""
+def _difference(expected: Any, seen: Any, path: str = "") -> str:
+    """One place where two JSON values differ; empty when they are equal."""
     if isinstance(expected, dict) and isinstance(seen, dict):
         if expected.keys() != seen.keys():
             missing, added = sorted(expected.keys() - seen.keys()), sorted(seen.keys() - expected.keys())
-            return f" (missing: {missing}, added: {added})"
+            return f"{path or 'the whole'} lacks {missing} and has {added} added"
         pairs = [(name, expected[name], seen[name]) for name in expected]
     elif isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
         pairs = [(str(place), *pair) for place, pair in enumerate(zip(expected, seen, strict=True))]
     else:
-        return "" if expected == seen else " (another value)"
-    return next((f"/{name}{deeper}" for name, *pair in pairs if (deeper := _difference(*pair))), "")
+        return "" if expected == seen else f"{path or 'the whole'} is another"
+    differences = (_difference(old, new, f"{path}/{name}") for name, old, new in pairs)
+    return next(filter(None, differences), "")
 
 
 def _value(text: str) -> Any:

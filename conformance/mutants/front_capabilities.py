@@ -11,13 +11,18 @@ from dynamic_mcp.face.session import Session
 
 @mutant("FRONT-003")
 def declares_subscriptions_and_never_sends_an_update() -> None:
-    right = Session.notify
+    _never_sends("notifications/resources/updated")
 
-    def wrong(self: Session, method: str, params: bytes = b"") -> None:
-        if method != "notifications/resources/updated":
-            right(self, method, params)
+
+@mutant("FRONT-003")
+def declares_changes_of_tools_and_never_announces_one() -> None:
+    right = Face._capabilities
+
+    def wrong(self: Face, *, legacy: bool) -> dict[str, Any]:
+        return {**right(self, legacy=legacy), "tools": {"listChanged": True}}
 
     replace(right, wrong)
+    _never_sends("notifications/tools/list_changed")
 
 
 @mutant("FRONT-003")
@@ -26,3 +31,13 @@ def declares_nothing_but_tools() -> None:
         return {"tools": {}}
 
     replace(Face._capabilities, wrong)
+
+
+def _never_sends(notification: str) -> None:
+    right = Session.notify
+
+    def wrong(self: Session, method: str, params: bytes = b"") -> None:
+        if method != notification:
+            right(self, method, params)
+
+    replace(right, wrong)

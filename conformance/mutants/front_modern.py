@@ -1,14 +1,11 @@
-"""Mistakes with the revision 2026-07-28 and in the translation between it and those before."""
+"""Mistakes with the revision 2026-07-28."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face import bridge, exchange
-from dynamic_mcp.face.relay import Relay
+from dynamic_mcp.face import bridge, server
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.session import Session
 from dynamic_mcp.face.subscriptions import Listener
@@ -17,7 +14,6 @@ from dynamic_mcp.protocol.jsonrpc import Refusal
 
 if TYPE_CHECKING:
     from dynamic_mcp.face.call import Incoming
-    from dynamic_mcp.groups import Group
 
 
 @mutant("FRONT-027")
@@ -72,7 +68,7 @@ def serves_removed_methods_to_modern_clients() -> None:
 
     def wrong(self: Face, incoming: Incoming) -> None:
         if incoming.method == "ping":
-            self._answer(incoming, b"{}")
+            server._answer(incoming, b"{}")
         else:
             right(self, incoming)
 
@@ -113,38 +109,3 @@ def speaks_to_modern_clients_that_do_not_listen() -> None:
         self.asking.notify(method, params)
 
     replace(Session.notify, wrong)
-
-
-@mutant("FRONT-031")
-def shows_a_legacy_client_questions_as_the_result() -> None:
-    replace(exchange.questions_of, lambda result: None)
-
-
-@mutant("FRONT-031")
-def puts_the_state_of_an_upstream_into_its_own_words() -> None:
-    right = bridge.modern_result
-
-    def wrong(method: str, result: bytes) -> bytes:
-        members = msgspec.json.decode(right(method, result), type=dict[str, Any])
-        if "requestState" in members:
-            members["requestState"] = members["requestState"].strip('\\"')
-        return msgspec.json.encode(members)
-
-    replace(right, wrong)
-
-
-@mutant("FRONT-031")
-def passes_forbidden_codes_to_modern_clients() -> None:
-    replace(bridge.modern_error, lambda error: error)
-
-
-@mutant("FRONT-031")
-def asks_modern_clients_by_requests() -> None:
-    right = Relay.on_request
-
-    async def wrong(self: Relay, group: Group, message: Any) -> bytes:
-        if message.method == "elicitation/create":
-            return await self._session.ask(message.method, bytes(message.params))
-        return await right(self, group, message)
-
-    replace(right, wrong)

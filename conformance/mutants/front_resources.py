@@ -125,8 +125,10 @@ def the_group_that_starts_fastest_comes_first() -> None:
 def the_last_of_equal_names_hides_the_others() -> None:
     right = catalog._unambiguous
 
-    def wrong(kind: Kind, listings: Iterable[tuple[Group, Listing]]) -> Iterable[tuple[Group, str, bytes]]:
-        return {name: (group, name, raw) for group, name, raw in right(kind, listings)}.values()
+    def wrong(
+        kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
+    ) -> Iterable[tuple[Group, str, bytes]]:
+        return {name: (group, name, raw) for group, name, raw in right(kind, listings, seen)}.values()
 
     replace(right, wrong)
     replace(Catalog._group, lambda self, kind, name: list(self._groups.values())[-1])

@@ -12,27 +12,21 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp import listings
 from dynamic_mcp.face import bridge, call, tools
 from dynamic_mcp.face.call import Call
-from dynamic_mcp.face.server import Face
 from dynamic_mcp.listings import TOOLS, Kind, Listing
 
 if TYPE_CHECKING:
-    from dynamic_mcp.face.call import Incoming
     from dynamic_mcp.upstream.base import Options, Upstream
 
 
 @mutant("FRONT-009")
 def upstream_tools_leak_into_the_surface() -> None:
-    right = Face._answer
+    def wrong(self: tools.Toolbox, params: Raw) -> bytes:
+        shown = msgspec.json.decode(self.surface, type=list[Raw])
+        for group in self._groups.values():
+            shown += group._listings.get(TOOLS, {}).values()
+        return msgspec.json.encode({"tools": shown})
 
-    def wrong(self: Face, incoming: Incoming, result: bytes) -> None:
-        if incoming.method == "tools/list":
-            shown = msgspec.json.decode(result, type=dict[str, list[Raw]])
-            for group in self._toolbox._groups.values():
-                shown["tools"] += group._listings.get(TOOLS, {}).values()
-            result = msgspec.json.encode(shown)
-        right(self, incoming, result)
-
-    replace(right, wrong)
+    replace(tools.Toolbox.list_tools, wrong)
 
 
 @mutant("FRONT-009")

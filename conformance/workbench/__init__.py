@@ -1,22 +1,28 @@
 """What a check gets: a sandbox, the process under test, a raw client, scripted upstreams, a census."""
 
 from conformance.workbench.bench import Outcome, Workbench, open_workbench
+from conformance.workbench.browsers import Browser, Opening
 from conformance.workbench.census import Census, Person
 from conformance.workbench.client import Proxy
 from conformance.workbench.conversation import Heard, Transcript, answering
 from conformance.workbench.inbox import Answer, CallResult
 from conformance.workbench.mocks import Start, StdioUpstream, Upstream, UpstreamRequest
+from conformance.workbench.protected import Asked, ProtectedUpstream
 from conformance.workbench.remotes import HttpRequest, RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
 
 __all__ = [
     "Answer",
+    "Asked",
+    "Browser",
     "CallResult",
     "Census",
     "Heard",
     "HttpRequest",
+    "Opening",
     "Outcome",
     "Person",
+    "ProtectedUpstream",
     "Proxy",
     "RemoteUpstream",
     "Sandbox",

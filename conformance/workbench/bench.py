@@ -17,22 +17,26 @@ import json
 import re
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
 from conformance.workbench import polling, saves, wiretypes
+from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.client import Proxy
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
 from conformance.workbench.mocks import StdioUpstream, Upstream
+from conformance.workbench.protected import ProtectedUpstream
 from conformance.workbench.remotes import Kind, RemoteUpstream, Started, start_remote
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
+from mock_servers.browser import User
+from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.script import Script
 
 if TYPE_CHECKING:
@@ -95,9 +99,11 @@ class Workbench:
         self._timeline = Timeline()
         self._upstreams: dict[Path, Upstream] = {}
         self._remotes: list[Started] = []
+        self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
         self._configs = 0
+        self._folders = 0
 
     # Upstreams and configurations
 
@@ -113,7 +119,8 @@ class Workbench:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
+        script = script or Script()
+        folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
         upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
@@ -133,13 +140,56 @@ class Workbench:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
         into its entry. `tls`: the files of its certificate chain and key.
         """
-        script, folder = script or Script(), self._mock_folder(script or Script())
-        environment = self.sandbox.environment(self.sandbox.token)
-        process, url = await start_remote(kind, name, folder, environment, self._timeline, port=port, tls=tls)
-        self._remotes.append(process)
-        upstream = RemoteUpstream(name, script, folder, kind, url, process, fields=fields)
+        script = script or Script()
+        folder = self._mock_folder(script)
+        process, facts = await self._start(kind, name, folder, port, tls)
+        upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
+
+    async def oauth(
+        self,
+        name: str,
+        oauth: OAuth | None = None,
+        script: Script | None = None,
+        *,
+        kind: Literal["oauth", "sse"] = "oauth",
+        port: int = 0,
+        **fields: Any,
+    ) -> ProtectedUpstream:
+        """A scripted upstream that wants a bearer, with its authorization server, both running. Its entry has a
+        client id that the server knows, unless `fields` say otherwise; None leaves it out.
+        """
+        script = replace(script or Script(), oauth=oauth or OAuth())
+        folder = self._mock_folder(script)
+        process, facts = await self._start(kind, name, folder, port, None)
+        named = {
+            key: value for key, value in {"oauth_client_id": CLIENT, **fields}.items() if value is not None
+        }
+        place = facts["url"], process, facts["issuer"]
+        upstream = ProtectedUpstream(name, script, folder, kind, *place, fields=named)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    async def _start(
+        self, kind: Kind, name: str, folder: Path, port: int, tls: tuple[Path, Path] | None
+    ) -> tuple[Started, dict[str, str]]:
+        environment = self.sandbox.environment(self.sandbox.token)
+        process, facts = await start_remote(
+            kind, name, folder, environment, self._timeline, port=port, tls=tls
+        )
+        self._remotes.append(process)
+        return process, facts
+
+    def browser(self, *users: User, works: bool = True) -> Browser:
+        """The browser of every proxy that is started from now on, and who sits before it at its first page, the
+        second, ...; the last one stays, and none means somebody who approves. `works=False`: each opener fails.
+        """
+        folder = self.sandbox.mocks / f"browser-{len(self._browsers) + 1}"
+        folder.mkdir()
+        browser = Browser(folder, self.sandbox.token, users, works=works)
+        self._browsers.append(browser)
+        return browser
 
     async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteUpstream:
         """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
@@ -150,7 +200,8 @@ class Workbench:
         return await self.http(name, kind="collector")
 
     def _mock_folder(self, script: Script) -> Path:
-        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
+        self._folders += 1  # not the number of upstreams: several may be on their way
+        folder = self.sandbox.mocks / f"{self._folders}"
         folder.mkdir()
         script.save(folder / "script.json")
         return folder
@@ -209,6 +260,8 @@ class Workbench:
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        if wire_types and wiretypes.official_types() is None:
+            self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)
@@ -263,9 +316,10 @@ class Workbench:
         listener: Listener,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
+        browser = self._browsers[-1].environment if self._browsers else {}
         launched = launch(
             [*self.sut.command_for(config), *(args or ())],
-            env=self.sandbox.environment(token, self.sut.environment, dict(env or {})),
+            env=self.sandbox.environment(token, self.sut.environment, browser, dict(env or {})),
             cwd=cwd or self.sandbox.cwd,
             actor=actor,
             timeline=self._timeline,
@@ -383,6 +437,8 @@ class Workbench:
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
         try:
+            for browser in self._browsers:
+                browser.stop()
             for remote in self._remotes:
                 await remote.stop()
             leftovers = await self.census.end_all()

@@ -81,7 +81,7 @@ class Census:
         looks_without = 0
         while (living := self.alive()) or (looks_without := looks_without + 1) < _LOOKS:
             looks_without = 0 if living else looks_without
-            if anyio.current_time() > deadline:
+            if living and anyio.current_time() > deadline:
                 raise HarnessError(f"could not end {', '.join(map(str, living))}")
             for person in living:
                 killed[person.pid, person.created] = person

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from conformance.workbench.client import Proxy
-
-Json = dict[str, Any]
+    from conformance.workbench.inbox import Json
 
 METHOD_NOT_FOUND = -32601
 
@@ -53,7 +52,7 @@ class Line:
 class Heard:
     """A message of the implementation and when it arrived."""
 
-    t: float
+    t: float = field(repr=False)
     message: Json
 
     @property

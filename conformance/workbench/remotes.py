@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
     from mock_servers.journal import Entry
 
-Kind: TypeAlias = Literal["http", "sse", "collector"]
+Kind: TypeAlias = Literal["http", "sse", "collector", "oauth"]
 _START = 10.0
 _PATIENCE = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HttpRequest:
     """One HTTP request that reached an upstream. Times are monotonic seconds; `headers` are the pairs
     exactly as sent.
@@ -80,7 +80,7 @@ class HttpRequest:
         """Whether it only asks for the modern era, which says nothing about the conversation itself."""
         return self.rpc == "server/discover"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return (
             f"#{self.n} {self.method} {self.target} {self.rpc or ''} -> {self.status}, headers {self.headers}"
         )
@@ -141,7 +141,7 @@ class RemoteUpstream(Upstream):
         """Raise `Violation` if anything arrived, were it a connection without a request."""
         seen = self.http or self.events("connection") or self.events("tls-hello")
         if seen:
-            raise Violation(f"nothing reaches {self.name} at {self.url}", show("; ".join(map(str, seen))))
+            raise Violation(f"nothing reaches {self.name} at {self.url}", show(seen))
 
     async def stop(self) -> None:
         """End the server: its port refuses connections from now on."""
@@ -196,8 +196,8 @@ async def start_remote(
     *,
     port: int,
     tls: tuple[Path, Path] | None,
-) -> tuple[Started, str]:
-    """Start the mock whose script is in `folder` and wait for its URL."""
+) -> tuple[Started, dict[str, str]]:
+    """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
     options = ["--journal", str(folder / "journal.jsonl"), "--script", str(folder / "script.json")]
     options += ["--port", str(port)]
     if tls is not None:
@@ -210,8 +210,9 @@ async def start_remote(
     with anyio.move_on_after(_START):
         await line.arrived.wait()
     try:
-        return started, json.loads(bytes(launched.stdout.data).partition(b"\n")[0])["url"]
-    except (ValueError, KeyError) as problem:
+        facts: dict[str, str] = json.loads(bytes(launched.stdout.data).partition(b"\n")[0])
+        return started, facts
+    except ValueError as problem:
         await launched.wait(1.0)
         words = launched.stderr.data.decode(errors="replace")[-600:]
         await started.stop()

@@ -18,17 +18,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import Violation
+from conformance.workbench.client import MODERN, NEWEST_LEGACY
 from conformance.workbench.timeline import shorten
+from mock_servers.answers import SUBSCRIPTION_KEY, VERSION_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conformance.workbench.conversation import Json, Transcript
+    from conformance.workbench.conversation import Transcript
+    from conformance.workbench.inbox import Json
 
-NEWEST_LEGACY = "2025-11-25"
-MODERN = "2026-07-28"
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 #: problems of one message that are told
 _MOST_PROBLEMS = 3
 

@@ -8,7 +8,8 @@ narrows a request to one group, so that nothing is unreachable because another g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 
 import anyio
 import msgspec
@@ -72,7 +73,7 @@ class Catalog:
         """The result of a listing: everything in one page, so that a cursor cannot be ours. Raises Refusal."""
         refuse_cursor(call.incoming.params)
         asked = call.read(_ListParams)
-        found = [raw for _, _, raw in _unambiguous(kind, await self._listings(kind, asked.group))]
+        found = [raw for _, _, raw in _unambiguous(kind, await self._listings(kind, asked.group), set())]
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 
     async def read(self, call: Call) -> bytes:
@@ -129,23 +130,39 @@ class Catalog:
         """The first group that lists the URI, else the first with a template for it; nobody else is asked."""
         if group is not None:
             return self._group(RESOURCES, group)
-        for owner, listing in await self._listings(RESOURCES):
-            if uri in listing:
-                return owner
-        for owner, listing in await self._listings(TEMPLATES):
-            # The template itself names its owner too: completions are asked for with it.
-            if any(uri == template or uritemplate.matches(template, uri) for template in listing):
-                return owner
+        async with aclosing(self._one_by_one(RESOURCES)) as listings:
+            async for owner, listing in listings:
+                if uri in listing:
+                    return owner
+        async with aclosing(self._one_by_one(TEMPLATES)) as listings:
+            async for owner, listing in listings:
+                # The template itself names its owner too: completions are asked for with it.
+                if any(uri == template or uritemplate.matches(template, uri) for template in listing):
+                    return owner
         raise Refusal(not_found_code(modern=modern), f"Resource not found: {uri}", {"uri": uri})
 
     async def _prompt(self, name: str, group: str | None) -> tuple[Group, str]:
         """The group of a prompt as it is listed, and the name that the group gave it."""
         if group is not None:
             return self._group(PROMPTS, group), name
-        for owner, own, raw in _unambiguous(PROMPTS, await self._listings(PROMPTS)):
-            if msgspec.json.decode(raw, type=_PromptParams).name == name:
-                return owner, own
+        seen: set[str] = set()
+        async with aclosing(self._one_by_one(PROMPTS)) as listings:
+            async for owner, listing in listings:
+                for _, own, raw in _unambiguous(PROMPTS, [(owner, listing)], seen):
+                    if msgspec.json.decode(raw, type=_PromptParams).name == name:
+                        return owner, own
         raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
+
+    async def _one_by_one(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
+        """The listings in the order of the groups, all asked for at once: a slow group delays nobody before it."""
+        groups = [group for group in self._groups.values() if group.has(kind)]
+        asked = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
+        try:
+            for group, listing in zip(groups, asked, strict=True):
+                yield group, await listing
+        finally:
+            for listing in asked:
+                listing.cancel()
 
     async def _listings(self, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
         asked = [self._group(kind, group)] if group is not None else self._groups.values()
@@ -173,12 +190,14 @@ async def _listing(group: Group, kind: Kind) -> Listing:
     return {}
 
 
-def _unambiguous(kind: Kind, listings: Iterable[tuple[Group, Listing]]) -> Iterator[tuple[Group, str, bytes]]:
+def _unambiguous(
+    kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
+) -> Iterator[tuple[Group, str, bytes]]:
     """Every definition with its group and its name there. A prompt that an earlier group has too gets its group in front.
 
-    Resources keep their URIs, which mean something; those of a later group are reached with ``group``.
+    Resources keep their URIs, which mean something; those of a later group are reached with ``group``. ``seen`` are the names of
+    earlier groups, and those of these are added.
     """
-    seen: set[str] = set()
     for group, listing in listings:
         for name, raw in listing.items():
             if name not in seen:

@@ -198,16 +198,16 @@ class Face:
                 incoming.capabilities, incoming.log_level = stamp.capabilities, stamp.log_level
                 self._route_modern(incoming)
         except Refusal as refusal:
-            self._refuse(incoming, refusal.error)
+            incoming.answer(_error_line(incoming, refusal.error))
         if incoming.method != "ping":
             self._session.wake(incoming.capabilities)
 
     def _route_legacy(self, incoming: Incoming) -> None:
         match incoming.method:
             case "ping":
-                self._answer(incoming, b"{}")
+                _answer(incoming, b"{}")
             case "tools/list":
-                self._answer(incoming, self._toolbox.list_tools(incoming.params))
+                _answer(incoming, self._toolbox.list_tools(incoming.params))
             case "initialize":
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
@@ -216,7 +216,7 @@ class Face:
                     "capabilities": capabilities,
                     "serverInfo": bridge.INFO,
                 }
-                self._answer(incoming, msgspec.json.encode(result))
+                _answer(incoming, msgspec.json.encode(result))
             case method if handler := self._handler(self._legacy_handlers, method):
                 self._start(incoming, self._ask_between(handler))
             case method:
@@ -225,10 +225,10 @@ class Face:
     def _route_modern(self, incoming: Incoming) -> None:
         match incoming.method:
             case "tools/list":
-                self._answer(incoming, self._toolbox.list_tools(incoming.params))
+                _answer(incoming, self._toolbox.list_tools(incoming.params))
             case "server/discover":
                 result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
-                self._answer(incoming, msgspec.json.encode(result))
+                _answer(incoming, msgspec.json.encode(result))
             case "subscriptions/listen":
                 self._start(incoming, self._subscriptions.listen)
             case method if handler := self._handler(self._handlers, method):
@@ -260,39 +260,41 @@ class Face:
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
         call = Call(incoming, self._relay.on_progress(incoming))
-        task = asyncio.get_running_loop().create_task(self._run(call, handler))
+        task = asyncio.get_running_loop().create_task(self._run(call, handler, key))
         self._running[key] = task
-        task.add_done_callback(lambda done: self._forget(key, incoming, done))
+        task.add_done_callback(lambda done: self._done(key, incoming, done))
 
-    def _forget(self, key: object, incoming: Incoming, task: asyncio.Task[None]) -> None:
-        del self._running[key]
+    def _done(self, key: object, incoming: Incoming, task: asyncio.Task[None]) -> None:
+        if self._running.get(key) is task:
+            # It was cancelled before it began.
+            del self._running[key]
         if task.cancelled():
             incoming.abandon()
-        elif (error := task.exception()) is not None:
-            log.error("a request ended with an internal error: %s", type(error).__name__, exc_info=error)
 
-    async def _run(self, call: Call, handler: Handler) -> None:
-        incoming = call.incoming
+    async def _run(self, call: Call, handler: Handler, key: object) -> None:
         self._relay.started(call)
         try:
-            result = await handler(call)
-        except Refusal as refusal:
-            self._refuse(incoming, refusal.error)
-        except UpstreamRefused as refusal:
-            self._refuse(incoming, refusal.error)
+            line = await self._line_for(call, handler)
+        finally:
+            # Before the answer goes out: with its arrival the id is free again.
+            del self._running[key]
+            self._relay.ended(call)
+        call.incoming.answer(line)
+
+    async def _line_for(self, call: Call, handler: Handler) -> bytes:
+        incoming = call.incoming
+        try:
+            return _result_line(incoming, await handler(call))
+        except (Refusal, UpstreamRefused) as refusal:
+            return _error_line(incoming, refusal.error)
         except UpstreamError as error:
             if incoming.method == "tools/call":
-                self._answer(incoming, explain(error))
-            else:
-                self._refuse(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, _told(error)))
-        except Exception:
+                return _result_line(incoming, explain(error))
+            return _error_line(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, _told(error)))
+        except Exception as error:
+            log.error("a request ended with an internal error: %s", type(error).__name__, exc_info=error)
             text = "Internal error of the proxy; its stderr says more"
-            self._refuse(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text))
-            raise
-        else:
-            self._answer(incoming, result)
-        finally:
-            self._relay.ended(call)
+            return _error_line(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text))
 
     def _ask_between(self, handler: Handler) -> Handler:
         """For a client of the handshake: a modern upstream's questions are asked by requests, then the call is made again."""
@@ -336,16 +338,20 @@ class Face:
         if request and (task := self._running.get(_id_key(request))) is not None:
             task.cancel()
 
-    # To the client
 
-    def _answer(self, incoming: Incoming, result: bytes) -> None:
-        written = (
-            bridge.modern_result(incoming.method, result) if incoming.modern else bridge.legacy_result(result)
-        )
-        incoming.answer(jsonrpc.result(incoming.id, written))
+def _result_line(incoming: Incoming, result: bytes) -> bytes:
+    written = (
+        bridge.modern_result(incoming.method, result) if incoming.modern else bridge.legacy_result(result)
+    )
+    return jsonrpc.result(incoming.id, written)
 
-    def _refuse(self, incoming: Incoming, error: bytes) -> None:
-        incoming.answer(jsonrpc.error(incoming.id, bridge.modern_error(error) if incoming.modern else error))
+
+def _error_line(incoming: Incoming, error: bytes) -> bytes:
+    return jsonrpc.error(incoming.id, bridge.modern_error(error) if incoming.modern else error)
+
+
+def _answer(incoming: Incoming, result: bytes) -> None:
+    incoming.answer(_result_line(incoming, result))
 
 
 def _told(error: UpstreamError) -> str:

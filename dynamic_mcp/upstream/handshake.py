@@ -16,6 +16,8 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
+#: What ends the handshake.
+INITIALIZED = "notifications/initialized"
 #: Seconds that an upstream may take to answer the probe.
 PROBE_BUDGET = 2.0
 
@@ -87,7 +89,9 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
 
 
 async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handshake:
-    """The legacy handshake; ``capabilities`` is what our own client can be asked for.
+    """The first half of the legacy handshake; the caller sends ``INITIALIZED``, which is the other.
+
+    ``capabilities`` is what our own client can be asked for.
 
     Raises UpstreamError when the upstream refuses, or offers a version that is not known here.
     """
@@ -108,5 +112,4 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
         raise UpstreamFailed(
             f"it offers protocol version {agreed.version[:20]!r}, which is not supported here"
         )
-    peer.notify("notifications/initialized")
     return agreed

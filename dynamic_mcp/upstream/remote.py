@@ -14,6 +14,7 @@ from msgspec import Raw
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamGone
 from dynamic_mcp.log import log
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.upstream.base import Events, Options, Upstream
 from dynamic_mcp.upstream.sse import SseUpstream
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
@@ -22,16 +23,25 @@ from dynamic_mcp.upstream.web import Web
 _NOT_STREAMABLE = frozenset({400, 404, 405})
 
 
-def remote_upstream(transport: HttpTransport | SseTransport, events: Events) -> Upstream:
-    """An upstream for a configured URL, unopened."""
+class Remote:
+    """One configured server behind a URL: what outlives its connections, and a connection when one is wanted."""
 
-    def web() -> Web:
-        return Web(transport.url.reveal(), {name: value.reveal() for name, value in transport.headers})
+    def __init__(self, server: str, transport: HttpTransport | SseTransport) -> None:
+        self.authorization = Authorization(server, transport)
+        self._transport = transport
 
-    if isinstance(transport, SseTransport):
-        return SseUpstream(web(), events)
-    streamable = StreamableHttpUpstream(web(), events)
-    return Detected(streamable, lambda: SseUpstream(web(), events)) if transport.detect else streamable
+    def upstream(self, events: Events) -> Upstream:
+        """A connection, unopened."""
+        if isinstance(self._transport, SseTransport):
+            return SseUpstream(self._web(), events)
+        streamable = StreamableHttpUpstream(self._web(), events)
+        if not self._transport.detect:
+            return streamable
+        return Detected(streamable, lambda: SseUpstream(self._web(), events))
+
+    def _web(self) -> Web:
+        headers = {name: value.reveal() for name, value in self._transport.headers}
+        return Web(self._transport.url.reveal(), headers, self.authorization)
 
 
 class Detected:

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import anyio
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Message
@@ -41,6 +41,7 @@ class SseUpstream:
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
         self._resume = asyncio.Event()
         self._resume.set()
+        self._opened = False
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""
@@ -48,7 +49,9 @@ class SseUpstream:
         self._in_background(self._read_stream())
         await self._endpoint
         agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
+        await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
         self.capabilities = agreed.capabilities
+        self._opened = True
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
@@ -136,14 +139,22 @@ class SseUpstream:
 
     async def _post(self, line: bytes, message: Message) -> None:
         try:
-            headers = {"Content-Type": "application/json"}
-            url = self._endpoint.result()
-            async with self._web.request("POST", headers, line.rstrip(), url=url) as reply:
-                if reply.status >= 300:
-                    raise HttpStatus(f"it answered with HTTP {reply.status}", status=reply.status)
+            try:
+                await self._post_once(line)
+            except SignInNeeded as need:
+                if not self._opened:
+                    raise
+                await self._web.sign_in(need)
+                await self._post_once(line)
         except UpstreamFailed as error:
             if message.method is not None and message.id:
                 self._peer.fail(int(bytes(message.id)), error)
+
+    async def _post_once(self, line: bytes) -> None:
+        headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
+        async with self._web.request("POST", headers, line.rstrip(), url=url) as reply:
+            if reply.status >= 300:
+                raise HttpStatus(f"it answered with HTTP {reply.status}", status=reply.status)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

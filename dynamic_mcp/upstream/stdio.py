@@ -64,6 +64,7 @@ class StdioUpstream:
         self.modern = agreed is not None
         if agreed is None:
             agreed = await handshake.initialize(peer, timeout, self._events.capabilities())
+            peer.notify(handshake.INITIALIZED)
         self.capabilities = agreed.capabilities
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:

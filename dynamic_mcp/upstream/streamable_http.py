@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
@@ -63,6 +63,7 @@ class StreamableHttpUpstream:
         self._session: str | None = None
         self._version: str | None = None
         self._timeout = 10.0
+        self._opened = False
         self._renewing = asyncio.Lock()
         self._resume = asyncio.Event()
         self._resume.set()
@@ -81,7 +82,8 @@ class StreamableHttpUpstream:
             self.capabilities = agreed.capabilities
         else:
             await self._begin_session()
-            self._in_background(self._listen())
+            self._in_background(self._listen)
+        self._opened = True
 
     async def _probe(self) -> Handshake | None:
         try:
@@ -99,7 +101,7 @@ class StreamableHttpUpstream:
         self._version = agreed.version
         self.capabilities = agreed.capabilities
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
-        await self._post_notification(jsonrpc.notification("notifications/initialized"))
+        await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
@@ -144,10 +146,10 @@ class StreamableHttpUpstream:
     def _send(self, line: bytes) -> None:
         message = jsonrpc.parse(line)
         if message.method is None or not message.id:
-            self._in_background(self._post_notification(line))
+            self._in_background(lambda: self._post_notification(line))
         else:
             id = int(bytes(message.id))
-            task = self._in_background(self._post_request(id, line, message))
+            task = self._in_background(lambda: self._post_request(id, line, message))
             self._posts[id] = task
             task.add_done_callback(lambda _: self._posts.pop(id, None))
 
@@ -165,6 +167,11 @@ class StreamableHttpUpstream:
             except _SessionGone:
                 assert session is not None
                 await self._renew(session)
+                await self._exchange(id, line, message)
+            except SignInNeeded as need:
+                if not self._opened:
+                    raise
+                await self._web.sign_in(need)
                 await self._exchange(id, line, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
@@ -321,10 +328,10 @@ class StreamableHttpUpstream:
             await asyncio.sleep(delay)
             delay = min(delay * 2, MOST_RETRY)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except UpstreamFailed as error:
                 log.debug("a message was not accepted: %s", error)
 

@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 from anyio import to_thread
 
 from dynamic_mcp import __version__
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.challenge import challenge_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -64,10 +66,13 @@ class Reply:
 class Web:
     """Requests to one server."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        """``headers`` go with every request, and win over those of a request."""
+    def __init__(self, url: str, headers: Mapping[str, str], authorization: Authorization) -> None:
+        """``headers`` go with every request, and win over those of a request; a bearer token wins over them."""
         self.url = url
+        self._authorization = authorization
         self._own = {"User-Agent": f"dynamic-mcp/{__version__}"}
+        # Every address that is asked here is of one origin, so there is one proxy for all.
+        self._proxy = _proxy_for(url)
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
 
@@ -90,25 +95,48 @@ class Web:
     ) -> AsyncIterator[Reply]:
         """Send a request, to the server's own address unless another ``url`` is given; the reply once its head is here.
 
-        Raises UpstreamGone when no reply comes.
+        Where the server refuses the token, the request is sent once more with a renewed one. Raises UpstreamGone when no reply comes,
+        SignInNeeded when only the user can go on.
         """
-        if self._session is None:
-            raise UpstreamGone("the connection was closed")
-        target = url or self.url
-        with _told():
-            response = await self._session.request(
-                method,
-                target,
-                data=body,
-                headers=_merged(self._own, headers, self._headers),
-                allow_redirects=False,
-                proxy=_proxy_for(target),
-            )
+        bearer = await self._authorization.bearer()
+        response = await self._send(method, headers, body, url or self.url, bearer)
         try:
+            if response.status in (401, 403) and self._authorization.applies:
+                challenge = challenge_of(", ".join(response.headers.getall("WWW-Authenticate", ())))
+                if response.status == 401:
+                    response.close()
+                    await self._authorization.refused(bearer, challenge)
+                    bearer = await self._authorization.bearer()
+                    response = await self._send(method, headers, body, url or self.url, bearer)
+                elif challenge.error == "insufficient_scope" and bearer is not None:
+                    raise SignInNeeded("it needs you to allow more", challenge=challenge)
             yield Reply(response)
         finally:
             # A body that was not read to its end must not be read now: the connection goes.
-            response.close() if not response.content.at_eof() else response.release()
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def _send(
+        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise UpstreamGone("the connection was closed")
+        token = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        with _told():
+            return await self._session.request(
+                method,
+                url,
+                data=body,
+                headers=_merged(self._own, headers, self._headers, token),
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """Have the user sign in. Raises UpstreamFailed when that does not succeed."""
+        await self._authorization.sign_in(need)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -7,6 +7,7 @@ the stream itself is refused.
 from mock_servers.actions import Action
 from mock_servers.incoming import is_answer
 from mock_servers.performance import NOTHING, Arrived
+from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
 from mock_servers.remote.performance import Session, announce_endpoint
 from mock_servers.remote.replies import OnStream
@@ -37,7 +38,7 @@ class LegacySse(RemoteServer):
             default = lambda: self._announce(session, output)  # noqa: E731 - one of two defaults
         else:
             session = self._session_of(exchange) or self.new_session()
-            output = OnStream(self.listening(session, exchange, {}))
+            output = OnStream(EventStream("verb", self.http, exchange, {}))
             default = lambda: self.serve(exchange)  # noqa: E731
         self.perform(session, NOTHING, actions, exchange, output, default)
 

@@ -37,10 +37,29 @@ class Place:
     tls_cert: str | None = None
     tls_key: str | None = None
 
+    @property
+    def scheme(self) -> str:
+        return "http" if self.tls_cert is None else "https"
 
-def listen(app: Starlette, path: str, place: Place, journal: Journal, life: Life) -> None:
-    """Serve until the process ends. The first line on stdout is a JSON object with the `url`."""
-    listening = socket.create_server(("127.0.0.1", place.port), backlog=256)
+    def bind(self, more: int = 0) -> "list[socket.socket]":
+        """Listen here, and on so many other ports."""
+        ports = [self.port, *[0] * more]
+        return [socket.create_server(("127.0.0.1", port), backlog=256) for port in ports]
+
+    def origin(self, listening: "socket.socket") -> str:
+        """The origin of a listening socket."""
+        return f"{self.scheme}://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def listen(
+    app: Starlette,
+    listening: list[socket.socket],
+    place: Place,
+    facts: dict[str, str],
+    journal: Journal,
+    life: Life,
+) -> None:
+    """Serve until the process ends. The first line on stdout is `facts`, a JSON object with the `url`."""
     config = uvicorn.Config(
         app,
         http=_recording(journal),
@@ -58,13 +77,11 @@ def listen(app: Starlette, path: str, place: Place, journal: Journal, life: Life
     config.load()
     if config.ssl is not None:
         config.ssl.sni_callback = lambda _socket, name, _context: journal.write("tls-hello", name=name)
-    scheme = "http" if config.ssl is None else "https"
-    url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}{path}"
-    journal.write("listening", url=url)
-    sys.stdout.write(json.dumps({"url": url}) + "\n")
+    journal.write("listening", **facts)
+    sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
     threading.Thread(target=_end_with_stdin, args=(journal, life), daemon=True).start()
-    asyncio.run(_Server(config).serve(sockets=[listening]))
+    asyncio.run(_Server(config).serve(sockets=listening))
 
 
 def _end_with_stdin(journal: Journal, life: Life) -> None:

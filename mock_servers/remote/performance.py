@@ -12,6 +12,7 @@ from mock_servers.jsontext import fill, slice_of
 from mock_servers.performance import NOTHING, Arrived, Performance, Stage, answer, line_of
 from mock_servers.remote.events import EventStream, encode_event
 from mock_servers.remote.exchange import Exchange
+from mock_servers.remote.oauth.ledger import Ledger
 from mock_servers.remote.replies import OnStream, Reply
 from mock_servers.remote_actions import ANSWERING as REMOTE_ANSWERING
 
@@ -49,10 +50,11 @@ def announce_endpoint(session: Session, stream: EventStream, uri: str) -> None:
 @dataclass
 class RemoteStage(Stage):
     """What the performances share; `session` is whom they play for. `default`, if set, stands in the place
-    of the default answer."""
+    of the default answer; `ledger` knows the tokens."""
 
     session: Session | None = None
     default: Callable[[], None] | None = None
+    ledger: Ledger | None = None
 
     def answer_by_default(self, arrived: Arrived) -> None:
         if self.default is not None:
@@ -84,6 +86,7 @@ class RemotePerformance(Performance):
         super().__init__(stage, arrived, actions)
         assert stage.session is not None
         self._session = stage.session
+        self._ledger = stage.ledger
         self._exchange = exchange
         self._output = output
         self._change_tools = change_tools
@@ -155,6 +158,10 @@ class RemotePerformance(Performance):
     def close_streams(self, reset: bool) -> None:
         for stream in list(self._session.streams):
             stream.exchange.cut(reset)
+
+    def revoke_tokens(self, all_later: bool) -> None:
+        assert self._ledger is not None, "revoke_tokens is for a script with oauth"
+        self._ledger.revoke_access(all_later=all_later)
 
     def endpoint(self, uri: str) -> None:
         announce_endpoint(self._session, self._output.stream, uri)

@@ -11,8 +11,13 @@ from mock_servers.remote.server import RemoteServer
 from mock_servers.remote.streamable import StreamableHttp
 from mock_servers.script import Script
 
-Kind = Literal["http", "sse", "collector"]
-SERVERS: dict[Kind, type[RemoteServer]] = {"http": StreamableHttp, "sse": LegacySse, "collector": Collector}
+Kind = Literal["http", "sse", "collector", "oauth"]
+SERVERS: dict[Kind, type[RemoteServer]] = {
+    "http": StreamableHttp,
+    "sse": LegacySse,
+    "collector": Collector,
+    "oauth": StreamableHttp,
+}
 
 
 def serve(kind: Kind, script: Script, journal: Journal, place: Place, *, max_life: float) -> None:
@@ -21,7 +26,12 @@ def serve(kind: Kind, script: Script, journal: Journal, place: Place, *, max_lif
     life.limit(max_life)
     life.listen(ignore_sigterm=script.ignore_sigterm, sigterm_delay=script.sigterm_delay)
     try:
-        app = SERVERS[kind](script, journal, life).begin()
-        listen(app, script.http.path, place, journal, life)
+        server = SERVERS[kind](script, journal, life)
+        app = server.begin()
+        listening = place.bind(more=1 if script.oauth is not None and script.oauth.own_origin else 0)
+        facts = {"url": place.origin(listening[0]) + script.http.path}
+        if server.guard is not None:
+            facts["issuer"] = server.guard.open(facts["url"], place.origin(listening[-1]))
+        listen(app, listening, place, facts, journal, life)
     except Exception:
         life.break_down()

@@ -19,6 +19,7 @@ from mock_servers.life import Life
 from mock_servers.performance import NOTHING, Arrived, Performance
 from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
+from mock_servers.remote.oauth.guard import Guard
 from mock_servers.remote.performance import RemotePerformance, RemoteStage, Session
 from mock_servers.remote.replies import OnStream
 from mock_servers.script import Script
@@ -46,7 +47,9 @@ class RemoteServer:
         self.life = life
         self.rules = Rules(script.on)
         self.sessions: dict[str, Session] = {}
+        self.guard = None if script.oauth is None else Guard(script.oauth, journal)
         self._stage = RemoteStage(Answers(script), Nowhere(), journal, life)
+        self._stage.ledger = None if self.guard is None else self.guard.ledger
         self._count = 0
 
     def begin(self) -> Starlette:
@@ -68,9 +71,11 @@ class RemoteServer:
         await exchange(scope, receive, send)
 
     def _admit(self, exchange: Exchange) -> None:
+        if self.guard is not None and not self.guard.admits(exchange):
+            return
         for name, value in self.http.required_headers.items():
             if exchange.header(name) != value:
-                exchange.respond(401, b"Unauthorized", {"WWW-Authenticate": "Bearer"})
+                exchange.respond(401, b"Unauthorized", {"WWW-Authenticate": self.http.challenge})
                 return
         actions = self.rules.actions_for_verb(exchange.verb)
         if actions is None:

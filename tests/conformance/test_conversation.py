@@ -8,7 +8,7 @@ import pytest
 
 from conformance.errors import Violation
 from conformance.sut import Profile, Sut
-from conformance.workbench import answering, open_workbench
+from conformance.workbench import answering, open_workbench, wiretypes
 
 #: for every request it gets, asks the method that the request names, and answers with what it was told
 ASKS = """
@@ -67,3 +67,14 @@ async def test_a_proxy_whose_messages_are_not_of_the_protocol_fails_its_check() 
     await list_tools(wire_types=False)
     with pytest.raises(Violation, match="a valid tools/list result"):
         await list_tools(wire_types=True)
+
+
+async def test_without_the_official_types_the_evidence_says_that_nothing_was_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wiretypes, "official_types", lambda: None)
+    sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
+    async with open_workbench(sut, "TEST", keep=False) as bench, bench.proxy() as proxy, answering(proxy, {}):
+        await proxy.request("tools/list", {"ask": "ping"})
+    notes = [event.text for event in bench.evidence.events if event.kind == "note"]
+    assert notes == ["mcp-types is not installed: the shapes of messages are not judged"]

@@ -9,8 +9,9 @@ import pytest
 
 from conformance.errors import Violation
 from conformance.workbench import Transcript, wiretypes
+from mock_servers.answers import MODERN_VERSION, VERSION_KEY
 
-MODERN_META = {wiretypes.VERSION_KEY: wiretypes.MODERN}
+MODERN_META = {VERSION_KEY: MODERN_VERSION}
 TOOLS: dict[str, Any] = {"tools": []}
 HINTS = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 INITIALIZED = {"capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}

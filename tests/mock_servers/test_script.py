@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mock_servers.script import Grandchild, Rule, Script, ScriptError, error, on_call, raw, sleep
+from mock_servers.script import Grandchild, Http, Rule, Script, ScriptError, error, on_call, raw, sleep
 
 
 def test_a_script_survives_its_file(tmp_path: Path) -> None:
@@ -13,6 +13,7 @@ def test_a_script_survives_its_file(tmp_path: Path) -> None:
         startup=[raw("noise\n")],
         grandchildren=[Grandchild(holds_stdout=True)],
         resources=[],
+        http=Http(answers="sse"),
     )
     assert Script.load(script.save(tmp_path / "s.json")) == script
 
@@ -31,6 +32,8 @@ def test_a_script_survives_its_file(tmp_path: Path) -> None:
         ),
         ({"startup": ["reply"]}, r"startup\[0\]"),
         ({"grandchildren": [{"loud": True}]}, "unknown field loud"),
+        ({"http": {"answer": "sse"}}, "http: unknown field answer"),
+        ({"http": {"answers": "xml"}}, "http.answers: 'xml'"),
         ([], "expected an object"),
     ],
 )

@@ -1,0 +1,105 @@
+"""CFG: ${VAR} expansion."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.checks.cfg import works
+
+if TYPE_CHECKING:
+    from conformance.workbench import StdioUpstream, Workbench
+
+
+async def start_with(bench: Workbench, upstream: StdioUpstream, env: dict[str, str]) -> tuple[list[str], str]:
+    """The arguments that the upstream is started with, and what the implementation has written to stderr."""
+    async with bench.proxy(upstream, env=env) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+    return upstream.starts[-1].args, proxy.stderr
+
+
+@check("CFG-009")
+async def var_expands_in_every_documented_place(bench: Workbench) -> None:
+    """References inside longer strings of args, env, url and headers arrive as values, each as often as it
+    occurs.
+    """
+    # grows with the authorization server: oauth_client_id
+    mixed = "pre-${FIRST}-mid-${SECOND}"
+    upstream = bench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
+    args, _ = await start_with(bench, upstream, {"FIRST": "VAL", "SECOND": "VAL2"})
+    bench.expect(args == ["pre-VAL-mid-VAL2", "VAL", "VALVAL/x"], "every reference in args is expanded", args)
+    value = upstream.starts[-1].env.get("MIXED")
+    bench.expect(value == "pre-VAL-mid-VAL2", "every reference in a value of env is expanded", value)
+    remote = await bench.http("b", headers={"X-Mixed": mixed})
+    entry = remote.but(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
+    with bench.must("an upstream whose url and headers hold references becomes usable"):
+        await works(bench, remote, config=bench.config(entry), env={"FIRST": "VAL", "SECOND": "VAL2"})
+    for request in remote.http:
+        bench.expect(request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request)
+        header = request.header("X-Mixed")
+        bench.expect(header == "pre-VAL-mid-VAL2", "every reference in a header is expanded", request)
+
+
+@check("CFG-010")
+async def no_other_expansion_syntax_exists(bench: Workbench) -> None:
+    """Everything that is not exactly ${NAME} reaches the upstream byte for byte, and no command is run."""
+    marker = bench.sandbox.root / "marker"
+    literals = ["$VAR", "%VAR%", "~", "~/x", "$(touch " + str(marker) + ")", f"`touch {marker}`", "$$", "*"]
+    literals += ["${}", "${1X}", "${VAR:-default}", "${VAR", "$ {VAR}", "#{VAR}"]
+    upstream = bench.stdio("a", args=literals, env={"MIXED": " ".join(literals)})
+    args, _ = await start_with(bench, upstream, {"VAR": "value", "1X": "value"})
+    bench.expect(args == literals, f"the arguments are the literals {literals}", args)
+    value = upstream.starts[-1].env.get("MIXED")
+    bench.expect(value == " ".join(literals), "the value of env is the literals too", value)
+    bench.expect(not marker.exists(), "no command in the configuration is run", f"{marker} exists")
+
+
+@check("CFG-011", timeout=30)
+async def an_undefined_variable_stays_literal_and_is_warned_about(bench: Workbench) -> None:
+    """References to an unset variable arrive literally; stderr names the variable, and nothing that stands
+    around it.
+    """
+    upstream = bench.stdio("a", args=["canary-${NOPE_X}"], env={"MIXED": "canary-${NOPE_X}"})
+    remote = await bench.http("b", headers={"X-Note": "canary-${NOPE_X}"})
+    async with bench.proxy(upstream, remote) as proxy:
+        with bench.must("the start goes on"):
+            await proxy.handshake()
+            await proxy.ready(upstream, remote)
+        start = upstream.starts[-1]
+        bench.expect(start.args == ["canary-${NOPE_X}"], "the argument is literal", start.args)
+        value = start.env.get("MIXED")
+        bench.expect(value == "canary-${NOPE_X}", "the environment value is literal", value)
+        headers = {request.header("X-Note") for request in remote.http}
+        bench.expect(headers == {"canary-${NOPE_X}"}, "the header is literal", headers)
+        what = "stderr names the undefined variable NOPE_X"
+        await bench.eventually(lambda: _seen("NOPE_X", proxy.stderr), within=3.0, what=what)
+    bench.expect("canary" not in proxy.stderr, "the warning shows no value, only the name", proxy.stderr)
+    bench.expect(not proxy.junk, "only JSON messages on stdout", proxy.junk)
+
+
+def _seen(name: str, stderr: str) -> re.Match[str] | None:
+    return re.search(rf"\b{name}\b", stderr)
+
+
+@check("CFG-012")
+async def empty_is_a_value_and_names_are_case_sensitive(bench: Workbench) -> None:
+    """A variable that is set but empty expands to nothing, without a warning; ${foo} is not ${FOO}."""
+    upstream = bench.stdio("a", args=["${SET_EMPTY}x${SET_EMPTY}", "${foo_case}"])
+    args, stderr = await start_with(bench, upstream, {"SET_EMPTY": "", "FOO_CASE": "wrong"})
+    bench.expect(args[:1] == ["x"], "${SET_EMPTY}x${SET_EMPTY} arrives as x", args)
+    bench.expect(args[1:] == ["${foo_case}"], "${foo_case} arrives literally when only FOO_CASE is set", args)
+    bench.expect(not _seen("SET_EMPTY", stderr), "no warning about the empty variable", stderr)
+
+
+@check("CFG-013")
+async def expansion_works_on_parsed_values_and_only_once(bench: Workbench) -> None:
+    """A value full of JSON syntax and references arrives as one argument, exactly as it is."""
+    value = 'a","b\\\n${HOME}\\"}'
+    upstream = bench.stdio("a", args=["${VALUE}", "${OUTER}"], env={"COPY": "${VALUE}"})
+    with bench.must("a value cannot break the configuration"):
+        args, _ = await start_with(bench, upstream, {"VALUE": value, "OUTER": "${INNER}", "INNER": "twice"})
+    bench.expect(args == [value, "${INNER}"], f"two arguments, {value!r} and '${{INNER}}'", args)
+    copy = upstream.starts[-1].env.get("COPY")
+    bench.expect(copy == value, f"the environment value {value!r}", copy)

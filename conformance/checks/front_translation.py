@@ -1,0 +1,131 @@
+"""FRONT: an upstream of one era in front of a client of the other, and of its own.
+
+What a client may see depends on its own era alone: a client of a handshake revision is asked by requests, a modern one by
+`input_required` results.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.checks.front_modern import code_of, modern
+from conformance.checks.front_notifications import declared
+from conformance.workbench import answering
+from mock_servers.script import Rule, Script, error, on_call, reply, request
+
+if TYPE_CHECKING:
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+ELICIT = "elicitation/create"
+ASK = {"method": ELICIT, "params": {"mode": "form", **FORM}}
+GIVEN = {"action": "accept", "content": {"name": "bob"}}
+STATE = 'opaque "state" é\u2028{}\\'
+CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
+
+
+def _needing_input(bench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
+    """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
+    gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
+    asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
+    old = Script(resources=gone[0], on=[asks, Rule("resources/read", [error(-32002, "Resource not found")])])
+    needs = {"resultType": "input_required", "inputRequests": {"q1": ASK}, "requestState": STATE}
+    new = Script(
+        era="modern",
+        resources=gone[1],
+        on=[
+            on_call("echo", reply(needs), nth=1),
+            Rule("resources/read", [error(-32602, "Resource not found")]),
+        ],
+    )
+    return bench.stdio("old", old), bench.stdio("new", new)
+
+
+@check("FRONT-031", timeout=60)
+async def messages_are_translated_between_the_eras(bench: Workbench) -> None:
+    """A modern and a legacy client, each in front of a modern and a legacy upstream: a call that needs input, and a read
+    of a resource that does not exist, end as the client's era demands.
+    """
+    old, new = _needing_input(bench)
+    async with modern(bench, old, new, capabilities=CAN_BE_ASKED) as proxy:
+        with bench.case("modern client, modern upstream"):
+            await _is_relayed(bench, proxy, new)
+        with bench.case("modern client, legacy upstream"):
+            await _is_settled_without_a_request(bench, proxy, old)
+        has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
+        await _finds_nothing(bench, proxy, {-32602}, has_resources)
+    clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
+    for capabilities in clients:
+        old, new = _needing_input(bench)
+        async with bench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
+            proxy.capabilities = capabilities
+            await proxy.handshake()
+            await proxy.ready(old, new)
+            with bench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
+                await _is_asked_or_refused(bench, proxy, new, bool(capabilities))
+            with bench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
+                await proxy.call("old", "echo")
+                bench.expect(old.events("answer"), "the upstream's request is answered within 4 s", "none")
+            await _finds_nothing(bench, proxy, {-32002, -32602}, declared(proxy, "resources"))
+
+
+async def _is_relayed(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
+    answer = await proxy.call("new", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    bench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
+    bench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
+    bench.expect(result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw)
+    retried = await _retry(proxy, "new", answer)
+    bench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
+    params = upstream.requests("tools/call")[-1].params
+    seen = params.get("requestState"), params.get("inputResponses")
+    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+
+
+async def _is_settled_without_a_request(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    """The upstream's request is refused or becomes an input_required result; the client gets no request."""
+    answer = await proxy.call("old", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    if result.get("resultType") == "input_required":
+        answer = await _retry(proxy, "old", answer)
+        bench.expect(not answer.is_error, "the retry is completed", answer.raw)
+        given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
+        bench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
+    answers = upstream.events("answer")
+    bench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
+    asked = proxy.transcript.asked()
+    bench.expect(not asked, "no request to a modern client", asked)
+
+
+async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
+    needed = answer.result.get("inputRequests")
+    responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
+    state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
+    params = {**proxy.calling(group, "echo"), "inputResponses": responses, **state}
+    return await proxy.request("tools/call", params, within=5.0)
+
+
+async def _is_asked_or_refused(
+    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
+) -> None:
+    """A legacy client is asked with a request, if it can be, or told of an error."""
+    answer = await proxy.call("new", "echo", within=5.0)
+    result = answer.result if isinstance(answer.result, dict) else {}
+    bench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
+    asked = proxy.transcript.asked(ELICIT)
+    if answer.is_error:
+        return
+    bench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
+    bench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
+    params = upstream.requests("tools/call")[-1].params
+    seen = params.get("requestState"), params.get("inputResponses")
+    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+
+
+async def _finds_nothing(bench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:
+    for uri in ("x://old", "x://new") if has_resources else ():
+        answer = await proxy.request("resources/read", {"uri": uri})
+        bench.expect(code_of(answer) in codes, f"{uri} does not exist: one of {sorted(codes)}", answer.raw)

@@ -1,0 +1,177 @@
+"""The fake browser: stands in for every program that opens one, and signs in as its user is told to.
+
+Its folder comes first on the PATH of the implementation and holds a stand-in for each opener; BROWSER names one
+too, and DISPLAY is set. What it was given and what it did is read from its journal at the moment of the question.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import anyio
+import psutil
+
+from conformance.errors import Violation
+from conformance.workbench.mocks import MAIN
+from conformance.workbench.polling import eventually, show
+from conformance.workbench.sandbox import TOKEN_VARIABLE
+from mock_servers.browser import User
+from mock_servers.journal import Entry, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from conformance.workbench.protected import ProtectedUpstream
+
+_WITHIN = 5.0
+_DESKTOPS = ("xdg-open", "gio", "gnome-open", "kde-open", "kde-open5", "wslview", "open")
+_BROWSERS = ("firefox", "chromium", "chromium-browser", "google-chrome")
+_CHOICES = ("x-www-browser", "www-browser", "sensible-browser")
+OPENERS = (*_DESKTOPS, *_BROWSERS, *_CHOICES)
+
+
+@dataclass(frozen=True, repr=False)
+class Opening:
+    """One page that the implementation has opened. `params` is its query, decoded once."""
+
+    t: float
+    argv: list[str]
+    url: str
+    number: int
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return parse_qsl(urlsplit(self.url).query, keep_blank_values=True)
+
+    @property
+    def params(self) -> dict[str, str]:
+        return dict(self.pairs)
+
+    @property
+    def redirect_uri(self) -> str:
+        return self.params.get("redirect_uri", "")
+
+    def is_of(self, upstream: ProtectedUpstream) -> bool:
+        """Whether the page is at the authorization server of this upstream."""
+        return urlsplit(self.url).netloc == urlsplit(upstream.issuer).netloc
+
+    def __repr__(self) -> str:
+        return f"page {self.number}: {self.argv[0]} {self.url}"
+
+
+class Browser:
+    """Made by `Workbench.browser`."""
+
+    def __init__(self, folder: Path, token: str, users: Sequence[User], *, works: bool) -> None:
+        self._folder = folder
+        self._journal = folder / "journal.jsonl"
+        self._token = token
+        self.used_by(*users)
+        (folder / "bin").mkdir()
+        for name in OPENERS:
+            program = folder / "bin" / name
+            program.write_text(self._shim(name, "exec" if works else "false"))
+            program.chmod(0o755)
+
+    def _shim(self, name: str, how: str) -> str:
+        # The browser is nobody's child process for long: the census counts it to the workbench, not to the proxy.
+        token = f"export {TOKEN_VARIABLE}={self._token}"
+        return f'#!/bin/sh\n{token}\n{how} {shlex.join(self._command())} {name} "$@"\n'
+
+    def _command(self) -> list[str]:
+        files = ["--users", str(self._folder / "users.json"), "--journal", str(self._journal)]
+        return [sys.executable, "-I", "-S", str(MAIN), "browser", *files, "--"]
+
+    def used_by(self, *users: User) -> None:
+        """From now on the first page ever opened is for the first of these users, the second for the second,
+        ...; the last one stays. None = somebody who approves.
+        """
+        new = self._folder / "users.new"
+        new.write_text(json.dumps([asdict(user) for user in users or (User(),)]))
+        new.rename(self._folder / "users.json")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the implementation needs in order to find it."""
+        path = os.pathsep.join([str(self._folder / "bin"), os.environ.get("PATH", os.defpath)])
+        return {"PATH": path, "BROWSER": str(self._folder / "bin" / "x-www-browser"), "DISPLAY": ":99"}
+
+    def open(self, url: str) -> None:
+        """Open a page by hand, as somebody who reads the URL in a terminal does."""
+        subprocess.run([*self._command(), "by-hand", url], check=True, timeout=10, stdin=subprocess.DEVNULL)
+
+    async def ask(self, url: str) -> int | None:
+        """Ask for a URL in the place of a browser; the status of the answer, None = there was none."""
+
+        def get() -> int | None:
+            parts = urlsplit(url)
+            connection = http.client.HTTPConnection(parts.netloc, timeout=_WITHIN)
+            try:
+                connection.request("GET", f"{parts.path or '/'}?{parts.query}")
+                return connection.getresponse().status
+            except (OSError, http.client.HTTPException):
+                return None
+            finally:
+                connection.close()
+
+        return await anyio.to_thread.run_sync(get)
+
+    def stop(self) -> None:
+        """End the users who still think."""
+        for pid in {entry.pid for entry in self.entries}:
+            try:
+                process = psutil.Process(pid)
+                if str(self._journal) in process.cmdline():
+                    process.kill()
+            except psutil.Error:
+                pass  # gone
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The whole journal so far, see `mock_servers.browser`."""
+        return read_journal(self._journal)
+
+    def events(self, event: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.event == event]
+
+    @property
+    def openings(self) -> list[Opening]:
+        """Every page that was opened, in order."""
+        data = [(entry.t, entry.data) for entry in self.events("opened")]
+        return [Opening(t, fields["argv"], fields["url"] or "", fields["number"]) for t, fields in data]
+
+    def pages_of(self, upstream: ProtectedUpstream) -> list[Opening]:
+        """Those at the authorization server of this upstream."""
+        return [opening for opening in self.openings if opening.is_of(upstream)]
+
+    @property
+    def callbacks(self) -> list[Entry]:
+        """Every delivery to a redirect URI that has had its answer, or none for good."""
+        return self.events("callback")
+
+    async def opened(self, count: int = 1, within: float = 10.0) -> Opening:
+        """Wait for this many openings; the last of them. Raises `Violation`."""
+        await eventually(
+            lambda: len(self.openings) >= count, within=within, what=f"the browser is opened {count} times"
+        )
+        return self.openings[count - 1]
+
+    async def done(self, count: int = 1, within: float = 20.0) -> None:
+        """Wait until the users of this many openings have done what they wanted. Raises `Violation`."""
+        await eventually(
+            lambda: len(self.events("done")) >= count, within=within, what=f"{count} users have finished"
+        )
+
+    def was_never_opened(self) -> None:
+        """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""
+        if self.openings:
+            raise Violation("the browser is never opened", show("; ".join(map(str, self.openings))))

@@ -1,0 +1,264 @@
+"""The authorization for one server: the bearer token of the next request, and what a refusal of it leads to.
+
+Tokens are renewed before they expire, once for all requests that need it and once for all processes that share the file; the new ones
+are on disk before they are used, and no cancellation comes between. What only cannot be reached now keeps its tokens. A grant
+that is refused for good, or a server that wants more, needs the user: that is ``SignInNeeded``, and whoever meets it decides
+whether to wait. A sign-in that the user declined is not begun again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+
+from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.log import log
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Tokens
+
+if TYPE_CHECKING:
+    import httpx
+
+    from dynamic_mcp.oauth.signin import Present
+
+
+#: Seconds that one request to an authorization server may take.
+REQUEST_TIMEOUT = 15.0
+#: Seconds before a renewal is tried again that could not be made.
+PAUSE_AFTER_FAILURE = 2.0
+#: Seconds that a renewal may go on when the proxy ends.
+RENEWAL_GRACE = 2.0
+
+
+class Authorization:
+    """The tokens of one configured server."""
+
+    def __init__(
+        self,
+        server: str,
+        transport: HttpTransport | SseTransport,
+        store: Store | None = None,
+        present: Present | None = None,
+    ) -> None:
+        """``present`` shows the user the address to visit, where it is not the browser that does."""
+        self._server = server
+        self._present = present
+        self._url = transport.url.reveal()
+        self._client_id = transport.oauth_client_id
+        self._scopes = transport.oauth_scopes
+        self._store = store or Store(server)
+        self._tokens: Tokens | None = None
+        self._loaded = False
+        #: whether this process obtained the tokens, rather than found them
+        self._fresh = False
+        self._renewing: asyncio.Task[None] | None = None
+        self._signing_in: asyncio.Task[None] | None = None
+        self._declined: str | None = None
+        self._not_before = 0.0
+        self._has_own_header = any(name.lower() == "authorization" for name, _ in transport.headers)
+
+    @property
+    def applies(self) -> bool:
+        """Whether a 401 is a matter of signing in. A configured Authorization header without a client id is not."""
+        return self._client_id is not None or not self._has_own_header
+
+    async def bearer(self) -> str | None:
+        """The access token for the next request, renewed if it is due; None where there is none. Raises UpstreamFailed."""
+        tokens = self._load()
+        if tokens is None:
+            return None
+        if tokens.is_due(time.time(), fresh=self._fresh):
+            await self._renew()
+        tokens = self._tokens
+        return None if tokens is None or tokens.is_expired(time.time()) else tokens.access_token
+
+    async def refused(self, used: str | None, challenge: Challenge) -> None:
+        """The server answered 401 to a request with this token. Returns when another one can be tried; raises SignInNeeded."""
+        tokens = self._load()
+        if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
+            return
+        if tokens is not None and tokens.refresh_token is not None and used is not None:
+            await self._renew(even_if_not_due=True)
+            if self._tokens is not None and self._tokens.access_token != used:
+                return
+        raise SignInNeeded("it needs you to sign in", challenge=challenge)
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """Have the user sign in, once for everybody who asks meanwhile. Raises UpstreamFailed when that does not succeed."""
+        challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
+        if self._declined is not None:
+            if self._newer_on_disk():
+                return
+            raise UpstreamFailed(self._declined)
+        if self._signing_in is None or self._signing_in.done():
+            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in(challenge))
+        # Whoever does not wait any more does not end it for the others.
+        await asyncio.shield(self._signing_in)
+
+    def decline(self, reason: str) -> None:
+        """Begin no further sign-in by itself."""
+        self._declined = f"{reason}; to try again, run: dynamic-mcp login {self._server}"
+
+    async def close(self) -> None:
+        """End a sign-in that is under way. A renewal gets a moment: its answer may be the only copy of a token."""
+        with anyio.CancelScope(shield=True):
+            if self._signing_in is not None:
+                self._signing_in.cancel()
+                await asyncio.wait({self._signing_in})
+            if self._renewing is not None:
+                await asyncio.wait({self._renewing}, timeout=RENEWAL_GRACE)
+                self._renewing.cancel()
+
+    # Tokens
+
+    def _load(self) -> Tokens | None:
+        if not self._loaded:
+            self._loaded = True
+            self._tokens = self._of_this_server(self._store.load())
+        return self._tokens
+
+    def _of_this_server(self, tokens: Tokens | None) -> Tokens | None:
+        """Tokens that were issued for another origin are not for this server, whatever its name."""
+        if tokens is None or tokens.resource is None:
+            return tokens
+        if _origin(tokens.resource) != _origin(self._url):
+            log.warning("server %s: the stored tokens are for another address and are not used", self._server)
+            return None
+        return tokens
+
+    def _newer_on_disk(self) -> bool:
+        """Whether somebody signed in elsewhere since the user declined here."""
+        found = self._of_this_server(self._store.load())
+        if found is None or (self._tokens is not None and found.access_token == self._tokens.access_token):
+            return False
+        self._tokens, self._declined, self._fresh = found, None, False
+        return True
+
+    async def _renew(self, *, even_if_not_due: bool = False) -> None:
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.get_running_loop().create_task(self._renew_once(even_if_not_due))
+        await asyncio.shield(self._renewing)
+
+    async def _renew_once(self, even_if_not_due: bool) -> None:
+        from dynamic_mcp.oauth.exchange import GrantRefused, TransientFailure
+
+        old = self._tokens
+        if old is None or (time.monotonic() < self._not_before and not old.is_expired(time.time())):
+            return
+        try:
+            async with self._store.lock():
+                found = self._of_this_server(self._store.load())
+                if found is not None and found.access_token != old.access_token:
+                    # Another process was faster; its refresh token is the living one.
+                    self._tokens, old = found, found
+                    if not found.is_due(time.time(), fresh=True):
+                        return
+                if old.refresh_token is None:
+                    self._forget_if(old.is_expired(time.time()) or even_if_not_due)
+                    return
+                async with _http() as http:
+                    new = await self._refreshed(http, old, old.refresh_token)
+                self._keep(new)
+        except GrantRefused as refusal:
+            log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
+            self._forget_if(True)
+        except TransientFailure as failure:
+            self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
+            if old.is_expired(time.time()) or even_if_not_due:
+                raise
+            log.warning("server %s: the tokens are not renewed yet: %s", self._server, failure)
+
+    async def _refreshed(self, http: httpx.AsyncClient, old: Tokens, refresh_token: str) -> Tokens:
+        """RFC 6749, section 6: a new refresh token takes the place of the old one, else the old one stays."""
+        from dynamic_mcp.oauth.exchange import request_tokens
+        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.tokens import Client
+
+        client = (
+            old.client
+            if old.client is not None and (old.client.registered or self._client_id is None)
+            else None
+        )
+        client = client or Client(self._client_id or "")
+        endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
+        if endpoint is None or resource is None:
+            found = await discover(http, self._url, Challenge())
+            endpoint, issuer, resource = found.server.token_endpoint, found.server.issuer, found.resource
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
+        new = await request_tokens(http, endpoint, client, form)
+        return msgspec.structs.replace(
+            new,
+            refresh_token=new.refresh_token or refresh_token,
+            scope=new.scope or old.scope,
+            server=self._server,
+            resource=resource,
+            issuer=issuer,
+            token_endpoint=endpoint,
+            client=client,
+        )
+
+    def _keep(self, tokens: Tokens) -> None:
+        """On disk first: what is used before it is kept is lost with the process."""
+        try:
+            self._store.save(tokens)
+        except OSError as error:
+            log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
+        self._tokens, self._fresh, self._not_before = tokens, True, 0.0
+
+    def _forget_if(self, dead: bool) -> None:
+        """Let go of tokens that nobody takes any more. The registration stays with the file until the next sign-in."""
+        if dead:
+            self._tokens = None
+
+    # The user
+
+    async def _sign_in(self, challenge: Challenge) -> None:
+        from dynamic_mcp.oauth.signin import Wanted, sign_in
+
+        before = self._tokens or self._of_this_server(self._store.load())
+        wanted = Wanted(
+            self._server,
+            self._url,
+            self._client_id,
+            self._scopes,
+            granted=None if before is None else before.scope,
+            client=None
+            if before is None or before.client is None or not before.client.registered
+            else before.client,
+            issuer=None if before is None else before.issuer,
+        )
+        try:
+            async with _http() as http:
+                tokens = await sign_in(http, wanted, challenge, self._present)
+        except UpstreamFailed as error:
+            self.decline(str(error))
+            raise UpstreamFailed(self._declined or "") from None
+        with anyio.CancelScope(shield=True):
+            async with self._store.lock():
+                self._keep(tokens)
+        self._loaded, self._declined = True, None
+
+
+def _http() -> httpx.AsyncClient:
+    import httpx
+
+    return httpx.AsyncClient(
+        timeout=REQUEST_TIMEOUT, verify=ssl.create_default_context(), follow_redirects=False
+    )
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        (parts.hostname or "").lower(),
+        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+    )

@@ -1,0 +1,78 @@
+"""Opening the user's browser, or saying where to go.
+
+``BROWSER`` is honoured (commands separated by ``:``, ``%s`` stands for the address), then what the platform has. The program is
+started without a shell and away from our streams, in a session of its own. Where none can be opened, the address is printed on
+stderr: the sign-in goes on, whoever visits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import sys
+
+from dynamic_mcp.log import log
+
+#: Seconds after which an opener that still runs is taken for the browser itself.
+_OPENER_TIME = 3.0
+_LINUX = (
+    "xdg-open",
+    "gio open",
+    "gnome-open",
+    "kde-open",
+    "wslview",
+    "x-www-browser",
+    "www-browser",
+    "sensible-browser",
+    "firefox",
+    "chromium",
+    "google-chrome",
+)
+_reaped: set[asyncio.Task[int]] = set()
+
+
+async def show(url: str, server: str) -> None:
+    """Open the address, or print it."""
+    for command in _commands(url):
+        if await _opens(command):
+            log.info("server %s: a browser window was opened for the sign-in", server)
+            return
+    print(  # noqa: T201  # the only way to reach the user; stderr, never stdout
+        f"dynamic-mcp: sign in to {server!r} in a browser: {url}", file=sys.stderr, flush=True
+    )
+
+
+def _commands(url: str) -> list[list[str]]:
+    listed = [entry for entry in os.environ.get("BROWSER", "").split(os.pathsep) if entry.strip()]
+    if not listed:
+        if sys.platform == "darwin":
+            listed = ["open"]
+        elif sys.platform == "win32":
+            listed = ["rundll32 url.dll,FileProtocolHandler"]
+        elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            listed = list(_LINUX)
+    commands = []
+    for entry in listed:
+        parts = shlex.split(entry)
+        placed = [part.replace("%s", url) for part in parts]
+        commands.append(placed if placed != parts else [*parts, url])
+    return commands
+
+
+async def _opens(command: list[str]) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    nothing = asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        )
+    except OSError:
+        return False
+    waiting = asyncio.ensure_future(process.wait())
+    _reaped.add(waiting)
+    waiting.add_done_callback(_reaped.discard)
+    done, _ = await asyncio.wait({waiting}, timeout=_OPENER_TIME)
+    return not done or waiting.result() == 0

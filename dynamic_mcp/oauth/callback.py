@@ -1,0 +1,146 @@
+"""The loopback listener that the browser comes back to (RFC 8252, section 7.3).
+
+Bound to 127.0.0.1 on a port of its own before the browser is opened, and closed when the sign-in is over. Whatever else knocks (a
+favicon, a wrong path, another page's guess, a connection without a request) is answered and does not end the wait; only an
+answer with the right state does. The page that the user sees says what happened, with every foreign word escaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from dynamic_mcp.log import log
+from dynamic_mcp.oauth.pkce import same
+
+PATH = "/oauth/callback"
+#: Seconds and bytes that one request may take.
+_REQUEST_TIME = 5.0
+_REQUEST_SIZE = 16384
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em;color:#222}}
+@media(prefers-color-scheme:dark){{body{{background:#181818;color:#ddd}}}}h1{{font-size:1.4em}}</style>
+<h1>{title}</h1><p>{text}</p></html>
+"""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the authorization server said by way of the browser (RFC 6749, section 4.1.2; RFC 9207)."""
+
+    code: str | None
+    error: str | None
+    iss: str | None
+
+
+class Callback:
+    """A listener that waits for one answer."""
+
+    def __init__(self, server_name: str, state: str) -> None:
+        self.redirect_uri = ""
+        self._name = server_name
+        self._state = state
+        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        #: whether the sign-in succeeded after the answer; decides what the browser is shown
+        self._outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> Answer:
+        """The answer with the right state."""
+        return await asyncio.shield(self._answer)
+
+    def finish(self, problem: str | None) -> None:
+        """Tell the browser that waits how it ended; None for success."""
+        if not self._outcome.done():
+            self._outcome.set_result(problem)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            async with asyncio.timeout(_REQUEST_TIME):
+                head = await reader.readuntil(b"\r\n\r\n")
+            method, _, rest = head.decode("latin-1").partition(" ")
+            await self._respond(writer, *self._judge(method, rest.partition(" ")[0]))
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            log.debug("a connection to the callback address was none of a browser")
+        finally:
+            writer.close()
+
+    def paste(self, address: str) -> str | None:
+        """Take the address that the browser was sent to, copied by hand; why it is no answer, or None."""
+        parts = urlsplit(address.strip())
+        return self._judge("GET", f"{parts.path}?{parts.query}")[1]
+
+    def _judge(self, method: str, target: str) -> tuple[int, str | None]:
+        """The status to answer with, and a text; None in its place means that the outcome decides."""
+        try:
+            parts = urlsplit(target)
+            query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=50)
+        except ValueError:
+            return 400, "This is not an answer to a sign-in."
+        if parts.path != PATH:
+            return 404, "There is nothing here."
+        if method != "GET":
+            return 405, "This address only takes the answer to a sign-in."
+        states = query.get("state", [])
+        if len(states) != 1 or not same(states[0], self._state):
+            return 400, "This answer does not belong to the sign-in that is under way."
+        if self._answer.done():
+            return 400, "This sign-in was answered already."
+        if any(len(query.get(name, [])) > 1 for name in ("code", "error", "iss")):
+            return 400, "This answer is not clear."
+        first = {name: values[0] for name, values in query.items()}
+        if not first.get("code") and not first.get("error"):
+            return 400, "This answer has neither a code nor an error."
+        self._answer.set_result(Answer(first.get("code"), first.get("error"), first.get("iss")))
+        return 200, None
+
+    async def _respond(self, writer: asyncio.StreamWriter, status: int, text: str | None) -> None:
+        if text is not None:
+            title = "Not signed in"
+        else:
+            problem = await self._outcome
+            status = 200 if problem is None else 400
+            title = "Signed in" if problem is None else "Not signed in"
+            text = (
+                f"{self._name} can be used now. You can close this window."
+                if problem is None
+                else f"The sign-in to {self._name} did not succeed: {problem}"
+            )
+        page = _PAGE.format(title=html.escape(title), text=html.escape(text)).encode()
+        head = (
+            f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\nContent-Type: text/html; charset=utf-8\r\n"
+            f"Content-Length: {len(page)}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+            "Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+            "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n\r\n"
+        )
+        writer.write(head.encode() + page)
+        await writer.drain()
+
+
+@asynccontextmanager
+async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
+    """A callback that listens until the block ends. ``port`` is tried first; 0 takes any."""
+    callback = Callback(server_name, state)
+    server = await _bind(callback, port)
+    try:
+        callback.redirect_uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PATH}"
+        yield callback
+    finally:
+        callback.finish("the sign-in was given up")
+        # A moment for the page to reach the browser.
+        await asyncio.sleep(0)
+        server.close()
+
+
+async def _bind(callback: Callback, port: int) -> asyncio.Server:
+    try:
+        return await asyncio.start_server(callback.serve, "127.0.0.1", port, limit=_REQUEST_SIZE)
+    except OSError:
+        return await asyncio.start_server(callback.serve, "127.0.0.1", 0, limit=_REQUEST_SIZE)

@@ -1,0 +1,89 @@
+"""The two requests to a token endpoint: a code for tokens, and a refresh token for new ones (RFC 6749, sections 4.1.3 and 6)."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import httpx
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.registration import authenticate
+from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
+
+_CODE = re.compile(r"[a-z0-9_.-]{1,40}", re.IGNORECASE)
+#: Seconds that a token may live at most for its expiry to be a date (a hundred years).
+_LONGEST_LIFE = 100 * 365 * 86400.0
+
+
+class TransientFailure(UpstreamFailed):
+    """The token endpoint could not answer now; nothing is known to be wrong with the tokens."""
+
+
+class GrantRefused(UpstreamFailed):
+    """The token endpoint will not take this grant, now or later; ``code`` is its error code (RFC 6749, section 5.2)."""
+
+    def __init__(self, message: str, last_words: str = "", *, code: str = "") -> None:
+        super().__init__(message, last_words)
+        self.code = code
+
+
+class _Answer(msgspec.Struct):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105  # the name of a scheme
+    expires_in: float | str | None = None
+    refresh_token: str | None = None
+    scope: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: str = ""
+
+
+async def request_tokens(
+    http: httpx.AsyncClient, endpoint: str, client: Client, form: dict[str, str]
+) -> Tokens:
+    """Send one token request; the tokens without what only the caller knows. Raises TransientFailure and GrantRefused."""
+    form, basic = authenticate(client, form)
+    asked_at = time.time()
+    try:
+        reply = await http.post(
+            endpoint,
+            data=form,
+            headers={"Accept": "application/json"},
+            auth=httpx.BasicAuth(*basic) if basic else httpx.USE_CLIENT_DEFAULT,
+        )
+    except httpx.HTTPError as error:
+        raise TransientFailure(f"its token endpoint cannot be reached ({type(error).__name__})") from None
+    if reply.status_code >= 500 or reply.status_code in (408, 429):
+        raise TransientFailure(f"its token endpoint answered with HTTP {reply.status_code}")
+    if reply.status_code != 200:
+        code = _error_code(reply.content)
+        shown = code or f"HTTP {reply.status_code}"
+        raise GrantRefused(f"its token endpoint refuses the request ({shown})", code=code)
+    try:
+        answer = msgspec.json.decode(reply.content, type=_Answer)
+        lifetime = None if answer.expires_in is None else float(answer.expires_in)
+    except (msgspec.DecodeError, ValueError):
+        raise TransientFailure("the answer of its token endpoint cannot be read") from None
+    if not answer.access_token or answer.token_type.lower() != "bearer":
+        raise GrantRefused("its token endpoint gave no bearer token")
+    if lifetime is not None and not 0 <= lifetime <= _LONGEST_LIFE:
+        lifetime = None
+    return Tokens(
+        access_token=answer.access_token,
+        refresh_token=answer.refresh_token or None,
+        expires_at=None if lifetime is None else expiry(asked_at, lifetime),
+        lifetime=lifetime,
+        scope=answer.scope,
+    )
+
+
+def _error_code(body: bytes) -> str:
+    """The error code of a refusal, if it looks like one: other words of a server are not shown."""
+    try:
+        code = msgspec.json.decode(body, type=_Refusal).error
+    except msgspec.DecodeError:
+        return ""
+    return code if _CODE.fullmatch(code) else ""

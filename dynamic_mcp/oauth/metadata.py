@@ -1,0 +1,172 @@
+"""Finding the authorization server of a protected resource.
+
+In order: the protected resource metadata that the challenge names (RFC 9728, section 5.1), that of the well-known addresses with and
+without the path of the resource, then the authorization server's own metadata (RFC 8414, OpenID Connect Discovery); without
+protected resource metadata, the origin of the resource itself is asked (MCP 2025-03-26), down to its default endpoints.
+
+What is found is believed only where it belongs to what was asked: metadata names its resource, and its issuer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.challenge import Challenge
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+
+
+class ResourceMetadata(msgspec.Struct, frozen=True):
+    """RFC 9728, section 2, as far as it is used."""
+
+    resource: str
+    authorization_servers: list[str] = []
+    scopes_supported: list[str] | None = None
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """RFC 8414, section 2, as far as it is used."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    registration_endpoint: str | None = None
+    code_challenge_methods_supported: list[str] | None = None
+    token_endpoint_auth_methods_supported: list[str] | None = None
+    scopes_supported: list[str] | None = None
+    authorization_response_iss_parameter_supported: bool = False
+    client_id_metadata_document_supported: bool = False
+
+
+class Discovered(msgspec.Struct, frozen=True):
+    """Where to sign in, and for what."""
+
+    server: ServerMetadata
+    #: the value of ``resource`` in every request (RFC 8707)
+    resource: str
+    scopes_supported: list[str] | None
+
+
+async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
+    """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
+    resource = await _resource_metadata(http, url, challenge)
+    if resource is None:
+        return Discovered(await _of_origin(http, url), canonical(url), None)
+    if not _covers(resource.resource, url):
+        raise UpstreamFailed("its protected resource metadata is about another resource")
+    if not resource.authorization_servers:
+        raise UpstreamFailed("its protected resource metadata names no authorization server")
+    issuer = resource.authorization_servers[0]
+    for address in _server_addresses(secure(issuer, "authorization server")):
+        server = await _fetch(http, address, ServerMetadata)
+        if server is not None:
+            return Discovered(_checked(server, issuer), resource.resource, resource.scopes_supported)
+    raise UpstreamFailed("its authorization server publishes no metadata")
+
+
+def canonical(url: str) -> str:
+    """The resource identifier of an MCP server: its URL without fragment (RFC 8707, section 2)."""
+    return urlunsplit(urlsplit(url)._replace(fragment=""))
+
+
+def secure(url: str, what: str) -> str:
+    """The URL, if it is https or on this machine (RFC 6749, section 3.1; MCP authorization). Raises UpstreamFailed."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        # A port that is no number is found out only when it is asked for.
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme == "https" and host:
+        return url
+    if parts.scheme == "http" and _LOOPBACK.fullmatch(host):
+        return url
+    raise UpstreamFailed(f"the address of its {what} is not https")
+
+
+async def _resource_metadata(
+    http: httpx.AsyncClient, url: str, challenge: Challenge
+) -> ResourceMetadata | None:
+    parts = urlsplit(url)
+    well_known = "/.well-known/oauth-protected-resource"
+    paths = dict.fromkeys((f"{well_known}{parts.path.rstrip('/')}", well_known))
+    addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
+    if challenge.resource_metadata is not None:
+        addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
+    for address in addresses:
+        found = await _fetch(http, address, ResourceMetadata)
+        if found is not None:
+            return found
+    return None
+
+
+async def _of_origin(http: httpx.AsyncClient, url: str) -> ServerMetadata:
+    """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing."""
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    secure(origin, "authorization server")
+    server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
+    if server is not None:
+        return _checked(server, origin)
+    return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register")
+
+
+def _server_addresses(issuer: str) -> list[str]:
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    addresses = [
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+    ]
+    return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
+
+
+def _checked(server: ServerMetadata, issuer: str) -> ServerMetadata:
+    if server.issuer != issuer:
+        raise UpstreamFailed(
+            "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
+        )
+    if "S256" not in (server.code_challenge_methods_supported or []):
+        raise UpstreamFailed("its authorization server does not say that it supports PKCE with S256")
+    secure(server.authorization_endpoint, "authorization endpoint")
+    secure(server.token_endpoint, "token endpoint")
+    if server.registration_endpoint is not None:
+        secure(server.registration_endpoint, "registration endpoint")
+    return server
+
+
+def _covers(resource: str, url: str) -> bool:
+    """Whether the resource is the MCP server, or a parent path of it on the same origin."""
+    a, b = urlsplit(resource), urlsplit(url)
+    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), b.netloc.lower()) or a.fragment:
+        return False
+    if a.query:
+        return a.path == b.path and a.query == b.query
+    own, parent = b.path.rstrip("/"), a.path.rstrip("/")
+    return own == parent or own.startswith(f"{parent}/")
+
+
+async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:
+    """The document at the address; None when there is none. Raises UpstreamFailed when the server cannot be asked."""
+    try:
+        reply = await http.get(address, headers={"Accept": "application/json"})
+    except httpx.HTTPError as error:
+        raise UpstreamFailed(
+            f"its authorization metadata cannot be fetched ({type(error).__name__})"
+        ) from None
+    if reply.status_code >= 500:
+        raise UpstreamFailed(f"its authorization metadata cannot be fetched (HTTP {reply.status_code})")
+    if reply.status_code != 200:
+        return None
+    try:
+        return msgspec.json.decode(reply.content, type=kind)
+    except msgspec.DecodeError:
+        return None

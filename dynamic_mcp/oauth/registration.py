@@ -1,0 +1,82 @@
+"""Who we are to an authorization server: what is configured, or a registration with it (RFC 7591).
+
+A configured ``oauth_client_id`` is used as it is; it may be the URL of a client metadata document, where the server supports that. Without
+one we register as a native application on a loopback address, with or without a secret as the server asks, and keep the registration
+beside the tokens: it belongs to that server and to the address that it was made with.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.metadata import ServerMetadata
+from dynamic_mcp.oauth.tokens import Client
+
+_METHODS = ("none", "client_secret_basic", "client_secret_post")
+
+
+class _Registered(msgspec.Struct):
+    client_id: str
+    client_secret: str | None = None
+    method: str | None = msgspec.field(name="token_endpoint_auth_method", default=None)
+
+
+def method_of(server: ServerMetadata) -> str:
+    """How a client without a preference authenticates at the token endpoint: not at all, where that is possible."""
+    # Without the member it is client_secret_basic (RFC 8414, section 2); public clients are what MCP expects all the same.
+    offered = server.token_endpoint_auth_methods_supported or ["none"]
+    return next((method for method in _METHODS if method in offered), "none")
+
+
+async def register(
+    http: httpx.AsyncClient, server: ServerMetadata, redirect_uri: str, scope: str | None
+) -> Client:
+    """Register with the server. Raises UpstreamFailed when it does not take registrations, or not ours."""
+    if server.registration_endpoint is None:
+        raise UpstreamFailed(
+            "it needs an authorization, and its authorization server takes no registrations: configure oauth_client_id"
+        )
+    method = method_of(server)
+    asked = {
+        "client_name": "dynamic-mcp",
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": method,
+        "application_type": "native",
+        **({"scope": scope} if scope else {}),
+    }
+    try:
+        reply = await http.post(
+            server.registration_endpoint, json=asked, headers={"Accept": "application/json"}
+        )
+    except httpx.HTTPError as error:
+        raise UpstreamFailed(
+            f"the registration with its authorization server failed ({type(error).__name__})"
+        ) from None
+    if reply.status_code not in (200, 201):
+        raise UpstreamFailed(
+            f"its authorization server refuses the registration (HTTP {reply.status_code}): configure oauth_client_id"
+        )
+    try:
+        made = msgspec.json.decode(reply.content, type=_Registered)
+    except msgspec.DecodeError:
+        raise UpstreamFailed("its authorization server's answer to the registration cannot be read") from None
+    method = made.method or method
+    if made.client_secret is not None and method == "none":
+        method = "client_secret_basic"
+    return Client(made.client_id, made.client_secret, method, redirect_uri, registered=True)
+
+
+def authenticate(client: Client, form: dict[str, str]) -> tuple[dict[str, str], tuple[str, str] | None]:
+    """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1)."""
+    if client.client_secret is not None and client.method == "client_secret_basic":
+        return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
+    form = {**form, "client_id": client.client_id}
+    if client.client_secret is not None and client.method == "client_secret_post":
+        form["client_secret"] = client.client_secret
+    return form, None

@@ -1,0 +1,171 @@
+"""One sign-in, from the challenge to the stored tokens (OAuth 2.1 authorization code grant with PKCE; MCP authorization)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import anyio
+import httpx
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import browser
+from dynamic_mcp.oauth.callback import Answer, Callback, listening
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.exchange import GrantRefused, request_tokens
+from dynamic_mcp.oauth.metadata import Discovered, discover
+from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
+from dynamic_mcp.oauth.registration import register
+from dynamic_mcp.oauth.tokens import Client, Tokens
+
+#: Seconds that a person may take in the browser.
+HUMAN_TIME = 300.0
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What the sign-in is for."""
+
+    server: str
+    url: str
+    client_id: str | None
+    scopes: tuple[str, ...]
+    #: what was granted or asked for before; asked for again together with what is missing
+    granted: str | None = None
+    #: the registration of an earlier sign-in, with the issuer that it was made with
+    client: Client | None = None
+    issuer: str | None = None
+
+
+#: Shows the user the address to visit; the callback takes an answer that comes another way than by the browser.
+Present = Callable[[str, str, Callback], Awaitable[None]]
+
+
+async def _open_browser(address: str, server: str, callback: Callback) -> None:
+    await browser.show(address, server)
+
+
+async def sign_in(
+    http: httpx.AsyncClient, wanted: Wanted, challenge: Challenge, present: Present | None = None
+) -> Tokens:
+    """Send the user to the browser and wait. Raises UpstreamFailed with the reason when it does not come to tokens."""
+    found = await discover(http, wanted.url, challenge)
+    state, pkce = new_state(), new_pkce()
+    known = wanted.client if wanted.client_id is None and wanted.issuer == found.server.issuer else None
+    async with listening(wanted.server, state, _port_of(known)) as callback:
+        scope = _scope(wanted, challenge, found)
+        client = await _client(http, wanted, found, callback.redirect_uri, scope, known)
+        await (present or _open_browser)(
+            _address(found, client, callback.redirect_uri, state, pkce, scope), wanted.server, callback
+        )
+        try:
+            tokens = await _finish(http, found, client, callback, pkce)
+        except UpstreamFailed as error:
+            callback.finish(str(error))
+            raise
+        callback.finish(None)
+    return msgspec.structs.replace(
+        tokens,
+        server=wanted.server,
+        resource=found.resource,
+        issuer=found.server.issuer,
+        token_endpoint=found.server.token_endpoint,
+        scope=tokens.scope or scope,
+        client=client,
+    )
+
+
+async def _finish(
+    http: httpx.AsyncClient, found: Discovered, client: Client, callback: Callback, pkce: Pkce
+) -> Tokens:
+    with anyio.move_on_after(HUMAN_TIME):
+        answer = await callback.wait()
+        return await _exchange(http, found, client, callback.redirect_uri, answer, pkce)
+    raise UpstreamFailed(f"nobody signed in within {HUMAN_TIME / 60:g} minutes")
+
+
+async def _exchange(
+    http: httpx.AsyncClient, found: Discovered, client: Client, redirect_uri: str, answer: Answer, pkce: Pkce
+) -> Tokens:
+    # First of all: an answer of another server says nothing, not even that something failed (RFC 9207, section 2.4).
+    if answer.iss != found.server.issuer and (
+        answer.iss is not None or found.server.authorization_response_iss_parameter_supported
+    ):
+        raise UpstreamFailed("the answer to the sign-in came from another authorization server")
+    if answer.error is not None or answer.code is None:
+        raise UpstreamFailed(f"the sign-in was refused ({_printable(answer.error)})")
+    form = {
+        "grant_type": "authorization_code",
+        "code": answer.code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": pkce.verifier,
+        "resource": found.resource,
+    }
+    try:
+        return await request_tokens(http, found.server.token_endpoint, client, form)
+    except GrantRefused as refusal:
+        raise UpstreamFailed(f"the sign-in did not succeed: {refusal}") from None
+
+
+async def _client(
+    http: httpx.AsyncClient,
+    wanted: Wanted,
+    found: Discovered,
+    redirect_uri: str,
+    scope: str | None,
+    known: Client | None,
+) -> Client:
+    if wanted.client_id is not None:
+        return Client(wanted.client_id)
+    if known is not None and known.redirect_uri == redirect_uri:
+        return known
+    return await register(http, found.server, redirect_uri, scope)
+
+
+def _scope(wanted: Wanted, challenge: Challenge, found: Discovered) -> str | None:
+    """What is configured, else what the challenge names, else what the resource supports; and what was granted before.
+
+    MCP 2025-11-25, authorization, "Scope Selection Strategy"; the union is of 2026-07-28, step-up.
+    """
+    if challenge.error == "insufficient_scope":
+        # What was there before, then what is missing.
+        chosen = [*(wanted.granted or " ".join(wanted.scopes)).split(), *(challenge.scope or "").split()]
+    elif wanted.scopes:
+        chosen = list(wanted.scopes)
+    elif challenge.scope is not None:
+        chosen = challenge.scope.split()
+    else:
+        chosen = list(found.scopes_supported or [])
+    return " ".join(dict.fromkeys(chosen)) or None
+
+
+def _address(
+    found: Discovered, client: Client, redirect_uri: str, state: str, pkce: Pkce, scope: str | None
+) -> str:
+    """The authorization request (RFC 6749, section 4.1.1), beside what the endpoint's own query holds (section 3.1)."""
+    asked = {
+        "response_type": "code",
+        "client_id": client.client_id,
+        "redirect_uri": redirect_uri,
+        "state": state,
+        "code_challenge": pkce.challenge,
+        "code_challenge_method": "S256",
+        "resource": found.resource,
+        **({"scope": scope} if scope else {}),
+    }
+    parts = urlsplit(found.server.authorization_endpoint)
+    own = [
+        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in asked
+    ]
+    return urlunsplit(parts._replace(query=urlencode([*own, *asked.items()])))
+
+
+def _port_of(client: Client | None) -> int:
+    """The port that a registration was made with: an authorization server may insist on it."""
+    if client is None or client.redirect_uri is None:
+        return 0
+    return urlsplit(client.redirect_uri).port or 0
+
+
+def _printable(text: str | None) -> str:
+    return "".join(c for c in text or "" if c.isprintable())[:60] or "no reason given"

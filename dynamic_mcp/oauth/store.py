@@ -1,0 +1,164 @@
+"""The token files: ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
+
+Private from the moment they exist (0600 in 0700, whatever the umask), replaced in one step, and readable by dmcp, whose files are read
+too. A file that is damaged is no token; it is replaced by the next sign-in. A lock beside each file keeps two processes from
+renewing the same token at once, which would look like theft to the authorization server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import anyio
+import msgspec
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.log import log
+from dynamic_mcp.oauth.tokens import Tokens
+
+#: Seconds to wait for another process that renews the same token.
+LOCK_PATIENCE = 30.0
+_LOCK_POLL = 0.05
+_LONGEST_NAME = 180
+_PRIVATE_DIR = 0o700
+_PRIVATE_FILE = 0o600
+
+
+def default_directory() -> Path:
+    """Where the files are."""
+    return Path.home() / ".dynamic-mcp" / "oauth-servers"
+
+
+def file_name(server: str) -> str:
+    """The name of a server's file, without its ending: no two servers have the same, and none leaves the directory.
+
+    Letters, digits and ``-_.~`` stay, so that ordinary names are what dmcp uses; all else is percent-encoded.
+    """
+    name = quote(server, safe="-_.~")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if len(name) > _LONGEST_NAME:
+        # "%~" is never the beginning of an encoded character.
+        name = f"{name[:100]}%~{hashlib.sha256(server.encode()).hexdigest()}"
+    return name
+
+
+class Store:
+    """The token file of one server."""
+
+    def __init__(self, server: str, directory: Path | None = None) -> None:
+        self._server = server
+        self._directory = directory or default_directory()
+        self.path = self._directory / f"{file_name(server)}.json"
+
+    def load(self) -> Tokens | None:
+        """The stored tokens; None when there are none, or none that can be read."""
+        try:
+            self._repair_modes()
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("the token file of server %s cannot be read: %s", self._server, error.strerror)
+            return None
+        try:
+            tokens = msgspec.json.decode(data, type=Tokens)
+            if tokens.expires_at is not None:
+                datetime.fromisoformat(tokens.expires_at).timestamp()
+        except (msgspec.DecodeError, ValueError, OverflowError):
+            log.warning("the token file of server %s is damaged; a new sign-in replaces it", self._server)
+            return None
+        if not tokens.access_token or (tokens.server is not None and tokens.server != self._server):
+            return None
+        return tokens
+
+    def save(self, tokens: Tokens) -> None:
+        """Replace the file in one step. Raises OSError."""
+        self._make_directories()
+        descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self._directory)
+        try:
+            # mkstemp asks for 0600; an odd umask may have taken even that.
+            os.fchmod(descriptor, _PRIVATE_FILE)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        _sync(self._directory)
+
+    def delete(self) -> bool:
+        """Remove the file; false when there was none."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """Held by one process at a time. Raises UpstreamFailed when another one does not let go."""
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        self._make_directories()
+        path = self._directory / f".{file_name(self._server)}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        try:
+            with anyio.move_on_after(LOCK_PATIENCE) as patience:
+                while True:
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        await anyio.sleep(_LOCK_POLL)
+            if patience.cancelled_caught:
+                raise UpstreamFailed("another process holds the lock of its tokens")
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _make_directories(self) -> None:
+        self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
+        self._repair_modes()
+
+    def _repair_modes(self) -> None:
+        """Take from others what an earlier program gave them."""
+        if sys.platform == "win32":
+            return
+        for path, mode in (
+            (self._directory.parent, _PRIVATE_DIR),
+            (self._directory, _PRIVATE_DIR),
+            (self.path, _PRIVATE_FILE),
+        ):
+            with contextlib.suppress(OSError):
+                found = stat.S_IMODE(path.stat().st_mode)
+                if found & 0o077:
+                    path.chmod(mode)
+                    log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
+
+
+def _sync(directory: Path) -> None:
+    """Make a rename durable, where directories can be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
