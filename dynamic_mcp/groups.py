@@ -198,7 +198,8 @@ class Group:
                 need = await self._live(pauses)
                 if need is None:
                     log.info("group %s: next attempt in %g s", self.name, pauses.next)
-                    await self._rest(pauses.next)
+                    with anyio.move_on_after(pauses.next):
+                        await self._hurry.wait()
                 else:
                     await self._sign_in(need, pauses)
         finally:
@@ -247,13 +248,10 @@ class Group:
         except UpstreamError as error:
             pauses.after_failure()
             self._fail(str(error), "")
-            await self._rest(pauses.next)
+            # Not to be hurried: the next attempt opens a browser.
+            await anyio.sleep(pauses.next)
         else:
             pauses.signed_in = True
-
-    async def _rest(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._hurry.wait()
 
     # What the configuration makes of it (``supervisor``)
 
