@@ -44,12 +44,13 @@ def file_name(server: str) -> str:
 
     Letters, digits and ``-_.~`` stay, so that ordinary names are what dmcp uses; all else is percent-encoded.
     """
-    name = quote(server, safe="-_.~")
+    # A name from the command line may hold bytes that are no UTF-8.
+    name = quote(server, safe="-_.~", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > _LONGEST_NAME:
         # "%~" is never the beginning of an encoded character.
-        name = f"{name[:100]}%~{hashlib.sha256(server.encode()).hexdigest()}"
+        name = f"{name[:100]}%~{hashlib.sha256(server.encode(errors='surrogatepass')).hexdigest()}"
     return name
 
 
@@ -74,8 +75,11 @@ class Store:
         try:
             tokens = msgspec.json.decode(data, type=Tokens)
             if tokens.expires_at is not None:
-                datetime.fromisoformat(tokens.expires_at).timestamp()
-        except (msgspec.DecodeError, ValueError, OverflowError):
+                # Without a zone it is another instant on each machine.
+                if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
+                    raise ValueError
+                tokens.seconds_left(0.0)
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             log.warning("the token file of server %s is damaged; a new sign-in replaces it", self._server)
             return None
         if not tokens.access_token or (tokens.server is not None and tokens.server != self._server):
@@ -110,15 +114,26 @@ class Store:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Held by one process at a time. Raises UpstreamFailed when another one does not let go."""
+        """Held by one process at a time. Raises UpstreamFailed when another one does not let go.
+
+        Where no lock file can be made, no token file can either, and there is nothing to protect.
+        """
         if sys.platform == "win32":
             yield
             return
         import fcntl
 
-        self._make_directories()
+        descriptor: int | None
         path = self._directory / f".{file_name(self._server)}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        try:
+            self._make_directories()
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        except OSError as error:
+            log.debug("no lock for the tokens of server %s: %s", self._server, error.strerror)
+            descriptor = None
+        if descriptor is None:
+            yield
+            return
         try:
             with anyio.move_on_after(LOCK_PATIENCE) as patience:
                 while True:
@@ -127,6 +142,10 @@ class Store:
                         break
                     except BlockingIOError:
                         await anyio.sleep(_LOCK_POLL)
+                    except OSError as error:
+                        # A file system without locks.
+                        log.debug("no lock for the tokens of server %s: %s", self._server, error.strerror)
+                        break
             if patience.cancelled_caught:
                 raise UpstreamFailed("another process holds the lock of its tokens")
             yield
