@@ -44,12 +44,13 @@ def file_name(server: str) -> str:
 
     Letters, digits and ``-_.~`` stay, so that ordinary names are what dmcp uses; all else is percent-encoded.
     """
-    name = quote(server, safe="-_.~")
+    # A name from the command line may hold bytes that are no UTF-8.
+    name = quote(server, safe="-_.~", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > _LONGEST_NAME:
         # "%~" is never the beginning of an encoded character.
-        name = f"{name[:100]}%~{hashlib.sha256(server.encode()).hexdigest()}"
+        name = f"{name[:100]}%~{hashlib.sha256(server.encode(errors='surrogatepass')).hexdigest()}"
     return name
 
 
@@ -74,8 +75,11 @@ class Store:
         try:
             tokens = msgspec.json.decode(data, type=Tokens)
             if tokens.expires_at is not None:
-                datetime.fromisoformat(tokens.expires_at).timestamp()
-        except (msgspec.DecodeError, ValueError, OverflowError):
+                # Without a zone it is another instant on each machine.
+                if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
+                    raise ValueError
+                tokens.seconds_left(0.0)
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             log.warning("the token file of server %s is damaged; a new sign-in replaces it", self._server)
             return None
         if not tokens.access_token or (tokens.server is not None and tokens.server != self._server):
@@ -173,6 +177,10 @@ async def _flock(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             await anyio.sleep(_LOCK_POLL)
+        except OSError as error:
+            # A file system without locks.
+            log.debug("there is no lock for token files: %s", error.strerror)
+            return
         else:
             return
 
