@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from .helpers import WITHIN, eventually
@@ -74,9 +74,10 @@ class Request:
 
     async def gone(self) -> None:
         """Wait until the client has closed the connection."""
-        async with asyncio.timeout(WITHIN):
-            while await self._reader.read(1 << 16):
-                pass
+        with suppress(ConnectionError):
+            async with asyncio.timeout(WITHIN):
+                while await self._reader.read(1 << 16):
+                    pass
 
 
 Handler = Callable[[Request], Awaitable[None]]
