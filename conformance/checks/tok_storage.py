@@ -48,8 +48,8 @@ def values_in(document: Any) -> list[Any]:
 
 @check("TOK-001")
 async def tokens_lie_in_the_documented_place(bench: Workbench) -> None:
-    """After a sign-in HOME holds the file of the server and its folders, nothing else, and the working directory
-    nothing.
+    """After a sign-in HOME holds the file of the server and its folders, nothing else but empty files beside it (a
+    lock), and the working directory nothing.
     """
     upstream = await bench.oauth("s")
     bench.browser()
@@ -59,7 +59,8 @@ async def tokens_lie_in_the_documented_place(bench: Workbench) -> None:
         await signs_in(bench, proxy, upstream)
         await bench.eventually(file.is_file, within=3.0, what=f"~/{FOLDER}/s.json exists")
     home = bench.sandbox.home
-    seen = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+    locks = [path for path in file.parent.iterdir() if path.is_file() and not path.stat().st_size]
+    seen = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path not in locks)
     wanted = [".dynamic-mcp", FOLDER, f"{FOLDER}/s.json"]
     bench.expect(seen == wanted, f"{wanted} under HOME, nothing else", seen)
     left = sorted(map(str, bench.sandbox.cwd.rglob("*")))
