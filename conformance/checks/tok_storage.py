@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -115,7 +116,7 @@ async def token_files_are_private_from_the_first_moment(bench: Workbench) -> Non
             folder.mkdir(parents=True)
             for place in (folder, folder.parent):
                 place.chmod(0o755)
-        with bench.case(what), watching(lambda home=home: _modes(home)) as seen:  # type: ignore[misc]
+        with bench.case(what), watching(partial(_modes, home)) as seen:
             for _ in range(2):
                 bench.browser()
                 async with bench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
