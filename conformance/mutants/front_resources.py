@@ -92,12 +92,12 @@ def an_unknown_prompt_is_an_internal_error() -> None:
 
 @mutant("FRONT-020")
 def the_order_of_the_groups_is_random() -> None:
-    right = Catalog.__init__
+    right = Catalog._listings
 
-    def wrong(self: Catalog, groups: Iterable[Group]) -> None:
-        mixed = list(groups)
-        random.shuffle(mixed)
-        right(self, mixed)
+    async def wrong(self: Catalog, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
+        found = await right(self, kind, group)
+        random.shuffle(found)
+        return found
 
     replace(right, wrong)
 

@@ -49,6 +49,6 @@ def asks_a_modern_server_for_a_stream() -> None:
     async def wrong(self: StreamableHttpUpstream, timeout: float, *, skip_probe: bool = False) -> None:
         await right(self, timeout, skip_probe=skip_probe)
         if self.modern:
-            self._in_background(self._listen())
+            self._in_background(self._listen)
 
     replace(right, wrong)

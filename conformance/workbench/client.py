@@ -257,6 +257,11 @@ class Proxy:
         params = {"name": self._list_tool, "arguments": {"group": group}}
         return await self._prerequisite("tools/call", params, within)
 
+    async def wake(self, group: str) -> None:
+        """Ask for the tools of a group without waiting, so that a lazy implementation connects to it."""
+        params = {"name": self._list_tool, "arguments": {"group": group}}
+        await self.begin("tools/call", params, id=self._next_id())
+
     async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
         try:
             return await self.request(method, params, within=within)

@@ -27,6 +27,8 @@ from dynamic_mcp.oauth.tokens import Tokens
 if TYPE_CHECKING:
     import httpx
 
+    from dynamic_mcp.oauth.signin import Present
+
 
 #: Seconds that one request to an authorization server may take.
 REQUEST_TIMEOUT = 15.0
@@ -40,9 +42,15 @@ class Authorization:
     """The tokens of one configured server."""
 
     def __init__(
-        self, server: str, transport: HttpTransport | SseTransport, store: Store | None = None
+        self,
+        server: str,
+        transport: HttpTransport | SseTransport,
+        store: Store | None = None,
+        present: Present | None = None,
     ) -> None:
+        """``present`` shows the user the address to visit, where it is not the browser that does."""
         self._server = server
+        self._present = present
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
@@ -78,6 +86,9 @@ class Authorization:
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
         if tokens is not None and tokens.refresh_token is not None and used is not None:
+            if await self._issuer_changed(tokens, challenge):
+                self._tokens = None
+                raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self._renew(even_if_not_due=True)
             if self._tokens is not None and self._tokens.access_token != used:
                 return
@@ -125,6 +136,19 @@ class Authorization:
             log.warning("server %s: the stored tokens are for another address and are not used", self._server)
             return None
         return tokens
+
+    async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
+        """Whether the server has turned to another authorization server, which must not see these tokens."""
+        from dynamic_mcp.oauth.metadata import discover
+
+        if tokens.issuer is None:
+            return False
+        try:
+            async with _http() as http:
+                found = await discover(http, self._url, challenge)
+        except UpstreamFailed:
+            return False
+        return found.server.issuer != tokens.issuer
 
     def _newer_on_disk(self) -> bool:
         """Whether somebody signed in elsewhere since the user declined here."""
@@ -229,7 +253,7 @@ class Authorization:
         )
         try:
             async with _http() as http:
-                tokens = await sign_in(http, wanted, challenge)
+                tokens = await sign_in(http, wanted, challenge, self._present)
         except UpstreamFailed as error:
             self.decline(str(error))
             raise UpstreamFailed(self._declined or "") from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -149,10 +149,10 @@ class StreamableHttpUpstream:
     def _send(self, line: bytes) -> None:
         message = jsonrpc.parse(line)
         if message.method is None or not message.id:
-            self._in_background(self._post_notification(line))
+            self._in_background(lambda: self._post_notification(line))
         else:
             id = int(bytes(message.id))
-            task = self._in_background(self._post_request(id, line, message))
+            task = self._in_background(lambda: self._post_request(id, line, message))
             self._posts[id] = task
             task.add_done_callback(lambda _: self._posts.pop(id, None))
 
@@ -266,7 +266,7 @@ class StreamableHttpUpstream:
         """Begin a new session, once for all requests that met the dead one. Raises UpstreamGone."""
         if self._renewal is None and self._session == dead:
             # A task of its own: whoever stops waiting does not end it for the others.
-            self._renewal = self._in_background(self._begin_again())
+            self._renewal = self._in_background(self._begin_again)
         if self._renewal is not None:
             await asyncio.shield(self._renewal)
         if self._end.done():
@@ -321,7 +321,7 @@ class StreamableHttpUpstream:
         """A stream belongs to its session, and so do the ids of its events."""
         if self._listening is not None:
             self._listening.cancel()
-        self._listening = self._in_background(self._listen())
+        self._listening = self._in_background(self._listen)
 
     async def _listen(self) -> None:
         """Hear what the server says by itself, as long as it lets us (MCP transports, "Listening for Messages")."""
@@ -350,10 +350,10 @@ class StreamableHttpUpstream:
             await asyncio.sleep(delay)
             delay = min(delay * 2, MOST_RETRY)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except UpstreamFailed as error:
                 log.debug("a message was not accepted: %s", error)
 

@@ -369,7 +369,7 @@ async def test_an_answer_on_the_stream_of_another_request_reaches_nobody(tmp_pat
     async with connected(tmp_path, server) as upstream:
         server.on[CALL] = confuse
 
-        assert await asyncio.gather(upstream.call("a"), upstream.call("b")) == ["a", "b"]
+        assert [*await asyncio.gather(upstream.call("a"), upstream.call("b"))] == ["a", "b"]
 
 
 async def test_a_json_answer_of_another_id_fails_its_own_call_only(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class Guard:
 
     def _filled(self, text: str, path: str = "") -> str:
         for name, value in {
+            "ISSUER": self.issuer.upper(),
             "issuer": self.issuer,
             "origin": self._origin,
             "mcp": self.mcp,
