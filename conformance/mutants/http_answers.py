@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -83,18 +82,6 @@ def reads_an_answer_to_its_end_first() -> None:
 
     async def wrong(self: Reply) -> AsyncIterator[bytes]:
         yield b"".join([chunk async for chunk in right(self)])
-
-    replace(right, wrong)
-
-
-@mutant("HTTP-016")
-def crashes_at_a_page() -> None:
-    right = StreamableHttpUpstream._take_whole
-
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: Reply, *more: Any) -> None:
-        if reply.content_type == "text/html":
-            os._exit(1)
-        await right(self, id, reply, *more)
 
     replace(right, wrong)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.upstream import handshake, remote, streamable_http, web
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
 from dynamic_mcp.upstream.web import Web
@@ -45,7 +45,8 @@ def repeats_a_notification_in_an_array() -> None:
 
     async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
         await right(self, line)
-        async with self._web.request("POST", self._session_headers(), b"[" + line.rstrip() + b"]"):
+        headers = self._headers(jsonrpc.parse(line))
+        async with self._web.request("POST", headers, b"[" + line.rstrip() + b"]"):
             pass
 
     replace(right, wrong)
@@ -65,7 +66,8 @@ def never_says_initialized() -> None:
 @mutant("HTTP-006")
 def wants_json_in_the_confirmation() -> None:
     async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
-        async with self._web.request("POST", self._session_headers(), line.rstrip()) as reply:
+        headers = self._headers(jsonrpc.parse(line))
+        async with self._web.request("POST", headers, line.rstrip()) as reply:
             try:
                 msgspec.json.decode(await reply.body(1 << 20))
             except msgspec.DecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
@@ -88,10 +89,13 @@ def never_listens() -> None:
 
 @mutant("HTTP-021")
 def is_lost_without_a_stream() -> None:
+    groups.RESTART_DELAY = 30.0
     right = StreamableHttpUpstream._listen
 
     async def wrong(self: StreamableHttpUpstream) -> None:
         await right(self)
+        # Not at once: that would end the connection before anybody has seen it work.
+        await asyncio.sleep(3.0)
         self._end.set_result(UpstreamGone("it opens no stream of its own"))
 
     replace(right, wrong)

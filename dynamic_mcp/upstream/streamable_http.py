@@ -34,6 +34,8 @@ from dynamic_mcp.upstream.web import Reply, Web
 #: Seconds before a broken stream is taken up again, when the server does not say; doubled each time it breaks at once.
 RETRY = 1.0
 MOST_RETRY = 30.0
+#: The shortest pause before the own stream of a server is taken up again, whatever it says.
+LEAST_RETRY = 0.1
 #: How often one answer is fetched again before it is given up.
 RESUMPTIONS = 5
 #: Seconds that the server may take to answer the end of the session.
@@ -343,11 +345,11 @@ class StreamableHttpUpstream:
             except UpstreamGone as error:
                 log.debug("the server's own stream broke: %s", error)
             last_id = stream.parser.last_id
-            if stream.parser.retry is not None:
-                delay = max(delay, stream.parser.retry)
             if asyncio.get_running_loop().time() - began > MOST_RETRY:
                 delay = RETRY
-            await asyncio.sleep(delay)
+            # A server that says when to come again ends its streams on purpose.
+            asked = stream.parser.retry
+            await asyncio.sleep(delay if asked is None else max(asked, LEAST_RETRY))
             delay = min(delay * 2, MOST_RETRY)
 
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

@@ -547,6 +547,22 @@ async def test_a_stream_that_always_breaks_is_given_up(tmp_path: Path) -> None:
     assert len(resumed) == streamable_http.RESUMPTIONS
 
 
+async def test_a_server_that_says_when_to_come_again_is_asked_at_that_pace(tmp_path: Path) -> None:
+    server = Server()
+
+    async def poll(request: Request) -> None:
+        number = int(request.headers.get("last-event-id", "0")) + 1
+        request.begin()
+        request.write(b"retry: 50\n")
+        request.event({"method": f"notifications/{number}"}, id=str(number))
+
+    server.on["GET"] = poll
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: len(upstream.heard.methods) >= 6, "six streams, one after the other")
+
+        assert upstream.heard.methods[:6] == [f"notifications/{n}" for n in range(1, 7)]
+
+
 async def test_a_modern_stream_is_never_taken_up_again(tmp_path: Path) -> None:
     server = Server(modern=True)
 
