@@ -10,9 +10,12 @@ authorization server, `$mcp` the MCP URL, `$path` the path of the MCP URL (in `r
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Endpoint = Literal["authorize", "token", "register", "server_metadata", "resource_metadata"]
+ClientAuth = Literal["none", "client_secret_basic", "client_secret_post"]
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+CLIENT_AUTH: tuple[ClientAuth, ...] = get_args(ClientAuth)
 CLIENT = "client-1"
 
 
@@ -72,7 +75,7 @@ class OAuth:
     clients: list[str] = field(default_factory=lambda: [CLIENT])
     #: offer dynamic registration (RFC 7591); its clients get a secret with this authentication method
     registration: bool = False
-    registered_auth: Literal["none", "client_secret_basic", "client_secret_post"] = "none"
+    registered_auth: ClientAuth = "none"
     #: accept https URLs as client ids (client ID metadata documents, which are not fetched)
     cimd: bool = False
     #: refuse requests to authorize and for tokens that name no resource

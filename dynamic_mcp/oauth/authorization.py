@@ -86,6 +86,9 @@ class Authorization:
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
         if tokens is not None and tokens.refresh_token is not None and used is not None:
+            if await self._issuer_changed(tokens, challenge):
+                self._tokens = None
+                raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self._renew(even_if_not_due=True)
             if self._tokens is not None and self._tokens.access_token != used:
                 return
@@ -133,6 +136,19 @@ class Authorization:
             log.warning("server %s: the stored tokens are for another address and are not used", self._server)
             return None
         return tokens
+
+    async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
+        """Whether the server has turned to another authorization server, which must not see these tokens."""
+        from dynamic_mcp.oauth.metadata import discover
+
+        if tokens.issuer is None:
+            return False
+        try:
+            async with _http() as http:
+                found = await discover(http, self._url, challenge)
+        except UpstreamFailed:
+            return False
+        return found.server.issuer != tokens.issuer
 
     def _newer_on_disk(self) -> bool:
         """Whether somebody signed in elsewhere since the user declined here."""

@@ -11,6 +11,8 @@ address must not reach another. No timeout is hidden here but the one for a conn
 from __future__ import annotations
 
 import importlib
+import os
+import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -188,9 +190,17 @@ def _cause_of(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientSSLError):
         return f"the TLS connection failed: {getattr(error.os_error, 'reason', None) or 'no reason given'}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the server could not be reached: {error.os_error.strerror or type(error.os_error).__name__}"
+        what = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
+        return f"{what} could not be reached: {_reason_of(error.os_error)}"
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
         return "the connection was lost before the answer was complete"
     return f"the exchange with the server failed ({type(error).__name__})"
+
+
+def _reason_of(error: OSError) -> str:
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or type(error).__name__
+    # The text of an error of asyncio holds the address.
+    return os.strerror(error.errno)
