@@ -73,8 +73,7 @@ class Web:
         self.url = url
         self._authorization = authorization
         self._own = {"User-Agent": f"dynamic-mcp/{__version__}"}
-        # Every address that is asked here is of one origin, so there is one proxy for all.
-        self._proxy = _proxy_for(url)
+        self._proxy: str | None = None
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
 
@@ -83,6 +82,9 @@ class Web:
         if self._session is not None:
             return
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
+        with _told():
+            # Every address that is asked here is of one origin, so there is one proxy for all.
+            self._proxy = _proxy_for(self.url)
         # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
         trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(
