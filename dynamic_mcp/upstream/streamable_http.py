@@ -53,6 +53,10 @@ class _SessionGone(HttpStatus):
     """The server does not know the session of the request any more."""
 
 
+class _NoAnswer(UpstreamFailed):
+    """The server accepted a request and did not answer it."""
+
+
 class StreamableHttpUpstream:
     """A server behind a URL. Nothing happens before ``open``."""
 
@@ -97,6 +101,8 @@ class StreamableHttpUpstream:
             # Neither says anything about the era of the server.
             if error.status in (401, 403) or error.status >= 500:
                 raise
+            return None
+        except _NoAnswer:
             return None
 
     async def _begin_session(self) -> None:
@@ -215,8 +221,8 @@ class StreamableHttpUpstream:
             raise HttpStatus(_status_text(reply.status), status=reply.status)
         if not body:
             what = reply.content_type or "nothing"
-            raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
-        raise UpstreamFailed("its answer is not the JSON-RPC answer to the request")
+            raise _NoAnswer(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
+        raise _NoAnswer("its answer is not the JSON-RPC answer to the request")
 
     def _deliver(self, id: int, data: bytes, *, whatever_id: bool = False) -> bool:
         """Take one message of a reply; true when it was the answer to the request with this id."""
