@@ -21,7 +21,14 @@ import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import (
+    HttpStatus,
+    SignInNeeded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamTimeout,
+)
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
@@ -112,7 +119,13 @@ class StreamableHttpUpstream:
         self._version = agreed.version
         self.capabilities = agreed.capabilities
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
-        await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
+            ) from None
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""

@@ -247,6 +247,20 @@ async def test_without_a_new_session_the_upstream_is_lost(tmp_path: Path) -> Non
     assert "HTTP 500" in str(end)
 
 
+async def test_a_new_session_that_is_never_confirmed_ends_the_upstream(tmp_path: Path) -> None:
+    server = Server()
+
+    async def never(request: Request) -> None:
+        await request.gone()
+
+    async with connected(tmp_path, server) as upstream:
+        upstream.upstream._timeout = 0.2
+        server.sessions.append("forgotten")
+        server.on["notifications/initialized"] = never
+        with pytest.raises(UpstreamGone, match="did not confirm"):
+            await upstream.call()
+
+
 async def test_a_new_session_has_a_stream_of_its_own(tmp_path: Path) -> None:
     server = Server()
     ended: list[str] = []
