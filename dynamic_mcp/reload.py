@@ -7,6 +7,7 @@ is not valid either; the same for a file that is gone. What counts is what the f
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import anyio
@@ -50,6 +51,8 @@ class Reload:
 
     def _take(self, *, forced: bool) -> str:
         """Apply what the file says now; what is wrong with it, if it cannot be used."""
+        if _is_stream(self._path):
+            return ""
         try:
             new = load(self._path, os.environ)
         except ConfigError as error:
@@ -69,3 +72,12 @@ class Reload:
         if problem != self._said:
             self._said = problem
             log.error("configuration not reloaded, the servers stay as they are: %s", problem)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether this is a pipe or the like, as a shell's ``<(command)``: it was read, and to read it again could take for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_callback import LOOPBACK, attempt
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from conformance.workbench import Browser, ProtectedUpstream, Proxy, Workbench
-
-from urllib.parse import urlsplit
 
 PROMPT = 2.0
 

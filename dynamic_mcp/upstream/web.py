@@ -83,8 +83,10 @@ class Web:
         if self._session is not None:
             return
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
+        # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
+        trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(
-            connector=library.TCPConnector(limit=0, ssl=ssl.create_default_context()),
+            connector=library.TCPConnector(limit=0, ssl=trust),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,

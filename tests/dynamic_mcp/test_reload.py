@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -159,6 +161,18 @@ async def test_force_reports_even_when_nothing_changed(
             followed.reload.force()
             await eventually(lambda: followed.applied.changes, "a forced reload")
     assert "unchanged a" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders")
+async def test_a_pipe_is_not_read_a_second_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with following(tmp_path) as followed:
+        followed.path.unlink()
+        os.mkfifo(followed.path)
+        followed.reload.force()
+        # To open it would stop the event loop, and with it the deadline of this test.
+        await asyncio.sleep(0.4)
+        assert followed.applied.changes == []
+    assert errors(caplog) == []
 
 
 async def test_an_undefined_variable_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

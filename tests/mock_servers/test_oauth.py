@@ -26,7 +26,7 @@ from mock_servers.remote.oauth.ledger import challenge_of
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Script, ScriptError, on_call
 
-from .remote_driver import Remote, Response, json_of, remote
+from .remote_driver import Remote, Response, event_of, json_of, remote
 
 VERIFIER = "v" * 43
 CALLBACK = "http://127.0.0.1:9/callback"
@@ -276,6 +276,18 @@ def test_tokens_are_revoked_by_an_action(tmp_path: Path) -> None:
         assert status_with(mock, second["access_token"], "add") == 200
         third = refresh(mock, second["refresh_token"])
         assert status_with(mock, third["access_token"]) == 401
+
+
+def test_both_channels_of_the_older_transport_want_the_token(tmp_path: Path) -> None:
+    with remote(tmp_path, "sse", Script(oauth=OAuth())) as mock:
+        assert mock.request("GET").status == 401
+        token = exchange(mock, authorize(mock)["code"])["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        stream = mock.request("GET", **bearer)
+        target = event_of(stream)["data"]
+        body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        assert mock.request("POST", target, body).status == 401
+        assert mock.request("POST", target, body, **bearer).status == 202
 
 
 def test_faults_meet_the_requests_they_name(tmp_path: Path) -> None:

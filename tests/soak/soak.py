@@ -55,7 +55,7 @@ FATAL = ("crash", "killed")
 #: Seconds between two steps of the client at least: it is not the failing fast that is to be exercised most.
 PACE = 0.003
 #: Chance of a save of the configuration at each step.
-RELOADING = 0.003
+RELOADING = 0.01
 
 
 def script(number: int) -> Script:

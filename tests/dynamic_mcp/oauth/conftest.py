@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,17 +12,31 @@ import respx
 
 from dynamic_mcp.oauth.store import Store
 
+#: Made once: it takes longer than a test.
+TRUST = ssl.create_default_context()
+
 
 @pytest.fixture
 def routes() -> Iterator[None]:
     """No request leaves; addresses without a route are a 404."""
-    with respx.mock(assert_all_called=False, assert_all_mocked=False):
+    # The first router that has a route answers.
+    with respx.mock, respx.mock(assert_all_called=False) as rest:
+        rest.route().respond(404)
         yield
 
 
 @pytest.fixture
-async def http(routes: None) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
+def asked() -> list[str]:
+    """The addresses that ``http`` asked, in order."""
+    return []
+
+
+@pytest.fixture
+async def http(routes: None, asked: list[str]) -> AsyncIterator[httpx.AsyncClient]:
+    async def keep(request: httpx.Request) -> None:
+        asked.append(str(request.url))
+
+    async with httpx.AsyncClient(verify=TRUST, event_hooks={"request": [keep]}) as client:
         yield client
 
 

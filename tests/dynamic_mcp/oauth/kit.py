@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -92,6 +91,9 @@ async def visit(address: str, data: bytes | None = None) -> str:
     try:
         async with asyncio.timeout(10):
             return (await reader.read()).decode()
+    except ConnectionResetError:
+        # What was sent was not read to its end.
+        return ""
     finally:
         writer.close()
 
@@ -126,13 +128,20 @@ class User:
         return self.pages[-1]
 
 
-def slowly(
-    answer: Callable[[httpx.Request], httpx.Response], until: asyncio.Event
-) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
-    """A respx side effect that waits for an event before it answers."""
+class Slow:
+    """A respx side effect that waits to be told before it answers."""
 
-    async def answered(request: httpx.Request) -> httpx.Response:
-        await until.wait()
-        return answer(request)
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
 
-    return answered
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.begun.set()
+        await self.go.wait()
+        return self._answer
+
+    async def has_begun(self) -> None:
+        """The first request is here."""
+        async with asyncio.timeout(10):
+            await self.begun.wait()
