@@ -78,9 +78,14 @@ class Web:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Load the library and get ready; nothing is sent."""
+        """Load the library and get ready; nothing is sent. Raises UpstreamFailed when the url is none."""
         if self._session is not None:
             return
+        try:
+            # Every address that is asked here is of one origin, so there is one proxy for all.
+            self._proxy = _proxy_for(self.url)
+        except ValueError:
+            raise UpstreamFailed("its url is not an address") from None
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
         with _told():
             # Every address that is asked here is of one origin, so there is one proxy for all.
