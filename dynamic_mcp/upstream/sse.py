@@ -17,13 +17,14 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
+from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Message
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Options
 from dynamic_mcp.upstream.events import EventParser
-from dynamic_mcp.upstream.web import Reply, Web, origin_of
+from dynamic_mcp.upstream.web import Reply, Web
 
 
 class SseUpstream:

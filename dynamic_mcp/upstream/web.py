@@ -26,6 +26,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
+from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -87,9 +88,6 @@ class Web:
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
-        with _told():
-            # Every address that is asked here is of one origin, so there is one proxy for all.
-            self._proxy = _proxy_for(self.url)
         # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
         trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(
@@ -154,13 +152,6 @@ class Web:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port, which together are an origin (RFC 6454, section 4)."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def _merged(*levels: Mapping[str, str]) -> dict[str, str]:
