@@ -24,7 +24,10 @@ def is_local(header: Callable[[str], str | None]) -> bool:
 def mismatch(header: Callable[[str], str | None], message: Json) -> Refused | None:
     """Which header contradicts the message, or is missing; None = all is right."""
     method, params = message["method"], message.get("params")
-    wanted = {"MCP-Protocol-Version": meta_of(message).get(VERSION_KEY), "Mcp-Method": method}
+    version = meta_of(message).get(VERSION_KEY)
+    if version is None:
+        return None  # there is nothing to compare with; what the body lacks is a refusal of its own
+    wanted = {"MCP-Protocol-Version": version, "Mcp-Method": method}
     if method in _NAMING and isinstance(params, dict):
         wanted["Mcp-Name"] = params.get(_NAMING[method])
     for name, value in wanted.items():
