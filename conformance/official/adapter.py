@@ -1,0 +1,167 @@
+"""The client command of the official suite: `python -m conformance.official.adapter -- COMMAND {config} URL`.
+
+Writes a configuration with the suite's server as its only one, starts the proxy in a home of its own, and does what the user of an agent
+would: lists the tools, calls each of them, reads and gets what else there is, and answers what is asked. What the proxy
+reports as failed is printed and is no failure of this program: the suite judges what its server saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from conformance.official.lines import Message, Proxy, running
+from conformance.sut import DEFAULT_TOOLS, PLACEHOLDER
+from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
+
+GROUP = "suite"
+_VERSION = "MCP_CONFORMANCE_PROTOCOL_VERSION"
+_CONTEXT = "MCP_CONFORMANCE_CONTEXT"
+_CAPABILITIES = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+_EXAMPLES: dict[str, Any] = {
+    "string": "a text",
+    "number": 5,
+    "integer": 5,
+    "boolean": True,
+    "array": [],
+    "object": {},
+    "null": None,
+}
+
+
+class Agent:
+    """The client in front of the proxy, of the era that the scenario is about."""
+
+    def __init__(self, proxy: Proxy, version: str) -> None:
+        self._proxy = proxy
+        self._modern = version == MODERN_VERSION
+        self._version = version
+        self._count = 0
+
+    async def begin(self) -> None:
+        """Shake hands, where that is done."""
+        if self._modern:
+            return
+        await self.ask(
+            "initialize",
+            protocolVersion=self._version,
+            capabilities=_CAPABILITIES,
+            clientInfo={"name": "adapter", "version": "1"},
+        )
+        self._proxy.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    async def call(self, tool: str, **arguments: Any) -> Message:
+        """Call one of the proxy's two tools, answering the questions that a modern result asks."""
+        params: dict[str, Any] = {"name": DEFAULT_TOOLS[tool], "arguments": {"group": GROUP, **arguments}}
+        result = await self.ask("tools/call", **params)
+        while result.get("resultType") == "input_required":
+            questions = result.get("inputRequests", {})
+            responses = {key: _answer_to(question) for key, question in questions.items()}
+            state = {key: result[key] for key in ("requestState",) if key in result}
+            result = await self.ask("tools/call", **params, inputResponses=responses, **state)
+        return result
+
+    async def ask(self, method: str, **params: Any) -> Message:
+        """The result of a request; empty, and told on stderr, when it is an error."""
+        self._count += 1
+        if self._modern:
+            params["_meta"] = {VERSION_KEY: self._version, CAPABILITIES_KEY: _CAPABILITIES}
+        request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
+        async for message in self._proxy.converse(request):
+            if "method" in message and "id" in message:
+                self._proxy.send({"jsonrpc": "2.0", "id": message["id"], "result": _answer_to(message)})
+            elif "result" in message:
+                result: Message = message["result"]
+                return result
+            elif "error" in message:
+                print(f"{method}: {message['error']}", file=sys.stderr)
+                return {}
+        raise SystemExit("the proxy has ended")
+
+
+def _answer_to(question: Message) -> Message:
+    """What the user, or their model, says."""
+    match question["method"]:
+        case "elicitation/create":
+            schema = question.get("params", {}).get("requestedSchema", {})
+            return {"action": "accept", "content": _filled(schema, required_only=False)}
+        case "sampling/createMessage":
+            said = {"type": "text", "text": "a text"}
+            return {"role": "assistant", "content": said, "model": "none", "stopReason": "endTurn"}
+        case "roots/list":
+            return {"roots": []}
+        case _:
+            return {}
+
+
+def _filled(schema: Message, *, required_only: bool) -> Message:
+    """Arguments that fit a schema: defaults, else an example of the type."""
+    wanted = schema.get("required", []) if required_only else schema.get("properties", {})
+    return {name: _example(schema.get("properties", {}).get(name, {})) for name in wanted}
+
+
+def _example(schema: Message) -> Any:
+    kind = schema.get("type", "string")
+    kinds = [kind] if isinstance(kind, str) else kind
+    return schema.get("default", schema.get("enum", [_EXAMPLES[kinds[0]]])[0])
+
+
+async def act(agent: Agent) -> None:
+    """Use everything once."""
+    await agent.begin()
+    listed = await agent.call("list")
+    for tool in _tools_in(listed):
+        arguments = _filled(tool.get("inputSchema", {}), required_only=False)
+        result = await agent.call("call", name=tool["name"], args=arguments)
+        if result.get("isError"):
+            print(f"{tool['name']}: {result['content']}", file=sys.stderr)
+    for resource in (await agent.ask("resources/list")).get("resources", []):
+        await agent.ask("resources/read", uri=resource["uri"])
+    for prompt in (await agent.ask("prompts/list")).get("prompts", []):
+        arguments = {argument["name"]: "a text" for argument in prompt.get("arguments", [])}
+        await agent.ask("prompts/get", name=prompt["name"], arguments=arguments)
+
+
+def _tools_in(listed: Message) -> list[Message]:
+    text = "".join(block.get("text", "") for block in listed.get("content", []))
+    try:
+        tools: list[Message] = json.loads(text)
+    except ValueError:
+        print(f"no tools: {text}", file=sys.stderr)
+        return []
+    return tools
+
+
+def configuration(url: str, context: Message) -> Message:
+    """What an operator would write for the suite's server."""
+    server: Message = {"description": "The suite", "type": "http", "url": url}
+    if "client_id" in context:
+        server["oauth_client_id"] = context["client_id"]
+    return {"mcpServers": {GROUP: server}}
+
+
+async def main(arguments: Sequence[str]) -> None:
+    """Be the client of one scenario."""
+    url = arguments[-1]
+    command = arguments[arguments.index("--") + 1 : -1]
+    version = os.environ.get(_VERSION, LEGACY_VERSIONS[-1])
+    context = json.loads(os.environ.get(_CONTEXT, "{}"))
+    with tempfile.TemporaryDirectory(prefix="adapter-") as home:
+        config = Path(home) / "config.json"
+        config.write_text(json.dumps(configuration(url, context)), encoding="utf-8")
+        browser = shlex.join([sys.executable, "-m", "mock_servers", "browser", "--", "browser"])
+        environment = {**os.environ, "HOME": home, "BROWSER": browser, "NO_PROXY": "*"}
+        started = [argument.replace(PLACEHOLDER, str(config)) for argument in command]
+        async with running(started, environment) as proxy:
+            await act(Agent(proxy, version))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv))
