@@ -47,6 +47,10 @@ def main(
 ) -> int:
     """Run one command and return the exit code; `checks` and `open_workbench` are for tests."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["bench"]:
+        from conformance.bench.run import main as bench
+
+        return bench(words[1:])
     try:
         before, command = _split(words)
         try:
@@ -237,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- is the command; {config} stands for the configuration file.",
         allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|list|show|smoke")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|list|show|smoke|bench")
 
     run_ = verbs.add_parser(
         "run", help="run checks", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
@@ -267,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="show one requirement with its sources")
     show.add_argument("id", metavar="ID")
 
+    verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     smoke_ = verbs.add_parser(
         "smoke", help="is the command right at all?", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
     )

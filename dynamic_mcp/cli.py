@@ -1,4 +1,4 @@
-"""The command line: ``dynamic-mcp [CONFIG]``.
+"""The command line: ``dynamic-mcp [CONFIG]`` serves; ``dynamic-mcp login`` and ``logout`` are for people at a terminal.
 
 The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
 else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration
@@ -12,9 +12,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp import __version__
+
+if TYPE_CHECKING:
+    from dynamic_mcp.config.model import Config
 
 USAGE_ERROR = 2
 
@@ -24,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
+        usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
+        "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
+        "       %(prog)s logout SERVER",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
         "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
         allow_abbrev=False,
@@ -46,31 +52,38 @@ def config_path(argument: str | None, environment: Mapping[str, str]) -> str | N
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] in (["login"], ["logout"]):
+        from dynamic_mcp import account
+
+        sys.exit(account.main(words))
     command_line = parser()
-    given = command_line.parse_args(arguments)
-    named = config_path(given.config, os.environ)
-    if named is None:
+    given = command_line.parse_args(words)
+    sys.exit(_run(load(given.config, command_line, given.log_level)))
+
+
+def load(named: str | None, command_line: argparse.ArgumentParser, log_level: str | None) -> Config:
+    """The configuration that the argument or the environment names; ends the program when there is none that can be used."""
+    path = config_path(named, os.environ)
+    if path is None:
         command_line.print_usage(sys.stderr)
-        _fail("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
+        fail("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
     from dynamic_mcp import config, log
     from dynamic_mcp.errors import ConfigError
 
-    log.configure(given.log_level)
+    log.configure(log_level)
     try:
-        loaded = config.load(Path(named), os.environ)
+        return config.load(Path(path), os.environ)
     except ConfigError as error:
-        _fail(str(error))
-    sys.exit(_run(loaded))
+        fail(str(error))
 
 
-def _run(loaded: object) -> int:
+def _run(loaded: Config) -> int:
     import anyio
 
-    from dynamic_mcp.config.model import Config
     from dynamic_mcp.face.client import take_over_stdio
     from dynamic_mcp.serve import serve
 
-    assert isinstance(loaded, Config)
     source, sink = take_over_stdio()
     return anyio.run(serve, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
 
@@ -81,6 +94,7 @@ def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
 
 
-def _fail(message: str) -> NoReturn:
+def fail(message: str) -> NoReturn:
+    """Say what is wrong, and end with the status of a usage error."""
     print(f"dynamic-mcp: {message}", file=sys.stderr)  # noqa: T201  # the command line speaks to people
     sys.exit(USAGE_ERROR)

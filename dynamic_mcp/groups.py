@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Protocol
 
@@ -146,7 +146,7 @@ class Group:
 
     def unsubscribe_later(self, uri: str) -> None:
         """``unsubscribe`` in the background, where nobody waits for the outcome."""
-        self._in_background(self.unsubscribe(uri))
+        self._in_background(lambda: self.unsubscribe(uri))
 
     async def _ask_about(self, upstream: Upstream, method: str, uri: str) -> None:
         params = msgspec.json.encode({"uri": uri})
@@ -260,7 +260,7 @@ class Group:
         if not upstream.modern:
             return
         before = self._listening
-        self._listening = self._in_background(self._listen(upstream))
+        self._listening = self._in_background(lambda: self._listen(upstream))
         if before is not None:
             before.cancel()
 
@@ -277,10 +277,10 @@ class Group:
         for uri in sorted(self._subscribed):
             await self._ask_about(upstream, "resources/subscribe", uri)
 
-    def _in_background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Callable[[], Coroutine[object, object, None]]) -> asyncio.Task[None]:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except UpstreamError as error:
                 log.debug("group %s: %s", self.name, error)
 
@@ -298,7 +298,7 @@ class Group:
         self._settled.set()
         self._listen_anew(upstream)
         if self._subscribed and not upstream.modern:
-            self._in_background(self._subscribe_again(upstream))
+            self._in_background(lambda: self._subscribe_again(upstream))
         again, self._was_ready = self._was_ready, True
         self._hub.on_ready(self, again=again)
         log.info("group %s: ready", self.name)

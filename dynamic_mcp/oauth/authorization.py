@@ -27,6 +27,8 @@ from dynamic_mcp.oauth.tokens import Tokens
 if TYPE_CHECKING:
     import httpx
 
+    from dynamic_mcp.oauth.signin import Present
+
 
 #: Seconds that one request to an authorization server may take.
 REQUEST_TIMEOUT = 15.0
@@ -40,9 +42,15 @@ class Authorization:
     """The tokens of one configured server."""
 
     def __init__(
-        self, server: str, transport: HttpTransport | SseTransport, store: Store | None = None
+        self,
+        server: str,
+        transport: HttpTransport | SseTransport,
+        store: Store | None = None,
+        present: Present | None = None,
     ) -> None:
+        """``present`` shows the user the address to visit, where it is not the browser that does."""
         self._server = server
+        self._present = present
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
@@ -229,7 +237,7 @@ class Authorization:
         )
         try:
             async with _http() as http:
-                tokens = await sign_in(http, wanted, challenge)
+                tokens = await sign_in(http, wanted, challenge, self._present)
         except UpstreamFailed as error:
             self.decline(str(error))
             raise UpstreamFailed(self._declined or "") from None

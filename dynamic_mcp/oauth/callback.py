@@ -65,16 +65,20 @@ class Callback:
         try:
             async with asyncio.timeout(_REQUEST_TIME):
                 head = await reader.readuntil(b"\r\n\r\n")
-            await self._respond(writer, *self._judge(head))
+            method, _, rest = head.decode("latin-1").partition(" ")
+            await self._respond(writer, *self._judge(method, rest.partition(" ")[0]))
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             log.debug("a connection to the callback address was none of a browser")
         finally:
             writer.close()
 
-    def _judge(self, head: bytes) -> tuple[int, str | None]:
-        """The status to answer with; None in place of a text waits for the outcome."""
-        method, _, rest = head.decode("latin-1").partition(" ")
-        target = rest.partition(" ")[0]
+    def paste(self, address: str) -> str | None:
+        """Take the address that the browser was sent to, copied by hand; why it is no answer, or None."""
+        parts = urlsplit(address.strip())
+        return self._judge("GET", f"{parts.path}?{parts.query}")[1]
+
+    def _judge(self, method: str, target: str) -> tuple[int, str | None]:
+        """The status to answer with, and a text; None in its place means that the outcome decides."""
         try:
             parts = urlsplit(target)
             query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import anyio
@@ -36,7 +37,17 @@ class Wanted(msgspec.Struct, frozen=True):
     issuer: str | None = None
 
 
-async def sign_in(http: httpx.AsyncClient, wanted: Wanted, challenge: Challenge) -> Tokens:
+#: Shows the user the address to visit; the callback takes an answer that comes another way than by the browser.
+Present = Callable[[str, str, Callback], Awaitable[None]]
+
+
+async def _open_browser(address: str, server: str, callback: Callback) -> None:
+    await browser.show(address, server)
+
+
+async def sign_in(
+    http: httpx.AsyncClient, wanted: Wanted, challenge: Challenge, present: Present | None = None
+) -> Tokens:
     """Send the user to the browser and wait. Raises UpstreamFailed with the reason when it does not come to tokens."""
     found = await discover(http, wanted.url, challenge)
     state, pkce = new_state(), new_pkce()
@@ -44,7 +55,9 @@ async def sign_in(http: httpx.AsyncClient, wanted: Wanted, challenge: Challenge)
     async with listening(wanted.server, state, _port_of(known)) as callback:
         scope = _scope(wanted, challenge, found)
         client = await _client(http, wanted, found, callback.redirect_uri, scope, known)
-        await browser.show(_address(found, client, callback.redirect_uri, state, pkce, scope), wanted.server)
+        await (present or _open_browser)(
+            _address(found, client, callback.redirect_uri, state, pkce, scope), wanted.server, callback
+        )
         try:
             tokens = await _finish(http, found, client, callback, pkce)
         except UpstreamFailed as error:

@@ -181,11 +181,19 @@ class Peer:
             text = "a request with this id is still being answered"
             self._send(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
-            self._asked[id] = self._loop.create_task(self._answer(id, self._on_request(message)))
+            self._asked[id] = task = self._loop.create_task(self._answer(id, message, self._on_request))
+            task.add_done_callback(lambda done: self._answered(id, done))
 
-    async def _answer(self, id: bytes, work: Awaitable[bytes]) -> None:
+    def _answered(self, id: bytes, task: asyncio.Task[None]) -> None:
+        if self._asked.get(id) is task:
+            # It was cancelled before it began.
+            del self._asked[id]
+
+    async def _answer(
+        self, id: bytes, message: Message, answer: Callable[[Message], Awaitable[bytes]]
+    ) -> None:
         try:
-            line = jsonrpc.result(id, await work)
+            line = jsonrpc.result(id, await answer(message))
         except Refusal as refusal:
             line = jsonrpc.error(id, refusal.error)
         finally:

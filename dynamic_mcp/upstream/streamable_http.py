@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -82,7 +82,7 @@ class StreamableHttpUpstream:
             self.capabilities = agreed.capabilities
         else:
             await self._begin_session()
-            self._in_background(self._listen())
+            self._in_background(self._listen)
         self._opened = True
 
     async def _probe(self) -> Handshake | None:
@@ -146,10 +146,10 @@ class StreamableHttpUpstream:
     def _send(self, line: bytes) -> None:
         message = jsonrpc.parse(line)
         if message.method is None or not message.id:
-            self._in_background(self._post_notification(line))
+            self._in_background(lambda: self._post_notification(line))
         else:
             id = int(bytes(message.id))
-            task = self._in_background(self._post_request(id, line, message))
+            task = self._in_background(lambda: self._post_request(id, line, message))
             self._posts[id] = task
             task.add_done_callback(lambda _: self._posts.pop(id, None))
 
@@ -328,10 +328,10 @@ class StreamableHttpUpstream:
             await asyncio.sleep(delay)
             delay = min(delay * 2, MOST_RETRY)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except UpstreamFailed as error:
                 log.debug("a message was not accepted: %s", error)
 

@@ -71,6 +71,8 @@ class Web:
         self.url = url
         self._authorization = authorization
         self._own = {"User-Agent": f"dynamic-mcp/{__version__}"}
+        # Every address that is asked here is of one origin, so there is one proxy for all.
+        self._proxy = _proxy_for(url)
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
 
@@ -129,7 +131,7 @@ class Web:
                 data=body,
                 headers=_merged(self._own, headers, self._headers, token),
                 allow_redirects=False,
-                proxy=_proxy_for(url),
+                proxy=self._proxy,
             )
 
     async def sign_in(self, need: SignInNeeded) -> None:
