@@ -53,7 +53,7 @@ def _base(options: argparse.Namespace) -> Script:
     if options.everything:
         from mock_servers.everything import everything
 
-        return everything()
+        return everything(streams=options.kind != "stdio")
     return Script.load(options.script) if options.script else Script()
 
 

@@ -42,8 +42,8 @@ _WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 _STRING = {"type": "string"}
 
 
-def everything() -> Script:
-    """The script."""
+def everything(*, streams: bool = True) -> Script:
+    """The script; without `streams` for a mock that has no event stream to end."""
     tools = _tools()
     prompts = _prompts()
     return Script(
@@ -70,7 +70,14 @@ def everything() -> Script:
             "completions": {},
             "logging": {},
         },
-        on=[*_utilities(), *_contents(), *_conversations(), *_questions(), *_changes(tools, prompts)],
+        on=[
+            *_utilities(),
+            *_contents(),
+            *_conversations(),
+            *([_RECONNECTION] if streams else []),
+            *_questions(),
+            *_changes(tools, prompts),
+        ],
         http=Http(answers="sse", sessions=True, event_ids=True, priming=True, retry=500, local_only=True),
     )
 
@@ -253,8 +260,10 @@ def _conversations() -> list[Rule]:
             _ask("elicitation/create", {"message": "Choose.", "requestedSchema": _object(_CHOICES)}),
             _answered(),
         ),
-        on_call("test_reconnection", end_stream(), sleep(0.1), _content(_text("here again"))),
     ]
+
+
+_RECONNECTION = on_call("test_reconnection", end_stream(), sleep(0.1), _content(_text("here again")))
 
 
 def _ask(method: str, params: Json) -> Action:

@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,16 @@ from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSI
 
 GROUP = "suite"
 _VERSION = "MCP_CONFORMANCE_PROTOCOL_VERSION"
-_CONTEXT = "MCP_CONFORMANCE_CONTEXT"
-_CAPABILITIES = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+_SCENARIO = "MCP_CONFORMANCE_SCENARIO"
+#: the client id that the scenario about client metadata documents knows
+_METADATA_DOCUMENT = "https://conformance-test.local/client-metadata.json"
+_CAPABILITIES: Message = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+#: how a proxy says that a call cannot be served before the user was in the browser
+_SIGN_IN = "sign in"
+_SIGN_IN_TIME = 20.0
+_PAUSE = 0.2
+#: a tool that wants the schema of the other one as it arrived
+_ECHO, _ECHOED = "json_schema_echo", "json_schema_2020_12_tool"
 _EXAMPLES: dict[str, Any] = {
     "string": "a text",
     "number": 5,
@@ -58,7 +67,16 @@ class Agent:
         self._proxy.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     async def call(self, tool: str, **arguments: Any) -> Message:
-        """Call one of the proxy's two tools, answering the questions that a modern result asks."""
+        """Call one of the proxy's two tools; again and again while the answer is that the user has to sign in."""
+        deadline = time.monotonic() + _SIGN_IN_TIME
+        while True:
+            result = await self._call(tool, arguments)
+            waits = result.get("isError") and _SIGN_IN in _text_of(result)
+            if not waits or time.monotonic() > deadline:
+                return result
+            await asyncio.sleep(_PAUSE)  # no message tells of the end of a sign-in
+
+    async def _call(self, tool: str, arguments: Message) -> Message:
         params: dict[str, Any] = {"name": DEFAULT_TOOLS[tool], "arguments": {"group": GROUP, **arguments}}
         result = await self.ask("tools/call", **params)
         while result.get("resultType") == "input_required":
@@ -91,7 +109,7 @@ def _answer_to(question: Message) -> Message:
     match question["method"]:
         case "elicitation/create":
             schema = question.get("params", {}).get("requestedSchema", {})
-            return {"action": "accept", "content": _filled(schema, required_only=False)}
+            return {"action": "accept", "content": _filled(schema)}
         case "sampling/createMessage":
             said = {"type": "text", "text": "a text"}
             return {"role": "assistant", "content": said, "model": "none", "stopReason": "endTurn"}
@@ -101,10 +119,9 @@ def _answer_to(question: Message) -> Message:
             return {}
 
 
-def _filled(schema: Message, *, required_only: bool) -> Message:
-    """Arguments that fit a schema: defaults, else an example of the type."""
-    wanted = schema.get("required", []) if required_only else schema.get("properties", {})
-    return {name: _example(schema.get("properties", {}).get(name, {})) for name in wanted}
+def _filled(schema: Message) -> Message:
+    """An object that fits a schema: defaults, else an example of the type."""
+    return {name: _example(part) for name, part in schema.get("properties", {}).items()}
 
 
 def _example(schema: Message) -> Any:
@@ -116,12 +133,15 @@ def _example(schema: Message) -> Any:
 async def act(agent: Agent) -> None:
     """Use everything once."""
     await agent.begin()
-    listed = await agent.call("list")
-    for tool in _tools_in(listed):
-        arguments = _filled(tool.get("inputSchema", {}), required_only=False)
+    tools = _tools_in(await agent.call("list"))
+    schemas = {tool["name"]: tool.get("inputSchema", {}) for tool in tools}
+    for tool in tools:
+        arguments = _filled(schemas[tool["name"]])
+        if tool["name"] == _ECHO:
+            arguments["schema"] = schemas[_ECHOED]
         result = await agent.call("call", name=tool["name"], args=arguments)
         if result.get("isError"):
-            print(f"{tool['name']}: {result['content']}", file=sys.stderr)
+            print(f"{tool['name']}: {_text_of(result)}", file=sys.stderr)
     for resource in (await agent.ask("resources/list")).get("resources", []):
         await agent.ask("resources/read", uri=resource["uri"])
     for prompt in (await agent.ask("prompts/list")).get("prompts", []):
@@ -129,8 +149,12 @@ async def act(agent: Agent) -> None:
         await agent.ask("prompts/get", name=prompt["name"], arguments=arguments)
 
 
+def _text_of(result: Message) -> str:
+    return "".join(block.get("text", "") for block in result.get("content", []))
+
+
 def _tools_in(listed: Message) -> list[Message]:
-    text = "".join(block.get("text", "") for block in listed.get("content", []))
+    text = _text_of(listed)
     try:
         tools: list[Message] = json.loads(text)
     except ValueError:
@@ -139,11 +163,11 @@ def _tools_in(listed: Message) -> list[Message]:
     return tools
 
 
-def configuration(url: str, context: Message) -> Message:
+def configuration(url: str, scenario: str) -> Message:
     """What an operator would write for the suite's server."""
     server: Message = {"description": "The suite", "type": "http", "url": url}
-    if "client_id" in context:
-        server["oauth_client_id"] = context["client_id"]
+    if scenario == "auth/basic-cimd":
+        server["oauth_client_id"] = _METADATA_DOCUMENT
     return {"mcpServers": {GROUP: server}}
 
 
@@ -152,10 +176,9 @@ async def main(arguments: Sequence[str]) -> None:
     url = arguments[-1]
     command = arguments[arguments.index("--") + 1 : -1]
     version = os.environ.get(_VERSION, LEGACY_VERSIONS[-1])
-    context = json.loads(os.environ.get(_CONTEXT, "{}"))
     with tempfile.TemporaryDirectory(prefix="adapter-") as home:
         config = Path(home) / "config.json"
-        config.write_text(json.dumps(configuration(url, context)), encoding="utf-8")
+        config.write_text(json.dumps(configuration(url, os.environ.get(_SCENARIO, ""))), encoding="utf-8")
         browser = shlex.join([sys.executable, "-m", "mock_servers", "browser", "--", "browser"])
         environment = {**os.environ, "HOME": home, "BROWSER": browser, "NO_PROXY": "*"}
         started = [argument.replace(PLACEHOLDER, str(config)) for argument in command]

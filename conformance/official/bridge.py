@@ -26,12 +26,14 @@ from starlette.routing import Route
 
 from conformance.official.lines import Message, Proxy, running
 from conformance.sut import DEFAULT_TOOLS
-from mock_servers.answers import MODERN_VERSION, VERSION_KEY, meta_of
+from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch
 from mock_servers.remote.replies import MODERN_STATUS
+from mock_servers.script import Script
 
 SESSION = "Mcp-Session-Id"
 _STREAM = "text/event-stream"
+_RULES = Answers(Script(era="both"))
 
 
 @dataclass
@@ -63,8 +65,10 @@ class Bridge:
 
     async def _post(self, request: Request, session: str | None) -> Response:
         message: Message = await request.json()
-        modern = VERSION_KEY in meta_of(message) or request.headers.get("MCP-Protocol-Version") == MODERN_VERSION
-        if modern and (wrong := mismatch(request.headers.get, message)):
+        modern = request.headers.get("MCP-Protocol-Version") == MODERN_VERSION or VERSION_KEY in meta_of(
+            message
+        )
+        if modern and "method" in message and (wrong := _refusal(request, message)):
             return _json({"jsonrpc": "2.0", "id": message.get("id"), "error": wrong.error}, modern=True)
         if modern:
             session = None
@@ -83,7 +87,11 @@ class Bridge:
             return Response("the proxy has ended", status_code=502)
         if "method" not in first:
             return _json(first, modern=modern, headers=headers)
-        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": message["id"]}}
+        cancelled = {
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": message["id"]},
+        }
 
         async def events() -> AsyncIterator[str]:
             try:
@@ -146,6 +154,13 @@ class _Server(uvicorn.Server):
 async def _events_of(queue: asyncio.Queue[Message | None]) -> AsyncIterator[str]:
     while (message := await queue.get()) is not None:
         yield _event(message)
+
+
+def _refusal(request: Request, message: Message) -> Refused | None:
+    """What HTTP has to say about a modern message: over stdio one without an envelope would be a legacy one."""
+    bare = VERSION_KEY not in meta_of(message)
+    wrong = _RULES.envelope_problem(message) if bare and "id" in message else None
+    return wrong or mismatch(request.headers.get, message)
 
 
 def _event(message: Message) -> str:

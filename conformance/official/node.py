@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from conformance.errors import HarnessError
 
@@ -50,8 +51,7 @@ class Node:
         home = folder / "node_modules" / name
         if not home.is_dir() or _description(home)["version"] != version:
             self._install(f"{name}@{version}", folder)
-        programs = _description(home)["bin"]
-        program = programs if isinstance(programs, str) else next(iter(programs.values()))
+        program = next(iter(_description(home)["bin"].values()))
         return [self.node, str(home / program)]
 
     def environment(self) -> dict[str, str]:
@@ -100,6 +100,6 @@ def _output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-def _description(home: Path) -> dict[str, object] | dict[str, dict[str, str]]:
-    description: dict[str, object] = json.loads((home / "package.json").read_text(encoding="utf-8"))
+def _description(home: Path) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads((home / "package.json").read_text(encoding="utf-8"))
     return description

@@ -1,8 +1,8 @@
 """Runs one scenario of the official suite and reads what it found.
 
-The suite's own exit status is not enough: it takes a client that died by a signal for one that succeeded, and waits for ever for a client that
-it could not end. So every run is a process group with a deadline, the verdict comes from the list of checks that it writes, and a run
-without a list, or with a list that proves nothing, is no success.
+The suite's own exit status is not enough: it takes a client that died by a signal for one that succeeded, and waits for ever for a client
+that it could not end. So every run is a process group with a deadline, the verdict comes from the list of checks that it writes, and
+a run without a list, or with a list that proves nothing, is no success.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Side = Literal["server", "client"]
 
@@ -90,8 +90,7 @@ class Suite:
             output = await self._output(
                 scenario.side, "--scenario", scenario.name, *revision, "-o", folder, *options
             )
-            found = list(Path(folder).rglob("checks.json"))
-            checks = json.loads(found[0].read_text(encoding="utf-8")) if found else []
+            checks, words = _results_in(Path(folder))
         problems = [
             f"{check['id']}: {check.get('errorMessage') or check['status']}"
             for check in checks
@@ -102,6 +101,8 @@ class Suite:
             problems.append(f"the client did not end within {_CLIENT_TIME:g} s")
         if not problems and not set(passed) - {_VACUOUS}:
             problems.append(f"nothing was proved; the suite said:\n{_tail(output)}")
+        if problems and words:
+            problems.append(f"the client said:\n{_tail(words)}")
         return Outcome(scenario, len(passed), tuple(problems), time.monotonic() - began)
 
     async def _output(self, *arguments: str) -> str:
@@ -125,6 +126,15 @@ class Suite:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+def _results_in(folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """The checks, and what the client wrote to stderr."""
+    found = list(folder.rglob("checks.json"))
+    if not found:
+        return [], ""
+    words = found[0].with_name("stderr.txt")
+    return json.loads(found[0].read_text("utf-8")), words.read_text("utf-8") if words.exists() else ""
 
 
 def _tail(output: str) -> str:
