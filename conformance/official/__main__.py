@@ -76,6 +76,16 @@ async def _run(
         outcomes = await judge(suite, part, chosen.run, command, show)
     console.print(table(part, chosen, outcomes))
     failed = [outcome for outcome in outcomes if outcome.problems]
+    for outcome in failed:
+        console.print(
+            Text.assemble((f"\n{outcome.scenario}", "bold red"), "\n", "\n".join(outcome.problems)),
+            soft_wrap=True,
+        )
+    for reason in dict.fromkeys(chosen.left_out.values()):
+        names = dict.fromkeys(one.name for one, why in chosen.left_out.items() if why == reason)
+        console.print(
+            Text.assemble(("left out ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
+        )
     console.print(
         f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.left_out)} left out\n"
     )
@@ -83,19 +93,21 @@ async def _run(
 
 
 def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
-    """Every scenario of the part: what it came to, or why it was not run."""
-    result = Table(title=f"{_TITLES[part]}, {SUITE[0]} {SUITE[1]}", title_justify="left")
-    for column in ("scenario", "revision", "result", "checks", "what is wrong, or why it is left out"):
-        result.add_column(column, overflow="fold")
-    for outcome in outcomes:
-        verdict = Text("failed", "red") if outcome.problems else Text("passed", "green")
-        where = outcome.scenario
-        result.add_row(
-            where.name, where.revision, verdict, str(outcome.passed), Text("\n".join(outcome.problems))
-        )
-    for where, reason in chosen.left_out.items():
-        result.add_row(where.name, where.revision, Text("left out", "dim"), "", Text(reason, "dim"))
+    """A row for each scenario, a column for each revision; in it the number of checks that passed."""
+    cells = {outcome.scenario: _cell(outcome) for outcome in outcomes}
+    cells |= {scenario: Text("left out", "dim") for scenario in chosen.left_out}
+    revisions = sorted({scenario.revision for scenario in cells})
+    result = Table(
+        "scenario", *revisions, title=f"{_TITLES[part]}: {SUITE[0]} {SUITE[1]}", title_justify="left"
+    )
+    for name in dict.fromkeys(scenario.name for scenario in cells):
+        row = {scenario.revision: cell for scenario, cell in cells.items() if scenario.name == name}
+        result.add_row(name, *(row.get(revision, "") for revision in revisions))
     return result
+
+
+def _cell(outcome: Outcome) -> Text:
+    return Text("failed", "red") if outcome.problems else Text(f"passed {outcome.passed}", "green")
 
 
 def _parser() -> argparse.ArgumentParser:

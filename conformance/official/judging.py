@@ -58,7 +58,7 @@ async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequ
             return await suite.judge_client(scenario, adapter)
         case "server":
             with tempfile.TemporaryDirectory(prefix="official-") as folder:
-                started = [argument.replace(PLACEHOLDER, _write_config(Path(folder))) for argument in command]
+                started = [argument.replace(PLACEHOLDER, write_config(Path(folder))) for argument in command]
                 async with bridge.serving(started, GROUP) as url:
                     return await suite.judge_server(scenario, url)
         case "mocks":
@@ -66,7 +66,7 @@ async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequ
                 return await suite.judge_server(scenario, url)
 
 
-def _write_config(folder: Path) -> str:
+def write_config(folder: Path) -> str:
     """The mock that has everything, as the only upstream."""
     path = folder / "config.json"
     program, *arguments = [*_MOCK, "stdio", "--everything"]
