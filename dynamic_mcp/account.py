@@ -44,7 +44,8 @@ def main(words: Sequence[str]) -> int:
     given = command_line.parse_args(words)
     if given.command == "logout":
         return _logout(given.server)
-    servers = {server.name: server for server in load(given.config, command_line, None).servers}
+    _, config = load(given.config, command_line, None)
+    servers = {server.name: server for server in config.servers}
     if given.server not in servers:
         fail(
             f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"

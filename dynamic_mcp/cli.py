@@ -59,10 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(account.main(words))
     command_line = parser()
     given = command_line.parse_args(words)
-    sys.exit(_run(load(given.config, command_line, given.log_level)))
+    sys.exit(_run(*load(given.config, command_line, given.log_level)))
 
 
-def load(named: str | None, command_line: argparse.ArgumentParser, log_level: str | None) -> Config:
+def load(
+    named: str | None, command_line: argparse.ArgumentParser, log_level: str | None
+) -> tuple[Path, Config]:
     """The configuration that the argument or the environment names; ends the program when there is none that can be used."""
     path = config_path(named, os.environ)
     if path is None:
@@ -73,19 +75,19 @@ def load(named: str | None, command_line: argparse.ArgumentParser, log_level: st
 
     log.configure(log_level)
     try:
-        return config.load(Path(path), os.environ)
+        return Path(path), config.load(Path(path), os.environ)
     except ConfigError as error:
         fail(str(error))
 
 
-def _run(loaded: Config) -> int:
+def _run(path: Path, loaded: Config) -> int:
     import anyio
 
     from dynamic_mcp.face.client import take_over_stdio
     from dynamic_mcp.serve import serve
 
     source, sink = take_over_stdio()
-    return anyio.run(serve, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
+    return anyio.run(serve, path, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
 
 
 def _has_uvloop() -> bool:

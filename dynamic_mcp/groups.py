@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,6 +85,11 @@ class Group:
         self._settled = anyio.Event()
         self._legacy = False
         self._paused = False
+        self._successor: Group | None = None
+        self._over: UpstreamFailed | None = None
+        self._in_flight = 0
+        self._idle = anyio.Event()
+        self._hurry = anyio.Event()
 
     @property
     def name(self) -> str:
@@ -93,8 +99,10 @@ class Group:
     async def connected(self) -> Upstream:
         """The connected upstream; waits while it is starting. Raises UpstreamFailed with the reason when it has failed."""
         while self._upstream is None:
-            if self._failure is not None:
-                raise self._failure.again()
+            if self._successor is not None:
+                return await self._successor.connected()
+            if (reason := self._over or self._failure) is not None:
+                raise reason.again()
             await self._settled.wait()
         return self._upstream
 
@@ -118,7 +126,8 @@ class Group:
             return cached
         for _ in range(_LISTING_ATTEMPTS):
             changes = self._changes
-            listing = await list_all(upstream, kind, Options(self.timeout(kind)))
+            with self._under_way():
+                listing = await list_all(upstream, kind, Options(self.timeout(kind)))
             if changes == self._changes:
                 self._listings[kind] = listing
                 break
@@ -126,10 +135,30 @@ class Group:
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
-        return await (await self.connected()).request(method, params, options)
+        upstream = await self.connected()
+        with self._under_way():
+            return await upstream.request(method, params, options)
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """A request that ``finish_calls`` waits for, and that is told why the connection was closed."""
+        self._in_flight += 1
+        try:
+            yield
+        except UpstreamFailed:
+            if self._over is not None:
+                raise self._over.again() from None
+            raise
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
 
     async def subscribe(self, uri: str) -> None:
         """Have updates of a resource announced, also after a restart of the upstream. Raises UpstreamError."""
+        if self._successor is not None:
+            await self._successor.subscribe(uri)
+            return
         upstream = await self.connected()
         if not upstream.modern:
             await self._ask_about(upstream, "resources/subscribe", uri)
@@ -138,6 +167,9 @@ class Group:
 
     async def unsubscribe(self, uri: str) -> None:
         """End ``subscribe``. Raises UpstreamError."""
+        if self._successor is not None:
+            await self._successor.unsubscribe(uri)
+            return
         self._subscribed.discard(uri)
         upstream = await self.connected()
         if not upstream.modern:
@@ -166,7 +198,8 @@ class Group:
                 need = await self._live(pauses)
                 if need is None:
                     log.info("group %s: next attempt in %g s", self.name, pauses.next)
-                    await anyio.sleep(pauses.next)
+                    with anyio.move_on_after(pauses.next):
+                        await self._hurry.wait()
                 else:
                     await self._sign_in(need, pauses)
         finally:
@@ -175,6 +208,8 @@ class Group:
 
     async def _live(self, pauses: _Pauses) -> SignInNeeded | None:
         """One life of the upstream, from its start to its end; the sign-in that has to come before the next one."""
+        # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
+        self._hurry = anyio.Event()
         upstream = self._make_upstream()
         try:
             try:
@@ -213,9 +248,48 @@ class Group:
         except UpstreamError as error:
             pauses.after_failure()
             self._fail(str(error), "")
+            # Not to be hurried: the next attempt opens a browser.
             await anyio.sleep(pauses.next)
         else:
             pauses.signed_in = True
+
+    # What the configuration makes of it (``supervisor``)
+
+    async def settled(self) -> None:
+        """Wait until the first attempt to connect is over, or the group is."""
+        await self._settled.wait()
+
+    def retry_now(self) -> None:
+        """Do not wait for the next attempt, where the last one failed."""
+        if self._failure is not None:
+            self._hurry.set()
+
+    def remove(self) -> None:
+        """The server is not wanted any more: whoever waits for it is told so, now or when ``run`` is cancelled."""
+        self._over = UpstreamFailed("it is not part of the configuration any more")
+        self._upstream = None
+        self._settled.set()
+
+    def hand_over(self, successor: Group) -> None:
+        """Another group takes the place of this one: it gets the subscriptions, and every call that is not on its way."""
+        self._successor = successor
+        self._settled.set()
+        successor.inherit(self._subscribed)
+
+    def inherit(self, subscribed: set[str]) -> None:
+        """Go on with the subscriptions of a predecessor."""
+        self._subscribed |= subscribed
+        if subscribed and self._upstream is not None:
+            self._subscribe_all(self._upstream)
+
+    async def finish_calls(self) -> None:
+        """Wait until no call is on its way, or each of them has had the longest time that one may take."""
+        timeouts = self.server.timeouts
+        with anyio.move_on_after(max(timeouts.tools, timeouts.resources, timeouts.prompts)):
+            while self._in_flight:
+                self._idle = anyio.Event()
+                await self._idle.wait()
+        self._over = UpstreamFailed("its definition in the configuration was changed")
 
     def _make_upstream(self) -> Upstream:
         transport = self.server.transport
@@ -273,6 +347,11 @@ class Group:
             params = msgspec.json.encode({"notifications": wanted})
             await upstream.request("subscriptions/listen", params, Options(None))
 
+    def _subscribe_all(self, upstream: Upstream) -> None:
+        self._listen_anew(upstream)
+        if self._subscribed and not upstream.modern:
+            self._in_background(lambda: self._subscribe_again(upstream))
+
     async def _subscribe_again(self, upstream: Upstream) -> None:
         for uri in sorted(self._subscribed):
             await self._ask_about(upstream, "resources/subscribe", uri)
@@ -296,9 +375,7 @@ class Group:
         self._failure = self._warned = None
         upstream.pause(self._paused)
         self._settled.set()
-        self._listen_anew(upstream)
-        if self._subscribed and not upstream.modern:
-            self._in_background(lambda: self._subscribe_again(upstream))
+        self._subscribe_all(upstream)
         again, self._was_ready = self._was_ready, True
         self._hub.on_ready(self, again=again)
         log.info("group %s: ready", self.name)

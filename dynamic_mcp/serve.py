@@ -7,11 +7,13 @@ alive. A second signal kills the groups that are still being asked politely.
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from dynamic_mcp.config.model import Config
+from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
@@ -20,35 +22,45 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.log import log
 from dynamic_mcp.process import child
 from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.reload import Reload
+from dynamic_mcp.supervisor import Supervisor
 
 #: Seconds that the servers wait for the client's first message.
 SILENT_CLIENT = 1.0
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
-async def serve(config: Config, source: int, sink: int) -> int:
-    """Serve one client on the two descriptors. The exit status: 0 after end of input, 128 + n after signal n."""
+
+async def serve(path: Path, config: Config, source: int, sink: int) -> int:
+    """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
+
+    The exit status: 0 after end of input, 128 + n after signal n.
+    """
     for warning in config.warnings:
         log.warning("%s", warning)
     status = 0
-    groups: list[Group] = []
+    groups: dict[str, Group] = {}
 
-    def pause(paused: bool) -> None:
-        for group in groups:
-            group.pause(paused)
+    def make_group(server: Server) -> Group:
+        return Group(server, guard, relay)
 
     guard = Guard()
-    link = ClientLink(source, sink, pause)
+    link = ClientLink(source, sink, lambda paused: supervisor.pause(paused))
     session = Session(link.send)
-    relay = Relay(session)
-    groups += [Group(server, guard, relay) for server in config.servers]
+    relay = Relay(session, groups)
     face = Face(groups, session, relay, link.send)
+    supervisor = Supervisor(config, groups, make_group, face.changing)
+    reload = Reload(path, config, supervisor)
 
     async def watch_signals(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         nonlocal status
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_ENDING, *_RELOADING) as signals:
             task_status.started()
             async for number in signals:
-                if status:
+                if number in _RELOADING:
+                    reload.force()
+                elif status:
                     for process in list(child.live):
                         process.kill()
                 else:
@@ -59,8 +71,8 @@ async def serve(config: Config, source: int, sink: int) -> int:
         # What the client says first tells what upstreams may ask it for. One that says nothing gets its servers all the same.
         with anyio.move_on_after(SILENT_CLIENT):
             await session.awake.wait()
-        for group in groups:
-            running.start_soon(group.run)
+        await running.start(supervisor.run)
+        running.start_soon(reload.run)
 
     async with anyio.create_task_group() as watching:
         await watching.start(watch_signals)

@@ -3,7 +3,7 @@
 It returns at once, as openers do, and follows the redirects of the authorization server in the background; what
 the redirect URI is asked is up to the user. Everything is journalled: `opened` (`argv`, `url`, `number`), `visit`
 (`url`, `status`, `location`), `callback` and `stray` (`url`, `status`, `headers`, `body`; `problem` when there was
-no answer), `reachable` (`address`, `problem`), `done`. Only the standard library is used.
+no answer), `reachable` (`address`, `problem`), `thinks` and `done`. Only the standard library is used.
 """
 
 import http.client
@@ -104,6 +104,7 @@ class _Visit:
 
     def go(self) -> None:
         """Do what the user does."""
+        self._journal.write("thinks", number=self._number, wait=self._user.wait)
         if self._user.probes:
             self._probe()
         sleep(self._user.wait)

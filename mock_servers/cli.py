@@ -112,7 +112,7 @@ _REMOTE = {
 
 def _add_oauth(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--expires-in", type=float, metavar="S", help="lifetime of access tokens (default: 3600)")
+    add("--expires-in", type=int, metavar="S", help="lifetime of access tokens (default: 3600)")
     add("--no-rotation", action="store_true", help="refresh tokens stay good")
     add("--registration", action="store_true", help="offer dynamic client registration")
     add("--own-origin", action="store_true", help="the authorization server has a port of its own")

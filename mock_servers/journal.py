@@ -25,7 +25,7 @@ class Entry:
 
     `t` is in monotonic seconds, `pid` is the process that wrote the entry, `event` one of: start, line,
     eof, signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit, and
-    those of `mock_servers.remote`. `data` holds the rest.
+    those of `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser`. `data` holds the rest.
     """
 
     t: float

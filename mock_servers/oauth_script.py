@@ -4,14 +4,18 @@ Well-behaved and strict by default: the resource publishes its metadata (RFC 972
 in the challenge, the authorization server publishes RFC 8414 metadata, wants PKCE with
 S256, rotates refresh tokens and takes a second use of one for theft. What is wrong is said here.
 
-In all texts `$issuer` is the issuer, `$origin` the origin of the authorization server, `$mcp` the MCP URL,
-`$path` the path of the MCP URL (in `resource_metadata`) or of the issuer (in `server_metadata`).
+In all texts `$issuer` is the issuer, `$ISSUER` the same in capital letters, `$origin` the origin of the
+authorization server, `$mcp` the MCP URL, `$path` the path of the MCP URL (in `resource_metadata`) or of the issuer
+(in `server_metadata`).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Endpoint = Literal["authorize", "token", "register", "server_metadata", "resource_metadata"]
+ClientAuth = Literal["none", "client_secret_basic", "client_secret_post"]
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+CLIENT_AUTH: tuple[ClientAuth, ...] = get_args(ClientAuth)
 CLIENT = "client-1"
 
 
@@ -71,7 +75,7 @@ class OAuth:
     clients: list[str] = field(default_factory=lambda: [CLIENT])
     #: offer dynamic registration (RFC 7591); its clients get a secret with this authentication method
     registration: bool = False
-    registered_auth: Literal["none", "client_secret_basic", "client_secret_post"] = "none"
+    registered_auth: ClientAuth = "none"
     #: accept https URLs as client ids (client ID metadata documents, which are not fetched)
     cimd: bool = False
     #: refuse requests to authorize and for tokens that name no resource
@@ -81,7 +85,7 @@ class OAuth:
 
     #: `expires_in` of the first access token, the second, ...; null = none is said and it lives for ever.
     #: The last one repeats.
-    lifetimes: list[float | None] = field(default_factory=lambda: [3600])
+    lifetimes: list[int | None] = field(default_factory=lambda: [3600])
     refresh_tokens: bool = True
     #: each use of a refresh token gives a new one and ends the old; else the old one stays and is not repeated
     rotation: bool = True

@@ -39,7 +39,7 @@ from mock_servers.actions import (
     stderr,
     wrong_id_reply,
 )
-from mock_servers.oauth_script import Fault, OAuth
+from mock_servers.oauth_script import CLIENT_AUTH, ENDPOINTS, Fault, OAuth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -310,6 +310,13 @@ def _oauth(value: Any) -> OAuth | None:
         fault if isinstance(fault, Fault) else _build(Fault, fault, f"oauth.faults[{i}]")
         for i, fault in enumerate(oauth.faults)
     ]
+    for number, fault in enumerate(faults):
+        if fault.at not in ENDPOINTS:
+            raise ScriptError(f"oauth.faults[{number}].at: {fault.at!r} is none of {', '.join(ENDPOINTS)}")
+    if oauth.registered_auth not in CLIENT_AUTH:
+        raise ScriptError(
+            f"oauth.registered_auth: {oauth.registered_auth!r} is none of {', '.join(CLIENT_AUTH)}"
+        )
     return replace(oauth, faults=faults)
 
 

@@ -21,21 +21,22 @@ class Wire:
     """A running proxy in front of scripted servers. A context manager; nothing of it is left afterwards."""
 
     def __init__(self, folder: Path, *, timeout: str = "30s", **scripts: Script) -> None:
-        servers = {}
+        #: the servers of the configuration, to be changed and saved
+        self.servers: dict[str, dict[str, Any]] = {}
         for name, script in scripts.items():
             script.save(folder / f"{name}.json")
             mock = str(ROOT / "mock_servers" / "__main__.py")
             options = ["--script", str(folder / f"{name}.json"), "--journal", str(folder / f"{name}.journal")]
-            servers[name] = {
+            self.servers[name] = {
                 "description": name,
                 "command": sys.executable,
                 "args": ["-I", "-S", mock, "stdio", *options],
                 "timeout": {"tools": timeout},
             }
-        config = folder / "config.json"
-        config.write_text(json.dumps({"mcpServers": servers}))
+        self._config = folder / "config.json"
+        self.save()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dynamic_mcp", "--log-level", "off", str(config)],
+            [sys.executable, "-m", "dynamic_mcp", "--log-level", "off", str(self._config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -55,6 +56,10 @@ class Wire:
             self.process.kill()
             self.process.wait()
             self.process.stdout.close()
+
+    def save(self) -> None:
+        """Write the configuration with what ``servers`` holds now."""
+        self._config.write_text(json.dumps({"mcpServers": self.servers}))
 
     def write(self, data: bytes, within: float = WITHIN) -> int:
         """Write what the proxy reads within the time; the number of bytes that it took."""

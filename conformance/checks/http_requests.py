@@ -63,7 +63,7 @@ async def every_message_is_one_well_formed_post_to_the_configured_url(bench: Wor
 
 @check("HTTP-006", timeout=40)
 async def initialized_is_posted_before_any_other_request(bench: Workbench) -> None:
-    """Strict upstreams that confirm with an empty 202, 200 or 204 refuse nothing and become usable."""
+    """Strict upstreams that confirm it, sent once, with an empty 202, 200 or 204 refuse nothing and become usable."""
     upstreams = [
         await bench.http(f"a{status}", Script(strict=True, http=Http(accepted=status)))
         for status in (202, 200, 204)
@@ -78,6 +78,7 @@ async def initialized_is_posted_before_any_other_request(bench: Workbench) -> No
         sent = [post.rpc for post in upstream.posts()]
         begins = ["initialize", "notifications/initialized"]
         bench.expect(sent[:2] == begins, f"{upstream.name} receives {begins} first", sent)
+        bench.expect(sent.count(begins[1]) == 1, f"{upstream.name} receives {begins[1]} once", sent)
         refused = [post for post in upstream.posts() if (post.status or 0) >= 400]
         bench.expect(not refused, f"{upstream.name} refuses nothing", refused)
 

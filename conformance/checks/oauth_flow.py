@@ -1,18 +1,20 @@
-"""OAUTH: one sign-in from the 401 to the first request with a bearer.
+"""OAUTH: the authorization request and the exchange of the code.
 
-Discovery by challenge needs a request without a token, so requests before the sign-in may lack one. A check that
-says "nothing happens" has a witness: the same mocks with the one thing put right must work.
+Discovery by challenge needs a request without a token, so requests before the sign-in may lack one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from conformance.checks import check
-from mock_servers.oauth_script import CLIENT
+from mock_servers.oauth_script import CLIENT, OAuth
+from mock_servers.remote.oauth.ledger import CHALLENGE, VERIFIER, challenge_of
+from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench import Asked, ProtectedUpstream, Proxy, Workbench
 
 
 async def signs_in(bench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
@@ -22,11 +24,19 @@ async def signs_in(bench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream
             await proxy.ready(upstream)
 
 
-async def sign_in(bench: Workbench, upstream: ProtectedUpstream) -> None:
-    """A proxy of its own signs in to the upstream and is ended."""
-    async with bench.proxy(upstream) as proxy:
+async def sign_in(bench: Workbench, *upstreams: ProtectedUpstream) -> None:
+    """A proxy of its own signs in to the upstreams and is ended."""
+    async with bench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+        await signs_in(bench, proxy, *upstreams)
+
+
+def flow_of(bench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
+    """The one authorization request and the one exchange of a sign-in."""
+    authorized, exchanged = upstream.authorizations, upstream.exchanges
+    bench.expect(len(authorized) == 1, "one authorization request", authorized)
+    bench.expect(len(exchanged) == 1, "one exchange of the code", exchanged)
+    return authorized[0], exchanged[0]
 
 
 @check("OAUTH-001")
@@ -36,12 +46,165 @@ async def a_configured_client_id_starts_exactly_one_flow(bench: Workbench) -> No
     """
     upstream = await bench.oauth("a")
     browser = bench.browser()
-    async with bench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+    await sign_in(bench, upstream)
     bench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
     asked = browser.openings[0].params
     bench.expect(asked.get("client_id") == CLIENT, f"client_id={CLIENT}", browser.openings[0])
     bench.expect(asked.get("response_type") == "code", "response_type=code", browser.openings[0])
     first, authorized = upstream.token_requests[0], upstream.authorizations[0]
     bench.expect(first.t > authorized.t, "no token request before the authorization", first)
+
+
+@check("OAUTH-008")
+async def the_code_is_protected_with_s256(bench: Workbench) -> None:
+    """The challenge is the SHA-256 of the verifier that comes with the code, both of the right form."""
+    upstream = await bench.oauth("a")
+    bench.browser()
+    await sign_in(bench, upstream)
+    authorized, exchanged = flow_of(bench, upstream)
+    challenge = authorized.params.get("code_challenge", "")
+    verifier = exchanged.params.get("code_verifier", "")
+    method = authorized.params.get("code_challenge_method")
+    bench.expect(method == "S256", "code_challenge_method=S256", method)
+    bench.expect(CHALLENGE.fullmatch(challenge), "a challenge of 43 base64url characters", challenge)
+    bench.expect(VERIFIER.fullmatch(verifier), "a verifier of 43 to 128 unreserved characters", verifier)
+    bench.expect(challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier)
+
+
+@check("OAUTH-009", timeout=40)
+async def state_and_verifier_are_fresh_and_long(bench: Workbench) -> None:
+    """Five sign-ins in two processes: five values of each, each `state` of 22 characters at least, and no verifier
+    in any URL that was opened.
+    """
+    upstreams = [await bench.oauth(name) for name in "abcde"]
+    browser = bench.browser()
+    await sign_in(bench, *upstreams[:4])
+    await sign_in(bench, upstreams[4])
+    flows = [flow_of(bench, upstream) for upstream in upstreams]
+    states = [authorized.params.get("state", "") for authorized, _ in flows]
+    verifiers = [exchanged.params.get("code_verifier", "") for _, exchanged in flows]
+    bench.expect(len(set(states)) == len(flows), "a state of its own in each flow", states)
+    bench.expect(len(set(verifiers)) == len(flows), "a verifier of its own in each flow", verifiers)
+    bench.expect(all(len(state) >= 22 for state in states), "at least 22 characters in each state", states)
+    urls = [unquote(opening.url) for opening in browser.openings]
+    seen = [url for url in urls if any(verifier in url for verifier in verifiers)]
+    bench.expect(not seen, "no verifier in a URL", seen)
+
+
+@check("OAUTH-014")
+async def the_redirect_uri_is_identical_in_both_requests(bench: Workbench) -> None:
+    """The exchange repeats the redirect URI of the authorization request."""
+    upstream = await bench.oauth("a")
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.wake(upstream.name)
+        await bench.eventually(lambda: upstream.exchanges, within=10.0, what="the code is exchanged")
+        authorized, exchanged = flow_of(bench, upstream)
+        wanted, repeated = authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
+        bench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
+        await signs_in(bench, proxy, upstream)
+
+
+@check("OAUTH-015")
+async def the_authorization_request_names_the_resource(bench: Workbench) -> None:
+    """The `resource`, decoded once, is the configured URL, with a trailing slash where that has one."""
+    upstreams = [
+        await bench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
+        await bench.oauth("slash", script=Script(http=Http(path="/some/mcp/"))),
+    ]
+    browser = bench.browser()
+    await sign_in(bench, *upstreams)
+    for upstream in upstreams:
+        for page in browser.pages_of(upstream):
+            named = [value for name, value in page.pairs if name == "resource"]
+            bench.expect(named == [upstream.url], f"resource={upstream.url}, once", page)
+
+
+@check("OAUTH-016")
+async def the_token_request_names_the_same_resource(bench: Workbench) -> None:
+    """The exchange carries the `resource` of the authorization request."""
+    upstream = await bench.oauth("a")
+    bench.browser()
+    await sign_in(bench, upstream)
+    authorized, exchanged = flow_of(bench, upstream)
+    wanted = authorized.params.get("resource", upstream.url)
+    bench.expect(exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged)
+
+
+@check("OAUTH-017")
+async def the_exchange_is_one_well_formed_post(bench: Workbench) -> None:
+    """A code with characters that a form must encode comes back whole, once, with all that belongs to it and no
+    secret.
+    """
+    upstream = await bench.oauth("a")
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.wake(upstream.name)
+        await bench.eventually(
+            lambda: upstream.token_requests, within=10.0, what="the token endpoint is asked"
+        )
+        with bench.must("the exchange is accepted"):
+            await proxy.ready(upstream)
+    bench.expect(len(upstream.token_requests) == 1, "one request", upstream.token_requests)
+    authorized, exchanged = flow_of(bench, upstream)
+    request = next(request for request in upstream.http if request.n == exchanged.n)
+    kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    bench.expect(request.method == "POST", "a POST", request)
+    bench.expect(kind == "application/x-www-form-urlencoded", "a form", request)
+    bench.expect("?" not in request.target, "no parameters in the URL", request)
+    wanted = {
+        "grant_type": "authorization_code",
+        "code": authorized.issued["code"],
+        "client_id": CLIENT,
+    }
+    for name, value in wanted.items():
+        bench.expect(exchanged.params.get(name) == value, f"{name}={value}", exchanged)
+    bench.expect("code_verifier" in exchanged.params, "a code_verifier", exchanged)
+    bench.expect("client_secret" not in exchanged.params, "no client secret", exchanged)
+
+
+@check("OAUTH-018", timeout=30)
+async def scopes_come_from_configuration_challenge_or_metadata(bench: Workbench) -> None:
+    """Configured scopes win over challenged ones, these over those of the metadata; without any there is no
+    `scope`.
+    """
+    listed = {"scopes_supported": ["meta:1", "meta:2"]}
+    challenges = ['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"']
+    both = OAuth(challenges=challenges, resource_fields=listed)
+    upstreams = {
+        "conf:1 conf:2": await bench.oauth("configured", both, oauth_scopes=["conf:1", "conf:2"]),
+        "chal:1 chal:2": await bench.oauth("challenged", both),
+        "meta:1 meta:2": await bench.oauth("listed", OAuth(resource_fields=listed)),
+        None: await bench.oauth("without"),
+    }
+    browser = bench.browser()
+    async with bench.proxy(*upstreams.values()) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, *upstreams.values())
+    for wanted, upstream in upstreams.items():
+        for page in browser.pages_of(upstream):
+            scope = page.params.get("scope")
+            same = (
+                sorted(scope.split(" ")) == sorted(wanted.split(" ")) if scope and wanted else scope == wanted
+            )
+            bench.expect(same, f"scope={wanted}" if wanted else "no scope", page)
+
+
+@check("OAUTH-019")
+async def the_query_of_the_authorization_endpoint_survives(bench: Workbench) -> None:
+    """An endpoint with `?tenant=1` keeps it, in one query, with every parameter once."""
+    fields = {"authorization_endpoint": "$issuer/authorize?tenant=1"}
+    upstream = await bench.oauth("a", OAuth(server_fields=fields))
+    browser = bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.wake(upstream.name)
+        page = await browser.opened()
+        names = [name for name, _ in page.pairs]
+        bench.expect(page.url.count("?") == 1, "one question mark", page)
+        bench.expect(page.params.get("tenant") == "1", "tenant=1", page)
+        bench.expect(len(names) == len(set(names)), "every parameter once", page)
+        bench.expect(urlsplit(page.url).path == "/authorize", "the path of the endpoint", page)
+        await signs_in(bench, proxy, upstream)

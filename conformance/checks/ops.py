@@ -223,12 +223,16 @@ def _is_named(name: str, proxy: Proxy) -> bool:
     return re.search(rf"\b{name}\b", proxy.stderr) is not None
 
 
-@check("OPS-010", timeout=80, slow=True)
+@check("OPS-010", timeout=120, slow=True)
 async def long_use_leaks_neither_sockets_processes_nor_descriptors(bench: Workbench) -> None:
-    """After 20 upstreams have crashed, the proxy has no zombie child, no listening socket, and as many
-    descriptors as before.
+    """After 20 upstreams have crashed, and after 20 reloads that add, change and remove one, the proxy has no
+    zombie child, no listening socket, and as many descriptors as before.
     """
-    # grows with live reload: 20 reloads
+    await _is_clean_after_crashes(bench)
+    await _is_clean_after_reloads(bench)
+
+
+async def _is_clean_after_crashes(bench: Workbench) -> None:
     # Twenty upstreams once each: the pauses before restarts of one upstream would add up to many minutes.
     crashing = Script(on=[on_call("echo", crash())])
     upstreams = [bench.stdio(f"a{number}", crashing) for number in range(20)]
@@ -247,11 +251,42 @@ async def long_use_leaks_neither_sockets_processes_nor_descriptors(bench: Workbe
             while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
             await proxy.ready(*upstreams)
-        with anyio.move_on_after(5.0):
-            while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
-                await anyio.sleep(0.1)
-        kept = _kept(process, before)
-        bench.expect(not kept, "nothing is kept of what has crashed, and no socket listens", kept)
+        await _keeps_nothing(bench, process, before, "of what has crashed")
+
+
+async def _is_clean_after_reloads(bench: Workbench) -> None:
+    stays, comes = bench.stdio("stays"), bench.stdio("comes")
+    other = bench.stdio("comes", args=["other"])
+    config = bench.config(stays)
+    async with bench.serving(stays, config=config) as proxy:
+        process = psutil.Process(proxy.pid)
+        before = process.num_fds()
+        for number in range(20):
+            upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
+            bench.save(config, *upstreams)
+            with bench.witness(f"reload number {number + 1} is applied"):
+                await _has_groups(bench, proxy, {upstream.name for upstream in upstreams})
+                if other in upstreams:
+                    await other.started()
+        for upstream in (comes, other):
+            with bench.must("nothing of the last upstream is left"):
+                await upstream.gone(within=10.0)
+        await _keeps_nothing(bench, process, before, "of what was removed")
+
+
+async def _has_groups(bench: Workbench, proxy: Proxy, names: set[str]) -> None:
+    deadline = time.monotonic() + 5.0
+    while (groups := set(await proxy.groups())) != names:
+        bench.expect(time.monotonic() < deadline, f"the groups {names}", groups)
+        await anyio.sleep(0.1)
+
+
+async def _keeps_nothing(bench: Workbench, process: psutil.Process, before: int, what: str) -> None:
+    with anyio.move_on_after(5.0):
+        while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
+            await anyio.sleep(0.1)
+    kept = _kept(process, before)
+    bench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
 
 
 def _has_exited(upstream: StdioUpstream) -> bool:

@@ -51,7 +51,7 @@ def serves_the_first_listing_for_ever() -> None:
 
 @mutant("FRONT-022")
 def does_not_tell_of_changed_lists() -> None:
-    replace(Relay._announce, lambda self, method: None)
+    replace(Relay.announce, lambda self, method: None)
 
 
 @mutant("FRONT-023")

@@ -14,7 +14,7 @@ from dynamic_mcp.listings import PROMPTS, RESOURCES, Kind, Listing
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from msgspec import Raw
 
@@ -92,33 +92,29 @@ def an_unknown_prompt_is_an_internal_error() -> None:
 
 @mutant("FRONT-020")
 def the_order_of_the_groups_is_random() -> None:
-    right = Catalog.__init__
-
-    def wrong(self: Catalog, groups: Iterable[Group]) -> None:
-        mixed = list(groups)
-        random.shuffle(mixed)
-        right(self, mixed)
-
-    replace(right, wrong)
+    _put_the_groups_in_order(lambda group: random.random())
 
 
 @mutant("FRONT-020")
 def the_group_that_starts_fastest_comes_first() -> None:
     ready: list[Group] = []
-    right = Catalog._listings
+    right = Group._set_ready
 
-    async def wrong(self: Catalog, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
-        found = await right(self, kind, group)
-        return sorted(found, key=lambda pair: ready.index(pair[0]))
-
-    right_when_ready = Group._set_ready
-
-    def wrong_when_ready(self: Group, upstream: Upstream) -> None:
+    def wrong(self: Group, upstream: Upstream) -> None:
         ready.append(self)
-        right_when_ready(self, upstream)
+        right(self, upstream)
 
     replace(right, wrong)
-    replace(right_when_ready, wrong_when_ready)
+    _put_the_groups_in_order(lambda group: ready.index(group) if group in ready else len(ready))
+
+
+def _put_the_groups_in_order(place: Callable[[Group], float]) -> None:
+    def ordered(self: Catalog) -> Catalog:
+        return Catalog({group.name: group for group in sorted(self._groups.values(), key=place)})
+
+    all_at_once, one_by_one = Catalog._listings, Catalog._one_by_one
+    replace(all_at_once, lambda self, kind, group=None: all_at_once(ordered(self), kind, group))
+    replace(one_by_one, lambda self, kind: one_by_one(ordered(self), kind))
 
 
 @mutant("FRONT-020")

@@ -15,9 +15,6 @@ from dynamic_mcp.face.call import Call
 from dynamic_mcp.listings import TOOLS, Kind, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from dynamic_mcp.groups import Group
     from dynamic_mcp.upstream.base import Options, Upstream
 
 
@@ -34,12 +31,12 @@ def upstream_tools_leak_into_the_surface() -> None:
 
 @mutant("FRONT-009")
 def lists_the_groups_in_random_order() -> None:
-    right = tools.Toolbox.__init__
+    right = tools.Toolbox._definitions
 
-    def wrong(self: tools.Toolbox, groups: Iterable[Group]) -> None:
-        mixed = list(groups)
+    def wrong(self: tools.Toolbox) -> list[dict[str, object]]:
+        mixed = list(self._groups.items())
         random.shuffle(mixed)
-        right(self, mixed)
+        return right(tools.Toolbox(dict(mixed)))
 
     replace(right, wrong)
 

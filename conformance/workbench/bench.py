@@ -24,7 +24,7 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
-from conformance.workbench import polling, wiretypes
+from conformance.workbench import polling, saves, wiretypes
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.client import Proxy
@@ -103,6 +103,7 @@ class Workbench:
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
         self._configs = 0
+        self._folders = 0
 
     # Upstreams and configurations
 
@@ -199,7 +200,8 @@ class Workbench:
         return await self.http(name, kind="collector")
 
     def _mock_folder(self, script: Script) -> Path:
-        folder = self.sandbox.mocks / f"{len(self._upstreams) + 1}"
+        self._folders += 1  # not the number of upstreams: several may be on their way
+        folder = self.sandbox.mocks / f"{self._folders}"
         folder.mkdir()
         script.save(folder / "script.json")
         return folder
@@ -214,9 +216,13 @@ class Workbench:
         """Write a configuration with these upstreams, `extra` at its root, into a new folder or the given
         one.
         """
-        servers = {upstream.name: upstream.entry for upstream in upstreams}
-        text = json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
-        return self.config_text(text, name=name, folder=folder)
+        return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
+
+    def save(
+        self, config: Path, *upstreams: Upstream, how: Callable[[Path, bytes], None] = saves.in_place
+    ) -> None:
+        """Change a configuration that is in use to one with these upstreams."""
+        how(config, _configuration(*upstreams).encode())
 
     def config_text(
         self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
@@ -431,6 +437,8 @@ class Workbench:
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
         try:
+            for browser in self._browsers:
+                browser.stop()
             for remote in self._remotes:
                 await remote.stop()
             leftovers = await self.census.end_all()
@@ -463,6 +471,11 @@ class Workbench:
             at_ms = round((entry.t - self._timeline.origin) * 1000, 1)
             shown = shorten(self._timeline.redact(f"pid {entry.pid} {text}"))
             yield Event(at_ms, f"upstream {upstream.name}", entry.event, shown)
+
+
+def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None) -> str:
+    servers = {upstream.name: upstream.entry for upstream in upstreams}
+    return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ too, and DISPLAY is set. What it was given and what it did is read from its jour
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shlex
@@ -14,6 +15,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
+
+import anyio
+import psutil
 
 from conformance.errors import Violation
 from conformance.workbench.mocks import MAIN
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from conformance.workbench.protected import ProtectedUpstream
+
+_WITHIN = 5.0
 _DESKTOPS = ("xdg-open", "gio", "gnome-open", "kde-open", "kde-open5", "wslview", "open")
 _BROWSERS = ("firefox", "chromium", "chromium-browser", "google-chrome")
 _CHOICES = ("x-www-browser", "www-browser", "sensible-browser")
 OPENERS = (*_DESKTOPS, *_BROWSERS, *_CHOICES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Opening:
     """One page that the implementation has opened. `params` is its query, decoded once."""
 
@@ -49,8 +56,16 @@ class Opening:
     def params(self) -> dict[str, str]:
         return dict(self.pairs)
 
-    def __str__(self) -> str:
-        return f"{self.argv}"
+    @property
+    def redirect_uri(self) -> str:
+        return self.params.get("redirect_uri", "")
+
+    def is_of(self, upstream: ProtectedUpstream) -> bool:
+        """Whether the page is at the authorization server of this upstream."""
+        return urlsplit(self.url).netloc == urlsplit(upstream.issuer).netloc
+
+    def __repr__(self) -> str:
+        return f"page {self.number}: {self.argv[0]} {self.url}"
 
 
 class Browser:
@@ -94,6 +109,32 @@ class Browser:
         """Open a page by hand, as somebody who reads the URL in a terminal does."""
         subprocess.run([*self._command(), "by-hand", url], check=True, timeout=10, stdin=subprocess.DEVNULL)
 
+    async def ask(self, url: str) -> int | None:
+        """Ask for a URL in the place of a browser; the status of the answer, None = there was none."""
+
+        def get() -> int | None:
+            parts = urlsplit(url)
+            connection = http.client.HTTPConnection(parts.netloc, timeout=_WITHIN)
+            try:
+                connection.request("GET", f"{parts.path or '/'}?{parts.query}")
+                return connection.getresponse().status
+            except (OSError, http.client.HTTPException):
+                return None
+            finally:
+                connection.close()
+
+        return await anyio.to_thread.run_sync(get)
+
+    def stop(self) -> None:
+        """End the users who still think."""
+        for pid in {entry.pid for entry in self.entries}:
+            try:
+                process = psutil.Process(pid)
+                if str(self._journal) in process.cmdline():
+                    process.kill()
+            except psutil.Error:
+                pass  # gone
+
     @property
     def entries(self) -> list[Entry]:
         """The whole journal so far, see `mock_servers.browser`."""
@@ -107,6 +148,10 @@ class Browser:
         """Every page that was opened, in order."""
         data = [(entry.t, entry.data) for entry in self.events("opened")]
         return [Opening(t, fields["argv"], fields["url"] or "", fields["number"]) for t, fields in data]
+
+    def pages_of(self, upstream: ProtectedUpstream) -> list[Opening]:
+        """Those at the authorization server of this upstream."""
+        return [opening for opening in self.openings if opening.is_of(upstream)]
 
     @property
     def callbacks(self) -> list[Entry]:

@@ -242,7 +242,12 @@ class Proxy:
         deadline = time.monotonic() + within
         for upstream in upstreams:
             name = upstream if isinstance(upstream, str) else upstream.name
-            while not _lists(answer := await self.tools_of(name), self._tool_names(name)):
+            while True:
+                # A listing that comes too late is as good as none.
+                left = max(deadline - time.monotonic(), _POLL)
+                answer = await self.tools_of(name, within=left)
+                if _lists(answer, self._tool_names(name)):
+                    break
                 if time.monotonic() > deadline:
                     raise Untestable(f"group {name} is not ready in {within:g} s: {shorten(answer.raw)}")
                 await anyio.sleep(_POLL)
@@ -251,6 +256,11 @@ class Proxy:
         """What the listing tool says about a group, right or wrong."""
         params = {"name": self._list_tool, "arguments": {"group": group}}
         return await self._prerequisite("tools/call", params, within)
+
+    async def wake(self, group: str) -> None:
+        """Ask for the tools of a group without waiting, so that a lazy implementation connects to it."""
+        params = {"name": self._list_tool, "arguments": {"group": group}}
+        await self.begin("tools/call", params, id=self._next_id())
 
     async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mock_servers.journal import Entry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Asked:
     """One request to an endpoint of the authorization server.
 
@@ -33,7 +33,7 @@ class Asked:
     def params(self) -> dict[str, str]:
         return dict(self.pairs)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.document or self.pairs} -> {self.problem or 'granted'}"
 
 

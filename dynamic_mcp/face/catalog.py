@@ -8,7 +8,7 @@ narrows a request to one group, so that nothing is unreachable because another g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 
 import anyio
@@ -23,6 +23,7 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.upstream.base import Upstream
 
 
 class _ListParams(msgspec.Struct):
@@ -51,14 +52,22 @@ class _CompleteParams(msgspec.Struct):
 
 
 class Catalog:
-    """The union over a fixed set of groups, in their order."""
+    """The union over the groups that there are now, in their order."""
 
-    def __init__(self, groups: Iterable[Group]) -> None:
-        self._groups = {group.name: group for group in groups}
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        self._groups = groups
 
     def has(self, kind: Kind) -> bool:
         """Whether any group may be used for this kind of thing."""
         return any(group.has(kind) for group in self._groups.values())
+
+    def owners(self, kind: Kind) -> tuple[Upstream, ...]:
+        """The connected upstreams that this kind of thing comes from."""
+        return tuple(
+            group.upstream
+            for group in self._groups.values()
+            if group.upstream is not None and group.has(kind) and kind.feature in group.upstream.capabilities
+        )
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
         """The result of a listing: everything in one page, so that a cursor cannot be ours. Raises Refusal."""

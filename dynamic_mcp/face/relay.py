@@ -9,6 +9,7 @@ the client was shown (``tools``), so that change is not announced.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
@@ -19,7 +20,7 @@ from dynamic_mcp.face.exchange import Exchanges
 from dynamic_mcp.face.session import LEVELS, NEEDED, Session, importance_of, refusal_of
 from dynamic_mcp.face.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups import Group
-from dynamic_mcp.listings import PROMPTS, RESOURCES
+from dynamic_mcp.listings import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
@@ -38,11 +39,11 @@ class _UpdatedParams(msgspec.Struct):
 class Relay:
     """See the module; the ``Hub`` of all groups."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, groups: Mapping[str, Group]) -> None:
         self.exchanges = Exchanges()
         self.listeners: list[Listener] = []
         self._session = session
-        self._groups: list[Group] = []
+        self._groups = groups
         self._calls: set[Call] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,13 +68,13 @@ class Relay:
 
     def set_level(self) -> None:
         """The client set its log level: the upstreams are told."""
-        for group in self._groups:
+        for group in self._groups.values():
             self._tell_level(group)
 
     def roots_changed(self) -> None:
         """The client's roots changed: the upstreams that may ask for them are told."""
         if self._session.can("roots"):
-            for group in self._groups:
+            for group in self._groups.values():
                 if group.upstream is not None and not group.upstream.modern:
                     group.upstream.notify("notifications/roots/list_changed")
 
@@ -93,13 +94,11 @@ class Relay:
 
     def on_ready(self, group: Group, *, again: bool) -> None:
         """See ``Hub``."""
-        if group not in self._groups:
-            self._groups.append(group)
         self._tell_level(group)
         assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
-            if kind.feature in group.upstream.capabilities and group.has(kind):
-                self._announce(method)
+            if kind.feature in group.upstream.capabilities and self._shows(group, kind):
+                self.announce(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
         """See ``Hub``."""
@@ -110,8 +109,8 @@ class Relay:
             self._updated(message.params)
         elif method == "notifications/elicitation/complete":
             self._session.notify(method, bytes(message.params))
-        elif (kind := _RELAYED_CHANGES.get(method)) is not None and group.has(kind):
-            self._announce(method)
+        elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
+            self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         """See ``Hub``."""
@@ -131,8 +130,14 @@ class Relay:
 
     # To the client
 
-    def _announce(self, method: str) -> None:
-        self._session.notify(method)
+    def _shows(self, group: Group, kind: Kind) -> bool:
+        """Whether the client sees this kind of thing of the group; one that is to replace another is not seen yet."""
+        return self._groups.get(group.name) is group and group.has(kind)
+
+    def announce(self, method: str) -> None:
+        """A list changed: tell whoever was told that this would be said, or asked for it."""
+        if method.split("/")[1] in self._session.announced:
+            self._session.notify(method)
         for listener in self.listeners:
             if listener.wants(method):
                 listener.tell(method)

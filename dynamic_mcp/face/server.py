@@ -8,7 +8,8 @@ client's ``notifications/cancelled`` ends the request it names without an answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from dynamic_mcp.face.session import Session, answerable
 from dynamic_mcp.face.subscriptions import Subscriptions
 from dynamic_mcp.face.tools import Toolbox, explain
 from dynamic_mcp.groups import Group
-from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES
+from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, Kind
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import (
@@ -41,6 +42,8 @@ from dynamic_mcp.protocol.jsonrpc import (
 MOST_ROUNDS = 20
 
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
+#: Handlers by method, and the kinds of things one of which has to be in use for it.
+Handlers = dict[str, tuple[Handler, tuple[Kind, ...]]]
 
 
 class _CancelledParams(msgspec.Struct):
@@ -55,7 +58,7 @@ class Face:
     """The MCP server that the client talks to; ``send`` writes one line to it."""
 
     def __init__(
-        self, groups: Sequence[Group], session: Session, relay: Relay, send: Callable[[bytes], None]
+        self, groups: Mapping[str, Group], session: Session, relay: Relay, send: Callable[[bytes], None]
     ) -> None:
         toolbox, catalog = Toolbox(groups), Catalog(groups)
         subscriptions = Subscriptions(session, catalog, relay.listeners)
@@ -67,28 +70,40 @@ class Face:
         self._send = send
         self._running: dict[object, asyncio.Task[None]] = {}
         self._refused_oversized = False
-        #: what is answered at once, and what needs an upstream, by method
-        self._handlers: dict[str, Handler] = {"tools/call": toolbox.run}
-        if catalog.has(RESOURCES):
-            self._handlers |= {
-                "resources/list": lambda call: catalog.list_all(RESOURCES, call),
-                "resources/templates/list": lambda call: catalog.list_all(TEMPLATES, call),
-                "resources/read": catalog.read,
-            }
-        if catalog.has(PROMPTS):
-            self._handlers |= {
-                "prompts/list": lambda call: catalog.list_all(PROMPTS, call),
-                "prompts/get": catalog.get_prompt,
-            }
-        if catalog.has(RESOURCES) or catalog.has(PROMPTS):
-            self._handlers["completion/complete"] = catalog.complete
-        #: what only a handshake revision has
-        self._legacy_handlers: dict[str, Handler] = {"logging/setLevel": self._set_level}
-        if catalog.has(RESOURCES):
-            self._legacy_handlers |= {
-                "resources/subscribe": subscriptions.subscribe,
-                "resources/unsubscribe": subscriptions.unsubscribe,
-            }
+        #: what needs an upstream
+        self._handlers: Handlers = {
+            "tools/call": (toolbox.run, ()),
+            "resources/list": (lambda call: catalog.list_all(RESOURCES, call), (RESOURCES,)),
+            "resources/templates/list": (lambda call: catalog.list_all(TEMPLATES, call), (RESOURCES,)),
+            "resources/read": (catalog.read, (RESOURCES,)),
+            "prompts/list": (lambda call: catalog.list_all(PROMPTS, call), (PROMPTS,)),
+            "prompts/get": (catalog.get_prompt, (PROMPTS,)),
+            "completion/complete": (catalog.complete, (RESOURCES, PROMPTS)),
+        }
+        #: the same with what only a handshake revision has
+        self._legacy_handlers: Handlers = {
+            **self._handlers,
+            "logging/setLevel": (self._set_level, ()),
+            "resources/subscribe": (subscriptions.subscribe, (RESOURCES,)),
+            "resources/unsubscribe": (subscriptions.unsubscribe, (RESOURCES,)),
+        }
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """The groups change inside: the client is told afterwards which of its lists are others now."""
+        before = self._visible()
+        yield
+        for method, shown in self._visible().items():
+            if shown != before[method]:
+                self._relay.announce(method)
+
+    def _visible(self) -> dict[str, object]:
+        """What the lists that a client can be told about are made of."""
+        return {
+            "notifications/tools/list_changed": self._toolbox.surface,
+            "notifications/resources/list_changed": self._catalog.owners(RESOURCES),
+            "notifications/prompts/list_changed": self._catalog.owners(PROMPTS),
+        }
 
     # From the client
 
@@ -194,13 +209,15 @@ class Face:
             case "tools/list":
                 _answer(incoming, self._toolbox.list_tools(incoming.params))
             case "initialize":
+                capabilities = self._capabilities(legacy=True)
+                self._session.announced = frozenset(capabilities)
                 result = {
                     "protocolVersion": self._session.initialize(incoming.params),
-                    "capabilities": self._capabilities(legacy=True),
+                    "capabilities": capabilities,
                     "serverInfo": bridge.INFO,
                 }
                 _answer(incoming, msgspec.json.encode(result))
-            case method if handler := self._handlers.get(method) or self._legacy_handlers.get(method):
+            case method if handler := self._handler(self._legacy_handlers, method):
                 self._start(incoming, self._ask_between(handler))
             case method:
                 raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
@@ -214,19 +231,23 @@ class Face:
                 _answer(incoming, msgspec.json.encode(result))
             case "subscriptions/listen":
                 self._start(incoming, self._subscriptions.listen)
-            case method if handler := self._handlers.get(method):
+            case method if handler := self._handler(self._handlers, method):
                 self._start(incoming, self._ask_by_result(handler))
             case method:
                 raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
 
+    def _handler(self, handlers: Handlers, method: str) -> Handler | None:
+        handler, kinds = handlers.get(method, (None, ()))
+        return handler if not kinds or any(map(self._catalog.has, kinds)) else None
+
     def _capabilities(self, *, legacy: bool) -> dict[str, object]:
         """What works, and nothing else."""
-        found: dict[str, object] = {"tools": {}}
+        found: dict[str, object] = {"tools": {"listChanged": True}}
         if self._catalog.has(RESOURCES):
             found["resources"] = {"subscribe": True, "listChanged": True}
         if self._catalog.has(PROMPTS):
             found["prompts"] = {"listChanged": True}
-        if "completion/complete" in self._handlers:
+        if self._handler(self._handlers, "completion/complete"):
             found["completions"] = {}
         if legacy:
             found["logging"] = {}

@@ -45,6 +45,8 @@ class Session:
         self.awake = asyncio.Event()
         #: the URIs that it subscribed to by a handshake revision's ``resources/subscribe``
         self.subscribed: set[str] = set()
+        #: the capabilities whose changes it was told to expect, in the answer to ``initialize``
+        self.announced: frozenset[str] = frozenset()
         #: requests to the client and their answers
         self.asking = Peer(send, lambda message: None)
         #: the level that ``logging/setLevel`` set

@@ -113,7 +113,7 @@ class Subscriptions:
         methods = {
             method
             for name, (kind, method) in _WANTED.items()
-            if getattr(wish, name) and self._catalog.has(kind)
+            if getattr(wish, name) and (kind is TOOLS or self._catalog.has(kind))
         }
         listener = Listener(call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send)
         listener.acknowledge()

@@ -8,7 +8,7 @@ upstream tool, and the definition of one, are the bytes that the upstream sent.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -47,12 +47,15 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Toolbox:
-    """The two tools over a fixed set of groups."""
+    """The two tools over the groups that there are now."""
 
-    def __init__(self, groups: Iterable[Group]) -> None:
-        self._groups = {group.name: group for group in groups}
-        #: the ``tools`` array of ``tools/list``, encoded once
-        self.surface = msgspec.json.encode(self._definitions())
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        self._groups = groups
+
+    @property
+    def surface(self) -> bytes:
+        """The ``tools`` array of ``tools/list``."""
+        return msgspec.json.encode(self._definitions())
 
     def _definitions(self) -> list[dict[str, object]]:
         names = list(self._groups)

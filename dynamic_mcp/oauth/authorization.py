@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import Present
 
 
-#: Seconds that one request to an authorization server may take.
-REQUEST_TIMEOUT = 15.0
 #: Seconds before a renewal is tried again that could not be made.
 PAUSE_AFTER_FAILURE = 2.0
 #: Seconds that a renewal may go on when the proxy ends.
 RENEWAL_GRACE = 2.0
+#: What an authorization server says to a client that it does not know (RFC 6749, section 5.2).
+_CLIENT_UNKNOWN = frozenset({"invalid_client", "unauthorized_client"})
 
 
 class Authorization:
@@ -62,6 +62,8 @@ class Authorization:
         self._renewing: asyncio.Task[None] | None = None
         self._signing_in: asyncio.Task[None] | None = None
         self._declined: str | None = None
+        #: the access token of the tokens that nobody takes any more, should they still be on disk
+        self._dead: str | None = None
         self._not_before = 0.0
         self._has_own_header = any(name.lower() == "authorization" for name, _ in transport.headers)
 
@@ -86,9 +88,15 @@ class Authorization:
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
         if tokens is not None and tokens.refresh_token is not None and used is not None:
+            if await self._issuer_changed(tokens, challenge):
+                self._tokens = None
+                raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self._renew(even_if_not_due=True)
             if self._tokens is not None and self._tokens.access_token != used:
                 return
+            if self._tokens is tokens:
+                # The renewal failed for now, which is no reason to ask the user.
+                raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
         raise SignInNeeded("it needs you to sign in", challenge=challenge)
 
     async def sign_in(self, need: SignInNeeded) -> None:
@@ -129,15 +137,33 @@ class Authorization:
         """Tokens that were issued for another origin are not for this server, whatever its name."""
         if tokens is None or tokens.resource is None:
             return tokens
-        if _origin(tokens.resource) != _origin(self._url):
+        try:
+            same = _origin(tokens.resource) == _origin(self._url)
+        except ValueError:
+            same = False
+        if not same:
             log.warning("server %s: the stored tokens are for another address and are not used", self._server)
             return None
         return tokens
 
+    async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
+        """Whether the server has turned to another authorization server, which must not see these tokens."""
+        from dynamic_mcp.oauth.metadata import discover
+
+        if tokens.issuer is None:
+            return False
+        try:
+            async with _http() as http:
+                found = await discover(http, self._url, challenge)
+        except UpstreamFailed:
+            return False
+        return found.server.issuer != tokens.issuer
+
     def _newer_on_disk(self) -> bool:
         """Whether somebody signed in elsewhere since the user declined here."""
         found = self._of_this_server(self._store.load())
-        if found is None or (self._tokens is not None and found.access_token == self._tokens.access_token):
+        known = {self._dead, None if self._tokens is None else self._tokens.access_token}
+        if found is None or found.access_token in known:
             return False
         self._tokens, self._declined, self._fresh = found, None, False
         return True
@@ -148,7 +174,7 @@ class Authorization:
         await asyncio.shield(self._renewing)
 
     async def _renew_once(self, even_if_not_due: bool) -> None:
-        from dynamic_mcp.oauth.exchange import GrantRefused, TransientFailure
+        from dynamic_mcp.oauth.exchange import GrantRefused
 
         old = self._tokens
         if old is None or (time.monotonic() < self._not_before and not old.is_expired(time.time())):
@@ -158,7 +184,7 @@ class Authorization:
                 found = self._of_this_server(self._store.load())
                 if found is not None and found.access_token != old.access_token:
                     # Another process was faster; its refresh token is the living one.
-                    self._tokens, old = found, found
+                    self._tokens, old, self._fresh = found, found, True
                     if not found.is_due(time.time(), fresh=True):
                         return
                 if old.refresh_token is None:
@@ -169,8 +195,9 @@ class Authorization:
                 self._keep(new)
         except GrantRefused as refusal:
             log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
+            self._forget_registration(refusal, old)
             self._forget_if(True)
-        except TransientFailure as failure:
+        except UpstreamFailed as failure:
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
             if old.is_expired(time.time()) or even_if_not_due:
                 raise
@@ -207,20 +234,35 @@ class Authorization:
 
     def _keep(self, tokens: Tokens) -> None:
         """On disk first: what is used before it is kept is lost with the process."""
+        self._save(tokens)
+        self._tokens, self._fresh, self._not_before = tokens, True, 0.0
+
+    def _save(self, tokens: Tokens) -> None:
         try:
             self._store.save(tokens)
         except OSError as error:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
-        self._tokens, self._fresh, self._not_before = tokens, True, 0.0
 
     def _forget_if(self, dead: bool) -> None:
         """Let go of tokens that nobody takes any more. The registration stays with the file until the next sign-in."""
-        if dead:
-            self._tokens = None
+        if dead and self._tokens is not None:
+            self._dead, self._tokens = self._tokens.access_token, None
+
+    def _forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
+        """A client that the authorization server does not know any more is registered anew by the next sign-in."""
+        from dynamic_mcp.oauth.exchange import GrantRefused
+
+        if not isinstance(refusal, GrantRefused) or refusal.code not in _CLIENT_UNKNOWN:
+            return
+        client = None if known is None else known.client
+        found = self._store.load()
+        if client is not None and client.registered and found is not None and found.client == client:
+            self._save(msgspec.structs.replace(found, client=None))
 
     # The user
 
     async def _sign_in(self, challenge: Challenge) -> None:
+        from dynamic_mcp.oauth.ask import TransientFailure
         from dynamic_mcp.oauth.signin import Wanted, sign_in
 
         before = self._tokens or self._of_this_server(self._store.load())
@@ -238,21 +280,36 @@ class Authorization:
         try:
             async with _http() as http:
                 tokens = await sign_in(http, wanted, challenge, self._present)
+        except TransientFailure:
+            # Nothing was shown to the user yet, so that trying again bothers nobody.
+            raise
         except UpstreamFailed as error:
+            self._forget_registration(error, before)
             self.decline(str(error))
             raise UpstreamFailed(self._declined or "") from None
-        with anyio.CancelScope(shield=True):
+        try:
+            # A renewal elsewhere must not overwrite what the user just gave.
             async with self._store.lock():
                 self._keep(tokens)
+        except UpstreamFailed:
+            self._keep(tokens)
+        except asyncio.CancelledError:
+            self._keep(tokens)
+            raise
         self._loaded, self._declined = True, None
 
 
 def _http() -> httpx.AsyncClient:
     import httpx
 
-    return httpx.AsyncClient(
-        timeout=REQUEST_TIMEOUT, verify=ssl.create_default_context(), follow_redirects=False
-    )
+    from dynamic_mcp.oauth.ask import REQUEST_TIME
+
+    try:
+        return httpx.AsyncClient(
+            timeout=REQUEST_TIME, verify=ssl.create_default_context(), follow_redirects=False
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -8,6 +8,7 @@ stderr: the sign-in goes on, whoever visits it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
@@ -39,9 +40,12 @@ async def show(url: str, server: str) -> None:
         if await _opens(command):
             log.info("server %s: a browser window was opened for the sign-in", server)
             return
-    print(  # noqa: T201  # the only way to reach the user; stderr, never stdout
-        f"dynamic-mcp: sign in to {server!r} in a browser: {url}", file=sys.stderr, flush=True
-    )
+    # Without a stderr, print would take stdout, which belongs to the client.
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(  # noqa: T201  # the only way to reach the user
+                f"dynamic-mcp: sign in to {server!r} in a browser: {url}", file=sys.stderr, flush=True
+            )
 
 
 def _commands(url: str) -> list[list[str]]:
@@ -55,7 +59,10 @@ def _commands(url: str) -> list[list[str]]:
             listed = list(_LINUX)
     commands = []
     for entry in listed:
-        parts = shlex.split(entry)
+        try:
+            parts = shlex.split(entry)
+        except ValueError:
+            continue
         placed = [part.replace("%s", url) for part in parts]
         commands.append(placed if placed != parts else [*parts, url])
     return commands

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.pkce import same
 
@@ -22,6 +23,7 @@ PATH = "/oauth/callback"
 #: Seconds and bytes that one request may take.
 _REQUEST_TIME = 5.0
 _REQUEST_SIZE = 16384
+_NO_ANSWER = "This is not an answer to a sign-in."
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -74,7 +76,10 @@ class Callback:
 
     def paste(self, address: str) -> str | None:
         """Take the address that the browser was sent to, copied by hand; why it is no answer, or None."""
-        parts = urlsplit(address.strip())
+        try:
+            parts = urlsplit(address.strip())
+        except ValueError:
+            return _NO_ANSWER
         return self._judge("GET", f"{parts.path}?{parts.query}")[1]
 
     def _judge(self, method: str, target: str) -> tuple[int, str | None]:
@@ -83,7 +88,7 @@ class Callback:
             parts = urlsplit(target)
             query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=50)
         except ValueError:
-            return 400, "This is not an answer to a sign-in."
+            return 400, _NO_ANSWER
         if parts.path != PATH:
             return 404, "There is nothing here."
         if method != "GET":
@@ -143,4 +148,10 @@ async def _bind(callback: Callback, port: int) -> asyncio.Server:
     try:
         return await asyncio.start_server(callback.serve, "127.0.0.1", port, limit=_REQUEST_SIZE)
     except OSError:
+        pass
+    try:
         return await asyncio.start_server(callback.serve, "127.0.0.1", 0, limit=_REQUEST_SIZE)
+    except OSError as error:
+        raise UpstreamFailed(
+            f"no port can be opened for the answer of the browser: {error.strerror}"
+        ) from None

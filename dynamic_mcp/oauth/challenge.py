@@ -7,7 +7,11 @@ import re
 import msgspec
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER = re.compile(rf'\s*,?\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}|[^\s,]+))')
+_GAP = re.compile(r"[\s,]*")
+_PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"=][^\s,"]*)(?=[\s,]|$))', re.DOTALL)
+#: A scheme, or the one word without a name that some schemes take ("Negotiate YII=="), or what is neither.
+_SCHEME = re.compile(rf"({_WORD})(?=[\s,]|$)")
+_OTHER = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,]+', re.DOTALL)
 
 
 class Challenge(msgspec.Struct, frozen=True):
@@ -19,13 +23,25 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def challenge_of(header: str | None) -> Challenge:
-    """The Bearer challenge among those of a ``WWW-Authenticate`` header (RFC 9110, section 11.6.1)."""
+    """The first Bearer challenge of a ``WWW-Authenticate`` header; what is in quotes is never taken for one."""
+    text, at = header or "", 0
     found: dict[str, str] = {}
-    text = header or ""
-    start = re.search(r"(?:^|,|\s)bearer(?:\s+|$)", text, re.IGNORECASE)
-    at = start.end() if start else len(text)
-    while (parameter := _PARAMETER.match(text, at)) is not None:
-        name, quoted, plain = parameter.groups()
-        found.setdefault(name.lower(), plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
-        at = parameter.end()
+    ours = seen = False
+    while (at := _end(_GAP.match(text, at), at)) < len(text):
+        if parameter := _PARAMETER.match(text, at):
+            name, quoted, plain = parameter.groups()
+            if ours:
+                value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+                found.setdefault(name.lower(), value)
+            at = parameter.end()
+        elif scheme := _SCHEME.match(text, at):
+            ours = scheme[1].lower() == "bearer" and not seen
+            seen = seen or ours
+            at = scheme.end()
+        else:
+            at = _end(_OTHER.match(text, at), len(text))
     return Challenge(found.get("resource_metadata"), found.get("scope"), found.get("error"))
+
+
+def _end(match: re.Match[str] | None, otherwise: int) -> int:
+    return otherwise if match is None else match.end()

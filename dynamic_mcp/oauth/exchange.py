@@ -9,16 +9,13 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.ask import TransientFailure, Unreadable, ask, read
 from dynamic_mcp.oauth.registration import authenticate
 from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
 
 _CODE = re.compile(r"[a-z0-9_.-]{1,40}", re.IGNORECASE)
 #: Seconds that a token may live at most for its expiry to be a date (a hundred years).
 _LONGEST_LIFE = 100 * 365 * 86400.0
-
-
-class TransientFailure(UpstreamFailed):
-    """The token endpoint could not answer now; nothing is known to be wrong with the tokens."""
 
 
 class GrantRefused(UpstreamFailed):
@@ -47,25 +44,15 @@ async def request_tokens(
     """Send one token request; the tokens without what only the caller knows. Raises TransientFailure and GrantRefused."""
     form, basic = authenticate(client, form)
     asked_at = time.time()
-    try:
-        reply = await http.post(
-            endpoint,
-            data=form,
-            headers={"Accept": "application/json"},
-            auth=httpx.BasicAuth(*basic) if basic else httpx.USE_CLIENT_DEFAULT,
-        )
-    except httpx.HTTPError as error:
-        raise TransientFailure(f"its token endpoint cannot be reached ({type(error).__name__})") from None
-    if reply.status_code >= 500 or reply.status_code in (408, 429):
-        raise TransientFailure(f"its token endpoint answered with HTTP {reply.status_code}")
-    if reply.status_code != 200:
-        code = _error_code(reply.content)
-        shown = code or f"HTTP {reply.status_code}"
+    status, body = await ask(http, "its token endpoint", "POST", endpoint, form=form, basic=basic)
+    if status != 200:
+        code = _error_code(body)
+        shown = code or f"HTTP {status}"
         raise GrantRefused(f"its token endpoint refuses the request ({shown})", code=code)
     try:
-        answer = msgspec.json.decode(reply.content, type=_Answer)
+        answer = read(body, _Answer)
         lifetime = None if answer.expires_in is None else float(answer.expires_in)
-    except (msgspec.DecodeError, ValueError):
+    except (Unreadable, ValueError):
         raise TransientFailure("the answer of its token endpoint cannot be read") from None
     if not answer.access_token or answer.token_type.lower() != "bearer":
         raise GrantRefused("its token endpoint gave no bearer token")
@@ -83,7 +70,7 @@ async def request_tokens(
 def _error_code(body: bytes) -> str:
     """The error code of a refusal, if it looks like one: other words of a server are not shown."""
     try:
-        code = msgspec.json.decode(body, type=_Refusal).error
-    except msgspec.DecodeError:
+        code = read(body, _Refusal).error
+    except Unreadable:
         return ""
     return code if _CODE.fullmatch(code) else ""

@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.challenge import Challenge
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -72,8 +73,12 @@ async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> D
 
 
 def canonical(url: str) -> str:
-    """The resource identifier of an MCP server: its URL without fragment (RFC 8707, section 2)."""
-    return urlunsplit(urlsplit(url)._replace(fragment=""))
+    """The resource identifier of an MCP server: its URL without fragment (RFC 8707, section 2).
+
+    Without query and user, too: they may be secrets, and this travels in addresses.
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def secure(url: str, what: str) -> str:
@@ -111,7 +116,7 @@ async def _resource_metadata(
 async def _of_origin(http: httpx.AsyncClient, url: str) -> ServerMetadata:
     """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing."""
     parts = urlsplit(url)
-    origin = f"{parts.scheme}://{parts.netloc}"
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     secure(origin, "authorization server")
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
@@ -145,8 +150,12 @@ def _checked(server: ServerMetadata, issuer: str) -> ServerMetadata:
 
 def _covers(resource: str, url: str) -> bool:
     """Whether the resource is the MCP server, or a parent path of it on the same origin."""
-    a, b = urlsplit(resource), urlsplit(url)
-    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), b.netloc.lower()) or a.fragment:
+    try:
+        a, b = urlsplit(resource), urlsplit(url)
+    except ValueError:
+        return False
+    host = b.netloc.lower().rpartition("@")[2]
+    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), host) or a.fragment:
         return False
     if a.query:
         return a.path == b.path and a.query == b.query
@@ -155,18 +164,11 @@ def _covers(resource: str, url: str) -> bool:
 
 
 async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:
-    """The document at the address; None when there is none. Raises UpstreamFailed when the server cannot be asked."""
-    try:
-        reply = await http.get(address, headers={"Accept": "application/json"})
-    except httpx.HTTPError as error:
-        raise UpstreamFailed(
-            f"its authorization metadata cannot be fetched ({type(error).__name__})"
-        ) from None
-    if reply.status_code >= 500:
-        raise UpstreamFailed(f"its authorization metadata cannot be fetched (HTTP {reply.status_code})")
-    if reply.status_code != 200:
+    """The document at the address; None when there is none. Raises TransientFailure when the server cannot be asked."""
+    status, body = await ask(http, "the address of its authorization metadata", "GET", address)
+    if status != 200:
         return None
     try:
-        return msgspec.json.decode(reply.content, type=kind)
-    except msgspec.DecodeError:
+        return read(body, kind)
+    except Unreadable:
         return None

@@ -37,4 +37,4 @@ def new_state() -> str:
 
 def same(a: str, b: str) -> bool:
     """Compare two secrets in a time that says nothing about them."""
-    return hmac.compare_digest(a.encode(), b.encode())
+    return hmac.compare_digest(a.encode(errors="surrogatepass"), b.encode(errors="surrogatepass"))

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.tokens import Client
 
@@ -50,21 +51,15 @@ async def register(
         "application_type": "native",
         **({"scope": scope} if scope else {}),
     }
-    try:
-        reply = await http.post(
-            server.registration_endpoint, json=asked, headers={"Accept": "application/json"}
-        )
-    except httpx.HTTPError as error:
+    endpoint = server.registration_endpoint
+    status, body = await ask(http, "its registration endpoint", "POST", endpoint, json=asked)
+    if status not in (200, 201):
         raise UpstreamFailed(
-            f"the registration with its authorization server failed ({type(error).__name__})"
-        ) from None
-    if reply.status_code not in (200, 201):
-        raise UpstreamFailed(
-            f"its authorization server refuses the registration (HTTP {reply.status_code}): configure oauth_client_id"
+            f"its authorization server refuses the registration (HTTP {status}): configure oauth_client_id"
         )
     try:
-        made = msgspec.json.decode(reply.content, type=_Registered)
-    except msgspec.DecodeError:
+        made = read(body, _Registered)
+    except Unreadable:
         raise UpstreamFailed("its authorization server's answer to the registration cannot be read") from None
     method = made.method or method
     if made.client_secret is not None and method == "none":

@@ -11,6 +11,7 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser
+from dynamic_mcp.oauth.ask import TransientFailure
 from dynamic_mcp.oauth.callback import Answer, Callback, listening
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.exchange import GrantRefused, request_tokens
@@ -104,7 +105,10 @@ async def _exchange(
     try:
         return await request_tokens(http, found.server.token_endpoint, client, form)
     except GrantRefused as refusal:
-        raise UpstreamFailed(f"the sign-in did not succeed: {refusal}") from None
+        raise GrantRefused(f"the sign-in did not succeed: {refusal}", code=refusal.code) from None
+    except TransientFailure as failure:
+        # The code may be used up, and the user was asked already.
+        raise UpstreamFailed(f"the sign-in did not succeed: {failure}") from None
 
 
 async def _client(

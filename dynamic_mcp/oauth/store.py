@@ -1,7 +1,7 @@
 """The token files: ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
 
 Private from the moment they exist (0600 in 0700, whatever the umask), replaced in one step, and readable by dmcp, whose files are read
-too. A file that is damaged is no token; it is replaced by the next sign-in. A lock beside each file keeps two processes from
+too. A file that is damaged is no token; it is replaced by the next sign-in. A lock on each file keeps two processes from
 renewing the same token at once, which would look like theft to the authorization server.
 """
 
@@ -44,12 +44,13 @@ def file_name(server: str) -> str:
 
     Letters, digits and ``-_.~`` stay, so that ordinary names are what dmcp uses; all else is percent-encoded.
     """
-    name = quote(server, safe="-_.~")
+    # A name from the command line may hold bytes that are no UTF-8.
+    name = quote(server, safe="-_.~", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > _LONGEST_NAME:
         # "%~" is never the beginning of an encoded character.
-        name = f"{name[:100]}%~{hashlib.sha256(server.encode()).hexdigest()}"
+        name = f"{name[:100]}%~{hashlib.sha256(server.encode(errors='surrogatepass')).hexdigest()}"
     return name
 
 
@@ -74,8 +75,11 @@ class Store:
         try:
             tokens = msgspec.json.decode(data, type=Tokens)
             if tokens.expires_at is not None:
-                datetime.fromisoformat(tokens.expires_at).timestamp()
-        except (msgspec.DecodeError, ValueError, OverflowError):
+                # Without a zone it is another instant on each machine.
+                if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
+                    raise ValueError
+                tokens.seconds_left(0.0)
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             log.warning("the token file of server %s is damaged; a new sign-in replaces it", self._server)
             return None
         if not tokens.access_token or (tokens.server is not None and tokens.server != self._server):
@@ -110,28 +114,38 @@ class Store:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Held by one process at a time. Raises UpstreamFailed when another one does not let go."""
-        if sys.platform == "win32":
-            yield
-            return
-        import fcntl
+        """Held by one process at a time, as long as there is a file. Raises UpstreamFailed when another one does not let go.
 
-        self._make_directories()
-        path = self._directory / f".{file_name(self._server)}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        The lock is on the file itself. Whoever waited for it while it was replaced holds the lock of the old file, and tries again.
+        """
+        descriptor: int | None = None
         try:
             with anyio.move_on_after(LOCK_PATIENCE) as patience:
-                while True:
-                    try:
-                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                while (descriptor := self._open()) is not None:
+                    await _flock(descriptor)
+                    if self._is_current(descriptor):
                         break
-                    except BlockingIOError:
-                        await anyio.sleep(_LOCK_POLL)
+                    os.close(descriptor)
             if patience.cancelled_caught:
                 raise UpstreamFailed("another process holds the lock of its tokens")
             yield
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open(self) -> int | None:
+        if sys.platform == "win32":
+            return None
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except OSError:
+            return False
 
     def _make_directories(self) -> None:
         self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
@@ -152,6 +166,23 @@ class Store:
                 if found & 0o077:
                     path.chmod(mode)
                     log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
+
+
+async def _flock(descriptor: int) -> None:
+    """Wait for the lock without keeping the event loop waiting."""
+    import fcntl
+
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await anyio.sleep(_LOCK_POLL)
+        except OSError as error:
+            # A file system without locks.
+            log.debug("there is no lock for token files: %s", error.strerror)
+            return
+        else:
+            return
 
 
 def _sync(directory: Path) -> None:

@@ -67,7 +67,7 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
         buffer = BUFFER
         if fresh and self.lifetime is not None and self.lifetime <= BUFFER:
             buffer = self.lifetime / 2
-        return left < buffer
+        return left <= 0 or left < buffer
 
 
 def expiry(now: float, expires_in: float) -> str:

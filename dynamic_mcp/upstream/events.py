@@ -23,11 +23,21 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class EventParser:
-    """Feed it chunks; ``retry`` is the reconnection time that the stream asked for, in seconds."""
+    """Feed it chunks; ``retry`` is the reconnection time that the stream asked for, in seconds.
 
-    def __init__(self, most: int = MOST_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
-        self.retry: float | None = None
-        self.last_id = ""
+    ``last_id`` is where the stream can be taken up again: the last id before the end of a whole event.
+    """
+
+    def __init__(
+        self,
+        most: int = MOST_MESSAGE,
+        on_oversized: OnOversized = lambda edge, last: None,
+        *,
+        last_id: str = "",
+        retry: float | None = None,
+    ) -> None:
+        self.retry = retry
+        self.last_id = self._id = last_id
         self._most = most
         self._on_oversized = on_oversized
         self._at_start = True
@@ -84,7 +94,8 @@ class EventParser:
         if self._edge is None:
             if self._line_size + self._data_size <= self._most:
                 return
-            held = b"\n".join([*self._data, b"".join(self._line).removeprefix(b"data:").lstrip(b" ")])
+            unfinished = [b"".join(self._line).removeprefix(b"data:").lstrip(b" ")] if self._line else []
+            held = b"\n".join([*self._data, *unfinished])
             self._edge = held[-EDGE:]
             self._on_oversized(held[:EDGE], False)
         else:
@@ -103,14 +114,15 @@ class EventParser:
         match name:
             case b"data":
                 self._has_fields = True
+                # Line ends count: many empty lines are a large event too.
+                self._data_size += len(value) + bool(self._data)
                 self._data.append(value)
-                self._data_size += len(value)
                 self._check_size()
             case b"event":
                 self._type = value
             case b"id" if b"\0" not in value:
                 self._has_fields = True
-                self.last_id = value.decode(errors="replace")
+                self._id = value.decode(errors="replace")
             case b"retry" if value.isdigit() and len(value) < 10:
                 self.retry = int(value) / 1000
             case _:
@@ -122,6 +134,8 @@ class EventParser:
         kind = self._type.decode(errors="replace") or "message"
         self._edge, self._has_fields, self._type, self._data_size = None, False, b"", 0
         self._data.clear()
+        # Not before: of an event that breaks off, the server is to send all once more.
+        self.last_id = self._id
         if edge is not None:
             self._on_oversized(edge, True)
             return None

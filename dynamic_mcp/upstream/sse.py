@@ -105,12 +105,12 @@ class SseUpstream:
     async def _read(self, reply: Reply) -> None:
         parser = EventParser(MOST_MESSAGE, self._peer.receive_oversized)
         async for chunk in reply.chunks():
+            await self._resume.wait()
             for event in parser.feed(chunk):
                 if event.type == "endpoint":
                     self._take_endpoint(event.data.decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
                     self._peer.receive(event.data)
-            await self._resume.wait()
 
     def _take_endpoint(self, given: str) -> None:
         if self._endpoint.done():

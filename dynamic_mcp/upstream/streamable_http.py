@@ -34,11 +34,15 @@ from dynamic_mcp.upstream.web import Reply, Web
 #: Seconds before a broken stream is taken up again, when the server does not say; doubled each time it breaks at once.
 RETRY = 1.0
 MOST_RETRY = 30.0
+#: The shortest pause before the own stream of a server is taken up again, whatever it says.
+LEAST_RETRY = 0.1
 #: How often one answer is fetched again before it is given up.
 RESUMPTIONS = 5
 #: Seconds that the server may take to answer the end of the session.
 GOODBYE = 2.0
 
+#: The request of a stream that is nobody's answer.
+_NOBODY = -1
 _ACCEPT = "application/json, text/event-stream"
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 #: The member of params that the ``Mcp-Name`` header repeats.
@@ -46,7 +50,7 @@ _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
 class _SessionGone(HttpStatus):
-    """The server does not know our session any more."""
+    """The server does not know the session of the request any more."""
 
 
 class StreamableHttpUpstream:
@@ -64,7 +68,8 @@ class StreamableHttpUpstream:
         self._version: str | None = None
         self._timeout = 10.0
         self._opened = False
-        self._renewing = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._resume = asyncio.Event()
         self._resume.set()
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
@@ -82,7 +87,7 @@ class StreamableHttpUpstream:
             self.capabilities = agreed.capabilities
         else:
             await self._begin_session()
-            self._in_background(self._listen)
+            self._listen_anew()
         self._opened = True
 
     async def _probe(self) -> Handshake | None:
@@ -160,12 +165,13 @@ class StreamableHttpUpstream:
         return self.modern
 
     async def _post_request(self, id: int, line: bytes, message: Message) -> None:
-        session = self._session
         try:
+            if self._renewal is not None and message.method != "initialize":
+                await asyncio.shield(self._renewal)
+            session = self._session
             try:
                 await self._exchange(id, line, message)
             except _SessionGone:
-                assert session is not None
                 await self._renew(session)
                 await self._exchange(id, line, message)
             except SignInNeeded as need:
@@ -178,7 +184,7 @@ class StreamableHttpUpstream:
 
     async def _exchange(self, id: int, line: bytes, message: Message) -> None:
         """One POST and its answer. Raises UpstreamFailed; returns when the answer was delivered."""
-        headers = self._headers(message)
+        headers, session = self._headers(message), self._session
         async with self._web.request("POST", headers, line.rstrip()) as reply:
             if message.method == "initialize" and reply.status < 400:
                 self._session = reply.header("Mcp-Session-Id")
@@ -187,16 +193,19 @@ class StreamableHttpUpstream:
                 if await stream.read(reply):
                     return
             else:
-                await self._take_whole(id, reply)
+                await self._take_whole(id, reply, session)
                 return
         await self._take_up_again(stream)
 
-    async def _take_whole(self, id: int, reply: Reply) -> None:
-        """The answer as JSON; an error reply may hold a JSON-RPC error, which then is the answer."""
-        if reply.status == 404 and self._session is not None:
+    async def _take_whole(self, id: int, reply: Reply, session: str | None) -> None:
+        """The answer as JSON; an error reply may hold a JSON-RPC error, which then is the answer.
+
+        ``session`` is the one that the request was sent in; by now there may be another.
+        """
+        if reply.status == 404 and session is not None:
             raise _SessionGone("it has forgotten the session (HTTP 404)", status=404)
         body = await reply.body(MOST_MESSAGE) if reply.content_type == "application/json" else b""
-        if reply.status == 400 and self._session is not None and b"session" in body.lower():
+        if reply.status == 400 and session is not None and b"session" in body.lower():
             # What several servers answer in place of 404.
             raise _SessionGone("it does not know the session (HTTP 400)", status=400)
         for element in _elements(body):
@@ -255,19 +264,29 @@ class StreamableHttpUpstream:
 
     # Sessions of the handshake revisions
 
-    async def _renew(self, dead: str) -> None:
-        """Begin a new session, once for all requests that met the dead one. Raises UpstreamFailed."""
-        async with self._renewing:
-            if self._session != dead:
-                return
-            log.info("the server has forgotten the session; a new one is begun")
-            try:
-                await self._begin_session()
-            except UpstreamError as error:
-                end = UpstreamGone(f"no new session could be begun: {error}")
-                if not self._end.done():
-                    self._end.set_result(end)
-                raise end from None
+    async def _renew(self, dead: str | None) -> None:
+        """Begin a new session, once for all requests that met the dead one. Raises UpstreamGone."""
+        if self._renewal is None and self._session == dead:
+            # A task of its own: whoever stops waiting does not end it for the others.
+            self._renewal = self._in_background(self._begin_again)
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+        if self._end.done():
+            raise self._end.result().again()
+
+    async def _begin_again(self) -> None:
+        log.info("the server has forgotten the session; a new one is begun")
+        try:
+            await self._begin_session()
+        except UpstreamError as error:
+            end = UpstreamGone(f"no new session could be begun: {error}")
+            self._peer.close(end)
+            if not self._end.done():
+                self._end.set_result(end)
+            return
+        finally:
+            self._renewal = None
+        self._listen_anew()
         for method in ("tools", "resources", "prompts"):
             # A server that has forgotten us may be another one by now.
             self._events.on_notification(
@@ -300,12 +319,17 @@ class StreamableHttpUpstream:
                     return
         raise UpstreamGone("the connection was lost before the answer came")
 
+    def _listen_anew(self) -> None:
+        """A stream belongs to its session, and so do the ids of its events."""
+        if self._listening is not None:
+            self._listening.cancel()
+        self._listening = self._in_background(self._listen)
+
     async def _listen(self) -> None:
         """Hear what the server says by itself, as long as it lets us (MCP transports, "Listening for Messages")."""
         delay, last_id = RETRY, ""
         while True:
-            stream = _Stream(self, None)
-            stream.parser.last_id = last_id
+            stream = _Stream(self, _NOBODY, last_id)
             began = asyncio.get_running_loop().time()
             headers = {**self._session_headers(), "Accept": "text/event-stream"}
             if last_id:
@@ -321,11 +345,11 @@ class StreamableHttpUpstream:
             except UpstreamGone as error:
                 log.debug("the server's own stream broke: %s", error)
             last_id = stream.parser.last_id
-            if stream.parser.retry is not None:
-                delay = max(delay, stream.parser.retry)
             if asyncio.get_running_loop().time() - began > MOST_RETRY:
                 delay = RETRY
-            await asyncio.sleep(delay)
+            # A server that says when to come again ends its streams on purpose.
+            asked = stream.parser.retry
+            await asyncio.sleep(delay if asked is None else max(asked, LEAST_RETRY))
             delay = min(delay * 2, MOST_RETRY)
 
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
@@ -342,30 +366,41 @@ class StreamableHttpUpstream:
 
 
 class _Stream:
-    """The events of one answer, over as many connections as it takes; ``id`` is None for the server's own stream."""
+    """The events of the answer to one request, over as many connections as it takes."""
 
-    def __init__(self, upstream: StreamableHttpUpstream, id: int | None) -> None:
+    def __init__(self, upstream: StreamableHttpUpstream, id: int, last_id: str = "") -> None:
         self._upstream = upstream
         self._id = id
-        self.parser = EventParser(MOST_MESSAGE, upstream._peer.receive_oversized)
+        self._is_oversized = False
+        self.parser = EventParser(MOST_MESSAGE, self._on_oversized, last_id=last_id)
 
     async def read(self, reply: Reply) -> bool:
         """Read until the answer, or to the end; true when the answer came. A connection that breaks is an end."""
-        before, self.parser = self.parser, EventParser(MOST_MESSAGE, self._upstream._peer.receive_oversized)
-        self.parser.last_id, self.parser.retry = before.last_id, before.retry
+        before = self.parser
+        self.parser = EventParser(
+            MOST_MESSAGE, self._on_oversized, last_id=before.last_id, retry=before.retry
+        )
         try:
             async for event in self._events(reply):
-                if event.data and self._upstream._deliver(-1 if self._id is None else self._id, event.data):
+                if event.data and self._upstream._deliver(self._id, event.data):
                     return True
         except UpstreamGone as error:
             log.debug("a stream broke: %s", error)
-        return False
+        return self._is_oversized
 
     async def _events(self, reply: Reply) -> AsyncIterator[Event]:
         async for chunk in reply.chunks():
+            await self._upstream._resume.wait()
             for event in self.parser.feed(chunk):
                 yield event
-            await self._upstream._resume.wait()
+            if self._is_oversized:
+                return
+
+    def _on_oversized(self, edge: bytes, last: bool) -> None:
+        """The answer of this stream is too large. What else is too large is of no concern to any request."""
+        if jsonrpc.id_at(edge, last) == b"%d" % self._id:
+            self._is_oversized = True
+            self._upstream._peer.receive_oversized(edge, last)
 
 
 def _elements(body: bytes) -> list[bytes]:

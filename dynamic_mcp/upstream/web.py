@@ -11,6 +11,8 @@ address must not reach another. No timeout is hidden here but the one for a conn
 from __future__ import annotations
 
 import importlib
+import os
+import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -81,8 +83,10 @@ class Web:
         if self._session is not None:
             return
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
+        # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
+        trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(
-            connector=library.TCPConnector(limit=0, ssl=ssl.create_default_context()),
+            connector=library.TCPConnector(limit=0, ssl=trust),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,
@@ -188,9 +192,17 @@ def _cause_of(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientSSLError):
         return f"the TLS connection failed: {getattr(error.os_error, 'reason', None) or 'no reason given'}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the server could not be reached: {error.os_error.strerror or type(error.os_error).__name__}"
+        what = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
+        return f"{what} could not be reached: {_reason_of(error.os_error)}"
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
         return "the connection was lost before the answer was complete"
     return f"the exchange with the server failed ({type(error).__name__})"
+
+
+def _reason_of(error: OSError) -> str:
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or type(error).__name__
+    # The text of an error of asyncio holds the address.
+    return os.strerror(error.errno)

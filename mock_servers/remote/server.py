@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -48,7 +49,8 @@ class RemoteServer:
         self.life = life
         self.rules = Rules(script.on)
         self.sessions: dict[str, Session] = {}
-        self.guard = None if script.oauth is None else Guard(script.oauth, journal)
+        beside = urlsplit(script.http.endpoint).path
+        self.guard = None if script.oauth is None else Guard(script.oauth, journal, beside)
         self._stage = RemoteStage(Answers(script), Nowhere(), journal, life)
         self._stage.ledger = None if self.guard is None else self.guard.ledger
         self._count = 0

@@ -88,7 +88,7 @@ class FakeGroup(Group):
     def __init__(
         self, server: Server, upstream: FakeUpstream | None = None, tools: dict[str, bytes] | None = None
     ) -> None:
-        super().__init__(server, Guard(), Relay(Session(lambda line: None)))
+        super().__init__(server, Guard(), Relay(Session(lambda line: None), {}))
         self._fake = upstream
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
@@ -100,6 +100,11 @@ class FakeGroup(Group):
     async def listing(self, kind: Kind) -> Listing:
         await self.connected()
         return {name: Raw(text) for name, text in self._tools.items()}
+
+
+def named(*groups: Group) -> dict[str, Group]:
+    """The groups by their names, as the face wants them."""
+    return {group.name: group for group in groups}
 
 
 class Client:
@@ -118,7 +123,8 @@ class Client:
     def face_over(self, *groups: Group) -> Face:
         """A face that answers to this client."""
         session = Session(self.lines.append)
-        return Face(groups, session, Relay(session), self.lines.append)
+        live = named(*groups)
+        return Face(live, session, Relay(session, live), self.lines.append)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

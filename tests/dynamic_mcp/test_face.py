@@ -19,7 +19,7 @@ from .jsontexts import number_texts, string_texts
 METHODS = ["ping", "initialize", "tools/list", "tools/call", "server/discover", "nonsense"]
 
 CAPABILITIES: dict[str, object] = {
-    "tools": {},
+    "tools": {"listChanged": True},
     "resources": {"subscribe": True, "listChanged": True},
     "prompts": {"listChanged": True},
     "completions": {},

@@ -24,7 +24,9 @@ SILENT = StdioTransport(sys.executable, ("-I", "-S", "-c", "import sys; sys.stdi
 async def cancelled_after(turns: int) -> set[psutil.Process]:
     """Run a group for so many turns of the event loop; the processes that it had by then."""
     guard = Guard()
-    group = Group(Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(Session(lambda line: None)))
+    group = Group(
+        Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(Session(lambda line: None), {})
+    )
     before = set(psutil.Process().children())
     with anyio.fail_after(WITHIN):
         async with anyio.create_task_group() as tasks:

@@ -12,7 +12,7 @@ from dynamic_mcp.face.tools import CALL, GET, Toolbox
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.handshake import stamped
 
-from .fakes import STAMP, Client, FakeGroup, FakeUpstream, server
+from .fakes import STAMP, Client, FakeGroup, FakeUpstream, named, server
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -29,12 +29,12 @@ async def test_the_surface_of_the_tools(snapshot: SnapshotAssertion) -> None:
         FakeGroup(server("files", "Reads files")),
         FakeGroup(server("web search", 'Looks "things" up\nfor you')),
     ]
-    assert json.loads(Toolbox(groups).surface) == snapshot
+    assert json.loads(Toolbox(named(*groups)).surface) == snapshot
 
 
 async def test_the_surface_does_not_depend_on_the_health_of_a_group() -> None:
     here, gone = FakeGroup(server("a"), FakeUpstream()), FakeGroup(server("a"), None)
-    assert Toolbox([here]).surface == Toolbox([gone]).surface
+    assert Toolbox(named(here)).surface == Toolbox(named(gone)).surface
 
 
 async def test_the_definitions_of_a_group_are_what_the_upstream_wrote() -> None:

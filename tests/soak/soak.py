@@ -1,4 +1,6 @@
-"""A long life among servers that crash, hang and flood, and clients that cancel and leave. One seed replays one schedule.
+"""A long life among servers that crash, hang and flood, clients that cancel and leave, and a configuration that changes.
+
+One seed replays one schedule.
 
 What must hold at any time: an answer belongs to the call with its id, comes once, and is the right one; what is not right says that
 it failed. What must hold at the end: every call was answered or cancelled, no process of any life is left, no zombie was kept, and
@@ -52,6 +54,8 @@ LATE = ("hang", "late")
 FATAL = ("crash", "killed")
 #: Seconds between two steps of the client at least: it is not the failing fast that is to be exercised most.
 PACE = 0.003
+#: Chance of a save of the configuration at each step.
+RELOADING = 0.01
 
 
 def script(number: int) -> Script:
@@ -85,6 +89,7 @@ class Report:
     failed: int = 0
     cancelled: int = 0
     lives: int = 0
+    reloads: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -138,6 +143,9 @@ class _Life:
             descriptors, memory = proxy.num_fds(), wire.memory()
             while time.monotonic() < self._end and not self._report.problems:
                 self._step(wire, groups)
+            for server in wire.servers.values():
+                server["enabled"] = True
+            wire.save()
             self._settle(wire)
             self._everybody_comes_back(wire, groups)
             self._compare("descriptors", descriptors, proxy.num_fds(), 4)
@@ -161,6 +169,8 @@ class _Life:
         if len(self._calls) >= MOST_IN_FLIGHT:
             return
         choice = self._random.random()
+        if self._random.random() < RELOADING:
+            self._reload(wire)
         if choice < 0.05 and self._calls:
             self._cancel(wire, self._random.choice(list(self._calls)))
             return
@@ -168,6 +178,23 @@ class _Life:
             FATAL if choice < 0.053 else LATE if choice < 0.08 else ("large",) if choice < 0.13 else HONEST
         )
         self._send(wire, self._random.choice(groups), self._random.choice(tools))
+
+    def _reload(self, wire: Wire) -> None:
+        """Change how one server is started, take one away or put it back, or save nonsense on the way."""
+        name = f"s{self._random.randrange(UPSTREAMS)}"
+        choice = self._random.random()
+        if choice < 0.4:
+            wire.servers[name]["env"] = {"N": str(self._random.random())}
+        elif choice < 0.7:
+            wire.servers[name]["enabled"] = not wire.servers[name].get("enabled", True)
+        elif choice < 0.9:
+            wire.servers[name]["description"] = str(self._random.random())
+        else:
+            wire.servers[name]["enabled"] = "perhaps"
+        wire.save()
+        if choice >= 0.9:
+            wire.servers[name]["enabled"] = True
+        self._report.reloads += 1
 
     def _send(self, wire: Wire, group: str, name: str) -> None:
         self._last_id += 1

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from conformance.sut import make_sut
+from conformance.workbench import open_workbench
+from tests.soak import reloads
 from tests.soak.soak import Soak
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
@@ -26,3 +29,16 @@ def test_nothing_leaks_and_no_answer_is_wrong(tmp_path: Path, capsys: pytest.Cap
     assert report.problems == []
     assert report.right > report.calls / 2
     assert report.failed > 0
+    assert report.reloads > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform == "win32", reason="the workbench needs POSIX")
+async def test_reloads_go_unnoticed_by_a_server_that_they_do_not_concern() -> None:
+    report = reloads.Report()
+    async with open_workbench(make_sut(), "RELOADS", keep=False) as bench:
+        await reloads.storm(bench, report, seed=random.randrange(1 << 32))
+    assert report.lost == []
+    assert report.calls > 1000
+    assert report.longest < 2.0

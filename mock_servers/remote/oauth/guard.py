@@ -23,8 +23,10 @@ _Serve = Callable[["Guard", Any], None]
 class Guard:
     """What stands before a mock, once `open` has said where it is."""
 
-    def __init__(self, oauth: OAuth, journal: Journal) -> None:
+    def __init__(self, oauth: OAuth, journal: Journal, beside: str = "") -> None:
+        """`beside` is another path that wants a token: the endpoint for messages of HTTP+SSE."""
         self.oauth = oauth
+        self._beside = beside
         self.ledger = Ledger(oauth)
         self.mcp = self.issuer = self._origin = ""
         self._journal = journal
@@ -59,7 +61,7 @@ class Guard:
             endpoint, serve = self._routes[place]
             self._meet(endpoint, exchange, serve)
             return False
-        if place != (_netloc(self.mcp), urlsplit(self.mcp).path):
+        if place not in [(_netloc(self.mcp), locked) for locked in (urlsplit(self.mcp).path, self._beside)]:
             exchange.respond(404, b"Not Found")
             return False
         return self._has_good_token(exchange)
@@ -99,6 +101,7 @@ class Guard:
 
     def _filled(self, text: str, path: str = "") -> str:
         for name, value in {
+            "ISSUER": self.issuer.upper(),
             "issuer": self.issuer,
             "origin": self._origin,
             "mcp": self.mcp,

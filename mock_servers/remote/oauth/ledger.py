@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from mock_servers.oauth_script import OAuth
 
 Params = dict[str, str]
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -100,7 +100,7 @@ class Ledger:
         if asked.get("code_challenge_method") != "S256":
             raise Refusal("invalid_request", f"code_challenge_method {asked.get('code_challenge_method')!r}")
         challenge = asked.get("code_challenge", "")
-        if not _CHALLENGE.fullmatch(challenge):
+        if not CHALLENGE.fullmatch(challenge):
             raise Refusal("invalid_request", f"code_challenge {challenge!r}")
         if asked.get("scope") == "":
             raise Refusal("invalid_scope", "an empty scope")
@@ -164,7 +164,7 @@ class Ledger:
         if asked.get("redirect_uri") != code.redirect_uri:
             raise Refusal("invalid_grant", f"redirect_uri {asked.get('redirect_uri')!r}")
         verifier = asked.get("code_verifier", "")
-        if not _VERIFIER.fullmatch(verifier) or challenge_of(verifier) != code.challenge:
+        if not VERIFIER.fullmatch(verifier) or challenge_of(verifier) != code.challenge:
             raise Refusal("invalid_grant", "the code_verifier does not fit the challenge")
         if self._resource(asked) not in (None, code.family.resource):
             raise Refusal("invalid_target", "another resource than in the authorization request")

@@ -1,0 +1,159 @@
+"""OAUTH: how the authorization server is found, and when what is found must not be used.
+
+"The flow does not start" is also true of a proxy that never signs in anywhere. So each of these checks has a
+witness in the same proxy: an upstream that differs in the one point only and becomes usable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from conformance.checks import check
+from conformance.checks.oauth_flow import signs_in
+from mock_servers.oauth_script import OAuth
+from mock_servers.script import Http, Script
+
+if TYPE_CHECKING:
+    from conformance.workbench import ProtectedUpstream, Workbench
+
+WELL_KNOWN = "/.well-known/"
+RESOURCE = f"{WELL_KNOWN}oauth-protected-resource"
+SERVER = f"{WELL_KNOWN}oauth-authorization-server"
+OPENID = f"{WELL_KNOWN}openid-configuration"
+
+
+def documents(upstream: ProtectedUpstream, base: str) -> list[str]:
+    """The paths of metadata that were asked for at the origin of this URL, each once, in order."""
+    places = [urlsplit(place) for place in upstream.elsewhere]
+    netloc = urlsplit(base).netloc
+    asked = [place.path for place in places if place.netloc == netloc and WELL_KNOWN in place.path]
+    return list(dict.fromkeys(asked))
+
+
+@check("OAUTH-002", timeout=40)
+async def the_resource_metadata_of_the_challenge_is_used(bench: Workbench) -> None:
+    """The challenge names a document at a path of its own, quoted, unquoted, and among other schemes; from there
+    the proxy goes to the authorization server on another port.
+    """
+    forms = {
+        "quoted": ['Bearer resource_metadata="$metadata"'],
+        "unquoted": ["Bearer resource_metadata=$metadata"],
+        "among": ['Basic realm="a, b"', 'Bearer realm="m", resource_metadata="$metadata", x="y"', "Other z"],
+    }
+    custom = ["/custom/prm.json"]
+    upstreams = [
+        await bench.oauth(name, OAuth(own_origin=True, resource_metadata=custom, challenges=challenges))
+        for name, challenges in forms.items()
+    ]
+    bench.browser()
+    async with bench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        for upstream in upstreams:
+            with bench.case(upstream.name):
+                await signs_in(bench, proxy, upstream)
+    for upstream in upstreams:
+        named, metadata = upstream.at(custom[0]), f"{upstream.issuer}{SERVER}"
+        asked = upstream.elsewhere
+        found = named in asked and metadata in asked and asked.index(named) < asked.index(metadata)
+        bench.expect(found, f"{upstream.name}: {named} is asked for, then {metadata}", asked)
+
+
+@check("OAUTH-003")
+async def resource_metadata_is_sought_with_the_path_then_at_the_root(bench: Workbench) -> None:
+    """Without a named document the one with the path is asked for first, then the one at the root, which there
+    is.
+    """
+    oauth = OAuth(own_origin=True, challenges=["Bearer"], resource_metadata=[RESOURCE])
+    upstream = await bench.oauth("a", oauth, Script(http=Http(path="/public/mcp")))
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, upstream)
+    asked = [path for path in documents(upstream, upstream.url) if path.startswith(RESOURCE)]
+    wanted = [f"{RESOURCE}/public/mcp", RESOURCE]
+    bench.expect(asked == wanted, f"{wanted} in this order", upstream.elsewhere)
+
+
+@check("OAUTH-004")
+async def without_resource_metadata_the_mcp_origin_is_asked(bench: Workbench) -> None:
+    """No resource metadata anywhere; that of the authorization server is on the MCP origin, and the flow ends with
+    a bearer.
+    """
+    upstream = await bench.oauth("a", OAuth(resource_metadata=[]))
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, upstream)
+    asked = documents(upstream, upstream.url)
+    bench.expect(SERVER in asked, f"{SERVER} is asked for", upstream.elsewhere)
+    bench.expect(upstream.access_tokens[0] in upstream.bearers, "the bearer arrives", upstream.bearers)
+
+
+@check("OAUTH-005", timeout=40)
+async def server_metadata_is_tried_in_the_standard_order(bench: Workbench) -> None:
+    """Only the last candidate answers, of three for an issuer with a path and of two for one without."""
+    with_path = [f"{SERVER}/tenant", f"{OPENID}/tenant", f"/tenant{OPENID}"]
+    without = [SERVER, OPENID]
+    upstreams = [
+        await bench.oauth(
+            "path", OAuth(own_origin=True, issuer_path="/tenant", server_metadata=with_path[-1:])
+        ),
+        await bench.oauth("root", OAuth(own_origin=True, server_metadata=without[-1:])),
+    ]
+    bench.browser()
+    async with bench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, *upstreams)
+    for upstream, wanted in zip(upstreams, (with_path, without), strict=True):
+        asked = documents(upstream, upstream.issuer)
+        bench.expect(asked == wanted, f"{upstream.name}: {wanted} in this order", asked)
+
+
+async def only_the_good_one_signs_in(bench: Workbench, *bad: OAuth) -> None:
+    """An upstream with nothing wrong becomes usable; for the others no page is opened, no token is asked for, and
+    a call says that they failed.
+    """
+    good = await bench.oauth("good")
+    upstreams = [await bench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
+    browser = bench.browser()
+    async with bench.proxy(good, *upstreams) as proxy:
+        await proxy.handshake()
+        with bench.witness("the upstream with nothing wrong becomes usable"):
+            await proxy.ready(good)
+        for upstream in upstreams:
+            await proxy.wake(upstream.name)
+
+        def nothing_happens() -> None:
+            for upstream in upstreams:
+                bench.expect(not browser.pages_of(upstream), f"no page for {upstream.name}", browser.openings)
+                upstream.got_no_token_request()
+
+        await bench.throughout(5.0, nothing_happens)
+        for upstream in upstreams:
+            answer = await proxy.call(upstream.name, "echo", within=15.0)
+            bench.expect(
+                answer.is_error and answer.text, f"a call to {upstream.name} says why it failed", answer.raw
+            )
+            bench.expect(upstream.http, f"{upstream.name} was asked at all", upstream.http)
+        nothing_happens()
+
+
+@check("OAUTH-006", timeout=40)
+async def metadata_of_another_issuer_is_not_used(bench: Workbench) -> None:
+    """The metadata says that its issuer is https://honest.example, which it is not."""
+    await only_the_good_one_signs_in(bench, OAuth(server_fields={"issuer": "https://honest.example"}))
+
+
+@check("OAUTH-007", timeout=40)
+async def metadata_of_another_resource_stops_the_flow(bench: Workbench) -> None:
+    """The resource metadata is about https://evil.example/mcp."""
+    await only_the_good_one_signs_in(bench, OAuth(resource_fields={"resource": "https://evil.example/mcp"}))
+
+
+@check("OAUTH-010", timeout=40)
+async def without_announced_s256_there_is_no_flow(bench: Workbench) -> None:
+    """The metadata lists no PKCE methods at all, or only `plain`."""
+    unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
+    plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
+    await only_the_good_one_signs_in(bench, unsaid, plain)

@@ -1,0 +1,168 @@
+"""TOK: when a stored token is used, when it is renewed first, and when it is thrown away.
+
+No clock is faked: the authorization server says how long its tokens live. A token that is within 5 minutes of its
+end is due, so tokens that are issued with less are due at once; what was sent in an earlier run therefore counts.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.errors import Untestable
+from mock_servers.oauth_script import OAuth
+
+if TYPE_CHECKING:
+    from conformance.workbench import ProtectedUpstream, Workbench
+
+
+async def first_run(bench: Workbench, *upstreams: ProtectedUpstream) -> None:
+    """The tokens are there to be used in a second run."""
+    bench.browser()
+    with bench.witness("the first run signs in"):
+        await sign_in(bench, *upstreams)
+
+
+async def until(bench: Workbench, instant: float) -> None:
+    """Let time pass until this (monotonic) instant."""
+    await bench.throughout(max(0.0, instant - time.monotonic()), lambda: None)
+
+
+def has_no_refresh(bench: Workbench, upstream: ProtectedUpstream) -> None:
+    """No refresh was asked for."""
+    bench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
+
+
+async def _is_used_again(bench: Workbench, upstream: ProtectedUpstream) -> None:
+    """After a restart the one access token is used, without a page and without a token request."""
+    await first_run(bench, upstream)
+    asked, seen = len(upstream.token_requests), len(upstream.mcp)
+    browser = bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, upstream)
+        await can_use(bench, proxy, upstream)
+    browser.was_never_opened()
+    later = upstream.token_requests[asked:]
+    bench.expect(not later, "no token request in the second run", later)
+    bearers = {upstream.bearer(request) for request in upstream.mcp[seen:]} - {None}
+    bench.expect(bearers == {upstream.access_tokens[0]}, "the first access token is used", bearers)
+
+
+@check("TOK-004", timeout=30)
+async def a_stored_token_is_used_again_after_a_restart(bench: Workbench) -> None:
+    """In the second run no page is opened, the token endpoint is not asked, and the first access token is used."""
+    await _is_used_again(bench, await bench.oauth("a", OAuth(lifetimes=[3600])))
+
+
+@check("TOK-015", timeout=30)
+async def a_token_without_expires_in_is_used_until_a_401(bench: Workbench) -> None:
+    """The sign-in is completed, and after a restart the same token is used without a refresh."""
+    await _is_used_again(bench, await bench.oauth("a", OAuth(lifetimes=[None])))
+
+
+@check("TOK-005", timeout=40)
+async def the_buffer_holds_when_connecting(bench: Workbench) -> None:
+    """Stored tokens with 290, 200 and 30 s to live: after a restart the first POST to each upstream carries one that
+    was issued in this run.
+    """
+    upstreams = [await bench.oauth(f"a{s}", OAuth(lifetimes=[s])) for s in (290, 200, 30)]
+    await first_run(bench, *upstreams)
+    before = {upstream.name: (list(upstream.access_tokens), len(upstream.mcp)) for upstream in upstreams}
+    browser = bench.browser()
+    async with bench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, *upstreams)
+    browser.was_never_opened()
+    for upstream in upstreams:
+        stored, seen = before[upstream.name]
+        posts = [request for request in upstream.mcp[seen:] if request.method == "POST"]
+        token = upstream.bearer(posts[0])
+        fresh = token in upstream.access_tokens and token not in stored
+        bench.expect(fresh, f"{upstream.name}: the first POST carries a renewed token", posts[0])
+
+
+@check("TOK-006", timeout=60, slow=True)
+async def outside_the_buffer_there_is_no_refresh(bench: Workbench) -> None:
+    """With 6 minutes to live, neither a restart nor five calls within 20 s lead to a refresh."""
+    upstream = await bench.oauth("a", OAuth(lifetimes=[360]))
+    await first_run(bench, upstream)
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, upstream)
+        for _ in range(5):
+            await can_use(bench, proxy, upstream)
+            await bench.throughout(3.0, partial(has_no_refresh, bench, upstream))
+    has_no_refresh(bench, upstream)
+
+
+@check("TOK-007", timeout=40, slow=True)
+async def the_buffer_holds_during_a_session(bench: Workbench) -> None:
+    """The buffer begins 8 s after the sign-in: a call before carries the first token, a call after it the second,
+    with one refresh and no 401 in between.
+    """
+    upstream = await bench.oauth("a", OAuth(lifetimes=[308, 3600]))
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with bench.witness("the sign-in works"):
+            await proxy.ready(upstream)
+        signed_in = upstream.exchanges[0].t
+        await can_use(bench, proxy, upstream)
+        if time.monotonic() - signed_in > 7.0:
+            raise Untestable("the first call came too late, the machine is too slow")
+        has_no_refresh(bench, upstream)
+        bench.expect(upstream.bearers[-1] == upstream.access_tokens[0], "the first token", upstream.bearers)
+        await until(bench, signed_in + 12.0)
+        await can_use(bench, proxy, upstream)
+    bench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
+    calls = [request for request in upstream.mcp if request.rpc == "tools/call"]
+    token = upstream.bearer(calls[-1])
+    bench.expect(token == upstream.access_tokens[1], "the second token in the second call", calls[-1])
+    refused = [request for request in upstream.mcp if request.t > signed_in and request.status == 401]
+    bench.expect(not refused, "no 401 after the sign-in", refused)
+
+
+@check("TOK-011", timeout=40)
+async def an_expired_token_is_never_sent(bench: Workbench) -> None:
+    """The first token lives for 2 s and the proxy is started again after 3: the upstream does not see it any more,
+    and a new one was got by a refresh or, where there was no refresh token, by a sign-in.
+    """
+    upstreams = [
+        await bench.oauth("with", OAuth(lifetimes=[2, 3600])),
+        await bench.oauth("without", OAuth(lifetimes=[2, 3600], refresh_tokens=False)),
+    ]
+    await first_run(bench, *upstreams)
+    await until(bench, max(upstream.exchanges[0].t for upstream in upstreams) + 3.0)
+    seen = {upstream.name: len(upstream.mcp) for upstream in upstreams}
+    bench.browser()
+    await sign_in(bench, *upstreams)
+    for upstream in upstreams:
+        old = upstream.access_tokens[0]
+        late = [request for request in upstream.mcp[seen[upstream.name] :] if upstream.bearer(request) == old]
+        bench.expect(not late, f"{upstream.name}: the expired token is not sent", late)
+    with_refresh, without = upstreams
+    bench.expect(with_refresh.refreshes, "a refresh", with_refresh.token_requests)
+    bench.expect(len(without.exchanges) == 2, "a second sign-in", without.token_requests)
+
+
+@check("TOK-016", timeout=40, slow=True)
+async def short_lifetimes_cause_no_refresh_loop(bench: Workbench) -> None:
+    """Every token lives for 60 s: 10 s without a call and then three calls cost four refreshes at most."""
+    upstream = await bench.oauth("a", OAuth(lifetimes=[60]))
+    bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(bench, proxy, upstream)
+
+        def is_bounded() -> None:
+            bench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
+
+        await bench.throughout(10.0, is_bounded)
+        for _ in range(3):
+            await can_use(bench, proxy, upstream)
+        is_bounded()

@@ -1,0 +1,191 @@
+"""Mistakes in what is sent to upstreams that speak Streamable HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.upstream import handshake, remote, streamable_http, web
+from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
+from dynamic_mcp.upstream.web import Web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.protocol.jsonrpc import Message
+    from dynamic_mcp.protocol.peer import Peer
+
+SESSION = "Mcp-Session-Id"
+
+
+@mutant("HTTP-001")
+def drops_the_query_of_the_url() -> None:
+    right = Web.__init__
+
+    def wrong(self: Web, url: str, headers: Mapping[str, str], authorization: Authorization) -> None:
+        right(self, url.partition("?")[0], headers, authorization)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-001")
+def accepts_only_json() -> None:
+    streamable_http._ACCEPT = "application/json"
+
+
+@mutant("HTTP-001")
+def repeats_a_notification_in_an_array() -> None:
+    right = StreamableHttpUpstream._post_notification
+
+    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
+        await right(self, line)
+        headers = self._headers(jsonrpc.parse(line))
+        async with self._web.request("POST", headers, b"[" + line.rstrip() + b"]"):
+            pass
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-006")
+def never_says_initialized() -> None:
+    right = StreamableHttpUpstream._post_notification
+
+    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
+        if handshake.INITIALIZED.encode() not in line:
+            await right(self, line)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-006")
+def wants_json_in_the_confirmation() -> None:
+    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
+        headers = self._headers(jsonrpc.parse(line))
+        async with self._web.request("POST", headers, line.rstrip()) as reply:
+            try:
+                msgspec.json.decode(await reply.body(1 << 20))
+            except msgspec.DecodeError:
+                raise UpstreamFailed("its confirmation is not JSON") from None
+
+    replace(StreamableHttpUpstream._post_notification, wrong)
+
+
+@mutant("HTTP-006")
+def says_initialized_twice() -> None:
+    right = StreamableHttpUpstream._post_notification
+
+    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
+        await right(self, line)
+        if handshake.INITIALIZED.encode() in line:
+            await right(self, line)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-007")
+def carries_the_session_only_after_the_first_listing() -> None:
+    listed: set[StreamableHttpUpstream] = set()
+    right = StreamableHttpUpstream._headers
+
+    def wrong(self: StreamableHttpUpstream, message: Message) -> dict[str, str]:
+        headers = right(self, message)
+        if self not in listed:
+            headers.pop(SESSION, None)
+        if message.method == "tools/list":
+            listed.add(self)
+        return headers
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-007")
+def writes_the_session_in_lower_case() -> None:
+    _change_session_headers(
+        lambda headers: {name: value.lower() if name == SESSION else value for name, value in headers.items()}
+    )
+
+
+@mutant("HTTP-008")
+def invents_a_session() -> None:
+    _change_session_headers(lambda headers: {SESSION: str(uuid.uuid4()), **headers})
+
+
+@mutant("HTTP-011")
+def always_sends_the_same_version() -> None:
+    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": "2024-11-05"})
+
+
+@mutant("HTTP-011")
+def sends_the_version_that_it_offered() -> None:
+    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": era.LATEST_LEGACY})
+
+
+@mutant("HTTP-012")
+def initializes_again_with_the_version_of_the_answer() -> None:
+    right = handshake.initialize
+
+    async def wrong(peer: Peer, timeout: float, capabilities: bytes) -> Any:
+        agreed = await right(peer, timeout, capabilities)
+        return agreed if agreed.version == era.LATEST_LEGACY else await right(peer, timeout, capabilities)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-012")
+def takes_any_version() -> None:
+    era.LEGACY_VERSIONS = (*era.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant
+
+
+@mutant("HTTP-013")
+def sends_the_configured_headers_once() -> None:
+    right = Web._send
+
+    async def wrong(self: Web, *request: Any) -> Any:
+        response = await right(self, *request)
+        self._headers = {}
+        return response
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-013")
+def prefers_its_own_user_agent() -> None:
+    right = web._merged
+
+    def wrong(own: Mapping[str, str], *others: Mapping[str, str]) -> dict[str, str]:
+        return right(*others, own)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-014")
+def refuses_plain_http() -> None:
+    right = Web.start
+
+    async def wrong(self: Web) -> None:
+        if not self.url.startswith("https:"):
+            raise UpstreamFailed("its address is not one of TLS")
+        await right(self)
+
+    replace(right, wrong)
+
+
+@mutant("HTTP-015")
+def never_tries_the_older_transport() -> None:
+    remote._NOT_STREAMABLE = frozenset()
+
+
+@mutant("HTTP-015")
+def tries_the_older_transport_after_any_status() -> None:
+    remote._NOT_STREAMABLE = frozenset(range(300, 600))
+
+
+def _change_session_headers(change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    right = StreamableHttpUpstream._session_headers
+    replace(right, lambda self: change(right(self)))

@@ -1,0 +1,88 @@
+"""Mistakes in what an upstream behind a URL may talk the proxy into."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import urllib.request
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+
+from conformance.mutants import mutant, replace
+from conformance.mutants.http_modern import writes_names_raw_into_the_header
+from dynamic_mcp.listings import list_all
+from dynamic_mcp.upstream.web import Web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dynamic_mcp.listings import Listing
+
+
+@mutant("SEC-004")
+def trusts_every_certificate() -> None:
+    _make_contexts(ssl._create_unverified_context)
+
+
+@mutant("SEC-004")
+def ignores_the_host_of_a_certificate() -> None:
+    def context() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        return context
+
+    _make_contexts(context)
+
+
+@mutant("SEC-005")
+def trusts_no_certificate() -> None:
+    _make_contexts(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
+
+
+@mutant("SEC-006")
+def follows_redirects() -> None:
+    right = Web.start
+
+    async def wrong(self: Web) -> None:
+        await right(self)
+        session: Any = self._session
+        request = session.request
+        self._session = SimpleNamespace(  # type: ignore[assignment]  # as much of a session as is used
+            request=lambda *place, **more: request(*place, **{**more, "allow_redirects": True}),
+            close=session.close,
+        )
+
+    replace(right, wrong)
+
+
+@mutant("SEC-009")
+def writes_headers_unchecked() -> None:
+    import aiohttp.http_writer
+
+    def serialize(status_line: str, headers: Mapping[str, str]) -> bytes:
+        lines = [status_line, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        return "\r\n".join(lines).encode()
+
+    aiohttp.http_writer._serialize_headers = serialize
+    writes_names_raw_into_the_header()
+
+
+@mutant("SEC-010")
+def fetches_the_schemas_that_are_referred_to() -> None:
+    right = list_all
+
+    async def wrong(*arguments: Any) -> Listing:
+        listing = await right(*arguments)
+        for definition in listing.values():
+            for url in re.findall(rb'"\$ref":\s*"(http[^"]+)"', bytes(definition)):
+                await to_thread.run_sync(urllib.request.urlopen, url.decode())
+        return listing
+
+    replace(right, wrong)
+
+
+def _make_contexts(make: Callable[[], ssl.SSLContext]) -> None:
+    replace(ssl, SimpleNamespace(create_default_context=make))

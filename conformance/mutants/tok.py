@@ -1,0 +1,195 @@
+"""Mistakes in keeping tokens and in renewing them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from conformance.mutants.oauth_signin import alter_token_requests, without
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import store, tokens
+from dynamic_mcp.oauth.ask import TransientFailure
+from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.exchange import GrantRefused
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx
+
+
+@mutant("TOK-001")
+def stores_in_the_working_directory() -> None:
+    replace(store.default_directory, lambda: Path("oauth-servers"))
+
+
+@mutant("TOK-002")
+def stores_local_time_without_a_zone() -> None:
+    replace(tokens.expiry, lambda now, expires_in: datetime.fromtimestamp(now + expires_in).isoformat())
+
+
+def save_openly(self: Store, kept: Tokens) -> None:
+    """Into the file itself, with the modes of the umask."""
+    self._directory.mkdir(parents=True, exist_ok=True)
+    self.path.write_bytes(msgspec.json.encode(kept))
+
+
+@mutant("TOK-003")
+def leaves_the_modes_to_the_umask() -> None:
+    replace(Store.save, save_openly)
+
+
+@mutant("TOK-004")
+def forgets_at_each_start() -> None:
+    replace(Store.load, lambda self: None)
+
+
+@mutant("TOK-005", also={"TOK-007": "nothing is renewed in time", "TOK-013": "nothing is renewed in time"})
+def renews_after_expiry_only() -> None:
+    replace(Tokens.is_due, lambda self, now, *, fresh: self.is_expired(now))
+
+
+@mutant("TOK-006", also={"TOK-004": "a restart renews"})
+def renews_at_each_connection() -> None:
+    right = Tokens.is_due
+    replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
+
+
+@mutant("TOK-007", also={"TOK-014": "nothing is renewed while it is connected"})
+def the_bearer_is_fixed_when_connecting() -> None:
+    right = Authorization.bearer
+
+    async def wrong(self: Authorization) -> str | None:
+        frozen: str | None = vars(self).get("frozen") or await right(self)
+        vars(self)["frozen"] = frozen
+        return frozen
+
+    replace(right, wrong)
+
+
+@mutant("TOK-008")
+def the_refresh_names_no_resource() -> None:
+    alter_token_requests("refresh_token", without("resource"))
+
+
+@mutant("TOK-009", also={"TOK-018": "the file has the first refresh token"})
+def stores_the_first_refresh_token_only() -> None:
+    right = Store.save
+
+    def wrong(self: Store, kept: Tokens) -> None:
+        before = self.load()
+        right(
+            self,
+            kept if before is None else msgspec.structs.replace(kept, refresh_token=before.refresh_token),
+        )
+
+    replace(right, wrong)
+
+
+@mutant("TOK-010")
+def drops_a_refresh_token_that_is_not_repeated() -> None:
+    right = Authorization._refreshed
+
+    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
+        new = await right(self, http, old, used)
+        return msgspec.structs.replace(new, refresh_token=None) if new.refresh_token == used else new
+
+    replace(right, wrong)
+
+
+@mutant("TOK-011")
+def sends_expired_tokens() -> None:
+    due, expired = Tokens.is_due, Tokens.is_expired
+    replace(due, lambda self, now, *, fresh: due(self, now, fresh=fresh) and not expired(self, now))
+    replace(expired, lambda self, now: False)
+
+
+@mutant("TOK-012")
+def a_dead_grant_is_tried_for_ever() -> None:
+    right = Authorization._refreshed
+
+    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
+        try:
+            return await right(self, http, old, used)
+        except GrantRefused as refusal:
+            raise TransientFailure(str(refusal)) from None
+
+    replace(right, wrong)
+
+
+@mutant("TOK-013")
+def any_failure_ends_the_grant() -> None:
+    right = Authorization._refreshed
+
+    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
+        try:
+            return await right(self, http, old, used)
+        except TransientFailure as failure:
+            raise GrantRefused(str(failure)) from None
+
+    replace(right, wrong)
+
+
+@mutant("TOK-014")
+def each_call_renews_for_itself() -> None:
+    async def renew(self: Authorization, *, even_if_not_due: bool = False) -> None:
+        await self._renew_once(even_if_not_due)
+
+    @asynccontextmanager
+    async def unlocked(self: Store) -> AsyncIterator[None]:
+        yield
+
+    replace(Authorization._renew, renew)
+    replace(Store.lock, unlocked)
+
+
+@mutant("TOK-015")
+def renews_what_has_no_expiry() -> None:
+    right = Tokens.is_due
+    replace(right, lambda self, now, *, fresh: self.expires_at is None or right(self, now, fresh=fresh))
+
+
+@mutant("TOK-016")
+def renews_short_lived_tokens_before_each_request() -> None:
+    right = Tokens.is_due
+    replace(right, lambda self, now, *, fresh: right(self, now, fresh=False))
+
+
+@mutant("TOK-017")
+def a_damaged_file_fails_the_group() -> None:
+    right = Store.load
+
+    def wrong(self: Store) -> Tokens | None:
+        found = right(self)
+        if found is None and self.path.exists():
+            raise UpstreamFailed("its token file is damaged")
+        return found
+
+    replace(right, wrong)
+
+
+@mutant("TOK-018")
+def truncates_and_then_writes() -> None:
+    def wrong(self: Store, kept: Tokens) -> None:
+        self._make_directories()
+        data = msgspec.json.encode(kept)
+        with open(self.path, "wb") as file:
+            file.write(data[:10])
+            file.flush()
+            time.sleep(0.005)
+            file.write(data[10:])
+
+    replace(Store.save, wrong)
+
+
+@mutant("TOK-019")
+def finds_tokens_by_the_name_only() -> None:
+    replace(Authorization._of_this_server, lambda self, found: found)

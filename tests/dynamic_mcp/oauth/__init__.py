@@ -1,0 +1,1 @@
+"""The sign-in and its tokens, part by part."""

@@ -1,0 +1,51 @@
+"""An HTTP client whose every request goes to a respx route, and the token directory of a test."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from dynamic_mcp.oauth.store import Store
+
+#: Made once: it takes longer than a test.
+TRUST = ssl.create_default_context()
+
+
+@pytest.fixture
+def routes() -> Iterator[None]:
+    """No request leaves; addresses without a route are a 404."""
+    # The first router that has a route answers.
+    with respx.mock, respx.mock(assert_all_called=False) as rest:
+        rest.route().respond(404)
+        yield
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The addresses that ``http`` asked, in order."""
+    return []
+
+
+@pytest.fixture
+async def http(routes: None, asked: list[str]) -> AsyncIterator[httpx.AsyncClient]:
+    async def keep(request: httpx.Request) -> None:
+        asked.append(str(request.url))
+
+    async with httpx.AsyncClient(verify=TRUST, event_hooks={"request": [keep]}) as client:
+        yield client
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the token files of a test are, as below a home."""
+    return tmp_path / ".dynamic-mcp" / "oauth-servers"
+
+
+@pytest.fixture
+def store(directory: Path) -> Store:
+    return Store("docs", directory)

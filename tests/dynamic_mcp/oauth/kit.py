@@ -1,0 +1,147 @@
+"""A protected server and its authorization server as respx routes, and the values that appear in them."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import respx
+
+from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.secret import Secret
+
+URL = "https://mcp.test/public/mcp"
+ISSUER = "https://as.test"
+RESOURCE_METADATA = "https://mcp.test/.well-known/oauth-protected-resource"
+SERVER_METADATA = f"{ISSUER}/.well-known/oauth-authorization-server"
+TOKEN = f"{ISSUER}/token"
+REGISTER = f"{ISSUER}/register"
+
+#: What must never be shown.
+ACCESS, REFRESH, CODE, KEY = "canary-access", "canary-refresh", "canary-code", "canary-key"
+
+Json = dict[str, object]
+
+
+def transport(
+    url: str = URL, client_id: str | None = "app", scopes: tuple[str, ...] = (), *headers: str
+) -> HttpTransport:
+    """A configured server; ``headers`` are the names of its own ones."""
+    own = tuple((name, Secret("x")) for name in headers)
+    return HttpTransport(Secret(url), own, False, client_id, scopes)
+
+
+def server_metadata(**changes: object) -> Json:
+    """What an authorization server says; a member that is set to None is left out."""
+    document = {
+        "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/authorize?tenant=1",
+        "token_endpoint": TOKEN,
+        "registration_endpoint": REGISTER,
+        "code_challenge_methods_supported": ["S256"],
+        **changes,
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def resource_metadata(**changes: object) -> Json:
+    """What the protected server says."""
+    return {"resource": URL, "authorization_servers": [ISSUER], **changes}
+
+
+def publish(resource: Json | None = None, server: Json | None = None) -> None:
+    """Routes for both documents, where the well-known addresses are tried first."""
+    address = "https://mcp.test/.well-known/oauth-protected-resource/public/mcp"
+    respx.get(address).respond(json=resource or resource_metadata())
+    respx.get(SERVER_METADATA).respond(json=server or server_metadata())
+
+
+def granted(number: int = 1, **changes: object) -> Json:
+    """The answer of a token endpoint."""
+    return {
+        "access_token": f"{ACCESS}-{number}",
+        "refresh_token": f"{REFRESH}-{number}",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+        **changes,
+    }
+
+
+def form_of(request: httpx.Request) -> dict[str, str]:
+    """The form that a request carries, in which no name occurs twice."""
+    fields = parse_qs(request.content.decode(), keep_blank_values=True, strict_parsing=True)
+    assert all(len(values) == 1 for values in fields.values())
+    return {name: values[0] for name, values in fields.items()}
+
+
+def query_of(address: str) -> dict[str, str]:
+    """The query of an address, in which no name occurs twice."""
+    fields = parse_qs(urlsplit(address).query, keep_blank_values=True, strict_parsing=True)
+    assert all(len(values) == 1 for values in fields.values())
+    return {name: values[0] for name, values in fields.items()}
+
+
+async def visit(address: str, data: bytes | None = None) -> str:
+    """Ask for an address on this machine by a plain socket, or send ``data`` there; all that comes back."""
+    parts = urlsplit(address)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(data or f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(10):
+            return (await reader.read()).decode()
+    except ConnectionResetError:
+        # What was sent was not read to its end.
+        return ""
+    finally:
+        writer.close()
+
+
+class User:
+    """Someone in front of a browser: keeps the addresses that were shown, and answers each as told."""
+
+    def __init__(self, answer: str | None = f"code={CODE}") -> None:
+        """``answer`` is the query of the answer beside the state; None is a user who never answers."""
+        self.answer = answer
+        self.addresses: list[str] = []
+        self.pages: list[str] = []
+        self.shown = asyncio.Event()
+        self._visits: set[asyncio.Task[None]] = set()
+
+    async def present(self, address: str, server: str, callback: Callback) -> None:
+        """See ``oauth.signin.Present``."""
+        self.addresses.append(address)
+        self.shown.set()
+        if self.answer is not None:
+            asked = query_of(address)
+            target = f"{asked['redirect_uri']}?{self.answer}&state={asked['state']}"
+            self._visits.add(asyncio.get_running_loop().create_task(self._visit(target)))
+
+    async def _visit(self, target: str) -> None:
+        self.pages.append(await visit(target))
+
+    async def page(self) -> str:
+        """What the browser shows in the end."""
+        async with asyncio.timeout(10):
+            await asyncio.gather(*self._visits)
+        return self.pages[-1]
+
+
+class Slow:
+    """A respx side effect that waits to be told before it answers."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.begun.set()
+        await self.go.wait()
+        return self._answer
+
+    async def has_begun(self) -> None:
+        """The first request is here."""
+        async with asyncio.timeout(10):
+            await self.begun.wait()

@@ -1,0 +1,747 @@
+"""The tokens of one server in use: when they are renewed, by whom, what a failure costs, and when the user is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import respx
+
+from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import authorization as authorization_module
+from dynamic_mcp.oauth import store as store_module
+from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
+
+from ..helpers import eventually
+from .conftest import TRUST
+from .kit import (
+    ACCESS,
+    CODE,
+    ISSUER,
+    KEY,
+    REFRESH,
+    REGISTER,
+    SERVER_METADATA,
+    TOKEN,
+    URL,
+    Slow,
+    User,
+    form_of,
+    granted,
+    publish,
+    query_of,
+    server_metadata,
+    transport,
+    visit,
+)
+
+pytestmark = pytest.mark.usefixtures("routes")
+
+NEED = SignInNeeded("it needs you to sign in", challenge=Challenge())
+DAY = 86400.0
+
+
+def stored(left: float | None = 100.0, number: int = 0, **changes: Any) -> Tokens:
+    """Tokens of an earlier run with so many seconds of life left."""
+    expires_at = None if left is None else expiry(time.time(), left)
+    tokens = Tokens(
+        f"{ACCESS}-{number}",
+        f"{REFRESH}-{number}",
+        expires_at,
+        server="docs",
+        resource=URL,
+        issuer=ISSUER,
+        token_endpoint=TOKEN,
+        lifetime=3600.0,
+        client=Client("app"),
+    )
+    return msgspec.structs.replace(tokens, **changes)
+
+
+Make = Callable[..., Authorization]
+
+
+@pytest.fixture
+async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Authorizations over one token file, as of several processes; all are closed."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
+    made: list[Authorization] = []
+
+    def one(user: User | None = None, settings: HttpTransport | None = None) -> Authorization:
+        present = None if user is None else user.present
+        made.append(Authorization("docs", settings or transport(), Store("docs", directory), present))
+        return made[-1]
+
+    yield one
+    async with asyncio.timeout(10):
+        for authorization in made:
+            await authorization.close()
+
+
+def renewals(*answers: httpx.Response) -> respx.Route:
+    """A token endpoint that gives these answers, one after the other."""
+    return respx.post(TOKEN).mock(side_effect=list(answers))
+
+
+def grant(number: int = 1, **changes: Any) -> httpx.Response:
+    return httpx.Response(200, json=granted(number, **changes))
+
+
+# Before the expiry
+
+
+async def test_without_tokens_there_is_no_bearer(make: Make) -> None:
+    assert await make().bearer() is None
+
+
+@pytest.mark.parametrize("left", [301.0, DAY, None])
+async def test_a_token_with_life_enough_is_used_as_it_is(
+    make: Make, store: Store, left: float | None
+) -> None:
+    store.save(stored(left))
+
+    assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
+
+
+@pytest.mark.parametrize("left", [299.0, 0.0, -DAY])
+async def test_a_token_in_the_buffer_is_renewed_before_it_is_used(
+    make: Make, store: Store, left: float
+) -> None:
+    store.save(stored(left, scope="a b"))
+    route = renewals(grant(1))
+
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert form_of(route.calls.last.request) == {
+        "grant_type": "refresh_token",
+        "refresh_token": f"{REFRESH}-0",
+        "client_id": "app",
+        "resource": URL,
+    }
+    kept = store.load()
+    assert kept is not None
+    assert kept == stored(number=1, scope="a b", expires_at=kept.expires_at)
+
+
+async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, store: Store) -> None:
+    store.save(stored())
+    route = renewals(grant(1, expires_in=-1), grant(2, expires_in=200), grant(3, expires_in=200), grant(4))
+    first, then = make(), Challenge()
+    await first.bearer()
+    await first.refused(f"{ACCESS}-1", then)
+    assert await first.bearer() == f"{ACCESS}-2"
+    assert await make().bearer() == f"{ACCESS}-3"
+    assert await make().bearer() == f"{ACCESS}-4"
+
+    used = [form_of(call.request)["refresh_token"] for call in route.calls]
+    assert used == [f"{REFRESH}-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+async def test_without_a_new_refresh_token_the_old_one_stays(
+    make: Make, store: Store, missing: str | None
+) -> None:
+    store.save(stored())
+    route = renewals(grant(1, refresh_token=missing, expires_in=200), grant(2))
+    await make().bearer()
+    kept = store.load()
+    assert kept is not None
+    assert (kept.access_token, kept.refresh_token) == (f"{ACCESS}-1", f"{REFRESH}-0")
+
+    await make().bearer()
+    assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-0"
+
+
+async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_each_request(
+    make: Make, store: Store
+) -> None:
+    store.save(stored())
+    route = renewals(grant(1, expires_in=60))
+    authorization = make()
+    for _ in range(5):
+        assert await authorization.bearer() == f"{ACCESS}-1"
+    assert len(route.calls) == 1
+
+
+@pytest.fixture
+def file_of_dmcp(store: Store, directory: Path) -> None:
+    """Tokens that are known to be dead, and nothing else about them."""
+    directory.mkdir(parents=True)
+    written = {
+        "access_token": "a",
+        "refresh_token": f"{REFRESH}-0",
+        "expires_at": "2020-01-31T18:03:17.123456789Z",
+    }
+    store.path.write_text(json.dumps(written))
+
+
+@pytest.mark.usefixtures("file_of_dmcp")
+async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make, store: Store) -> None:
+    publish()
+    route = renewals(grant(1))
+
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert form_of(route.calls.last.request)["client_id"] == "app"
+    kept = store.load()
+    assert kept is not None
+    assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (TOKEN, ISSUER, URL, "docs")
+
+
+async def test_a_registered_client_renews_with_its_secret(make: Make, store: Store) -> None:
+    client = Client("made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True)
+    store.save(stored(client=client))
+    route = renewals(grant(1))
+
+    await make(settings=transport(client_id=None)).bearer()
+    assert form_of(route.calls.last.request)["client_secret"] == KEY
+    kept = store.load()
+    assert kept is not None
+    assert kept.client == client
+
+
+# Once
+
+
+async def test_parallel_requests_share_one_renewal(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    callers = [asyncio.create_task(authorization.bearer()) for _ in range(10)]
+    await slow.has_begun()
+    slow.go.set()
+
+    assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 10
+    assert len(route.calls) == 1
+
+
+async def test_processes_share_one_renewal(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1, expires_in=60))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    first, second = make(), make()
+    callers = [asyncio.create_task(one.bearer()) for one in (first, second)]
+    await slow.has_begun()
+    slow.go.set()
+
+    assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 2
+    # What was adopted is as fresh as what was obtained.
+    assert [await one.bearer() for one in (first, second)] == [f"{ACCESS}-1"] * 2
+    assert len(route.calls) == 1
+
+
+async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(make: Make, store: Store) -> None:
+    store.save(stored(DAY))
+    authorization = make()
+    used = await authorization.bearer()
+    store.save(stored(DAY, 7))
+
+    await authorization.refused(used, Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-7"
+    assert not respx.calls
+
+
+async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_too(
+    make: Make, store: Store
+) -> None:
+    store.save(stored())
+    authorization = make()
+    authorization._load()
+    store.save(stored(-1.0, 7))
+    route = renewals(grant(8))
+
+    assert await authorization.bearer() == f"{ACCESS}-8"
+    assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-7"
+
+
+async def test_new_tokens_are_on_disk_before_they_are_used(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(stored())
+    renewals(grant(1))
+    authorization = make()
+    used_at_save: list[str] = []
+    save = Store.save
+
+    def watched(self: Store, tokens: Tokens) -> None:
+        assert authorization._tokens is not None
+        used_at_save.append(authorization._tokens.access_token)
+        save(self, tokens)
+
+    monkeypatch.setattr(Store, "save", watched)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert used_at_save == [f"{ACCESS}-0"]
+
+
+async def test_tokens_that_cannot_be_stored_are_used_and_that_is_said(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save(stored())
+    renewals(grant(1))
+
+    def full(self: Store, tokens: Tokens) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "save", full)
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert "cannot be stored: No space left on device" in caplog.text
+    assert ACCESS not in caplog.text
+
+
+async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    caller = asyncio.create_task(authorization.bearer())
+    await slow.has_begun()
+    caller.cancel()
+    await asyncio.wait({caller})
+    slow.go.set()
+
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    kept = store.load()
+    assert kept is not None
+    assert kept.refresh_token == f"{REFRESH}-1"
+    assert len(route.calls) == 1
+
+
+# Trouble
+
+
+@pytest.mark.parametrize("trouble", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
+async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
+    make: Make, store: Store, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save(stored())
+    before = store.path.read_bytes()
+    route = respx.post(TOKEN)
+    if isinstance(trouble, Exception):
+        route.mock(side_effect=trouble)
+    elif isinstance(trouble, int):
+        route.respond(trouble)
+    else:
+        route.respond(content=trouble)
+    authorization = make()
+
+    assert [await authorization.bearer() for _ in range(3)] == [f"{ACCESS}-0"] * 3
+    assert len(route.calls) == 1
+    assert store.path.read_bytes() == before
+    assert "not renewed yet" in caplog.text
+    assert not any(secret in caplog.text for secret in (ACCESS, REFRESH, KEY))
+
+
+async def test_after_trouble_the_renewal_is_tried_again(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorization_module, "PAUSE_AFTER_FAILURE", 0.0)
+    store.save(stored())
+    renewals(httpx.Response(503), grant(1))
+    authorization = make()
+
+    assert await authorization.bearer() == f"{ACCESS}-0"
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make, store: Store) -> None:
+    store.save(stored(-1.0))
+    renewals(httpx.Response(503), grant(1))
+    authorization = make()
+
+    with pytest.raises(UpstreamFailed, match="HTTP 503") as told:
+        await authorization.bearer()
+    assert not isinstance(told.value, SignInNeeded)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from_use(
+    make: Make, store: Store
+) -> None:
+    store.save(stored(token_endpoint=None))
+    publish()
+    respx.get(SERVER_METADATA).respond(503)
+
+    assert await make().bearer() == f"{ACCESS}-0"
+
+
+async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
+    store.save(stored())
+    async with store.lock():
+        assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
+
+
+@pytest.mark.parametrize("left", [100.0, -1.0])
+async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
+    make: Make, store: Store, left: float
+) -> None:
+    store.save(stored(left))
+    route = respx.post(TOKEN).respond(400, json={"error": "invalid_grant"})
+    authorization = make()
+
+    assert await authorization.bearer() is None
+    with pytest.raises(SignInNeeded):
+        await authorization.refused(None, Challenge())
+    assert await authorization.bearer() is None
+    assert len(route.calls) == 1
+
+
+async def test_a_dead_token_without_a_refresh_token_is_not_sent(make: Make, store: Store) -> None:
+    store.save(stored(-1.0, refresh_token=None))
+
+    assert await make().bearer() is None
+    assert not respx.calls
+
+
+async def test_a_living_token_without_a_refresh_token_is_used_to_its_end(make: Make, store: Store) -> None:
+    store.save(stored(100.0, refresh_token=None))
+
+    assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
+
+
+# A refusal by the server
+
+
+async def test_a_refused_token_is_renewed_though_it_is_not_due(make: Make, store: Store) -> None:
+    store.save(stored(DAY))
+    route = renewals(grant(1))
+    authorization = make()
+
+    await authorization.refused(await authorization.bearer(), Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    # A late refusal of the old one is no reason to do it again.
+    await authorization.refused(f"{ACCESS}-0", Challenge())
+    assert len(route.calls) == 1
+
+
+@pytest.mark.parametrize("tokens", [None, stored(None, refresh_token=None)])
+async def test_a_refusal_without_a_refresh_token_needs_the_user(
+    make: Make, store: Store, tokens: Tokens | None
+) -> None:
+    if tokens is not None:
+        store.save(tokens)
+    authorization = make()
+    challenge = Challenge(scope="a")
+
+    with pytest.raises(SignInNeeded) as told:
+        await authorization.refused(await authorization.bearer(), challenge)
+    assert told.value.challenge == challenge
+
+
+async def test_a_refused_token_that_cannot_be_renewed_now_does_not_need_the_user(
+    make: Make, store: Store
+) -> None:
+    store.save(stored(100.0))
+    renewals(httpx.Response(503), httpx.Response(503))
+    authorization = make()
+    used = await authorization.bearer()
+
+    # The second time nothing is even asked: it failed a moment ago.
+    for _ in range(2):
+        with pytest.raises(UpstreamFailed, match="cannot be renewed yet") as told:
+            await authorization.refused(used, Challenge())
+        assert not isinstance(told.value, SignInNeeded)
+
+
+async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Make, store: Store) -> None:
+    store.save(stored(DAY))
+    renewals(grant(0))
+    authorization = make()
+
+    with pytest.raises(SignInNeeded):
+        await authorization.refused(await authorization.bearer(), Challenge())
+
+
+@pytest.mark.parametrize(
+    ("settings", "applies"),
+    [
+        (transport(), True),
+        (transport(client_id=None), True),
+        (transport(URL, "app", (), "AUTHORIZATION"), True),
+        (transport(URL, None, (), "authorization"), False),
+        (transport(URL, None, (), "X-Key"), True),
+    ],
+)
+async def test_a_configured_header_without_a_client_id_is_the_authorization(
+    make: Make, settings: HttpTransport, applies: bool
+) -> None:
+    assert make(None, settings).applies is applies
+
+
+# Whose tokens
+
+
+@pytest.mark.parametrize(
+    ("resource", "ours"),
+    [
+        ("https://mcp.test", True),
+        ("https://MCP.test:443/other", True),
+        ("https://evil.test/public/mcp", False),
+        ("http://mcp.test/public/mcp", False),
+        ("https://mcp.test:8443/public/mcp", False),
+        ("https://[", False),
+        ("https://mcp.test:port/", False),
+    ],
+)
+async def test_tokens_of_another_origin_are_not_used(
+    make: Make, store: Store, resource: str, ours: bool
+) -> None:
+    store.save(stored(-1.0, resource=resource))
+    route = renewals(grant(1))
+
+    assert await make().bearer() == (f"{ACCESS}-1" if ours else None)
+    assert route.called is ours
+
+
+# The user
+
+
+async def test_a_sign_in_gives_a_bearer_and_a_file(make: Make, store: Store) -> None:
+    publish()
+    renewals(grant(1))
+    authorization = make(User())
+    assert await authorization.bearer() is None
+
+    await authorization.sign_in(NEED)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert await make().bearer() == f"{ACCESS}-1"
+
+
+async def test_everybody_who_needs_it_shares_one_sign_in(make: Make) -> None:
+    publish()
+    renewals(grant(1))
+    user = User()
+    authorization = make(user)
+
+    await asyncio.gather(*(authorization.sign_in(NEED) for _ in range(5)))
+    assert len(user.addresses) == 1
+
+
+async def test_who_stops_waiting_does_not_end_the_sign_in_for_the_others(make: Make) -> None:
+    publish()
+    renewals(grant(1))
+    user = User(None)
+    authorization = make(user)
+    impatient, patient = (asyncio.create_task(authorization.sign_in(NEED)) for _ in range(2))
+    async with asyncio.timeout(10):
+        await user.shown.wait()
+        impatient.cancel()
+        await asyncio.wait({impatient})
+        asked = query_of(user.addresses[0])
+        page = await visit(f"{asked['redirect_uri']}?code={CODE}&state={asked['state']}")
+        await patient
+
+    assert "Signed in" in page
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make, store: Store) -> None:
+    store.save(stored(DAY, scope="a"))
+    publish()
+    renewals(grant(1))
+    user = User()
+    authorization = make(user)
+    assert await authorization.bearer() == f"{ACCESS}-0"
+
+    await authorization.sign_in(
+        SignInNeeded("more", challenge=Challenge(scope="b", error="insufficient_scope"))
+    )
+    assert query_of(user.addresses[0])["scope"] == "a b"
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+@pytest.mark.parametrize("before", [None, -1.0, DAY])
+async def test_what_the_user_declined_is_not_begun_again_by_itself(
+    make: Make, store: Store, before: float | None
+) -> None:
+    if before is not None:
+        # Whose grant is dead.
+        store.save(stored(before))
+        respx.post(TOKEN).respond(400, json={"error": "invalid_grant"})
+    publish()
+    user = User("error=access_denied")
+    authorization = make(user)
+    with pytest.raises(SignInNeeded):
+        await authorization.refused(await authorization.bearer(), Challenge())
+
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed, match=r"access_denied.*run: dynamic-mcp login docs"):
+            await authorization.sign_in(NEED)
+    assert len(user.addresses) == 1
+
+    # Somebody signed in elsewhere.
+    store.save(stored(DAY, 7))
+    await authorization.sign_in(NEED)
+    assert await authorization.bearer() == f"{ACCESS}-7"
+    assert len(user.addresses) == 1
+
+
+async def test_trouble_before_the_user_is_asked_is_no_decline(make: Make) -> None:
+    publish()
+    respx.get(SERVER_METADATA).mock(
+        side_effect=[httpx.Response(503), httpx.Response(200, json=server_metadata())]
+    )
+    renewals(grant(1))
+    user = User()
+    authorization = make(user)
+
+    with pytest.raises(UpstreamFailed, match=r"HTTP 503$"):
+        await authorization.sign_in(NEED)
+    await authorization.sign_in(NEED)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+@pytest.mark.parametrize("met_by", ["the renewal", "the sign-in"])
+async def test_a_registration_that_the_server_forgot_is_made_anew(
+    make: Make, store: Store, met_by: str
+) -> None:
+    """By the next sign-in, be it of this process or of ``dynamic-mcp login``."""
+    client = Client("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
+    port = await free_port()
+    client = msgspec.structs.replace(client, redirect_uri=f"http://127.0.0.1:{port}/oauth/callback")
+    store.save(stored(-1.0 if met_by == "the renewal" else None, client=client))
+    publish()
+    register = respx.post(REGISTER).respond(201, json={"client_id": "new"})
+    renewals(httpx.Response(401, json={"error": "invalid_client"}), grant(1))
+    settings = transport(client_id=None)
+    user = User()
+    if met_by == "the renewal":
+        assert await make(None, settings).bearer() is None
+    else:
+        with pytest.raises(UpstreamFailed, match="invalid_client"):
+            await make(user, settings).sign_in(NEED)
+        assert query_of(user.addresses[0])["client_id"] == "old"
+    assert not register.called
+
+    authorization = make(user, settings)
+    await authorization.sign_in(NEED)
+    assert query_of(user.addresses[-1])["client_id"] == "new"
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def free_port() -> int:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+@pytest.mark.parametrize("end", ["patience", "close"])
+async def test_what_the_user_gave_is_kept_though_the_lock_is_held(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1 if end == "patience" else 30.0)
+    publish()
+    token = renewals(grant(1))
+    user = User()
+    authorization = make(user)
+    async with asyncio.timeout(10), store.lock():
+        signing_in = asyncio.create_task(authorization.sign_in(NEED))
+        await eventually(lambda: token.called and user.pages, "the user is done")
+        if end == "close":
+            await authorization.close()
+        await asyncio.wait({signing_in})
+
+    kept = store.load()
+    assert kept is not None
+    assert kept.access_token == f"{ACCESS}-1"
+
+
+async def test_a_proxy_that_cannot_be_used_for_signing_in_is_a_failure_of_this_server(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"gopher://user:{KEY}@proxy.test:1")
+
+    with pytest.raises(UpstreamFailed, match="the proxy that the environment names") as told:
+        await make().sign_in(NEED)
+    assert KEY not in str(told.value)
+
+
+# The end
+
+
+async def test_the_end_does_not_wait_for_a_user(make: Make) -> None:
+    publish()
+    user = User(None)
+    authorization = make(user)
+    signing_in = asyncio.create_task(authorization.sign_in(NEED))
+    async with asyncio.timeout(10):
+        await user.shown.wait()
+    async with asyncio.timeout(1):
+        await authorization.close()
+        await asyncio.wait({signing_in})
+
+    assert signing_in.cancelled()
+
+
+async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1))
+    respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    caller = asyncio.create_task(authorization.bearer())
+    await slow.has_begun()
+    caller.cancel()
+    closing = asyncio.create_task(authorization.close())
+    await asyncio.sleep(0)
+    slow.go.set()
+    async with asyncio.timeout(10):
+        await closing
+
+    kept = store.load()
+    assert kept is not None
+    assert kept.refresh_token == f"{REFRESH}-1"
+
+
+async def test_the_end_does_not_wait_long_for_a_renewal(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert authorization_module.RENEWAL_GRACE < 3
+    monkeypatch.setattr(authorization_module, "RENEWAL_GRACE", 0.1)
+    store.save(stored())
+    slow = Slow(grant(1))
+    respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    caller = asyncio.create_task(authorization.bearer())
+    await slow.has_begun()
+    async with asyncio.timeout(1):
+        await authorization.close()
+        await asyncio.wait({caller})
+
+    assert caller.cancelled()
+    assert store.load() == stored(expires_at=getattr(store.load(), "expires_at", None))
+
+
+async def test_no_exception_of_a_sign_in_or_renewal_shows_a_secret(make: Make, store: Store) -> None:
+    """Neither its text nor what it was raised from."""
+    store.save(stored(-1.0))
+    publish()
+    respx.post(TOKEN).mock(side_effect=httpx.ConnectError(f"{KEY} {REFRESH} {CODE}"))
+    authorization = make(User())
+
+    with pytest.raises(UpstreamFailed) as renewing:
+        await authorization.bearer()
+    with pytest.raises(UpstreamFailed) as signing_in:
+        await authorization.sign_in(NEED)
+    for error in (renewing.value, signing_in.value):
+        shown: BaseException | None = error
+        while shown is not None:
+            assert not any(secret in repr(shown) for secret in (KEY, REFRESH, CODE))
+            shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)

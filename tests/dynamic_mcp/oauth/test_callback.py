@@ -1,0 +1,246 @@
+"""The loopback listener, by raw sockets: what knocks without being the answer, and the page that the user sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from dynamic_mcp.oauth import callback as callback_module
+from dynamic_mcp.oauth.callback import PATH, Answer, Callback, listening
+
+from .kit import CODE, ISSUER, visit
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+STATE = "the-right-state"
+RIGHT = f"code={CODE}&state={STATE}"
+EVIL = "<script>alert('x')</script>\"&"
+
+
+@pytest.fixture
+async def callback() -> AsyncIterator[Callback]:
+    async with listening("docs", STATE) as callback:
+        yield callback
+
+
+def status_of(reply: str) -> int:
+    return int(reply.split(" ", 2)[1])
+
+
+async def answer_of(callback: Callback) -> Answer:
+    async with asyncio.timeout(10):
+        return await callback.wait()
+
+
+async def succeeds(callback: Callback) -> None:
+    """The right answer arrives, after whatever came before."""
+    visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
+    assert await answer_of(callback) == Answer(CODE, None, None)
+    callback.finish(None)
+    assert status_of(await visiting) == 200
+
+
+async def test_the_listener_is_on_a_loopback_port_of_its_own(callback: Callback) -> None:
+    parts = urlsplit(callback.redirect_uri)
+    async with listening("other", "x") as other:
+        assert (parts.scheme, parts.hostname, parts.path) == ("http", "127.0.0.1", "/oauth/callback")
+        assert parts.port != urlsplit(other.redirect_uri).port
+
+
+async def test_a_port_can_be_wished_for_and_another_is_taken_when_it_is_in_use(callback: Callback) -> None:
+    taken = urlsplit(callback.redirect_uri).port
+    assert taken is not None
+    async with listening("other", "x", taken) as other:
+        free = urlsplit(other.redirect_uri).port
+        assert free is not None
+        assert free != taken
+    async with listening("other", "x", free) as again:
+        assert urlsplit(again.redirect_uri).port == free
+
+
+async def test_the_listener_is_closed_with_the_block() -> None:
+    async with listening("docs", STATE) as callback:
+        address = callback.redirect_uri
+    with pytest.raises(ConnectionRefusedError):
+        await visit(address)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET /favicon.ico", 404),
+        ("GET /", 404),
+        (f"GET /oauth?{RIGHT}", 404),
+        (f"GET {PATH}/?{RIGHT}", 404),
+        (f"GET {PATH.upper()}?{RIGHT}", 404),
+        (f"HEAD {PATH}?{RIGHT}", 405),
+        (f"POST {PATH}?{RIGHT}", 405),
+        (f"get {PATH}?{RIGHT}", 405),
+        (f"GET {PATH}", 400),
+        (f"GET {PATH}?code=x", 400),
+        (f"GET {PATH}?state={STATE}", 400),
+        (f"GET {PATH}?code=&state={STATE}", 400),
+        (f"GET {PATH}?code=x&state=wrong", 400),
+        (f"GET {PATH}?code=x&state=", 400),
+        (f"GET {PATH}?code=x&state={STATE[:-1]}", 400),
+        (f"GET {PATH}?code=x&state={STATE}x", 400),
+        (f"GET {PATH}?code=x&state={STATE.upper()}", 400),
+        (f"GET {PATH}?code=x&state={STATE}&state={STATE}", 400),
+        (f"GET {PATH}?code=x&state=wrong&state={STATE}", 400),
+        (f"GET {PATH}?code=x&STATE={STATE}", 400),
+        (f"GET {PATH}?code=x&state=%FF\xff", 400),
+        (f"GET {PATH}?code=x&code=y&state={STATE}", 400),
+        (f"GET {PATH}?error=x&error=y&state={STATE}", 400),
+        (f"GET {PATH}?code=x&iss=a&iss=b&state={STATE}", 400),
+        (f"GET {PATH}?{'a=b&' * 100}{RIGHT}", 400),
+        ("GET http://[::1", 400),
+        ("nonsense", 404),
+        ("", 404),
+    ],
+)
+async def test_a_request_that_is_no_answer_is_refused_and_waited_on(
+    callback: Callback, request_line: str, status: int
+) -> None:
+    reply = await visit(callback.redirect_uri, f"{request_line} HTTP/1.1\r\n\r\n".encode("latin-1"))
+
+    assert status_of(reply) == status
+    assert CODE not in reply
+    await succeeds(callback)
+
+
+async def test_connections_without_a_request_do_not_end_the_wait(
+    callback: Callback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callback_module, "_REQUEST_TIME", 0.1)
+    parts = urlsplit(callback.redirect_uri)
+    silent, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    _, gone = await asyncio.open_connection(parts.hostname, parts.port)
+    gone.close()
+
+    assert await visit(callback.redirect_uri, b"x" * 20_000) == ""
+    await succeeds(callback)
+    async with asyncio.timeout(10):
+        assert await silent.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        (f"code=a%2Bb%26c+d&state={STATE}", Answer("a+b&c d", None, None)),
+        (f"state={STATE}&code=x&iss={quote(ISSUER, safe='')}", Answer("x", None, ISSUER)),
+        (f"state={STATE}&code=x&iss=", Answer("x", None, "")),
+        (f"error=access_denied&error_description=d&state={STATE}", Answer(None, "access_denied", None)),
+        (f"error=e&code=x&state={STATE}", Answer("x", "e", None)),
+    ],
+)
+async def test_an_answer_is_read(callback: Callback, query: str, answer: Answer) -> None:
+    visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{query}"))
+
+    assert await answer_of(callback) == answer
+    callback.finish(None)
+    await visiting
+
+
+async def test_a_second_answer_changes_nothing(callback: Callback) -> None:
+    first = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
+    assert await answer_of(callback) == Answer(CODE, None, None)
+
+    second = await visit(f"{callback.redirect_uri}?code=other&state={STATE}")
+
+    assert status_of(second) == 400
+    assert "answered already" in second
+    assert await answer_of(callback) == Answer(CODE, None, None)
+    callback.finish(None)
+    assert "Signed in" in await first
+    assert status_of(await visit(f"{callback.redirect_uri}?{RIGHT}")) == 400
+
+
+async def test_the_browser_is_told_the_outcome_and_not_before_it_is_known(callback: Callback) -> None:
+    visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
+    await answer_of(callback)
+    assert not visiting.done()
+    callback.finish("the sign-in did not succeed")
+    callback.finish(None)
+
+    reply = await visiting
+    assert status_of(reply) == 400
+    assert "Not signed in" in reply
+
+
+async def test_a_sign_in_that_is_given_up_still_tells_the_browser() -> None:
+    async with listening("docs", STATE) as callback:
+        visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
+        await answer_of(callback)
+
+    assert "the sign-in was given up" in await visiting
+
+
+async def test_a_caller_that_stops_waiting_takes_nothing_from_the_next(callback: Callback) -> None:
+    waiting = asyncio.create_task(callback.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+    await succeeds(callback)
+
+
+@pytest.mark.parametrize("problem", [None, f"refused ({EVIL})"])
+async def test_foreign_words_are_escaped(problem: str | None) -> None:
+    async with listening(f"docs {EVIL}", STATE) as callback:
+        target = f"{callback.redirect_uri}?{RIGHT}&error_description={quote(EVIL)}"
+        visiting = asyncio.create_task(visit(target))
+        await answer_of(callback)
+        callback.finish(problem)
+        reply = await visiting
+
+    assert "<script" not in reply
+    assert "docs &lt;script&gt;" in reply
+    assert CODE not in reply
+    assert STATE not in reply
+
+
+@pytest.mark.parametrize("problem", [None, "the sign-in was refused (access_denied)"])
+async def test_the_page(callback: Callback, problem: str | None, snapshot: SnapshotAssertion) -> None:
+    visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
+    await answer_of(callback)
+    callback.finish(problem)
+
+    assert (await visiting).replace("\r\n", "\n") == snapshot
+
+
+@pytest.mark.parametrize(
+    ("pasted", "problem"),
+    [
+        ("", "There is nothing here."),
+        ("http://[", "This is not an answer to a sign-in."),
+        ("http://127.0.0.1:1/other?code=x", "There is nothing here."),
+        (f"http://127.0.0.1:1{PATH}?code=x&state=wrong", "This answer does not belong"),
+        (f"http://127.0.0.1:1{PATH}?code=x&state=\udcff", "This answer does not belong"),
+    ],
+)
+async def test_a_pasted_address_that_is_no_answer_is_explained(
+    callback: Callback, pasted: str, problem: str
+) -> None:
+    assert (callback.paste(pasted) or "").startswith(problem)
+    await succeeds(callback)
+
+
+async def test_an_address_can_be_pasted(callback: Callback) -> None:
+    assert callback.paste(f"  {callback.redirect_uri}?{RIGHT}\n") is None
+    assert await answer_of(callback) == Answer(CODE, None, None)
+    assert callback.paste(f"{callback.redirect_uri}?{RIGHT}") == "This sign-in was answered already."
+
+
+async def test_many_strangers_at_once_do_not_keep_the_answer_out(callback: Callback) -> None:
+    parts = urlsplit(callback.redirect_uri)
+    strangers = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(50)]
+
+    await succeeds(callback)
+    for _, writer in strangers:
+        writer.close()

@@ -1,0 +1,163 @@
+"""Registering with an authorization server, and how a client then says who it is."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+import respx
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.ask import TransientFailure
+from dynamic_mcp.oauth.metadata import ServerMetadata
+from dynamic_mcp.oauth.registration import authenticate, method_of, register
+from dynamic_mcp.oauth.tokens import Client
+
+from .kit import ISSUER, KEY, REGISTER, TOKEN
+
+REDIRECT = "http://127.0.0.1:4711/oauth/callback"
+
+
+def server(methods: list[str] | None = None, registration_endpoint: str | None = REGISTER) -> ServerMetadata:
+    return ServerMetadata(
+        ISSUER,
+        f"{ISSUER}/authorize",
+        TOKEN,
+        registration_endpoint,
+        token_endpoint_auth_methods_supported=methods,
+    )
+
+
+async def test_what_is_registered_is_a_native_public_client(http: httpx.AsyncClient) -> None:
+    route = respx.post(REGISTER).respond(201, json={"client_id": "made"})
+
+    client = await register(http, server(), REDIRECT, "a b")
+
+    assert client == Client("made", None, "none", REDIRECT, registered=True)
+    assert json.loads(route.calls.last.request.content) == {
+        "client_name": "dynamic-mcp",
+        "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+        "application_type": "native",
+        "scope": "a b",
+    }
+
+
+async def test_no_scope_is_not_an_empty_scope(http: httpx.AsyncClient) -> None:
+    route = respx.post(REGISTER).respond(201, json={"client_id": "made"})
+
+    await register(http, server(), REDIRECT, None)
+
+    assert "scope" not in json.loads(route.calls.last.request.content)
+
+
+@pytest.mark.parametrize(
+    ("offered", "method"),
+    [
+        (None, "none"),
+        ([], "none"),
+        (["private_key_jwt"], "none"),
+        (["client_secret_post", "client_secret_basic", "none"], "none"),
+        (["client_secret_post", "client_secret_basic"], "client_secret_basic"),
+        (["private_key_jwt", "client_secret_post"], "client_secret_post"),
+    ],
+)
+def test_the_method_that_is_asked_for(offered: list[str] | None, method: str) -> None:
+    assert method_of(server(offered)) == method
+
+
+@pytest.mark.parametrize(
+    ("answer", "secret", "method"),
+    [
+        ({}, None, "client_secret_post"),
+        ({"token_endpoint_auth_method": "none"}, None, "none"),
+        ({"client_secret": KEY}, KEY, "client_secret_post"),
+        (
+            {"client_secret": KEY, "token_endpoint_auth_method": "client_secret_basic"},
+            KEY,
+            "client_secret_basic",
+        ),
+        # A secret without a way to use it: what RFC 7591 takes for the default.
+        ({"client_secret": KEY, "token_endpoint_auth_method": "none"}, KEY, "client_secret_basic"),
+    ],
+)
+async def test_the_server_has_the_last_word_about_the_method(
+    http: httpx.AsyncClient, answer: dict[str, str], secret: str | None, method: str
+) -> None:
+    respx.post(REGISTER).respond(200, json={"client_id": "made", **answer})
+
+    client = await register(http, server(["client_secret_post"]), REDIRECT, None)
+
+    assert (client.client_secret, client.method) == (secret, method)
+
+
+async def test_a_server_that_takes_no_registrations_needs_a_configured_client(
+    http: httpx.AsyncClient,
+) -> None:
+    with pytest.raises(UpstreamFailed, match="configure oauth_client_id"):
+        await register(http, server(registration_endpoint=None), REDIRECT, None)
+    assert not respx.calls
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
+async def test_a_registration_that_is_refused(http: httpx.AsyncClient, status: int) -> None:
+    respx.post(REGISTER).respond(status, json={"error": "invalid_redirect_uri", "error_description": KEY})
+
+    with pytest.raises(
+        UpstreamFailed, match=rf"refuses the registration .HTTP {status}.*oauth_client_id"
+    ) as told:
+        await register(http, server(), REDIRECT, None)
+    assert not isinstance(told.value, TransientFailure)
+    assert KEY not in str(told.value)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502])
+async def test_a_registration_that_cannot_be_made_now(http: httpx.AsyncClient, status: int) -> None:
+    respx.post(REGISTER).respond(status)
+
+    with pytest.raises(TransientFailure, match=f"its registration endpoint answered with HTTP {status}"):
+        await register(http, server(), REDIRECT, None)
+
+
+async def test_a_registration_that_takes_too_long(http: httpx.AsyncClient) -> None:
+    respx.post(REGISTER).mock(side_effect=httpx.ReadTimeout(KEY))
+
+    with pytest.raises(TransientFailure, match=r"cannot be reached .ReadTimeout.$"):
+        await register(http, server(), REDIRECT, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b'{"client_id":null}', b'{"client_id":' + b"[" * 100_000]
+)
+async def test_an_answer_that_is_no_registration(http: httpx.AsyncClient, body: bytes) -> None:
+    respx.post(REGISTER).respond(201, content=body)
+
+    with pytest.raises(UpstreamFailed, match="answer to the registration cannot be read"):
+        await register(http, server(), REDIRECT, None)
+
+
+@pytest.mark.parametrize(
+    ("client", "form", "basic"),
+    [
+        (Client("app"), {"x": "1", "client_id": "app"}, None),
+        (Client("app", None, "client_secret_basic"), {"x": "1", "client_id": "app"}, None),
+        (Client("app", "s", "none"), {"x": "1", "client_id": "app"}, None),
+        (
+            Client("app", "s", "client_secret_post"),
+            {"x": "1", "client_id": "app", "client_secret": "s"},
+            None,
+        ),
+        (Client("app", "s", "client_secret_basic"), {"x": "1"}, ("app", "s")),
+        (Client("a:b", "c d/é", "client_secret_basic"), {"x": "1"}, ("a%3Ab", "c%20d%2F%C3%A9")),
+    ],
+)
+def test_how_a_client_says_who_it_is(
+    client: Client, form: dict[str, str], basic: tuple[str, str] | None
+) -> None:
+    given = {"x": "1"}
+
+    assert authenticate(client, given) == (form, basic)
+    assert given == {"x": "1"}

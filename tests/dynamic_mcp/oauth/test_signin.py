@@ -1,0 +1,381 @@
+"""A whole sign-in: what the user is sent to, what is believed of the answer, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import pytest
+import respx
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import signin
+from dynamic_mcp.oauth.ask import TransientFailure
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.exchange import GrantRefused
+from dynamic_mcp.oauth.signin import Wanted, sign_in
+from dynamic_mcp.oauth.tokens import Client, Tokens
+
+from .kit import (
+    ACCESS,
+    CODE,
+    ISSUER,
+    KEY,
+    REFRESH,
+    REGISTER,
+    TOKEN,
+    URL,
+    User,
+    form_of,
+    granted,
+    publish,
+    query_of,
+    resource_metadata,
+    server_metadata,
+    visit,
+)
+
+WANTED = Wanted("docs", URL, "app", ())
+UNREGISTERED = msgspec.structs.replace(WANTED, client_id=None)
+EXTRA = "iss=" + ISSUER
+
+
+async def attempt(
+    http: httpx.AsyncClient,
+    user: User | None = None,
+    wanted: Wanted = WANTED,
+    challenge: Challenge | None = None,
+) -> Tokens:
+    async with asyncio.timeout(10):
+        return await sign_in(http, wanted, challenge or Challenge(), (user or User()).present)
+
+
+async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
+    publish()
+    token = respx.post(TOKEN).respond(json=granted())
+    user = User(f"code={CODE}%2B%2F%26%3D")
+
+    tokens = await attempt(http, user)
+
+    (address,) = user.addresses
+    asked, sent = query_of(address), form_of(token.calls.last.request)
+    digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
+    assert address.startswith(f"{ISSUER}/authorize?tenant=1&")
+    assert asked == {
+        "tenant": "1",
+        "response_type": "code",
+        "client_id": "app",
+        "redirect_uri": sent["redirect_uri"],
+        "state": asked["state"],
+        "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+        "code_challenge_method": "S256",
+        "resource": URL,
+    }
+    assert sent == {
+        "grant_type": "authorization_code",
+        "code": f"{CODE}+/&=",
+        "redirect_uri": asked["redirect_uri"],
+        "code_verifier": sent["code_verifier"],
+        "resource": URL,
+        "client_id": "app",
+    }
+    assert len(token.calls) == 1
+    assert tokens == Tokens(
+        f"{ACCESS}-1",
+        f"{REFRESH}-1",
+        tokens.expires_at,
+        server="docs",
+        resource=URL,
+        issuer=ISSUER,
+        token_endpoint=TOKEN,
+        lifetime=3600.0,
+        client=Client("app"),
+    )
+    page = await user.page()
+    assert "docs can be used now" in page
+    assert not any(
+        secret in page for secret in (CODE, ACCESS, REFRESH, sent["code_verifier"], asked["state"])
+    )
+
+
+async def test_each_attempt_has_secrets_of_its_own(http: httpx.AsyncClient) -> None:
+    publish()
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+    for _ in range(3):
+        await attempt(http, user)
+
+    for name in ("state", "code_challenge"):
+        assert len({query_of(address)[name] for address in user.addresses}) == 3
+
+
+async def test_nothing_secret_of_the_configured_url_is_shown(http: httpx.AsyncClient) -> None:
+    own = "https://mcp.test/.well-known/oauth-authorization-server"
+    respx.get(own).respond(json=server_metadata(issuer="https://mcp.test"))
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+    url = f"https://user:{KEY}@mcp.test/public/mcp?key={KEY}"
+
+    tokens = await attempt(http, user, msgspec.structs.replace(WANTED, url=url))
+
+    assert tokens.resource == URL
+    assert KEY not in user.addresses[0]
+
+
+async def test_the_query_of_the_endpoint_does_not_double_or_win_over_ours(http: httpx.AsyncClient) -> None:
+    endpoint = f"{ISSUER}/authorize?tenant=a+b&empty=&state=theirs&client_id=theirs"
+    publish(server=server_metadata(authorization_endpoint=endpoint))
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+
+    await attempt(http, user)
+
+    asked = query_of(user.addresses[0])
+    assert (asked["tenant"], asked["empty"], asked["client_id"]) == ("a b", "", "app")
+
+
+@pytest.mark.parametrize(
+    ("configured", "challenge", "supported", "granted_before", "scope"),
+    [
+        ((), Challenge(), None, None, None),
+        ((), Challenge(), [], None, None),
+        ((), Challenge(), ["p", "q"], None, "p q"),
+        ((), Challenge(scope="c"), ["p"], None, "c"),
+        ((), Challenge(scope=""), ["p"], None, None),
+        (("a", "b"), Challenge(scope="c"), ["p"], None, "a b"),
+        ((), Challenge(scope="c"), None, "old", "c"),
+        ((), Challenge(scope="c c"), None, None, "c"),
+        # Step-up: what there was, and what is missing.
+        ((), Challenge(scope="c", error="insufficient_scope"), ["p"], "old", "old c"),
+        ((), Challenge(scope="c old", error="insufficient_scope"), None, "old b", "old b c"),
+        (("a",), Challenge(scope="c", error="insufficient_scope"), None, None, "a c"),
+        (("a",), Challenge(scope="c", error="insufficient_scope"), None, "a b", "a b c"),
+        ((), Challenge(error="insufficient_scope"), None, "old", "old"),
+        ((), Challenge(scope="c", error="invalid_token"), None, "old", "c"),
+    ],
+)
+async def test_the_scope_that_is_asked_for(
+    http: httpx.AsyncClient,
+    configured: tuple[str, ...],
+    challenge: Challenge,
+    supported: list[str] | None,
+    granted_before: str | None,
+    scope: str | None,
+) -> None:
+    publish(resource_metadata(scopes_supported=supported))
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+    wanted = msgspec.structs.replace(WANTED, scopes=configured, granted=granted_before)
+
+    tokens = await attempt(http, user, wanted, challenge)
+
+    assert query_of(user.addresses[0]).get("scope") == scope
+    assert tokens.scope == scope
+
+
+async def test_the_scope_that_was_granted_is_the_one_that_is_kept(http: httpx.AsyncClient) -> None:
+    publish(resource_metadata(scopes_supported=["a", "b"]))
+    respx.post(TOKEN).respond(json=granted(scope="a"))
+
+    assert (await attempt(http)).scope == "a"
+
+
+@pytest.mark.parametrize("promised", [True, False])
+@pytest.mark.parametrize(
+    ("iss", "believed"),
+    [
+        (None, None),
+        ("https%3A%2F%2Fas.test", True),
+        ("https://as.test", True),
+        ("https://as.test/", False),
+        ("https://AS.test", False),
+        ("https://as.test:443", False),
+        ("https://evil.test", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("answer", [f"code={CODE}", f"error={KEY}"])
+async def test_an_answer_is_that_of_the_server_that_was_asked(
+    http: httpx.AsyncClient, answer: str, promised: bool, iss: str | None, believed: bool | None
+) -> None:
+    publish(server=server_metadata(authorization_response_iss_parameter_supported=promised))
+    token = respx.post(TOKEN).respond(json=granted())
+    user = User(answer if iss is None else f"{answer}&iss={iss}")
+    if believed is None:
+        believed = not promised
+
+    if believed and answer.startswith("code"):
+        assert (await attempt(http, user)).access_token == f"{ACCESS}-1"
+    else:
+        with pytest.raises(UpstreamFailed) as told:
+            await attempt(http, user)
+        assert ("another authorization server" in str(told.value)) is not believed
+        # Not even the reason of another server is shown.
+        assert (KEY in str(told.value)) == (believed and answer.startswith("error"))
+        assert not token.called
+        assert "Not signed in" in await user.page()
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [("access_denied", "access_denied"), ("%00%1b%0a%E2%80%AE", "no reason given"), ("x" * 100, "x" * 60)],
+)
+async def test_a_refusal_names_its_reason(http: httpx.AsyncClient, error: str, shown: str) -> None:
+    publish()
+    token = respx.post(TOKEN)
+
+    with pytest.raises(UpstreamFailed, match=rf"^the sign-in was refused .{shown}.$"):
+        await attempt(http, User(f"error={error}"))
+    assert not token.called
+
+
+async def test_a_refused_code_is_not_sent_again(http: httpx.AsyncClient) -> None:
+    publish()
+    token = respx.post(TOKEN).respond(400, json={"error": "invalid_grant", "error_description": KEY})
+    user = User()
+
+    with pytest.raises(GrantRefused, match=r"did not succeed.*invalid_grant") as told:
+        await attempt(http, user)
+    assert len(token.calls) == 1
+    page = await user.page()
+    assert "invalid_grant" in page
+    assert not any(secret in f"{told.value} {page}" for secret in (KEY, CODE))
+
+
+async def test_trouble_after_the_user_was_asked_is_no_reason_to_ask_at_once_again(
+    http: httpx.AsyncClient,
+) -> None:
+    publish()
+    respx.post(TOKEN).respond(503)
+
+    with pytest.raises(UpstreamFailed, match=r"did not succeed.*HTTP 503") as told:
+        await attempt(http)
+    assert not isinstance(told.value, TransientFailure)
+
+
+@pytest.mark.parametrize("trouble", ["metadata", "registration"])
+async def test_trouble_before_the_user_was_asked_passes(http: httpx.AsyncClient, trouble: str) -> None:
+    if trouble == "registration":
+        publish()
+    respx.get("https://mcp.test/.well-known/oauth-protected-resource").respond(503)
+    respx.post(REGISTER).respond(503)
+    user = User()
+
+    with pytest.raises(TransientFailure, match="HTTP 503"):
+        await attempt(http, user, UNREGISTERED)
+    assert user.addresses == []
+
+
+async def test_nobody_is_waited_for_without_end(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signin, "HUMAN_TIME", 0.1)
+    publish()
+    user = User(None)
+
+    with pytest.raises(UpstreamFailed, match=r"^nobody signed in within .* minutes$"):
+        await attempt(http, user)
+    with pytest.raises(ConnectionRefusedError):
+        await visit(query_of(user.addresses[0])["redirect_uri"])
+
+
+async def test_a_sign_in_that_is_cancelled_closes_its_listener(http: httpx.AsyncClient) -> None:
+    publish()
+    user = User(None)
+    signing_in = asyncio.create_task(attempt(http, user))
+    async with asyncio.timeout(10):
+        await user.shown.wait()
+    signing_in.cancel()
+    await asyncio.wait({signing_in})
+
+    assert signing_in.cancelled()
+    with pytest.raises(ConnectionRefusedError):
+        await visit(query_of(user.addresses[0])["redirect_uri"])
+
+
+async def test_two_sign_ins_at_once_do_not_take_each_others_answers(http: httpx.AsyncClient) -> None:
+    publish()
+    token = respx.post(TOKEN).respond(json=granted())
+    a, b = User(None), User(None)
+    tasks = [asyncio.create_task(attempt(http, user)) for user in (a, b)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(a.shown.wait(), b.shown.wait())
+        (asked_a, asked_b) = (query_of(user.addresses[0]) for user in (a, b))
+        crossed = await visit(f"{asked_b['redirect_uri']}?code=a&state={asked_a['state']}")
+        assert "does not belong" in crossed
+        pages = await asyncio.gather(
+            visit(f"{asked_b['redirect_uri']}?code=b&state={asked_b['state']}"),
+            visit(f"{asked_a['redirect_uri']}?code=a&state={asked_a['state']}"),
+        )
+        await asyncio.gather(*tasks)
+
+    assert all("Signed in" in page for page in pages)
+    for request in (call.request for call in token.calls):
+        sent = form_of(request)
+        asked = {"a": asked_a, "b": asked_b}[sent["code"]]
+        digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
+        assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
+        assert sent["redirect_uri"] == asked["redirect_uri"]
+
+
+async def test_a_client_id_may_be_the_address_of_a_document(http: httpx.AsyncClient) -> None:
+    publish()
+    respx.post(TOKEN).respond(json=granted())
+    register = respx.post(REGISTER).respond(201, json={"client_id": "made"})
+    user, document = User(), "https://app.test/client.json?v=1"
+
+    tokens = await attempt(http, user, msgspec.structs.replace(WANTED, client_id=document))
+
+    assert query_of(user.addresses[0])["client_id"] == document
+    assert tokens.client == Client(document)
+    assert not register.called
+
+
+async def test_without_a_client_id_one_is_registered_and_kept(http: httpx.AsyncClient) -> None:
+    publish(server=server_metadata(token_endpoint_auth_methods_supported=["client_secret_basic"]))
+    token = respx.post(TOKEN).respond(json=granted())
+    register = respx.post(REGISTER).respond(201, json={"client_id": "made", "client_secret": KEY})
+    user = User()
+
+    tokens = await attempt(http, user, UNREGISTERED)
+
+    redirect_uri = query_of(user.addresses[0])["redirect_uri"]
+    assert tokens.client == Client("made", KEY, "client_secret_basic", redirect_uri, registered=True)
+    assert token.calls.last.request.headers["Authorization"].startswith("Basic ")
+    assert KEY not in user.addresses[0]
+    assert len(register.calls) == 1
+
+    again = msgspec.structs.replace(UNREGISTERED, client=tokens.client, issuer=tokens.issuer)
+    renewed = await attempt(http, user, again)
+
+    # The same registration, and the port that it was made with.
+    assert renewed.client == tokens.client
+    assert query_of(user.addresses[1])["redirect_uri"] == redirect_uri
+    assert len(register.calls) == 1
+
+
+@pytest.mark.parametrize("reason", ["another issuer", "the port is taken"])
+async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
+    http: httpx.AsyncClient, reason: str
+) -> None:
+    publish()
+    respx.post(TOKEN).respond(json=granted())
+    register = respx.post(REGISTER).respond(201, json={"client_id": "new"})
+    user = User()
+    listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        client = Client("old", None, "none", f"http://127.0.0.1:{port}/oauth/callback", registered=True)
+        issuer = ISSUER if reason == "the port is taken" else "https://old.test"
+        tokens = await attempt(
+            http, user, msgspec.structs.replace(UNREGISTERED, client=client, issuer=issuer)
+        )
+
+    assert len(register.calls) == 1
+    assert tokens.client is not None
+    assert tokens.client.client_id == "new"
+    assert urlsplit(query_of(user.addresses[0])["redirect_uri"]).port != port

@@ -1,0 +1,340 @@
+"""The token files: whose they are, who may read them, and that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import store as store_module
+from dynamic_mcp.oauth.store import Store, default_directory, file_name
+from dynamic_mcp.oauth.tokens import Client, Tokens
+
+from ..helpers import WITHIN
+
+TOKENS = Tokens("a", "r", "2026-01-31T18:03:17.250Z", server="docs", client=Client("app"))
+NAMES = st.text(st.characters(), max_size=300)
+#: Names that a file system or a URL may fold into one.
+CLOSE_NAMES = st.text(st.sampled_from("aA%~./ \0é2E"), max_size=8)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def umask(value: int) -> Iterator[None]:
+    before = os.umask(value)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@given(NAMES)
+@example("../../evil")
+@example("/tmp/evil")
+@example("..")
+@example("a\0b")
+@example("é" * 100)
+@example("\udcff")
+def test_no_name_leaves_the_directory_or_is_too_long_for_it(server: str) -> None:
+    directory = Path("/home/u/.dynamic-mcp/oauth-servers")
+    path = Store(server, directory).path
+
+    assert Path(os.path.normpath(path)) == path
+    assert path.parent == directory
+    assert path.name.endswith(".json")
+    assert "\0" not in path.name
+    assert len(os.fsencode(path.name)) < 200
+
+
+@given(st.one_of(NAMES, CLOSE_NAMES), st.one_of(NAMES, CLOSE_NAMES))
+@example("é" * 100, "é" * 99 + "è")
+@example(".a", "%2Ea")
+@example("x" * 300, "x" * 301)
+def test_two_names_never_share_a_file(a: str, b: str) -> None:
+    assert (file_name(a) == file_name(b)) == (a == b)
+
+
+@given(st.text("abcXYZ019-_", min_size=1, max_size=100))
+def test_an_ordinary_name_is_the_name_of_the_file(server: str) -> None:
+    assert file_name(server) == server
+
+
+def test_the_files_are_below_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert default_directory() == Path("/home/somebody/.dynamic-mcp/oauth-servers")
+
+
+def test_what_is_saved_is_loaded(store: Store) -> None:
+    assert store.load() is None
+    store.save(TOKENS)
+
+    assert store.load() == TOKENS
+    assert json.loads(store.path.read_bytes())["access_token"] == "a"
+
+
+def test_a_deleted_file_is_gone(store: Store) -> None:
+    store.save(TOKENS)
+
+    assert store.delete()
+    assert not store.delete()
+    assert store.load() is None
+
+
+@pytest.mark.parametrize("value", [0o000, 0o022, 0o077])
+def test_files_are_private_whatever_the_umask(store: Store, directory: Path, value: int) -> None:
+    async def save_twice() -> None:
+        async with store.lock():
+            store.save(TOKENS)
+            store.save(TOKENS)
+
+    with umask(value):
+        asyncio.run(save_twice())
+
+    assert {path.name: mode_of(path) for path in directory.iterdir()} == {"docs.json": 0o600}
+    assert mode_of(directory) == mode_of(directory.parent) == 0o700
+
+
+def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
+    store: Store, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.mkdir(parents=True)
+    store.path.write_text('{"access_token":"canary"}')
+    for path, mode in ((directory.parent, 0o755), (directory, 0o777), (store.path, 0o666)):
+        path.chmod(mode)
+
+    assert store.load() == Tokens("canary")
+    assert [mode_of(path) for path in (directory.parent, directory, store.path)] == [0o700, 0o700, 0o600]
+    assert len(caplog.records) == 3
+    assert "canary" not in caplog.text
+    caplog.clear()
+    store.load()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"access_token":""}',
+        b'{"access_token":null}',
+        b'{"access_token":7}',
+        b'{"access_token":"a","expires_at":"soon"}',
+        b'{"access_token":"a","expires_at":1769882597}',
+        b'{"access_token":"a","expires_at":"2026-01-31T18:03:17"}',
+        b'{"access_token":"a","client":{}}',
+        b'{"access_token":"a\xff"}',
+        b'{"access_token":"a","x":' + b"[" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_no_token_and_is_replaced(
+    store: Store, directory: Path, caplog: pytest.LogCaptureFixture, text: bytes
+) -> None:
+    directory.mkdir(parents=True)
+    store.path.write_bytes(text)
+
+    assert store.load() is None
+    store.save(TOKENS)
+    assert store.load() == TOKENS
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    [
+        "2026-01-31T18:03:17.123456789Z",
+        "2026-01-31T18:03:17.123456Z",
+        "2026-01-31T18:03:17.123Z",
+        "2026-01-31T18:03:17Z",
+        "2026-01-31T19:03:17.123456789+01:00",
+    ],
+)
+def test_a_file_of_dmcp_is_read(store: Store, directory: Path, expires_at: str) -> None:
+    directory.mkdir(parents=True)
+    written = {"access_token": "a", "refresh_token": "r", "expires_at": expires_at}
+    store.path.write_text(json.dumps(written, indent=2))
+
+    tokens = store.load()
+    assert tokens is not None
+    assert (tokens.access_token, tokens.refresh_token) == ("a", "r")
+    # 2026-01-31T18:03:17Z
+    assert tokens.seconds_left(1_769_882_597) == pytest.approx(0.0, abs=0.2)
+
+
+def test_a_file_of_dmcp_without_the_optional_members_is_read(store: Store, directory: Path) -> None:
+    directory.mkdir(parents=True)
+    store.path.write_text('{"access_token":"a","refresh_token":null,"expires_at":null}')
+
+    assert store.load() == Tokens("a")
+
+
+def test_tokens_of_a_server_whose_name_differs_in_case_are_not_taken(directory: Path) -> None:
+    lower, upper = Store("docs", directory), Store("Docs", directory)
+    lower.save(TOKENS)
+    # As on a file system that does not tell them apart.
+    upper.path.write_bytes(lower.path.read_bytes())
+
+    assert upper.load() is None
+    assert lower.load() == TOKENS
+
+
+def test_a_reader_never_sees_a_broken_file(store: Store) -> None:
+    store.save(TOKENS)
+    seen: set[str] = set()
+    broken: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                seen.add(json.loads(store.path.read_bytes())["access_token"])
+            except (OSError, ValueError, KeyError) as error:
+                broken.append(repr(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(30):
+        store.save(Tokens(f"{number}" * 2000, server="docs"))
+    done.set()
+    reader.join(WITHIN)
+
+    assert not reader.is_alive()
+    assert not broken
+    assert len(seen) > 1
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(TOKENS)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        store.save(Tokens("new", server="docs"))
+
+    assert store.load() == TOKENS
+    assert [path.name for path in directory.iterdir()] == ["docs.json"]
+
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from dynamic_mcp.oauth.store import Store
+async def main():
+    async with Store("docs", Path(sys.argv[1])).lock():
+        print("held", flush=True)
+        sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def holder(store: Store, directory: Path) -> list[str]:
+    """The command of a process that holds the lock of an existing file until it is told a line, or killed."""
+    store.save(TOKENS)
+    return [sys.executable, "-c", HOLDER, str(directory)]
+
+
+async def test_the_lock_is_held_by_one_process_at_a_time(store: Store, holder: list[str]) -> None:
+    pipe = asyncio.subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    order: list[str] = []
+
+    async def take() -> None:
+        async with store.lock():
+            order.append("taken")
+
+    async with asyncio.timeout(WITHIN):
+        assert await other.stdout.readline() == b"held\n"
+        taking = asyncio.create_task(take())
+        # Long enough for several attempts.
+        done, _ = await asyncio.wait({taking}, timeout=4 * store_module._LOCK_POLL)
+        assert not done
+        order.append("let go")
+        other.stdin.write(b"\n")
+        await taking
+        await other.wait()
+
+    assert order == ["let go", "taken"]
+
+
+async def test_a_killed_process_holds_no_lock(store: Store, holder: list[str]) -> None:
+    pipe = asyncio.subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
+    assert other.stdout is not None
+    async with asyncio.timeout(WITHIN):
+        assert await other.stdout.readline() == b"held\n"
+        other.kill()
+        await other.wait()
+        async with store.lock():
+            assert store.load() == TOKENS
+
+
+async def test_a_lock_that_nobody_lets_go_is_not_waited_for_without_end(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
+    store.save(TOKENS)
+    async with store.lock():
+        with pytest.raises(UpstreamFailed, match="another process holds the lock"):
+            async with Store("docs", directory).lock():
+                raise AssertionError("two hold the lock")
+
+
+async def test_locks_of_two_servers_are_two(store: Store, directory: Path) -> None:
+    other = Store("other", directory)
+    store.save(TOKENS)
+    other.save(TOKENS)
+    async with asyncio.timeout(WITHIN), store.lock(), other.lock():
+        assert store.load() == TOKENS
+
+
+async def test_whoever_waited_for_a_file_that_was_replaced_locks_the_new_one(
+    store: Store, directory: Path
+) -> None:
+    store.save(TOKENS)
+    other = Store("docs", directory)
+    async with asyncio.timeout(WITHIN):
+        async with store.lock():
+            held = other.lock()
+            waiting = asyncio.create_task(held.__aenter__())
+            await asyncio.sleep(2 * store_module._LOCK_POLL)
+            store.save(TOKENS)
+        await waiting
+        third = asyncio.create_task(store.lock().__aenter__())
+        done, _ = await asyncio.wait({third}, timeout=4 * store_module._LOCK_POLL)
+        assert not done
+        third.cancel()
+        await held.__aexit__(None, None, None)
+
+
+async def test_where_nothing_can_be_written_the_lock_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store("docs", tmp_path / "file" / "oauth-servers")
+    async with store.lock():
+        with pytest.raises(OSError, match="file"):
+            store.save(TOKENS)
+
+    assert store.load() is None

@@ -1,0 +1,52 @@
+"""Fixtures of these tests; their servers from npm are installed once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from .programs import EVERYTHING, FILESYSTEM, Mode
+
+
+@pytest.fixture(scope="session")
+def npm_servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the npm servers; skips where there is no Node."""
+    if shutil.which("npm") is None:
+        pytest.skip("Node is not present, so its servers cannot run")
+    folder = tmp_path_factory.mktemp("npm")
+    subprocess.run(
+        ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", EVERYTHING, FILESYSTEM],
+        cwd=folder,
+        check=True,
+        timeout=200,
+    )
+    return folder
+
+
+@pytest.fixture(params=["auto", "legacy"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    return request.param  # type: ignore[no-any-return]  # pytest types a parameter as Any
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """After each test no process that it started is alive."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    with anyio.fail_after(10):
+        while living := {p for p in psutil.Process().children(recursive=True) if is_alive(p)} - before:  # noqa: ASYNC110  # no event tells of a process that ended
+            await anyio.sleep(0.05)
+    assert not living
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,144 @@
+"""Third-party servers behind a URL, of every transport and both eras, through the proxy to the official SDK client."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from .programs import EVERYTHING, Mode, call, npm_program, proxy, text_of, tools_of, write_config
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
+
+WITHIN = 60
+SDK = {
+    "modern-sse": [],
+    "modern-json": ["--json"],
+    "sessions-sse": ["--legacy"],
+    "sessions-json": ["--legacy", "--json"],
+    "stateless-sse": ["--legacy", "--stateless"],
+    "stateless-json": ["--legacy", "--stateless", "--json"],
+    "old-transport": ["--sse"],
+}
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_to_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+@contextmanager
+def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A server that is ended at the end."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def sdk_server(*options: str) -> Iterator[str]:
+    """The URL of a running server of the SDK."""
+    program = Path(__file__).with_name("sdk_server.py")
+    with running([sys.executable, str(program), *options]) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+@contextmanager
+def everything(folder: Path, transport: str) -> Iterator[str]:
+    """The same for the reference server from npm, which wants to be told its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running([npm_program(folder, EVERYTHING), transport], PORT=str(port)):
+        deadline = time.monotonic() + WITHIN
+        while True:
+            try:
+                socket.create_connection(("localhost", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "the server does not listen"
+                time.sleep(0.05)
+        yield f"http://localhost:{port}/{'sse' if transport == 'sse' else 'mcp'}"
+
+
+def entry(url: str, **more: str) -> dict[str, Any]:
+    return {"description": "A server behind a URL", "url": url, **more}
+
+
+@pytest.mark.parametrize("kind", SDK)
+async def test_a_server_of_the_sdk_lists_answers_reports_and_fails(
+    tmp_path: Path, kind: str, mode: Mode
+) -> None:
+    reported: list[float] = []
+
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        reported.append(progress)
+
+    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), mode) as client:
+            assert await tools_of(client, "sdk") == ["greet", "count", "wait", "fail"]
+            assert await call(client, "sdk", "greet", {"name": "Wörld"}) == "Grüße, Wörld"
+            assert await call(client, "sdk", "count", {"to": 3}, progress_callback=report) == "counted to 3"
+            failed = await client.call_tool("call_dynamic_tool", {"group": "sdk", "name": "fail", "args": {}})
+            assert failed.is_error
+            assert "fail" in text_of(failed)
+    # A JSON answer has no place for progress.
+    assert reported in ([1, 2, 3], []) if "json" in kind else reported == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", SDK)
+async def test_many_calls_at_once_are_not_mixed_up(tmp_path: Path, kind: str) -> None:
+    answers: dict[int, str] = {}
+
+    async def greet(client: Client, n: int) -> None:
+        answers[n] = await call(client, "sdk", "greet", {"name": str(n)})
+
+    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), "auto") as client:
+            await tools_of(client, "sdk")
+            async with anyio.create_task_group() as group:
+                for n in range(50):
+                    group.start_soon(greet, client, n)
+
+    assert answers == {n: f"Grüße, {n}" for n in range(50)}
+
+
+@pytest.mark.parametrize("kind", SDK)
+async def test_a_call_that_is_given_up_leaves_the_server_usable(tmp_path: Path, kind: str) -> None:
+    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), "auto") as client:
+            await tools_of(client, "sdk")
+            with anyio.move_on_after(0.5) as given_up:
+                await call(client, "sdk", "wait", {"seconds": 30})
+            assert given_up.cancelled_caught
+            assert await call(client, "sdk", "wait", {"seconds": 0}) == "waited"
+
+
+@pytest.mark.parametrize("transport", ["streamableHttp", "sse"])
+async def test_the_reference_server_from_npm_works_over_http(
+    tmp_path: Path, npm_servers: Path, transport: str, mode: Mode
+) -> None:
+    with everything(npm_servers, transport) as url, anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"everything": entry(url)}), mode) as client:
+            assert "echo" in await tools_of(client, "everything")
+            assert "héllo" in await call(client, "everything", "echo", {"message": "héllo"})
+            assert re.search(r"\b5\b", await call(client, "everything", "get-sum", {"a": 2, "b": 3}))

@@ -1,0 +1,154 @@
+"""The fake browser: how it calls back, with whom before it, and that its caller does not wait."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from mock_servers.browser import User
+from mock_servers.journal import Entry, read_journal
+
+from .driver import MAIN, WITHIN, eventually
+
+
+class Site:
+    """An authorization server at /authorize and a callback listener at /callback, in one place."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.asked.append((self.command, self.path, self.headers.get("X-Mock-User", "")))
+                parts = urlsplit(self.path)
+                if parts.path == "/authorize":
+                    self.send_response(302)
+                    self.send_header("Location", "/callback?code=c&state=aB%2B9")
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"{self.origin}/authorize?redirect_uri={self.origin}/callback&client_id=x"
+
+    @property
+    def states(self) -> list[list[str]]:
+        queries = [urlsplit(target).query for _, target, _ in self.asked if target.startswith("/callback")]
+        return [[value for name, value in parse_qsl(query) if name == "state"] for query in queries]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    thread = threading.Thread(target=site.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield site
+    site.server.shutdown()
+    thread.join(WITHIN)
+    site.server.server_close()
+
+
+class Opener:
+    """Opens pages; its journal."""
+
+    def __init__(self, folder: Path, *users: User) -> None:
+        self._journal = folder / "journal.jsonl"
+        (folder / "users.json").write_text(json.dumps([asdict(user) for user in users]))
+        files = ["--users", str(folder / "users.json"), "--journal", str(self._journal)]
+        self._command = [sys.executable, "-I", "-S", str(MAIN), "browser", *files, "--", "xdg-open"]
+
+    def open(self, url: str) -> None:
+        output = subprocess.run([*self._command, url], check=True, timeout=WITHIN, capture_output=True)
+        assert output.stdout == output.stderr == b""
+
+    def events(self, name: str) -> list[Entry]:
+        return [entry for entry in read_journal(self._journal) if entry.event == name]
+
+    def done(self, count: int = 1) -> None:
+        eventually(lambda: len(self.events("done")) == count, f"{count} users have finished")
+
+
+def test_it_follows_the_redirect_and_calls_back(tmp_path: Path, site: Site) -> None:
+    opener = Opener(tmp_path, User("denies"))
+    opener.open(site.url)
+    opener.done()
+    assert [(verb, user) for verb, _, user in site.asked] == [("GET", "denies"), ("GET", "")]
+    assert site.states == [["aB+9"]]
+    assert opener.events("opened")[0].data["argv"] == ["xdg-open", site.url]
+    assert opener.events("callback")[0].data["status"] == 200
+
+
+def test_its_caller_does_not_wait_for_the_user(tmp_path: Path, site: Site) -> None:
+    opener = Opener(tmp_path, User(wait=1.5))
+    begun = time.monotonic()
+    opener.open(site.url)  # also waits for the end of its output
+    assert time.monotonic() - begun < 1.5
+    assert site.asked == []
+    opener.done()
+    assert site.states == [["aB+9"]]
+
+
+def test_the_callback_is_what_the_user_makes_of_it(tmp_path: Path, site: Site) -> None:
+    changes: list[dict[str, str | list[str] | None]] = [
+        {"state": None},
+        {"state": "wrong"},
+        {"state": "$short.state"},
+        {"state": "$swap.state"},
+        {"state": ["$state", "$state"]},
+        {},
+    ]
+    opener = Opener(tmp_path, User(callbacks=changes))
+    opener.open(site.url)
+    opener.done()
+    assert site.states == [[], ["wrong"], ["aB+"], ["Ab+9"], ["aB+9", "aB+9"], ["aB+9"]]
+
+
+def test_strays_and_probes_come_before_the_callback(tmp_path: Path, site: Site) -> None:
+    opener = Opener(tmp_path, User(strays=["GET /favicon.ico", "HEAD $callback", "connect"], probes=True))
+    opener.open(site.url)
+    opener.done()
+    asked = [(verb, urlsplit(target).path) for verb, target, _ in site.asked]
+    assert asked == [
+        ("GET", "/authorize"),
+        ("GET", "/favicon.ico"),
+        ("HEAD", "/callback"),
+        ("GET", "/callback"),
+    ]
+    assert [entry.data["status"] for entry in opener.events("stray")] == [200, 200, None]
+    assert [entry.data["problem"] for entry in opener.events("reachable")] == [None]
+
+
+def test_each_page_has_its_user_and_the_last_one_stays(tmp_path: Path, site: Site) -> None:
+    opener = Opener(tmp_path, User("leaves"), User(callbacks=[{"state": "second"}]), User())
+    opener.open(site.url)
+    for count in (1, 2, 3):
+        opener.open(site.url)
+        opener.done(count)
+    assert site.states == [["second"], ["aB+9"], ["aB+9"]]
+    assert [entry.data["number"] for entry in opener.events("opened")] == [1, 2, 3, 4]
+
+
+def test_a_listener_that_has_gone_is_journalled(tmp_path: Path, site: Site) -> None:
+    opener = Opener(tmp_path, User(strays=["connect"], probes=True))
+    gone = site.origin.rpartition(":")[0] + ":1"
+    opener.open(site.url.replace(f"{site.origin}/callback", f"{gone}/callback"))
+    opener.done()
+    assert opener.events("reachable")[0].data["problem"] is not None
+    assert opener.events("callback") == []
