@@ -1,8 +1,8 @@
 """The script of a server that has everything: `python -m mock_servers http --everything`, or `stdio`.
 
 It serves what the server scenarios of the official conformance suite ask for by name, in both eras, so that an outside judge can say
-whether the mocks keep to MCP. The suite is the only authority on these names; conformance/official/scenarios.toml lists which of its
-scenarios are run against this script, and why the others are not.
+whether the mocks keep to MCP. The suite is the only authority on these names; conformance/official/left_out.toml lists which of its
+scenarios are not run against this script, and why.
 """
 
 from typing import Any
@@ -34,6 +34,7 @@ Json = dict[str, Any]
 #: Seconds that a person, or the suite in their place, may take to answer.
 _ASKED = 10.0
 _MISSING_CAPABILITY = -32021
+_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 # One white pixel, and a sound without samples.
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4////fwAJ+wP9KobjigAAAABJRU5ErkJggg=="
@@ -224,6 +225,8 @@ def _conversations() -> list[Rule]:
         return notify("notifications/message", {"level": "info", "logger": "everything", "data": text})
 
     return [
+        on_call("test_logging_tool", reply(), params={"_meta": {_LOG_LEVEL: None}}),
+        on_call("test_logging_tool", log("as you wish"), reply()),
         on_call(
             "test_tool_with_logging",
             log("begin"),

@@ -8,6 +8,7 @@ reports as failed is printed and is no failure of this program: the suite judges
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shlex
@@ -92,16 +93,19 @@ class Agent:
         if self._modern:
             params["_meta"] = {VERSION_KEY: self._version, CAPABILITIES_KEY: _CAPABILITIES}
         request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
-        async for message in self._proxy.converse(request):
-            if "method" in message and "id" in message:
-                self._proxy.send({"jsonrpc": "2.0", "id": message["id"], "result": _answer_to(message)})
-            elif "result" in message:
-                result: Message = message["result"]
-                return result
-            elif "error" in message:
-                print(f"{method}: {message['error']}", file=sys.stderr)
-                return {}
-        raise SystemExit("the proxy has ended")
+        answer: Message = {}
+        async with contextlib.aclosing(self._proxy.converse(request)) as conversation:
+            async for message in conversation:
+                if "method" not in message:
+                    answer = message
+                elif "id" in message:
+                    self._proxy.send({"jsonrpc": "2.0", "id": message["id"], "result": _answer_to(message)})
+        if "error" in answer:
+            print(f"{method}: {answer['error']}", file=sys.stderr)
+        elif "result" not in answer:
+            raise SystemExit("the proxy has ended")
+        result: Message = answer.get("result", {})
+        return result
 
 
 def _answer_to(question: Message) -> Message:

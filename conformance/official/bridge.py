@@ -86,6 +86,7 @@ class Bridge:
         if first is None:
             return Response("the proxy has ended", status_code=502)
         if "method" not in first:
+            await conversation.aclose()
             return _json(first, modern=modern, headers=headers)
         cancelled = {
             "jsonrpc": "2.0",
@@ -95,9 +96,10 @@ class Bridge:
 
         async def events() -> AsyncIterator[str]:
             try:
-                yield _event(first)
-                async for later in conversation:
-                    yield _event(later)
+                async with contextlib.aclosing(conversation):
+                    yield _event(first)
+                    async for later in conversation:
+                        yield _event(later)
             except asyncio.CancelledError:
                 # In the modern era to close the stream is to cancel.
                 if modern:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 Message = dict[str, Any]
@@ -35,8 +35,11 @@ class Proxy:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
-    async def converse(self, request: Message) -> AsyncIterator[Message]:
-        """Send a request; then what comes until its answer, which is the last. Ends early when the proxy does."""
+    async def converse(self, request: Message) -> AsyncGenerator[Message, None]:
+        """Send a request; then what comes until its answer, which is the last. Ends early when the proxy does.
+
+        To be closed by whoever does not read it to its end: it stays the newest conversation until then.
+        """
         key = _key(request["id"])
         arrived = self._open[key] = asyncio.Queue()
         if self._over:
