@@ -5,8 +5,6 @@ whether the mocks keep to MCP. The suite is the only authority on these names; c
 scenarios are not run against this script, and why.
 """
 
-from typing import Any
-
 from mock_servers.actions import (
     Action,
     error,
@@ -20,27 +18,22 @@ from mock_servers.actions import (
     sleep,
 )
 from mock_servers.answers import (
-    CAPABILITIES_KEY,
-    INVALID_PARAMS,
     METHOD_NOT_FOUND,
     MODERN_VERSION,
     VERSION_KEY,
 )
+from mock_servers.everything.questions import ASKING, SEALING, questions
+from mock_servers.everything.words import SAMPLING, STRING, Json, content, form, messages, on_prompt, text
 from mock_servers.remote_actions import end_stream
 from mock_servers.script import Http, Rule, Script, default_tools, on_call, tool
 
-Json = dict[str, Any]
-
 #: Seconds that a person, or the suite in their place, may take to answer.
 _ASKED = 10.0
-_MISSING_CAPABILITY = -32021
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 # One white pixel, and a sound without samples.
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4////fwAJ+wP9KobjigAAAABJRU5ErkJggg=="
 _WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
-
-_STRING = {"type": "string"}
 
 
 def everything(*, streams: bool = True) -> Script:
@@ -76,7 +69,7 @@ def everything(*, streams: bool = True) -> Script:
             *_contents(),
             *_conversations(),
             *([_RECONNECTION] if streams else []),
-            *_questions(),
+            *questions(),
             *_changes(tools, prompts),
         ],
         http=Http(answers="sse", sessions=True, event_ids=True, priming=True, retry=500, local_only=True),
@@ -100,15 +93,15 @@ def _tools() -> list[Json]:
         "test_logging_tool": "Logs where the request allows it",
         "test_trigger_tool_change": "Changes the list of tools",
         "test_trigger_prompt_change": "Changes the list of prompts",
-        **dict.fromkeys([*_ASKING, *_SEALING], "Asks before it answers"),
+        **dict.fromkeys([*ASKING, *SEALING], "Asks before it answers"),
         "test_input_required_result_multi_round": "Asks twice before it answers",
         "test_input_required_result_capabilities": "Asks only what the client can answer",
     }
     return [
         *default_tools(),
         *(tool(name, description) for name, description in plain.items()),
-        tool("test_sampling", "Asks the client's model", properties={"prompt": _STRING}),
-        tool("test_elicitation", "Asks the user", properties={"message": _STRING}),
+        tool("test_sampling", "Asks the client's model", properties={"prompt": STRING}),
+        tool("test_elicitation", "Asks the user", properties={"message": STRING}),
         {"name": "json_schema_2020_12_tool", "description": "A rich schema", "inputSchema": _RICH_SCHEMA},
     ]
 
@@ -120,15 +113,15 @@ _RICH_SCHEMA = {
         "address": {
             "$anchor": "addressDef",
             "type": "object",
-            "properties": {"street": _STRING, "city": _STRING},
+            "properties": {"street": STRING, "city": STRING},
         }
     },
     "properties": {
-        "name": _STRING,
+        "name": STRING,
         "address": {"$ref": "#/$defs/address"},
         "contactMethod": {"type": "string", "enum": ["phone", "email"]},
-        "phone": _STRING,
-        "email": _STRING,
+        "phone": STRING,
+        "email": STRING,
     },
     "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
     "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
@@ -166,23 +159,11 @@ def _resource(uri: str, kind: str) -> Json:
     return {"uri": uri, "name": uri.rpartition("/")[2], "description": "A resource", "mimeType": kind}
 
 
-def _text(text: str) -> Json:
-    return {"type": "text", "text": text}
-
-
 def _embedded(uri: str) -> Json:
     return {
         "type": "resource",
         "resource": {"uri": uri, "mimeType": "text/plain", "text": f"contents of {uri}"},
     }
-
-
-def _content(*content: Json, failed: bool = False) -> Action:
-    return reply({"content": list(content), "isError": failed})
-
-
-def _messages(*content: Json) -> Action:
-    return reply({"messages": [{"role": "user", "content": one} for one in content]})
 
 
 def _utilities() -> list[Rule]:
@@ -202,19 +183,15 @@ def _contents() -> list[Rule]:
     image = {"type": "image", "data": _PNG, "mimeType": "image/png"}
     sound = {"type": "audio", "data": _WAV, "mimeType": "audio/wav"}
     return [
-        on_call("test_simple_text", _content(_text("a simple text"))),
-        on_call("test_image_content", _content(image)),
-        on_call("test_audio_content", _content(sound)),
-        on_call("test_embedded_resource", _content(_embedded("test://embedded-resource"))),
-        on_call("test_multiple_content_types", _content(_text("a text"), image, _embedded("test://mixed"))),
-        on_call("test_error_handling", _content(_text("this tool always fails"), failed=True)),
-        _on_prompt("test_prompt_with_embedded_resource", _messages(_embedded("test://example-resource"))),
-        _on_prompt("test_prompt_with_image", _messages(image, _text("What is in the image?"))),
+        on_call("test_simple_text", content(text("a simple text"))),
+        on_call("test_image_content", content(image)),
+        on_call("test_audio_content", content(sound)),
+        on_call("test_embedded_resource", content(_embedded("test://embedded-resource"))),
+        on_call("test_multiple_content_types", content(text("a text"), image, _embedded("test://mixed"))),
+        on_call("test_error_handling", content(text("this tool always fails"), failed=True)),
+        on_prompt("test_prompt_with_embedded_resource", messages(_embedded("test://example-resource"))),
+        on_prompt("test_prompt_with_image", messages(image, text("What is in the image?"))),
     ]
-
-
-def _on_prompt(name: str, *actions: Action, params: Json | None = None) -> Rule:
-    return Rule("prompts/get", list(actions), params={"name": name, **(params or {})})
 
 
 # Conversations: what a tool sends before it answers
@@ -246,11 +223,11 @@ def _conversations() -> list[Rule]:
             reply(),
         ),
         on_call(
-            "test_sampling", _ask("sampling/createMessage", _SAMPLING), _content(_text("the model answered"))
+            "test_sampling", _ask("sampling/createMessage", SAMPLING), content(text("the model answered"))
         ),
         on_call(
             "test_elicitation",
-            _ask("elicitation/create", _form("Who are you?", "username", "email")),
+            _ask("elicitation/create", form("Who are you?", "username", "email")),
             _answered(),
         ),
         on_call(
@@ -266,7 +243,7 @@ def _conversations() -> list[Rule]:
     ]
 
 
-_RECONNECTION = on_call("test_reconnection", end_stream(), sleep(0.1), _content(_text("here again")))
+_RECONNECTION = on_call("test_reconnection", end_stream(), sleep(0.1), content(text("here again")))
 
 
 def _ask(method: str, params: Json) -> Action:
@@ -274,22 +251,12 @@ def _ask(method: str, params: Json) -> Action:
 
 
 def _answered() -> Action:
-    return _content(_text("the user answered"))
+    return content(text("the user answered"))
 
 
 def _object(properties: Json) -> Json:
     return {"type": "object", "properties": properties, "required": []}
 
-
-def _form(message: str, *names: str) -> Json:
-    schema = {"type": "object", "properties": dict.fromkeys(names, _STRING), "required": list(names)}
-    return {"message": message, "requestedSchema": schema}
-
-
-_SAMPLING = {
-    "messages": [{"role": "user", "content": {"type": "text", "text": "What is new?"}}],
-    "maxTokens": 100,
-}
 
 _DEFAULTS = {
     "name": {"type": "string", "default": "John Doe"},
@@ -313,79 +280,6 @@ _CHOICES = {
     "untitledMulti": {"type": "array", "items": {"type": "string", "enum": _OPTIONS}},
     "titledMulti": {"type": "array", "items": {"anyOf": _titled(*_VALUES)}},
 }
-
-
-# Questions: what a modern server asks by its result, and the call that brings the answers
-
-_ASK_NAME = {"method": "elicitation/create", "params": _form("What is your name?", "name")}
-_ASK_MODEL = {"method": "sampling/createMessage", "params": _SAMPLING}
-_ASK_ROOTS = {"method": "roots/list", "params": {}}
-
-#: tools that ask once, and what they ask
-_ASKING: dict[str, dict[str, Json]] = {
-    "test_input_required_result_elicitation": {"user_name": _ASK_NAME},
-    "test_input_required_result_sampling": {"capital_question": _ASK_MODEL},
-    "test_input_required_result_list_roots": {"client_roots": _ASK_ROOTS},
-    "test_streaming_elicitation": {"user_name": _ASK_NAME},
-}
-#: those that send a state along, and take no answers without it
-_SEALING: dict[str, dict[str, Json]] = {
-    "test_input_required_result_request_state": {"confirm": _ASK_NAME},
-    "test_input_required_result_tampered_state": {"confirm": _ASK_NAME},
-    "test_input_required_result_multiple_inputs": {
-        "user_name": _ASK_NAME,
-        "greeting": _ASK_MODEL,
-        "client_roots": _ASK_ROOTS,
-    },
-}
-
-
-def _questions() -> list[Rule]:
-    done = _content(_text("state-ok"))
-    rules = []
-    for name, questions in _ASKING.items():
-        rules += [
-            on_call(name, done, params={"inputResponses": _answers_to(questions)}),
-            on_call(name, _inputs(questions)),
-        ]
-    for name, questions in _SEALING.items():
-        answered = {"inputResponses": _answers_to(questions)}
-        rules += [
-            on_call(name, done, params={**answered, "requestState": "sealed"}),
-            on_call(name, error(INVALID_PARAMS, "This state is not mine"), params=answered),
-            on_call(name, _inputs(questions, "sealed")),
-        ]
-    prompt, context = "test_input_required_result_prompt", {"user_context": _ASK_NAME}
-    twice = "test_input_required_result_multi_round"
-    lacks_sampling = {"_meta": {CAPABILITIES_KEY: {"sampling": None}}}
-    needs_sampling = error(
-        _MISSING_CAPABILITY, "It needs sampling", {"requiredCapabilities": {"sampling": {}}}
-    )
-    return [
-        *rules,
-        _on_prompt(prompt, _messages(_text("as you said")), params={"inputResponses": _answers_to(context)}),
-        _on_prompt(prompt, _inputs(context)),
-        on_call(twice, done, params={"inputResponses": {"step2": {}}, "requestState": "second"}),
-        on_call(
-            twice,
-            _inputs({"step2": _ASK_NAME}, "second"),
-            params={"inputResponses": {"step1": {}}, "requestState": "first"},
-        ),
-        on_call(twice, _inputs({"step1": _ASK_NAME}, "first")),
-        on_call("test_input_required_result_capabilities", done, params=lacks_sampling),
-        on_call("test_input_required_result_capabilities", _inputs({"capital_question": _ASK_MODEL})),
-        on_call("test_missing_capability", needs_sampling, params=lacks_sampling),
-    ]
-
-
-def _answers_to(questions: dict[str, Json]) -> Json:
-    """The pattern of the answers to all of them."""
-    return {name: {} for name in questions}
-
-
-def _inputs(questions: dict[str, Json], state: str | None = None) -> Action:
-    sealed = {} if state is None else {"requestState": state}
-    return reply({"resultType": "input_required", "inputRequests": questions, **sealed})
 
 
 # Changes
