@@ -29,6 +29,9 @@ _TITLES: dict[Part, str] = {
     "mocks": "The mocks",
 }
 
+#: a log has no width of its own, and names that are cut cannot be searched for
+_LOG_WIDTH = 140
+
 
 def default_folder() -> Path:
     """Where the npm packages are kept unless told otherwise."""
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     own, command = _split(list(sys.argv[1:] if arguments is None else arguments))
     options = _parser().parse_args(own)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_LOG_WIDTH)
     parts = PARTS if options.part == "all" else (options.part,)
     try:
         suite = installed_suite(options.folder)
