@@ -22,7 +22,7 @@ async def can_use(bench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -
     bench.expect(fine, f"a call to {upstream.name} succeeds", result.raw)
 
 
-@check("OAUTH-024")
+@check("OAUTH-024", timeout=30)
 async def every_request_carries_the_bearer_once(bench: Workbench) -> None:
     """A configured `authorization` is replaced: after the sign-in every request to the MCP URL has one
     Authorization header, with the token, and no URL has the token.

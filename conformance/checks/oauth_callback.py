@@ -152,7 +152,7 @@ def _can_bind(address: str) -> bool:
     return True
 
 
-@check("OAUTH-020")
+@check("OAUTH-020", timeout=30)
 async def an_error_callback_ends_this_flow_only(bench: Workbench) -> None:
     """The user denies: no token request, access_denied in the failure text, an answer for the browser, and another
     group that works.

@@ -59,7 +59,7 @@ async def the_resource_metadata_of_the_challenge_is_used(bench: Workbench) -> No
         bench.expect(found, f"{upstream.name}: {named} is asked for, then {metadata}", asked)
 
 
-@check("OAUTH-003")
+@check("OAUTH-003", timeout=30)
 async def resource_metadata_is_sought_with_the_path_then_at_the_root(bench: Workbench) -> None:
     """Without a named document the one with the path is asked for first, then the one at the root, which there
     is.
@@ -75,7 +75,7 @@ async def resource_metadata_is_sought_with_the_path_then_at_the_root(bench: Work
     bench.expect(asked == wanted, f"{wanted} in this order", upstream.elsewhere)
 
 
-@check("OAUTH-004")
+@check("OAUTH-004", timeout=30)
 async def without_resource_metadata_the_mcp_origin_is_asked(bench: Workbench) -> None:
     """No resource metadata anywhere; that of the authorization server is on the MCP origin, and the flow ends with
     a bearer.

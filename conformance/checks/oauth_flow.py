@@ -39,7 +39,7 @@ def flow_of(bench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked
     return authorized[0], exchanged[0]
 
 
-@check("OAUTH-001")
+@check("OAUTH-001", timeout=30)
 async def a_configured_client_id_starts_exactly_one_flow(bench: Workbench) -> None:
     """One page is opened, with this client id and response_type=code, and before its callback was delivered the
     token endpoint has no request.
@@ -55,7 +55,7 @@ async def a_configured_client_id_starts_exactly_one_flow(bench: Workbench) -> No
     bench.expect(first.t > authorized.t, "no token request before the authorization", first)
 
 
-@check("OAUTH-008")
+@check("OAUTH-008", timeout=30)
 async def the_code_is_protected_with_s256(bench: Workbench) -> None:
     """The challenge is the SHA-256 of the verifier that comes with the code, both of the right form."""
     upstream = await bench.oauth("a")
@@ -91,7 +91,7 @@ async def state_and_verifier_are_fresh_and_long(bench: Workbench) -> None:
     bench.expect(not seen, "no verifier in a URL", seen)
 
 
-@check("OAUTH-014")
+@check("OAUTH-014", timeout=30)
 async def the_redirect_uri_is_identical_in_both_requests(bench: Workbench) -> None:
     """The exchange repeats the redirect URI of the authorization request."""
     upstream = await bench.oauth("a")
@@ -106,7 +106,7 @@ async def the_redirect_uri_is_identical_in_both_requests(bench: Workbench) -> No
         await signs_in(bench, proxy, upstream)
 
 
-@check("OAUTH-015")
+@check("OAUTH-015", timeout=30)
 async def the_authorization_request_names_the_resource(bench: Workbench) -> None:
     """The `resource`, decoded once, is the configured URL, with a trailing slash where that has one."""
     upstreams = [
@@ -121,7 +121,7 @@ async def the_authorization_request_names_the_resource(bench: Workbench) -> None
             bench.expect(named == [upstream.url], f"resource={upstream.url}, once", page)
 
 
-@check("OAUTH-016")
+@check("OAUTH-016", timeout=30)
 async def the_token_request_names_the_same_resource(bench: Workbench) -> None:
     """The exchange carries the `resource` of the authorization request."""
     upstream = await bench.oauth("a")
@@ -132,7 +132,7 @@ async def the_token_request_names_the_same_resource(bench: Workbench) -> None:
     bench.expect(exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged)
 
 
-@check("OAUTH-017")
+@check("OAUTH-017", timeout=30)
 async def the_exchange_is_one_well_formed_post(bench: Workbench) -> None:
     """A code with characters that a form must encode comes back whole, once, with all that belongs to it and no
     secret.
@@ -192,7 +192,7 @@ async def scopes_come_from_configuration_challenge_or_metadata(bench: Workbench)
             bench.expect(same, f"scope={wanted}" if wanted else "no scope", page)
 
 
-@check("OAUTH-019")
+@check("OAUTH-019", timeout=30)
 async def the_query_of_the_authorization_endpoint_survives(bench: Workbench) -> None:
     """An endpoint with `?tenant=1` keeps it, in one query, with every parameter once."""
     fields = {"authorization_endpoint": "$issuer/authorize?tenant=1"}

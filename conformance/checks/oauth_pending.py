@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio
+
 from conformance.checks import check
 from conformance.checks.oauth_callback import LOOPBACK, attempt
 from conformance.checks.oauth_flow import signs_in
@@ -31,14 +33,15 @@ async def a_pending_sign_in_blocks_nothing_else(bench: Workbench) -> None:
         await browser.opened()
         with bench.must("the other group becomes usable while the sign-in is pending"):
             await proxy.ready(other, within=5.0)
-        for _ in range(3):
+        over = time.monotonic() + 3.0  # what blocks may begin only after the page was opened
+        while time.monotonic() < over:
             await proxy.request("ping", within=PROMPT)
             await proxy.request("tools/list", {}, within=PROMPT)
             result = await proxy.call("other", "echo", {"x": 1}, within=PROMPT)
             bench.expect(not result.is_error, "a call to the other group succeeds", result.raw)
-        begun = time.monotonic()
-        await proxy.tools_of("other", within=PROMPT)
-        bench.expect(time.monotonic() - begun <= PROMPT, "a listing within 2 s", time.monotonic() - begun)
+            with bench.must("a listing of the other group within 2 s"):
+                await proxy.tools_of("other", within=PROMPT)
+            await anyio.sleep(0.1)
 
 
 @check("OAUTH-028", timeout=60)

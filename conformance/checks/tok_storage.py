@@ -47,7 +47,7 @@ def values_in(document: Any) -> list[Any]:
     return [document]
 
 
-@check("TOK-001")
+@check("TOK-001", timeout=30)
 async def tokens_lie_in_the_documented_place(bench: Workbench) -> None:
     """After a sign-in HOME holds the file of the server and its folders, nothing else but empty files beside it (a
     lock), and the working directory nothing.
@@ -68,7 +68,7 @@ async def tokens_lie_in_the_documented_place(bench: Workbench) -> None:
     bench.expect(not left, "nothing in the working directory", left)
 
 
-@check("TOK-002")
+@check("TOK-002", timeout=30)
 async def the_file_is_json_with_an_absolute_expiry(bench: Workbench) -> None:
     """The file is an object in which both tokens occur, and a time within 5 s of receipt plus `expires_in`, in
     RFC 3339 or as seconds since 1970.

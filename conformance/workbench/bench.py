@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 #: how long children may take to end by themselves after the implementation has gone
 _CHILDREN_PATIENCE = 0.5
-_TEARDOWN = 15.0
+_TEARDOWN = 60.0
 _WATCH = 0.05
 
 

@@ -157,7 +157,7 @@ class Authorization:
                 found = await discover(http, self._url, challenge)
         except UpstreamFailed:
             return False
-        return found.server.issuer != tokens.issuer
+        return found.published and found.server.issuer != tokens.issuer
 
     def _newer_on_disk(self) -> bool:
         """Whether somebody signed in elsewhere since the user declined here."""

@@ -53,22 +53,25 @@ class Discovered(msgspec.Struct, frozen=True):
     #: the value of ``resource`` in every request (RFC 8707)
     resource: str
     scopes_supported: list[str] | None
+    #: false where nothing was published, and the defaults of MCP 2025-03-26 are taken
+    published: bool = True
 
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
     resource = await _resource_metadata(http, url, challenge)
     if resource is None:
-        return Discovered(await _of_origin(http, url), canonical(url), None)
+        server, published = await _of_origin(http, url)
+        return Discovered(server, canonical(url), None, published)
     if not _covers(resource.resource, url):
         raise UpstreamFailed("its protected resource metadata is about another resource")
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
     issuer = resource.authorization_servers[0]
     for address in _server_addresses(secure(issuer, "authorization server")):
-        server = await _fetch(http, address, ServerMetadata)
-        if server is not None:
-            return Discovered(_checked(server, issuer), resource.resource, resource.scopes_supported)
+        found = await _fetch(http, address, ServerMetadata)
+        if found is not None:
+            return Discovered(_checked(found, issuer), resource.resource, resource.scopes_supported)
     raise UpstreamFailed("its authorization server publishes no metadata")
 
 
@@ -113,15 +116,15 @@ async def _resource_metadata(
     return None
 
 
-async def _of_origin(http: httpx.AsyncClient, url: str) -> ServerMetadata:
-    """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing."""
+async def _of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
+    """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing (False)."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     secure(origin, "authorization server")
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
-        return _checked(server, origin)
-    return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register")
+        return _checked(server, origin), True
+    return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
 
 
 def _server_addresses(issuer: str) -> list[str]:

@@ -21,7 +21,14 @@ import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import (
+    HttpStatus,
+    SignInNeeded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamTimeout,
+)
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
@@ -51,6 +58,10 @@ _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 class _SessionGone(HttpStatus):
     """The server does not know the session of the request any more."""
+
+
+class _NoAnswer(UpstreamFailed):
+    """The server accepted a request and did not answer it."""
 
 
 class StreamableHttpUpstream:
@@ -98,6 +109,8 @@ class StreamableHttpUpstream:
             if error.status in (401, 403) or error.status >= 500:
                 raise
             return None
+        except _NoAnswer:
+            return None
 
     async def _begin_session(self) -> None:
         """The handshake. Raises UpstreamError."""
@@ -106,7 +119,13 @@ class StreamableHttpUpstream:
         self._version = agreed.version
         self.capabilities = agreed.capabilities
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
-        await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
+            ) from None
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
@@ -215,8 +234,8 @@ class StreamableHttpUpstream:
             raise HttpStatus(_status_text(reply.status), status=reply.status)
         if not body:
             what = reply.content_type or "nothing"
-            raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
-        raise UpstreamFailed("its answer is not the JSON-RPC answer to the request")
+            raise _NoAnswer(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
+        raise _NoAnswer("its answer is not the JSON-RPC answer to the request")
 
     def _deliver(self, id: int, data: bytes, *, whatever_id: bool = False) -> bool:
         """Take one message of a reply; true when it was the answer to the request with this id."""

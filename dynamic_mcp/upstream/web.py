@@ -73,16 +73,23 @@ class Web:
         self.url = url
         self._authorization = authorization
         self._own = {"User-Agent": f"dynamic-mcp/{__version__}"}
-        # Every address that is asked here is of one origin, so there is one proxy for all.
-        self._proxy = _proxy_for(url)
+        self._proxy: str | None = None
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Load the library and get ready; nothing is sent."""
+        """Load the library and get ready; nothing is sent. Raises UpstreamFailed when the url is none."""
         if self._session is not None:
             return
+        try:
+            # Every address that is asked here is of one origin, so there is one proxy for all.
+            self._proxy = _proxy_for(self.url)
+        except ValueError:
+            raise UpstreamFailed("its url is not an address") from None
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
+        with _told():
+            # Every address that is asked here is of one origin, so there is one proxy for all.
+            self._proxy = _proxy_for(self.url)
         # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
         trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(

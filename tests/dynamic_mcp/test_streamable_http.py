@@ -129,6 +129,44 @@ def result(request: Request, name: str, id: object = None) -> dict[str, Any]:
     return {"id": request.id if id is None else id, "result": {"name": name}}
 
 
+# The era of the server
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (200, "text/html", b"<html></html>"),
+        (202, "text/plain", b""),
+        (
+            200,
+            "application/json",
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"not initialized"}}',
+        ),
+        (
+            200,
+            "application/json",
+            b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}',
+        ),
+        (200, "application/json", b"[]"),
+        (400, "text/plain", b"Bad Request"),
+        (404, "text/plain", b""),
+        (406, "application/json", b'{"error":"no"}'),
+    ],
+)
+async def test_whatever_is_no_discovery_means_a_handshake(
+    tmp_path: Path, status: int, kind: str, body: bytes
+) -> None:
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        request.answer(status, body, kind=kind)
+
+    server.on["server/discover"] = refuse
+    async with connected(tmp_path, server) as upstream:
+        assert not upstream.upstream.modern
+        assert await upstream.call() == "a"
+
+
 # Sessions
 
 
@@ -207,6 +245,20 @@ async def test_without_a_new_session_the_upstream_is_lost(tmp_path: Path) -> Non
         end = await upstream.upstream.lost()
 
     assert "HTTP 500" in str(end)
+
+
+async def test_a_new_session_that_is_never_confirmed_ends_the_upstream(tmp_path: Path) -> None:
+    server = Server()
+
+    async def never(request: Request) -> None:
+        await request.gone()
+
+    async with connected(tmp_path, server) as upstream:
+        upstream.upstream._timeout = 0.2
+        server.sessions.append("forgotten")
+        server.on["notifications/initialized"] = never
+        with pytest.raises(UpstreamGone, match="did not confirm"):
+            await upstream.call()
 
 
 async def test_a_new_session_has_a_stream_of_its_own(tmp_path: Path) -> None:

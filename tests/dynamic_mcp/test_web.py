@@ -180,7 +180,6 @@ async def cause(tmp_path: Path, url: str, headers: Mapping[str, str] | None = No
         (f"http://127.0.0.1:1/{SECRET}", "could not be reached: Connection refused"),
         (f"http://localhost:1/?k={SECRET}", "could not be reached"),
         (f"ftp://{SECRET}/", "NonHttpUrl"),
-        (f"http://{SECRET}:99999/", "ValueError"),
     ],
 )
 async def test_an_error_says_the_cause_and_no_address(tmp_path: Path, url: str, expected: str) -> None:
@@ -189,6 +188,16 @@ async def test_an_error_says_the_cause_and_no_address(tmp_path: Path, url: str, 
     assert expected in text
     for part in (SECRET, "127.0.0.1", "localhost", ":1"):
         assert part not in text
+
+
+@pytest.mark.parametrize("url", [f"http://{SECRET}:99999/", f"http://{SECRET}:x/", f"http://[{SECRET}/"])
+async def test_what_is_no_address_is_a_failure_of_this_server(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UpstreamFailed) as raised:
+        async with web(tmp_path, url):
+            pass
+
+    assert str(raised.value) == "its url is not an address"
+    assert raised.value.__suppress_context__
 
 
 async def test_an_error_holds_no_header(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,10 +95,8 @@ def test_it_follows_the_redirect_and_calls_back(tmp_path: Path, site: Site) -> N
 
 
 def test_its_caller_does_not_wait_for_the_user(tmp_path: Path, site: Site) -> None:
-    opener = Opener(tmp_path, User(wait=1.5))
-    begun = time.monotonic()
+    opener = Opener(tmp_path, User(wait=4))
     opener.open(site.url)  # also waits for the end of its output
-    assert time.monotonic() - begun < 1.5
     assert site.asked == []
     opener.done()
     assert site.states == [["aB+9"]]

@@ -1,6 +1,5 @@
 import signal
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -68,10 +67,8 @@ def test_a_request_is_written_down_exactly_as_it_was_sent(tmp_path: Path) -> Non
         mock.wait_for("disconnect", connection=entry.data["connection"])
 
 
-def test_it_starts_fast_and_ends_with_its_input(tmp_path: Path) -> None:
-    begun = time.monotonic()
+def test_it_ends_with_its_input(tmp_path: Path) -> None:
     with remote(tmp_path, "http") as mock:
-        assert time.monotonic() - begun < 3.0  # 0.2 s on an idle machine
         stream = mock.request("GET")
         assert mock.process.stdin
         mock.process.stdin.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ import httpx
 import pytest
 import respx
 
+from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
+
+from .kit import Make, User, transport
 
 #: Made once: it takes longer than a test.
 TRUST = ssl.create_default_context()
@@ -49,3 +54,20 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(directory: Path) -> Store:
     return Store("docs", directory)
+
+
+@pytest.fixture
+async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Authorizations over one token file, as of several processes; all are closed."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
+    made: list[Authorization] = []
+
+    def one(user: User | None = None, settings: HttpTransport | None = None) -> Authorization:
+        present = None if user is None else user.present
+        made.append(Authorization("docs", settings or transport(), Store("docs", directory), present))
+        return made[-1]
+
+    yield one
+    async with asyncio.timeout(10):
+        for authorization in made:
+            await authorization.close()

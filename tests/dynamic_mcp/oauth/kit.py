@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import msgspec
 import respx
 
 from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
 from dynamic_mcp.secret import Secret
 
 URL = "https://mcp.test/public/mcp"
@@ -22,7 +28,12 @@ REGISTER = f"{ISSUER}/register"
 #: What must never be shown.
 ACCESS, REFRESH, CODE, KEY = "canary-access", "canary-refresh", "canary-code", "canary-key"
 
+#: Seconds.
+DAY = 86400.0
+
 Json = dict[str, object]
+#: Makes the authorization of a server, over the token file of the test.
+Make = Callable[..., Authorization]
 
 
 def transport(
@@ -145,3 +156,29 @@ class Slow:
         """The first request is here."""
         async with asyncio.timeout(10):
             await self.begun.wait()
+
+
+def stored(left: float | None = 100.0, number: int = 0, **changes: Any) -> Tokens:
+    """Tokens of an earlier run with so many seconds of life left."""
+    expires_at = None if left is None else expiry(time.time(), left)
+    tokens = Tokens(
+        f"{ACCESS}-{number}",
+        f"{REFRESH}-{number}",
+        expires_at,
+        server="docs",
+        resource=URL,
+        issuer=ISSUER,
+        token_endpoint=TOKEN,
+        lifetime=3600.0,
+        client=Client("app"),
+    )
+    return msgspec.structs.replace(tokens, **changes)
+
+
+def renewals(*answers: httpx.Response) -> respx.Route:
+    """A token endpoint that gives these answers, one after the other."""
+    return respx.post(TOKEN).mock(side_effect=list(answers))
+
+
+def grant(number: int = 1, **changes: Any) -> httpx.Response:
+    return httpx.Response(200, json=granted(number, **changes))

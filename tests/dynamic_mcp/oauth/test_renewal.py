@@ -1,0 +1,354 @@
+"""Renewing the tokens of one server: when, by whom, and what a failure costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import authorization as authorization_module
+from dynamic_mcp.oauth import store as store_module
+from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Client, Tokens
+
+from .kit import (
+    ACCESS,
+    DAY,
+    ISSUER,
+    KEY,
+    REFRESH,
+    SERVER_METADATA,
+    TOKEN,
+    URL,
+    Make,
+    Slow,
+    form_of,
+    grant,
+    publish,
+    renewals,
+    stored,
+    transport,
+)
+
+pytestmark = pytest.mark.usefixtures("routes")
+
+# Before the expiry
+
+
+async def test_without_tokens_there_is_no_bearer(make: Make) -> None:
+    assert await make().bearer() is None
+
+
+@pytest.mark.parametrize("left", [301.0, DAY, None])
+async def test_a_token_with_life_enough_is_used_as_it_is(
+    make: Make, store: Store, left: float | None
+) -> None:
+    store.save(stored(left))
+
+    assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
+
+
+@pytest.mark.parametrize("left", [299.0, 0.0, -DAY])
+async def test_a_token_in_the_buffer_is_renewed_before_it_is_used(
+    make: Make, store: Store, left: float
+) -> None:
+    store.save(stored(left, scope="a b"))
+    route = renewals(grant(1))
+
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert form_of(route.calls.last.request) == {
+        "grant_type": "refresh_token",
+        "refresh_token": f"{REFRESH}-0",
+        "client_id": "app",
+        "resource": URL,
+    }
+    kept = store.load()
+    assert kept is not None
+    assert kept == stored(number=1, scope="a b", expires_at=kept.expires_at)
+
+
+async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, store: Store) -> None:
+    store.save(stored())
+    route = renewals(grant(1, expires_in=-1), grant(2, expires_in=200), grant(3, expires_in=200), grant(4))
+    first, then = make(), Challenge()
+    await first.bearer()
+    await first.refused(f"{ACCESS}-1", then)
+    assert await first.bearer() == f"{ACCESS}-2"
+    assert await make().bearer() == f"{ACCESS}-3"
+    assert await make().bearer() == f"{ACCESS}-4"
+
+    used = [form_of(call.request)["refresh_token"] for call in route.calls]
+    assert used == [f"{REFRESH}-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+async def test_without_a_new_refresh_token_the_old_one_stays(
+    make: Make, store: Store, missing: str | None
+) -> None:
+    store.save(stored())
+    route = renewals(grant(1, refresh_token=missing, expires_in=200), grant(2))
+    await make().bearer()
+    kept = store.load()
+    assert kept is not None
+    assert (kept.access_token, kept.refresh_token) == (f"{ACCESS}-1", f"{REFRESH}-0")
+
+    await make().bearer()
+    assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-0"
+
+
+async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_each_request(
+    make: Make, store: Store
+) -> None:
+    store.save(stored())
+    route = renewals(grant(1, expires_in=60))
+    authorization = make()
+    for _ in range(5):
+        assert await authorization.bearer() == f"{ACCESS}-1"
+    assert len(route.calls) == 1
+
+
+@pytest.fixture
+def file_of_dmcp(store: Store, directory: Path) -> None:
+    """Tokens that are known to be dead, and nothing else about them."""
+    directory.mkdir(parents=True)
+    written = {
+        "access_token": "a",
+        "refresh_token": f"{REFRESH}-0",
+        "expires_at": "2020-01-31T18:03:17.123456789Z",
+    }
+    store.path.write_text(json.dumps(written))
+
+
+@pytest.mark.usefixtures("file_of_dmcp")
+async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make, store: Store) -> None:
+    publish()
+    route = renewals(grant(1))
+
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert form_of(route.calls.last.request)["client_id"] == "app"
+    kept = store.load()
+    assert kept is not None
+    assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (TOKEN, ISSUER, URL, "docs")
+
+
+async def test_a_registered_client_renews_with_its_secret(make: Make, store: Store) -> None:
+    client = Client("made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True)
+    store.save(stored(client=client))
+    route = renewals(grant(1))
+
+    await make(settings=transport(client_id=None)).bearer()
+    assert form_of(route.calls.last.request)["client_secret"] == KEY
+    kept = store.load()
+    assert kept is not None
+    assert kept.client == client
+
+
+# Once
+
+
+async def test_parallel_requests_share_one_renewal(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    callers = [asyncio.create_task(authorization.bearer()) for _ in range(10)]
+    await slow.has_begun()
+    slow.go.set()
+
+    assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 10
+    assert len(route.calls) == 1
+
+
+async def test_processes_share_one_renewal(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1, expires_in=60))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    first, second = make(), make()
+    callers = [asyncio.create_task(one.bearer()) for one in (first, second)]
+    await slow.has_begun()
+    slow.go.set()
+
+    assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 2
+    # What was adopted is as fresh as what was obtained.
+    assert [await one.bearer() for one in (first, second)] == [f"{ACCESS}-1"] * 2
+    assert len(route.calls) == 1
+
+
+async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(make: Make, store: Store) -> None:
+    store.save(stored(DAY))
+    authorization = make()
+    used = await authorization.bearer()
+    store.save(stored(DAY, 7))
+
+    await authorization.refused(used, Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-7"
+    assert not respx.calls
+
+
+async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_too(
+    make: Make, store: Store
+) -> None:
+    store.save(stored())
+    authorization = make()
+    authorization._load()
+    store.save(stored(-1.0, 7))
+    route = renewals(grant(8))
+
+    assert await authorization.bearer() == f"{ACCESS}-8"
+    assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-7"
+
+
+async def test_new_tokens_are_on_disk_before_they_are_used(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(stored())
+    renewals(grant(1))
+    authorization = make()
+    used_at_save: list[str] = []
+    save = Store.save
+
+    def watched(self: Store, tokens: Tokens) -> None:
+        assert authorization._tokens is not None
+        used_at_save.append(authorization._tokens.access_token)
+        save(self, tokens)
+
+    monkeypatch.setattr(Store, "save", watched)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    assert used_at_save == [f"{ACCESS}-0"]
+
+
+async def test_tokens_that_cannot_be_stored_are_used_and_that_is_said(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save(stored())
+    renewals(grant(1))
+
+    def full(self: Store, tokens: Tokens) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "save", full)
+    assert await make().bearer() == f"{ACCESS}-1"
+    assert "cannot be stored: No space left on device" in caplog.text
+    assert ACCESS not in caplog.text
+
+
+async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, store: Store) -> None:
+    store.save(stored())
+    slow = Slow(grant(1))
+    route = respx.post(TOKEN).mock(side_effect=slow)
+    authorization = make()
+    caller = asyncio.create_task(authorization.bearer())
+    await slow.has_begun()
+    caller.cancel()
+    await asyncio.wait({caller})
+    slow.go.set()
+
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    kept = store.load()
+    assert kept is not None
+    assert kept.refresh_token == f"{REFRESH}-1"
+    assert len(route.calls) == 1
+
+
+# Trouble
+
+
+@pytest.mark.parametrize("trouble", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
+async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
+    make: Make, store: Store, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save(stored())
+    before = store.path.read_bytes()
+    route = respx.post(TOKEN)
+    if isinstance(trouble, Exception):
+        route.mock(side_effect=trouble)
+    elif isinstance(trouble, int):
+        route.respond(trouble)
+    else:
+        route.respond(content=trouble)
+    authorization = make()
+
+    assert [await authorization.bearer() for _ in range(3)] == [f"{ACCESS}-0"] * 3
+    assert len(route.calls) == 1
+    assert store.path.read_bytes() == before
+    assert "not renewed yet" in caplog.text
+    assert not any(secret in caplog.text for secret in (ACCESS, REFRESH, KEY))
+
+
+async def test_after_trouble_the_renewal_is_tried_again(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorization_module, "PAUSE_AFTER_FAILURE", 0.0)
+    store.save(stored())
+    renewals(httpx.Response(503), grant(1))
+    authorization = make()
+
+    assert await authorization.bearer() == f"{ACCESS}-0"
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make, store: Store) -> None:
+    store.save(stored(-1.0))
+    renewals(httpx.Response(503), grant(1))
+    authorization = make()
+
+    with pytest.raises(UpstreamFailed, match="HTTP 503") as told:
+        await authorization.bearer()
+    assert not isinstance(told.value, SignInNeeded)
+    assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from_use(
+    make: Make, store: Store
+) -> None:
+    store.save(stored(token_endpoint=None))
+    publish()
+    respx.get(SERVER_METADATA).respond(503)
+
+    assert await make().bearer() == f"{ACCESS}-0"
+
+
+async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
+    store.save(stored())
+    async with store.lock():
+        assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
+
+
+@pytest.mark.parametrize("left", [100.0, -1.0])
+async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
+    make: Make, store: Store, left: float
+) -> None:
+    store.save(stored(left))
+    route = respx.post(TOKEN).respond(400, json={"error": "invalid_grant"})
+    authorization = make()
+
+    assert await authorization.bearer() is None
+    with pytest.raises(SignInNeeded):
+        await authorization.refused(None, Challenge())
+    assert await authorization.bearer() is None
+    assert len(route.calls) == 1
+
+
+async def test_a_dead_token_without_a_refresh_token_is_not_sent(make: Make, store: Store) -> None:
+    store.save(stored(-1.0, refresh_token=None))
+
+    assert await make().bearer() is None
+    assert not respx.calls
+
+
+async def test_a_living_token_without_a_refresh_token_is_used_to_its_end(make: Make, store: Store) -> None:
+    store.save(stored(100.0, refresh_token=None))
+
+    assert await make().bearer() == f"{ACCESS}-0"
+    assert not respx.calls
