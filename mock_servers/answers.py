@@ -79,7 +79,7 @@ class Answers:
         """Why this message cannot be served at all, judged by era, envelope and handshake; None = it can."""
         method = message["method"]
         if self.is_modern(message):
-            return self._envelope_problem(message) if "id" in message else None
+            return self.envelope_problem(message) if "id" in message else None
         self.met_legacy_client = True
         if method == "notifications/initialized":
             self.initialized = True
@@ -87,15 +87,17 @@ class Answers:
             return Refused(INVALID_REQUEST, f"{method} before notifications/initialized")
         return None
 
-    def _envelope_problem(self, message: Json) -> Refused | None:
+    def envelope_problem(self, message: Json) -> Refused | None:
+        """What is wrong with the envelope of a request that has to be modern; None = nothing."""
         meta = meta_of(message)
         version = meta.get(VERSION_KEY)
         params = message.get("params")
-        if message["method"] == "initialize" and version is None and isinstance(params, dict):
+        old_handshake = message["method"] == "initialize" and version is None
+        if old_handshake and isinstance(params, dict):
             version = params.get("protocolVersion")
         elif version is None:
             return Refused(INVALID_PARAMS, f"params._meta lacks {VERSION_KEY}")
-        if version != MODERN_VERSION or message["method"] == "initialize":
+        if version != MODERN_VERSION or old_handshake:
             data = {"supported": [MODERN_VERSION], "requested": version}
             return Refused(UNSUPPORTED_VERSION, f"Unsupported protocol version {version}", data)
         if not isinstance(meta.get(CAPABILITIES_KEY), dict):

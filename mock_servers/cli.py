@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         browser.visit(ignored, options.users, options.journal)
         return
     try:
-        script = Script.load(options.script) if options.script else Script()
+        script = _base(options)
         journal = Journal(options.journal)
     except (ScriptError, OSError) as problem:
         parser.error(str(problem))
@@ -47,6 +47,14 @@ def main(argv: list[str] | None = None) -> None:
 
         place = Place(options.port, options.tls_cert, options.tls_key)
         serve.serve(options.kind, script, journal, place, max_life=options.max_life)
+
+
+def _base(options: argparse.Namespace) -> Script:
+    if options.everything:
+        from mock_servers.everything import everything
+
+        return everything(streams=options.kind != "stdio")
+    return Script.load(options.script) if options.script else Script()
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -134,7 +142,11 @@ def _oauth(options: argparse.Namespace, oauth: OAuth) -> OAuth:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--journal", metavar="FILE", help="append JSON lines about everything that happens")
-    add("--script", metavar="FILE", help="JSON file written by mock_servers.script.Script.save")
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument("--script", metavar="FILE", help="JSON file written by mock_servers.script.Script.save")
+    base.add_argument(
+        "--everything", action="store_true", help="serve what the official conformance suite asks for"
+    )
     add("--era", choices=["legacy", "modern", "both"], help="protocol era (default: legacy)")
     add("--name", help="name in the server info")
     add("--page-size", type=int, metavar="N", help="entries per page of the lists")

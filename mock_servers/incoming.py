@@ -54,7 +54,9 @@ class Rules:
         method, params = message["method"], message.get("params")
         tool = params.get("name") if isinstance(params, dict) and method == "tools/call" else None
         return self._choose(
-            rule.tool in (None, tool) and (rule.method == method or (rule.method == "*" and "id" in message))
+            rule.tool in (None, tool)
+            and (rule.method == method or (rule.method == "*" and "id" in message))
+            and (rule.params is None or _holds(params, rule.params))
             for rule in self._rules
         )
 
@@ -70,3 +72,10 @@ class Rules:
                 if chosen is None and matches and rule.serves(self._matches[number]):
                     chosen = rule.actions
         return chosen
+
+
+def _holds(value: Any, pattern: Any) -> bool:
+    """Does the value hold what the pattern says (see `Rule.params`)?"""
+    if not isinstance(pattern, dict):
+        return bool(value == pattern)
+    return isinstance(value, dict) and all(_holds(value.get(key), part) for key, part in pattern.items())

@@ -111,10 +111,11 @@ class Rule:
     """When a message with this `method` arrives, play `actions` instead of the default answer.
 
     `method` is also matched against notifications; "*" is any request; for the HTTP mocks see
-    `mock_servers.remote_actions` too. `tool` narrows `tools/call` to one
-    tool. Of the messages that match, the rule serves those from the `nth` (1 = first) on, `times` of them:
-    without `nth` all, with `nth` only that one, unless `times` says otherwise. The first rule of the script
-    that serves a message wins.
+    `mock_servers.remote_actions` too. `tool` narrows `tools/call` to one tool, `params` to messages whose
+    parameters hold the same: in an object every member of the pattern has to match, and None stands for a
+    member that is not there. Of the messages that match, the rule serves those from the `nth` (1 = first)
+    on, `times` of them: without `nth` all, with `nth` only that one, unless `times` says otherwise. The
+    first rule of the script that serves a message wins.
     """
 
     method: str
@@ -122,6 +123,7 @@ class Rule:
     tool: str | None = None
     nth: int | None = None
     times: int | None = None
+    params: dict[str, Any] | None = None
 
     def serves(self, occurrence: int) -> bool:
         """Does the rule serve the message that matches for the `occurrence`-th time (1 = first)?"""
@@ -130,9 +132,15 @@ class Rule:
         return occurrence >= first and (times is None or occurrence < first + times)
 
 
-def on_call(tool: str | None, *actions: Action, nth: int | None = None, times: int | None = None) -> Rule:
+def on_call(
+    tool: str | None,
+    *actions: Action,
+    nth: int | None = None,
+    times: int | None = None,
+    params: dict[str, Any] | None = None,
+) -> Rule:
     """The rule for calls of `tool` (None = of any tool)."""
-    return Rule("tools/call", list(actions), tool=tool, nth=nth, times=times)
+    return Rule("tools/call", list(actions), tool=tool, nth=nth, times=times, params=params)
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,8 @@ class Http:
     required_headers: dict[str, str] = field(default_factory=dict)
     # The WWW-Authenticate header of that answer.
     challenge: str = "Bearer"
+    # Refuse (403) a request whose Host or Origin is not of this machine: against DNS rebinding.
+    local_only: bool = False
     # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
     # scheme, host and port of the stream.
     endpoint: str = "/messages?sid=$sid"

@@ -161,7 +161,8 @@ class Toolbox:
             params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
             return await group.request("tools/call", params, call.options(group.timeout(TOOLS)))
         except UpstreamRefused as refusal:
-            if refusal.code != INVALID_PARAMS:
+            # In a later round it is the answers or the state that are refused: the model cannot mend those.
+            if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
             return failure(_rejected(refusal, wanted.name, listing[wanted.name]))
         except UpstreamFailed as error:

@@ -1,20 +1,33 @@
-"""The headers of a modern request, which have to say what its body says."""
+"""Headers that decide whether a request is served: where it was sent to, and, if it is modern, what its body says."""
 
 import base64
 import binascii
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from mock_servers.answers import VERSION_KEY, Json, Refused, meta_of
 
 HEADER_MISMATCH = -32020
 _NAMING = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+def is_local(header: Callable[[str], str | None]) -> bool:
+    """Was the request made to this machine by name, and by a page of it if by a page at all?"""
+    origin = header("Origin")
+    addresses = [f"//{header('Host') or ''}", *([] if origin is None else [origin])]
+    return all(urlsplit(address).hostname in _LOCAL for address in addresses)
+
 
 def mismatch(header: Callable[[str], str | None], message: Json) -> Refused | None:
     """Which header contradicts the message, or is missing; None = all is right."""
     method, params = message["method"], message.get("params")
-    wanted = {"MCP-Protocol-Version": meta_of(message).get(VERSION_KEY), "Mcp-Method": method}
+    version = meta_of(message).get(VERSION_KEY)
+    if version is None:
+        return None  # there is nothing to compare with; what the body lacks is a refusal of its own
+    wanted = {"MCP-Protocol-Version": version, "Mcp-Method": method}
     if method in _NAMING and isinstance(params, dict):
         wanted["Mcp-Name"] = params.get(_NAMING[method])
     for name, value in wanted.items():

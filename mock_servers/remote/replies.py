@@ -12,7 +12,10 @@ from mock_servers.remote.exchange import Exchange
 from mock_servers.script import Http
 
 #: HTTP statuses of JSON-RPC errors in the modern era; the others go with 200
-_STATUS = {METHOD_NOT_FOUND: 404, **dict.fromkeys((-32700, -32600, -32602, -32020, -32021, -32022), 400)}
+MODERN_STATUS = {
+    METHOD_NOT_FOUND: 404,
+    **dict.fromkeys((-32700, -32600, -32602, -32020, -32021, -32022), 400),
+}
 
 
 class OnStream:
@@ -81,7 +84,7 @@ class Reply(OnStream):
         if not isinstance(error, dict):
             return 200
         if self.modern:
-            return _STATUS.get(error.get("code", 0), 200)
+            return MODERN_STATUS.get(error.get("code", 0), 200)
         return 400 if self.arrived is not None and self.arrived.refusal is not None else 200
 
 

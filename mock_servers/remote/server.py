@@ -20,6 +20,7 @@ from mock_servers.life import Life
 from mock_servers.performance import NOTHING, Arrived, Performance
 from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
+from mock_servers.remote.headers import is_local
 from mock_servers.remote.oauth.guard import Guard
 from mock_servers.remote.performance import RemotePerformance, RemoteStage, Session
 from mock_servers.remote.replies import OnStream
@@ -74,6 +75,9 @@ class RemoteServer:
 
     def _admit(self, exchange: Exchange) -> None:
         if self.guard is not None and not self.guard.admits(exchange):
+            return
+        if self.http.local_only and not is_local(exchange.header):
+            exchange.respond(403, b"Forbidden")
             return
         for name, value in self.http.required_headers.items():
             if exchange.header(name) != value:

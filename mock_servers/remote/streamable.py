@@ -1,7 +1,7 @@
 """Streamable HTTP: one endpoint; sessions and a GET stream in the legacy era, neither in the modern one."""
 
 from mock_servers.actions import Action
-from mock_servers.answers import Json
+from mock_servers.answers import MODERN_VERSION, Json
 from mock_servers.incoming import is_answer
 from mock_servers.journal import Journal
 from mock_servers.life import Life
@@ -63,6 +63,11 @@ class StreamableHttp(RemoteServer):
             return
         message, text = found
         modern = not is_answer(message) and self._shared.stage.answers.is_modern(message)
+        if not modern and not is_answer(message) and self._claims_to_be_modern(exchange):
+            problem = self._shared.stage.answers.envelope_problem(message)
+            assert problem is not None  # it lacks the version
+            self.refuse(exchange, 400, problem.error, message.get("id"))
+            return
         begins = message.get("method") == "initialize" and not modern
         session = self._shared if modern else self._session_of(exchange, message, begins=begins)
         if session is None:
@@ -75,7 +80,7 @@ class StreamableHttp(RemoteServer):
         refusal = session.stage.answers.refusal(message)
         if modern:
             reply.modern = True
-            refusal = refusal or mismatch(exchange.header, message)
+            refusal = mismatch(exchange.header, message) or refusal
         arrived = reply.arrived = Arrived(message, text, refusal)
         if message["method"] == "notifications/cancelled":
             session.stage.answers.cancelled(message)
@@ -86,6 +91,10 @@ class StreamableHttp(RemoteServer):
         if modern and refusal is None and message["method"] == "subscriptions/listen":
             self._listens(session, message, reply, exchange)
         self.perform(session, arrived, actions or [], exchange, reply)
+
+    def _claims_to_be_modern(self, exchange: Exchange) -> bool:
+        """With both eras on one URL the header tells a broken modern request from a legacy one."""
+        return self.script.era == "both" and exchange.header("MCP-Protocol-Version") == MODERN_VERSION
 
     def _session_of(
         self, exchange: Exchange, message: Json | None, *, begins: bool = False

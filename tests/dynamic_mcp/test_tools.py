@@ -184,6 +184,26 @@ async def test_an_error_of_the_upstream_is_passed_on_byte_for_byte(modern: bool)
     assert client.lines == [b'{"jsonrpc":"2.0","id":"q","error":%b}\n' % error]
 
 
+REFUSED = UpstreamRefused(b'{"code":-32602,"message":"not these"}')
+
+
+async def test_arguments_that_the_upstream_refuses_are_explained_to_the_model() -> None:
+    client = Client()
+    client.upstream.answer = REFUSED
+    answer = await client.echo()
+    assert answer["result"]["isError"] is True
+    assert "not these" in text_of(answer)
+
+
+@pytest.mark.parametrize("later", [{"inputResponses": {"q": {}}}, {"requestState": "sealed"}])
+async def test_a_later_round_that_the_upstream_refuses_is_an_error(later: dict[str, Any]) -> None:
+    client = Client()
+    client.upstream.answer = REFUSED
+    call = {"name": CALL, "arguments": {"group": "files", "name": "echo"}}
+    answer = await client.ask("tools/call", {**call, **later}, modern=True)
+    assert answer["error"] == {"code": -32602, "message": "not these"}
+
+
 @pytest.mark.parametrize("problem", [UpstreamTimeout("no answer within 5 s"), UpstreamGone("it crashed")])
 async def test_an_upstream_that_does_not_answer_is_a_failed_tool(problem: Exception) -> None:
     client = Client()

@@ -38,7 +38,7 @@ def test_results_are_complete_and_say_how_long_they_last(tmp_path: Path) -> None
         ("tools/list", {VERSION_KEY: "2030-01-01", CAPABILITIES_KEY: {}}, -32022),
         ("ping", ENVELOPE["_meta"], -32601),
         ("nonsense", ENVELOPE["_meta"], -32601),
-        ("initialize", ENVELOPE["_meta"], -32022),
+        ("initialize", ENVELOPE["_meta"], -32601),
     ],
 )
 def test_a_wrong_envelope_is_refused(tmp_path: Path, method: str, meta: dict[str, object], code: int) -> None:

@@ -1,0 +1,145 @@
+"""`python -m conformance.official server|client|mocks|all [options] [-- COMMAND {config}]`.
+
+Exit status: 0 when all scenarios that were run passed, 1 when not, 2 for a wrong command line or table, 3 when the suite cannot be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from conformance.errors import HarnessError, UsageError
+from conformance.official.judging import judge, planned
+from conformance.official.node import SUITE, Node
+from conformance.official.plan import PARTS, Part, Plan
+from conformance.official.suite import Outcome, Suite
+from conformance.sut import DEFAULT_COMMAND
+
+_TITLES: dict[Part, str] = {
+    "server": "The proxy as a server",
+    "client": "The proxy as a client",
+    "mocks": "The mocks",
+}
+
+#: a log has no width of its own, and names that are cut cannot be searched for
+_LOG_WIDTH = 140
+
+
+def default_folder() -> Path:
+    """Where the npm packages are kept unless told otherwise."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "dynamic-mcp-official"
+
+
+def installed_suite(folder: Path) -> Suite:
+    """The pinned suite, installed first if need be. Raises `HarnessError`."""
+    node = Node.find()
+    return Suite(node.installed(SUITE, folder), node.environment())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    own, command = _split(list(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(own)
+    console = Console() if sys.stdout.isatty() else Console(width=_LOG_WIDTH)
+    parts = PARTS if options.part == "all" else (options.part,)
+    try:
+        suite = installed_suite(options.folder)
+        problems = [asyncio.run(_run(console, suite, part, command, options.only)) for part in parts]
+    except UsageError as problem:
+        print(f"official: {problem}", file=sys.stderr)
+        return 2
+    except HarnessError as problem:
+        print(f"official: {problem}", file=sys.stderr)
+        return 3
+    return 1 if any(problems) else 0
+
+
+async def _run(
+    console: Console, suite: Suite, part: Part, command: Sequence[str], only: Sequence[str]
+) -> int:
+    """Judge one part and print it; the number of scenarios that did not pass."""
+    chosen = await planned(suite, part, only)
+    done: list[Outcome] = []
+
+    def show(outcome: Outcome) -> None:
+        done.append(outcome)
+        if console.is_terminal:
+            status.update(f"{len(done)}/{len(chosen.run)} {outcome.scenario}")
+
+    with console.status(_TITLES[part]) as status:
+        outcomes = await judge(suite, part, chosen.run, command, show)
+    console.print(table(part, chosen, outcomes))
+    failed = [outcome for outcome in outcomes if outcome.problems]
+    for outcome in failed:
+        console.print(
+            Text.assemble((f"\n{outcome.scenario}", "bold red"), "\n", "\n".join(outcome.problems)),
+            soft_wrap=True,
+        )
+    for reason in dict.fromkeys(chosen.left_out.values()):
+        names = dict.fromkeys(one.name for one, why in chosen.left_out.items() if why == reason)
+        console.print(
+            Text.assemble(("left out ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
+        )
+    console.print(
+        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.left_out)} left out\n"
+    )
+    return len(failed)
+
+
+def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
+    """A row for each scenario, a column for each revision; in it the number of checks that passed."""
+    cells = {outcome.scenario: _cell(outcome) for outcome in outcomes}
+    cells |= {scenario: Text("left out", "dim") for scenario in chosen.left_out}
+    revisions = sorted({scenario.revision for scenario in cells})
+    result = Table(
+        "scenario", *revisions, title=f"{_TITLES[part]}: {SUITE[0]} {SUITE[1]}", title_justify="left"
+    )
+    for name in dict.fromkeys(scenario.name for scenario in cells):
+        row = {scenario.revision: cell for scenario, cell in cells.items() if scenario.name == name}
+        result.add_row(name, *(row.get(revision, "") for revision in revisions))
+    return result
+
+
+def _cell(outcome: Outcome) -> Text:
+    return Text("failed", "red") if outcome.problems else Text(f"passed {outcome.passed}", "green")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance.official",
+        description="Let the official MCP conformance suite judge the proxy and the mocks. It needs Node 22.",
+        epilog="What stands after -- is the proxy's command line, with {config} for its configuration.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("part", choices=[*PARTS, "all"], help="who is judged, and as what")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="scenarios whose name@revision holds TEXT (repeatable)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=default_folder(), help="for the npm packages (default: %(default)s)"
+    )
+    return parser
+
+
+def _split(arguments: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    if "--" not in arguments:
+        return arguments, DEFAULT_COMMAND
+    at = arguments.index("--")
+    return arguments[:at], tuple(arguments[at + 1 :]) or DEFAULT_COMMAND
+
+
+if __name__ == "__main__":
+    sys.exit(main())

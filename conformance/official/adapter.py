@@ -1,0 +1,194 @@
+"""The client command of the official suite: `python -m conformance.official.adapter -- COMMAND {config} URL`.
+
+Writes a configuration with the suite's server as its only one, starts the proxy in a home of its own, and does what the user of an agent
+would: lists the tools, calls each of them, reads and gets what else there is, and answers what is asked. What the proxy
+reports as failed is printed and is no failure of this program: the suite judges what its server saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from conformance.official.lines import Message, Proxy, running
+from conformance.sut import DEFAULT_TOOLS, PLACEHOLDER
+from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
+
+GROUP = "suite"
+_VERSION = "MCP_CONFORMANCE_PROTOCOL_VERSION"
+_SCENARIO = "MCP_CONFORMANCE_SCENARIO"
+#: the client id that the scenario about client metadata documents knows
+_METADATA_DOCUMENT = "https://conformance-test.local/client-metadata.json"
+_CAPABILITIES: Message = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+#: how a proxy says that a call cannot be served before the user was in the browser
+_SIGN_IN = "sign in"
+_SIGN_IN_TIME = 20.0
+_PAUSE = 0.2
+#: a tool that wants the schema of the other one as it arrived
+_ECHO, _ECHOED = "json_schema_echo", "json_schema_2020_12_tool"
+_EXAMPLES: dict[str, Any] = {
+    "string": "a text",
+    "number": 5,
+    "integer": 5,
+    "boolean": True,
+    "array": [],
+    "object": {},
+    "null": None,
+}
+
+
+class Agent:
+    """The client in front of the proxy, of the era that the scenario is about."""
+
+    def __init__(self, proxy: Proxy, version: str) -> None:
+        self._proxy = proxy
+        self._modern = version == MODERN_VERSION
+        self._version = version
+        self._count = 0
+
+    async def begin(self) -> None:
+        """Shake hands, where that is done."""
+        if self._modern:
+            return
+        await self.ask(
+            "initialize",
+            protocolVersion=self._version,
+            capabilities=_CAPABILITIES,
+            clientInfo={"name": "adapter", "version": "1"},
+        )
+        self._proxy.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    async def call(self, tool: str, **arguments: Any) -> Message:
+        """Call one of the proxy's two tools; again and again while the answer is that the user has to sign in."""
+        deadline = time.monotonic() + _SIGN_IN_TIME
+        while True:
+            result = await self._call(tool, arguments)
+            waits = result.get("isError") and _SIGN_IN in _text_of(result)
+            if not waits or time.monotonic() > deadline:
+                return result
+            await asyncio.sleep(_PAUSE)  # no message tells of the end of a sign-in
+
+    async def _call(self, tool: str, arguments: Message) -> Message:
+        params: dict[str, Any] = {"name": DEFAULT_TOOLS[tool], "arguments": {"group": GROUP, **arguments}}
+        result = await self.ask("tools/call", **params)
+        while result.get("resultType") == "input_required":
+            questions = result.get("inputRequests", {})
+            responses = {key: _answer_to(question) for key, question in questions.items()}
+            state = {key: result[key] for key in ("requestState",) if key in result}
+            result = await self.ask("tools/call", **params, inputResponses=responses, **state)
+        return result
+
+    async def ask(self, method: str, **params: Any) -> Message:
+        """The result of a request; empty, and told on stderr, when it is an error."""
+        self._count += 1
+        if self._modern:
+            params["_meta"] = {VERSION_KEY: self._version, CAPABILITIES_KEY: _CAPABILITIES}
+        request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
+        answer: Message = {}
+        async with contextlib.aclosing(self._proxy.converse(request)) as conversation:
+            async for message in conversation:
+                if "method" not in message:
+                    answer = message
+                elif "id" in message:
+                    self._proxy.send({"jsonrpc": "2.0", "id": message["id"], "result": _answer_to(message)})
+        if "error" in answer:
+            print(f"{method}: {answer['error']}", file=sys.stderr)
+        elif "result" not in answer:
+            raise SystemExit("the proxy has ended")
+        result: Message = answer.get("result", {})
+        return result
+
+
+def _answer_to(question: Message) -> Message:
+    """What the user, or their model, says."""
+    match question["method"]:
+        case "elicitation/create":
+            schema = question.get("params", {}).get("requestedSchema", {})
+            return {"action": "accept", "content": _filled(schema)}
+        case "sampling/createMessage":
+            said = {"type": "text", "text": "a text"}
+            return {"role": "assistant", "content": said, "model": "none", "stopReason": "endTurn"}
+        case "roots/list":
+            return {"roots": []}
+        case _:
+            return {}
+
+
+def _filled(schema: Message) -> Message:
+    """An object that fits a schema: defaults, else an example of the type."""
+    return {name: _example(part) for name, part in schema.get("properties", {}).items()}
+
+
+def _example(schema: Message) -> Any:
+    kind = schema.get("type", "string")
+    kinds = [kind] if isinstance(kind, str) else kind
+    return schema.get("default", schema.get("enum", [_EXAMPLES[kinds[0]]])[0])
+
+
+async def act(agent: Agent) -> None:
+    """Use everything once."""
+    await agent.begin()
+    tools = _tools_in(await agent.call("list"))
+    schemas = {tool["name"]: tool.get("inputSchema", {}) for tool in tools}
+    for tool in tools:
+        arguments = _filled(schemas[tool["name"]])
+        if tool["name"] == _ECHO:
+            arguments["schema"] = schemas[_ECHOED]
+        result = await agent.call("call", name=tool["name"], args=arguments)
+        if result.get("isError"):
+            print(f"{tool['name']}: {_text_of(result)}", file=sys.stderr)
+    for resource in (await agent.ask("resources/list")).get("resources", []):
+        await agent.ask("resources/read", uri=resource["uri"])
+    for prompt in (await agent.ask("prompts/list")).get("prompts", []):
+        arguments = {argument["name"]: "a text" for argument in prompt.get("arguments", [])}
+        await agent.ask("prompts/get", name=prompt["name"], arguments=arguments)
+
+
+def _text_of(result: Message) -> str:
+    return "".join(block.get("text", "") for block in result.get("content", []))
+
+
+def _tools_in(listed: Message) -> list[Message]:
+    text = _text_of(listed)
+    try:
+        tools: list[Message] = json.loads(text)
+    except ValueError:
+        print(f"no tools: {text}", file=sys.stderr)
+        return []
+    return tools
+
+
+def configuration(url: str, scenario: str) -> Message:
+    """What an operator would write for the suite's server."""
+    server: Message = {"description": "The suite", "type": "http", "url": url}
+    if scenario == "auth/basic-cimd":
+        server["oauth_client_id"] = _METADATA_DOCUMENT
+    return {"mcpServers": {GROUP: server}}
+
+
+async def main(arguments: Sequence[str]) -> None:
+    """Be the client of one scenario."""
+    url = arguments[-1]
+    command = arguments[arguments.index("--") + 1 : -1]
+    version = os.environ.get(_VERSION, LEGACY_VERSIONS[-1])
+    with tempfile.TemporaryDirectory(prefix="adapter-") as home:
+        config = Path(home) / "config.json"
+        config.write_text(json.dumps(configuration(url, os.environ.get(_SCENARIO, ""))), encoding="utf-8")
+        browser = shlex.join([sys.executable, "-m", "mock_servers", "browser", "--", "browser"])
+        environment = {**os.environ, "HOME": home, "BROWSER": browser, "NO_PROXY": "*"}
+        started = [argument.replace(PLACEHOLDER, str(config)) for argument in command]
+        async with running(started, environment) as proxy:
+            await act(Agent(proxy, version))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv))

@@ -1,0 +1,93 @@
+"""Puts the scenarios of one part before the suite, a few at a time, each with processes of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from conformance.errors import HarnessError
+from conformance.official import bridge
+from conformance.official.plan import Part, Plan, plan, reasons
+from conformance.official.suite import Outcome, Scenario, Suite
+from conformance.sut import DEFAULT_COMMAND, PLACEHOLDER
+
+GROUP = "everything"
+
+#: two CPUs are kept busy, and timing checks still hold
+_AT_ONCE = 3
+_START_TIME = 20.0
+_MOCK = (sys.executable, "-m", "mock_servers")
+
+
+async def planned(suite: Suite, part: Part, only: Sequence[str] = ()) -> Plan:
+    """What is to be run for this part. Raises `UsageError` when left_out.toml does not fit the suite."""
+    scenarios = await suite.scenarios("client" if part == "client" else "server")
+    return plan(scenarios, reasons()[part], only)
+
+
+async def judge(
+    suite: Suite,
+    part: Part,
+    scenarios: Sequence[Scenario],
+    command: Sequence[str] = DEFAULT_COMMAND,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Run the scenarios; the outcomes in their order. `command` is the proxy, with `{config}` for its configuration."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(scenario: Scenario) -> Outcome:
+        async with places:
+            outcome = await _judge_one(suite, part, scenario, command)
+        on_outcome(outcome)
+        return outcome
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(scenario)) for scenario in scenarios]
+    return [task.result() for task in tasks]
+
+
+async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequence[str]) -> Outcome:
+    match part:
+        case "client":
+            adapter = [sys.executable, "-m", "conformance.official.adapter", "--", *command]
+            return await suite.judge_client(scenario, adapter)
+        case "server":
+            with tempfile.TemporaryDirectory(prefix="official-") as folder:
+                started = [argument.replace(PLACEHOLDER, write_config(Path(folder))) for argument in command]
+                async with bridge.serving(started, GROUP) as url:
+                    return await suite.judge_server(scenario, url)
+        case "mocks":
+            async with _mock() as url:
+                return await suite.judge_server(scenario, url)
+
+
+def write_config(folder: Path) -> str:
+    """The mock that has everything, as the only upstream."""
+    path = folder / "config.json"
+    program, *arguments = [*_MOCK, "stdio", "--everything"]
+    server = {"description": "Everything", "command": program, "args": arguments}
+    path.write_text(json.dumps({"mcpServers": {GROUP: server}}), encoding="utf-8")
+    return str(path)
+
+
+@contextlib.asynccontextmanager
+async def _mock() -> AsyncIterator[str]:
+    """The HTTP mock that has everything; gives its URL. It ends with its stdin."""
+    process = await asyncio.create_subprocess_exec(
+        *_MOCK, "http", "--everything", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        async with asyncio.timeout(_START_TIME):
+            line = await process.stdout.readline()
+        if not line:
+            raise HarnessError("the mock did not start")
+        yield json.loads(line)["url"]
+    finally:
+        process.stdin.close()
+        await process.wait()

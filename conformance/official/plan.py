@@ -1,0 +1,51 @@
+"""Which scenarios are run, and why the others are not."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from conformance.errors import UsageError
+from conformance.official.suite import Scenario
+
+#: who is judged: the proxy as a server, the proxy as a client, the mocks
+Part = Literal["server", "client", "mocks"]
+PARTS: tuple[Part, ...] = ("server", "client", "mocks")
+
+_LEFT_OUT = Path(__file__).with_name("left_out.toml")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The scenarios of one part; those left out with their reason."""
+
+    run: tuple[Scenario, ...]
+    left_out: Mapping[Scenario, str]
+
+
+def reasons() -> dict[str, dict[str, str]]:
+    """What `left_out.toml` says, by part and pattern."""
+    return tomllib.loads(_LEFT_OUT.read_text(encoding="utf-8"))
+
+
+def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequence[str] = ()) -> Plan:
+    """Sort the scenarios. `only` keeps those whose name holds one of the texts. Raises `UsageError` for a reason that fits none."""
+    left_out: dict[Scenario, str] = {}
+    for pattern, reason in reasons.items():
+        found = [one for one in scenarios if _fits(one, pattern)]
+        if not found:
+            raise UsageError(f"left_out.toml: {pattern!r} fits no scenario of the suite")
+        left_out |= dict.fromkeys(found, reason)
+    wanted = [one for one in scenarios if not only or any(text in str(one) for text in only)]
+    return Plan(
+        tuple(one for one in wanted if one not in left_out),
+        {one: left_out[one] for one in wanted if one in left_out},
+    )
+
+
+def _fits(scenario: Scenario, pattern: str) -> bool:
+    return fnmatchcase(scenario.name, pattern) or fnmatchcase(str(scenario), pattern)
