@@ -153,9 +153,9 @@ class SseUpstream:
 
     async def _post_once(self, line: bytes) -> None:
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        async with self._web.request("POST", headers, line.rstrip(), url=url) as reply:
-            if reply.status >= 300:
-                raise HttpStatus(f"it answered with HTTP {reply.status}", status=reply.status)
+        status = await self._web.post(headers, line.rstrip(), url=url)
+        if status >= 300:
+            raise HttpStatus(f"it answered with HTTP {status}", status=status)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio
 from anyio import to_thread
 
 from dynamic_mcp import __version__
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds for one connection to be made.
 CONNECT_TIMEOUT = 10.0
+#: Seconds for a message to be accepted whose answer does not come with the reply.
+ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
 
 
@@ -142,6 +145,13 @@ class Web:
                 allow_redirects=False,
                 proxy=self._proxy,
             )
+
+    async def post(self, headers: Mapping[str, str], body: bytes, *, url: str | None = None) -> int:
+        """Send a message that only has to be accepted; the status of the reply. Raises as ``request``, and when it takes too long."""
+        with anyio.move_on_after(ACCEPT_TIMEOUT):
+            async with self.request("POST", headers, body, url=url) as reply:
+                return reply.status
+        raise UpstreamGone(f"it did not accept a message within {ACCEPT_TIMEOUT:g} s")
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Have the user sign in. Raises UpstreamFailed when that does not succeed."""
