@@ -42,6 +42,10 @@ _STAMP = {
 }
 
 
+class SpeaksModern(UpstreamFailed):
+    """The answer to ``initialize`` of a server that was too slow to answer the probe: it is to be probed again."""
+
+
 async def probe(peer: Peer) -> Handshake | None:
     """Ask a modern upstream to introduce itself; None means that it is a legacy one.
 
@@ -103,6 +107,8 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
     try:
         answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
     except UpstreamRefused as refusal:
+        if refusal.code == era.UNSUPPORTED_VERSION:
+            raise SpeaksModern("it answered initialize with the refusal of a modern server") from None
         raise refusal.as_failure("initialize") from None
     try:
         agreed = msgspec.json.decode(answer, type=Handshake)

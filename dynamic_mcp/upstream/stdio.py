@@ -24,7 +24,7 @@ from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Options
+from dynamic_mcp.upstream.base import Events, Handshake, Options
 
 #: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
 MOST_UNREAD = 16 << 20
@@ -58,14 +58,26 @@ class StdioUpstream:
         if not skip_probe:
             try:
                 agreed = await handshake.probe(peer)
+                self.modern = agreed is not None
             except UpstreamGone:
                 await self.close()
                 peer = await self._start()
-        self.modern = agreed is not None
         if agreed is None:
-            agreed = await handshake.initialize(peer, timeout, self._events.capabilities())
-            peer.notify(handshake.INITIALIZED)
+            agreed = await self._initialize(peer, timeout)
         self.capabilities = agreed.capabilities
+
+    async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
+        try:
+            agreed = await handshake.initialize(peer, timeout, self._events.capabilities())
+        except handshake.SpeaksModern:
+            found = await handshake.probe(peer)
+            if found is None:
+                raise
+            self.modern = True
+            return found
+        self.modern = False
+        peer.notify(handshake.INITIALIZED)
+        return agreed
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""

@@ -89,17 +89,22 @@ class StreamableHttpUpstream:
         """See ``Upstream``."""
         self._timeout = timeout
         await self._web.start()
-        agreed = None
-        if not skip_probe:
-            self._version = era.MODERN
-            agreed = await self._probe()
+        if skip_probe or not await self._is_modern():
+            try:
+                await self._begin_session()
+                self._listen_anew()
+            except handshake.SpeaksModern:
+                if not await self._is_modern():
+                    raise
+        self._opened = True
+
+    async def _is_modern(self) -> bool:
+        self._version = era.MODERN
+        agreed = await self._probe()
         self.modern = agreed is not None
         if agreed is not None:
             self.capabilities = agreed.capabilities
-        else:
-            await self._begin_session()
-            self._listen_anew()
-        self._opened = True
+        return self.modern
 
     async def _probe(self) -> Handshake | None:
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from conformance.sut import make_sut
 from conformance.workbench import Proxy, StdioUpstream, Workbench, open_workbench
-from mock_servers.script import Grandchild, Script, on_call, silence, sleep
+from mock_servers.script import Grandchild, Rule, Script, on_call, silence, sleep
 
 from .helpers import WITHIN, eventually, is_alive
 
@@ -164,3 +164,14 @@ async def test_no_line_of_an_upstream_ends_its_connection(bench: Workbench) -> N
         await proxy.ready(noisy)
         assert not (await proxy.call("a", "echo")).is_error
     assert len(noisy.starts) == 1
+
+
+@pytest.mark.slow
+async def test_a_modern_server_that_is_late_with_the_probe_is_probed_again(bench: Workbench) -> None:
+    late = bench.stdio("late", Script(era="modern", on=[Rule("server/discover", [sleep(3)], nth=1)]))
+    async with bench.proxy(late) as proxy:
+        await proxy.handshake()
+        await proxy.ready(late)
+        assert not (await proxy.call("late", "echo", {"x": 1})).is_error
+    asked = [json.loads(line)["method"] for line in late.lines]
+    assert asked[:3] == ["server/discover", "initialize", "server/discover"]
