@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -216,7 +217,7 @@ class Group:
                 await self._connect(upstream)
             except SignInNeeded as need:
                 if not pauses.signed_in:
-                    self._fail("it waits for you to sign in, in the browser", "")
+                    self._fail("it waits for you to sign in, in the browser", "", level=logging.INFO)
                     return need
                 pauses.after_failure()
                 self._fail("it refuses the authorization that was just given to it", "")
@@ -225,6 +226,12 @@ class Group:
                 # Said before the cleaning up, which may take seconds.
                 said = error.last_words if isinstance(error, UpstreamFailed) else ""
                 self._fail(str(error), said or upstream.last_words())
+            except Exception as error:
+                # What nobody thought of must not end the others. Its text is not shown: it may hold anything.
+                pauses.after_failure()
+                where = "".join(traceback.format_tb(error.__traceback__))
+                log.error("group %s: internal error %s\n%s", self.name, type(error).__name__, where)
+                self._fail(f"an internal error of the proxy ({type(error).__name__})", "")
             else:
                 pauses.connected()
                 self._set_ready(upstream)
@@ -387,10 +394,10 @@ class Group:
         self._listings.clear()
         self._settled = anyio.Event()
 
-    def _fail(self, reason: str, last_words: str) -> None:
+    def _fail(self, reason: str, last_words: str, *, level: int = logging.WARNING) -> None:
         # The same reason again, every 30 s for days, is news for nobody. What the server said is for its callers only.
-        level = logging.INFO if reason == self._warned else logging.WARNING
-        log.log(level, "group %s failed: %s", self.name, reason)
+        level = logging.INFO if reason == self._warned else level
+        log.log(level, "group %s is not available: %s", self.name, reason)
         self._upstream = None
         self._listings.clear()
         self._failure = UpstreamFailed(reason, last_words)

@@ -12,7 +12,6 @@ import asyncio
 import ssl
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -23,6 +22,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store
 from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
     import httpx
@@ -97,7 +97,8 @@ class Authorization:
             if self._tokens is tokens:
                 # The renewal failed for now, which is no reason to ask the user.
                 raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
-        raise SignInNeeded("it needs you to sign in", challenge=challenge)
+        if not self._newer_on_disk():
+            raise SignInNeeded("it needs you to sign in", challenge=challenge)
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Have the user sign in, once for everybody who asks meanwhile. Raises UpstreamFailed when that does not succeed."""
@@ -138,7 +139,7 @@ class Authorization:
         if tokens is None or tokens.resource is None:
             return tokens
         try:
-            same = _origin(tokens.resource) == _origin(self._url)
+            same = origin_of(tokens.resource) == origin_of(self._url)
         except ValueError:
             same = False
         if not same:
@@ -310,12 +311,3 @@ def _http() -> httpx.AsyncClient:
         )
     except (ImportError, ValueError, httpx.InvalidURL):
         raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return (
-        parts.scheme,
-        (parts.hostname or "").lower(),
-        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
-    )

@@ -17,13 +17,14 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
+from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Message
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Options
 from dynamic_mcp.upstream.events import EventParser
-from dynamic_mcp.upstream.web import Reply, Web, origin_of
+from dynamic_mcp.upstream.web import Reply, Web
 
 
 class SseUpstream:
@@ -152,9 +153,9 @@ class SseUpstream:
 
     async def _post_once(self, line: bytes) -> None:
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        async with self._web.request("POST", headers, line.rstrip(), url=url) as reply:
-            if reply.status >= 300:
-                raise HttpStatus(f"it answered with HTTP {reply.status}", status=reply.status)
+        status = await self._web.post(headers, line.rstrip(), url=url)
+        if status >= 300:
+            raise HttpStatus(f"it answered with HTTP {status}", status=status)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -260,9 +260,9 @@ class StreamableHttpUpstream:
 
     async def _post_notification(self, line: bytes) -> None:
         """A message that has no answer of its own. Raises UpstreamFailed when it is not accepted."""
-        async with self._web.request("POST", self._headers(jsonrpc.parse(line)), line.rstrip()) as reply:
-            if reply.status >= 300:
-                raise HttpStatus(_status_text(reply.status), status=reply.status)
+        status = await self._web.post(self._headers(jsonrpc.parse(line)), line.rstrip())
+        if status >= 300:
+            raise HttpStatus(_status_text(status), status=status)
 
     def _headers(self, message: Message) -> dict[str, str]:
         headers = {"Content-Type": "application/json", **self._session_headers()}

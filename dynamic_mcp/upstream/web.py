@@ -20,18 +20,22 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio
 from anyio import to_thread
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
+from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
     import aiohttp
 
 #: Seconds for one connection to be made.
 CONNECT_TIMEOUT = 10.0
+#: Seconds for a message to be accepted whose answer does not come with the reply.
+ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
 
 
@@ -87,9 +91,6 @@ class Web:
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
-        with _told():
-            # Every address that is asked here is of one origin, so there is one proxy for all.
-            self._proxy = _proxy_for(self.url)
         # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
         trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
         self._session = library.ClientSession(
@@ -145,6 +146,13 @@ class Web:
                 proxy=self._proxy,
             )
 
+    async def post(self, headers: Mapping[str, str], body: bytes, *, url: str | None = None) -> int:
+        """Send a message that only has to be accepted; the status of the reply. Raises as ``request``, and when it takes too long."""
+        with anyio.move_on_after(ACCEPT_TIMEOUT):
+            async with self.request("POST", headers, body, url=url) as reply:
+                return reply.status
+        raise UpstreamGone(f"it did not accept a message within {ACCEPT_TIMEOUT:g} s")
+
     async def sign_in(self, need: SignInNeeded) -> None:
         """Have the user sign in. Raises UpstreamFailed when that does not succeed."""
         await self._authorization.sign_in(need)
@@ -154,13 +162,6 @@ class Web:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port, which together are an origin (RFC 6454, section 4)."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def _merged(*levels: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,9 @@ from dynamic_mcp.config import HttpTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.web import Web, _merged, _proxy_for, origin_of
+from dynamic_mcp.upstream.web import Web, _merged, _proxy_for
 
 from .helpers import WITHIN
 from .site import Request, site
