@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 from conformance.errors import UsageError
-from conformance.official.suite import Scenario
+from conformance.official.suite import Outcome, Scenario
 
 #: who is judged: the proxy as a server, the proxy as a client, the mocks
 Part = Literal["server", "client", "mocks"]
@@ -35,16 +35,27 @@ def reasons() -> dict[str, dict[str, str]]:
 def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequence[str] = ()) -> Plan:
     """Sort the scenarios. `only` keeps those whose name holds one of the texts. Raises `UsageError` for a reason that fits none."""
     left_out: dict[Scenario, str] = {}
-    for pattern, reason in reasons.items():
+    for key, reason in reasons.items():
+        pattern, _, check = key.partition(":")
         found = [one for one in scenarios if _fits(one, pattern)]
         if not found:
             raise UsageError(f"left_out.toml: {pattern!r} fits no scenario of the suite")
+        if check:
+            continue
         left_out |= dict.fromkeys(found, reason)
     wanted = [one for one in scenarios if not only or any(text in str(one) for text in only)]
     return Plan(
         tuple(one for one in wanted if one not in left_out),
         {one: left_out[one] for one in wanted if one in left_out},
     )
+
+
+def without(outcome: Outcome, reasons: Mapping[str, str]) -> Outcome:
+    """The outcome without the problems of the checks that are left out."""
+    keys = [key.partition(":") for key in reasons]
+    excused = {check for pattern, _, check in keys if check and _fits(outcome.scenario, pattern)}
+    problems = [problem for problem in outcome.problems if problem.partition(":")[0] not in excused]
+    return replace(outcome, problems=tuple(problems))
 
 
 def _fits(scenario: Scenario, pattern: str) -> bool:

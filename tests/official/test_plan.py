@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from conformance.errors import UsageError
 from conformance.official.__main__ import main, table
-from conformance.official.plan import PARTS, plan, reasons
+from conformance.official.plan import PARTS, plan, reasons, without
 from conformance.official.suite import Outcome, Scenario
 
 PING = Scenario("server", "ping", "2025-11-25")
@@ -41,6 +42,15 @@ def test_a_reason_leaves_out_what_its_pattern_fits(pattern: str, run: tuple[Scen
 def test_a_reason_that_fits_nothing_is_an_error() -> None:
     with pytest.raises(UsageError, match="'pong' fits no scenario"):
         plan([PING], {"pong": "because"})
+
+
+def test_a_check_is_left_out_of_a_scenario_that_is_run() -> None:
+    told = {"ping:slow": "because"}
+    outcome = Outcome(PING, 1, ("slow: it was", "wrong: it was"), 0.1)
+
+    assert plan([PING], told).run == (PING,)
+    assert without(outcome, told).problems == ("wrong: it was",)
+    assert without(replace(outcome, scenario=LISTS[0]), told).problems == outcome.problems
 
 
 def test_only_narrows_what_is_run_and_what_is_told() -> None:
