@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         from mock_servers.remote import serve
         from mock_servers.remote.listener import Place
 
-        place = Place(options.port, options.tls_cert, options.tls_key)
+        place = Place(options.port, options.tls_cert, options.tls_key, options.host)
         serve.serve(options.kind, script, journal, place, max_life=options.max_life)
 
 
@@ -77,13 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_common(stdio)
     for kind, what in _REMOTE.items():
-        description = (
-            f"{what[0].upper()}{what[1:]}, on 127.0.0.1. The first line on stdout is JSON with its url. "
-        )
+        description = f"{what[0].upper()}{what[1:]}. The first line on stdout is JSON with its url. "
         remote = kinds.add_parser(kind, help=what, description=description + "It ends when its stdin does.")
         _add_common(remote)
         remote.add_argument(
             "--port", type=int, default=0, metavar="N", help="listen here (default: any free port)"
+        )
+        remote.add_argument(
+            "--host", default="127.0.0.1", metavar="ADDRESS", help="at this IPv4 address (default: 127.0.0.1)"
         )
         remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain: serve https")
         remote.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")

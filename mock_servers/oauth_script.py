@@ -80,6 +80,8 @@ class OAuth:
     cimd: bool = False
     #: refuse requests to authorize and for tokens that name no resource
     resource_required: bool = False
+    #: give tokens for every resource that is named, also for those of other servers
+    any_resource: bool = False
 
     # What they get
 
@@ -101,3 +103,5 @@ class OAuth:
     tool_scopes: dict[str, str] = field(default_factory=dict)
     #: these tools are refused with 403 even where the scope was granted
     never_enough: bool = False
+    #: the MCP URL takes every bearer, as if another server had issued it and vouched for it
+    any_token: bool = False

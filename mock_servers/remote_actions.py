@@ -1,8 +1,9 @@
 """The actions that only the HTTP mocks know, beside those of `mock_servers.actions`.
 
 In texts the string `"$id"` (with its quotation marks) stands for the id of the request being handled, and
-`$answer` for the JSON of the well-behaved answer. A rule whose method is "GET", "POST" or "DELETE" serves
-every HTTP request with this verb, whatever its body, before rules for messages are looked at.
+`$answer` for the JSON of the well-behaved answer, and `$headers` for the header lines of the request. A rule whose
+method is "GET", "POST" or "DELETE" serves every HTTP request with this verb, whatever its body, before rules for
+messages are looked at.
 """
 
 from typing import Any, Literal

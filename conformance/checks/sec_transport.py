@@ -1,7 +1,4 @@
-"""SEC: what the proxy lets itself be talked into by certificates, redirects, strange values and foreign URLs.
-
-The authorization server's side of these requirements is not covered here.
-"""
+"""SEC: what the proxy lets itself be talked into by certificates, redirects, strange values and foreign URLs."""
 
 from __future__ import annotations
 
@@ -10,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSIONS, can_call
+from conformance.checks.tok_expiry import until
 from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
+from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import redirect
 from mock_servers.script import Rule, Script, default_tools, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench import Proxy, RemoteUpstream, Workbench
+    from conformance.workbench.certificates import Files
 
 #: what switches validation off elsewhere
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
@@ -25,30 +25,45 @@ INJECTED = "a\r\nX-Evil: 1"
 
 @check("SEC-004", timeout=60)
 async def certificates_are_validated(bench: Workbench) -> None:
-    """Upstreams with a self-signed, foreign, expired or unknown certificate fail before a byte of HTTP; one
-    with a good certificate works beside them.
+    """MCP servers, authorization servers and token endpoints with a self-signed, foreign, expired or unknown
+    certificate fail before a byte of HTTP; with a good one they work.
     """
-    # grows with the authorization server: the same on metadata URLs and the token endpoint
     authority = Authority(bench.sandbox.root / "tls")
     good = await bench.http("good", tls=authority.good())
-    bad = [await bench.http(name, tls=tls) for name, tls in authority.bad().items()]
-    async with bench.proxy(good, *bad, env={**authority.environment, **SWITCHES}) as proxy:
+    signed = await bench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
+    cases: list[tuple[RemoteUpstream, RemoteUpstream]] = []
+
+    async def make(name: str, tls: Files) -> None:
+        server, listener = await bench.http(name, tls=tls), await bench.http(name, kind="collector", tls=tls)
+        issuer = OAuth(resource_fields={"authorization_servers": [listener.at("")]})
+        cases.extend([(server, server), (await bench.oauth(f"{name}-issuer", issuer), listener)])
+        token = await bench.http(name, kind="collector", tls=tls)
+        endpoint = OAuth(server_fields={"token_endpoint": token.at("/token")})
+        cases.append((await bench.oauth(f"{name}-token", endpoint), token))
+
+    await bench.together(*(partial(make, name, tls) for name, tls in authority.bad().items()))
+    bench.browser()
+    env = {**authority.environment, **SWITCHES}
+    async with bench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
         with bench.witness("the trusted certificate is accepted"):
-            await proxy.ready(good)
+            await proxy.ready(good, signed)
             await can_call(bench, proxy, good)
-        await bench.together(*(partial(_is_refused, bench, proxy, upstream) for upstream in bad))
+        await bench.together(*(partial(_is_refused, bench, proxy, *case) for case in cases))
 
 
-async def _is_refused(bench: Workbench, proxy: Proxy, upstream: RemoteUpstream) -> None:
+async def _is_refused(
+    bench: Workbench, proxy: Proxy, upstream: RemoteUpstream, listener: RemoteUpstream
+) -> None:
+    """The upstream fails, because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
-    with bench.witness(f"a connection to {name} is tried"):
+    with bench.witness(f"{name}: a connection to {listener.url} is tried"):
         what = "a TLS handshake"
-        await bench.eventually(lambda: upstream.events("tls-hello"), within=10.0, what=what)
+        await bench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
     answer = await proxy.call(name, "echo")
     bench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
-    bench.expect(not upstream.http, f"no request reaches {name}", upstream.http)
+    bench.expect(not listener.http, f"{name}: no request reaches {listener.url}", listener.http)
 
 
 @check("SEC-005")
@@ -65,10 +80,9 @@ async def trusted_certificates_work(bench: Workbench) -> None:
 
 @check("SEC-006", timeout=40)
 async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
-    """Calls, the handshake and the GET are redirected to another port: no header, session id or body gets
-    there.
+    """Calls, the handshake, the GET, the exchange of a code and a refresh are redirected to another port: no header,
+    bearer, session id or body gets there.
     """
-    # grows with the authorization server: bearer tokens and the token endpoint
     other = await bench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
@@ -83,9 +97,24 @@ async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
         for status in (302, 307, 308)
     ]
     first = await bench.http("first", Script(on=[Rule("initialize", [redirect(away)])]), headers=headers)
-    async with bench.proxy(*upstreams, first) as proxy:
+    to = {"Location": away}
+    exchanges = [
+        await bench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
+        for status in (302, 307, 308)
+    ]
+    renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
+    calls = Script(on=[on_call("echo", redirect(away))])
+    protected = [await bench.oauth("bearer", script=calls), await bench.oauth("refresh", renewal)]
+    bench.browser()
+    async with bench.proxy(*upstreams, first, *exchanges, *protected) as proxy:
         await proxy.handshake()
-        await proxy.tools_of("first")  # wakes a lazy proxy
+        for upstream in (first, *exchanges):
+            await proxy.wake(upstream.name)
+        with bench.witness("sign-ins work where the token endpoint does not redirect"):
+            await proxy.ready(*protected)
+            await proxy.call("bearer", "echo", {"x": "canary-body"})
+            await until(bench, protected[1].exchanges[-1].t + 2.2)
+            await proxy.call("refresh", "echo")
         for upstream in upstreams:
             with bench.witness(f"{upstream.name} works where it does not redirect"):
                 await proxy.ready(upstream)
@@ -93,13 +122,16 @@ async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
                 bench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
         with bench.witness("the redirects are met"):
-            redirected = "each upstream has redirected a request"
+            everybody = (*upstreams, first, *exchanges, *protected)
             await bench.eventually(
-                lambda: all(any(r.status in (302, 307, 308) for r in u.http) for u in (*upstreams, first)),
+                lambda: all(map(_has_redirected, everybody)),
                 within=10.0,
-                what=redirected,
+                what="each upstream has redirected a request",
             )
         canaries = ["canary", *(session for upstream in upstreams for session in upstream.sessions)]
+        for signed in (*exchanges, *protected):
+            canaries += [*signed.access_tokens, *signed.refresh_tokens]
+            canaries += [asked.params["code_verifier"] for asked in signed.exchanges]
 
         def nothing_gets_there() -> None:
             for request in other.http:
@@ -109,6 +141,12 @@ async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
                 bench.expect(not request.body, "no body at the other origin", request.body)
 
         await bench.throughout(2.0, nothing_gets_there)
+
+
+def _has_redirected(upstream: RemoteUpstream) -> bool:
+    """Whether the proxy was sent elsewhere; the browser always is, from the authorization endpoint."""
+    met = [request for request in upstream.http if request.status in (302, 307, 308)]
+    return any(not request.target.startswith("/authorize") for request in met)
 
 
 @check("SEC-009", timeout=40)

@@ -9,11 +9,13 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from anyio import to_thread
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
 from dynamic_mcp.listings import list_all
+from dynamic_mcp.oauth import authorization
 from dynamic_mcp.upstream.web import Web
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ def ignores_the_host_of_a_certificate() -> None:
     _make_contexts(context)
 
 
+@mutant("SEC-004")
+def trusts_every_authorization_server() -> None:
+    replace(
+        authorization._http,
+        lambda: httpx.AsyncClient(timeout=15.0, verify=False),
+    )
+
+
 @mutant("SEC-005")
 def trusts_no_certificate() -> None:
     _make_contexts(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
@@ -54,6 +64,18 @@ def follows_redirects() -> None:
             request=lambda *place, **more: request(*place, **{**more, "allow_redirects": True}),
             close=session.close,
         )
+
+    replace(right, wrong)
+
+
+@mutant("SEC-006")
+def follows_redirects_of_the_authorization_server() -> None:
+    right = authorization._http
+
+    def wrong() -> httpx.AsyncClient:
+        http = right()
+        http.follow_redirects = True
+        return http
 
     replace(right, wrong)
 

@@ -50,6 +50,7 @@ T = TypeVar("T")
 #: how long children may take to end by themselves after the implementation has gone
 _CHILDREN_PATIENCE = 0.5
 _TEARDOWN = 60.0
+LOOPBACK = "127.0.0.1"
 _WATCH = 0.05
 
 
@@ -134,15 +135,16 @@ class Workbench:
         *,
         kind: Kind = "http",
         port: int = 0,
+        host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
     ) -> RemoteUpstream:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
-        into its entry. `tls`: the files of its certificate chain and key.
+        into its entry. `host` is one of the machine's addresses, `tls` the files of a certificate chain and its key.
         """
         script = script or Script()
         folder = self._mock_folder(script)
-        process, facts = await self._start(kind, name, folder, port, tls)
+        process, facts = await self._start(kind, name, folder, port, host, tls)
         upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
@@ -155,14 +157,15 @@ class Workbench:
         *,
         kind: Literal["oauth", "sse"] = "oauth",
         port: int = 0,
+        tls: tuple[Path, Path] | None = None,
         **fields: Any,
     ) -> ProtectedUpstream:
-        """A scripted upstream that wants a bearer, with its authorization server, both running. Its entry has a
-        client id that the server knows, unless `fields` say otherwise; None leaves it out.
+        """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
+        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out.
         """
         script = replace(script or Script(), oauth=oauth or OAuth())
         folder = self._mock_folder(script)
-        process, facts = await self._start(kind, name, folder, port, None)
+        process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
         named = {
             key: value for key, value in {"oauth_client_id": CLIENT, **fields}.items() if value is not None
         }
@@ -172,11 +175,11 @@ class Workbench:
         return upstream
 
     async def _start(
-        self, kind: Kind, name: str, folder: Path, port: int, tls: tuple[Path, Path] | None
+        self, kind: Kind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
     ) -> tuple[Started, dict[str, str]]:
         environment = self.sandbox.environment(self.sandbox.token)
         process, facts = await start_remote(
-            kind, name, folder, environment, self._timeline, port=port, tls=tls
+            kind, name, folder, environment, self._timeline, port=port, host=host, tls=tls
         )
         self._remotes.append(process)
         return process, facts
@@ -195,9 +198,9 @@ class Workbench:
         """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
         return await self.http(name, script, kind="sse", **fields)
 
-    async def collector(self, name: str = "collector") -> RemoteUpstream:
+    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteUpstream:
         """Another origin, where nothing should arrive: `.http` says what did."""
-        return await self.http(name, kind="collector")
+        return await self.http(name, kind="collector", host=host)
 
     def _mock_folder(self, script: Script) -> Path:
         self._folders += 1  # not the number of upstreams: several may be on their way

@@ -195,11 +195,12 @@ async def start_remote(
     timeline: Timeline,
     *,
     port: int,
+    host: str,
     tls: tuple[Path, Path] | None,
 ) -> tuple[Started, dict[str, str]]:
     """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
     options = ["--journal", str(folder / "journal.jsonl"), "--script", str(folder / "script.json")]
-    options += ["--port", str(port)]
+    options += ["--port", str(port), "--host", host]
     if tls is not None:
         options += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
     command = [sys.executable, "-I", str(MAIN), kind, *options]

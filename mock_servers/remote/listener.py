@@ -1,4 +1,4 @@
-"""Serves an application on 127.0.0.1, journals every connection, and ends with its stdin or at SIGTERM.
+"""Serves an application, on 127.0.0.1 unless told otherwise, journals every connection, and ends with its stdin or at SIGTERM.
 
 The bytes of a request's head are kept as they came (uvicorn alone would give lower-case names), and the
 application can reach the connection itself, to break it or to write what no HTTP server would.
@@ -36,6 +36,7 @@ class Place:
     port: int = 0
     tls_cert: str | None = None
     tls_key: str | None = None
+    host: str = "127.0.0.1"
 
     @property
     def scheme(self) -> str:
@@ -44,11 +45,11 @@ class Place:
     def bind(self, more: int = 0) -> "list[socket.socket]":
         """Listen here, and on so many other ports."""
         ports = [self.port, *[0] * more]
-        return [socket.create_server(("127.0.0.1", port), backlog=256) for port in ports]
+        return [socket.create_server((self.host, port), backlog=256) for port in ports]
 
     def origin(self, listening: "socket.socket") -> str:
         """The origin of a listening socket."""
-        return f"{self.scheme}://127.0.0.1:{listening.getsockname()[1]}"
+        return f"{self.scheme}://{self.host}:{listening.getsockname()[1]}"
 
 
 def listen(

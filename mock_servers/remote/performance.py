@@ -173,6 +173,9 @@ class RemotePerformance(Performance):
         if base64 is not None:
             return b64decode(base64)
         text = text or ""
+        if "$headers" in text:
+            lines = (f"{name}: {value}" for name, value in self._exchange.head)
+            text = text.replace("$headers", "\n".join(lines))
         if "$answer" in text:
             line = line_of(answer(self._arrived, self._stage.default_body(self._arrived)), self._arrived)
             text = text.replace("$answer", line.decode().removesuffix("\n"))

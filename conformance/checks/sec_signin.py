@@ -1,0 +1,293 @@
+"""SEC: what a server's name, metadata and callback may do to the machine and to the person before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psutil
+
+from conformance.checks import check
+from conformance.checks.oauth_callback import attempt
+from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.checks.tok_storage import FOLDER
+from conformance.errors import Untestable, Violation
+from conformance.workbench.canaries import leaked
+from mock_servers.browser import User
+from mock_servers.oauth_script import OAuth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from conformance.workbench import ProtectedUpstream, Proxy, RemoteUpstream, Workbench
+
+PLANTED = "planted-token"
+TAG = "<script>X</script>"
+
+
+@check("SEC-003", timeout=90)
+async def server_names_cannot_escape_the_token_store(bench: Workbench) -> None:
+    """Servers with names that are paths, with NUL and with 300 characters sign in, or are refused: outside the store
+    nothing is written or read, and a second set of similar names leaves the files of the first as they are.
+    """
+    home, tmp = bench.sandbox.home, bench.sandbox.tmp
+    planted = {"access_token": PLANTED, "refresh_token": PLANTED, "expires_at": "2099-01-01T00:00:00Z"}
+    for place in (home / "evil.json", tmp / "evil.json"):
+        place.write_text(json.dumps(planted))
+    long = "n" * 299
+    sets = [
+        ["plain", "../../evil", str(tmp / "evil"), "a/b", "..", "A", f"{long}1", "nul\0"],
+        ["plain2", "a_b", "a", f"{long}2"],
+    ]
+    before = _outside_of_the_store(bench)
+    bench.browser()
+    mine: list[str] = []
+    for names in sets:
+        upstreams = await _protected(bench, names)
+        kept = _store(home)
+        for group in await _accepted(bench, upstreams):
+            async with bench.proxy(*group) as proxy:
+                await proxy.handshake()
+                steps = (partial(_signs_in, bench, proxy, one) for one in group)
+                await bench.together(*steps)
+        for upstream in upstreams:
+            with bench.case(repr(upstream.name[:30])):
+                foreign = [token for token in upstream.bearers if token not in upstream.access_tokens]
+                bench.expect(not foreign, "no token of another server, and none that was planted", foreign)
+                used = [asked.params.get("refresh_token") for asked in upstream.refreshes]
+                bench.expect(not set(used) - set(upstream.refresh_tokens), "its own refresh tokens", used)
+        mine += [token for upstream in upstreams for token in upstream.access_tokens]
+        changed = [name for name, content in kept.items() if _store(home).get(name) != content]
+        bench.expect(not changed, "the files of other names stay as they are", changed)
+        after = _outside_of_the_store(bench)
+        differ = sorted(set(before.items()) ^ set(after.items()))
+        bench.expect(not differ, "nothing outside of the store changes", differ)
+        for upstream in upstreams:
+            flow = upstream.exchanges or not upstream.http
+            bench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
+    with bench.witness("tokens are stored"):
+        stored = " ".join(content.decode(errors="replace") for content in _store(home).values())
+        bench.expect(any(token in stored for token in mine), "tokens in the store", stored)
+
+
+async def _protected(bench: Workbench, names: list[str]) -> list[ProtectedUpstream]:
+    made: dict[str, ProtectedUpstream] = {}
+
+    async def make(name: str) -> None:
+        made[name] = await bench.oauth(name)
+
+    await bench.together(*(partial(make, name) for name in names))
+    return [made[name] for name in names]
+
+
+async def _accepted(bench: Workbench, upstreams: list[ProtectedUpstream]) -> list[list[ProtectedUpstream]]:
+    """All together where a configuration with their names is accepted; else each alone that is."""
+
+    async def is_refused(*some: ProtectedUpstream) -> bool:
+        # Switched off, so that this is about the names only.
+        switched_off = [one.but(enabled=False) for one in some]
+        outcome = await bench.run_to_exit(config=bench.config(*switched_off), within=1.0)
+        if outcome.code is not None:
+            outcome.refused()
+        return outcome.code is not None
+
+    if not await is_refused(*upstreams):
+        return [upstreams]
+    found = [[one] for one in upstreams if not await is_refused(one)]
+    with bench.witness("an ordinary name is accepted"):
+        bench.expect([upstreams[0]] in found, upstreams[0].name, found)
+    return found
+
+
+async def _signs_in(bench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
+    """An ordinary name has to work; others get their time."""
+    if upstream.name.startswith("plain"):
+        with bench.witness("an ordinary name works"):
+            await proxy.ready(upstream)
+        return
+    await proxy.wake(upstream.name)
+    with suppress(Violation):  # what came instead is judged by the caller
+        await bench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in is completed")
+        await proxy.call(upstream.name, "echo", {"x": 1}, within=15.0)
+
+
+def _store(home: Path) -> dict[str, bytes]:
+    files = (path for path in (home / FOLDER).rglob("*") if path.is_file())
+    return {str(path.relative_to(home)): path.read_bytes() for path in files}
+
+
+def _outside_of_the_store(bench: Workbench) -> dict[str, str]:
+    """Every file below HOME, TMPDIR and the working directory that is not in the store, with what is in it."""
+    store = bench.sandbox.home / FOLDER
+    found = {}
+    for root in (bench.sandbox.home, bench.sandbox.tmp, bench.sandbox.cwd):
+        for path in root.rglob("*"):
+            if path.is_file() and not path.is_relative_to(store):
+                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+@check("SEC-007", timeout=40)
+async def only_a_safe_authorization_url_is_opened(bench: Workbench) -> None:
+    """Endpoints that are no web addresses are never handed to a browser, and their sign-ins fail; one that a shell
+    would run is one argument, or not opened.
+    """
+    marker = bench.sandbox.tmp / "M"
+    shell = f"https://127.0.0.1:1/$(touch$IFS{marker});x|y"
+    places = {
+        "javascript": "javascript:alert(1)",
+        "file": "file:///etc/passwd",
+        "data": "data:text/html,x",
+        "flag": "-flag",
+    }
+
+    async def with_endpoint(name: str, place: str) -> ProtectedUpstream:
+        return await bench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
+
+    good = await bench.oauth("good")
+    bad = [await with_endpoint(name, place) for name, place in places.items()]
+    odd = await with_endpoint("odd", shell)
+    browser = bench.browser()
+    with bench.witness("a page that is safe is opened"):
+        await sign_in(bench, good)
+        bench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
+
+    def only_safe_pages() -> None:
+        for page in browser.openings[1:]:
+            bench.expect(
+                page.url.startswith("https://127.0.0.1:1/"), "only web addresses are opened", page.argv
+            )
+            whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
+            bench.expect(whole, "the address is one argument", page.argv)
+
+    async def fails(proxy: Proxy, upstream: ProtectedUpstream) -> None:
+        answer = await proxy.call(upstream.name, "echo", within=15.0)
+        bench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
+
+    async with bench.proxy(odd, *bad) as proxy:
+        await proxy.handshake()
+        for upstream in (odd, *bad):
+            await proxy.wake(upstream.name)
+        for upstream in (odd, *bad):
+            with bench.witness(f"the metadata of {upstream.name} is read"):
+                await bench.eventually(partial(_is_explored, upstream), within=10.0, what="it is asked for")
+        await bench.throughout(2.5, only_safe_pages)
+        await bench.together(*(partial(fails, proxy, upstream) for upstream in bad))
+        only_safe_pages()
+    bench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
+
+
+def _is_explored(upstream: ProtectedUpstream) -> bool:
+    """Whether anything but the MCP URL was asked for."""
+    return bool(upstream.elsewhere)
+
+
+@check("SEC-008", timeout=40)
+async def the_callback_page_is_harmless(bench: Workbench) -> None:
+    """Whatever a request to the callback address holds, no answer repeats a tag from it; and after a sign-in that
+    succeeded the page has neither the code nor a token.
+    """
+    users = {
+        "path": User(strays=[f"GET /{TAG}?error={TAG}"]),
+        "state": User(callbacks=[{"state": TAG, "error_description": TAG}]),
+        "error": User(
+            callbacks=[{"code": None, "error": f"e{TAG}", "error_description": TAG, "error_uri": TAG}]
+        ),
+    }
+
+    async def repeats_no_tag(name: str, user: User) -> None:
+        upstream = await bench.oauth(name)
+        async with attempt(bench, upstream, user) as (_, browser):
+            with bench.witness("the callback is delivered"):
+                await browser.done()
+        for entry in [*browser.events("stray"), *browser.callbacks]:
+            body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
+            bench.expect(TAG.lower() not in body.lower(), f"{name}: no tag of the request in the page", body)
+            if body:
+                kind = {key.lower() for key in headers}
+                bench.expect("content-type" in kind, f"{name}: a Content-Type", headers)
+
+    async def shows_no_secret() -> None:
+        upstream = await bench.oauth("success")
+        async with attempt(bench, upstream, User()) as (proxy, browser):
+            with bench.witness("the sign-in works"):
+                await signs_in(bench, proxy, upstream)
+                await browser.done()
+                bench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
+        code = upstream.exchanges[0].params["code"]
+        secrets = {
+            "code": code,
+            "its random part": code.rpartition(".")[2],
+            "verifier": upstream.exchanges[0].params["code_verifier"],
+            "access token": upstream.access_tokens[0],
+            "refresh token": upstream.refresh_tokens[0],
+        }
+        for entry in browser.callbacks:
+            found = leaked(entry.data["body"], secrets)
+            bench.expect(not found, "no secret in the page", found)
+
+    steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
+    await bench.together(*steps, shows_no_secret)
+
+
+@check("SEC-012", timeout=40)
+async def plain_text_oauth_endpoints_are_refused_or_warned_about(bench: Workbench) -> None:
+    """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
+    loopback: neither gets anything, or stderr has a warning. The same on loopback works.
+    """
+    host = _address()
+    listener = await bench.collector(host=host)
+    ends: dict[str, Any] = {
+        "token": {"token_endpoint": listener.at("/token")},
+        "authorization": {"authorization_endpoint": listener.at("/authorization")},
+    }
+    loopback = await bench.oauth("loopback")
+    upstreams = [await bench.oauth(name, OAuth(server_fields=fields)) for name, fields in ends.items()]
+    browser = bench.browser()
+    async with bench.proxy(loopback) as proxy:
+        await proxy.handshake()
+        with bench.must("http on loopback is allowed"):
+            await signs_in(bench, proxy, loopback)
+    with bench.witness("the address can be reached"):
+        bench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
+    for upstream in upstreams:
+        async with bench.proxy(upstream) as proxy:
+            await proxy.handshake()
+            await proxy.wake(upstream.name)
+            with bench.witness("the metadata is read"):
+                await bench.eventually(partial(_is_explored, upstream), within=10.0, what="it is asked for")
+            await bench.throughout(
+                2.5, partial(_gets_nothing_without_warning, bench, upstream, listener, proxy)
+            )
+    bench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
+
+
+def _gets_nothing_without_warning(
+    bench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
+) -> None:
+    sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
+    warned = _warns(proxy.stderr)
+    bench.expect(not sent or warned, f"nothing arrives at {listener.url} without a warning", sent)
+
+
+def _address() -> str:
+    """An address of this machine that is not loopback."""
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family == socket.AF_INET and not address.address.startswith("127."):
+                return address.address
+    raise Untestable("this machine has no IPv4 address besides loopback")
+
+
+def _warns(stderr: str) -> bool:
+    """Whether something is said about the transport; addresses say it of themselves and do not count."""
+    words = re.sub(r"\bhttps?://\S+", "", stderr)
+    return bool(
+        re.search(r"https|insecure|unencrypted|not encrypted|clear ?text|plain|\bTLS\b", words, re.IGNORECASE)
+    )

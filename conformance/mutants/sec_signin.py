@@ -1,0 +1,127 @@
+"""Mistakes in what a server's name, metadata and callback may do."""
+
+from __future__ import annotations
+
+import html
+import re
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import browser, callback, metadata, store
+from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Tokens
+
+
+@mutant("SEC-003")
+def names_files_exactly_like_servers() -> None:
+    replace(store.file_name, lambda server: server.replace("\0", ""))
+
+
+@mutant("SEC-003")
+def makes_one_file_name_of_similar_names() -> None:
+    replace(store.file_name, lambda server: re.sub(r"[^\w-]", "_", server)[:320])
+
+
+@mutant("SEC-003")
+def cuts_long_names() -> None:
+    right = store.file_name
+    replace(right, lambda server: right(server[:100]))
+
+
+@mutant("SEC-003")
+def reads_the_file_that_a_name_leads_to() -> None:
+    right = Store.load
+
+    def wrong(self: Store) -> Tokens | None:
+        path = self._directory / f"{self._server}.json"
+        if self.path.exists() or "\0" in str(path) or len(path.name) > 255 or not path.exists():
+            return right(self)
+        return msgspec.json.decode(path.read_bytes(), type=Tokens)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-007", also={"SEC-012": "http is among the schemes that nobody looks at"})
+def opens_whatever_is_called_an_endpoint() -> None:
+    replace(metadata.secure, lambda url, what: url)
+
+
+@mutant("SEC-007")
+def opens_pages_by_a_shell() -> None:
+    right = browser._opens
+
+    async def wrong(command: list[str]) -> bool:
+        program, *words, url = command
+        return await right(["sh", "-c", " ".join([program, *words, f'"{url}"'])])
+
+    replace(right, wrong)
+
+
+@mutant("SEC-008")
+def shows_the_words_of_the_callback_as_they_are() -> None:
+    replace(html, SimpleNamespace(escape=str))
+
+
+@mutant("SEC-008")
+def repeats_the_target_of_a_request() -> None:
+    right = Callback._judge
+
+    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
+        status, text = right(self, method, target)
+        if text is not None:
+            callback._PAGE += f"<!-- {target} -->"
+        return status, text
+
+    replace(right, wrong)
+
+
+@mutant("SEC-008")
+def shows_the_code() -> None:
+    right = Callback._judge
+
+    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
+        self._name = f"{self._name} ({target})"
+        return right(self, method, target)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-012")
+def posts_codes_in_the_clear() -> None:
+    right = metadata.secure
+
+    def wrong(url: str, what: str) -> str:
+        if urlsplit(url).scheme == "http" and urlsplit(url).hostname:
+            return url
+        return right(url, what)
+
+    replace(right, wrong)
+
+
+@mutant("SEC-012")
+def minds_only_the_token_endpoint() -> None:
+    right = metadata.secure
+
+    def wrong(url: str, what: str) -> str:
+        if what != "authorization endpoint":
+            return right(url, what)
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise UpstreamFailed("it is no web address")
+        return url
+
+    replace(right, wrong)
+
+
+@mutant("SEC-012")
+def refuses_plain_text_on_loopback_too() -> None:
+    def wrong(url: str, what: str) -> str:
+        if urlsplit(url).scheme != "https":
+            raise UpstreamFailed(f"the address of its {what} is not https")
+        return url
+
+    replace(metadata.secure, wrong)
