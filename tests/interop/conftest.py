@@ -29,7 +29,7 @@ def npm_servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["auto", "legacy"])
+@pytest.fixture(params=["auto", "legacy", "2026-07-28"])
 def mode(request: pytest.FixtureRequest) -> Mode:
     return request.param  # type: ignore[no-any-return]  # pytest types a parameter as Any
 

@@ -13,7 +13,7 @@ from mcp.client.stdio import stdio_client
 EVERYTHING = "@modelcontextprotocol/server-everything"
 FILESYSTEM = "@modelcontextprotocol/server-filesystem"
 
-Mode = Literal["auto", "legacy"]
+Mode = Literal["auto", "legacy", "2026-07-28"]
 
 
 def time_server() -> dict[str, Any]:

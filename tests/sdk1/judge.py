@@ -1,0 +1,146 @@
+"""The last SDK of the handshake era, 1.x, on both sides of the proxy. Run by `tox -e sdk1`, because it cannot stand beside 2.x.
+
+Its client drives the proxy in front of the mock that has everything and of servers of its own: over stdio, Streamable HTTP and HTTP+SSE.
+Prints a line for each thing that holds; exit status 1 with the first that does not.
+"""
+
+# mypy: ignore-errors
+# (written for another major version of the SDK than the one that is installed beside mypy)
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import ClientSession, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
+
+WITHIN = 60.0
+SERVER = """
+import sys
+from mcp.server.fastmcp import FastMCP, Context
+server = FastMCP("sdk1", port=int(sys.argv[2]))
+@server.tool()
+async def greet(name: str, context: Context) -> str:
+    await context.report_progress(1, 2)
+    return f"hello {name}"
+@server.resource("note://{name}")
+def note(name: str) -> str:
+    return f"note of {name}"
+@server.prompt()
+def ask(topic: str) -> str:
+    return f"What about {topic}?"
+server.run(sys.argv[1])
+"""
+
+
+@asynccontextmanager
+async def servers(folder: Path) -> Any:
+    """The entries of the SDK's own servers, one for each transport; those behind a URL run meanwhile."""
+    program = folder / "server.py"
+    program.write_text(SERVER)
+    entries: dict[str, Any] = {
+        "stdio": {"command": sys.executable, "args": [str(program), "stdio", "0"]},
+    }
+    running = []
+    for transport, path in (("streamable-http", "mcp"), ("sse", "sse")):
+        port = _free_port()
+        nothing = asyncio.subprocess.DEVNULL
+        running.append(
+            await asyncio.create_subprocess_exec(
+                sys.executable, str(program), transport, str(port), stdout=nothing, stderr=nothing
+            )
+        )
+        entries[transport] = {"url": f"http://127.0.0.1:{port}/{path}"}
+        await _listens(port)
+    try:
+        yield entries
+    finally:
+        for process in running:
+            process.terminate()
+            await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _listens(port: int) -> None:
+    with anyio.fail_after(WITHIN):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
+def holds(condition: object, what: str) -> None:
+    """Say what holds, or end."""
+    if not condition:
+        sys.exit(f"does not hold: {what}")
+    print(f"holds: {what}")  # noqa: T201  # this is what a person reads
+
+
+async def judge(session: ClientSession, group: str) -> None:
+    """Everything that a client does with one group."""
+    listed = await session.call_tool("get_dynamic_tools", {"group": group})
+    holds("greet" in listed.content[0].text, f"{group}: the tool's definition is shown")
+    progress: list[float] = []
+
+    async def heard(value: float, total: float | None, message: str | None) -> None:
+        progress.append(value)
+
+    arguments = {"group": group, "name": "greet", "args": {"name": "you"}}
+    answer = await session.call_tool("call_dynamic_tool", arguments, progress_callback=heard)
+    holds(answer.content[0].text == "hello you" and not answer.isError, f"{group}: a call is answered")
+    holds(progress == [1.0], f"{group}: progress arrives before the answer")
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as name, anyio.fail_after(4 * WITHIN):
+        folder = Path(name)
+        async with servers(folder) as entries:
+            config = folder / "config.json"
+            described = {name: {"description": name, **entry} for name, entry in entries.items()}
+            config.write_text(json.dumps({"mcpServers": described}))
+            command = StdioServerParameters(command=sys.executable, args=["-m", "dynamic_mcp", str(config)])
+            async with stdio_client(command) as streams, ClientSession(*streams) as session:
+                greeting = await session.initialize()
+                holds(
+                    greeting.protocolVersion == types.LATEST_PROTOCOL_VERSION,
+                    "the newest handshake version is agreed on",
+                )
+                tools = await session.list_tools()
+                holds(len(tools.tools) == 2, "two tools are shown")
+                for group in entries:
+                    await judge(session, group)
+                prompts = await session.list_prompts()
+                holds(len(prompts.prompts) == len(entries), "the prompts of all groups are listed")
+                prompt = await session.get_prompt("ask", {"topic": "it"})
+                holds("What about it?" in prompt.messages[0].content.text, "a prompt is got by its name")
+                templates = await session.list_resource_templates()
+                holds(
+                    len(templates.resourceTemplates) == len(entries), "the templates of all groups are listed"
+                )
+                read = await session.read_resource("note://a")
+                holds(read.contents[0].text == "note of a", "a resource is read by a template")
+                await session.set_logging_level("warning")
+                holds(True, "the log level is taken")
+                await session.send_ping()
+                holds(True, "a ping is answered")
+
+
+if __name__ == "__main__":
+    anyio.run(main)
