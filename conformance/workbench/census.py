@@ -118,7 +118,8 @@ def _process_table() -> dict[int, _Row]:
     """All processes but this one and its ancestors, which may mention a sandbox without belonging to it."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     rows = {}
-    for process in psutil.process_iter():
+    # The youngest first: one that forks and goes at once is looked at before it has gone.
+    for process in reversed(list(psutil.process_iter())):
         if process.pid in own:
             continue
         try:
