@@ -125,7 +125,7 @@ async def test_a_zombie_is_dead(census: Census, start: Starter) -> None:
 
 
 async def test_a_process_that_keeps_forking_is_ended(census: Census, start: Starter) -> None:
-    forking = "import os, time\nfor _ in range(200):\n    if os.fork(): time.sleep(0.02); os._exit(0)\n    os.setsid()"
+    forking = "import os, time\nfor _ in range(200):\n    if os.fork(): time.sleep(0.05); os._exit(0)\n    os.setsid()"
     start(forking)
     await census.end_all()
     assert census.alive() == []
