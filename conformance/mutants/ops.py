@@ -22,7 +22,7 @@ from dynamic_mcp.face import tools
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.process import child
-from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.peer import OnProgress, Peer
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
@@ -154,8 +154,11 @@ def retries_every_five_seconds() -> None:
 def has_one_limit_for_all_calls() -> None:
     right = Peer.request
 
-    async def wrong(self: Peer, method: str, params: bytes, timeout: float) -> bytes:
-        return await right(self, method, params, 30.0 if method == "tools/call" else timeout)
+    async def wrong(
+        self: Peer, method: str, params: bytes, timeout: float | None, on_progress: OnProgress | None = None
+    ) -> bytes:
+        patience = 30.0 if method == "tools/call" else timeout
+        return await right(self, method, params, patience, on_progress)
 
     replace(right, wrong)
 
