@@ -17,6 +17,8 @@ A message names the place and the mend. It never holds a value from the configur
 
 from __future__ import annotations
 
+import copy
+
 import msgspec
 
 
@@ -44,7 +46,7 @@ class UpstreamFailed(UpstreamError):
 
     def again(self) -> UpstreamFailed:
         """The same error as a new object: one that is raised many times collects the frames of all its tracebacks."""
-        return type(self)(str(self), self.last_words)
+        return copy.copy(self)
 
 
 class UpstreamGone(UpstreamFailed):
@@ -62,7 +64,7 @@ class HttpStatus(UpstreamFailed):
 class SignInNeeded(UpstreamFailed):
     """Only the user can help: the server wants an authorization that no stored token gives.
 
-    ``challenge`` is what the server said it wants (``oauth.metadata.Challenge``).
+    ``challenge`` is what the server said it wants (``oauth.challenge.Challenge``).
     """
 
     def __init__(self, message: str, last_words: str = "", *, challenge: object = None) -> None:

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -23,7 +20,8 @@ import msgspec
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
-from dynamic_mcp.log import log
+from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.pauses import Pauses
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -34,13 +32,6 @@ if TYPE_CHECKING:
 
 #: Seconds for starting, handshake and tool listing together (README: "10-second timeout").
 CONNECT_BUDGET = 10.0
-#: Seconds before each attempt after a failure (README: "2s, 4s, 8s", then "every 30 seconds").
-RETRY_DELAYS = (2.0, 4.0, 8.0)
-RETRY_FOREVER = 30.0
-#: Seconds before a server that was ready and died is started again for the first time; then the delays above.
-RESTART_DELAY = 1.0
-#: Seconds that a server must have been ready for its death to count as a first one.
-STEADY = 30.0
 # A listing during which the tools changed is made again; an upstream whose tools always change must not hold us for ever.
 _LISTING_ATTEMPTS = 3
 
@@ -52,7 +43,7 @@ class Hub(Protocol):
         """What the client can be asked for: the ``capabilities`` of a handshake."""
         ...
 
-    def on_ready(self, group: Group, *, again: bool) -> None:
+    def on_ready(self, group: Group) -> None:
         """The group is connected, for the first time or again."""
         ...
 
@@ -78,7 +69,6 @@ class Group:
         self._subscribed: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
-        self._was_ready = False
         #: what outlives the connections to a server behind a URL
         self._remote: Remote | None = None
         self._failure: UpstreamFailed | None = None
@@ -193,7 +183,7 @@ class Group:
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
-        pauses = _Pauses()
+        pauses = Pauses()
         try:
             while True:
                 need = await self._live(pauses)
@@ -207,7 +197,7 @@ class Group:
             if self._remote is not None:
                 await self._remote.authorization.close()
 
-    async def _live(self, pauses: _Pauses) -> SignInNeeded | None:
+    async def _live(self, pauses: Pauses) -> SignInNeeded | None:
         """One life of the upstream, from its start to its end; the sign-in that has to come before the next one."""
         # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
         self._hurry = anyio.Event()
@@ -227,10 +217,9 @@ class Group:
                 said = error.last_words if isinstance(error, UpstreamFailed) else ""
                 self._fail(str(error), said or upstream.last_words())
             except Exception as error:
-                # What nobody thought of must not end the others. Its text is not shown: it may hold anything.
+                # What nobody thought of must not end the others.
                 pauses.after_failure()
-                where = "".join(traceback.format_tb(error.__traceback__))
-                log.error("group %s: internal error %s\n%s", self.name, type(error).__name__, where)
+                report_bug(f"group {self.name}", error)
                 self._fail(f"an internal error of the proxy ({type(error).__name__})", "")
             else:
                 pauses.connected()
@@ -247,7 +236,7 @@ class Group:
             await upstream.close()
         return None
 
-    async def _sign_in(self, need: SignInNeeded, pauses: _Pauses) -> None:
+    async def _sign_in(self, need: SignInNeeded, pauses: Pauses) -> None:
         """Wait for the user, who is in no hurry (ARCHITECTURE.md, "OAuth": its own time limit)."""
         assert self._remote is not None
         try:
@@ -383,8 +372,7 @@ class Group:
         upstream.pause(self._paused)
         self._settled.set()
         self._subscribe_all(upstream)
-        again, self._was_ready = self._was_ready, True
-        self._hub.on_ready(self, again=again)
+        self._hub.on_ready(self)
         log.info("group %s: ready", self.name)
 
     def _restart(self, reason: str) -> None:
@@ -403,34 +391,3 @@ class Group:
         self._failure = UpstreamFailed(reason, last_words)
         self._warned = reason
         self._settled.set()
-
-
-class _Pauses:
-    """How long to wait before the next attempt, in seconds, after what has happened."""
-
-    def __init__(self) -> None:
-        self.next = 0.0
-        #: whether the user signed in since the last connection: no second window for the same thing
-        self.signed_in = False
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self._delays = chain(RETRY_DELAYS, repeat(RETRY_FOREVER))
-        self._crashed = False
-
-    def connected(self) -> None:
-        """It works."""
-        self._connected_at = time.monotonic()
-        self.signed_in = False
-
-    def after_failure(self) -> None:
-        """It could not be connected."""
-        self.next = next(self._delays)
-
-    def after_crash(self) -> bool:
-        """It was connected and is lost; true when it comes back at once, because that is new of it."""
-        if time.monotonic() >= self._connected_at + STEADY:
-            self._begin_anew()
-        first, self._crashed = not self._crashed, True
-        self.next = RESTART_DELAY if first else next(self._delays)
-        return first

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 
 LEVELS = {
@@ -47,3 +48,9 @@ def configure(level: str | None = None) -> None:
     log.addHandler(handler)
     log.propagate = False
     log.setLevel(LEVELS[level] if level is not None else level_from(os.environ))
+
+
+def report_bug(where: str, error: BaseException) -> None:
+    """Say at error level that something went wrong that nobody thought of: what and where, without its text, which may hold anything."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: internal error %s\n%s", where, type(error).__name__, frames)

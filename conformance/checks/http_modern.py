@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, VERSION, can_call
+from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, tool
 
@@ -25,9 +25,7 @@ async def modern_requests_carry_matching_metadata_and_headers(bench: Workbench) 
     upstream = await bench.http("a", Script(era="modern", tools=[tool("echo"), tool(FOREIGN_NAME)]))
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("a modern upstream becomes usable"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
+        await is_usable(bench, proxy, upstream, what="a modern upstream becomes usable")
         await can_call(bench, proxy, upstream, FOREIGN_NAME)
     bench.expect(upstream.posts("tools/call"), "calls reach the upstream", upstream.http)
     for request in upstream.http:
@@ -55,9 +53,7 @@ async def the_era_of_an_upstream_is_recognised_by_its_first_answer(bench: Workbe
     async with bench.proxy(modern, rejecting, *legacy) as proxy:
         await proxy.handshake()
         for upstream in (modern, *legacy):
-            with bench.must(f"{upstream.name} becomes usable"):
-                await proxy.ready(upstream, within=10.0)
-            await can_call(bench, proxy, upstream)
+            await is_usable(bench, proxy, upstream, within=10.0)
         what = "the upstream that rejects the version is asked"
         await bench.eventually(lambda: rejecting.http, within=10.0, what=what)
         answer = await proxy.call("rejecting", "echo")

@@ -27,6 +27,26 @@ async def can_call(bench: Workbench, proxy: Proxy, upstream: Upstream, tool: str
     bench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
 
 
+async def is_usable(
+    bench: Workbench, proxy: Proxy, upstream: Upstream, *, what: str | None = None, within: float = 15.0
+) -> None:
+    """The tools of the upstream are listed within so many seconds, and a call to it succeeds."""
+    with bench.must(what or f"{upstream.name} becomes usable"):
+        await proxy.ready(upstream, within=within)
+    await can_call(bench, proxy, upstream)
+
+
+async def has_its_headers(bench: Workbench, upstream: RemoteUpstream, headers: dict[str, str]) -> None:
+    """An upstream that wants these headers is usable, and no request reaches it without them."""
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        what = "an upstream that wants the configured headers becomes usable"
+        await is_usable(bench, proxy, upstream, what=what)
+    for request in upstream.http:
+        for name, value in headers.items():
+            bench.expect(request.header(name) == value, f"{name}: {value}", request)
+
+
 def after_initialize(bench: Workbench, upstream: RemoteUpstream) -> list[HttpRequest]:
     """The requests after the first `initialize`, at least one."""
     requests = [request for request in upstream.http if not request.is_probe]
@@ -71,9 +91,7 @@ async def initialized_is_posted_before_any_other_request(bench: Workbench) -> No
     async with bench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            with bench.must(f"{upstream.name} becomes usable"):
-                await proxy.ready(upstream, within=10.0)
-            await can_call(bench, proxy, upstream)
+            await is_usable(bench, proxy, upstream, within=10.0)
     for upstream in upstreams:
         sent = [post.rpc for post in upstream.posts()]
         begins = ["initialize", "notifications/initialized"]
@@ -89,9 +107,7 @@ async def an_assigned_session_id_is_sent_on_every_later_request(bench: Workbench
     upstream = await bench.http("a", Script(http=SESSIONS))
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("an upstream that wants its session id becomes usable"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
+        await is_usable(bench, proxy, upstream, what="an upstream that wants its session id becomes usable")
     for request in after_initialize(bench, upstream):
         value = request.header(SESSION)
         bench.expect(value in upstream.sessions, f"{SESSION} is one of {upstream.sessions}", request)
@@ -142,9 +158,7 @@ async def a_counter_offered_version_is_used_or_declined(bench: Workbench) -> Non
     async with bench.proxy(*good, *bad) as proxy:
         await proxy.handshake()
         for upstream in good:
-            with bench.must(f"{upstream.name} becomes usable"):
-                await proxy.ready(upstream, within=10.0)
-            await can_call(bench, proxy, upstream)
+            await is_usable(bench, proxy, upstream, within=10.0)
             begun = [request.message for request in upstream.requests("initialize")]
             bench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
         await bench.together(*(partial(_is_declined, bench, proxy, upstream) for upstream in bad))
@@ -171,15 +185,8 @@ async def _is_declined(bench: Workbench, proxy: Proxy, upstream: Upstream) -> No
 async def configured_headers_are_on_every_request(bench: Workbench) -> None:
     """An upstream that answers 401 without the configured headers, User-Agent among them, never has to."""
     headers = {"Authorization": "Bearer canary-7f3a", "X-Team": "a b; c", "User-Agent": "configured/1.0"}
-    upstream = await bench.http("a", Script(http=Http(required_headers=headers)), headers=headers)
-    async with bench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        with bench.must("an upstream that wants the configured headers becomes usable"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
-    for request in upstream.http:
-        for name, value in headers.items():
-            bench.expect(request.header(name) == value, f"{name}: {value}", request)
+    script = Script(http=Http(required_headers=headers))
+    await has_its_headers(bench, await bench.http("a", script, headers=headers), headers)
 
 
 @check("HTTP-014")
@@ -188,9 +195,7 @@ async def plain_http_upstreams_work_without_opt_in(bench: Workbench) -> None:
     upstream = await bench.http("a")
     async with bench.proxy(config=bench.config_text(json.dumps(_ordinary(upstream.url)))) as proxy:
         await proxy.handshake()
-        with bench.must("an upstream with an http:// URL becomes usable"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
+        await is_usable(bench, proxy, upstream, what="an upstream with an http:// URL becomes usable")
 
 
 def _ordinary(url: str) -> dict[str, object]:

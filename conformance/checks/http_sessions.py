@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSION, SESSIONS, can_call
+from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
 from mock_servers.actions import list_changed, reply, set_tools
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -77,9 +77,7 @@ async def a_refused_post_leads_to_the_older_transport(bench: Workbench) -> None:
     async with bench.proxy(*older, *broken) as proxy:
         await proxy.handshake()
         for upstream in older:
-            with bench.must(f"{upstream.name} becomes usable"):
-                await proxy.ready(upstream, within=10.0)
-            await can_call(bench, proxy, upstream)
+            await is_usable(bench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
             with bench.witness(what):

@@ -20,7 +20,7 @@ import anyio
 import psutil
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import is_usable
 from conformance.checks.oauth_flow import sign_in, signs_in
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
@@ -168,9 +168,7 @@ async def an_error_callback_ends_this_flow_only(bench: Workbench) -> None:
         statuses = [entry.data["status"] for entry in browser.callbacks]
         bench.expect(statuses and None not in statuses, "the browser gets an answer", statuses)
         upstream.got_no_token_request()
-        with bench.must("the other group works"):
-            await proxy.ready(other)
-        await can_call(bench, proxy, other)
+        await is_usable(bench, proxy, other, what="the other group works")
 
 
 @check("OAUTH-021", timeout=60)

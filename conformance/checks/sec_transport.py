@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.http_requests import SESSIONS, can_call
+from conformance.checks.http_requests import SESSIONS, can_call, is_usable
 from conformance.checks.tok_expiry import until
 from conformance.workbench.certificates import Authority
 from mock_servers.actions import reply
@@ -73,9 +73,7 @@ async def trusted_certificates_work(bench: Workbench) -> None:
     upstream = await bench.http("a", tls=authority.good())
     async with bench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
-        with bench.must("the trusted certificate is accepted"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
+        await is_usable(bench, proxy, upstream, what="the trusted certificate is accepted")
 
 
 @check("SEC-006", timeout=40)

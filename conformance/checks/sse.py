@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.http_requests import can_call
+from conformance.checks.http_requests import can_call, has_its_headers, is_usable
 from mock_servers.actions import silence, sleep
 from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -58,9 +58,9 @@ async def the_endpoint_is_resolved_against_the_stream_url(bench: Workbench) -> N
     async with bench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            with bench.must(f"the group with the {upstream.name} endpoint becomes usable"):
-                await proxy.ready(upstream)
-            await can_call(bench, proxy, upstream)
+            await is_usable(
+                bench, proxy, upstream, what=f"the group with the {upstream.name} endpoint becomes usable"
+            )
     for upstream in upstreams:
         pattern = re.escape(announced[upstream.name][1]) + r"\?sid=Session-\w+-aBcXyZ"
         for post in upstream.posts():
@@ -100,15 +100,8 @@ async def headers_are_on_the_get_and_on_every_post(bench: Workbench) -> None:
     """An upstream that answers 401 to any request without the configured headers never has to."""
     # grows with the authorization server: a second run with a bearer token
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
-    upstream = await bench.sse("a", Script(http=Http(required_headers=headers)), headers=headers)
-    async with bench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        with bench.must("an upstream that wants the configured headers becomes usable"):
-            await proxy.ready(upstream)
-        await can_call(bench, proxy, upstream)
-    for request in upstream.http:
-        for name, value in headers.items():
-            bench.expect(request.header(name) == value, f"{name}: {value}", request)
+    script = Script(http=Http(required_headers=headers))
+    await has_its_headers(bench, await bench.sse("a", script, headers=headers), headers)
 
 
 @check("SSE-005", timeout=40, slow=True)
@@ -175,9 +168,7 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(bench: Workbench) -> None
         assert lost is not None
         bench.expect(answer.t - lost <= 5.0, "within 5 s of the loss", f"{answer.t - lost:.2f} s")
 
-        with bench.must("the group works again within 60 s"):
-            await proxy.ready(upstream, within=60.0)
-        await can_call(bench, proxy, upstream)
+        await is_usable(bench, proxy, upstream, what="the group works again within 60 s", within=60.0)
         begun = upstream.posts("initialize")
         bench.expect(len(begun) >= 2, "a fresh handshake", begun)
         targets = {request.target for request in begun}
@@ -202,9 +193,7 @@ async def a_server_that_never_announces_its_endpoint_fails_alone(bench: Workbenc
     started = time.monotonic()
     async with bench.proxy(silent, good) as proxy:
         await proxy.handshake()
-        with bench.must("the other group works from the beginning"):
-            await proxy.ready(good, within=5.0)
-        await can_call(bench, proxy, good)
+        await is_usable(bench, proxy, good, what="the other group works from the beginning", within=5.0)
         with bench.witness("the mute upstream is asked for its stream"):
             await bench.eventually(lambda: silent.streams, within=5.0, what="a GET")
         left = started + 12.0 - time.monotonic()

@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream import handshake, remote, streamable_http, web
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
 from dynamic_mcp.upstream.web import Web
@@ -43,9 +43,9 @@ def accepts_only_json() -> None:
 def repeats_a_notification_in_an_array() -> None:
     right = StreamableHttpUpstream._post_notification
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
-        await right(self, line)
-        headers = self._headers(jsonrpc.parse(line))
+    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
+        await right(self, line, message)
+        headers = self._headers(message)
         async with self._web.request("POST", headers, b"[" + line.rstrip() + b"]"):
             pass
 
@@ -56,17 +56,17 @@ def repeats_a_notification_in_an_array() -> None:
 def never_says_initialized() -> None:
     right = StreamableHttpUpstream._post_notification
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
+    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
         if handshake.INITIALIZED.encode() not in line:
-            await right(self, line)
+            await right(self, line, message)
 
     replace(right, wrong)
 
 
 @mutant("HTTP-006")
 def wants_json_in_the_confirmation() -> None:
-    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
-        headers = self._headers(jsonrpc.parse(line))
+    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
+        headers = self._headers(message)
         async with self._web.request("POST", headers, line.rstrip()) as reply:
             try:
                 msgspec.json.decode(await reply.body(1 << 20))
@@ -80,10 +80,10 @@ def wants_json_in_the_confirmation() -> None:
 def says_initialized_twice() -> None:
     right = StreamableHttpUpstream._post_notification
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes) -> None:
-        await right(self, line)
+    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
+        await right(self, line, message)
         if handshake.INITIALIZED.encode() in line:
-            await right(self, line)
+            await right(self, line, message)
 
     replace(right, wrong)
 

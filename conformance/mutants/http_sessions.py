@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import groups
+from dynamic_mcp import pauses
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.upstream import streamable_http
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream, _Stream
@@ -25,7 +25,7 @@ def goes_on_with_the_dead_session() -> None:
 
 @mutant("HTTP-009")
 def is_lost_for_30_s_with_its_session() -> None:
-    groups.RESTART_DELAY = 30.0
+    pauses.RESTART_DELAY = 30.0
 
     async def wrong(self: StreamableHttpUpstream, dead: str) -> None:
         end = UpstreamGone("it has forgotten the session")
@@ -89,7 +89,7 @@ def never_listens() -> None:
 
 @mutant("HTTP-021")
 def is_lost_without_a_stream() -> None:
-    groups.RESTART_DELAY = 30.0
+    pauses.RESTART_DELAY = 30.0
     right = StreamableHttpUpstream._listen
 
     async def wrong(self: StreamableHttpUpstream) -> None:

@@ -16,7 +16,7 @@ import anyio
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.guard import remove_the_guard
-from dynamic_mcp import config, groups, log, serve
+from dynamic_mcp import config, groups, log, pauses, serve
 from dynamic_mcp.errors import ConfigError, UpstreamError
 from dynamic_mcp.face import tools
 from dynamic_mcp.face.client import ClientLink
@@ -132,22 +132,22 @@ def leaves_a_child_behind_at_each_attempt() -> None:
 
 @mutant("OPS-006")
 def does_not_retry_before_half_a_minute() -> None:
-    replace(groups.RETRY_DELAYS, ())
+    replace(pauses.RETRY_DELAYS, ())
 
 
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
-    replace(groups.RETRY_DELAYS, (0.05, 0.05, 0.05))
+    replace(pauses.RETRY_DELAYS, (0.05, 0.05, 0.05))
 
 
 @mutant("OPS-007")
 def gives_up_after_the_initial_retries() -> None:
-    replace(groups.RETRY_FOREVER, 3600.0)
+    replace(pauses.RETRY_FOREVER, 3600.0)
 
 
 @mutant("OPS-007")
 def retries_every_five_seconds() -> None:
-    replace(groups.RETRY_FOREVER, 5.0)
+    replace(pauses.RETRY_FOREVER, 5.0)
 
 
 @mutant("OPS-008")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import groups
+from dynamic_mcp import pauses
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
@@ -95,8 +95,8 @@ def does_not_notice_that_a_child_is_gone() -> None:
 
 @mutant("STD-017")
 def starts_the_dead_again_without_a_pause() -> None:
-    groups.RETRY_DELAYS = (0.0, 0.0, 0.0)
-    groups.RETRY_FOREVER = groups.RESTART_DELAY = 0.0
+    pauses.RETRY_DELAYS = (0.0, 0.0, 0.0)
+    pauses.RETRY_FOREVER = pauses.RESTART_DELAY = 0.0
 
 
 @mutant("STD-018")

@@ -92,7 +92,7 @@ class Relay:
         """See ``Hub``."""
         return self._session.offered()
 
-    def on_ready(self, group: Group, *, again: bool) -> None:
+    def on_ready(self, group: Group) -> None:
         """See ``Hub``."""
         self._tell_level(group)
         assert group.upstream is not None

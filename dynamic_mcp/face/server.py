@@ -27,7 +27,7 @@ from dynamic_mcp.face.subscriptions import Subscriptions
 from dynamic_mcp.face.tools import Toolbox, explain
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, Kind
-from dynamic_mcp.log import log
+from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import (
     INVALID_PARAMS,
@@ -292,7 +292,7 @@ class Face:
                 return _result_line(incoming, explain(error))
             return _error_line(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, _told(error)))
         except Exception as error:
-            log.error("a request ended with an internal error: %s", type(error).__name__, exc_info=error)
+            report_bug(f"the request {incoming.method}", error)
             text = "Internal error of the proxy; its stderr says more"
             return _error_line(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text))
 

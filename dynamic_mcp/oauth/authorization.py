@@ -112,10 +112,6 @@ class Authorization:
         # Whoever does not wait any more does not end it for the others.
         await asyncio.shield(self._signing_in)
 
-    def decline(self, reason: str) -> None:
-        """Begin no further sign-in by itself."""
-        self._declined = f"{reason}; to try again, run: dynamic-mcp login {self._server}"
-
     async def close(self) -> None:
         """End a sign-in that is under way. A renewal gets a moment: its answer may be the only copy of a token."""
         with anyio.CancelScope(shield=True):
@@ -189,7 +185,8 @@ class Authorization:
                     if not found.is_due(time.time(), fresh=True):
                         return
                 if old.refresh_token is None:
-                    self._forget_if(old.is_expired(time.time()) or even_if_not_due)
+                    if even_if_not_due or old.is_expired(time.time()):
+                        self._forget()
                     return
                 async with _http() as http:
                     new = await self._refreshed(http, old, old.refresh_token)
@@ -197,7 +194,7 @@ class Authorization:
         except GrantRefused as refusal:
             log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
             self._forget_registration(refusal, old)
-            self._forget_if(True)
+            self._forget()
         except UpstreamFailed as failure:
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
             if old.is_expired(time.time()) or even_if_not_due:
@@ -210,12 +207,9 @@ class Authorization:
         from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.tokens import Client
 
-        client = (
-            old.client
-            if old.client is not None and (old.client.registered or self._client_id is None)
-            else None
-        )
-        client = client or Client(self._client_id or "")
+        client = old.client
+        if client is None or (self._client_id is not None and not client.registered):
+            client = Client(self._client_id or "")
         endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
         if endpoint is None or resource is None:
             found = await discover(http, self._url, Challenge())
@@ -244,9 +238,9 @@ class Authorization:
         except OSError as error:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
 
-    def _forget_if(self, dead: bool) -> None:
+    def _forget(self) -> None:
         """Let go of tokens that nobody takes any more. The registration stays with the file until the next sign-in."""
-        if dead and self._tokens is not None:
+        if self._tokens is not None:
             self._dead, self._tokens = self._tokens.access_token, None
 
     def _forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
@@ -255,9 +249,9 @@ class Authorization:
 
         if not isinstance(refusal, GrantRefused) or refusal.code not in _CLIENT_UNKNOWN:
             return
-        client = None if known is None else known.client
+        refused = None if known is None else known.registration
         found = self._store.load()
-        if client is not None and client.registered and found is not None and found.client == client:
+        if refused is not None and found is not None and found.client == refused:
             self._save(msgspec.structs.replace(found, client=None))
 
     # The user
@@ -273,9 +267,7 @@ class Authorization:
             self._client_id,
             self._scopes,
             granted=None if before is None else before.scope,
-            client=None
-            if before is None or before.client is None or not before.client.registered
-            else before.client,
+            client=None if before is None else before.registration,
             issuer=None if before is None else before.issuer,
         )
         try:
@@ -286,8 +278,8 @@ class Authorization:
             raise
         except UpstreamFailed as error:
             self._forget_registration(error, before)
-            self.decline(str(error))
-            raise UpstreamFailed(self._declined or "") from None
+            self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"
+            raise UpstreamFailed(self._declined) from None
         try:
             # A renewal elsewhere must not overwrite what the user just gave.
             async with self._store.lock():

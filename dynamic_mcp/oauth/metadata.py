@@ -43,7 +43,6 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     token_endpoint_auth_methods_supported: list[str] | None = None
     scopes_supported: list[str] | None = None
     authorization_response_iss_parameter_supported: bool = False
-    client_id_metadata_document_supported: bool = False
 
 
 class Discovered(msgspec.Struct, frozen=True):

@@ -48,6 +48,11 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     def __repr__(self) -> str:
         return f"Tokens(hidden, expires_at={self.expires_at!r})"
 
+    @property
+    def registration(self) -> Client | None:
+        """The client that was registered for these tokens, if one was."""
+        return self.client if self.client is not None and self.client.registered else None
+
     def seconds_left(self, now: float) -> float | None:
         """Seconds of life at ``now`` (POSIX time); None when it is not known."""
         if self.expires_at is None:

@@ -77,10 +77,3 @@ def _text(raw: Raw) -> str | None:
         return msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError:
         return None
-
-
-def with_members(value: bytes, **members: bytes) -> bytes:
-    """The JSON object ``value`` with ``members`` added where it does not have them; its own members stay as they are."""
-    own = msgspec.json.decode(value, type=dict[str, Raw])
-    added = {name: Raw(raw) for name, raw in members.items() if name not in own}
-    return msgspec.json.encode({**own, **added}) if added else value

@@ -113,7 +113,11 @@ class Peer:
             message = jsonrpc.parse(line)
         except Malformed as problem:
             self.malformed(problem)
-            return
+        else:
+            self.received(message)
+
+    def received(self, message: Message) -> None:
+        """Take one message of the other side."""
         if message.method is None:
             self.answered(message)
         elif message.id:

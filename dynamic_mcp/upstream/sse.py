@@ -8,86 +8,39 @@ its status. When the stream ends, the upstream is lost: the server keeps its sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 from urllib.parse import urljoin
 
-import anyio
-from msgspec import Raw
-
-from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Message
-from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Options
+from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.events import EventParser
+from dynamic_mcp.upstream.over_http import OverHttp
 from dynamic_mcp.upstream.web import Reply, Web
 
 
-class SseUpstream:
+class SseUpstream(OverHttp):
     """A server of the older transport. It knows no other era than its own."""
 
-    modern = False
-
     def __init__(self, web: Web, events: Events) -> None:
-        self.capabilities: dict[str, Raw] = {}
-        self._web = web
-        self._events = events
-        self._peer = Peer(self._send, events.on_notification, events.on_request)
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(web, events)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
-        self._resume = asyncio.Event()
-        self._resume.set()
-        self._opened = False
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""
         await self._web.start()
-        self._in_background(self._read_stream())
+        self._in_background(self._read_stream)
         await self._endpoint
         agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
         await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
         self.capabilities = agreed.capabilities
         self._opened = True
 
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
-        return await self._peer.request(method, params, options.timeout, options.on_progress)
-
-    def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
-        self._peer.notify(method, params)
-
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
-        return await asyncio.shield(self._end)
-
-    def last_words(self) -> str:
-        """See ``Upstream``: such a server has no stderr."""
-        return ""
-
-    def pause(self, paused: bool) -> None:
-        """See ``Upstream``."""
-        if paused:
-            self._resume.clear()
-        else:
-            self._resume.set()
-
-    async def close(self) -> None:
-        """See ``Upstream``."""
-        with anyio.CancelScope(shield=True):
-            self._peer.close(UpstreamGone("the connection was closed"))
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._endpoint.cancel()
-            await self._web.close()
-            if not self._end.done():
-                self._end.set_result(UpstreamGone("the connection was closed"))
+    async def _say_goodbye(self) -> None:
+        self._endpoint.cancel()
 
     # The stream
 
@@ -127,26 +80,19 @@ class SseUpstream:
         self._endpoint.set_result(address)
 
     def _over(self, reason: UpstreamFailed) -> None:
-        self._peer.close(reason)
+        self._lose(reason)
         if not self._endpoint.done():
             self._endpoint.set_exception(reason)
-        if not self._end.done():
-            self._end.set_result(UpstreamGone(str(reason)))
 
     # Messages to the server
 
     def _send(self, line: bytes) -> None:
-        self._in_background(self._post(line, jsonrpc.parse(line)))
+        message = jsonrpc.parse(line)
+        self._in_background(lambda: self._post(line, message))
 
     async def _post(self, line: bytes, message: Message) -> None:
         try:
-            try:
-                await self._post_once(line)
-            except SignInNeeded as need:
-                if not self._opened:
-                    raise
-                await self._web.sign_in(need)
-                await self._post_once(line)
+            await self._signed_in(lambda: self._post_once(line))
         except UpstreamFailed as error:
             if message.method is not None and message.id:
                 self._peer.fail(int(bytes(message.id)), error)
@@ -156,8 +102,3 @@ class SseUpstream:
         status = await self._web.post(headers, line.rstrip(), url=url)
         if status >= 300:
             raise HttpStatus(f"it answered with HTTP {status}", status=status)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import msgspec
@@ -23,7 +22,6 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import (
     HttpStatus,
-    SignInNeeded,
     UpstreamError,
     UpstreamFailed,
     UpstreamGone,
@@ -32,10 +30,10 @@ from dynamic_mcp.errors import (
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
-from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.events import Event, EventParser
+from dynamic_mcp.upstream.over_http import OverHttp
 from dynamic_mcp.upstream.web import Reply, Web
 
 #: Seconds before a broken stream is taken up again, when the server does not say; doubled each time it breaks at once.
@@ -50,6 +48,7 @@ GOODBYE = 2.0
 
 #: The request of a stream that is nobody's answer.
 _NOBODY = -1
+_INITIALIZED = jsonrpc.notification(handshake.INITIALIZED)
 _ACCEPT = "application/json, text/event-stream"
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 #: The member of params that the ``Mcp-Name`` header repeats.
@@ -64,26 +63,20 @@ class _NoAnswer(UpstreamFailed):
     """The server accepted a request and did not answer it."""
 
 
-class StreamableHttpUpstream:
-    """A server behind a URL. Nothing happens before ``open``."""
+class StreamableHttpUpstream(OverHttp):
+    """A server behind a URL. Nothing happens before ``open``.
+
+    One that cannot be reached fails its calls; it is lost when no new session can be begun.
+    """
 
     def __init__(self, web: Web, events: Events) -> None:
-        self.modern = False
-        self.capabilities: dict[str, Raw] = {}
-        self._web = web
-        self._events = events
-        self._peer = Peer(self._send, events.on_notification, events.on_request, self._on_abandoned)
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(web, events, self._on_abandoned)
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._session: str | None = None
         self._version: str | None = None
         self._timeout = 10.0
-        self._opened = False
         self._renewal: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._resume = asyncio.Event()
-        self._resume.set()
-        self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""
@@ -126,56 +119,18 @@ class StreamableHttpUpstream:
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
         try:
             async with asyncio.timeout(self._timeout):
-                await self._post_notification(jsonrpc.notification(handshake.INITIALIZED))
+                await self._post_notification(_INITIALIZED, jsonrpc.parse(_INITIALIZED))
         except TimeoutError:
             raise UpstreamTimeout(
                 f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
             ) from None
-
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
-        if self.modern:
-            params = handshake.stamped(params, options.capabilities, options.log_level)
-        return await self._peer.request(method, params, options.timeout, options.on_progress)
-
-    def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
-        self._peer.notify(method, params)
-
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``. A server that cannot be reached fails its calls; it is lost when no new session can be begun."""
-        return await asyncio.shield(self._end)
-
-    def last_words(self) -> str:
-        """See ``Upstream``: such a server has no stderr."""
-        return ""
-
-    def pause(self, paused: bool) -> None:
-        """See ``Upstream``: the reading stops, and the windows of the connections fill."""
-        if paused:
-            self._resume.clear()
-        else:
-            self._resume.set()
-
-    async def close(self) -> None:
-        """See ``Upstream``."""
-        with anyio.CancelScope(shield=True):
-            self._peer.close(UpstreamGone("the connection was closed"))
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            if self._session is not None:
-                await self._say_goodbye()
-            await self._web.close()
-            if not self._end.done():
-                self._end.set_result(UpstreamGone("the connection was closed"))
 
     # Messages to the server
 
     def _send(self, line: bytes) -> None:
         message = jsonrpc.parse(line)
         if message.method is None or not message.id:
-            self._in_background(lambda: self._post_notification(line))
+            self._in_background(lambda: self._post_notification(line, message))
         else:
             id = int(bytes(message.id))
             task = self._in_background(lambda: self._post_request(id, line, message))
@@ -194,14 +149,9 @@ class StreamableHttpUpstream:
                 await asyncio.shield(self._renewal)
             session = self._session
             try:
-                await self._exchange(id, line, message)
+                await self._signed_in(lambda: self._exchange(id, line, message))
             except _SessionGone:
                 await self._renew(session)
-                await self._exchange(id, line, message)
-            except SignInNeeded as need:
-                if not self._opened:
-                    raise
-                await self._web.sign_in(need)
                 await self._exchange(id, line, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
@@ -253,7 +203,7 @@ class StreamableHttpUpstream:
             log.debug("a message that is none was dropped: %s", problem.what)
             return False
         if message.method is not None:
-            self._peer.receive(data)
+            self._peer.received(message)
             return False
         if whatever_id and message.error:
             # What refuses this very request need not have read its id.
@@ -263,9 +213,9 @@ class StreamableHttpUpstream:
         self._peer.answered(message)
         return True
 
-    async def _post_notification(self, line: bytes) -> None:
+    async def _post_notification(self, line: bytes, message: Message) -> None:
         """A message that has no answer of its own. Raises UpstreamFailed when it is not accepted."""
-        status = await self._web.post(self._headers(jsonrpc.parse(line)), line.rstrip())
+        status = await self._web.post(self._headers(message), line.rstrip())
         if status >= 300:
             raise HttpStatus(_status_text(status), status=status)
 
@@ -286,6 +236,11 @@ class StreamableHttpUpstream:
             headers["Mcp-Session-Id"] = self._session
         return headers
 
+    def _stream_headers(self, last_id: str) -> dict[str, str]:
+        """Those of a GET; ``last_id`` is the event after which the stream goes on, if there was one."""
+        resumed = {"Last-Event-ID": last_id} if last_id else {}
+        return {**self._session_headers(), "Accept": "text/event-stream", **resumed}
+
     # Sessions of the handshake revisions
 
     async def _renew(self, dead: str | None) -> None:
@@ -303,10 +258,7 @@ class StreamableHttpUpstream:
         try:
             await self._begin_session()
         except UpstreamError as error:
-            end = UpstreamGone(f"no new session could be begun: {error}")
-            self._peer.close(end)
-            if not self._end.done():
-                self._end.set_result(end)
+            self._lose(UpstreamGone(f"no new session could be begun: {error}"))
             return
         finally:
             self._renewal = None
@@ -319,6 +271,8 @@ class StreamableHttpUpstream:
 
     async def _say_goodbye(self) -> None:
         """End the session; a server that cannot do that, or does not answer, changes nothing."""
+        if self._session is None:
+            return
         with anyio.move_on_after(GOODBYE):
             try:
                 async with self._web.request("DELETE", self._session_headers()):
@@ -334,9 +288,7 @@ class StreamableHttpUpstream:
             if self.modern or not stream.parser.last_id:
                 break
             await asyncio.sleep(RETRY if stream.parser.retry is None else stream.parser.retry)
-            headers = {**self._session_headers(), "Accept": "text/event-stream"}
-            headers["Last-Event-ID"] = stream.parser.last_id
-            async with self._web.request("GET", headers) as reply:
+            async with self._web.request("GET", self._stream_headers(stream.parser.last_id)) as reply:
                 if reply.status != 200 or reply.content_type != "text/event-stream":
                     break
                 if await stream.read(reply):
@@ -355,11 +307,8 @@ class StreamableHttpUpstream:
         while True:
             stream = _Stream(self, _NOBODY, last_id)
             began = asyncio.get_running_loop().time()
-            headers = {**self._session_headers(), "Accept": "text/event-stream"}
-            if last_id:
-                headers["Last-Event-ID"] = last_id
             try:
-                async with self._web.request("GET", headers) as reply:
+                async with self._web.request("GET", self._stream_headers(last_id)) as reply:
                     if reply.content_type != "text/event-stream" or reply.status != 200:
                         if reply.status < 500 and reply.status != 404:
                             # 405: this server has nothing to say by itself.
@@ -375,18 +324,6 @@ class StreamableHttpUpstream:
             asked = stream.parser.retry
             await asyncio.sleep(delay if asked is None else max(asked, LEAST_RETRY))
             delay = min(delay * 2, MOST_RETRY)
-
-    def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        async def quietly() -> None:
-            try:
-                await work()
-            except UpstreamFailed as error:
-                log.debug("a message was not accepted: %s", error)
-
-        task = asyncio.get_running_loop().create_task(quietly())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 class _Stream:

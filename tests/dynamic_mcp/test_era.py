@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import Raw
 
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.era import Stamp, stamp_of, with_members
-
-from .jsontexts import json_tokens
+from dynamic_mcp.protocol.era import Stamp, stamp_of
 
 VERSION = f'"{era.PROTOCOL_VERSION}":"2026-07-28"'
 CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
@@ -49,21 +43,3 @@ def test_the_spelling_of_the_key_does_not_matter() -> None:
         params.replace(":", " :\n"),
     ):
         assert stamp_of(Raw(spelt.encode())) == Stamp("2026-07-28", b"{}"), spelt
-
-
-names = st.sampled_from(["a", "b", "_meta", "resultType", "\u00e9"])
-values = json_tokens.map("".join)
-
-
-@given(st.dictionaries(names, values), st.dictionaries(names, values))
-def test_members_are_added_only_where_there_are_none(own: dict[str, str], added: dict[str, str]) -> None:
-    text = "{ " + " , ".join(f"{json.dumps(name)}: {value}" for name, value in own.items()) + "}"
-
-    merged = with_members(text.encode(), **{name: value.encode() for name, value in added.items()})
-
-    if added.keys() <= own.keys():
-        assert merged == text.encode()
-    else:
-        expected = {**own, **{name: value for name, value in added.items() if name not in own}}
-        members = [f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in expected.items()]
-        assert merged.decode() == "{" + ",".join(members) + "}"
