@@ -41,6 +41,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     absent: dict[str, str] = msgspec.field(default_factory=dict)
     known: tuple[Known, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
+    settings: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

@@ -28,6 +28,24 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 
+#: Optional hardening that the HARD checks switch on, and where the bundled proxy's configuration has it: in a server's entry or,
+#: for all servers, at the root. Values are written as that proxy takes them.
+DEFAULT_SETTINGS: Mapping[str, str] = {
+    name: f"security.{name}"
+    for name in (
+        "audit",
+        "command_prefix",
+        "environment",
+        "limits",
+        "max_concurrent_calls",
+        "max_message_size",
+        "rate_limit",
+        "require_https",
+        "token_store",
+        "validate_arguments",
+    )
+}
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -43,6 +61,8 @@ class Profile:
     known: tuple[Known, ...] = ()
     #: the names of the two tools: "list" shows the tools of a group, "call" calls one
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
+    #: where the configuration has a setting: name to dotted path
+    settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
     #: what `--profile` was given to get this profile
     origin: str = ""
 
@@ -58,9 +78,9 @@ class Profile:
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
         content = read_profile_file(file)
-        unknown = sorted(content.tools.keys() - DEFAULT_TOOLS.keys())
-        if unknown:
-            raise UsageError(f"{file}: tools: {unknown[0]!r} is not one of 'list' and 'call'")
+        for section, known in (("tools", DEFAULT_TOOLS), ("settings", DEFAULT_SETTINGS)):
+            if unknown := sorted(getattr(content, section).keys() - known.keys()):
+                raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -68,8 +88,16 @@ class Profile:
             absent=content.absent,
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
+            settings={**DEFAULT_SETTINGS, **content.settings},
             origin=name_or_file,
         )
+
+    def setting(self, name: str, value: object) -> dict[str, object]:
+        """A part of a configuration that sets one of `DEFAULT_SETTINGS`, as this implementation spells it."""
+        for part in reversed(self.settings[name].split(".")):
+            value = {part: value}
+        assert isinstance(value, dict)
+        return value
 
     def reason_for_absence(self, requirement_id: str) -> str | None:
         """Why this requirement does not apply, or None when it does."""

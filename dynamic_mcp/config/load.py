@@ -11,13 +11,14 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
+    CallPolicy,
     Config,
     Features,
     HttpTransport,
@@ -25,6 +26,16 @@ from dynamic_mcp.config.model import (
     SseTransport,
     StdioTransport,
     Timeouts,
+)
+from dynamic_mcp.config.security import (
+    NESTED,
+    ONLY_COMMAND,
+    ONLY_URL,
+    Security,
+    SecurityEntry,
+    SecurityForAll,
+    audit,
+    security,
 )
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.secret import Secret
@@ -35,6 +46,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     # the server's name helps nobody.
     servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
     schema: str | None = msgspec.field(name="$schema", default=None)
+    security: SecurityForAll = msgspec.field(default_factory=SecurityForAll)
 
 
 class _Timeouts(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,8 +68,10 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     enabled: bool = True
     features: Features = Features()
     timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
+    security: SecurityEntry = msgspec.field(default_factory=SecurityEntry)
 
 
+_NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Timeouts, **NESTED}
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -83,10 +97,19 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
-        server = _server(name, entry, origin, place, expand if entry.enabled else Expander({}))
+        own = expand if entry.enabled else Expander({})
+        try:
+            held_to = security(file.security, entry.security, own, place)
+        except ValueError as error:
+            raise ConfigError(f"{origin}: {error}") from None
+        server = _server(name, entry, held_to, origin, place, own)
         if entry.enabled:
             servers.append(server)
-    return Config(servers=tuple(servers), warnings=tuple(expand.warnings()))
+    try:
+        log = audit(file.security.audit, expand)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    return Config(tuple(servers), tuple(expand.warnings()), log, file.security.token_store)
 
 
 def _as_json(data: bytes, origin: str) -> bytes:
@@ -137,16 +160,29 @@ def _explain(message: str, kind: type[msgspec.Struct], place: str) -> str:
         return f"{where}: required field {missing.group(1)!r} is missing; add it"
     if wrong := re.fullmatch(r"Expected `(.*)`, got `(.*)`", what):
         return f"{where}: expected {wrong.group(1)}, found {wrong.group(2)}"
+    if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", what):
+        return f"{where}: must be {outside.group(1)} {outside.group(2)}"
+    if what.startswith("Invalid enum value"):
+        holder, _, field = inner.rpartition(".")
+        known = get_args(get_type_hints(_kind_at(kind, holder))[field])
+        return f"{where}: must be {' or '.join(map(repr, known))}"
     return f"{where}: is not valid"
 
 
 def _fields_at(kind: type[msgspec.Struct], inner: str) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(_kind_at(kind, inner))]
+
+
+def _kind_at(kind: type[msgspec.Struct], inner: str) -> type[msgspec.Struct]:
     for part in filter(None, inner.split(".")):
-        kind = {"features": Features, "timeout": _Timeouts}.get(part, kind)
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
+        nested = {**_NESTED, "security": SecurityForAll if kind is _File else SecurityEntry}
+        kind = nested.get(part, kind)
+    return kind
 
 
-def _server(name: str, entry: _Server, origin: str, place: str, expand: Expander) -> Server:
+def _server(
+    name: str, entry: _Server, held_to: Security, origin: str, place: str, expand: Expander
+) -> Server:
     def wrong(what: str) -> ConfigError:
         return ConfigError(f"{origin}: {place}: {what}")
 
@@ -161,12 +197,19 @@ def _server(name: str, entry: _Server, origin: str, place: str, expand: Expander
         for field in ("headers", "oauth_client_id", "oauth_scopes"):
             if getattr(entry, field):
                 raise wrong(f"'{field}' belongs to a server with 'url', this one has 'command'")
+        for field in ONLY_URL:
+            if getattr(entry.security, field) is not msgspec.UNSET:
+                raise wrong(f"'security.{field}' belongs to a server with 'url', this one has 'command'")
         if not entry.command:
             raise wrong("'command' is empty; name the program to start")
         transport = StdioTransport(
             command=entry.command,
             args=tuple(expand(arg, f"{place}.args[{n}]") for n, arg in enumerate(entry.args)),
             env=_secrets(entry.env, f"{place}.env", expand),
+            environment=held_to.environment,
+            limits=held_to.limits,
+            prefix=held_to.command_prefix,
+            max_message_size=held_to.max_message_size,
         )
     elif entry.url is not None:
         if entry.type == "stdio":
@@ -174,19 +217,25 @@ def _server(name: str, entry: _Server, origin: str, place: str, expand: Expander
         for field in ("args", "env"):
             if getattr(entry, field):
                 raise wrong(f"'{field}' belongs to a server with 'command', this one has 'url'")
+        for field in ONLY_COMMAND:
+            if getattr(entry.security, field) is not msgspec.UNSET:
+                raise wrong(f"'security.{field}' belongs to a server with 'command', this one has 'url'")
         url = Secret(expand(entry.url, f"{place}.url"))
         headers = _secrets(entry.headers, f"{place}.headers", expand)
         client_id = entry.oauth_client_id
         if client_id is not None:
             client_id = expand(client_id, f"{place}.oauth_client_id")
         scopes = tuple(entry.oauth_scopes)
+        bounds = held_to.require_https, held_to.max_message_size
         if entry.type == "sse":
-            transport = SseTransport(url, headers, client_id, scopes)
+            transport = SseTransport(url, headers, client_id, scopes, *bounds)
         else:
-            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes)
+            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *bounds)
     else:
         raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
-    return Server(name, entry.description, transport, entry.features, _timeouts(entry.timeout, origin, place))
+    timeouts = _timeouts(entry.timeout, origin, place)
+    policy = CallPolicy(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
+    return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
 
 def _secrets(values: dict[str, str], place: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:

@@ -5,8 +5,12 @@ Nothing here reads a file or the environment; ``load`` builds these from what th
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import msgspec
 
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
 from dynamic_mcp.secret import Secret
 
 
@@ -26,12 +30,31 @@ class Timeouts(msgspec.Struct, frozen=True):
     prompts: float = 10.0
 
 
+class ResourceLimits(msgspec.Struct, frozen=True):
+    """What a child process and its descendants may use, each of them; None where there is no limit of ours."""
+
+    #: bytes of address space
+    memory: int | None = None
+    #: seconds
+    cpu_time: int | None = None
+    open_files: int | None = None
+    #: of the user, as the operating system counts them
+    processes: int | None = None
+
+
 class StdioTransport(msgspec.Struct, frozen=True):
     """A child process that speaks newline-delimited JSON-RPC on its standard streams."""
 
     command: str
     args: tuple[str, ...]
     env: tuple[tuple[str, Secret], ...]
+    #: variables of the proxy's environment that the child gets, with ``*`` at the end for all that begin so; None: all of them
+    environment: tuple[str, ...] | None = None
+    limits: ResourceLimits = ResourceLimits()
+    #: program and arguments that the command is started with
+    prefix: tuple[str, ...] = ()
+    #: bytes
+    max_message_size: int = MOST_MESSAGE
 
     def __repr__(self) -> str:
         return f"StdioTransport({len(self.args)} args, env {[name for name, _ in self.env]})"
@@ -45,6 +68,9 @@ class HttpTransport(msgspec.Struct, frozen=True):
     detect: bool
     oauth_client_id: str | None
     oauth_scopes: tuple[str, ...]
+    require_https: bool = False
+    #: bytes
+    max_message_size: int = MOST_MESSAGE
 
 
 class SseTransport(msgspec.Struct, frozen=True):
@@ -54,6 +80,32 @@ class SseTransport(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, Secret], ...]
     oauth_client_id: str | None
     oauth_scopes: tuple[str, ...]
+    require_https: bool = False
+    #: bytes
+    max_message_size: int = MOST_MESSAGE
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """At most so many calls in any period of ``per`` seconds."""
+
+    calls: int
+    per: float
+
+
+class CallPolicy(msgspec.Struct, frozen=True):
+    """What holds for each call of a tool of one server, whoever makes it."""
+
+    validate_arguments: bool = False
+    rate_limit: RateLimit | None = None
+    #: calls in flight; further ones wait
+    max_concurrent_calls: int | None = None
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Where the audit log goes, and what it holds of the arguments of a call."""
+
+    file: Path
+    arguments: Literal["none", "digest", "value"] = "none"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -64,6 +116,7 @@ class Server(msgspec.Struct, frozen=True):
     transport: StdioTransport | HttpTransport | SseTransport
     features: Features
     timeouts: Timeouts
+    policy: CallPolicy = CallPolicy()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -71,3 +124,5 @@ class Config(msgspec.Struct, frozen=True):
 
     servers: tuple[Server, ...]
     warnings: tuple[str, ...] = ()
+    audit: Audit | None = None
+    token_store: Literal["file", "keyring"] = "file"  # noqa: S105  # where they are kept

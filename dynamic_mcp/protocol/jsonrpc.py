@@ -21,7 +21,7 @@ INTERNAL_ERROR = -32603
 NULL = b"null"
 
 
-#: Bytes of the longest message that is taken, from the client and from an upstream; a larger one is dropped and answered for.
+#: Bytes of the longest message that is taken; a larger one is dropped and answered for.
 MOST_MESSAGE = 128 << 20
 #: Bytes of an oversized message that are kept of its beginning and of its end, to find the id in.
 EDGE = 4096

@@ -1,0 +1,32 @@
+"""Sizes as the configuration writes them: ``"512KiB"``, ``"64MB"``, ``"2GiB"``, or a number of bytes."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+_SIZE = re.compile(r"([0-9]{1,15})([KMG]i?B|B)")
+_MOST = 1 << 50
+
+ACCEPTED = 'a whole number of bytes, or a string such as "512KiB", "64MB" or "2GiB"'
+
+
+def size(value: str | int) -> int:
+    """The size in bytes. Raises ValueError, without the value, for anything but a positive size."""
+    if isinstance(value, int):
+        result = value
+    elif match := _SIZE.fullmatch(value):
+        result = int(match.group(1)) * _UNITS[match.group(2)]
+    else:
+        raise ValueError("is not a size")
+    if not 0 < result <= _MOST:
+        raise ValueError("must be more than zero and at most a pebibyte")
+    return result
