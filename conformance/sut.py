@@ -14,7 +14,7 @@ import site
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.baseline import Known, read_profile_file
 from conformance.errors import UsageError
@@ -92,12 +92,18 @@ class Profile:
             origin=name_or_file,
         )
 
-    def setting(self, name: str, value: object) -> dict[str, object]:
-        """A part of a configuration that sets one of `DEFAULT_SETTINGS`, as this implementation spells it."""
-        for part in reversed(self.settings[name].split(".")):
-            value = {part: value}
-        assert isinstance(value, dict)
-        return value
+    def configured(self, **values: Any) -> dict[str, Any]:
+        """Members of a server's entry, or of the whole configuration, that give these settings their values: named as in
+        `DEFAULT_SETTINGS`, spelt as this implementation spells them.
+        """
+        whole: dict[str, Any] = {}
+        for name, value in values.items():
+            *sections, last = self.settings[name].split(".")
+            inner = whole
+            for section in sections:
+                inner = inner.setdefault(section, {})
+            inner[last] = value
+        return whole
 
     def reason_for_absence(self, requirement_id: str) -> str | None:
         """Why this requirement does not apply, or None when it does."""
