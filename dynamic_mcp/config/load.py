@@ -175,8 +175,8 @@ def _fields_at(kind: type[msgspec.Struct], inner: str) -> list[str]:
 
 def _kind_at(kind: type[msgspec.Struct], inner: str) -> type[msgspec.Struct]:
     for part in filter(None, inner.split(".")):
-        nested = {**_NESTED, "security": SecurityForAll if kind is _File else SecurityEntry}
-        kind = nested.get(part, kind)
+        section = SecurityForAll if kind is _File else SecurityEntry
+        kind = section if part == "security" else _NESTED.get(part, kind)
     return kind
 
 
