@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dynamic_mcp.cli import fail, load
-from dynamic_mcp.face.session import refusal_of
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.oauth.callback import Callback
-    from dynamic_mcp.protocol.jsonrpc import Message
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,9 +87,10 @@ async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
 
     from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.groups import CONNECT_BUDGET
+    from dynamic_mcp.probe import Nobody
     from dynamic_mcp.upstream.remote import Remote
 
-    upstream = Remote(name, transport).upstream(_Nobody())
+    upstream = Remote(name, transport).upstream(Nobody())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
@@ -135,19 +134,6 @@ async def _read_pasted(callback: Callback) -> None:
         if problem is None:
             return
         _say(problem)
-
-
-class _Nobody:
-    """The events of a connection that is only tried."""
-
-    def capabilities(self) -> bytes:
-        return b"{}"
-
-    def on_notification(self, message: Message) -> None:
-        return None
-
-    async def on_request(self, message: Message) -> bytes:
-        raise refusal_of(message.method)
 
 
 def _say(text: str) -> None:

@@ -335,7 +335,9 @@ class Group:
             before.cancel()
 
     async def _listen(self, upstream: Upstream) -> None:
-        features = [name for name in ("tools", "resources", "prompts") if name in upstream.capabilities]
+        features = [
+            name for name in ("tools", "resources", "prompts") if name in upstream.agreed.capabilities
+        ]
         wanted: dict[str, object] = {f"{name}ListChanged": True for name in features}
         if self._subscribed:
             wanted["resourceSubscriptions"] = sorted(self._subscribed)

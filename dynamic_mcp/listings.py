@@ -45,7 +45,7 @@ async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
 
     An upstream that does not declare the capability, or does not know the method, offers nothing. Raises UpstreamError.
     """
-    if kind.feature not in upstream.capabilities:
+    if kind.feature not in upstream.agreed.capabilities:
         return {}
     listing: Listing = {}
     cursor: str | None = None

@@ -90,7 +90,7 @@ def follows_a_repeated_cursor_for_ever() -> None:
     async def wrong(upstream: Upstream, kind: Kind, options: Options) -> Listing:
         listing: Listing = {}
         params = b""
-        while kind.feature in upstream.capabilities:
+        while kind.feature in upstream.agreed.capabilities:
             answer = await upstream.request(kind.method, params, options)
             cursor = listings._add_page(listing, answer, kind)
             if cursor is None:

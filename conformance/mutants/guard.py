@@ -22,7 +22,7 @@ def forgets_a_child_that_has_not_answered_yet() -> None:
     right = StdioUpstream.close
 
     async def wrong(self: StdioUpstream) -> None:
-        if self.capabilities:
+        if self.agreed.capabilities:
             await right(self)
 
     replace(right, wrong)

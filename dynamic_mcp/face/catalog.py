@@ -66,7 +66,7 @@ class Catalog:
         return tuple(
             group.upstream
             for group in self._groups.values()
-            if group.upstream is not None and group.has(kind) and kind.feature in group.upstream.capabilities
+            if group.upstream is not None and group.has(kind) and kind.feature in group.upstream.agreed.capabilities
         )
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:

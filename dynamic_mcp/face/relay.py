@@ -97,7 +97,7 @@ class Relay:
         self._tell_level(group)
         assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
-            if kind.feature in group.upstream.capabilities and self._shows(group, kind):
+            if kind.feature in group.upstream.agreed.capabilities and self._shows(group, kind):
                 self.announce(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
@@ -167,7 +167,7 @@ class Relay:
 
     def _tell_level(self, group: Group) -> None:
         upstream, level = group.upstream, self._session.level
-        if level is None or upstream is None or upstream.modern or "logging" not in upstream.capabilities:
+        if level is None or upstream is None or upstream.modern or "logging" not in upstream.agreed.capabilities:
             return
 
         async def tell() -> None:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,6 +21,7 @@ from urllib.parse import quote
 import anyio
 import msgspec
 
+from dynamic_mcp import files
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.tokens import Tokens
@@ -89,20 +89,7 @@ class Store:
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
         self._make_directories()
-        descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self._directory)
-        try:
-            # mkstemp asks for 0600; an odd umask may have taken even that.
-            os.fchmod(descriptor, _PRIVATE_FILE)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-        _sync(self._directory)
+        files.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
 
     def delete(self) -> bool:
         """Remove the file; false when there was none."""
@@ -183,13 +170,3 @@ async def _flock(descriptor: int) -> None:
             return
         else:
             return
-
-
-def _sync(directory: Path) -> None:
-    """Make a rename durable, where directories can be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

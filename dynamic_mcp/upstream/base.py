@@ -35,8 +35,8 @@ class Upstream(Protocol):
         ...
 
     @property
-    def capabilities(self) -> dict[str, Raw]:
-        """What it declared, by capability name; after ``open``."""
+    def agreed(self) -> Handshake:
+        """What it said of itself; after ``open``."""
         ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
@@ -90,6 +90,11 @@ class Events(Protocol):
 class Handshake(msgspec.Struct):
     """The parts of an ``initialize`` or ``server/discover`` result that the proxy acts on."""
 
+    #: by name
     capabilities: dict[str, Raw] = {}
     version: str = msgspec.field(name="protocolVersion", default="")
     supported: list[str] = msgspec.field(name="supportedVersions", default_factory=list)
+    #: for people; whatever they hold, it is no reason not to connect. A modern server has its name and version in ``_meta``.
+    instructions: Raw = Raw(b"")
+    server_info: Raw = msgspec.field(name="serverInfo", default=Raw(b""))
+    meta: Raw = msgspec.field(name="_meta", default=Raw(b""))

@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
-from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Options
+from dynamic_mcp.upstream.base import Events, Handshake, Options
 from dynamic_mcp.upstream.web import Web
 
 
@@ -26,7 +25,7 @@ class OverHttp(ABC):
 
     def __init__(self, web: Web, events: Events, on_abandoned: Callable[[int], bool] | None = None) -> None:
         self.modern = False
-        self.capabilities: dict[str, Raw] = {}
+        self.agreed = Handshake()
         self._web = web
         self._events = events
         self._peer = Peer(self._send, events.on_notification, events.on_request, on_abandoned)

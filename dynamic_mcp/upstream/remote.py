@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Raw
-
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.upstream.base import Events, Options, Upstream
+from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 from dynamic_mcp.upstream.sse import SseUpstream
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
 from dynamic_mcp.upstream.web import Web
@@ -57,9 +55,9 @@ class Detected:
         return self._chosen.modern
 
     @property
-    def capabilities(self) -> dict[str, Raw]:
+    def agreed(self) -> Handshake:
         """See ``Upstream``."""
-        return self._chosen.capabilities
+        return self._chosen.agreed
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""

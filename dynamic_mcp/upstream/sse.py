@@ -34,9 +34,8 @@ class SseUpstream(OverHttp):
         await self._web.start()
         self._in_background(self._read_stream)
         await self._endpoint
-        agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
+        self.agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
         await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
-        self.capabilities = agreed.capabilities
         self._opened = True
 
     async def _say_goodbye(self) -> None:

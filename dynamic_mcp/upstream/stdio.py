@@ -15,7 +15,6 @@ import contextlib
 import os
 
 import anyio
-from msgspec import Raw
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
@@ -41,7 +40,7 @@ class StdioUpstream:
 
     def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
         self.modern = False
-        self.capabilities: dict[str, Raw] = {}
+        self.agreed = Handshake()
         self._transport = transport
         self._events = events
         self._guard = guard
@@ -64,7 +63,7 @@ class StdioUpstream:
                 peer = await self._start()
         if agreed is None:
             agreed = await self._initialize(peer, timeout)
-        self.capabilities = agreed.capabilities
+        self.agreed = agreed
 
     async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
         try:

@@ -96,7 +96,7 @@ class StreamableHttpUpstream(OverHttp):
         agreed = await self._probe()
         self.modern = agreed is not None
         if agreed is not None:
-            self.capabilities = agreed.capabilities
+            self.agreed = agreed
         return self.modern
 
     async def _probe(self) -> Handshake | None:
@@ -113,9 +113,8 @@ class StreamableHttpUpstream(OverHttp):
     async def _begin_session(self) -> None:
         """The handshake. Raises UpstreamError."""
         self._session = self._version = None
-        agreed = await handshake.initialize(self._peer, self._timeout, self._events.capabilities())
-        self._version = agreed.version
-        self.capabilities = agreed.capabilities
+        self.agreed = await handshake.initialize(self._peer, self._timeout, self._events.capabilities())
+        self._version = self.agreed.version
         # Only then other requests: the server may insist (MCP lifecycle, "Initialization").
         try:
             async with asyncio.timeout(self._timeout):

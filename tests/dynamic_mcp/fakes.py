@@ -18,7 +18,7 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import Kind, Listing
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.base import Handshake, Options, Upstream
 
 from .helpers import eventually
 
@@ -37,7 +37,7 @@ class FakeUpstream:
 
     def __init__(self, *, modern: bool = False) -> None:
         self.modern = modern
-        self.capabilities: dict[str, Raw] = {"tools": Raw(b"{}")}
+        self.agreed = Handshake({"tools": Raw(b"{}")})
         self.requests: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception | None = b'{"content":[]}'
         self.cancelled = 0

@@ -25,7 +25,7 @@ from dynamic_mcp.face.session import Session
 from dynamic_mcp.groups import Group
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.supervisor import Supervisor
-from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.base import Handshake, Options, Upstream
 
 from .fakes import FakeUpstream
 from .helpers import eventually
@@ -46,7 +46,7 @@ class Connection(FakeUpstream):
         super().__init__()
         self.name = name
         self.command = command
-        self.capabilities = {name: Raw(b"{}") for name in ("tools", "resources", "prompts")}
+        self.agreed = Handshake({name: Raw(b"{}") for name in ("tools", "resources", "prompts")})
         self.may_open = asyncio.Event()
         self.may_open.set()
         #: that must be closed before this one can open: they hold what there is only one of

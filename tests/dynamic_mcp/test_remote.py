@@ -12,7 +12,7 @@ from dynamic_mcp.config import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.upstream.base import Handshake, Options
 from dynamic_mcp.upstream.remote import Detected, Remote
 from dynamic_mcp.upstream.sse import SseUpstream
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
@@ -26,7 +26,7 @@ class Logged(FakeUpstream):
 
     def __init__(self, name: str, log: list[str], opening: UpstreamError | None = None) -> None:
         super().__init__(modern=name == "first")
-        self.capabilities = {name: Raw(b"{}")}
+        self.agreed = Handshake({name: Raw(b"{}")})
         self._name = name
         self._log = log
         self._opening = opening
@@ -65,7 +65,7 @@ class Pair:
     async def speaks_through(self, name: Literal["first", "second"]) -> None:
         """Everything goes to the upstream with this name."""
         detected = self.detected
-        assert detected.capabilities == {name: Raw(b"{}")}
+        assert detected.agreed.capabilities == {name: Raw(b"{}")}
         assert detected.modern is (name == "first")
         assert await detected.request("m", b"{}", Options(None)) == name.encode()
         assert str(await detected.lost()) == name
