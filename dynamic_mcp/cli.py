@@ -1,4 +1,4 @@
-"""The command line: ``dynamic-mcp [CONFIG]`` serves; ``dynamic-mcp login`` and ``logout`` are for people at a terminal.
+"""The command line: ``dynamic-mcp [CONFIG]`` serves; ``dynamic-mcp login``, ``logout`` and ``import`` are for people at a terminal.
 
 The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
 else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration
@@ -29,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
         description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
-        "       %(prog)s logout SERVER",
+        "       %(prog)s logout SERVER\n"
+        "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
         "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
         allow_abbrev=False,
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from dynamic_mcp import account
 
         sys.exit(account.main(words))
+    if words[:1] == ["import"]:
+        from dynamic_mcp.importing import command
+
+        sys.exit(command.main(words[1:]))
     command_line = parser()
     given = command_line.parse_args(words)
     sys.exit(_run(*load(given.config, command_line, given.log_level)))

@@ -66,7 +66,9 @@ class Catalog:
         return tuple(
             group.upstream
             for group in self._groups.values()
-            if group.upstream is not None and group.has(kind) and kind.feature in group.upstream.agreed.capabilities
+            if group.upstream is not None
+            and group.has(kind)
+            and kind.feature in group.upstream.agreed.capabilities
         )
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
@@ -105,7 +107,7 @@ class Catalog:
             group = await self._owner_of(asked.ref.uri, asked.group, modern=call.incoming.modern)
         else:
             raise Refusal(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri")
-        if "completions" not in (await group.connected()).capabilities:
+        if "completions" not in (await group.connected()).agreed.capabilities:
             return b'{"completion":{"values":[]}}'
         return await self._forward(call, group, kind, members)
 

@@ -167,7 +167,12 @@ class Relay:
 
     def _tell_level(self, group: Group) -> None:
         upstream, level = group.upstream, self._session.level
-        if level is None or upstream is None or upstream.modern or "logging" not in upstream.agreed.capabilities:
+        if (
+            level is None
+            or upstream is None
+            or upstream.modern
+            or "logging" not in upstream.agreed.capabilities
+        ):
             return
 
         async def tell() -> None:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from dynamic_mcp.importing.references import References
+from dynamic_mcp.importing.references import NAME, References
 
 #: How programs of this kind are called: an entry that starts one is this proxy, or one like it.
 OURSELVES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
 _STARTERS = frozenset({"uvx", "uv", "pipx", "npx", "bunx", "python", "python3", "py", "sh", "bash", "cmd"})
+
+#: Seconds.
+_LONGEST_TIMEOUT = 100_000
 
 _TRANSPORTS = {
     "stdio": "stdio",
@@ -89,6 +92,10 @@ class _Conversion:
             self._note("has a command and an address; the address was left out")
         if command:
             self._entry["command"], *args = command
+            if "${" in command[0]:
+                self._note(
+                    "command: references are replaced in args, env, headers and url only; write it in full"
+                )
             self._entry.update({"args": args} if args else {})
             self._texts("env", "env", "environment")
             self._drop("headers", "http_headers", "env_http_headers", "bearer_token_env_var", "oauth", "auth")
@@ -96,7 +103,7 @@ class _Conversion:
             self._entry.update({"url": url, **({"type": kind} if kind in ("http", "sse") else {})})
             self._headers()
             self._oauth()
-            self._drop("env", "environment")
+            self._drop("args", "env", "environment")
         else:
             self._note("has neither a command nor an address; it was left out")
             return
@@ -124,9 +131,11 @@ class _Conversion:
         return None
 
     def _command(self) -> list[str]:
-        given, args = self._take(object, "command"), self._take(list, "args") or []
-        words = given if isinstance(given, list) else [given] if given else []
-        words = [*words, *args]
+        given = self._left.pop("command", None)
+        if given in (None, "", []):
+            return []
+        args = self._take(list, "args") or []
+        words = [*(given if isinstance(given, list) else [given]), *args]
         if not all(isinstance(word, str) for word in words):
             self._note("command or args hold what is no text; they were left out")
             return []
@@ -164,9 +173,19 @@ class _Conversion:
     def _headers(self) -> None:
         self._texts("headers", "headers", "http_headers")
         for header, variable in (self._take(dict, "env_http_headers") or {}).items():
-            self._entry.setdefault("headers", {})[header] = f"${{{variable}}}"
+            self._header_from(header, variable, "env_http_headers", "")
         if variable := self._take(str, "bearer_token_env_var"):
-            self._entry.setdefault("headers", {})["Authorization"] = f"Bearer ${{{variable}}}"
+            self._header_from("Authorization", variable, "bearer_token_env_var", "Bearer ")
+
+    def _header_from(self, header: str, variable: object, name: str, before: str) -> None:
+        """A header whose value is in an environment variable."""
+        if isinstance(variable, str) and NAME.fullmatch(variable):
+            headers = self._entry.setdefault("headers", {})
+            if header in headers:
+                self._note(f"headers.{header} is there twice; the one from the environment counts")
+            headers[header] = f"{before}${{{variable}}}"
+        else:
+            self._note(f"{name} does not name an environment variable; it was left out")
 
     def _oauth(self) -> None:
         given: dict[str, Any] = {}
@@ -180,17 +199,19 @@ class _Conversion:
                 )
         for scopes in (self._take(list, "scopes"), given.pop("scopes", None), given.pop("scope", None)):
             words = scopes.split() if isinstance(scopes, str) else scopes
-            if words and all(isinstance(word, str) for word in words):
-                self._entry["oauth_scopes"] = words
+            if isinstance(words, list) and all(isinstance(word, str) for word in words):
+                self._entry.update({"oauth_scopes": words} if words else {})
+            elif words is not None:
+                self._note("scopes are not written as they should be; they were left out")
         for name in ("clientId", "client_id", "CLIENT_ID"):
-            if isinstance(id_ := given.pop(name, None), str) and id_:
-                self._entry["oauth_client_id"] = self._expand(id_, f"oauth.{name}")
+            if isinstance(given.get(name), str):
+                self._entry["oauth_client_id"] = self._expand(given.pop(name), f"oauth.{name}")
         for name in sorted(given):
             self._note(f"oauth.{name} was left out: there is nothing like it here")
 
     def _drop(self, *names: str) -> None:
         for name in names:
-            if self._left.pop(name, None):
+            if self._left.pop(name, None) not in (None, "", [], {}):
                 self._note(f"{name} was left out: it does not belong to a server of this kind")
 
     def _switch(self) -> None:
@@ -203,10 +224,14 @@ class _Conversion:
         if seconds is None and self._unit is not None:
             given = self._take(int | float, "timeout")  # type: ignore[arg-type]
             seconds = None if given is None else given * self._unit
-        if seconds is not None and 0 < seconds < 1e6:
-            self._entry["timeout"] = {
-                "tools": f"{round(seconds * 1000)}ms" if seconds % 1 else f"{round(seconds)}s"
-            }
+        if seconds is None:
+            return
+        if not 0.001 <= seconds < _LONGEST_TIMEOUT:
+            self._note("its timeout is out of bounds; it was left out")
+        elif seconds % 1:
+            self._entry["timeout"] = {"tools": f"{round(seconds * 1000)}ms"}
+        else:
+            self._entry["timeout"] = {"tools": f"{round(seconds)}s"}
 
 
 def _starts_us(command: list[str]) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+#: The name of an environment variable, as a reference of ours can have it.
+NAME = re.compile(_NAME)
 _OURS = re.compile(rf"\$\{{({_NAME})\}}")
 
 #: What each kind of reference looks like.

@@ -151,8 +151,7 @@ TOOLS = (
     Tool(
         "antigravity",
         "Google Antigravity",
-        (".agents/mcp_config.json",),
-        (("home", ".gemini/antigravity/mcp_config.json"), ("home", ".gemini/config/mcp_config.json")),
+        global_files=(("home", ".gemini/antigravity/mcp_config.json"),),
     ),
 )
 
