@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER\n"
-        "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]",
+        "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
+        "       %(prog)s schema",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
         "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
         allow_abbrev=False,
@@ -62,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from dynamic_mcp.importing import command
 
         sys.exit(command.main(words[1:]))
+    if words == ["schema"]:
+        from dynamic_mcp.config.load import schema
+
+        sys.stdout.buffer.write(schema())
+        sys.exit()
     command_line = parser()
     given = command_line.parse_args(words)
     sys.exit(_run(*load(given.config, command_line, given.log_level)))

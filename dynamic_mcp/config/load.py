@@ -72,6 +72,8 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Timeouts, **NESTED}
+#: One server as it is written.
+SERVER_ENTRY: type[msgspec.Struct] = _Server
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -87,6 +89,13 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
     return parse(data, str(path), environment)
+
+
+def schema() -> bytes:
+    """The JSON Schema of a configuration, for editors. It does not know which fields belong to which transport."""
+    from importlib import resources
+
+    return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
 def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:

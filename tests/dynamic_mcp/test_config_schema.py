@@ -1,0 +1,183 @@
+"""The published schema and the parser say the same: they have the same fields, and take and refuse the same configurations."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from dynamic_mcp.config.load import SERVER_ENTRY, parse, schema
+from dynamic_mcp.config.model import Features
+from dynamic_mcp.config.security import AuditEntry, LimitsEntry, RateLimitEntry, SecurityEntry, SecurityForAll
+from dynamic_mcp.errors import ConfigError
+
+SCHEMA = json.loads(schema())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("server", SERVER_ENTRY),
+        ("features", Features),
+        ("security", SecurityEntry),
+        ("securityForAll", SecurityForAll),
+        ("limits", LimitsEntry),
+        ("rateLimit", RateLimitEntry),
+    ],
+)
+def test_the_same_fields(name: str, kind: type[msgspec.Struct]) -> None:
+    section = SCHEMA["$defs"][name]
+    fields = msgspec.structs.fields(kind)
+
+    assert list(section["properties"]) == [field.encode_name for field in fields]
+    assert section.get("required", []) == [field.encode_name for field in fields if field.required]
+
+
+def test_the_same_fields_of_the_audit_log() -> None:
+    section = SCHEMA["$defs"]["securityForAll"]["properties"]["audit"]["anyOf"][0]
+
+    assert tuple(section["properties"]) == AuditEntry.__struct_fields__
+
+
+def taken_by_parser(config: object) -> bool:
+    try:
+        parse(json.dumps(config).encode(), "f", {})
+    except ConfigError:
+        return False
+    return True
+
+
+#: What is right and what is wrong for each field, so that a random configuration is often close to a right one.
+SOME: dict[str, list[Any]] = {
+    "description": ["d", 1],
+    "type": ["stdio", "http", "sse", "x", None],
+    "command": ["c", None, 1, ""],
+    "args": [[], ["x"], [1], "x"],
+    "env": [{}, {"A": "b"}, {"A": 1}],
+    "url": ["https://example.com", None, 1],
+    "headers": [{"A": "b"}, {"A": None}],
+    "oauth_client_id": ["x", None, 1],
+    "oauth_scopes": [["a"], "a"],
+    "enabled": [True, 1],
+    "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
+    "timeout": [
+        {"tools": "5s"},
+        {"tools": 5},
+        {"tools": None},
+        {"tools": "5"},
+        {"tools": "5h"},
+        {"x": 1},
+        {"tools": 0},
+    ],
+    "require_https": [True, None, "x"],
+    "validate_arguments": [True, None, 1],
+    "rate_limit": [
+        {"calls": 1, "per": "1s"},
+        None,
+        {"calls": 0, "per": 1},
+        {"calls": 1},
+        {"calls": 1, "per": "x"},
+    ],
+    "max_concurrent_calls": [1, None, 0, 1.5, 10**9],
+    "max_message_size": ["1MiB", 5, None, "1", "1mb", -1],
+    "environment": [["A", "B_*", "*"], None, ["A=B"], ["*A"], [""], [1]],
+    "limits": [
+        {"memory": "1GiB", "cpu_time": 5, "open_files": 9},
+        None,
+        {"memory": "x"},
+        {"processes": 0},
+        {"x": 1},
+    ],
+    "command_prefix": [["x", ""], [], None, [""], "x"],
+    "audit": [
+        {"file": "x"},
+        None,
+        {"file": "x", "arguments": "digest"},
+        {"file": " "},
+        {"file": "x", "arguments": "y"},
+    ],
+    "token_store": ["file", "keyring", "x", None],
+}
+
+
+def some(fields: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional={name: st.sampled_from(SOME[name]) for name in fields})
+
+
+of_server = [
+    name for name in SERVER_ENTRY.__struct_fields__ if name not in ("security", "description", "command")
+]
+entries = st.builds(
+    lambda more, security: {
+        "description": "d",
+        "command": "c",
+        **more,
+        **({"security": security} if security else {}),
+    },
+    some(["description"]).flatmap(lambda own: some(of_server).map(lambda more: {**more, **own})),
+    some(list(SecurityEntry.__struct_fields__)),
+)
+configurations = st.builds(
+    lambda entry, security: {"mcpServers": {"a": entry}, **({"security": security} if security else {})},
+    entries,
+    some(list(SecurityForAll.__struct_fields__)),
+)
+#: What only the parser knows: which fields belong to which transport. The schema says nothing about that.
+MIXED = ("belongs to a server with", "has both 'command' and 'url'", "needs 'url'", "needs 'command'")
+
+
+@given(configurations)
+@settings(max_examples=600)
+def test_the_same_configurations_are_right(config: dict[str, Any]) -> None:
+    by_schema = VALIDATOR.is_valid(config)
+    try:
+        parse(json.dumps(config).encode(), "f", {})
+    except ConfigError as error:
+        if not any(what in str(error) for what in MIXED):
+            assert not by_schema, error
+    else:
+        assert by_schema, [error.message for error in VALIDATOR.iter_errors(config)]
+
+
+@pytest.mark.parametrize("field", SOME)
+def test_each_value_of_each_field(field: str) -> None:
+    for value in SOME[field]:
+        config: dict[str, Any] = {"mcpServers": {}}
+        if field in ("audit", "token_store"):
+            config["security"] = {field: value}
+        elif field in SecurityForAll.__struct_fields__:
+            config["security"] = {field: value}
+            config["mcpServers"]["a"] = {"description": "d", "command": "c"}
+        else:
+            base = (
+                {"description": "d", "url": "https://e.org"}
+                if field in REMOTE
+                else {"description": "d", "command": "c"}
+            )
+            config["mcpServers"]["a"] = {**base, field: value}
+        mixed = field == "type" and value in ("http", "sse")
+        if not mixed and not (field in ("url", "command") and value is None):
+            assert VALIDATOR.is_valid(config) == taken_by_parser(config), (field, value)
+
+
+REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes")
+
+
+def test_the_command_prints_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dynamic_mcp", "schema"], capture_output=True, timeout=30, check=True
+    )
+
+    assert done.stdout == schema()
