@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
+        "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
         "       %(prog)s schema",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
         "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
@@ -63,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from dynamic_mcp.importing import command
 
         sys.exit(command.main(words[1:]))
+    if words[:1] == ["check"]:
+        from dynamic_mcp import check
+
+        sys.exit(check.main(words[1:]))
     if words == ["schema"]:
         from dynamic_mcp.config.load import schema
 

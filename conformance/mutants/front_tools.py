@@ -15,6 +15,9 @@ from dynamic_mcp.face.call import Call
 from dynamic_mcp.listings import TOOLS, Kind, Listing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dynamic_mcp.config.model import Server
     from dynamic_mcp.upstream.base import Options, Upstream
 
 
@@ -31,12 +34,12 @@ def upstream_tools_leak_into_the_surface() -> None:
 
 @mutant("FRONT-009")
 def lists_the_groups_in_random_order() -> None:
-    right = tools.Toolbox._definitions
+    right = tools.surface_of
 
-    def wrong(self: tools.Toolbox) -> list[dict[str, object]]:
-        mixed = list(self._groups.items())
+    def wrong(servers: Iterable[Server]) -> bytes:
+        mixed = list(servers)
         random.shuffle(mixed)
-        return right(tools.Toolbox(dict(mixed)))
+        return right(mixed)
 
     replace(right, wrong)
 

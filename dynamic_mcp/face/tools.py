@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
@@ -55,51 +56,7 @@ class Toolbox:
     @property
     def surface(self) -> bytes:
         """The ``tools`` array of ``tools/list``."""
-        return msgspec.json.encode(self._definitions())
-
-    def _definitions(self) -> list[dict[str, object]]:
-        names = list(self._groups)
-        listed = "\n".join(f"- {group.name}: {group.server.description}" for group in self._groups.values())
-        group = {"type": "string", "enum": names}
-        return [
-            {
-                "name": GET,
-                "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
-                "tool definitions of one group, so that only the schemas you need take up context. "
-                f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
-                "inputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "group": {**group, "description": "The group whose tools to return"},
-                        "name": {"type": "string", "description": "Return only the tool of this name"},
-                        "search": {
-                            "type": "string",
-                            "description": "Return only tools with all these words in them",
-                        },
-                    },
-                    "required": ["group"],
-                },
-            },
-            {
-                "name": CALL,
-                "description": f"Call one tool of a group. Use {GET} first to learn the group's tools and their input schemas."
-                f'\n\nExample: {CALL}(group="playwright", name="browser_navigate", '
-                'args={"url": "https://example.com"})',
-                "inputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "group": {**group, "description": "The group that has the tool"},
-                        "name": {"type": "string", "description": "The name of the tool to call"},
-                        "args": {
-                            "type": "object",
-                            "description": "The arguments for the tool, as its input schema says",
-                            "additionalProperties": True,
-                        },
-                    },
-                    "required": ["group", "name"],
-                },
-            },
-        ]
+        return surface_of(group.server for group in self._groups.values())
 
     def list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
@@ -170,6 +127,53 @@ class Toolbox:
 
     def _unknown_group(self, name: str) -> str:
         return f"Unknown group {name!r}.{_nearest(name, self._groups)} Groups: {_names(self._groups)}."
+
+
+def surface_of(servers: Iterable[Server]) -> bytes:
+    """The definitions of the two tools over these servers: a JSON array."""
+    described = {server.name: server.description for server in servers}
+    listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
+    group = {"type": "string", "enum": list(described)}
+    definitions = [
+        {
+            "name": GET,
+            "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
+            "tool definitions of one group, so that only the schemas you need take up context. "
+            f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "group": {**group, "description": "The group whose tools to return"},
+                    "name": {"type": "string", "description": "Return only the tool of this name"},
+                    "search": {
+                        "type": "string",
+                        "description": "Return only tools with all these words in them",
+                    },
+                },
+                "required": ["group"],
+            },
+        },
+        {
+            "name": CALL,
+            "description": f"Call one tool of a group. Use {GET} first to learn the group's tools and their input schemas."
+            f'\n\nExample: {CALL}(group="playwright", name="browser_navigate", '
+            'args={"url": "https://example.com"})',
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "group": {**group, "description": "The group that has the tool"},
+                    "name": {"type": "string", "description": "The name of the tool to call"},
+                    "args": {
+                        "type": "object",
+                        "description": "The arguments for the tool, as its input schema says",
+                        "additionalProperties": True,
+                    },
+                },
+                "required": ["group", "name"],
+            },
+        },
+    ]
+    return msgspec.json.encode(definitions)
 
 
 def text_result(text: str) -> bytes:

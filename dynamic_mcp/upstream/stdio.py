@@ -179,8 +179,10 @@ class _Running(asyncio.Protocol):
         self.peer.close(self.end)
         try:
             if self._writer is not None:
-                # abort, not close: bytes that the child does not read must not keep its stdin open.
-                self._writer.abort()
+                # abort, not close: bytes that the child does not read must not keep its stdin open. One that has closed itself,
+                # because the child is gone, takes no abort in the loop of asyncio.
+                if not self._writer.is_closing():
+                    self._writer.abort()
             elif self._child.stdin is not None:
                 self._child.stdin.close()
         finally:
