@@ -95,7 +95,7 @@ async def responses_are_taken_from_the_stream(bench: Workbench) -> None:
                 bench.expect(f"for-{name}" in seen, f"the call of {name} receives its own result", results)
 
 
-@check("SSE-004")
+@check("SSE-004", timeout=40)
 async def headers_are_on_the_get_and_on_every_post(bench: Workbench) -> None:
     """An upstream that answers 401 to any request without the configured headers never has to, and one that wants
     a bearer does not have to after the sign-in.
