@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
-from conformance.checks.cfg import works
+from conformance.checks.oauth_flow import signs_in
+from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
     from conformance.workbench import StdioUpstream, Workbench
@@ -22,24 +23,34 @@ async def start_with(bench: Workbench, upstream: StdioUpstream, env: dict[str, s
 
 @check("CFG-009")
 async def var_expands_in_every_documented_place(bench: Workbench) -> None:
-    """References inside longer strings of args, env, url and headers arrive as values, each as often as it
-    occurs.
+    """References inside longer strings of args, env, url, headers and oauth_client_id arrive as values, each as
+    often as it occurs.
     """
-    # grows with the authorization server: oauth_client_id
-    mixed = "pre-${FIRST}-mid-${SECOND}"
+    mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
     upstream = bench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
-    args, _ = await start_with(bench, upstream, {"FIRST": "VAL", "SECOND": "VAL2"})
-    bench.expect(args == ["pre-VAL-mid-VAL2", "VAL", "VALVAL/x"], "every reference in args is expanded", args)
-    value = upstream.starts[-1].env.get("MIXED")
-    bench.expect(value == "pre-VAL-mid-VAL2", "every reference in a value of env is expanded", value)
     remote = await bench.http("b", headers={"X-Mixed": mixed})
     entry = remote.but(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
-    with bench.must("an upstream whose url and headers hold references becomes usable"):
-        await works(bench, remote, config=bench.config(entry), env={"FIRST": "VAL", "SECOND": "VAL2"})
+    protected = await bench.oauth("c", OAuth(clients=[expanded]), oauth_client_id=mixed)
+    browser = bench.browser()
+    async with bench.proxy(upstream, entry, protected, env={"FIRST": "VAL", "SECOND": "VAL2"}) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        with bench.must("an upstream whose url and headers hold references becomes usable"):
+            await proxy.ready(entry)
+        await proxy.wake(protected.name)
+        page = await browser.opened()
+        bench.expect(page.params.get("client_id") == expanded, f"client_id={expanded}", page)
+        await signs_in(bench, proxy, protected)
+    start = upstream.starts[-1]
+    bench.expect(
+        start.args == [expanded, "VAL", "VALVAL/x"], "every reference in args is expanded", start.args
+    )
+    value = start.env.get("MIXED")
+    bench.expect(value == expanded, "every reference in a value of env is expanded", value)
     for request in remote.http:
         bench.expect(request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request)
         header = request.header("X-Mixed")
-        bench.expect(header == "pre-VAL-mid-VAL2", "every reference in a header is expanded", request)
+        bench.expect(header == expanded, "every reference in a header is expanded", request)
 
 
 @check("CFG-010")

@@ -160,12 +160,12 @@ async def _is_kept(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> N
 
 @check("CFG-017", slow=True, timeout=40)
 async def the_configuration_file_is_only_read(bench: Workbench) -> None:
-    """For 10 s of work, a configuration of mode 0644 keeps its content, mode and time, and gets no
-    neighbours.
+    """For 10 s of work, a sign-in among it, a configuration of mode 0644 keeps its content, mode and time, and
+    gets no neighbours.
     """
-    # grows with the authorization server: an OAuth flow
-    upstream = bench.stdio("a")
-    config = bench.config(upstream)
+    upstream, protected = bench.stdio("a"), await bench.oauth("b")
+    bench.browser()
+    config = bench.config(upstream, protected)
     config.chmod(0o644)
     before = _state_of(config)
 
@@ -177,8 +177,10 @@ async def the_configuration_file_is_only_read(bench: Workbench) -> None:
         with bench.must("a file of mode 0644 is accepted"):
             await proxy.handshake()
             await proxy.ready(upstream)
-        result = await proxy.call("a", "echo", {"x": 1})
-        bench.expect(not result.is_error, "a call works", result.raw)
+        await proxy.ready(protected)
+        for name in ("a", "b"):
+            result = await proxy.call(name, "echo", {"x": 1})
+            bench.expect(not result.is_error, f"a call of {name} works", result.raw)
         await bench.throughout(10.0, is_unchanged)
     is_unchanged()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from mock_servers.script import Script, crash, error, on_call, silence
+from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
 if TYPE_CHECKING:
     from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
@@ -43,20 +43,27 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(bench: Workbe
 
 @check("FRONT-014")
 async def upstream_errors_keep_their_message(bench: Workbench) -> None:
-    """An upstream's -32050 "boom" comes back as an error with that code and its data, or as a result with
-    isError and that text.
+    """An upstream's -32050 "boom", whether to a call, a resource read or a prompt get, comes back as an error with
+    that code and its data, or as a result with isError and that text.
     """
-    # grows with resources: the same for a resource read and a prompt get
-    upstream = bench.stdio("a", Script(on=[on_call("echo", error(-32050, "boom", {"k": 1}))]))
-    async with bench.proxy(upstream) as proxy:
-        await proxy.handshake()
-        await proxy.ready(upstream)
-        answer = await proxy.call("a", "echo")
-        bench.expect(upstream.requests("tools/call"), "the call reaches the upstream", upstream.lines)
-        bench.expect(answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw)
-        if answer.error is not None:
-            code, data = answer.error.get("code"), answer.error.get("data")
-            bench.expect(code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw)
+    boom = error(-32050, "boom", {"k": 1})
+    rules = [on_call("echo", boom), Rule("resources/read", [boom]), Rule("prompts/get", [boom])]
+    resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
+    upstream = bench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
+    async with bench.serving(upstream) as proxy:
+        asked = {
+            "tools/call": proxy.calling("a", "echo"),
+            "resources/read": {"uri": "mock://one"},
+            "prompts/get": {"name": "greet"},
+        }
+        for method, params in asked.items():
+            answer = await proxy.request(method, params, within=10.0)
+            with bench.case(method):
+                bench.expect(upstream.requests(method), "it reaches the upstream", answer.raw)
+                bench.expect(answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw)
+                if answer.error is not None:
+                    code, data = answer.error.get("code"), answer.error.get("data")
+                    bench.expect(code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw)
 
 
 @check("FRONT-015")

@@ -14,7 +14,7 @@ from mock_servers.script import Script, on_call, sleep, stderr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Answer, Proxy, Workbench
+    from conformance.workbench import Answer, ProtectedUpstream, Proxy, Workbench
 
 #: the revisions that are reached by a handshake
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -73,20 +73,25 @@ async def an_unknown_version_is_answered_with_a_supported_one(bench: Workbench) 
 
 @check("FRONT-004", timeout=60)
 async def stdout_carries_protocol_messages_and_nothing_else(bench: Workbench) -> None:
-    """Every byte of five lives (a busy one ended by SIGTERM or by end of file, three failed starts), all at
-    RUST_LOG=trace, is part of a line with one message; notifications are never answered.
+    """Every byte of five lives (a busy one with a sign-in and reloads, ended by SIGTERM or by end of file, three
+    failed starts), all at RUST_LOG=trace, is part of a line with one message; notifications are never answered.
     """
-    # grows with the authorization server: an OAuth flow; with live reload: a configuration that changes
     trace = {"RUST_LOG": "trace"}
+    bench.browser()
 
-    async def busy_life(how_it_ends: str) -> None:
+    async def busy_life(how_it_ends: str, protected: ProtectedUpstream) -> None:
         good = bench.stdio(
             "good", Script(startup=[stderr("starting\n")], on=[on_call("echo", stderr("x\n"))])
         )
         broken = bench.stdio("broken").but(command=str(bench.sandbox.root / "no-such-program"))
-        async with bench.proxy(good, broken, env=trace) as proxy:
+        config = bench.config(good, broken, protected)
+        async with bench.proxy(config=config, env=trace) as proxy:
             await proxy.handshake()
-            await proxy.ready(good)
+            await proxy.ready(good, protected)
+            added = bench.stdio("added")
+            bench.save(config, good, broken, protected, added)
+            await proxy.ready(added)
+            bench.config_text("{bad", name=config.name, folder=config.parent)
             await _notifications_stay_unanswered(bench, proxy)
             await proxy.call("good", "echo", {"x": 1})
             await proxy.call("broken", "echo")
@@ -107,8 +112,9 @@ async def stdout_carries_protocol_messages_and_nothing_else(bench: Workbench) ->
             _holds_only_messages(bench, outcome.stdout)
 
     await bench.together(
-        partial(busy_life, "SIGTERM"),
-        partial(busy_life, "end of file"),
+        # Tokens are kept by the name of the server, and each life is to have its own sign-in.
+        partial(busy_life, "SIGTERM", await bench.oauth("first")),
+        partial(busy_life, "end of file", await bench.oauth("second")),
         partial(failed_start, "no such file", bench.sandbox.root / "missing.json"),
         partial(failed_start, "a file that is not JSON", bench.config_text("{bad")),
         partial(failed_start, "an unknown key", bench.config_text('{"mcpServers": {}, "mcpServerz": {}}')),

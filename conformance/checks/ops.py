@@ -12,7 +12,7 @@ import re
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import psutil
@@ -155,57 +155,80 @@ async def _ends(bench: Workbench, proxy: Proxy, what: str, status: int | None = 
 
 @check("OPS-008", timeout=60, slow=True)
 async def calls_end_at_their_timeout_and_say_so(bench: Workbench) -> None:
-    """Without a configured value a hanging call ends after 30 s, with one after 2 s or 500 ms; the group goes
-    on, and a listing at connection time may take longer than a call.
+    """Without a configured value a hanging call ends after 30 s, a resource read and a prompt get after 10 s, with
+    one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
     """
-    hangs = on_call("echo", silence())
-    slow_list = Script(on=[hangs, Rule("tools/list", [sleep(1.5)])])
-    cases = [
-        (bench.stdio("default", Script(on=[hangs])), 30.0, "30"),
-        (bench.stdio("seconds", Script(on=[hangs]), timeout={"tools": "2s"}), 2.0, "2"),
-        (bench.stdio("short", slow_list, timeout={"tools": "500ms"}), 0.5, "500|0?[.]5"),
+
+    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioUpstream:
+        resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
+        script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
+        return bench.stdio(name, script, **fields)
+
+    call, read, get = "tools/call", "resources/read", "prompts/get"
+    slow_list = Rule("tools/list", [sleep(1.5)])
+    cases: list[tuple[StdioUpstream, dict[str, tuple[float, str]]]] = [
+        (hanging("default"), {call: (30.0, "30")}),
+        (hanging("seconds", timeout={"tools": "2s"}), {call: (2.0, "2")}),
+        (hanging("short", slow_list, timeout={"tools": "500ms"}), {call: (0.5, _HALF)}),
+        (hanging("read", timeout={"resources": "2s"}), {read: (2.0, "2"), get: (10.0, "10")}),
+        (hanging("get", timeout={"prompts": "500ms"}), {get: (0.5, _HALF), read: (10.0, "10")}),
     ]
     # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
-    await bench.together(*(partial(_is_cut, bench, *case) for case in cases))
-    # grows with resources: 10 s by default for a resource and for a prompt, and a configured value
+    await bench.together(*(partial(_are_cut, bench, *case) for case in cases))
 
 
-async def _is_cut(bench: Workbench, upstream: StdioUpstream, limit: float, number: str) -> None:
+_HALF = "500|0?[.]5"
+_HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
+
+
+async def _are_cut(bench: Workbench, upstream: StdioUpstream, limits: dict[str, tuple[float, str]]) -> None:
+    """`limits` by method: seconds, and a pattern for how a message may write their number."""
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
         with bench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
-        sent = time.monotonic()
-        answer = await proxy.call(upstream.name, "echo", within=limit + 10.0)
-        arrived = upstream.requests("tools/call")
-        with bench.case(f"a limit of {limit:g} s"):
-            bench.expect(arrived, "the call reaches the upstream", upstream.lines)
-            early, late = answer.t - sent, answer.t - arrived[-1].t
-            bench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
-            bench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
-            # The tool never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
-            naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
-            bench.expect(re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw)
-            later = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-            bench.expect(not later.is_error, "the next call works", later.raw)
+        asked = {
+            "tools/call": proxy.calling(upstream.name, "echo"),
+            "resources/read": {"uri": "mock://one"},
+            "prompts/get": {"name": "greet"},
+        }
+        for method, (limit, number) in limits.items():
+            with bench.case(f"{method} with a limit of {limit:g} s"):
+                sent = time.monotonic()
+                answer = await proxy.request(method, asked[method], within=limit + 10.0)
+                arrived = upstream.requests(method)
+                bench.expect(arrived, "the request reaches the upstream", answer.raw)
+                early, late = answer.t - sent, answer.t - arrived[-1].t
+                bench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
+                bench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
+                # The upstream never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
+                naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
+                bench.expect(re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw)
+                later = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+                bench.expect(not later.is_error, "the next call works", later.raw)
 
 
 @check("OPS-009", timeout=30)
 async def warnings_are_visible_details_on_request_and_stdout_stays_clean(bench: Workbench) -> None:
-    """An undefined variable and an upstream that cannot be started are on stderr by default, more is there
-    with RUST_LOG=debug, and stdout holds only messages.
+    """An undefined variable, an upstream that cannot be started and a reload that is not valid are on stderr by
+    default, more is there with RUST_LOG=debug, and stdout holds only messages.
     """
-    # grows with live reload: a reload that is not valid
     good = bench.stdio("good", args=["${NOPE_X}"])
     broken = bench.stdio("unreachable").but(command=str(bench.sandbox.root / "no-such-program"))
 
     async def run(env: dict[str, str]) -> str:
-        async with bench.proxy(good, broken, env=env) as proxy:
+        config = bench.config(good, broken, name="watched.json")
+        async with bench.proxy(config=config, env=env) as proxy:
             await _in_use(bench, proxy, good)
             await proxy.tools_of("unreachable")
             for name in ("NOPE_X", "unreachable"):
                 what = f"stderr names {name} (environment {env})"
-                await bench.eventually(partial(_is_named, name, proxy), within=5.0, what=what)
+                await bench.eventually(partial(_names, proxy, name), within=5.0, what=what)
+            before = len(proxy.stderr)
+            bench.config_text('{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent)
+            what = f"stderr names the file that cannot be used, or what is wrong in it (environment {env})"
+            said = partial(_names, proxy, "watched|unfinished", before)
+            await bench.eventually(said, within=5.0, what=what)
             proxy.close_stdin()
             await proxy.wait_exit()
             bench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
@@ -219,8 +242,9 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(bench: 
     bench.expect(more, "more lines with RUST_LOG=debug than without", f"{default!r}, then {detailed!r}")
 
 
-def _is_named(name: str, proxy: Proxy) -> bool:
-    return re.search(rf"\b{name}\b", proxy.stderr) is not None
+def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
+    """Whether stderr names this, after so many characters."""
+    return re.search(rf"\b({name})\b", proxy.stderr[since:]) is not None
 
 
 @check("OPS-010", timeout=120, slow=True)

@@ -1,7 +1,7 @@
 """OPS-004 to OPS-007: connecting to upstreams that are slow, silent, or down.
 
-Times are taken at the upstream (its journal) wherever it can see them. An attempt to connect is measured from
-its failure, so that the time it takes itself is held against nobody.
+Times are taken at the upstream (its journal) wherever it can see them. The pause after an attempt to connect is
+measured from its failure, so that the time it takes itself is held against nobody.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.workbench import RemoteUpstream
+from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from collections.abc import Awaitable, Callable
+
+    from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
 
 
 @check("OPS-004", timeout=30, serial=True)
@@ -51,36 +55,67 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(bench: Workbenc
 
 @check("OPS-005", timeout=40, slow=True)
 async def a_silent_upstream_is_given_up_after_about_ten_seconds(bench: Workbench) -> None:
-    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child
-    is gone and the client knows.
+    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child is
+    gone, or after its first request the server is not waited for any more, and the client knows.
     """
-    # grows with the HTTP mock: a silent HTTP upstream
-    silent = [
-        bench.stdio("mute", Script(on=[Rule("*", [silence()])], ignore_eof=True)),
-        bench.stdio("listless", Script(on=[Rule("tools/list", [silence()])], ignore_eof=True)),
+    mute, listless = Rule("*", [silence()]), Rule("tools/list", [silence()])
+    children = [
+        bench.stdio("mute", Script(on=[mute], ignore_eof=True)),
+        bench.stdio("listless", Script(on=[listless], ignore_eof=True)),
     ]
-    async with bench.proxy(*silent) as proxy:
+    servers = {
+        "initialize": await bench.http("mute-server", Script(on=[mute])),
+        "tools/list": await bench.http("listless-server", Script(on=[listless])),
+    }
+    # A proxy for each, so that one which connects to a server at a time is judged by its limit alone.
+    await bench.together(
+        *(partial(_is_given_up, bench, child, partial(_child_ends, bench, child)) for child in children),
+        *(
+            partial(_is_given_up, bench, server, partial(_request_ends, bench, server, method))
+            for method, server in servers.items()
+        ),
+    )
+
+
+async def _is_given_up(
+    bench: Workbench, upstream: Upstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
+) -> None:
+    """`ends` waits for the end of the first attempt; it gives the times of its beginning and its end."""
+    async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await bench.together(*(partial(_is_given_up, bench, proxy, upstream) for upstream in silent))
+        with bench.must(f"the client is told about {upstream.name}"):
+            asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
+        with bench.case(upstream.name):
+            began, ended = await ends(proxy)
+            waited, patience = asked.t - began, ended - began
+            bench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
+            # Some count from the moment of sending, and the upstream from that of reading.
+            bench.expect(patience >= 5.0 - 0.2, "the upstream has at least 5 s", f"{patience:.1f} s")
+            known = await proxy.tools_of(upstream.name, within=20.0)
+            bench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
 
 
-async def _is_given_up(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    with bench.must(f"the client is told about {upstream.name}"):
-        asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
+async def _child_ends(bench: Workbench, upstream: StdioUpstream, proxy: Proxy) -> tuple[float, float]:
     first = await upstream.started()
-    waited = asked.t - first.t
-    with bench.case(upstream.name):
-        bench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
-        while first.pid in {person.pid for person in proxy.family.alive()}:
-            seconds = time.monotonic() - first.t
-            bench.expect(
-                seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
-            )
-            await anyio.sleep(0.1)
-        patience = _told_to_go(upstream, first.pid) - first.t
-        bench.expect(patience >= 5.0, "the child has at least 5 s", f"{patience:.1f} s")
-        known = await proxy.tools_of(upstream.name, within=20.0)
-        bench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
+    while first.pid in {person.pid for person in proxy.family.alive()}:
+        seconds = time.monotonic() - first.t
+        bench.expect(
+            seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
+        )
+        await anyio.sleep(0.1)
+    return first.t, _told_to_go(upstream, first.pid)
+
+
+async def _request_ends(
+    bench: Workbench, upstream: RemoteUpstream, method: str, _: Proxy
+) -> tuple[float, float]:
+    arrived = await bench.eventually(lambda: upstream.http, within=5.0, what="a request")
+    left = arrived[0].t + 16.0 - time.monotonic()
+    what = f"16 s after the first request nobody waits for the answer to {method}"
+    ended = await bench.eventually(
+        lambda: [request.ended for request in upstream.posts(method) if request.ended], within=left, what=what
+    )
+    return arrived[0].t, ended[0]
 
 
 def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
@@ -91,32 +126,48 @@ def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One attempt to connect to an upstream that dies at its start: when it began and when it had failed."""
+    """One attempt to connect to an upstream that dies or resets: when it began and when it had failed."""
 
     began: float
     failed: float
 
 
-#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
 _SAME_ATTEMPT = 1.0
+#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
+_STARTS = 2
+#: A server may be sent a probe, a handshake, and a request of the older transport.
+_REQUESTS = 3
 
 
-def _attempts(upstream: StdioUpstream) -> list[_Attempt]:
-    """The finished attempts in order; a start at once after the first of a pair belongs to the same attempt."""
-    exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
-    lives = [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
+def _attempts(upstream: StdioUpstream | RemoteUpstream) -> list[_Attempt]:
+    """The finished attempts in order; a few starts, or requests, at once after each other are one attempt."""
+    lives, most = (
+        (_exchanges(upstream), _REQUESTS)
+        if isinstance(upstream, RemoteUpstream)
+        else (_lives(upstream), _STARTS)
+    )
     attempts: list[_Attempt] = []
-    paired = True
+    parts = most
     for began, ended in lives:
-        paired = not paired and began - attempts[-1].failed <= _SAME_ATTEMPT
-        if paired:
+        if parts < most and began - attempts[-1].failed <= _SAME_ATTEMPT:
             attempts[-1] = _Attempt(attempts[-1].began, ended)
+            parts += 1
         else:
             attempts.append(_Attempt(began, ended))
+            parts = 1
     return attempts
 
 
-def _pauses(upstream: StdioUpstream) -> list[float]:
+def _lives(upstream: StdioUpstream) -> list[tuple[float, float]]:
+    exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
+    return [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
+
+
+def _exchanges(upstream: RemoteUpstream) -> list[tuple[float, float]]:
+    return [(request.t, request.ended) for request in upstream.http if request.ended is not None]
+
+
+def _pauses(upstream: StdioUpstream | RemoteUpstream) -> list[float]:
     """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
     attempts = _attempts(upstream)
     return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
@@ -124,27 +175,40 @@ def _pauses(upstream: StdioUpstream) -> list[float]:
 
 @check("OPS-006", timeout=50, slow=True)
 async def a_failed_connection_is_retried_three_times_with_growing_pauses(bench: Workbench) -> None:
-    """An upstream that dies at every start is started again after 2, 4 and 8 s, and then not for a while."""
-    # grows with the HTTP mock: an upstream that resets each connection
-    dying, good = bench.stdio("dying", Script(startup=[crash()])), bench.stdio("good")
-    async with bench.proxy(dying, good) as proxy:
+    """An upstream that dies at every start, and one that resets each connection, are tried again after 2, 4 and
+    8 s, and then not for a while.
+    """
+    good, dying = bench.stdio("good"), bench.stdio("dying", Script(startup=[crash()]))
+    resets = [Rule(what, [cut(reset=True)]) for what in ("*", "GET")]
+    resetting = await bench.http("resetting", Script(on=resets))
+    async with bench.proxy(good, dying, resetting) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await proxy.tools_of("dying")  # wakes a lazy proxy
+        await bench.together(
+            *(partial(_is_tried_again, bench, proxy, upstream) for upstream in (dying, resetting))
+        )
+
+
+async def _is_tried_again(bench: Workbench, proxy: Proxy, upstream: StdioUpstream | RemoteUpstream) -> None:
+    await proxy.tools_of(upstream.name)  # wakes a lazy proxy
+    with bench.case(upstream.name):
         for number, pause in enumerate((2.0, 4.0, 8.0)):
             what = f"attempt {number + 2} comes {pause:g} s after the failure before it"
-            pauses = await bench.eventually(partial(_more_than, number, dying), within=pause + 5.0, what=what)
+            pauses = await bench.eventually(
+                partial(_more_than, number, upstream), within=pause + 5.0, what=what
+            )
             right = pause - 0.2 <= pauses[number] <= pause + 3.0
             bench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
-        count = len(_attempts(dying))
+        count = len(_attempts(upstream))
 
         def no_more() -> None:
-            bench.expect(len(_attempts(dying)) == count, "no more than three retries", f"{_pauses(dying)} s")
+            seen = f"{_pauses(upstream)} s"
+            bench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
 
         await bench.throughout(4.0, no_more)
 
 
-def _more_than(number: int, upstream: StdioUpstream) -> list[float]:
+def _more_than(number: int, upstream: StdioUpstream | RemoteUpstream) -> list[float]:
     pauses = _pauses(upstream)
     return pauses if len(pauses) > number else []
 

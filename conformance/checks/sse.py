@@ -14,7 +14,7 @@ from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import RemoteUpstream, Workbench
+    from conformance.workbench import ProtectedUpstream, RemoteUpstream, Workbench
 
 
 def _endpoint_announced(upstream: RemoteUpstream) -> list[float]:
@@ -95,13 +95,31 @@ async def responses_are_taken_from_the_stream(bench: Workbench) -> None:
                 bench.expect(f"for-{name}" in seen, f"the call of {name} receives its own result", results)
 
 
-@check("SSE-004")
+@check("SSE-004", timeout=40)
 async def headers_are_on_the_get_and_on_every_post(bench: Workbench) -> None:
-    """An upstream that answers 401 to any request without the configured headers never has to."""
-    # grows with the authorization server: a second run with a bearer token
+    """An upstream that answers 401 to any request without the configured headers never has to, and one that wants
+    a bearer does not have to after the sign-in.
+    """
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
     script = Script(http=Http(required_headers=headers))
-    await has_its_headers(bench, await bench.sse("a", script, headers=headers), headers)
+    upstream, protected = await bench.sse("a", script, headers=headers), await bench.oauth("b", kind="sse")
+    bench.browser()
+    await bench.together(
+        lambda: has_its_headers(bench, upstream, headers), lambda: _has_the_bearer(bench, protected)
+    )
+
+
+async def _has_the_bearer(bench: Workbench, upstream: ProtectedUpstream) -> None:
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await is_usable(bench, proxy, upstream, what="an upstream that wants a bearer becomes usable")
+    signed_in, token = upstream.exchanges[-1].t, upstream.access_tokens[-1]
+    later = [request for request in upstream.http if request.t > signed_in]
+    verbs = {request.method for request in later}
+    bench.expect({"GET", "POST"} <= verbs, "the stream and messages after the sign-in", later)
+    for request in later:
+        header = request.header("Authorization")
+        bench.expect(header == f"Bearer {token}", f"Authorization: Bearer {token}", request)
 
 
 @check("SSE-005", timeout=40, slow=True)

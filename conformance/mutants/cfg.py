@@ -17,9 +17,12 @@ from dynamic_mcp.config.load import _decode, parse
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.face import tools
 from dynamic_mcp.face.call import Call
+from dynamic_mcp.oauth.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("CFG-001")
@@ -109,6 +112,16 @@ def expands_only_whole_values() -> None:
     replace(right, wrong)
 
 
+@mutant("CFG-009")
+def leaves_the_client_id_as_it_is() -> None:
+    right = Expander.__call__
+
+    def wrong(self: Expander, text: str, place: str) -> str:
+        return text if place.endswith(".oauth_client_id") else right(self, text, place)
+
+    replace(right, wrong)
+
+
 @mutant("CFG-010")
 def expands_like_a_shell() -> None:
     right = Expander.__call__
@@ -172,6 +185,27 @@ def writes_the_configuration_back() -> None:
         return loaded
 
     replace(right, wrong)
+
+
+@mutant("CFG-017")
+def stores_the_token_in_the_configuration() -> None:
+    loaded: list[Path] = []
+    load, save = config.load, Store.save
+
+    def remember(path: Path, environment: Mapping[str, str]) -> model.Config:
+        loaded.append(path)
+        return load(path, environment)
+
+    def wrong(self: Store, tokens: Tokens) -> None:
+        save(self, tokens)
+        whole = msgspec.json.decode(loaded[-1].read_bytes())
+        for entry in whole["mcpServers"].values():
+            if "url" in entry:
+                entry["headers"] = {"Authorization": f"Bearer {tokens.access_token}"}
+        loaded[-1].write_bytes(msgspec.json.encode(whole))
+
+    replace(load, remember)
+    replace(save, wrong)
 
 
 def _before_decoding(kind_name: str, change: Any) -> None:

@@ -13,13 +13,16 @@ from dynamic_mcp import config
 from dynamic_mcp.config.model import Config, StdioTransport
 from dynamic_mcp.errors import UpstreamRefused
 from dynamic_mcp.face import tools
+from dynamic_mcp.face.catalog import Catalog
 from dynamic_mcp.groups import Group
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dynamic_mcp.face.call import Call
     from dynamic_mcp.upstream.base import Upstream
 
 
@@ -37,6 +40,32 @@ def turns_upstream_errors_into_internal_errors() -> None:
 
     def wrong(self: UpstreamRefused, error: bytes) -> None:
         right(self, b'{"code":-32603,"message":"Internal error"}')
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-014")
+def a_refused_read_is_a_missing_resource() -> None:
+    right = Catalog.read
+
+    async def wrong(self: Catalog, call: Call) -> bytes:
+        try:
+            return await right(self, call)
+        except UpstreamRefused:
+            raise Refusal(jsonrpc.INVALID_PARAMS, "Resource not found") from None
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-014")
+def keeps_only_the_message_of_a_refused_prompt() -> None:
+    right = Catalog.get_prompt
+
+    async def wrong(self: Catalog, call: Call) -> bytes:
+        try:
+            return await right(self, call)
+        except UpstreamRefused as refusal:
+            raise Refusal(jsonrpc.INTERNAL_ERROR, refusal.text) from None
 
     replace(right, wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,11 +14,16 @@ from dynamic_mcp.face.batch import Batch
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.session import Session
+from dynamic_mcp.oauth import browser
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.reload import Reload
+from dynamic_mcp.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynamic_mcp.config.diff import Diff
+    from dynamic_mcp.config.model import Config
     from dynamic_mcp.face.call import Incoming
     from dynamic_mcp.protocol.jsonrpc import Message, OnOversized
 
@@ -53,6 +59,39 @@ def greets_on_stdout() -> None:
     ) -> None:
         await right(self, receive, receive_oversized)
         self.send(b"dynamic-mcp is ready\n")
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-004", also={"OAUTH-023": "where there is no browser, it says so too"})
+def talks_about_the_sign_in_on_stdout() -> None:
+    right, say = browser.show, _on_stdout()
+
+    async def wrong(url: str, server: str) -> None:
+        say("waiting for your browser")
+        await right(url, server)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-004")
+def talks_about_a_reload_on_stdout() -> None:
+    right, say = Supervisor.apply, _on_stdout()
+
+    def wrong(self: Supervisor, new: Config, changes: Diff) -> None:
+        say("the configuration has changed")
+        right(self, new, changes)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-004", also={"OPS-009": "a reload that is not valid is part of it"})
+def talks_about_a_bad_file_on_stdout() -> None:
+    right, say = Reload._say, _on_stdout()
+
+    def wrong(self: Reload, problem: str) -> None:
+        say(problem)
+        right(self, problem)
 
     replace(right, wrong)
 
@@ -135,3 +174,9 @@ def answers_each_member_of_a_batch_in_a_line_of_its_own() -> None:
 @mutant("FRONT-008")
 def ignores_batches_in_silence() -> None:
     replace(Face._receive_batch, lambda self, line: None)
+
+
+def _on_stdout() -> Callable[[str], None]:
+    """What writes a line to the stdout of now: the reference moves that out of the way of a plain print."""
+    stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    return lambda text: print(text, file=stdout)

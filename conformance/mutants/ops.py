@@ -17,18 +17,25 @@ import anyio
 from conformance.mutants import mutant, replace
 from conformance.mutants.guard import remove_the_guard
 from dynamic_mcp import config, groups, log, pauses, serve
+from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, UpstreamError
 from dynamic_mcp.face import tools
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.server import Face
+from dynamic_mcp.groups import Group
+from dynamic_mcp.listings import PROMPTS, RESOURCES, TOOLS, list_all
+from dynamic_mcp.pauses import Pauses
 from dynamic_mcp.process import child
 from dynamic_mcp.protocol.peer import OnProgress, Peer
+from dynamic_mcp.reload import Reload
+from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dynamic_mcp.config.model import Config
+    from dynamic_mcp.upstream.base import Upstream
 
 
 @mutant("OPS-001")
@@ -123,6 +130,20 @@ def waits_for_a_silent_upstream_for_ever() -> None:
 
 
 @mutant("OPS-005")
+def waits_for_a_silent_server_for_ever() -> None:
+    limited = Group._connect
+
+    async def wrong(self: Group, upstream: Upstream) -> None:
+        if isinstance(upstream, StdioUpstream):
+            await limited(self, upstream)
+        else:
+            await upstream.open(3600.0)
+            self._listings[TOOLS] = await list_all(upstream, TOOLS, Options(None))
+
+    replace(limited, wrong)
+
+
+@mutant("OPS-005")
 def leaves_a_child_behind_at_each_attempt() -> None:
     async def wrong(self: StdioUpstream) -> None:
         pass
@@ -138,6 +159,20 @@ def does_not_retry_before_half_a_minute() -> None:
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
     replace(pauses.RETRY_DELAYS, (0.05, 0.05, 0.05))
+
+
+@mutant("OPS-006")
+def connects_to_a_server_only_once() -> None:
+    right = Group.run
+
+    async def wrong(self: Group) -> None:
+        if isinstance(self.server.transport, StdioTransport):
+            await right(self)
+        else:
+            await self._live(Pauses())
+            await anyio.sleep_forever()
+
+    replace(right, wrong)
 
 
 @mutant("OPS-007")
@@ -171,6 +206,18 @@ def does_not_say_that_time_ran_out() -> None:
     replace(tools.explain, wrong)
 
 
+@mutant("OPS-008")
+def gives_reads_as_much_time_as_calls() -> None:
+    right = Group.timeout
+    replace(right, lambda self, kind: right(self, TOOLS if kind is RESOURCES else kind))
+
+
+@mutant("OPS-008")
+def gives_prompts_the_time_of_resources() -> None:
+    right = Group.timeout
+    replace(right, lambda self, kind: right(self, RESOURCES if kind is PROMPTS else kind))
+
+
 @mutant("OPS-009")
 def logs_nothing() -> None:
     def wrong(*args: Any) -> None:
@@ -183,6 +230,11 @@ def logs_nothing() -> None:
 @mutant("OPS-009")
 def has_no_details() -> None:
     replace(log.level_from, lambda environment: logging.WARNING)
+
+
+@mutant("OPS-009", also={"RLD-005": "it is not told of either"})
+def takes_a_bad_file_for_a_detail() -> None:
+    replace(Reload._say, lambda self, problem: log.log.debug("not reloaded: %s", problem))
 
 
 @mutant("OPS-009")

@@ -93,6 +93,16 @@ def sends_the_configured_headers_with_the_get_only() -> None:
     replace(right, wrong)
 
 
+@mutant("SSE-004")
+def sends_the_bearer_with_the_get_only() -> None:
+    right = Web._send
+
+    async def wrong(self: Web, method: str, headers: Any, body: Any, url: str, bearer: str | None) -> Any:
+        return await right(self, method, headers, body, url, bearer if method == "GET" else None)
+
+    replace(right, wrong)
+
+
 @mutant("SSE-005")
 def follows_an_endpoint_to_another_origin() -> None:
     def wrong(self: SseUpstream, given: str) -> None:
