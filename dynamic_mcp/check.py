@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -191,6 +192,10 @@ def _connect(config: Config, report: Report) -> None:
 
     for shown_, seen in zip(report.servers, asyncio.run(look_at_all()), strict=True):
         shown_.connected = _summary(seen)
+        if seen.needs_sign_in:
+            shown_.connected.failure += (
+                f"; run: dynamic-mcp login {shlex.quote(shown_.name)} {shlex.quote(report.config)}"
+            )
     every = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(one.ok for one in every)
     report.tokens_direct = sum(one.tokens for one in every)
