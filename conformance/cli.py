@@ -1,4 +1,4 @@
-"""The command line: `python -m conformance run|list|show|smoke`.
+"""The command line: `python -m conformance run|list|show|smoke|bench|requirements`.
 
 Everything after `--` is the command of the implementation, word for word; no shell sees it. Exit codes: 0
 everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was
@@ -51,6 +51,10 @@ def main(
         from conformance.bench.run import main as bench
 
         return bench(words[1:])
+    if words[:1] == ["requirements"]:
+        from conformance.requirements_page import main as requirements
+
+        return requirements(words[1:])
     try:
         before, command = _split(words)
         try:
@@ -241,7 +245,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- is the command; {config} stands for the configuration file.",
         allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|list|show|smoke|bench")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="run|list|show|smoke|bench|requirements"
+    )
 
     run_ = verbs.add_parser(
         "run", help="run checks", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
@@ -272,6 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("id", metavar="ID")
 
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
+    verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
     smoke_ = verbs.add_parser(
         "smoke", help="is the command right at all?", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
     )

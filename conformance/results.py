@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from conformance.evidence import Evidence
-from conformance.registry import Era
+from conformance.registry import VERSION, Era
 from conformance.verdicts import Level, Verdict
 
 
@@ -90,6 +90,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     complete: bool = True
     strict: bool = False
+    #: the version of the requirements
+    specification: str = VERSION
 
     @property
     def summary(self) -> Summary:

@@ -1,4 +1,4 @@
-"""The whole run as one JSON object: `implementation`, `summary`, `results`.
+"""The whole run as one JSON object: `implementation`, `specification`, `summary`, `results`.
 
 Field names and meanings are those of `conformance.results`; new fields may be added, none changes its
 meaning.
@@ -22,6 +22,7 @@ def document(report: RunReport) -> dict[str, Any]:
             "command": report.command,
             "homepage": report.homepage,
         },
+        "specification": report.specification,
         "summary": report.summary,
         "planned": report.planned,
         "not_run": report.not_run,

@@ -23,6 +23,7 @@ def render(report: RunReport) -> str:
         {
             "type": "summary",
             "implementation": whole["implementation"],
+            "specification": whole["specification"],
             **whole["summary"],
             "planned_ids": whole["planned"],
             "not_run_ids": whole["not_run"],

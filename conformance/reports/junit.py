@@ -26,7 +26,10 @@ _ERRORS = frozenset({Verdict.TIMEOUT, Verdict.CRASH, Verdict.HARNESS_ERROR})
 
 def render(report: RunReport) -> str:
     """A `testsuites` document."""
-    root = ET.Element("testsuites", name=_clean(f"conformance of {report.implementation}"))
+    root = ET.Element(
+        "testsuites",
+        name=_clean(f"conformance of {report.implementation}, requirements {report.specification}"),
+    )
     entries: list[tuple[str, Result | None]] = [(result.id, result) for result in report.results]
     entries += [(requirement_id, None) for requirement_id in report.not_run]
     entries.sort(key=lambda entry: entry[0])

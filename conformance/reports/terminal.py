@@ -123,9 +123,8 @@ def _progress_line(result: Result, *, final: bool) -> Text:
 
 
 def _table(report: RunReport) -> Table:
-    table = Table(
-        title=f"{report.implementation}: {' '.join(report.command)}", title_justify="left", box=None
-    )
+    title = f"{report.implementation}: {' '.join(report.command)} (requirements {report.specification})"
+    table = Table(title=title, title_justify="left", box=None)
     for name in ("id", "level", "verdict", "title"):
         table.add_column(name, no_wrap=name != "title", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
