@@ -116,9 +116,17 @@ def _run(
         raise UsageError(f"nothing to run: no check exists for the selection ({len(planned)} planned)")
     profile = Profile.load(options.profile)
     sut = make_sut(command, profile)
+    if options.attach:
+        if len(chosen) != 1:
+            raise UsageError(f"--attach is for one check at a time, and {len(chosen)} are selected")
+        from conformance.attach import Attaching
+
+        options.time_scale = float("inf")
+        open_workbench = Attaching(lambda text: print(text, flush=True))
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
     files = [ReportFile(request) for request in options.report]
-    console = Console(highlight=False)
+    # A live line would be written over what the person at the debugger reads.
+    console = Console(highlight=False, force_terminal=False if options.attach else None)
 
     async def run_all() -> RunReport:
         with LiveProgress(console, len(chosen)) as progress:
@@ -131,6 +139,7 @@ def _run(
                 on_event=progress,
                 baseline=baseline,
                 open_workbench=open_workbench,
+                second_attempts=not options.attach,
             )
 
     report = with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
@@ -267,6 +276,11 @@ def _parser() -> argparse.ArgumentParser:
         "--baseline", type=Path, metavar="FILE", help="known failures (instead of the profile's)"
     )
     run_.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
+    run_.add_argument(
+        "--attach",
+        action="store_true",
+        help="one check: show each start of the command and wait for a debugger; no deadlines",
+    )
     run_.add_argument(
         "--time-scale", type=_positive(float), default=1.0, metavar="X", help="stretch check deadlines"
     )

@@ -77,8 +77,9 @@ async def run(
     on_event: Callable[[RunEvent], None] = lambda event: None,
     baseline: Baseline | None = None,
     open_workbench: WorkbenchFactory | None = None,
+    second_attempts: bool = True,
 ) -> RunReport:
-    """Run `checks` against `sut`. Every check deadline is multiplied by `time_scale`.
+    """Run `checks` against `sut`. Every check deadline is multiplied by `time_scale`, which may be infinite.
 
     The report carries no planned requirements and is not strict; whoever selected the checks adds that.
     """
@@ -91,6 +92,7 @@ async def run(
         on_event,
         baseline or Baseline(sut.profile.known),
         workbench_factory(open_workbench),
+        second_attempts,
     )
     async with _signals_cancel() as scope:
         await one_run.execute(todo, jobs)
@@ -125,6 +127,7 @@ class _Run:
         on_event: Callable[[RunEvent], None],
         baseline: Baseline,
         open_workbench: WorkbenchFactory,
+        second_attempts: bool,
     ) -> None:
         self.sut = sut
         self.time_scale = time_scale
@@ -132,6 +135,7 @@ class _Run:
         self.on_event = on_event
         self.baseline = baseline
         self.open_workbench = open_workbench
+        self.second_attempts = second_attempts
         self.results: dict[str, Result] = {}
 
     async def execute(self, checks: list[Check], jobs: int) -> None:
@@ -146,7 +150,7 @@ class _Run:
             if check.serial:
                 await self._attempt(check)
         for check in checks:
-            if self.results[check.id].is_rerun:
+            if self._is_rerun(self.results[check.id]):
                 await self._attempt(check)
 
     async def _in_parallel(self, check: Check, limiter: anyio.CapacityLimiter) -> None:
@@ -165,7 +169,10 @@ class _Run:
             outcome = await self._run_check(check)
         result = self._result(check, outcome, earlier)
         self.results[check.id] = result
-        self.on_event(Finished(check, result, final=earlier is not None or not result.is_rerun))
+        self.on_event(Finished(check, result, final=earlier is not None or not self._is_rerun(result)))
+
+    def _is_rerun(self, result: Result) -> bool:
+        return self.second_attempts and result.is_rerun
 
     async def _run_check(self, check: Check) -> _Outcome:
         """Never raises an `Exception`: whatever happens becomes an outcome."""

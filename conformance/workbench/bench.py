@@ -18,7 +18,7 @@ import re
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import anyio
 
@@ -89,11 +89,32 @@ class Outcome:
         return f"stdout: {shorten(stdout)!r}; stderr: {shorten(self.stderr)!r}"
 
 
+@dataclass(frozen=True)
+class Start:
+    """A start of the implementation, for somebody who looks on; secrets that the check has named are replaced."""
+
+    pid: int
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    cwd: Path
+    #: the folder of the check
+    root: Path
+    has_ended: Callable[[], bool]
+
+
+OnStart: TypeAlias = "Callable[[Start], Awaitable[None]]"
+
+
+async def _go_on(start: Start) -> None:
+    """Nobody looks on."""
+
+
 class Workbench:
     """Made by `open_workbench`, one for each check."""
 
-    def __init__(self, sut: Sut, sandbox: Sandbox) -> None:
+    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = _go_on) -> None:
         self.sut = sut
+        self._on_start = on_start
         self.sandbox = sandbox
         self.census = Census(sandbox.token, sandbox.root)
         self.evidence = Evidence()
@@ -267,7 +288,7 @@ class Workbench:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
-        launched, family = self._launch(actor, config, args, env, cwd, umask, inbox)
+        launched, family = await self._launch(actor, config, args, env, cwd, umask, inbox)
         proxy = Proxy(launched, inbox, self._timeline, self.sut.profile.tools, self._tool_names, family)
         try:
             yield proxy
@@ -299,7 +320,7 @@ class Workbench:
         ended.
         """
         actor = f"run-{len(self._launched) + 1}"
-        launched, family = self._launch(actor, config, args, env, cwd, -1, Listener())
+        launched, family = await self._launch(actor, config, args, env, cwd, -1, Listener())
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
@@ -308,7 +329,7 @@ class Workbench:
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, family, patience=0.0)
 
-    def _launch(
+    async def _launch(
         self,
         actor: str,
         config: Path | None,
@@ -320,17 +341,36 @@ class Workbench:
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
+        command = [*self.sut.command_for(config), *(args or ())]
+        environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
+        directory = cwd or self.sandbox.cwd
         launched = launch(
-            [*self.sut.command_for(config), *(args or ())],
-            env=self.sandbox.environment(token, self.sut.environment, browser, dict(env or {})),
-            cwd=cwd or self.sandbox.cwd,
+            command,
+            env=environment,
+            cwd=directory,
             actor=actor,
             timeline=self._timeline,
             listener=listener,
             umask=umask,
         )
         self._launched.append(launched)
-        return launched, Census(token)
+        family = Census(token)
+        redact = self._timeline.redact
+        start = Start(
+            launched.pid,
+            tuple(map(redact, command)),
+            {name: redact(value) for name, value in environment.items()},
+            directory,
+            self.sandbox.root,
+            lambda: launched.code is not None,
+        )
+        try:
+            await self._on_start(start)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._finish(launched, family, patience=0.0)
+            raise
+        return launched, family
 
     async def _finish(self, launched: Launched, family: Census, patience: float) -> None:
         family.alive()  # remember who is there before parents go and leave orphans
@@ -482,11 +522,15 @@ def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None)
 
 
 @asynccontextmanager
-async def open_workbench(sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
-    """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence."""
+async def open_workbench(
+    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = _go_on
+) -> AsyncIterator[Workbench]:
+    """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence. `on_start` is
+    awaited after each start of the implementation, before anything is sent to it.
+    """
     adopt_orphans()
     wiretypes.official_types()  # here, because loading them in the middle of a check would spoil its times
-    bench = Workbench(sut, Sandbox.create(check_id.lower()))
+    bench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
     try:
         yield bench
     finally:

@@ -23,6 +23,7 @@ import anyio
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench.inbox import Answer, CallResult, Inbox, Json, RequestId
 from conformance.workbench.launched import Launched, describe_end
+from conformance.workbench.patience import prolonged
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -159,8 +160,8 @@ class Proxy:
         """
         arrived, answers = self._inbox.expect(id)
         try:
-            with anyio.move_on_after(within):
-                await self.send_raw(line.encode() + b"\n", within)
+            with anyio.move_on_after(prolonged(within)):
+                await self.send_raw(line.encode() + b"\n", prolonged(within))
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:
@@ -239,7 +240,7 @@ class Proxy:
 
         Raises `Untestable` with the last listing.
         """
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + prolonged(within)
         for upstream in upstreams:
             name = upstream if isinstance(upstream, str) else upstream.name
             while True:
@@ -290,7 +291,7 @@ class Proxy:
         """
         found: list[Json] = []
         asked = dict(params or {})
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + prolonged(within)
         for _ in range(_MOST_PAGES):
             answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
             page = answer.result.get(member) if isinstance(answer.result, dict) else None

@@ -18,9 +18,11 @@ import psutil
 
 import mock_servers
 from conformance.errors import HarnessError, Violation
+from conformance.workbench.patience import prolonged
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry, read_journal
+from mock_servers.life import MAX_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
     from mock_servers.script import Script
 
 MAIN = Path(mock_servers.__file__).resolve().parent / "__main__.py"
+
+
+def mock_options(folder: Path) -> list[str]:
+    """The options of a mock whose script and journal are in this folder."""
+    options = ["--journal", str(folder / "journal.jsonl"), "--script", str(folder / "script.json")]
+    life = prolonged(MAX_LIFE)
+    return options if life == MAX_LIFE else [*options, "--max-life", f"{life:g}"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class StdioUpstream(Upstream):
     args: tuple[str, ...] = ()
 
     def _place(self) -> dict[str, Any]:
-        options = ["--journal", str(self.journal), "--script", str(self.folder / "script.json")]
+        options = mock_options(self.folder)
         argv = ["-I", "-S", str(MAIN), "stdio", *options, "--", *self.args]
         return {"command": sys.executable, "args": argv}
 
@@ -188,7 +197,7 @@ class StdioUpstream(Upstream):
 
     async def gone(self, within: float) -> None:
         """Wait until none of its processes lives. Raises `Violation`."""
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + prolonged(within)
         while living := self.alive:
             if time.monotonic() >= deadline:
                 what = f"no process of upstream {self.name} lives after {within:g} s"

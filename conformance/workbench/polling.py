@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from conformance.errors import Violation
+from conformance.workbench.patience import prolonged
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def eventually(condition: Callable[[], T], *, within: float, what: str) ->
     """Ask until the answer is true and return it; after `within` seconds raise `Violation(what, last
     answer)`.
     """
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + prolonged(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
             raise Violation(what, f"after {within:g} s: {show(value)}")

@@ -19,7 +19,7 @@ import anyio
 
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import MAIN, Upstream
+from conformance.workbench.mocks import MAIN, Upstream, mock_options
 from conformance.workbench.polling import show
 
 if TYPE_CHECKING:
@@ -199,8 +199,7 @@ async def start_remote(
     tls: tuple[Path, Path] | None,
 ) -> tuple[Started, dict[str, str]]:
     """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
-    options = ["--journal", str(folder / "journal.jsonl"), "--script", str(folder / "script.json")]
-    options += ["--port", str(port), "--host", host]
+    options = [*mock_options(folder), "--port", str(port), "--host", host]
     if tls is not None:
         options += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
     command = [sys.executable, "-I", str(MAIN), kind, *options]
