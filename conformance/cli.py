@@ -188,18 +188,10 @@ def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
         # For its message with the nearest ids: a family or a level is not something to show.
         select(registry, [options.id])
         raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
-    check = checks.get(requirement.id)
-    print(f"{requirement.id} {requirement.title}")
-    print(f"{requirement.level}, era {requirement.era}, {registry.families[requirement.family]}")
-    for name in ("statement", "observed", "timing", "conflict", "mutant", "retired"):
-        text = getattr(requirement, name)
-        if text is not None:
-            print(f"\n{name}:\n{_indented(text)}")
-    print("\nsources:")
-    for source in requirement.sources:
-        print(f"  {source}" + (f': "{source.quote}"' if source.quote else ""))
-    where = f"{check.where}\n{_indented(check.sentence)}" if check else "  planned"
-    print(f"\ncheck:\n  {where.strip()}")
+    # Imported late: the gallery brings the whole reference proxy.
+    from conformance.show import show
+
+    show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)
     return PASSED
 
 
@@ -229,10 +221,6 @@ def _select(
 ) -> list[str]:
     slow = [check.id for check in checks.values() if check.slow]
     return select(registry, only, skip, slow_ids=slow)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.strip().splitlines())
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
@@ -288,8 +276,15 @@ def _parser() -> argparse.ArgumentParser:
     list_ = verbs.add_parser("list", help="list requirements")
     list_.add_argument("selectors", nargs="*", metavar="SEL", help=_SELECTOR_HELP)
 
-    show = verbs.add_parser("show", help="show one requirement with its sources")
+    show = verbs.add_parser("show", help="everything about one requirement")
     show.add_argument("id", metavar="ID")
+    show.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help="say what this one knows too, beside the bundled ones",
+    )
 
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
