@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from conformance.sut import Sut
     from conformance.workbench import Workbench
-    from conformance.workbench.bench import Start
+    from conformance.workbench.bench import ProgramStart
 
 _LOOK_AGAIN = 0.1
 
@@ -52,7 +52,7 @@ class Attaching:
             async with open_workbench(sut, check_id, keep=keep, on_start=self._wait) as bench:
                 yield bench
 
-    async def _wait(self, start: Start) -> None:
+    async def _wait(self, start: ProgramStart) -> None:
         go = start.root / "go"
         self._say(f"\nThe check has started the program:\n\n{as_shell(start)}\n")
         self._say(f"Its pid is {start.pid}. Attach a debugger, then press Enter or create {go}.")
@@ -72,7 +72,7 @@ class Attaching:
         return False
 
 
-def as_shell(start: Start) -> str:
+def as_shell(start: ProgramStart) -> str:
     """The shell command that starts the program in the same place and environment."""
     variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(start.environment.items())]
     lines = [f"cd {shlex.quote(str(start.cwd))} && env -i", *variables, shlex.join(start.command)]

@@ -38,7 +38,7 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, UpstreamRequest, Workbench
+    from conformance.workbench import Answer, Proxy, Request, StdioUpstream, Workbench
     from mock_servers.journal import Entry
 
 
@@ -273,7 +273,7 @@ async def _is_cancelled(bench: Workbench, proxy: Proxy, upstream: StdioUpstream)
     bench.expect(took <= 2.5, "it comes within 1 s after the timeout of 1 s", f"{took:.2f} s after the call")
 
 
-def _named_by(cancellation: UpstreamRequest) -> Any:
+def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 

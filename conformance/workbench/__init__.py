@@ -6,10 +6,11 @@ from conformance.workbench.census import Census, Person
 from conformance.workbench.client import Proxy
 from conformance.workbench.conversation import Heard, Transcript, answering
 from conformance.workbench.inbox import Answer, CallResult
-from conformance.workbench.mocks import Start, StdioUpstream, Upstream, UpstreamRequest
-from conformance.workbench.protected import Asked, ProtectedUpstream
-from conformance.workbench.remotes import HttpRequest, RemoteUpstream
+from conformance.workbench.mocks import StdioUpstream, Upstream
+from conformance.workbench.protected import ProtectedUpstream
+from conformance.workbench.remotes import RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
+from mock_servers.seen import Asked, HttpRequest, Request, Start
 
 __all__ = [
     "Answer",
@@ -25,12 +26,12 @@ __all__ = [
     "ProtectedUpstream",
     "Proxy",
     "RemoteUpstream",
+    "Request",
     "Sandbox",
     "Start",
     "StdioUpstream",
     "Transcript",
     "Upstream",
-    "UpstreamRequest",
     "Workbench",
     "answering",
     "open_workbench",

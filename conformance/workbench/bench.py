@@ -32,10 +32,11 @@ from conformance.workbench.inbox import Inbox
 from conformance.workbench.launched import Launched, Listener, describe_end, launch
 from conformance.workbench.mocks import StdioUpstream, Upstream
 from conformance.workbench.protected import ProtectedUpstream
-from conformance.workbench.remotes import Kind, RemoteUpstream, Started, start_remote
+from conformance.workbench.remotes import RemoteUpstream, Started, start_remote
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
 from mock_servers.browser import User
+from mock_servers.commands import LOOPBACK
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.script import Script
 
@@ -44,13 +45,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.sut import Sut
+    from mock_servers.commands import RemoteKind
 
 T = TypeVar("T")
 
 #: how long children may take to end by themselves after the implementation has gone
 _CHILDREN_PATIENCE = 0.5
 _TEARDOWN = 60.0
-LOOPBACK = "127.0.0.1"
 _WATCH = 0.05
 
 
@@ -90,7 +91,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Start:
+class ProgramStart:
     """A start of the implementation, for somebody who looks on; secrets that the check has named are replaced."""
 
     pid: int
@@ -102,10 +103,10 @@ class Start:
     has_ended: Callable[[], bool]
 
 
-OnStart: TypeAlias = "Callable[[Start], Awaitable[None]]"
+OnStart: TypeAlias = "Callable[[ProgramStart], Awaitable[None]]"
 
 
-async def _go_on(start: Start) -> None:
+async def _go_on(start: ProgramStart) -> None:
     """Nobody looks on."""
 
 
@@ -154,7 +155,7 @@ class Workbench:
         name: str,
         script: Script | None = None,
         *,
-        kind: Kind = "http",
+        kind: RemoteKind = "http",
         port: int = 0,
         host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
@@ -196,7 +197,7 @@ class Workbench:
         return upstream
 
     async def _start(
-        self, kind: Kind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
+        self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
     ) -> tuple[Started, dict[str, str]]:
         environment = self.sandbox.environment(self.sandbox.token)
         process, facts = await start_remote(
@@ -356,7 +357,7 @@ class Workbench:
         self._launched.append(launched)
         family = Census(token)
         redact = self._timeline.redact
-        start = Start(
+        start = ProgramStart(
             launched.pid,
             tuple(map(redact, command)),
             {name: redact(value) for name, value in environment.items()},

@@ -11,20 +11,19 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
-import psutil
 
 from conformance.errors import Violation
-from conformance.workbench.mocks import MAIN
 from conformance.workbench.polling import eventually, show
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 from mock_servers.browser import User
+from mock_servers.commands import browser
 from mock_servers.journal import Entry, read_journal
+from mock_servers.processes import kill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +87,7 @@ class Browser:
         return f'#!/bin/sh\n{token}\n{how} {shlex.join(self._command())} {name} "$@"\n'
 
     def _command(self) -> list[str]:
-        files = ["--users", str(self._folder / "users.json"), "--journal", str(self._journal)]
-        return [sys.executable, "-I", "-S", str(MAIN), "browser", *files, "--"]
+        return browser(self._folder / "users.json", self._journal)
 
     def used_by(self, *users: User) -> None:
         """From now on the first page ever opened is for the first of these users, the second for the second,
@@ -127,13 +125,7 @@ class Browser:
 
     def stop(self) -> None:
         """End the users who still think."""
-        for pid in {entry.pid for entry in self.entries}:
-            try:
-                process = psutil.Process(pid)
-                if str(self._journal) in process.cmdline():
-                    process.kill()
-            except psutil.Error:
-                pass  # gone
+        kill({entry.pid for entry in self.entries}, str(self._journal))
 
     @property
     def entries(self) -> list[Entry]:

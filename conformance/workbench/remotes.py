@@ -1,98 +1,55 @@
 """Scripted upstreams behind a URL: started by the workbench before the implementation, ended with it.
 
-What a remote upstream saw is read from its journal at the moment of the question: `http` is every HTTP
-request in order, with what it was answered with and how it ended; `requests(method)` are the messages in
+What a remote upstream saw is read from its journal at the moment of the question (`mock_servers.seen`): `http` is
+every HTTP request in order, with what it was answered with and how it ended; `requests(method)` are the messages in
 them.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from base64 import b64decode
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import anyio
 
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import MAIN, Upstream, mock_options
+from conformance.workbench.mocks import Upstream
+from conformance.workbench.patience import prolonged
 from conformance.workbench.polling import show
+from mock_servers.commands import RemoteKind, remote
+from mock_servers.life import MAX_LIFE
+from mock_servers.seen import HttpRequest, RemoteSeen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from conformance.workbench.timeline import Timeline
-    from mock_servers.journal import Entry
 
-Kind: TypeAlias = Literal["http", "sse", "collector", "oauth"]
 _START = 10.0
 _PATIENCE = 2.0
 
 
-@dataclass(frozen=True, repr=False)
-class HttpRequest:
-    """One HTTP request that reached an upstream. Times are monotonic seconds; `headers` are the pairs
-    exactly as sent.
-    """
-
-    t: float
-    n: int
-    connection: int
-    method: str
-    #: path and query
-    target: str
-    headers: list[tuple[str, str]]
-    body: bytes
-    #: what it was answered with; None = not yet, or with no proper response
-    status: int | None
-    ended: float | None
-    #: "server", "client" (it went away first) or "cut" (the script broke the connection)
-    ended_by: str | None
+class SingleHeaders(HttpRequest):
+    """A request whose headers are asked for one by one: a check that reads one means that there is only one."""
 
     def header(self, name: str) -> str | None:
         """The value of a header; None = absent. Raises `Violation` when it was sent more than once."""
-        values = [value for key, value in self.headers if key.lower() == name.lower()]
-        if len(values) > 1:
-            raise Violation(f"one header {name}", f"{len(values)} of them in {self}")
-        return values[0] if values else None
-
-    @property
-    def message(self) -> Any:
-        """The JSON value of the body; None when it is none."""
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
-
-    @property
-    def rpc(self) -> str | None:
-        """The JSON-RPC method in the body."""
-        method = self.message.get("method") if isinstance(self.message, dict) else None
-        return method if isinstance(method, str) else None
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether it only asks for the modern era, which says nothing about the conversation itself."""
-        return self.rpc == "server/discover"
-
-    def __repr__(self) -> str:
-        return (
-            f"#{self.n} {self.method} {self.target} {self.rpc or ''} -> {self.status}, headers {self.headers}"
-        )
+        if len(self.values(name)) > 1:
+            raise Violation(f"one header {name}", f"{len(self.values(name))} of them in {self}")
+        return super().header(name)
 
 
 @dataclass(frozen=True)
-class RemoteUpstream(Upstream):
+class RemoteUpstream(RemoteSeen, Upstream):
     """A scripted server behind a URL."""
 
-    arrivals: ClassVar[tuple[str, ...]] = ("http-request",)
+    request_type: ClassVar[type[HttpRequest]] = SingleHeaders
 
-    kind: Kind
+    kind: RemoteKind
     url: str
     process: Started
 
@@ -104,39 +61,6 @@ class RemoteUpstream(Upstream):
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{target}"
 
-    @property
-    def http(self) -> list[HttpRequest]:
-        """Every HTTP request so far, in the order of arrival."""
-        entries = self.entries
-        status = {
-            entry.data["n"]: entry.data["status"] for entry in entries if entry.event == "http-response"
-        }
-        ends = {entry.data["n"]: entry for entry in entries if entry.event == "http-end"}
-        arrived = [entry for entry in entries if entry.event == "http-request"]
-        return [_request(entry, status.get(entry.data["n"]), ends.get(entry.data["n"])) for entry in arrived]
-
-    def posts(self, method: str | None = None) -> list[HttpRequest]:
-        """The POSTs that are no probes, of this JSON-RPC method if named."""
-        posts = [request for request in self.http if request.method == "POST" and not request.is_probe]
-        return [request for request in posts if method in (None, request.rpc)]
-
-    @property
-    def sessions(self) -> list[str]:
-        """The session ids that were assigned, in order."""
-        headers = (dict(entry.data["headers"]) for entry in self.events("http-response"))
-        assigned = (sent["Mcp-Session-Id"] for sent in headers if "Mcp-Session-Id" in sent)
-        return list(dict.fromkeys(assigned))
-
-    @property
-    def streams(self) -> list[HttpRequest]:
-        """The GETs that were answered with a stream."""
-        return [request for request in self.http if request.method == "GET" and request.status == 200]
-
-    @property
-    def verbs(self) -> Counter[str]:
-        """How often each HTTP method was used, probes left out."""
-        return Counter(request.method for request in self.http if not request.is_probe)
-
     def saw_nothing(self) -> None:
         """Raise `Violation` if anything arrived, were it a connection without a request."""
         seen = self.http or self.events("connection") or self.events("tls-hello")
@@ -146,15 +70,6 @@ class RemoteUpstream(Upstream):
     async def stop(self) -> None:
         """End the server: its port refuses connections from now on."""
         await self.process.stop()
-
-
-def _request(entry: Entry, status: int | None, end: Entry | None) -> HttpRequest:
-    data = entry.data
-    body = b64decode(data["base64"]) if "base64" in data else entry.text.encode()
-    headers = [(name, value) for name, value in data["headers"]]
-    ended = (None, None) if end is None else (end.t, end.data["by"])
-    place = data["n"], data["connection"], data["method"], data["target"]
-    return HttpRequest(entry.t, *place, headers, body, status, *ended)
 
 
 class Started:
@@ -188,7 +103,7 @@ class _FirstLine(Listener):
 
 
 async def start_remote(
-    kind: Kind,
+    kind: RemoteKind,
     name: str,
     folder: Path,
     environment: Mapping[str, str],
@@ -199,10 +114,7 @@ async def start_remote(
     tls: tuple[Path, Path] | None,
 ) -> tuple[Started, dict[str, str]]:
     """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
-    options = [*mock_options(folder), "--port", str(port), "--host", host]
-    if tls is not None:
-        options += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
-    command = [sys.executable, "-I", str(MAIN), kind, *options]
+    command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
     launched = launch(command, env=environment, cwd=folder, actor=actor, timeline=timeline, listener=line)

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mock_servers
 from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
+from mock_servers.commands import MAIN
 from mock_servers.journal import Entry, read_journal
+from mock_servers.processes import alive
 from mock_servers.script import Script
 
 WITHIN = 10.0
-MAIN = Path(mock_servers.__file__).parent / "__main__.py"
 COMMAND = [sys.executable, "-I", "-S", str(MAIN), "stdio"]
 ENVELOPE = {"_meta": {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}}
 
@@ -142,8 +142,5 @@ def running(
 
 
 def is_alive(pid: int) -> bool:
-    """Does the process exist, not counting zombies?"""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    """Does a mock with this pid exist, not counting zombies?"""
+    return bool(alive([pid], str(MAIN)))

@@ -4,21 +4,19 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import mock_servers
+from mock_servers import commands
 from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
 from mock_servers.journal import Entry, read_journal
 from mock_servers.script import Script
 
 from .driver import WITHIN, eventually
 
-MAIN = Path(mock_servers.__file__).parent / "__main__.py"
 META = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
 
 Json = dict[str, Any]
@@ -106,11 +104,13 @@ def event_of(response: Response) -> dict[str, str]:
 
 
 @contextmanager
-def remote(folder: Path, kind: str, script: Script | None = None, *options: str) -> Iterator[Remote]:
+def remote(
+    folder: Path, kind: commands.RemoteKind, script: Script | None = None, *options: str
+) -> Iterator[Remote]:
     """A mock that is ended at the end."""
     journal = folder / "journal.jsonl"
-    files = ["--journal", str(journal), "--script", str((script or Script()).save(folder / "script.json"))]
-    command = [sys.executable, "-I", str(MAIN), kind, *files, "--max-life", "60", *options]
+    (script or Script()).save(folder / "script.json")
+    command = [*commands.remote(kind, folder, max_life=60), *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         try:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,10 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from mock_servers import commands
 from mock_servers.browser import User
 from mock_servers.journal import Entry, read_journal
 
-from .driver import MAIN, WITHIN, eventually
+from .driver import WITHIN, eventually
 
 
 class Site:
@@ -70,8 +70,7 @@ class Opener:
     def __init__(self, folder: Path, *users: User) -> None:
         self._journal = folder / "journal.jsonl"
         (folder / "users.json").write_text(json.dumps([asdict(user) for user in users]))
-        files = ["--users", str(folder / "users.json"), "--journal", str(self._journal)]
-        self._command = [sys.executable, "-I", "-S", str(MAIN), "browser", *files, "--", "xdg-open"]
+        self._command = [*commands.browser(folder / "users.json", self._journal), "xdg-open"]
 
     def open(self, url: str) -> None:
         output = subprocess.run([*self._command, url], check=True, timeout=WITHIN, capture_output=True)

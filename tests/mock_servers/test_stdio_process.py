@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mock_servers.commands import MAIN
 from mock_servers.journal import read_journal
 from mock_servers.script import Grandchild, Script, on_call, silence
 
-from .driver import COMMAND, MAIN, WITHIN, eventually, is_alive, running
+from .driver import COMMAND, WITHIN, eventually, is_alive, running
 
 
 def test_the_start_is_journalled_with_all_that_a_child_inherits(tmp_path: Path) -> None:
