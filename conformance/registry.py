@@ -74,6 +74,17 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def family(self) -> str:
         return self.id.partition("-")[0]
 
+    @property
+    def details(self) -> dict[str, str]:
+        """What there is beside statement and sources, on one line each, by the words that readers know it by."""
+        texts = {
+            "observed": self.observed,
+            "timing": self.timing,
+            "conflict": self.conflict,
+            "wrong implementation": self.mutant,
+        }
+        return {label: " ".join(text.split()) for label, text in texts.items() if text is not None}
+
 
 class _FamilyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     family: str

@@ -143,14 +143,8 @@ def _entry(requirement: Requirement) -> Iterator[str]:
     yield f"{_paragraph(requirement.statement)}\n"
     for source in requirement.sources:
         yield f"- *Source:* {_source(source)}"
-    for label, text in (
-        ("Observed", requirement.observed),
-        ("Timing", requirement.timing),
-        ("Conflict", requirement.conflict),
-        ("Wrong implementation", requirement.mutant),
-    ):
-        if text is not None:
-            yield f"- *{label}:* {_escaped(text)}"
+    for label, text in requirement.details.items():
+        yield f"- *{label.capitalize()}:* {_escaped(text)}"
     yield ""
 
 

@@ -69,14 +69,8 @@ def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[
         yield _section("retired", requirement.retired)
     yield _section("statement", requirement.statement)
     yield Section("sources", [_source(source) for source in requirement.sources])
-    for heading, text in (
-        ("observed", requirement.observed),
-        ("timing", requirement.timing),
-        ("conflict", requirement.conflict),
-        ("wrong implementation", requirement.mutant),
-    ):
-        if text is not None:
-            yield _section(heading, text)
+    for heading, text in requirement.details.items():
+        yield Section(heading, [text])
     yield Section("check", list(_check(check)))
     if check is None:
         return

@@ -1,0 +1,76 @@
+"""The pages for readers, and what in them a machine can try out.
+
+A fenced block of `sh` holds commands, one a line; `sh exit=1` says that each ends with this status. `text output` behind
+it holds lines of its output, in order; other lines may stand between them, and digits and white space do not count.
+`json file=NAME` (any language) is a file that the following commands find. `run:` lines of `yaml` blocks are commands, too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markdown_it import MarkdownIt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+#: written by hand, so that commands may be in them
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+@dataclass
+class Step:
+    """One thing to do on a page: write a file, or run commands and look at what they print."""
+
+    line: int
+    file: str = ""
+    content: str = ""
+    commands: list[str] = field(default_factory=list)
+    exit: int = 0
+    output: list[str] = field(default_factory=list)
+
+
+def steps(page: Path) -> Iterator[Step]:
+    """What a page has, in order."""
+    last = None
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        if token.type != "fence":
+            continue
+        line = (token.map or [0])[0] + 1
+        language, _, attributes = token.info.strip().partition(" ")
+        named = dict(word.partition("=")[::2] for word in attributes.split())
+        if language == "text" and "output" in named:
+            assert last is not None and last.commands, f"{page.name}:{line}: the output of which command?"
+            last.output += token.content.splitlines()
+            continue
+        if "file" in named:
+            last = Step(line, file=named["file"], content=token.content)
+        elif language == "sh":
+            # A backslash at the end continues a command, as in a shell.
+            commands = token.content.replace("\\\n", " ").splitlines()
+            last = Step(
+                line, commands=[one for one in commands if one.strip()], exit=int(named.get("exit", "0"))
+            )
+        elif language == "yaml":
+            last = Step(line, commands=re.findall(r"^\s*- run: (.+)$", token.content, re.MULTILINE))
+        else:
+            continue
+        yield last
+
+
+def missing(shown: list[str], output: str) -> str | None:
+    """The first of the shown lines that does not follow the ones before it in the output; None = all do."""
+    rest = _normal(output)
+    for line in shown:
+        _, found, rest = rest.partition(_normal(line))
+        if not found:
+            return line
+    return None
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"\d+", "0", " ".join(text.split()))
