@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _LOOK_AGAIN = 0.02
+_PROC = Path("/proc")
 
 
 def alive(pids: Iterable[int], mark: str) -> list[int]:
@@ -36,10 +37,9 @@ def kill(pids: Iterable[int], mark: str, within: float = 5.0) -> list[int]:
 
 def _command_line(pid: int) -> str:
     """The words of its command line; empty when it is gone or a zombie."""
-    folder = Path("/proc", str(pid))
-    if Path("/proc/self/cmdline").exists():
+    if (_PROC / "self" / "cmdline").exists():
         try:
-            return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
     done = subprocess.run(

@@ -16,8 +16,10 @@ import pytest
 from conformance.errors import HarnessError, Violation
 from conformance.sut import Profile, Sut
 from conformance.workbench import RemoteUpstream, Workbench, open_workbench
+from conformance.workbench.remotes import SingleHeaders
 from mock_servers.remote_actions import respond
 from mock_servers.script import Http, Rule, Script
+from mock_servers.seen import HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -140,3 +142,11 @@ async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:
         await fetch(upstream.url, BODY, context)
     assert len(upstream.http) == before
     assert len(upstream.events("tls-hello")) == hellos + 1
+
+
+def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
+    seen = (0.0, 1, 1, "GET", "/", [("X", "1"), ("x", "2"), ("Y", "3")], b"", None, None, None)
+    assert HttpRequest(*seen).header("X") == "1, 2"
+    assert SingleHeaders(*seen).header("y") == "3"
+    with pytest.raises(Violation, match="2 of them"):
+        SingleHeaders(*seen).header("X")
