@@ -1,8 +1,9 @@
 """The pages for readers, and what in them a machine can try out.
 
-A fenced block of `sh` holds commands, one a line; `sh exit=1` says that each ends with this status. `text output` behind
-it holds lines of its output, in order; other lines may stand between them, and digits and white space do not count.
-`json file=NAME` (any language) is a file that the following commands find. `run:` lines of `yaml` blocks are commands, too.
+A fenced block of `sh` is a script of commands, one a line; `sh exit=1` says that it ends with this status, else each
+command succeeds. `text output` behind it holds lines of its output, in order; other lines may stand between them, and
+digits and white space do not count. `json file=NAME` (any language) is a file that the following commands find. `run:`
+lines of `yaml` blocks are commands, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 #: written by hand, so that commands may be in them
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md")
 
 
 @dataclass

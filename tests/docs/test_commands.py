@@ -1,26 +1,26 @@
 """Every command that the documentation shows does what is said there.
 
-The commands of a page run in order in one folder, with `python` as this interpreter and `my-proxy` as a proxy with one
+The scripts of a page run in order in one folder, with `python` as this interpreter and `my-proxy` as a proxy with one
 mistake. Each gets empty lines on stdin. A command that cannot run here is listed with the reason.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from .pages import PAGES, ROOT, missing, steps
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 WITHIN = 120.0
-MY_PROXY = f"{sys.executable} -m conformance.mutants puts-is-error-into-the-content"
 _INSTALLS = "installs packages: `tox` does it, in its environments"
 _PEER = "another implementation, which has to be installed: `tox -e peers`"
 
@@ -47,67 +47,93 @@ _ONE = "conformance run --only CFG-001"
 _COMMANDS = {page: [command for step in steps(page) for command in step.commands] for page in PAGES}
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the scripts of a page run."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, commands: list[str]) -> tuple[int, str]:
+        """Run these commands as a script that ends with the first that fails; its status and everything printed."""
+        script = "\n".join(["set -e", *map(shortened, commands)])
+        output = self.folder.parent / "output.txt"
+        empty_lines = self.folder.parent / "empty-lines.txt"
+        empty_lines.write_text("\n" * 20, encoding="utf-8")
+        # To a file: what a script starts in the background would hold a pipe open.
+        with output.open("wb") as out, empty_lines.open("rb") as lines:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", script],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=lines,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                status = process.wait(WITHIN)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+        return status, output.read_text(encoding="utf-8", errors="replace")
+
+
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Programs: those below and what a shell needs. Nothing else is on PATH, so nothing is reached by accident."""
+def place(tmp_path: Path) -> Place:
+    """A folder that looks like the checkout, and programs: those below and what scripts need. Nothing else is on PATH,
+    so nothing is reached by accident.
+    """
+    python = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)}"
     programs = {
-        "python": sys.executable,
-        "dynamic-mcp-conformance": f"{sys.executable} -m conformance",
-        "my-proxy": MY_PROXY,
-        "cat": "/bin/cat",
+        # Checks and servers do not get the environment of the caller, so each program brings its own.
+        "python": python,
+        "dynamic-mcp": f"{python} -m dynamic_mcp",
+        "dynamic-mcp-conformance": f"{python} -m conformance",
+        "my-proxy": f"{python} -m conformance.mutants puts-is-error-into-the-content",
+        "cat": "exec /bin/cat",
+        # A second, which is enough on a quiet machine, is not on a busy one.
+        "sleep": "set -- $(($1 * 5)); exec /bin/sleep",
     }
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, command in programs.items():
-        file = folder / name
-        # Checks do not pass the environment of the caller on.
-        file.write_text(
-            f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {command} "$@"\n', encoding="utf-8"
-        )
-        file.chmod(0o755)
-    for name in ("home", "tmp", "page"):
+    for name in ("home", "tmp", "bin", "page"):
         (tmp_path / name).mkdir()
+    for name, command in programs.items():
+        file = tmp_path / "bin" / name
+        file.write_text(f'#!/bin/sh\n{command} "$@"\n', encoding="utf-8")
+        file.chmod(0o755)
+    shutil.copytree(ROOT / "examples", tmp_path / "page" / "examples")
     coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    return {
+    environment = {
         **coverage,
-        "PATH": str(folder),
+        "PATH": str(tmp_path / "bin"),
         "HOME": str(tmp_path / "home"),
         "TMPDIR": str(tmp_path / "tmp"),
         "LANG": "C.UTF-8",
         "COLUMNS": "120",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
+    return Place(tmp_path / "page", environment)
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", [page for page in PAGES if _COMMANDS[page]], ids=lambda page: page.name)
-def test_the_commands_of_a_page(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if _COMMANDS[page]], ids=_name)
+def test_the_commands_of_a_page(page: Path, place: Place) -> None:
     for step in steps(page):
-        output = ""
+        where = f"{_name(page)}:{step.line}"
         if step.file:
-            (tmp_path / "page" / step.file).write_text(step.content, encoding="utf-8")
-        for command in step.commands:
-            if command not in LEFT_OUT:
-                output += run(command, step.exit, f"{page.name}:{step.line}", environment, tmp_path / "page")
+            (place.folder / step.file).write_text(step.content, encoding="utf-8")
+            continue
+        commands = [command for command in step.commands if command not in LEFT_OUT]
+        status, output = place.run(commands) if commands else (0, "")
+        assert status == (step.exit if commands else 0), f"{where}: {commands}\n{output}"
         lost = missing(step.output, output)
-        assert lost is None, f"{page.name}:{step.line}: does not print: {lost}\nbut: {output}"
-
-
-def run(command: str, status: int, where: str, environment: dict[str, str], folder: Path) -> str:
-    """Run a command and return what it printed, on whichever stream."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", shortened(command)],
-        cwd=folder,
-        env=environment,
-        input="\n" * 20,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=WITHIN,
-    )
-    assert done.returncode == status, f"{where}: {command}\n{done.stdout}"
-    return done.stdout
+        assert lost is None, f"{where}: does not print: {lost}\nbut: {output}"
 
 
 def shortened(command: str) -> str:
