@@ -68,10 +68,14 @@ async def register(
 
 
 def authenticate(client: Client, form: dict[str, str]) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1)."""
+    """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
+
+    The client is always named in the form, which section 3.2.1 allows: servers of the official Python SDK look for it there first and
+    refuse a request that has only basic credentials.
+    """
+    form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_basic":
         return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
-    form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_post":
         form["client_secret"] = client.client_secret
     return form, None

@@ -40,8 +40,10 @@ def npm_server(folder: Path, package: str, *args: str) -> dict[str, Any]:
     return {"description": package, "command": npm_program(folder, package), "args": list(args)}
 
 
-def proxy(config: Path, mode: Mode) -> Client:
-    command = StdioServerParameters(command=sys.executable, args=["-m", "dynamic_mcp", str(config)])
+def proxy(config: Path, mode: Mode, **environment: str) -> Client:
+    """The SDK's client in front of the proxy, whose environment is the few variables that the SDK passes on, and these."""
+    arguments = ["-m", "dynamic_mcp", str(config)]
+    command = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
     return Client(stdio_client(command), mode=mode)
 
 

@@ -1,6 +1,6 @@
 """The last SDK of the handshake era, 1.x, on both sides of the proxy. Run by `tox -e sdk1`, because it cannot stand beside 2.x.
 
-Its client drives the proxy in front of the mock that has everything and of servers of its own: over stdio, Streamable HTTP and HTTP+SSE.
+Its client drives the proxy in front of servers of its own: over stdio, Streamable HTTP and HTTP+SSE, and one that wants a sign-in.
 Prints a line for each thing that holds; exit status 1 with the first that does not.
 """
 
@@ -21,6 +21,9 @@ from typing import Any
 import anyio
 from mcp import ClientSession, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
+from mcp.server.fastmcp import FastMCP
+
+from tests.interop.sdk_auth import Memory, serving, settings
 
 WITHIN = 60.0
 SERVER = """
@@ -108,38 +111,84 @@ async def judge(session: ClientSession, group: str) -> None:
     holds(progress == [1.0], f"{group}: progress arrives before the answer")
 
 
+async def judge_sign_in(folder: Path) -> None:
+    """A server that is its own authorization server: the user signs in once, and is not needed for a renewal."""
+    memory = Memory(lifetime=2)
+
+    def protected(origin: str) -> Any:
+        server = FastMCP("sdk1", log_level="ERROR", auth=settings(origin), auth_server_provider=memory)
+        server.add_tool(hello)
+        return server.streamable_http_app()
+
+    browser = folder / "browser"
+    browser.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mock_servers browser -- browser "$1"\n')
+    browser.chmod(0o755)
+    async with serving(protected) as url:
+        environment = {"HOME": str(folder), "BROWSER": str(browser)}
+        async with connected(folder, {"locked": {"url": url}}, **environment) as session:
+            await session.initialize()
+            answer = await say_hello(session)
+            while "waits for you" in answer:
+                await asyncio.sleep(0.1)
+                answer = await say_hello(session)
+            holds(answer == "hello", "a call is answered after the sign-in")
+            await asyncio.sleep(memory.lifetime + 1.1)  # the server counts whole seconds
+            holds(await say_hello(session) == "hello", "a call is answered after the token's life")
+    holds((memory.signed_in, memory.renewed > 0) == (1, True), "the token was renewed without the user")
+
+
+def hello() -> str:
+    return "hello"
+
+
+async def say_hello(session: ClientSession) -> str:
+    """The text of an answer, or of a failure."""
+    answer = await session.call_tool("call_dynamic_tool", {"group": "locked", "name": "hello", "args": {}})
+    return answer.content[0].text
+
+
+@asynccontextmanager
+async def connected(folder: Path, entries: dict[str, Any], **environment: str) -> Any:
+    """A session with the proxy in front of these servers, before it is initialized."""
+    config = folder / "config.json"
+    described = {name: {"description": name, **entry} for name, entry in entries.items()}
+    config.write_text(json.dumps({"mcpServers": described}))
+    arguments = ["-m", "dynamic_mcp", str(config)]
+    command = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+    async with stdio_client(command) as streams, ClientSession(*streams) as session:
+        yield session
+
+
+async def judge_transports(folder: Path) -> None:
+    """Servers over every transport, beside each other."""
+    async with servers(folder) as entries, connected(folder, entries) as session:
+        greeting = await session.initialize()
+        holds(
+            greeting.protocolVersion == types.LATEST_PROTOCOL_VERSION,
+            "the newest handshake version is agreed on",
+        )
+        tools = await session.list_tools()
+        holds(len(tools.tools) == 2, "two tools are shown")
+        for group in entries:
+            await judge(session, group)
+        prompts = await session.list_prompts()
+        holds(len(prompts.prompts) == len(entries), "the prompts of all groups are listed")
+        prompt = await session.get_prompt("ask", {"topic": "it"})
+        holds("What about it?" in prompt.messages[0].content.text, "a prompt is got by its name")
+        templates = await session.list_resource_templates()
+        holds(len(templates.resourceTemplates) == len(entries), "the templates of all groups are listed")
+        read = await session.read_resource("note://a")
+        holds(read.contents[0].text == "note of a", "a resource is read by a template")
+        await session.set_logging_level("warning")
+        holds(True, "the log level is taken")
+        await session.send_ping()
+        holds(True, "a ping is answered")
+
+
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name, anyio.fail_after(4 * WITHIN):
-        folder = Path(name)
-        async with servers(folder) as entries:
-            config = folder / "config.json"
-            described = {name: {"description": name, **entry} for name, entry in entries.items()}
-            config.write_text(json.dumps({"mcpServers": described}))
-            command = StdioServerParameters(command=sys.executable, args=["-m", "dynamic_mcp", str(config)])
-            async with stdio_client(command) as streams, ClientSession(*streams) as session:
-                greeting = await session.initialize()
-                holds(
-                    greeting.protocolVersion == types.LATEST_PROTOCOL_VERSION,
-                    "the newest handshake version is agreed on",
-                )
-                tools = await session.list_tools()
-                holds(len(tools.tools) == 2, "two tools are shown")
-                for group in entries:
-                    await judge(session, group)
-                prompts = await session.list_prompts()
-                holds(len(prompts.prompts) == len(entries), "the prompts of all groups are listed")
-                prompt = await session.get_prompt("ask", {"topic": "it"})
-                holds("What about it?" in prompt.messages[0].content.text, "a prompt is got by its name")
-                templates = await session.list_resource_templates()
-                holds(
-                    len(templates.resourceTemplates) == len(entries), "the templates of all groups are listed"
-                )
-                read = await session.read_resource("note://a")
-                holds(read.contents[0].text == "note of a", "a resource is read by a template")
-                await session.set_logging_level("warning")
-                holds(True, "the log level is taken")
-                await session.send_ping()
-                holds(True, "a ping is answered")
+        await judge_transports(Path(name))
+        await judge_sign_in(Path(name))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx
     scheme, _, word = request.headers["Authorization"].partition(" ")
     name, _, secret = base64.b64decode(word).decode("ascii").partition(":")
     assert (scheme, unquote(name), unquote(secret)) == ("Basic", "id:1 é", "s:e/c+r=t%")
-    assert form_of(request) == FORM
+    assert form_of(request) == {**FORM, "client_id": "id:1 é"}
 
 
 async def test_a_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient) -> None:

@@ -150,8 +150,12 @@ async def test_an_answer_that_is_no_registration(http: httpx.AsyncClient, body: 
             {"x": "1", "client_id": "app", "client_secret": "s"},
             None,
         ),
-        (Client("app", "s", "client_secret_basic"), {"x": "1"}, ("app", "s")),
-        (Client("a:b", "c d/é", "client_secret_basic"), {"x": "1"}, ("a%3Ab", "c%20d%2F%C3%A9")),
+        (Client("app", "s", "client_secret_basic"), {"x": "1", "client_id": "app"}, ("app", "s")),
+        (
+            Client("a:b", "c d/é", "client_secret_basic"),
+            {"x": "1", "client_id": "a:b"},
+            ("a%3Ab", "c%20d%2F%C3%A9"),
+        ),
     ],
 )
 def test_how_a_client_says_who_it_is(
