@@ -19,6 +19,9 @@ import msgspec
 from conformance.errors import HarnessError
 from conformance.verdicts import Level
 
+#: of the requirements as a whole; `conformance.requirements_page` says what changes it
+VERSION = "1.0"
+
 REQUIREMENTS = Path(__file__).resolve().parent / "requirements"
 
 MAX_TITLE = 70
