@@ -115,6 +115,14 @@ def test_of_several_proxies_each_has_its_own_client_messages_and_children() -> N
     assert drawn.lines[-1].label == "SIGTERM"
 
 
+def test_an_answer_over_http_says_what_it_answers() -> None:
+    drawn = diagram(
+        http(1, "POST", "/mcp", text='{"jsonrpc":"2.0","id":4,"method":"tools/list"}'),
+        event("upstream a", "sent", 'pid 9 {"jsonrpc":"2.0","id":4,"result":{}}'),
+    )
+    assert [line.label for line in drawn.lines] == ["POST /mcp tools/list", "tools/list result 4"]
+
+
 def test_processes_that_are_left_over_are_shown() -> None:
     drawn = diagram(
         journal("upstream a", "grandchild-start", ppid=9), event("runner", "ended-leftover", "pid 5 sleep")

@@ -43,11 +43,13 @@ def render(report: RunReport) -> str:
 def render_comparison(reports: Sequence[RunReport]) -> str:
     """The page of several runs side by side, in the order given."""
     rows = page.rows_of(reports)
-    for detail in page.DETAILS:
-        text = _render(reports, rows, detail)
-        if len(text.encode()) <= MOST_BYTES:
-            break
-    return text
+    *larger, smallest = page.DETAILS
+    for detail in larger:
+        if page.least_bytes(rows, detail) <= MOST_BYTES:
+            text = _render(reports, rows, detail)
+            if len(text.encode()) <= MOST_BYTES:
+                return text
+    return _render(reports, rows, smallest)
 
 
 def content_security_policy() -> str:
@@ -70,7 +72,7 @@ def _render(reports: Sequence[RunReport], rows: list[page.Row], detail: page.Det
         logs.append(str(log(diagram)))
         return len(logs) - 1
 
-    words = dict.fromkeys(token for row in rows for token in row.tokens)
+    words = sorted({token for row in rows for token in row.tokens} - {page.NOT_PASSED})
     about = [row.about for row in rows if row.about is not None]
     names = ", ".join(run.report.implementation for run in runs)
     return (
@@ -92,7 +94,7 @@ def _render(reports: Sequence[RunReport], rows: list[page.Row], detail: page.Det
                 (level, level) for level in Level if any(result.level is level for result in about)
             ],
             era_choices=[(era, era) for era in sorted({result.era for result in about})],
-            verdict_choices=[("attention", "not passed"), *((word, word) for word in sorted(words))],
+            verdict_choices=[(word, word) for word in (page.NOT_PASSED, *words)],
         )
     )
 

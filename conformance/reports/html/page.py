@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from conformance.reports.html.sequence import Diagram, draw
+from conformance.reports.html.sequence import Diagram, both_ends, draw
 from conformance.reports.html.steps import Step, read_log
 from conformance.verdicts import Verdict
 
@@ -50,7 +50,14 @@ DETAILS = (
     Detail(6, 40, 2, 40, 60, 300, 200),
 )
 
+#: its markup alone
+_BYTES_OF_A_STEP = 50
+
 _ANCHOR = re.compile(r"[A-Z]+-[0-9]+")
+NOT_RUN = "not run"
+#: further choices of the filter of verdicts
+NOT_PASSED, DIFFERS = "not passed", "differs"
+
 _SYMBOLS = {
     "pass": "✓",
     "fail": "✗",
@@ -62,7 +69,7 @@ _SYMBOLS = {
     "n/a": "⊘",
     "known": "○",
     "stale": "↺",
-    "not run": "…",
+    NOT_RUN: "…",
     "planned": "◌",
     "not selected": "·",
 }
@@ -132,6 +139,11 @@ class Cell:
         return draw(self.steps, most=detail.packed_steps, longest=detail.packed_text, minor=minor)
 
     @property
+    def wants_attention(self) -> bool:
+        """Whether the check ran, or should have, and did not pass."""
+        return self.word == NOT_RUN or self.tone in ("known", "warn", "bad")
+
+    @property
     def beyond(self) -> str | None:
         """What the message says that expected and seen do not."""
         result = self.result
@@ -161,13 +173,15 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """Whether the reports do not agree."""
-        return len({cell.text for cell in self.cells}) > 1
+        """Whether the reports that have a result do not agree."""
+        return len({cell.text for cell in self.cells if cell.result is not None}) > 1
 
     @property
     def tokens(self) -> list[str]:
+        """What the filter of verdicts finds it by."""
         found = dict.fromkeys(token for cell in self.cells for token in cell.tokens)
-        return [*found, *(["differs"] if self.differs else [])]
+        marks = ((NOT_PASSED, any(cell.wants_attention for cell in self.cells)), (DIFFERS, self.differs))
+        return [*found, *(name for name, holds in marks if holds)]
 
     def other_words(self, cell: Cell) -> list[tuple[str, str]]:
         """What the report of this cell says differently about the requirement itself."""
@@ -224,6 +238,13 @@ class Run:
         return page if page.startswith(("https://", "http://")) else None
 
 
+def least_bytes(rows: Sequence[Row], detail: Detail) -> int:
+    """What the page takes at the very least: a bound that costs no rendering."""
+    cells = [cell for row in rows for cell in row.cells if not cell.passed]
+    steps = (step for cell in cells for step in both_ends(cell.steps, detail.steps))
+    return sum(min(len(step.text), detail.step_text) + _BYTES_OF_A_STEP for step in steps)
+
+
 def runs_of(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[Run]:
     """The reports with their columns of the matrix."""
     return [Run(report, tuple(row.cells[at] for row in rows)) for at, report in enumerate(reports)]
@@ -256,6 +277,6 @@ def _anchor(id_: str, number: int) -> str:
 
 def _column(report: RunReport) -> dict[str, Cell]:
     planned = {id_: Cell("planned") for id_ in report.planned}
-    not_run = {id_: Cell("not run") for id_ in report.not_run}
+    not_run = {id_: Cell(NOT_RUN) for id_ in report.not_run}
     results = {result.id: Cell(str(result.verdict), result) for result in report.results}
     return {**planned, **not_run, **results}

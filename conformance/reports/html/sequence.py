@@ -78,12 +78,13 @@ def draw(steps: Sequence[Step], *, most: int, longest: int, minor: bool = True) 
     `longest` characters; without the `minor` steps where they are not wanted.
     """
     wanted = [step for step in steps if minor or not step.minor]
-    shown = _both_ends(wanted, most)
+    shown = both_ends(wanted, most)
     lanes, places = _lanes(shown)
     return Diagram(tuple(lanes), tuple(_place(step, places, lanes, longest) for step in shown))
 
 
-def _both_ends(steps: list[Step], most: int) -> list[Step]:
+def both_ends(steps: Sequence[Step], most: int) -> Sequence[Step]:
+    """At most `most` of the steps and a remark about the others."""
     if len(steps) <= most:
         return steps
     # What a check decides on is more often near its end.

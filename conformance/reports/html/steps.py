@@ -64,7 +64,7 @@ _Method: TypeAlias = "Callable[[_Reader, Event, Party], Step]"
 
 _PID = re.compile(r"pid (\d+):? ?")
 _RPC_METHOD = re.compile(r'\\?"method\\?"\s*:\s*\\?"([^"\\]{1,80})')
-_RPC_ID = re.compile(r'"id"\s*:\s*("[^"]{0,40}"|-?\d{1,20})')
+_RPC_ID = re.compile(r'\\?"id\\?"\s*:\s*("[^"]{0,40}"|-?\d{1,20})')
 _JSON = json.JSONDecoder()
 
 
@@ -213,6 +213,8 @@ class _Reader:
         self._exchanges[key] = asker, asked
         # The HTTP method has the first field of this name, the JSON-RPC message comes last.
         methods = _RPC_METHOD.findall(text)[1:]
+        if methods and (ids := _RPC_ID.findall(text)):
+            self._asked[asker, asked, ids[-1]] = methods[-1]
         label = " ".join([verb, _path(target), *methods[-1:]])
         return Step(event.at_ms, asker, asked, label, _PID.sub("", text, count=1))
 
