@@ -7,13 +7,15 @@ an event redacts it first. Sizes are bounded by the recorder, not here.
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that happened, `at_ms` milliseconds after the check began."""
 
     at_ms: float
     actor: str
     kind: str
     text: str
+    #: whom it was done to, where `actor` and `kind` do not say it: one of several started programs
+    peer: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True):

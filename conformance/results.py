@@ -30,6 +30,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     title: str
     statement: str
+    #: how the requirement is observed
+    observed: str = ""
     #: what went wrong, possibly several lines; empty for `pass`
     message: str
     expected: str | None
@@ -92,6 +94,12 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     #: the version of the requirements
     specification: str = VERSION
+    #: the version of this package, empty where it is not installed
+    runner: str = ""
+    #: when the run began, RFC 3339 in UTC
+    started: str = ""
+    #: the titles of the families of the results
+    families: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:

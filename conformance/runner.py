@@ -16,6 +16,8 @@ import time
 import traceback
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
@@ -25,6 +27,7 @@ import msgspec
 from conformance.baseline import Baseline
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.evidence import Evidence
+from conformance.registry import Registry
 from conformance.results import Attempt, Result, RunReport
 from conformance.sut import DEFAULT_PROFILE, Sut
 from conformance.verdicts import Level, Verdict, decisive, judge, leaves
@@ -84,6 +87,7 @@ async def run(
     The report carries no planned requirements and is not strict; whoever selected the checks adds that.
     """
     began = time.monotonic()
+    started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     todo = sorted(checks, key=lambda check: check.id)
     one_run = _Run(
         sut,
@@ -104,7 +108,23 @@ async def run(
         not_run=tuple(check.id for check in todo if check.id not in one_run.results),
         duration_s=time.monotonic() - began,
         complete=not scope.cancel_called,
+        runner=_own_version(),
+        started=started,
+        families=_family_titles(todo),
     )
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("dynamic-mcp-reference")
+    except metadata.PackageNotFoundError:  # it runs from a source tree
+        return ""
+
+
+def _family_titles(checks: Iterable[Check]) -> dict[str, str]:
+    titles = Registry.load().families
+    families = sorted({check.requirement.family for check in checks})
+    return {family: titles[family] for family in families if family in titles}
 
 
 def rerun_line(sut: Sut, requirement_id: str) -> str:
@@ -225,6 +245,7 @@ class _Run:
             verdict=outcome.verdict,
             title=requirement.title,
             statement=" ".join(requirement.statement.split()),
+            observed=" ".join(requirement.observed.split()),
             message=outcome.message,
             expected=violation.expected if violation else None,
             seen=violation.seen if violation else None,

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from conformance.results import RunReport
 
+
+def _page(report: RunReport) -> str:
+    # Imported late: only who wants a page waits for its template engine.
+    from conformance.reports.html import render
+
+    return render(report)
+
+
 FORMATS: Mapping[str, Callable[[RunReport], str]] = {
+    "html": _page,
     "json": json_report.render,
     "jsonl": jsonl.render,
     "junit": junit.render,

@@ -24,6 +24,8 @@ def render(report: RunReport) -> str:
             "type": "summary",
             "implementation": whole["implementation"],
             "specification": whole["specification"],
+            "runner": whole["runner"],
+            "started": whole["started"],
             **whole["summary"],
             "planned_ids": whole["planned"],
             "not_run_ids": whole["not_run"],

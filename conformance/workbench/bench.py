@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from conformance.sut import Sut
     from mock_servers.commands import RemoteKind
+    from mock_servers.journal import Entry
 
 T = TypeVar("T")
 
@@ -494,19 +495,23 @@ class Workbench:
                 self.sandbox.remove()
 
     def _take_evidence(self, keep: bool) -> Evidence:
-        journals = [event for upstream in self._upstreams.values() for event in self._events_of(upstream)]
+        journals = [
+            *((f"upstream {upstream.name}", upstream.entries) for upstream in self._upstreams.values()),
+            *(("browser", browser.entries) for browser in self._browsers),
+        ]
+        seen = [event for actor, entries in journals for event in self._events_of(actor, entries)]
         stdout = b"".join(bytes(launched.stdout.data[-65536:]) for launched in self._launched)
         stderr = b"".join(bytes(launched.stderr.data[-65536:]) for launched in self._launched)
         return Evidence(
-            events=self._timeline.events(journals),
+            events=self._timeline.events(seen),
             stdout_tail=self._timeline.tail(stdout),
             stderr_tail=self._timeline.tail(stderr),
             leftovers=self._leftovers,
             sandbox=str(self.sandbox.root) if keep else None,
         )
 
-    def _events_of(self, upstream: Upstream) -> Iterator[Event]:
-        for entry in upstream.entries[:500]:
+    def _events_of(self, actor: str, entries: Sequence[Entry]) -> Iterator[Event]:
+        for entry in entries[:500]:
             # The environment is long, and its values may be anybody's secrets.
             data = {key: value for key, value in entry.data.items() if key not in ("env", "fds")}
             text = (entry.text if entry.event in ("line", "sent") else "") or (
@@ -514,7 +519,7 @@ class Workbench:
             )
             at_ms = round((entry.t - self._timeline.origin) * 1000, 1)
             shown = shorten(self._timeline.redact(f"pid {entry.pid} {text}"))
-            yield Event(at_ms, f"upstream {upstream.name}", entry.event, shown)
+            yield Event(at_ms, actor, entry.event, shown)
 
 
 def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None) -> str:

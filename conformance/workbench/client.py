@@ -131,7 +131,8 @@ class Proxy:
 
     async def send_raw(self, data: bytes, within: float = 5.0) -> None:
         """Write exactly these bytes."""
-        self._timeline.record("client", "in", data.decode(errors="replace").rstrip("\n"))
+        text = data.decode(errors="replace").rstrip("\n")
+        self._timeline.record("client", "in", text, peer=self._launched.actor)
         self.transcript.sent(data)
         await self._launched.write(data, within)
 

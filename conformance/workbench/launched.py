@@ -100,8 +100,8 @@ class Launched:
         assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
         self.started = time.monotonic()
         self.sent_signals: list[int] = []
+        self.actor = actor
         self._popen = popen
-        self._actor = actor
         self._timeline = timeline
         self._exited_at: float | None = None
         # Our own copies: the file objects of Popen would close the descriptors a second time.
@@ -125,7 +125,7 @@ class Launched:
         code = self._popen.poll()
         if code is not None and self._exited_at is None:
             self._exited_at = time.monotonic()
-            self._timeline.record(self._actor, "exit", describe_end(code))
+            self._timeline.record(self.actor, "exit", describe_end(code))
         return code
 
     @property
@@ -169,18 +169,18 @@ class Launched:
         if self._stdin is not None:
             os.close(self._stdin)
             self._stdin = None
-            self._timeline.record("runner", "close-stdin")
+            self._timeline.record("runner", "close-stdin", peer=self.actor)
 
     def close_stdout(self) -> None:
         """Stop reading stdout for good; what is in the pipe is lost."""
         if not self.stdout.ended:
             self.stdout.close()
-            self._timeline.record("runner", "close-stdout")
+            self._timeline.record("runner", "close-stdout", peer=self.actor)
 
     def signal(self, number: int, *, whole_group: bool = False) -> None:
         """Send a signal to the program itself, or to all of its group, as Ctrl-C in a terminal does."""
         self.sent_signals.append(number)
-        self._timeline.record("runner", "signal", signal.Signals(number).name)
+        self._timeline.record("runner", "signal", signal.Signals(number).name, peer=self.actor)
         if self.code is None:
             # It was started as the leader of a session, and so of a group.
             (os.killpg if whole_group else os.kill)(self.pid, number)
@@ -201,7 +201,8 @@ class Launched:
         """
         self.close_stdin()
         if await self.wait(patience) is None:
-            self._timeline.record("runner", "still-running", f"{patience:g} s after its stdin was closed")
+            waited = f"{patience:g} s after its stdin was closed"
+            self._timeline.record("runner", "still-running", waited, peer=self.actor)
             self.signal(signal.SIGTERM)
             if await self.wait(2.0) is None:
                 self.signal(signal.SIGKILL)

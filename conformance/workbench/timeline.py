@@ -13,6 +13,8 @@ import time
 from collections import deque
 from urllib.parse import quote
 
+import msgspec
+
 from conformance.evidence import Event
 
 REDACTED = "[redacted]"
@@ -43,10 +45,12 @@ class Timeline:
             text = text.replace(secret, REDACTED)
         return text
 
-    def record(self, actor: str, kind: str, text: str = "", *, t: float | None = None) -> None:
-        """Add an event; `t` in monotonic seconds, now by default."""
+    def record(
+        self, actor: str, kind: str, text: str = "", *, t: float | None = None, peer: str = ""
+    ) -> None:
+        """Add an event; `t` in monotonic seconds, now by default; `peer` as in `Event`."""
         at_ms = round(((time.monotonic() if t is None else t) - self.origin) * 1000, 1)
-        event = Event(at_ms, actor, kind, shorten(self.redact(text)))
+        event = Event(at_ms, actor, kind, shorten(self.redact(text)), peer)
         if len(self._first) < FIRST_EVENTS:
             self._first.append(event)
             return
@@ -59,7 +63,7 @@ class Timeline:
         if self._dropped:
             at = self._last[0].at_ms
             merged.append(Event(at, "runner", "dropped", f"{self._dropped} events are not shown"))
-        redacted = [Event(e.at_ms, e.actor, e.kind, self.redact(e.text)) for e in merged]
+        redacted = [msgspec.structs.replace(event, text=self.redact(event.text)) for event in merged]
         return sorted(redacted, key=lambda event: event.at_ms)
 
     def tail(self, data: bytes, longest: int = 4096) -> str:

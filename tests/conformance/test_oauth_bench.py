@@ -72,6 +72,13 @@ async def signs_in(bench: Workbench, upstream: ProtectedUpstream, browser: Brows
     await ask(upstream.url, body, Authorization=f"Bearer {upstream.access_tokens[0]}")
 
 
+async def test_the_evidence_tells_what_the_browser_was_given_and_did() -> None:
+    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
+        await signs_in(bench, await bench.oauth("a"), bench.browser())
+    kinds = [event.kind for event in bench.evidence.events if event.actor == "browser"]
+    assert kinds == ["opened", "thinks", "visit", "callback", "done"]
+
+
 @pytest.mark.parametrize("oauth", [OAuth(), OAuth(own_origin=True, issuer_path="/tenant")])
 async def test_a_sign_in_is_seen_from_all_sides(bench: Workbench, oauth: OAuth) -> None:
     upstream, browser = await bench.oauth("a", oauth), bench.browser()

@@ -14,6 +14,7 @@ from rich.console import Console
 from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
 from conformance.evidence import Evidence
 from conformance.reports import FORMATS, ReportFile
+from conformance.reports.json import read
 from conformance.reports.terminal import LiveProgress
 from conformance.results import Attempt, Result, RunReport
 from conformance.runner import Finished, Started
@@ -42,6 +43,7 @@ def result(id_: str, error: Exception | None = None, **changes: Any) -> Result:
         verdict=verdict,
         title=requirement.title,
         statement=" ".join(requirement.statement.split()),
+        observed=" ".join(requirement.observed.split()),
         message=message,
         expected=violation.expected if violation else None,
         seen=violation.seen if violation else None,
@@ -79,10 +81,15 @@ REPORT = RunReport(
     planned=("OPS-001",),
     duration_s=12.5,
     complete=False,
+    specification="1.0",
+    runner="0.1.0",
+    started="2026-11-23T16:02:00Z",
+    families={"CFG": "Configuration", "HARD": "Hardening"},
 )
 
 
-@pytest.mark.parametrize("name", FORMATS)
+# The page has tests of its own.
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "html"])
 def test_the_report_as_text(name: str, snapshot: SnapshotAssertion) -> None:
     assert FORMATS[name](REPORT) == snapshot
 
@@ -94,6 +101,34 @@ def test_the_json_report_has_three_parts_and_all_results() -> None:
     # CFG-002, -003, -004, -008 and the stale CFG-007
     assert document["summary"]["failures"] == 5
     assert [entry["id"] for entry in document["results"]] == [entry.id for entry in REPORT.results]
+
+
+def test_a_json_report_is_read_back_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    ReportFile(f"json={file}").write(REPORT)
+    assert read(file) == REPORT
+
+
+def test_a_json_report_of_an_older_runner_can_be_read(tmp_path: Path) -> None:
+    document = json.loads(FORMATS["json"](REPORT))
+    for name in ("specification", "runner", "started", "families"):
+        del document[name]
+    for entry in document["results"]:
+        del entry["observed"]
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    old = read(file)
+    assert (old.started, old.specification, old.results[0].observed) == ("", "", "")
+    assert old.summary == REPORT.summary
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b'{"type": "result"}\n{}'])
+def test_a_file_that_is_no_json_report_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"report\.json"):
+        read(file)
 
 
 def test_every_json_line_parses_and_the_summary_is_last() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -174,6 +175,15 @@ async def test_what_the_profile_declares_absent_is_not_run() -> None:
 async def test_without_checks_nothing_is_executed() -> None:
     report = await run_fake()
     assert (report.summary.executed, report.complete) == (0, True)
+
+
+async def test_the_report_says_when_it_began_and_what_its_families_are() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    report = await run_fake(passing(MUST), passing(MAY))
+    assert before <= datetime.fromisoformat(report.started) <= datetime.now(UTC)
+    assert report.started.endswith("Z")
+    assert list(report.families) == ["CFG", "HARD"]
+    assert report.results[0].observed
 
 
 async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:

@@ -70,6 +70,16 @@ class TestAWorkingImplementation:
         assert {("upstream a", "start"), ("upstream a", "line"), ("upstream a", "exit")} <= kinds
         assert bench.evidence.leftovers == []
 
+    async def test_tells_which_of_several_programs_was_spoken_to(self) -> None:
+        async with bench_for(WAITS) as bench, bench.proxy() as one, bench.proxy() as other:
+            await one.notify("notifications/one")
+            await other.notify("notifications/other")
+        spoken = [(event.peer, event.text) for event in bench.evidence.events if event.kind == "in"]
+        assert [peer for peer, _ in spoken] == ["proxy", "proxy-2"]
+        assert "notifications/other" in spoken[1][1]
+        closed = {event.peer for event in bench.evidence.events if event.kind == "close-stdin"}
+        assert closed == {"proxy", "proxy-2"}
+
     async def test_serves_the_modern_era_without_a_handshake(self) -> None:
         async with bench_for(ANSWERS) as bench, bench.proxy(wire_types=False) as proxy:
             proxy.modern = True
