@@ -85,7 +85,12 @@ async def an_undefined_variable_stays_literal_and_is_warned_about(bench: Workben
         headers = {request.header("X-Note") for request in remote.http}
         bench.expect(headers == {"canary-${NOPE_X}"}, "the header is literal", headers)
         what = "stderr names the undefined variable NOPE_X"
-        await bench.eventually(lambda: _seen("NOPE_X", proxy.stderr), within=3.0, what=what)
+        await bench.eventually(
+            lambda: _seen("NOPE_X", proxy.stderr),
+            within=3.0,
+            what=what,
+            seen=lambda: f"stderr: {proxy.stderr!r}",
+        )
     bench.expect("canary" not in proxy.stderr, "the warning shows no value, only the name", proxy.stderr)
     bench.expect(not proxy.junk, "only JSON messages on stdout", proxy.junk)
 

@@ -394,9 +394,18 @@ class Workbench:
 
     # Saying what must be so
 
-    async def eventually(self, condition: Callable[[], T], *, within: float, what: str) -> T:
-        """Poll until the condition is true and return its value. Raises `Violation`."""
-        return await polling.eventually(condition, within=within, what=what)
+    async def eventually(
+        self,
+        condition: Callable[[], T],
+        *,
+        within: float,
+        what: str,
+        seen: Callable[[], Any] | None = None,
+    ) -> T:
+        """Poll until the condition is true and return its value. Raises `Violation` with what was `seen`, the last value by
+        default.
+        """
+        return await polling.eventually(condition, within=within, what=what, seen=seen)
 
     async def nobody_left(self, proxy: Proxy, *, within: float) -> None:
         """Wait until neither the implementation nor a process that it started is alive; a zombie is dead.

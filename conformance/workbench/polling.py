@@ -19,14 +19,16 @@ T = TypeVar("T")
 INTERVAL = 0.02
 
 
-async def eventually(condition: Callable[[], T], *, within: float, what: str) -> T:
-    """Ask until the answer is true and return it; after `within` seconds raise `Violation(what, last
-    answer)`.
+async def eventually(
+    condition: Callable[[], T], *, within: float, what: str, seen: Callable[[], Any] | None = None
+) -> T:
+    """Ask until the answer is true and return it; after `within` seconds raise `Violation` with `what`, and what was `seen`:
+    the last answer, where that says enough.
     """
     deadline = time.monotonic() + prolonged(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            raise Violation(what, f"after {within:g} s: {show(value)}")
+            raise Violation(what, f"after {within:g} s: {show(value if seen is None else seen())}")
         await anyio.sleep(INTERVAL)
     return value
 
