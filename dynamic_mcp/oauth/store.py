@@ -1,8 +1,9 @@
 """The token files: ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
 
 Private from the moment they exist (0600 in 0700, whatever the umask), replaced in one step, and readable by dmcp, whose files are read
-too. A file that is damaged is no token; it is replaced by the next sign-in. A lock on each file keeps two processes from
-renewing the same token at once, which would look like theft to the authorization server.
+too. What an earlier program left open to others is closed to them when it is met, never outside of ``~/.dynamic-mcp``; a file that anybody
+could have written is removed unread. A file that is damaged is no token; it is replaced by the next sign-in. A lock on each file keeps
+two processes from renewing the same token at once, which would look like theft to the authorization server.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ class Store:
     def load(self) -> Tokens | None:
         """The stored tokens; None when there are none, or none that can be read."""
         try:
-            self._repair_modes()
-            data = self.path.read_bytes()
+            self._close_directories()
+            data = self._read()
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("the token file of server %s cannot be read: %s", self._server, error.strerror)
+            return None
+        if data is None:
             return None
         try:
             tokens = msgspec.json.decode(data, type=Tokens)
@@ -137,22 +140,47 @@ class Store:
     def _make_directories(self) -> None:
         self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
         self._directory.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
-        self._repair_modes()
+        self._close_directories()
 
-    def _repair_modes(self) -> None:
-        """Take from others what an earlier program gave them."""
-        if sys.platform == "win32":
-            return
-        for path, mode in (
-            (self._directory.parent, _PRIVATE_DIR),
-            (self._directory, _PRIVATE_DIR),
-            (self.path, _PRIVATE_FILE),
-        ):
+    def _close_directories(self) -> None:
+        for path in (self._directory.parent, self._directory):
             with contextlib.suppress(OSError):
-                found = stat.S_IMODE(path.stat().st_mode)
-                if found & 0o077:
-                    path.chmod(mode)
-                    log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
+                _close_to_others(path, _PRIVATE_DIR)
+
+    def _read(self) -> bytes | None:
+        """What the file holds; None when somebody else may have written it. Raises OSError."""
+        with self.path.open("rb") as file:
+            if doubt := _doubt(os.fstat(file.fileno()), self._directory):
+                # Closed and kept, it would be believed the next time.
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+                log.warning("%s %s; what it says is not used, and it was removed", self.path, doubt)
+                return None
+            with contextlib.suppress(OSError):
+                _close_to_others(self.path, _PRIVATE_FILE)
+            return file.read()
+
+
+def _doubt(found: os.stat_result, directory: Path) -> str:
+    """Why a token file with this status may be the work of somebody else; empty when it is not."""
+    if sys.platform == "win32":
+        return ""
+    if found.st_mode & stat.S_IWOTH:
+        return f"could be written by anybody (mode {stat.S_IMODE(found.st_mode):o})"
+    if found.st_uid not in (os.geteuid(), directory.stat().st_uid):
+        return "belongs to another user"
+    return ""
+
+
+def _close_to_others(path: Path, mode: int) -> None:
+    """Take from others what an earlier program gave them. Raises OSError."""
+    # What a symbolic link leads to is not ours to change.
+    if sys.platform == "win32" or path.is_symlink():
+        return
+    found = stat.S_IMODE(path.stat().st_mode)
+    if found & 0o077:
+        path.chmod(mode)
+        log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
 
 
 async def _flock(descriptor: int) -> None:

@@ -114,7 +114,7 @@ def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
 ) -> None:
     directory.mkdir(parents=True)
     store.path.write_text('{"access_token":"canary"}')
-    for path, mode in ((directory.parent, 0o755), (directory, 0o777), (store.path, 0o666)):
+    for path, mode in ((directory.parent, 0o755), (directory, 0o777), (store.path, 0o664)):
         path.chmod(mode)
 
     assert store.load() == Tokens("canary")
@@ -123,6 +123,52 @@ def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
     assert "canary" not in caplog.text
     caplog.clear()
     store.load()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o777])
+def test_what_anybody_could_have_written_is_never_believed(
+    store: Store, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    store.save(TOKENS)
+    store.path.chmod(mode)
+
+    assert store.load() is None
+    assert store.load() is None, "believed once it is closed"
+    (record,) = caplog.records
+    assert str(store.path) in record.getMessage()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_not_believed(
+    store: Store, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save(TOKENS)
+    os.chown(store.path, 12345, -1)
+
+    assert store.load() is None
+    assert "belongs to another user" in caplog.text
+
+    store.save(TOKENS)
+    for path in (directory, store.path):
+        os.chown(path, 12345, -1)
+    assert store.load() == TOKENS, "a user's own files, read by root"
+
+
+def test_nothing_that_a_link_leads_to_is_changed(
+    store: Store, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    directory.parent.mkdir(mode=0o700)
+    directory.symlink_to(elsewhere)
+    kept = elsewhere / "kept.json"
+    kept.write_bytes(b'{"access_token":"kept"}')
+    kept.chmod(0o644)
+    store.path.symlink_to(kept)
+
+    assert store.load() == Tokens("kept")
+    assert (mode_of(elsewhere), mode_of(kept)) == (0o755, 0o644)
     assert not caplog.records
 
 

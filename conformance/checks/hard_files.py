@@ -1,0 +1,82 @@
+"""HARD: files with secrets that others can get at: the stored tokens, and the configuration."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.checks.oauth_bearer import can_use
+from conformance.checks.oauth_flow import sign_in
+from conformance.checks.tok_storage import token_file
+from mock_servers.browser import User
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.workbench import ProtectedUpstream, Workbench
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _lines_with(text: str, *parts: str) -> list[str]:
+    """The lines in which all of this occurs."""
+    return [line for line in text.splitlines() if all(part in line for part in parts)]
+
+
+@check("HARD-001", timeout=60)
+async def a_lax_token_store_is_repaired(bench: Workbench) -> None:
+    """A stored token works with a file of 0644 in folders of 0755, under a HOME of 0755: then they are 0600 and 0700,
+    stderr names the file, and HOME is as it was. With a file of 0666 its token arrives nowhere, at this start
+    and at the next.
+    """
+    upstream = await bench.oauth("a")
+    bench.browser()
+    with bench.witness("the first sign-in works"):
+        await sign_in(bench, upstream)
+    file, home = token_file(bench.sandbox.home, "a"), bench.sandbox.home
+    with bench.witness("the tokens are stored in the documented place"):
+        bench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
+    folders = [file.parent, file.parent.parent]
+    for path, mode in ((file, 0o644), *((folder, 0o755) for folder in (*folders, home))):
+        path.chmod(mode)
+    browser = bench.browser()
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with bench.witness("the stored token is used"):
+            await proxy.ready(upstream)
+            await can_use(bench, proxy, upstream)
+            bench.expect(not browser.openings, "no second sign-in", browser.openings)
+        with bench.case("0644 in 0755"):
+            for path, private in ((file, 0o600), *((folder, 0o700) for folder in folders)):
+                bench.expect(_mode(path) == private, f"{private:04o} for {path}", f"{_mode(path):04o}")
+            bench.expect(_mode(home) == 0o755, "the mode of HOME is not changed", f"{_mode(home):04o}")
+            said = _lines_with(proxy.stderr, str(file))
+            bench.expect(said, f"a warning that names {file}", proxy.stderr)
+    file.chmod(0o666)
+    bench.browser(User("leaves"))
+    for start in ("the first start", "the next start"):
+        with bench.case(f"0666, {start}"):
+            await _uses_no_token(bench, upstream)
+    with bench.case("0666"):
+        left = f"{_mode(file):04o}" if file.exists() else "no file"
+        bench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
+
+
+async def _uses_no_token(bench: Workbench, upstream: ProtectedUpstream) -> None:
+    """A proxy reaches the upstream and shows it none of the tokens."""
+    before = len(upstream.mcp)
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.wake(upstream.name)
+        with bench.witness("the upstream is visited"):
+            what = "a request reaches it"
+            await bench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
+
+        def shows_none() -> None:
+            sent = [request for request in upstream.mcp[before:] if upstream.bearer(request)]
+            bench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
+
+        await bench.throughout(2.0, shows_none)
