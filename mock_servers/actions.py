@@ -101,6 +101,17 @@ def kill_self(signal: int = 9) -> Action:
     return {"do": "kill_self", "signal": int(signal)}
 
 
+def allocate(size: int) -> Action:
+    """Take this many bytes of memory more and keep them. Where they are not given, the mock breaks down, as
+    most programs do."""
+    return {"do": "allocate", "size": size}
+
+
+def compute(seconds: float) -> Action:
+    """Use up this much CPU time before the next action."""
+    return {"do": "compute", "seconds": seconds}
+
+
 def close_stdout() -> Action:
     """Close the standard output and stay alive."""
     return {"do": "close_stdout"}

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from mock_servers.journal import Journal
+from mock_servers.journal import Journal, resource_limits
 from mock_servers.life import Life
 from mock_servers.script import Grandchild
 
@@ -44,7 +44,8 @@ def _live(grandchild: Grandchild, journal: Journal, max_life: float, mock_gone: 
         if grandchild.new_session:
             os.setsid()
         _let_go(grandchild)
-        journal.write("grandchild-start", ppid=os.getppid(), pgid=os.getpgid(0), sid=os.getsid(0))
+        place = {"ppid": os.getppid(), "pgid": os.getpgid(0), "sid": os.getsid(0)}
+        journal.write("grandchild-start", **place, limits=resource_limits())
         os.write(ready, b"!")
         os.close(ready)
         os.read(mock_gone, 1)

@@ -83,6 +83,7 @@ class Journal:
             env=dict(os.environ),
             cwd=os.getcwd(),
             fds=_open_descriptors(without=self._fd),
+            limits=resource_limits(),
         )
 
     def write_line(self, line: bytes) -> None:
@@ -119,6 +120,19 @@ def read_journal(path: str | os.PathLike[str]) -> list[Entry]:
 
 def _entry(fields: dict[str, Any]) -> Entry:
     return Entry(t=fields.pop("t"), pid=fields.pop("pid"), event=fields.pop("event"), data=fields)
+
+
+def resource_limits() -> dict[str, tuple[int, int]]:
+    """The soft and the hard limit of this process on each resource; empty where the system has none. Named as
+    by setrlimit, in small letters without RLIMIT_."""
+    try:
+        import resource
+    except ImportError:
+        return {}
+    names = [name for name in vars(resource) if name.startswith("RLIMIT_")]
+    return {
+        name.removeprefix("RLIMIT_").lower(): resource.getrlimit(getattr(resource, name)) for name in names
+    }
 
 
 def _open_descriptors(without: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ keyword arguments.
 import itertools
 import sys
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -64,6 +65,7 @@ class Stage:
     workload: Workload = field(default_factory=Workload)
     released: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     answered: dict[Any, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
+    taken: list[bytearray] = field(default_factory=list)
     ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, arrived: Arrived) -> Json:
@@ -226,6 +228,16 @@ class Performance:
         for piece in [text.encode(), *itertools.repeat(_FILLER, whole), _FILLER[:rest]]:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
+
+    # What it uses up
+
+    def allocate(self, size: int) -> None:
+        self._stage.taken.append(bytearray(size))
+
+    def compute(self, seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
 
     # Ends
 

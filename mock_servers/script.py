@@ -16,7 +16,9 @@ from mock_servers import actions as _actions
 from mock_servers import remote_actions as _remote_actions
 from mock_servers.actions import (
     Action,
+    allocate,
     close_stdout,
+    compute,
     crash,
     duplicate_reply,
     error,
@@ -54,7 +56,9 @@ __all__ = [
     "Rule",
     "Script",
     "ScriptError",
+    "allocate",
     "close_stdout",
+    "compute",
     "crash",
     "default_tools",
     "duplicate_reply",

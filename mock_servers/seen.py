@@ -19,7 +19,7 @@ from mock_servers.processes import alive
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a stdio mock: its arguments after `--`, environment, directory and place among the processes."""
+    """One start of a stdio mock: its arguments after `--`, environment, directory, place among the processes and limits."""
 
     t: float
     pid: int
@@ -30,11 +30,13 @@ class Start:
     pgid: int | None
     sid: int | None
     fds: dict[str, str]
+    #: soft and hard, by name (`journal.resource_limits`)
+    limits: dict[str, list[int]]
 
     @staticmethod
     def of(entry: Entry) -> "Start":
         data = entry.data
-        place = data["ppid"], data["pgid"], data["sid"], data["fds"]
+        place = data["ppid"], data["pgid"], data["sid"], data["fds"], data["limits"]
         return Start(entry.t, entry.pid, data["args"], data["env"], data["cwd"], *place)
 
 

@@ -522,7 +522,7 @@ class Workbench:
     def _events_of(self, actor: str, entries: Sequence[Entry]) -> Iterator[Event]:
         for entry in entries[:500]:
             # The environment is long, and its values may be anybody's secrets.
-            data = {key: value for key, value in entry.data.items() if key not in ("env", "fds")}
+            data = {key: value for key, value in entry.data.items() if key not in ("env", "fds", "limits")}
             text = (entry.text if entry.event in ("line", "sent") else "") or (
                 json.dumps(data, ensure_ascii=False) if data else ""
             )

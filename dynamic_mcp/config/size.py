@@ -30,3 +30,9 @@ def size(value: str | int) -> int:
     if not 0 < result <= _MOST:
         raise ValueError("must be more than zero and at most a pebibyte")
     return result
+
+
+def text(size: int) -> str:
+    """A size in bytes as the configuration may write it, in the largest unit that needs no fraction."""
+    unit, factor = max((item for item in _UNITS.items() if size % item[1] == 0), key=lambda item: item[1])
+    return f"{size // factor}{unit}"

@@ -42,8 +42,14 @@ live: set[Child] = set()
 
 
 def _popen(
-    argv: Sequence[str], environment: Mapping[str, str], announce: Callable[[], None] | None
+    argv: Sequence[str], environment: Mapping[str, str], steps: Sequence[Callable[[], None] | None]
 ) -> subprocess.Popen[bytes]:
+    before_exec = [step for step in steps if step is not None]
+
+    def take_steps() -> None:
+        for step in before_exec:
+            step()
+
     return subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
@@ -52,7 +58,8 @@ def _popen(
         env=dict(environment),
         bufsize=0,
         process_group=0,
-        preexec_fn=announce,  # there are no other threads where a guard is
+        # There are no other threads where a guard is.
+        preexec_fn=take_steps if before_exec else None,
     )
 
 
@@ -60,11 +67,17 @@ class Child:
     """A running child and its pipes. ``stdin`` and ``stdout`` are file descriptors that the caller takes over."""
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], guard: Guard, secrets: Iterable[str] = ()
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        guard: Guard,
+        secrets: Iterable[str] = (),
+        before_exec: Callable[[], None] | None = None,
     ) -> None:
         """Start ``argv`` without a shell. Raises OSError (not found, not executable) or ValueError (a NUL in it).
 
-        ``secrets`` are blotted out of what the child writes to stderr.
+        ``secrets`` are blotted out of what the child writes to stderr. ``before_exec`` runs in the child, before its program does (POSIX);
+        when it fails, the program is not started, and subprocess.SubprocessError is raised.
         """
         self._guard = guard
         #: the end of what the child wrote to stderr
@@ -73,7 +86,7 @@ class Child:
             self._process = windows.popen(argv, environment)
             self._job = windows.Job(int(self._process._handle))
         else:
-            self._process = guard.start(lambda announce: _popen(argv, environment, announce))
+            self._process = guard.start(lambda announce: _popen(argv, environment, (announce, before_exec)))
         self.pid: int = self._process.pid
         self.stdin = self._process.stdin
         self.stdout = self._process.stdout

@@ -13,12 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 
 import anyio
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.process import limits
 from dynamic_mcp.process.child import Child
+from dynamic_mcp.process.environment import inherited
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter
 from dynamic_mcp.protocol.peer import Peer
@@ -138,14 +141,20 @@ class _Running(asyncio.Protocol):
         self._splitter = LineSplitter(MOST_MESSAGE, self.peer.receive_oversized)
         self._writer: asyncio.WriteTransport | None = None
         self._reader: asyncio.ReadTransport | None = None
+        self._limits = transport.limits
         own = {name: value.reveal() for name, value in transport.env}
-        argv = [transport.command, *transport.args]
+        argv = [*transport.prefix, transport.command, *transport.args]
+        environment = {**inherited(transport.environment, os.environ), **own}
+        before_exec = limits.setter(transport.limits)
         try:
-            self._child = Child(argv, {**os.environ, **own}, guard, secrets=own.values())
+            self._child = Child(argv, environment, guard, own.values(), before_exec)
         except OSError as error:
+            what = "the program of its command_prefix" if transport.prefix else "the command"
             raise UpstreamFailed(
-                f"the command {transport.command!r} could not be started: {error.strerror or 'operating system error'}"
+                f"{what} {argv[0]!r} could not be started: {error.strerror or 'operating system error'}"
             ) from None
+        except subprocess.SubprocessError:
+            raise UpstreamFailed("its security.limits are refused by the operating system") from None
         except ValueError:
             raise UpstreamFailed("its command, args or env hold a NUL character or an invalid name") from None
 
@@ -214,7 +223,8 @@ class _Running(asyncio.Protocol):
     async def _tell_the_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
-        how = f"ended ({self._child.status()})" if self._child.has_left else "closed its output"
+        status = limits.explained(self._child.status(), self._limits)
+        how = f"ended ({status})" if self._child.has_left else "closed its output"
         self.end = UpstreamGone(f"the server process {how}", self.last_words())
         self.peer.close(self.end)
         self.ended.set()

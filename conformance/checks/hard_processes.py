@@ -1,0 +1,168 @@
+"""HARD: what a child process is given, what it may use, and what it is started by.
+
+A child whose environment is limited keeps the variable by which the workbench finds its processes.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.workbench.sandbox import TOKEN_VARIABLE
+from mock_servers.journal import resource_limits
+from mock_servers.script import Grandchild, Script, allocate, compute, crash, on_call
+
+if TYPE_CHECKING:
+    from conformance.workbench import StdioUpstream, Workbench
+
+MEMORY = 256 << 20
+CPU_TIME = 1
+OPEN_FILES = 100
+PROCESSES = 5000
+
+#: what programs need on the platforms that this runs on; the interpreter of the mock may add one of them
+NEEDED = re.compile(
+    r"(HOME|LANG|LC_\w+|LOGNAME|PATH|PWD|SHELL|TERM|TMPDIR|TZ|USER|__CF_USER_TEXT_ENCODING|SYSTEMROOT)"
+)
+SHIM = """#!/bin/sh
+for word in "$@"; do printf '%s\\n' "$word" >> "{log}"; done
+printf '\\n' >> "{log}"
+exec "$@"
+"""
+
+
+@check("HARD-007")
+async def the_environment_of_a_child_can_be_limited(bench: Workbench) -> None:
+    """With a list of one name and one beginning the child sees these, PATH, HOME and the like of the proxy, and its own
+    `env`, also where that refers to a variable that is not on the list; no other. A child without a list
+    sees all.
+    """
+    allowed = ["LISTED", "FAMILY_*", "ABSENT", TOKEN_VARIABLE]
+    own = {"OWN": "own", "LISTED_TOO": "from-${UNLISTED}"}
+    limited = bench.stdio("limited", env=own, **bench.sut.profile.configured(environment=allowed))
+    free = bench.stdio("free")
+    given = {
+        "LISTED": "1",
+        "LISTED_LONGER": "2",
+        "FAMILY_A": "3",
+        "FAMILY_": "4",
+        "FAMILYB": "5",
+        "UNLISTED": "6",
+        "AWS_SECRET_ACCESS_KEY": "7",
+        "TERM": "dumb",
+        "LC_TIME": "C",
+    }
+    async with bench.serving(limited, free, env=given):
+        seen, all_of_it = limited.starts[-1].env, free.starts[-1].env
+    with bench.witness("the other child sees all"):
+        bench.expect(given.items() <= all_of_it.items(), f"all of {given}", all_of_it)
+    platform = {name: value for name, value in all_of_it.items() if NEEDED.fullmatch(name)}
+    expected = {name: given[name] for name in ("LISTED", "FAMILY_A", "FAMILY_")}
+    expected |= {"OWN": "own", "LISTED_TOO": "from-6"}
+    got = {name: seen.get(name) for name in expected}
+    bench.expect(got == expected, f"the variables {expected}", got)
+    for name in ("PATH", "HOME"):
+        bench.expect(seen.get(name) == platform[name], f"{name}={platform[name]}", seen.get(name))
+    foreign = sorted(set(seen) - set(expected) - {TOKEN_VARIABLE} - set(platform))
+    bench.expect(not foreign, "no other variable of the proxy", foreign)
+
+
+@check("HARD-008", timeout=60)
+async def resources_of_a_child_can_be_limited(bench: Workbench) -> None:
+    """A child with limits and its helper have them, a child without has those of the proxy. Children that go past their
+    memory at the start, past their memory in a call, and past their CPU time in a call, die, and the answers
+    name the limit.
+    """
+
+    def limited(name: str, script: Script, **limits: int) -> StdioUpstream:
+        return bench.stdio(name, script, **bench.sut.profile.configured(limits=limits))
+
+    every = {"memory": MEMORY, "cpu_time": CPU_TIME + 20, "open_files": OPEN_FILES, "processes": PROCESSES}
+    reads = limited("reads", Script(grandchildren=[Grandchild()]), **every)
+    free = bench.stdio("free")
+    # Asked for, and not touched: where the limit does not hold, no memory is used up.
+    much = allocate(4 * MEMORY)
+    starting = limited("starting", Script(startup=[much]), memory=MEMORY)
+    calling = limited("calling", Script(on=[on_call("echo", much)]), memory=MEMORY)
+    busy = limited("busy", Script(on=[on_call("echo", compute(CPU_TIME + 5.0))]), cpu_time=CPU_TIME)
+    async with bench.proxy(reads, free, starting, calling, busy) as proxy:
+        await proxy.handshake()
+        with bench.witness("the upstreams that keep to their limits work"):
+            await proxy.ready(reads, free, calling, busy)
+        with bench.case("the child"):
+            _has_limits(bench, reads.starts[-1].limits, every)
+        with bench.case("its helper"):
+            _has_limits(bench, reads.events("grandchild-start")[-1].data["limits"], every)
+        with bench.case("a child without limits of its own"):
+            ours = {name: list(limits) for name, limits in resource_limits().items()}
+            others = free.starts[-1].limits
+            bench.expect(others == ours, "the limits that the proxy was started with", others)
+        await bench.together(
+            partial(_dies_of, bench, starting, "memory", proxy.tools_of),
+            partial(_dies_of, bench, calling, "memory", partial(proxy.call, tool="echo")),
+            partial(_dies_of, bench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
+        )
+
+
+def _has_limits(bench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
+    """Memory may be limited as what is writable or as what is mapped."""
+    kinds = {
+        "memory": ("data", "as"),
+        "cpu_time": ("cpu",),
+        "open_files": ("nofile",),
+        "processes": ("nproc",),
+    }
+    for name, value in every.items():
+        soft = {kind: seen[kind][0] for kind in kinds[name] if kind in seen}
+        bench.expect(value in soft.values(), f"{value} for {name}", soft)
+
+
+async def _dies_of(bench: Workbench, upstream: StdioUpstream, limit: str, ask: Any) -> None:
+    """The upstream dies, and the answer about it names the limit."""
+    answer = await ask(upstream.name)
+    with bench.case(upstream.name):
+        bench.expect(not upstream.alive or len(upstream.starts) > 1, "the process dies", upstream.alive)
+        named = answer.is_error and re.search(limit, answer.text, re.IGNORECASE)
+        bench.expect(named, f"an error that names the limit /{limit}/", answer.raw)
+
+
+@check("HARD-010", timeout=40)
+async def a_server_can_be_started_behind_a_command_prefix(bench: Workbench) -> None:
+    """A program of two words is called with the server's command line behind them, at the first start and at the one
+    after a crash. With a program that does not exist the group fails, the answer names it, and the
+    server is not started.
+    """
+    log, shim = bench.sandbox.root / "shim.log", bench.sandbox.root / "shim"
+    shim.write_text(SHIM.format(log=log))
+    shim.chmod(0o755)
+    missing = bench.sandbox.root / "no-such-program"
+    words = ["one argument", "$HOME"]
+
+    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioUpstream:
+        settings = bench.sut.profile.configured(command_prefix=prefix)
+        return bench.stdio(name, script, args=words, **settings)
+
+    behind = prefixed("behind", [str(shim), "/usr/bin/env"], Script(on=[on_call("echo", crash())]))
+    bare = prefixed("bare", [str(missing)])
+    free = bench.stdio("free")
+    async with bench.proxy(behind, bare, free) as proxy:
+        await proxy.handshake()
+        with bench.must("a server behind a prefix that runs it works"):
+            await proxy.ready(behind, free)
+        expected = ["/usr/bin/env", behind.entry["command"], *behind.entry["args"]]
+        called = log.read_text().split("\n\n")[0].splitlines()
+        bench.expect(called == expected, f"the prefix is called with {expected}", called)
+        seen = behind.starts[-1].args
+        bench.expect(seen == words, f"the server's own arguments {words}", seen)
+        await proxy.call("behind", "echo")
+        with bench.witness("the server comes back after a crash"):
+            what = "a second start"
+            await bench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
+        calls = log.read_text().count("\n\n")
+        bench.expect(calls == len(behind.starts), "the prefix is called for each start", calls)
+        answer = await proxy.tools_of("bare")
+        bench.expect(answer.is_error, "the group whose prefix is missing is failed", answer.raw)
+        bench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
+        await bench.throughout(2.5, bare.was_never_started)

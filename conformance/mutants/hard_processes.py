@@ -1,0 +1,128 @@
+"""Mistakes in what children are given, may use, and are started by."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.process import environment, limits
+from dynamic_mcp.process.child import Child
+from dynamic_mcp.upstream.stdio import _Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dynamic_mcp.config.model import ResourceLimits, StdioTransport
+
+
+@mutant("HARD-007")
+def ignores_the_list_of_variables() -> None:
+    replace(environment.inherited, lambda allowed, given: dict(given))
+
+
+@mutant("HARD-007")
+def leaves_the_child_without_a_path() -> None:
+    replace(environment.NEEDED, ())
+
+
+@mutant("HARD-007")
+def takes_each_name_for_a_beginning() -> None:
+    right = environment.inherited
+
+    def wrong(allowed: Sequence[str] | None, given: Mapping[str, str]) -> dict[str, str]:
+        return right(allowed if allowed is None else [f"{name}*" for name in allowed], given)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-007")
+def applies_the_list_to_the_configured_variables_too() -> None:
+    right = _Running.__init__
+
+    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
+        if transport.environment is not None:
+            kept = tuple(pair for pair in transport.env if pair[0] in transport.environment)
+            transport = msgspec.structs.replace(transport, env=kept)
+        right(self, transport, *rest)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-008")
+def limits_itself() -> None:
+    right = limits.setter
+
+    def wrong(wanted: ResourceLimits) -> Callable[[], None] | None:
+        if wanted.open_files is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted.open_files, hard))
+        return right(wanted)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-008")
+def sets_no_limits() -> None:
+    replace(limits.setter, lambda wanted: None)
+
+
+@mutant("HARD-008")
+def does_not_say_that_a_limit_killed_the_child() -> None:
+    replace(limits.explained, lambda status, limits: status)
+
+
+@mutant("HARD-010")
+def falls_back_to_the_bare_command() -> None:
+    right = Child.__init__
+
+    def wrong(self: Child, argv: Sequence[str], *rest: Any, **named: Any) -> None:
+        try:
+            right(self, argv, *rest, **named)
+        except FileNotFoundError:
+            right(self, argv[1:], *rest, **named)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-010")
+def uses_the_prefix_for_the_first_start_only() -> None:
+    right = _Running.__init__
+    started = set()
+
+    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
+        if transport in started:
+            transport = msgspec.structs.replace(transport, prefix=())
+        started.add(transport)
+        right(self, transport, *rest)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-010")
+def joins_the_prefix_and_the_command_for_a_shell() -> None:
+    right = _Running.__init__
+
+    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
+        if transport.prefix:
+            line = " ".join([*transport.prefix, transport.command, *transport.args])
+            transport = msgspec.structs.replace(transport, prefix=(), command="sh", args=("-c", line))
+        right(self, transport, *rest)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-010")
+def does_not_say_that_the_prefix_is_missing() -> None:
+    right = _Running.__init__
+
+    def wrong(self: Any, *arguments: Any) -> None:
+        try:
+            right(self, *arguments)
+        except UpstreamFailed:
+            raise UpstreamFailed("the server could not be started") from None
+
+    replace(right, wrong)
