@@ -1,8 +1,14 @@
-"""Which addresses belong together (RFC 6454): what is for one origin must not reach another."""
+"""Which addresses belong together (RFC 6454), and which of them are reached without a network.
+
+What is for one origin must not reach another, and what leaves this machine in plain text can be read on the way.
+"""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
+
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
@@ -10,3 +16,17 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host, as ``urlsplit`` gives it, is this machine."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+def is_plain(url: str) -> bool:
+    """Whether what is sent to this address can be read on the way: http, and not to this machine."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+    except ValueError:
+        return False

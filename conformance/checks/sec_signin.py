@@ -241,7 +241,7 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(bench: Workbenc
     """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
     loopback: neither gets anything, or stderr has a warning. The same on loopback works.
     """
-    host = _address()
+    host = an_address()
     listener = await bench.collector(host=host)
     ends: dict[str, Any] = {
         "token": {"token_endpoint": listener.at("/token")},
@@ -272,11 +272,11 @@ def _gets_nothing_without_warning(
     bench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
-    warned = _warns(proxy.stderr)
+    warned = speaks_of_plain_text(proxy.stderr)
     bench.expect(not sent or warned, f"nothing arrives at {listener.url} without a warning", sent)
 
 
-def _address() -> str:
+def an_address() -> str:
     """An address of this machine that is not loopback."""
     for addresses in psutil.net_if_addrs().values():
         for address in addresses:
@@ -285,7 +285,7 @@ def _address() -> str:
     raise Untestable("this machine has no IPv4 address besides loopback")
 
 
-def _warns(stderr: str) -> bool:
+def speaks_of_plain_text(stderr: str) -> bool:
     """Whether something is said about the transport; addresses say it of themselves and do not count."""
     words = re.sub(r"\bhttps?://\S+", "", stderr)
     return bool(

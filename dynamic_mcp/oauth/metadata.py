@@ -9,7 +9,6 @@ What is found is believed only where it belongs to what was asked: metadata name
 
 from __future__ import annotations
 
-import re
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,9 +18,9 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.origin import is_loopback
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
@@ -94,7 +93,7 @@ def secure(url: str, what: str) -> str:
         parts, host = urlsplit(""), ""
     if parts.scheme == "https" and host:
         return url
-    if parts.scheme == "http" and _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and is_loopback(host):
         return url
     raise UpstreamFailed(f"the address of its {what} is not https")
 

@@ -39,7 +39,12 @@ class Remote:
 
     def _web(self) -> Web:
         headers = {name: value.reveal() for name, value in self._transport.headers}
-        return Web(self._transport.url.reveal(), headers, self.authorization)
+        return Web(
+            self._transport.url.reveal(),
+            headers,
+            self.authorization,
+            require_https=self._transport.require_https,
+        )
 
 
 class Detected:

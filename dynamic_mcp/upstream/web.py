@@ -27,7 +27,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
-from dynamic_mcp.origin import origin_of
+from dynamic_mcp.origin import is_plain, origin_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -72,9 +72,17 @@ class Reply:
 class Web:
     """Requests to one server."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], authorization: Authorization) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: Authorization,
+        *,
+        require_https: bool = False,
+    ) -> None:
         """``headers`` go with every request, and win over those of a request; a bearer token wins over them."""
         self.url = url
+        self._require_https = require_https
         self._authorization = authorization
         self._own = {"User-Agent": f"dynamic-mcp/{__version__}"}
         self._proxy: str | None = None
@@ -82,7 +90,7 @@ class Web:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Load the library and get ready; nothing is sent. Raises UpstreamFailed when the url is none."""
+        """Load the library and get ready; nothing is sent. Raises UpstreamFailed when the url is none, or must not be used."""
         if self._session is not None:
             return
         try:
@@ -90,9 +98,13 @@ class Web:
             self._proxy = _proxy_for(self.url)
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
+        secure = urlsplit(self.url).scheme == "https"
+        # A request to this machine itself leaves it all the same where a proxy is asked.
+        if self._require_https and (is_plain(self.url) or (self._proxy is not None and not secure)):
+            raise UpstreamFailed("its url is not https://, and security.require_https is set")
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
         # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
-        trust = ssl.create_default_context() if urlsplit(self.url).scheme == "https" else True
+        trust = ssl.create_default_context() if secure else True
         self._session = library.ClientSession(
             connector=library.TCPConnector(limit=0, ssl=trust),
             cookie_jar=library.DummyCookieJar(),
