@@ -62,7 +62,10 @@ class Reload:
         for warning in new.warnings:
             if warning not in old.warnings:
                 log.warning("%s", warning)
-        if forced or new.servers != old.servers:
+        applied = forced or new.servers != old.servers
+        if new.exposed and (applied or new.exposed != old.exposed):
+            log.warning("%s", new.exposed)
+        if applied:
             changes = diff(old, new)
             self._supervisor.apply(new, changes)
             log.info("configuration reloaded: %s", changes)

@@ -37,7 +37,7 @@ async def serve(path: Path, config: Config, source: int, sink: int) -> int:
 
     The exit status: 0 after end of input, 128 + n after signal n.
     """
-    for warning in config.warnings:
+    for warning in filter(None, (*config.warnings, config.exposed)):
         log.warning("%s", warning)
     status = 0
     groups: dict[str, Group] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.mocks import Upstream
+
+LITERAL = "canary-literal-4711"
 
 
 def _mode(path: Path) -> int:
@@ -80,3 +84,52 @@ async def _uses_no_token(bench: Workbench, upstream: ProtectedUpstream) -> None:
             bench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
 
         await bench.throughout(2.0, shows_none)
+
+
+@check("HARD-011", timeout=60)
+async def exposed_secrets_in_the_configuration_are_pointed_out(bench: Workbench) -> None:
+    """A file of 0644 with a literal value under a telling name: one line on stderr that names the file and the key, at the
+    start and again when the file has been changed and read anew, without the value. With mode 0600, or
+    with a reference in place of the value, or with a harmless name: none.
+    """
+    literal = {"API_TOKEN": LITERAL, "MODE": "plain"}
+    remote = await bench.http("remote")
+    cases: list[tuple[str, int, Upstream, str | None]] = [
+        ("env", 0o644, bench.stdio("a", env=literal), "API_TOKEN"),
+        ("a header", 0o644, remote.but(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
+        ("0600", 0o600, bench.stdio("a", env=literal), None),
+        ("a reference", 0o644, bench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
+        (
+            "a reference in a header",
+            0o644,
+            remote.but(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
+            None,
+        ),
+        ("a harmless name", 0o644, bench.stdio("a", env={"MODE": LITERAL}), None),
+    ]
+    await bench.together(*(partial(_is_pointed_out, bench, *case) for case in cases))
+
+
+async def _is_pointed_out(
+    bench: Workbench, what: str, mode: int, upstream: Upstream, key: str | None
+) -> None:
+    """Each time that this configuration is read, stderr has one line more about it, or none."""
+    added = bench.stdio("added")
+    config = bench.config(upstream, name=f"{what.replace(' ', '-')}.json")
+    config.chmod(mode)
+
+    def lines() -> list[str]:
+        return _lines_with(proxy.stderr, config.name, key or "")
+
+    async with bench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
+        await proxy.handshake()
+        with bench.witness(f"{what}: the group is ready"):
+            await proxy.ready(upstream)
+        with bench.case(what):
+            times = 0 if key is None else 1
+            bench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
+            bench.save(config, upstream, added)
+            with bench.witness("the change is noticed"):
+                await proxy.ready(added)
+            bench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
+            bench.expect(LITERAL not in proxy.stderr, "the value is not shown", proxy.stderr)

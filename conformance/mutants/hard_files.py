@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp.config import exposed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import store
 from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.reload import Reload
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -54,3 +58,66 @@ def trusts_it_after_the_repair() -> None:
         return self.path.read_bytes()
 
     replace(Store._read, wrong)
+
+
+@mutant("HARD-011")
+def says_nothing_about_exposed_secrets() -> None:
+    replace(exposed.warning, lambda origin, status, places: "")
+
+
+@mutant("HARD-011", also={"SEC-001": "a canary is the value of a header"})
+def shows_the_exposed_value() -> None:
+    right = exposed.credentials
+
+    def wrong(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
+        values = {**env, **headers}
+        for found in right(env, headers, place):
+            yield f"{found} = {values[found.rpartition('.')[2]]}"
+
+    replace(right, wrong)
+
+
+@mutant("HARD-011")
+def warns_whatever_the_mode() -> None:
+    def wrong(origin: str, status: os.stat_result, places: Sequence[str]) -> str:
+        return f"{origin}: holds {', '.join(places)}" if places else ""
+
+    replace(exposed.warning, wrong)
+
+
+@mutant("HARD-011")
+def takes_a_reference_for_a_credential() -> None:
+    right = exposed.credentials
+
+    def wrong(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
+        return right(dict.fromkeys(env, "literal"), dict.fromkeys(headers, "literal"), place)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-011")
+def takes_every_variable_for_a_credential() -> None:
+    replace(
+        exposed.credentials,
+        lambda env, headers, place: iter(f"{place}.{name}" for name in (*env, *headers)),
+    )
+
+
+@mutant("HARD-011")
+def warns_at_the_start_only() -> None:
+    right = Reload._take
+
+    def wrong(self: Reload, *, forced: bool) -> str:
+        log.disabled = True
+        try:
+            return right(self, forced=forced)
+        finally:
+            log.disabled = False
+
+    replace(right, wrong)
+
+
+@mutant("HARD-011")
+def overlooks_headers() -> None:
+    right = exposed.credentials
+    replace(right, lambda env, headers, place: right(env, {}, place))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Expander:
@@ -33,7 +33,7 @@ class Expander:
                 return match.group(0)
             return found
 
-        return _REFERENCE.sub(value, text)
+        return REFERENCE.sub(value, text)
 
     def warnings(self) -> list[str]:
         """One sentence for each undefined variable, naming it and every place that uses it."""

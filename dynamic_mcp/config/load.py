@@ -8,14 +8,15 @@ The file is only ever read.
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dynamic_mcp.config import duration
+from dynamic_mcp.config import duration, exposed
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
     CallPolicy,
@@ -38,6 +39,7 @@ from dynamic_mcp.config.security import (
     security,
 )
 from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.origin import is_plain
 from dynamic_mcp.secret import Secret
 
 
@@ -83,12 +85,13 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            status, data = os.fstat(file.fileno()), file.read()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment)
+    return parse(data, str(path), environment, status)
 
 
 def schema() -> bytes:
@@ -98,14 +101,18 @@ def schema() -> bytes:
     return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
-def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
-    """Validate and expand the content of a configuration file; ``origin`` names it in errors."""
+def parse(
+    data: bytes, origin: str, environment: Mapping[str, str], status: os.stat_result | None = None
+) -> Config:
+    """Validate and expand the content of a configuration file; ``origin`` names it in errors, ``status`` says who can read it."""
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
-    servers = []
+    servers: list[Server] = []
+    credentials: list[str] = []
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
+        credentials += exposed.credentials(entry.env, entry.headers, place)
         own = expand if entry.enabled else Expander({})
         try:
             held_to = security(file.security, entry.security, own, place)
@@ -118,7 +125,25 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
         log = audit(file.security.audit, expand)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    return Config(tuple(servers), tuple(expand.warnings()), log, file.security.token_store)
+    return Config(
+        tuple(servers),
+        warnings=(*expand.warnings(), *_about_plain_urls(servers)),
+        exposed="" if status is None else exposed.warning(origin, status, credentials),
+        audit=log,
+        token_store=file.security.token_store,
+    )
+
+
+def _about_plain_urls(servers: list[Server]) -> Iterator[str]:
+    for server in servers:
+        transport = server.transport
+        if isinstance(transport, StdioTransport) or transport.require_https:
+            continue
+        if is_plain(transport.url.reveal()):
+            yield (
+                f"mcpServers.{server.name}.url begins with http://: credentials and everything else that is sent there can be read "
+                "on the way; use https://, or have it refused by security.require_https"
+            )
 
 
 def _as_json(data: bytes, origin: str) -> bytes:

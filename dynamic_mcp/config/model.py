@@ -124,5 +124,7 @@ class Config(msgspec.Struct, frozen=True):
 
     servers: tuple[Server, ...]
     warnings: tuple[str, ...] = ()
+    #: the same about credentials in a file that others can read: said again at each reload; empty when there is nothing to say
+    exposed: str = ""
     audit: Audit | None = None
     token_store: Literal["file", "keyring"] = "file"  # noqa: S105  # where they are kept

@@ -1,0 +1,42 @@
+"""Credentials that stand in the configuration file as they are, and whether others can read it.
+
+A credential is an ``Authorization`` header, or a header or env value whose name says token, secret, password or key; a value that refers
+to a variable is none. It is told where they are, never what they are. Only the mode of the file itself is looked at: a folder
+above that is closed to others may be opened, or the file copied, by somebody who does not think of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from dynamic_mcp.config.expand import REFERENCE
+
+#: "MAX_TOKENS", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM" and "TLS_KEY_FILE" say none of these.
+_TELLING = re.compile(
+    r"(token|secrets?|passwords?|passwd|((?<![a-z])|api|access|private)keys?)(?![a-z])(?!_?(file|path|dir)\b)",
+    re.IGNORECASE,
+)
+
+
+def credentials(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
+    """The places of credentials in one server's entry, whose values are as they were written."""
+    for field, values in (("env", env), ("headers", headers)):
+        for name, value in values.items():
+            telling = _TELLING.search(name) or (field == "headers" and name.lower() == "authorization")
+            if telling and value.strip() and not REFERENCE.search(value):
+                yield f"{place}.{field}.{name}"
+
+
+def warning(origin: str, status: os.stat_result, places: Sequence[str]) -> str:
+    """What to say about a file with this status and credentials at these places; empty when there is nothing to say."""
+    mode = stat.S_IMODE(status.st_mode)
+    if not places or sys.platform == "win32" or not stat.S_ISREG(status.st_mode) or not mode & 0o044:
+        return ""
+    return (
+        f"{origin}: can be read by others (mode {mode:o}) and holds what looks like credentials: {', '.join(places)}; "
+        "close it (chmod 600) and write ${VARIABLE} in their place"
+    )
