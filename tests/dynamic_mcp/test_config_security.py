@@ -79,6 +79,27 @@ def test_what_is_for_children_only_does_not_hinder_a_server_behind_a_url() -> No
     assert server.transport.require_https
 
 
+@pytest.mark.parametrize(
+    ("url", "required", "told"),
+    [
+        ("http://example.com/mcp?key=canary", False, True),
+        ("http://example.com/mcp", True, False),
+        ("http://127.0.0.1:80/mcp", False, False),
+        ("https://example.com/mcp", False, False),
+        ("http://[", False, False),
+    ],
+)
+def test_plain_http_to_another_machine_is_warned_about_unless_it_is_refused(
+    url: str, required: bool, told: bool
+) -> None:
+    config = read({"require_https": required}, entry={**REMOTE, "url": url})
+
+    assert [warning.startswith("mcpServers.a.url begins with http://") for warning in config.warnings] == [
+        True
+    ] * told
+    assert "canary" not in "".join(config.warnings)
+
+
 def test_the_audit_log_is_a_file_of_the_user() -> None:
     audit = read({"audit": {"file": "${HOME}/audit.jsonl"}, "token_store": "keyring"})
 

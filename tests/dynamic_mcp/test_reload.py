@@ -184,6 +184,33 @@ async def test_an_undefined_variable_is_said_once(tmp_path: Path, caplog: pytest
     assert caplog.text.count("NOT_DEFINED_HERE is not set") == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
+async def test_exposed_credentials_are_said_with_each_reload_and_no_other_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = {**ENTRY, "env": {"TOKEN": "canary-literal"}}
+
+    def said() -> int:
+        return caplog.text.count("mcpServers.a.env.TOKEN")
+
+    async with following(tmp_path) as followed:
+        followed.path.chmod(0o644)
+        followed.save(a=entry)
+        await eventually(lambda: said() == 1, "said at a reload")
+        followed.path.touch()
+        await asyncio.sleep(0.2)
+        assert said() == 1, "nothing was reloaded"
+        followed.save(a=entry, b=ENTRY)
+        await eventually(lambda: said() == 2, "said again")
+        followed.path.chmod(0o600)
+        followed.save(a=entry)
+        await eventually(lambda: len(followed.applied.changes) == 3, "a reload of a file that is closed")
+        assert said() == 2
+        followed.path.chmod(0o640)
+        await eventually(lambda: said() == 3, "said when it is opened")
+    assert "canary-literal" not in caplog.text
+
+
 names = st.lists(st.sampled_from("abcdef"), unique=True).map(tuple)
 configurations = st.builds(
     lambda servers, kinds: Config(

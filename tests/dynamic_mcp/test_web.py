@@ -97,6 +97,42 @@ def test_the_proxy_is_that_of_the_environment(
     assert _proxy_for(url) == proxy
 
 
+@pytest.mark.parametrize(
+    ("url", "environment", "allowed"),
+    [
+        ("https://host/", {}, True),
+        ("HTTPS://host/", {"ALL_PROXY": "http://p:1"}, True),
+        ("http://localhost:8080/", {}, True),
+        ("http://127.9.9.9/", {}, True),
+        ("http://[::1]:80/", {}, True),
+        ("http://host/", {}, False),
+        ("HTTP://HOST/", {}, False),
+        ("http://localhost.example/", {}, False),
+        ("http://127.0.0.1.example/", {}, False),
+        ("http://user@10.0.0.1/", {}, False),
+        ("http://localhost@10.0.0.1/", {}, False),
+        # To this machine, but by way of another.
+        ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, False),
+        ("http://localhost/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "localhost"}, True),
+    ],
+)
+async def test_where_https_is_required_nothing_else_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, environment: dict[str, str], allowed: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    transport = HttpTransport(Secret(url), (), False, None, ())
+    client = Web(url, {}, Authorization("a", transport, Store("a", tmp_path)), require_https=True)
+
+    if allowed:
+        await client.start()
+    else:
+        with pytest.raises(UpstreamFailed, match="is not https://") as caught:
+            await client.start()
+        assert "host" not in str(caught.value).lower()
+    await client.close()
+
+
 async def test_a_request_goes_through_the_proxy_and_past_it_where_it_must(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

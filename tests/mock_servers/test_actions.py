@@ -3,11 +3,15 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from mock_servers.script import (
     Action,
     Rule,
     Script,
+    allocate,
     close_stdout,
+    compute,
     crash,
     duplicate_reply,
     error,
@@ -205,6 +209,22 @@ def test_progress_goes_under_the_token_of_the_request_and_is_left_out_without_on
         assert params == [{"progressToken": 0, "progress": 1}, {"progressToken": 0, "progress": 2}]
         assert "result" in mock.next()
         assert "result" in mock.call()
+
+
+def test_memory_that_is_not_given_breaks_the_mock(tmp_path: Path) -> None:
+    script = Script(on=[on_call("echo", allocate(1 << 20)), on_call("add", allocate(1 << 60))])
+    with running(tmp_path, script) as mock:
+        assert "result" in mock.call()
+        mock.start("tools/call", {"name": "add"})
+        assert mock.exit_code() == 70
+        assert "MemoryError" in mock.event("exit").data["reason"]
+
+
+def test_compute_uses_up_cpu_time(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(compute(0.2))) as mock:
+        before = sum(psutil.Process(mock.event("start").pid).cpu_times()[:2])
+        mock.call()
+        assert sum(psutil.Process(mock.event("start").pid).cpu_times()[:2]) - before >= 0.15
 
 
 def test_rules_choose_by_tool_and_occurrence(tmp_path: Path) -> None:
