@@ -124,7 +124,7 @@ def examine(path: Path, *, connect: bool) -> Report:
     except ConfigError as error:
         return Report(str(path), ok=False, error=str(error))
     report = Report(str(path), ok=True, servers=[_as_it_runs(server) for server in written.servers])
-    report.warnings = [*config.warnings, *_oddities(config, written)]
+    report.warnings = [*config.warnings, *filter(None, [config.exposed]), *_oddities(config, written)]
     if connect:
         _connect(config, report)
     return report

@@ -122,7 +122,7 @@ def leaves_the_client_id_as_it_is() -> None:
     replace(right, wrong)
 
 
-@mutant("CFG-010")
+@mutant("CFG-010", also={"HARD-010": "an argument behind the prefix is $HOME"})
 def expands_like_a_shell() -> None:
     right = Expander.__call__
     replace(right, lambda self, text, place: os.path.expandvars(right(self, text, place)))

@@ -46,7 +46,13 @@ def reads_the_file_that_a_name_leads_to() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-007", also={"SEC-012": "http is among the schemes that nobody looks at"})
+@mutant(
+    "SEC-007",
+    also={
+        "SEC-012": "http is among the schemes that nobody looks at",
+        "HARD-003": "a token endpoint with http:// is asked",
+    },
+)
 def opens_whatever_is_called_an_endpoint() -> None:
     replace(metadata.secure, lambda url, what: url)
 
@@ -91,7 +97,7 @@ def shows_the_code() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-012")
+@mutant("SEC-012", also={"HARD-003": "a token endpoint with http:// is asked"})
 def posts_codes_in_the_clear() -> None:
     right = metadata.secure
 

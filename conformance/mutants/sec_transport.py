@@ -52,7 +52,7 @@ def trusts_no_certificate() -> None:
     _make_contexts(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
 
-@mutant("SEC-006")
+@mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
     right = Web.start
 

@@ -103,7 +103,7 @@ def sends_the_bearer_with_the_get_only() -> None:
     replace(right, wrong)
 
 
-@mutant("SSE-005")
+@mutant("SSE-005", also={"HARD-003": "the other origin may have http://"})
 def follows_an_endpoint_to_another_origin() -> None:
     def wrong(self: SseUpstream, given: str) -> None:
         self._endpoint.set_result(urljoin(self._web.url, given))

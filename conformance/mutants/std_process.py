@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Start = tuple[Sequence[str], Mapping[str, str]]
 
 
-@mutant("STD-001")
+@mutant("STD-001", also={"HARD-010": "the words of the prefix are cut anew, too"})
 def starts_children_through_a_shell() -> None:
     _change_starts(lambda argv, environment: (["sh", "-c", " ".join(argv)], environment))
 
@@ -33,7 +33,7 @@ def sets_the_variables_of_a_child_in_its_own_environment() -> None:
     _change_starts(wrong)
 
 
-@mutant("STD-003")
+@mutant("STD-003", also={"HARD-007": "no child has PATH"})
 def clears_the_environment_of_children() -> None:
     def wrong(argv: Sequence[str], environment: Mapping[str, str]) -> Start:
         return argv, {name: value for name, value in environment.items() if name not in os.environ}

@@ -33,7 +33,7 @@ class Timeouts(msgspec.Struct, frozen=True):
 class ResourceLimits(msgspec.Struct, frozen=True):
     """What a child process and its descendants may use, each of them; None where there is no limit of ours."""
 
-    #: bytes of address space
+    #: bytes that it may write to, or address space, as the system counts (``process.limits``)
     memory: int | None = None
     #: seconds
     cpu_time: int | None = None
