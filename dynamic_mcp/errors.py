@@ -7,6 +7,7 @@
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
         │   ├── UpstreamGone it went away while it was needed
+        │   ├── TooLarge     one answer was larger than is taken; nothing else is wrong
         │   ├── HttpStatus   it answered with an HTTP status that is no answer
         │   └── SignInNeeded only the user can give it what it wants
         ├── UpstreamTimeout  it did not answer in time
@@ -51,6 +52,10 @@ class UpstreamFailed(UpstreamError):
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""
+
+
+class TooLarge(UpstreamFailed):
+    """One answer was larger than is taken; nothing else is wrong with the upstream."""
 
 
 class HttpStatus(UpstreamFailed):

@@ -118,7 +118,7 @@ class Face:
         """Answer for a message that was too large to keep, under its id where that was seen, once."""
         id = jsonrpc.id_at(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB."
+            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MOST_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 

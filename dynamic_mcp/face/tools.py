@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import TOOLS
@@ -122,6 +122,8 @@ class Toolbox:
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
             return failure(_rejected(refusal, wanted.name, listing[wanted.name]))
+        except TooLarge as error:
+            return explain(error)
         except UpstreamFailed as error:
             return failure(_not_available(group, error))
 
