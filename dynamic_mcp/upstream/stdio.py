@@ -97,6 +97,11 @@ class StdioUpstream:
         if self._running is not None:
             self._running.peer.notify(method, params)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether ``lost`` would return at once."""
+        return self._running is not None and self._running.ended.is_set()
+
     async def lost(self) -> UpstreamGone:
         """See ``Upstream``."""
         running = self._connected()
