@@ -87,7 +87,7 @@ async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
 
     from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.groups import CONNECT_BUDGET
-    from dynamic_mcp.probe import Nobody
+    from dynamic_mcp.upstream.base import Nobody
     from dynamic_mcp.upstream.remote import Remote
 
     upstream = Remote(name, transport).upstream(Nobody())

@@ -4,6 +4,7 @@
 
     DynamicMcpError
     ├── ConfigError          the operator's file: what, where, what to do; ends the start (exit 2)
+    ├── CallRefused          a call that the operator's policy for its server does not let through
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
         │   ├── UpstreamGone it went away while it was needed
@@ -29,6 +30,10 @@ class DynamicMcpError(Exception):
 
 class ConfigError(DynamicMcpError):
     """The configuration cannot be used."""
+
+
+class CallRefused(DynamicMcpError):
+    """The policy for a server does not let a call through. The message is for the model: what it did, and what it can do."""
 
 
 class UpstreamError(DynamicMcpError):

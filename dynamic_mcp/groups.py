@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import msgspec
 
-from dynamic_mcp.config.model import Server, StdioTransport
+from dynamic_mcp.config.model import CallPolicy, Server, StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.pauses import Pauses
+from dynamic_mcp.policy.gate import Gate
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -78,9 +79,20 @@ class Group:
         self._paused = False
         self._successor: Group | None = None
         self._over: UpstreamFailed | None = None
+        #: what its calls have to pass; None where the configuration wants nothing of the kind
+        self.gate: Gate | None = None
         self._in_flight = 0
         self._idle = anyio.Event()
         self._hurry = anyio.Event()
+        self.define(server)
+
+    def define(self, server: Server) -> None:
+        """Go over to a definition of the server that differs in everything but its transport."""
+        self.server = server
+        if self.gate is not None:
+            self.gate.set(server.policy)
+        elif server.policy != CallPolicy():
+            self.gate = Gate(self.name, server.policy, self._guard)
 
     @property
     def name(self) -> str:
@@ -194,6 +206,8 @@ class Group:
                 else:
                     await self._sign_in(need, pauses)
         finally:
+            if self.gate is not None:
+                await self.gate.close()
             if self._remote is not None:
                 await self._remote.authorization.close()
 
@@ -270,10 +284,12 @@ class Group:
         """Another group takes the place of this one: it gets the subscriptions, and every call that is not on its way."""
         self._successor = successor
         self._settled.set()
-        successor.inherit(self._subscribed)
+        successor.inherit(self._subscribed, self.gate)
 
-    def inherit(self, subscribed: set[str]) -> None:
-        """Go on with the subscriptions of a predecessor."""
+    def inherit(self, subscribed: set[str], gate: Gate | None) -> None:
+        """Go on with the subscriptions of a predecessor, and with what counts towards its limits."""
+        if self.gate is not None and gate is not None:
+            self.gate.succeed(gate)
         self._subscribed |= subscribed
         if subscribed and self._upstream is not None:
             self._subscribe_all(self._upstream)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import CallRefused, TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import TOOLS
@@ -23,6 +23,9 @@ from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
+
+
+_CALL = "tools/call"
 
 
 class _ToolParams(msgspec.Struct):
@@ -116,7 +119,18 @@ class Toolbox:
             if wanted.name not in listing:
                 return failure(_unknown_tool(group, wanted.name, listing))
             params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
-            return await group.request("tools/call", params, call.options(group.timeout(TOOLS)))
+            options = call.options(group.timeout(TOOLS))
+            if group.gate is not None:
+                return await group.gate.call(
+                    wanted.name,
+                    listing[wanted.name],
+                    args,
+                    options,
+                    lambda now: group.request(_CALL, params, now),
+                )
+            return await group.request(_CALL, params, options)
+        except CallRefused as refusal:
+            return failure(f"The call was not made: {refusal}")
         except UpstreamRefused as refusal:
             # In a later round it is the answers or the state that are refused: the model cannot mend those.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
