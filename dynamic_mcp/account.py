@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dynamic_mcp.audit import trail
 from dynamic_mcp.cli import fail, load
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(words: Sequence[str]) -> int:
         fail(
             f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"
         )
+    trail.configure(config.audit)
     return asyncio.run(_login(servers[given.server], browser=not given.no_browser))
 
 

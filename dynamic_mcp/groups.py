@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import msgspec
 
+from dynamic_mcp.audit import Life
 from dynamic_mcp.config.model import CallPolicy, Server, StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
@@ -216,29 +217,35 @@ class Group:
         # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
         self._hurry = anyio.Event()
         upstream = self._make_upstream()
+        life = Life(self.name)
         try:
             try:
                 await self._connect(upstream)
             except SignInNeeded as need:
+                life.failed(str(need), outcome="sign_in_needed")
                 if not pauses.signed_in:
                     self._fail("it waits for you to sign in, in the browser", "", level=logging.INFO)
                     return need
                 pauses.after_failure()
                 self._fail("it refuses the authorization that was just given to it", "")
             except UpstreamError as error:
+                life.failed(str(error))
                 pauses.after_failure()
                 # Said before the cleaning up, which may take seconds.
                 said = error.last_words if isinstance(error, UpstreamFailed) else ""
                 self._fail(str(error), said or upstream.last_words())
             except Exception as error:
                 # What nobody thought of must not end the others.
+                life.failed("internal error")
                 pauses.after_failure()
                 report_bug(f"group {self.name}", error)
                 self._fail(f"an internal error of the proxy ({type(error).__name__})", "")
             else:
                 pauses.connected()
+                life.ready()
                 self._set_ready(upstream)
                 end = await upstream.lost()
+                life.failed(str(end), outcome="lost")
                 if pauses.after_crash():
                     self._restart(str(end))
                 else:
@@ -248,6 +255,7 @@ class Group:
             for task in self._background:
                 task.cancel()
             await upstream.close()
+            life.closed()
         return None
 
     async def _sign_in(self, need: SignInNeeded, pauses: Pauses) -> None:

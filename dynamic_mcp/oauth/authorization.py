@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
+from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.log import log
@@ -108,7 +109,7 @@ class Authorization:
                 return
             raise UpstreamFailed(self._declined)
         if self._signing_in is None or self._signing_in.done():
-            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in(challenge))
+            self._signing_in = asyncio.get_running_loop().create_task(self._recorded_sign_in(challenge))
         # Whoever does not wait any more does not end it for the others.
         await asyncio.shield(self._signing_in)
 
@@ -173,7 +174,7 @@ class Authorization:
     async def _renew_once(self, even_if_not_due: bool) -> None:
         from dynamic_mcp.oauth.exchange import GrantRefused
 
-        old = self._tokens
+        old, began = self._tokens, time.monotonic()
         if old is None or (time.monotonic() < self._not_before and not old.is_expired(time.time())):
             return
         try:
@@ -191,11 +192,18 @@ class Authorization:
                 async with _http() as http:
                     new = await self._refreshed(http, old, old.refresh_token)
                 self._keep(new)
+                trail.record("token_renewal", server=self._server, began=began)
         except GrantRefused as refusal:
+            trail.record(
+                "token_renewal", server=self._server, outcome="refused", began=began, reason=str(refusal)
+            )
             log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
             self._forget_registration(refusal, old)
             self._forget()
         except UpstreamFailed as failure:
+            trail.record(
+                "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
+            )
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
             if old.is_expired(time.time()) or even_if_not_due:
                 raise
@@ -255,6 +263,22 @@ class Authorization:
             self._save(msgspec.structs.replace(found, client=None))
 
     # The user
+
+    async def _recorded_sign_in(self, challenge: Challenge) -> None:
+        began, outcome = time.monotonic(), "failed"
+        reason = None
+        trail.record("sign_in_began", server=self._server)
+        try:
+            await self._sign_in(challenge)
+            outcome = "ok"
+        except UpstreamFailed as error:
+            reason = str(error)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            trail.record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
 
     async def _sign_in(self, challenge: Challenge) -> None:
         from dynamic_mcp.oauth.ask import TransientFailure

@@ -138,6 +138,7 @@ class Refusal(Exception):
 
     def __init__(self, code: int, text: str, data: object = None, *, error: bytes | None = None) -> None:
         super().__init__(text)
+        self.code = code
         self.error = error_object(code, text, data) if error is None else error
 
 
