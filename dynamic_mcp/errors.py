@@ -8,6 +8,7 @@
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
         │   ├── UpstreamGone it went away while it was needed
+        │   ├── StoreFailed  the place for its tokens cannot be used
         │   ├── TooLarge     one answer was larger than is taken; nothing else is wrong
         │   ├── HttpStatus   it answered with an HTTP status that is no answer
         │   └── SignInNeeded only the user can give it what it wants
@@ -57,6 +58,10 @@ class UpstreamFailed(UpstreamError):
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""
+
+
+class StoreFailed(UpstreamFailed):
+    """The place where the tokens for it are to be kept cannot be used. Nothing takes its place without being asked."""
 
 
 class TooLarge(UpstreamFailed):

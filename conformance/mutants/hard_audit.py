@@ -44,9 +44,9 @@ def writes_the_arguments_unasked() -> None:
 def writes_tokens() -> None:
     right = Authorization._keep
 
-    def wrong(self: Authorization, tokens: Tokens) -> None:
+    async def wrong(self: Authorization, tokens: Tokens) -> None:
         audit.trail.record("token", server=self._server, token=tokens.access_token)
-        right(self, tokens)
+        await right(self, tokens)
 
     replace(right, wrong)
 
