@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.cli import fail, load
+from dynamic_mcp.audit import trail
+from dynamic_mcp.cli import config_path, fail, load
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.oauth.callback import Callback
 
@@ -33,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     login.add_argument("--no-browser", action="store_true", help="only show the address to visit")
     logout = commands.add_parser("logout", help="forget the tokens of a server", allow_abbrev=False)
     logout.add_argument("server", metavar="SERVER", help="its name in the configuration")
+    logout.add_argument(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="the configuration file (else DYNAMIC_MCP_CONFIG), where it keeps tokens in the keyring",
+    )
     return result
 
 
@@ -40,9 +48,12 @@ def main(words: Sequence[str]) -> int:
     """Run one of the commands; its exit status."""
     command_line = parser()
     given = command_line.parse_args(words)
-    if given.command == "logout":
-        return _logout(given.server)
+    if given.command == "logout" and config_path(given.config, os.environ) is None:
+        return _logout(given.server, "file")
     _, config = load(given.config, command_line, None)
+    trail.configure(config.audit)
+    if given.command == "logout":
+        return _logout(given.server, config.token_store)
     servers = {server.name: server for server in config.servers}
     if given.server not in servers:
         fail(
@@ -51,14 +62,22 @@ def main(words: Sequence[str]) -> int:
     return asyncio.run(_login(servers[given.server], browser=not given.no_browser))
 
 
-def _logout(server: str) -> int:
-    from dynamic_mcp.oauth.store import Store
+def _logout(server: str, kind: TokenStore) -> int:
+    from dynamic_mcp.errors import StoreFailed
+    from dynamic_mcp.oauth.authorization import store_of
 
-    store = Store(server)
-    if store.delete():
+    # A file may be left from the time before there was a keyring.
+    stores = [store_of(server, each) for each in dict.fromkeys(("file", kind))]
+    try:
+        removed = [store.delete() for store in stores]
+    except StoreFailed as failure:
+        _say(f"The tokens of {server} were not removed: {failure}")
+        return 1
+    trail.record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
+    if any(removed):
         _say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
         return 0
-    _say(f"There are no tokens of {server}: {store.path} does not exist.")
+    _say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
     return 1
 
 
@@ -87,7 +106,7 @@ async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
 
     from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.groups import CONNECT_BUDGET
-    from dynamic_mcp.probe import Nobody
+    from dynamic_mcp.upstream.base import Nobody
     from dynamic_mcp.upstream.remote import Remote
 
     upstream = Remote(name, transport).upstream(Nobody())

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
-        "       %(prog)s logout SERVER\n"
+        "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
         "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
         "       %(prog)s schema",

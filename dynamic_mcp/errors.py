@@ -4,9 +4,12 @@
 
     DynamicMcpError
     ├── ConfigError          the operator's file: what, where, what to do; ends the start (exit 2)
+    ├── CallRefused          a call that the operator's policy for its server does not let through
     └── UpstreamError        a server behind us
         ├── UpstreamFailed   it could not be started or reached, or broke the protocol
         │   ├── UpstreamGone it went away while it was needed
+        │   ├── StoreFailed  the place for its tokens cannot be used
+        │   ├── TooLarge     one answer was larger than is taken; nothing else is wrong
         │   ├── HttpStatus   it answered with an HTTP status that is no answer
         │   └── SignInNeeded only the user can give it what it wants
         ├── UpstreamTimeout  it did not answer in time
@@ -30,6 +33,10 @@ class ConfigError(DynamicMcpError):
     """The configuration cannot be used."""
 
 
+class CallRefused(DynamicMcpError):
+    """The policy for a server does not let a call through. The message is for the model: what it did, and what it can do."""
+
+
 class UpstreamError(DynamicMcpError):
     """A request to an upstream server did not produce a result."""
 
@@ -51,6 +58,14 @@ class UpstreamFailed(UpstreamError):
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""
+
+
+class StoreFailed(UpstreamFailed):
+    """The place where the tokens for it are to be kept cannot be used. Nothing takes its place without being asked."""
+
+
+class TooLarge(UpstreamFailed):
+    """One answer was larger than is taken; nothing else is wrong with the upstream."""
 
 
 class HttpStatus(UpstreamFailed):

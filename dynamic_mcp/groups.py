@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import msgspec
 
-from dynamic_mcp.config.model import Server, StdioTransport
+from dynamic_mcp.audit import Life
+from dynamic_mcp.config.model import CallPolicy, Server, StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.listings import CHANGED, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.pauses import Pauses
+from dynamic_mcp.policy.gate import Gate
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -78,9 +80,20 @@ class Group:
         self._paused = False
         self._successor: Group | None = None
         self._over: UpstreamFailed | None = None
+        #: what its calls have to pass; None where the configuration wants nothing of the kind
+        self.gate: Gate | None = None
         self._in_flight = 0
         self._idle = anyio.Event()
         self._hurry = anyio.Event()
+        self.define(server)
+
+    def define(self, server: Server) -> None:
+        """Go over to a definition of the server that differs in everything but its transport."""
+        self.server = server
+        if self.gate is not None:
+            self.gate.set(server.policy)
+        elif server.policy != CallPolicy():
+            self.gate = Gate(self.name, server.policy, self._guard)
 
     @property
     def name(self) -> str:
@@ -194,6 +207,8 @@ class Group:
                 else:
                     await self._sign_in(need, pauses)
         finally:
+            if self.gate is not None:
+                await self.gate.close()
             if self._remote is not None:
                 await self._remote.authorization.close()
 
@@ -202,29 +217,35 @@ class Group:
         # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
         self._hurry = anyio.Event()
         upstream = self._make_upstream()
+        life = Life(self.name)
         try:
             try:
                 await self._connect(upstream)
             except SignInNeeded as need:
+                life.failed(str(need), outcome="sign_in_needed")
                 if not pauses.signed_in:
                     self._fail("it waits for you to sign in, in the browser", "", level=logging.INFO)
                     return need
                 pauses.after_failure()
                 self._fail("it refuses the authorization that was just given to it", "")
             except UpstreamError as error:
+                life.failed(str(error))
                 pauses.after_failure()
                 # Said before the cleaning up, which may take seconds.
                 said = error.last_words if isinstance(error, UpstreamFailed) else ""
                 self._fail(str(error), said or upstream.last_words())
             except Exception as error:
                 # What nobody thought of must not end the others.
+                life.failed("internal error")
                 pauses.after_failure()
                 report_bug(f"group {self.name}", error)
                 self._fail(f"an internal error of the proxy ({type(error).__name__})", "")
             else:
                 pauses.connected()
+                life.ready()
                 self._set_ready(upstream)
                 end = await upstream.lost()
+                life.failed(str(end), outcome="lost")
                 if pauses.after_crash():
                     self._restart(str(end))
                 else:
@@ -234,6 +255,7 @@ class Group:
             for task in self._background:
                 task.cancel()
             await upstream.close()
+            life.closed()
         return None
 
     async def _sign_in(self, need: SignInNeeded, pauses: Pauses) -> None:
@@ -270,10 +292,12 @@ class Group:
         """Another group takes the place of this one: it gets the subscriptions, and every call that is not on its way."""
         self._successor = successor
         self._settled.set()
-        successor.inherit(self._subscribed)
+        successor.inherit(self._subscribed, self.gate)
 
-    def inherit(self, subscribed: set[str]) -> None:
-        """Go on with the subscriptions of a predecessor."""
+    def inherit(self, subscribed: set[str], gate: Gate | None) -> None:
+        """Go on with the subscriptions of a predecessor, and with what counts towards its limits."""
+        if self.gate is not None and gate is not None:
+            self.gate.succeed(gate)
         self._subscribed |= subscribed
         if subscribed and self._upstream is not None:
             self._subscribe_all(self._upstream)

@@ -13,13 +13,11 @@ from msgspec import Raw
 
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
-from dynamic_mcp.face.session import refusal_of
 from dynamic_mcp.groups import CONNECT_BUDGET
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Handshake, Options, Upstream
+from dynamic_mcp.upstream.base import Handshake, Nobody, Options, Upstream
 from dynamic_mcp.upstream.remote import Remote
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -43,21 +41,6 @@ class Seen(msgspec.Struct):
     failure: str = ""
     last_words: str = ""
     needs_sign_in: bool = False
-
-
-class Nobody:
-    """The events of a connection that is only tried (``upstream.base.Events``)."""
-
-    def capabilities(self) -> bytes:
-        """See ``Events``."""
-        return b"{}"
-
-    def on_notification(self, message: Message) -> None:
-        """See ``Events``."""
-
-    async def on_request(self, message: Message) -> bytes:
-        """See ``Events``."""
-        raise refusal_of(message.method)
 
 
 async def look(server: Server, guard: Guard, *, listings: bool = True) -> Seen:

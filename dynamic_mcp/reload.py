@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import anyio
 
+from dynamic_mcp.audit import trail
 from dynamic_mcp.config import load
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.config.model import Config
@@ -53,6 +55,7 @@ class Reload:
         """Apply what the file says now; what is wrong with it, if it cannot be used."""
         if _is_stream(self._path):
             return ""
+        began = time.monotonic()
         try:
             new = load(self._path, os.environ)
         except ConfigError as error:
@@ -62,18 +65,24 @@ class Reload:
         for warning in new.warnings:
             if warning not in old.warnings:
                 log.warning("%s", warning)
-        applied = forced or new.servers != old.servers
+        applied = forced or new.servers != old.servers or new.audit != old.audit
         if new.exposed and (applied or new.exposed != old.exposed):
             log.warning("%s", new.exposed)
         if applied:
             changes = diff(old, new)
             self._supervisor.apply(new, changes)
             log.info("configuration reloaded: %s", changes)
+            trail.record("reload", began=began, changes=str(changes))
+            if new.audit != old.audit:
+                # The end of one log says why, and so does the beginning of the other.
+                trail.configure(new.audit)
+                trail.record("reload", began=began, changes=str(changes))
         return ""
 
     def _say(self, problem: str) -> None:
         if problem != self._said:
             self._said = problem
+            trail.record("reload", outcome="failed", reason=problem)
             log.error("configuration not reloaded, the servers stay as they are: %s", problem)
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from dynamic_mcp import __version__
+from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.relay import Relay
@@ -37,6 +40,9 @@ async def serve(path: Path, config: Config, source: int, sink: int) -> int:
 
     The exit status: 0 after end of input, 128 + n after signal n.
     """
+    trail.configure(config.audit)
+    began = time.monotonic()
+    trail.record("start", version=__version__, config=str(path))
     for warning in filter(None, (*config.warnings, config.exposed)):
         log.warning("%s", warning)
     status = 0
@@ -85,4 +91,5 @@ async def serve(path: Path, config: Config, source: int, sink: int) -> int:
         await guard.close()
         await link.close()
         watching.cancel_scope.cancel()
+    trail.record("stop", began=began, status=status)
     return status

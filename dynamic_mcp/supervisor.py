@@ -107,12 +107,12 @@ class Supervisor:
     def _change(self, server: Server) -> None:
         group, coming = self._groups[server.name], self._coming.get(server.name)
         if coming is not None and coming.server.transport == server.transport:
-            coming.server = server
+            coming.define(server)
         else:
             self._give_up_coming(server.name)
             if group.server.transport != server.transport:
                 self._replace(group, server)
-        group.server = msgspec.structs.replace(server, transport=group.server.transport)
+        group.define(msgspec.structs.replace(server, transport=group.server.transport))
 
     def _give_up_coming(self, name: str) -> None:
         if (coming := self._coming.pop(name, None)) is not None:

@@ -22,6 +22,7 @@ ANSWERING = frozenset(
         "duplicate_reply",
         "wrong_id_reply",
         "payload",
+        "unending",
         "crash",
         "kill_self",
         "close_stdout",
@@ -141,6 +142,11 @@ def request(
 def payload(size: int) -> Action:
     """Answer a tool call with one text content of `size` bytes."""
     return {"do": "payload", "size": size}
+
+
+def unending(size: int) -> Action:
+    """Begin an answer to a tool call, of `size` bytes so far, and never end it (over HTTP, break off)."""
+    return {"do": "unending", "size": size}
 
 
 def progress(value: float) -> Action:

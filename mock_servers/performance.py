@@ -177,6 +177,11 @@ class Performance:
         result = {"content": [{"type": "text", "text": "x" * size}], "isError": False}
         self._stage.send(answer(self._arrived, self._body(result)), self._arrived)
 
+    def unending(self, size: int) -> None:
+        result = {"content": [{"type": "text", "text": "$text"}]}
+        head, _, _ = line_of(answer(self._arrived, self._body(result)), self._arrived).partition(b"$text")
+        self._stage.output.write([head + b"x" * size])
+
     def _body(self, result: Json | None) -> Json:
         if result is None:
             return self._stage.default_body(self._arrived)

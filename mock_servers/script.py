@@ -39,6 +39,7 @@ from mock_servers.actions import (
     silence,
     sleep,
     stderr,
+    unending,
     wrong_id_reply,
 )
 from mock_servers.oauth_script import CLIENT_AUTH, ENDPOINTS, Fault, OAuth
@@ -82,6 +83,7 @@ __all__ = [
     "sleep",
     "stderr",
     "tool",
+    "unending",
     "wrong_id_reply",
 ]
 

@@ -38,11 +38,11 @@ async def a_server_that_is_added_to_the_file_becomes_usable(bench: Workbench) ->
     config = bench.config(old)
     async with bench.serving(old, config=config) as proxy:
         bench.save(config, old, new)
-        await _is_usable(bench, proxy, new)
+        await is_usable(bench, proxy, new)
         await _works(bench, proxy, old)
 
 
-async def _is_usable(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def is_usable(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     """A server that was added is listed and can be called, in time."""
     await _lists(bench, proxy, upstream.name)
     with bench.must(f"the tools of {upstream.name} can be used"):
@@ -82,7 +82,7 @@ async def every_replacement_by_rename_is_noticed(bench: Workbench) -> None:
             upstreams.append(bench.stdio(name))
             bench.save(config, *upstreams, how=saves.by_rename)
             with bench.case(f"save number {len(upstreams) - 1}"):
-                await _is_usable(bench, proxy, upstreams[-1])
+                await is_usable(bench, proxy, upstreams[-1])
 
 
 @check("RLD-003", timeout=60)
@@ -180,7 +180,7 @@ async def content_that_is_not_valid_changes_nothing(bench: Workbench) -> None:
                 bench.expect(len(pids) == 1 and old.alive == pids, "the same process", (pids, old.alive))
             with bench.case(f"a valid save after {what}"):
                 bench.save(config, old, new)
-                await _is_usable(bench, proxy, new)
+                await is_usable(bench, proxy, new)
                 await _works(bench, proxy, old)
 
     await bench.together(
@@ -211,7 +211,7 @@ async def servers_that_did_not_change_keep_running(bench: Workbench) -> None:
             what = "the call reaches the upstream"
             await bench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
             bench.save(config, first, second)
-            await _is_usable(bench, proxy, second)
+            await is_usable(bench, proxy, second)
             for _ in range(5):
                 os.utime(config)
                 await anyio.sleep(0.3)
@@ -219,7 +219,7 @@ async def servers_that_did_not_change_keep_running(bench: Workbench) -> None:
             await anyio.sleep(1.0)
             # When this one is there, what came before has been noticed.
             bench.save(config, first, second, third)
-            await _is_usable(bench, proxy, third)
+            await is_usable(bench, proxy, third)
 
         await bench.together(long_call, changes)
         for upstream in (first, second):
@@ -305,7 +305,7 @@ async def _slow_writer(bench: Workbench) -> None:
                     await anyio.sleep(_POLL)
         saves.in_place(config, complete)
         with bench.case("a slow writer"):
-            await _is_usable(bench, proxy, new)
+            await is_usable(bench, proxy, new)
             await _holds_exactly(bench, proxy, old, new)
 
 
@@ -319,7 +319,7 @@ async def _bursty_writer(bench: Workbench) -> None:
             # Truncated for a moment each time, as it is by a program that writes while it thinks.
             await saves.in_pieces(config, data, 2, pause=0.05)
         with bench.case("twenty saves"):
-            await _is_usable(bench, proxy, last)
+            await is_usable(bench, proxy, last)
             await _holds_exactly(bench, proxy, old, last, nobody=between)
 
 
@@ -359,5 +359,5 @@ async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(bench: Workb
                 await _works(bench, proxy, old)
             await anyio.sleep(_POLL)
         bench.save(config, old, new)
-        await _is_usable(bench, proxy, new)
+        await is_usable(bench, proxy, new)
         await _works(bench, proxy, old)

@@ -38,7 +38,7 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, Request, StdioUpstream, Workbench
+    from conformance.workbench import Answer, Proxy, Request, StdioUpstream, Upstream, Workbench
     from mock_servers.journal import Entry
 
 
@@ -166,7 +166,7 @@ async def a_dead_stdio_upstream_is_started_again(bench: Workbench) -> None:
             await proxy.tools_of(when_ready.name)
         os.kill(mortal.starts[-1].pid, signal.SIGKILL)
         await bench.eventually(lambda: len(mortal.starts) > 1, within=60.0, what="a second start")
-        await _works_again(bench, proxy, mortal)
+        await works_again(bench, proxy, mortal)
 
         def is_no_loop() -> None:
             # A child that ends on the probe of its era is started twice in one attempt (STD-022).
@@ -178,7 +178,7 @@ async def a_dead_stdio_upstream_is_started_again(bench: Workbench) -> None:
         await bench.throughout(began + 5.0 - time.monotonic(), is_no_loop)
 
 
-async def _works_again(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def works_again(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
     """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
     deadline = time.monotonic() + 15.0
     while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 def logs_new_tokens() -> None:
     right = Authorization._keep
 
-    def wrong(self: Authorization, tokens: Tokens) -> None:
+    async def wrong(self: Authorization, tokens: Tokens) -> None:
         log.debug("new tokens: %s", msgspec.json.encode(tokens).decode())
-        right(self, tokens)
+        await right(self, tokens)
 
     replace(right, wrong)
 
@@ -150,9 +150,9 @@ def writes_tokens_on_a_command_line() -> None:
 def _on_loading(do: Any) -> None:
     right = Authorization._load
 
-    def wrong(self: Authorization) -> Tokens | None:
+    async def wrong(self: Authorization) -> Tokens | None:
         was_loaded = self._loaded
-        tokens = right(self)
+        tokens = await right(self)
         if tokens is not None and not was_loaded:
             do(tokens)
         return tokens
@@ -165,12 +165,12 @@ def keeps_one_token_for_each_client_id() -> None:
     shared: dict[str | None, Tokens] = {}
     keep, right = Authorization._keep, Authorization._load
 
-    def wrong_keep(self: Authorization, tokens: Tokens) -> None:
-        keep(self, tokens)
+    async def wrong_keep(self: Authorization, tokens: Tokens) -> None:
+        await keep(self, tokens)
         shared[self._client_id] = tokens
 
-    def wrong_load(self: Authorization) -> Tokens | None:
-        self._tokens = shared.get(self._client_id) or right(self)
+    async def wrong_load(self: Authorization) -> Tokens | None:
+        self._tokens = shared.get(self._client_id) or await right(self)
         return self._tokens
 
     replace(keep, wrong_keep)

@@ -179,7 +179,7 @@ def a_damaged_file_fails_the_group() -> None:
 @mutant("TOK-018")
 def truncates_and_then_writes() -> None:
     def wrong(self: Store, kept: Tokens) -> None:
-        self._make_directories()
+        self.make_directories()
         data = msgspec.json.encode(kept)
         with open(self.path, "wb") as file:
             file.write(data[:10])

@@ -245,10 +245,14 @@ class Workbench:
         return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
 
     def save(
-        self, config: Path, *upstreams: Upstream, how: Callable[[Path, bytes], None] = saves.in_place
+        self,
+        config: Path,
+        *upstreams: Upstream,
+        extra: Mapping[str, Any] | None = None,
+        how: Callable[[Path, bytes], None] = saves.in_place,
     ) -> None:
-        """Change a configuration that is in use to one with these upstreams."""
-        how(config, _configuration(*upstreams).encode())
+        """Change a configuration that is in use to one with these upstreams, and with `extra` at its root."""
+        how(config, _configuration(*upstreams, extra=extra).encode())
 
     def config_text(
         self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None

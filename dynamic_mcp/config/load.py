@@ -260,11 +260,11 @@ def _server(
         if client_id is not None:
             client_id = expand(client_id, f"{place}.oauth_client_id")
         scopes = tuple(entry.oauth_scopes)
-        bounds = held_to.require_https, held_to.max_message_size
+        held = held_to.require_https, held_to.max_message_size, held_to.token_store
         if entry.type == "sse":
-            transport = SseTransport(url, headers, client_id, scopes, *bounds)
+            transport = SseTransport(url, headers, client_id, scopes, *held)
         else:
-            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *bounds)
+            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *held)
     else:
         raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
     timeouts = _timeouts(entry.timeout, origin, place)

@@ -60,6 +60,10 @@ class StdioTransport(msgspec.Struct, frozen=True):
         return f"StdioTransport({len(self.args)} args, env {[name for name, _ in self.env]})"
 
 
+#: Where tokens are kept: in files of the user, or in the keyring of the operating system.
+TokenStore = Literal["file", "keyring"]
+
+
 class HttpTransport(msgspec.Struct, frozen=True):
     """A Streamable HTTP server. ``detect`` is true when the file gave no ``type``."""
 
@@ -71,6 +75,7 @@ class HttpTransport(msgspec.Struct, frozen=True):
     require_https: bool = False
     #: bytes
     max_message_size: int = MOST_MESSAGE
+    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 
 class SseTransport(msgspec.Struct, frozen=True):
@@ -83,6 +88,7 @@ class SseTransport(msgspec.Struct, frozen=True):
     require_https: bool = False
     #: bytes
     max_message_size: int = MOST_MESSAGE
+    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -127,4 +133,4 @@ class Config(msgspec.Struct, frozen=True):
     #: the same about credentials in a file that others can read: said again at each reload; empty when there is nothing to say
     exposed: str = ""
     audit: Audit | None = None
-    token_store: Literal["file", "keyring"] = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStore = "file"  # noqa: S105  # where they are kept

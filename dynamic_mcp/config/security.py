@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from dynamic_mcp.config import duration, size
-from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits
+from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStore
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -68,7 +68,7 @@ class SecurityForAll(SecurityEntry, forbid_unknown_fields=True):
     """The section at the top of the file, with what concerns the proxy as a whole."""
 
     audit: AuditEntry | None = None
-    token_store: Literal["file", "keyring"] = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 
 #: The entries inside of these sections, for error messages.
@@ -90,14 +90,15 @@ class Security(msgspec.Struct, frozen=True):
     environment: tuple[str, ...] | None = None
     limits: ResourceLimits = ResourceLimits()
     command_prefix: tuple[str, ...] = ()
+    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 
 def security(
-    for_all: SecurityEntry, own: SecurityEntry, expand: Callable[[str, str], str], place: str
+    for_all: SecurityForAll, own: SecurityEntry, expand: Callable[[str, str], str], place: str
 ) -> Security:
     """Read both sections. Raises ValueError whose text begins with the place of the setting."""
 
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"token_store": for_all.token_store}
     for field in SecurityEntry.__struct_fields__:
         given, where = getattr(own, field), f"{place}.security.{field}"
         if given is UNSET:

@@ -61,6 +61,9 @@ class Call:
         self.incoming = incoming
         #: the upstream that the request went to, once that is known
         self.group: Group | None = None
+        #: what came of it, where it never reached the upstream; and whether that goes to the audit log elsewhere
+        self.outcome: str | None = None
+        self.is_recorded = False
         self.members = _object(incoming.params, "params")
         #: answers to the questions of an earlier ``input_required``, and the state that came with them
         self.inputs = self.members.pop("inputResponses", Raw(b""))

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.audit import trail
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.face import bridge
 from dynamic_mcp.face.batch import Batch, elements_of
@@ -118,7 +119,7 @@ class Face:
         """Answer for a message that was too large to keep, under its id where that was seen, once."""
         id = jsonrpc.id_at(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB."
+            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MOST_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
@@ -198,6 +199,7 @@ class Face:
                 incoming.capabilities, incoming.log_level = stamp.capabilities, stamp.log_level
                 self._route_modern(incoming)
         except Refusal as refusal:
+            trail.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
             incoming.answer(_error_line(incoming, refusal.error))
         if incoming.method != "ping":
             self._session.wake(incoming.capabilities)
@@ -285,7 +287,11 @@ class Face:
         incoming = call.incoming
         try:
             return _result_line(incoming, await handler(call))
-        except (Refusal, UpstreamRefused) as refusal:
+        except Refusal as refusal:
+            if not call.is_recorded:
+                trail.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
+            return _error_line(incoming, refusal.error)
+        except UpstreamRefused as refusal:
             return _error_line(incoming, refusal.error)
         except UpstreamError as error:
             if incoming.method == "tools/call":

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.audit import recorded, trail
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import CallRefused, TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.face.call import Call, refuse_cursor
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import TOOLS
@@ -23,6 +24,9 @@ from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
+
+
+_CALL = "tools/call"
 
 
 class _ToolParams(msgspec.Struct):
@@ -67,6 +71,8 @@ class Toolbox:
         """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
         asked = call.read(_ToolParams)
         if asked.name == CALL:
+            if trail.is_on:
+                return await self._recorded_call(asked.arguments, call)
             return await self._call(asked.arguments, call)
         if asked.name == GET:
             return await self._get(asked.arguments)
@@ -95,6 +101,17 @@ class Toolbox:
         ]
         return text_result("[" + ",".join(chosen) + "]")
 
+    async def _recorded_call(self, arguments: Raw, call: Call) -> bytes:
+        """The same as ``_call``, with a line in the audit log."""
+        call.is_recorded, call.outcome = True, None
+        try:
+            wanted = _decode_call(arguments or b"{}")
+        except msgspec.ValidationError:
+            server, tool, args = None, None, b""
+        else:
+            server, tool, args = wanted.group, wanted.name, bytes(wanted.args)
+        return await recorded(server, tool, args, lambda: self._call(arguments, call), lambda: call.outcome)
+
     async def _call(self, arguments: Raw, call: Call) -> bytes:
         try:
             wanted = _decode_call(arguments or b"{}")
@@ -102,9 +119,9 @@ class Toolbox:
             raise _bad_arguments(CALL, error) from None
         group = self._groups.get(wanted.group)
         if group is None:
-            return failure(self._unknown_group(wanted.group))
+            return _refused(call, self._unknown_group(wanted.group))
         if not group.has(TOOLS):
-            return failure(_tools_are_off(group))
+            return _refused(call, _tools_are_off(group))
         args = _as_object(wanted.args)
         if args is None:
             raise Refusal(
@@ -114,15 +131,30 @@ class Toolbox:
         try:
             listing = await group.listing(TOOLS)
             if wanted.name not in listing:
-                return failure(_unknown_tool(group, wanted.name, listing))
+                return _refused(call, _unknown_tool(group, wanted.name, listing))
             params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
-            return await group.request("tools/call", params, call.options(group.timeout(TOOLS)))
+            options = call.options(group.timeout(TOOLS))
+            if group.gate is not None:
+                return await group.gate.call(
+                    wanted.name,
+                    listing[wanted.name],
+                    args,
+                    options,
+                    lambda now: group.request(_CALL, params, now),
+                )
+            return await group.request(_CALL, params, options)
+        except CallRefused as refusal:
+            return _refused(call, f"The call was not made: {refusal}")
         except UpstreamRefused as refusal:
             # In a later round it is the answers or the state that are refused: the model cannot mend those.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
             return failure(_rejected(refusal, wanted.name, listing[wanted.name]))
+        except TooLarge as error:
+            call.outcome = "failed"
+            return explain(error)
         except UpstreamFailed as error:
+            call.outcome = "failed"
             return failure(_not_available(group, error))
 
     def _unknown_group(self, name: str) -> str:
@@ -189,6 +221,12 @@ def failure(text: str) -> bytes:
 def explain(error: UpstreamError) -> bytes:
     """The result for a call that the upstream did not answer."""
     return failure(f"The call failed: {error}.")
+
+
+def _refused(call: Call, text: str) -> bytes:
+    """The result for a call that was not made."""
+    call.outcome = "refused"
+    return failure(text)
 
 
 def _as_object(args: Raw) -> bytes | None:

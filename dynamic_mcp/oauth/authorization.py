@@ -11,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
+from anyio import to_thread
 
+from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import HttpTransport, SseTransport
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.errors import SignInNeeded, StoreFailed, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import Store, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     from dynamic_mcp.oauth.signin import Present
 
+
+_T = TypeVar("_T")
 
 #: Seconds before a renewal is tried again that could not be made.
 PAUSE_AFTER_FAILURE = 2.0
@@ -45,7 +50,7 @@ class Authorization:
         self,
         server: str,
         transport: HttpTransport | SseTransport,
-        store: Store | None = None,
+        store: TokenStore | None = None,
         present: Present | None = None,
     ) -> None:
         """``present`` shows the user the address to visit, where it is not the browser that does."""
@@ -54,9 +59,10 @@ class Authorization:
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
-        self._store = store or Store(server)
+        self._store = store or store_of(server, transport.token_store)
         self._tokens: Tokens | None = None
         self._loaded = False
+        self._loading: asyncio.Task[None] | None = None
         #: whether this process obtained the tokens, rather than found them
         self._fresh = False
         self._renewing: asyncio.Task[None] | None = None
@@ -74,7 +80,7 @@ class Authorization:
 
     async def bearer(self) -> str | None:
         """The access token for the next request, renewed if it is due; None where there is none. Raises UpstreamFailed."""
-        tokens = self._load()
+        tokens = await self._load()
         if tokens is None:
             return None
         if tokens.is_due(time.time(), fresh=self._fresh):
@@ -84,7 +90,7 @@ class Authorization:
 
     async def refused(self, used: str | None, challenge: Challenge) -> None:
         """The server answered 401 to a request with this token. Returns when another one can be tried; raises SignInNeeded."""
-        tokens = self._load()
+        tokens = await self._load()
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
         if tokens is not None and tokens.refresh_token is not None and used is not None:
@@ -97,23 +103,25 @@ class Authorization:
             if self._tokens is tokens:
                 # The renewal failed for now, which is no reason to ask the user.
                 raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
-        if not self._newer_on_disk():
+        if not await self._newer_on_disk():
             raise SignInNeeded("it needs you to sign in", challenge=challenge)
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Have the user sign in, once for everybody who asks meanwhile. Raises UpstreamFailed when that does not succeed."""
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
         if self._declined is not None:
-            if self._newer_on_disk():
+            if await self._newer_on_disk():
                 return
             raise UpstreamFailed(self._declined)
         if self._signing_in is None or self._signing_in.done():
-            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in(challenge))
+            self._signing_in = asyncio.get_running_loop().create_task(self._recorded_sign_in(challenge))
         # Whoever does not wait any more does not end it for the others.
         await asyncio.shield(self._signing_in)
 
     async def close(self) -> None:
         """End a sign-in that is under way. A renewal gets a moment: its answer may be the only copy of a token."""
+        if self._loading is not None:
+            self._loading.cancel()
         with anyio.CancelScope(shield=True):
             if self._signing_in is not None:
                 self._signing_in.cancel()
@@ -124,11 +132,31 @@ class Authorization:
 
     # Tokens
 
-    def _load(self) -> Tokens | None:
+    async def _load(self) -> Tokens | None:
         if not self._loaded:
-            self._loaded = True
-            self._tokens = self._of_this_server(self._store.load())
+            if self._loading is None or self._loading.done():
+                # Whoever does not wait any more must not lead to a second question to the user.
+                self._loading = asyncio.get_running_loop().create_task(self._load_once())
+            await asyncio.shield(self._loading)
         return self._tokens
+
+    async def _load_once(self) -> None:
+        try:
+            self._tokens = await self._stored()
+        except StoreFailed as failure:
+            # A server that wants no token does not need the store.
+            log.warning("server %s: %s", self._server, failure)
+        self._loaded = True
+
+    async def _stored(self) -> Tokens | None:
+        """What the store holds for this server. Raises StoreFailed."""
+        return self._of_this_server(await self._in_store(self._store.load))
+
+    async def _in_store(self, work: Callable[[], _T]) -> _T:
+        """Use the store, which may keep its caller waiting. Raises as the store does."""
+        if not self._store.blocks:
+            return work()
+        return await to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _of_this_server(self, tokens: Tokens | None) -> Tokens | None:
         """Tokens that were issued for another origin are not for this server, whatever its name."""
@@ -156,9 +184,9 @@ class Authorization:
             return False
         return found.published and found.server.issuer != tokens.issuer
 
-    def _newer_on_disk(self) -> bool:
-        """Whether somebody signed in elsewhere since the user declined here."""
-        found = self._of_this_server(self._store.load())
+    async def _newer_on_disk(self) -> bool:
+        """Whether somebody signed in elsewhere since the user declined here. Raises StoreFailed."""
+        found = await self._stored()
         known = {self._dead, None if self._tokens is None else self._tokens.access_token}
         if found is None or found.access_token in known:
             return False
@@ -173,12 +201,12 @@ class Authorization:
     async def _renew_once(self, even_if_not_due: bool) -> None:
         from dynamic_mcp.oauth.exchange import GrantRefused
 
-        old = self._tokens
+        old, began = self._tokens, time.monotonic()
         if old is None or (time.monotonic() < self._not_before and not old.is_expired(time.time())):
             return
         try:
             async with self._store.lock():
-                found = self._of_this_server(self._store.load())
+                found = await self._stored()
                 if found is not None and found.access_token != old.access_token:
                     # Another process was faster; its refresh token is the living one.
                     self._tokens, old, self._fresh = found, found, True
@@ -190,12 +218,19 @@ class Authorization:
                     return
                 async with _http() as http:
                     new = await self._refreshed(http, old, old.refresh_token)
-                self._keep(new)
+                await self._keep(new)
+                trail.record("token_renewal", server=self._server, began=began)
         except GrantRefused as refusal:
+            trail.record(
+                "token_renewal", server=self._server, outcome="refused", began=began, reason=str(refusal)
+            )
             log.warning("server %s: the tokens cannot be renewed: %s", self._server, refusal)
-            self._forget_registration(refusal, old)
+            await self._forget_registration(refusal, old)
             self._forget()
         except UpstreamFailed as failure:
+            trail.record(
+                "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
+            )
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
             if old.is_expired(time.time()) or even_if_not_due:
                 raise
@@ -227,40 +262,61 @@ class Authorization:
             client=client,
         )
 
-    def _keep(self, tokens: Tokens) -> None:
-        """On disk first: what is used before it is kept is lost with the process."""
-        self._save(tokens)
+    async def _keep(self, tokens: Tokens) -> None:
+        """In the store first: what is used before it is kept is lost with the process."""
+        await self._save(tokens)
         self._tokens, self._fresh, self._not_before = tokens, True, 0.0
 
-    def _save(self, tokens: Tokens) -> None:
+    async def _save(self, tokens: Tokens) -> None:
         try:
-            self._store.save(tokens)
+            await self._in_store(lambda: self._store.save(tokens))
         except OSError as error:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
+        except StoreFailed as failure:
+            log.error("server %s: the tokens are lost with this process: %s", self._server, failure)
 
     def _forget(self) -> None:
         """Let go of tokens that nobody takes any more. The registration stays with the file until the next sign-in."""
         if self._tokens is not None:
             self._dead, self._tokens = self._tokens.access_token, None
 
-    def _forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
+    async def _forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
         """A client that the authorization server does not know any more is registered anew by the next sign-in."""
         from dynamic_mcp.oauth.exchange import GrantRefused
 
         if not isinstance(refusal, GrantRefused) or refusal.code not in _CLIENT_UNKNOWN:
             return
         refused = None if known is None else known.registration
-        found = self._store.load()
+        try:
+            found = await self._in_store(self._store.load)
+        except StoreFailed:
+            return
         if refused is not None and found is not None and found.client == refused:
-            self._save(msgspec.structs.replace(found, client=None))
+            await self._save(msgspec.structs.replace(found, client=None))
 
     # The user
+
+    async def _recorded_sign_in(self, challenge: Challenge) -> None:
+        began, outcome = time.monotonic(), "failed"
+        reason = None
+        trail.record("sign_in_began", server=self._server)
+        try:
+            await self._sign_in(challenge)
+            outcome = "ok"
+        except UpstreamFailed as error:
+            reason = str(error)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            trail.record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
 
     async def _sign_in(self, challenge: Challenge) -> None:
         from dynamic_mcp.oauth.ask import TransientFailure
         from dynamic_mcp.oauth.signin import Wanted, sign_in
 
-        before = self._tokens or self._of_this_server(self._store.load())
+        before = self._tokens or await self._stored()
         wanted = Wanted(
             self._server,
             self._url,
@@ -277,19 +333,29 @@ class Authorization:
             # Nothing was shown to the user yet, so that trying again bothers nobody.
             raise
         except UpstreamFailed as error:
-            self._forget_registration(error, before)
+            await self._forget_registration(error, before)
             self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"
             raise UpstreamFailed(self._declined) from None
         try:
             # A renewal elsewhere must not overwrite what the user just gave.
             async with self._store.lock():
-                self._keep(tokens)
+                await self._keep(tokens)
         except UpstreamFailed:
-            self._keep(tokens)
+            await self._keep(tokens)
         except asyncio.CancelledError:
-            self._keep(tokens)
+            with anyio.move_on_after(RENEWAL_GRACE, shield=True):
+                await self._keep(tokens)
             raise
         self._loaded, self._declined = True, None
+
+
+def store_of(server: str, kind: str) -> TokenStore:
+    """The configured place for the tokens of a server."""
+    if kind == "keyring":
+        from dynamic_mcp.oauth.keychain import KeyringStore
+
+        return KeyringStore(server)
+    return Store(server)
 
 
 def _http() -> httpx.AsyncClient:

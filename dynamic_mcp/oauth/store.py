@@ -1,5 +1,6 @@
-"""The token files: ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
+"""Where tokens are kept, and the files that they are kept in by default.
 
+The files are ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
 Private from the moment they exist (0600 in 0700, whatever the umask), replaced in one step, and readable by dmcp, whose files are read
 too. What an earlier program left open to others is closed to them when it is met, never outside of ``~/.dynamic-mcp``; a file that anybody
 could have written is removed unread. A file that is damaged is no token; it is replaced by the next sign-in. A lock on each file keeps
@@ -14,9 +15,10 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import anyio
@@ -55,13 +57,50 @@ def file_name(server: str) -> str:
     return name
 
 
+class TokenStore(Protocol):
+    """The place for the tokens of one server."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether to use it may take as long as a person takes, so that it is not for the event loop."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def load(self) -> Tokens | None:
+        """The stored tokens; None when there are none, or none that can be read. Raises StoreFailed."""
+        ...
+
+    def save(self, tokens: Tokens) -> None:
+        """Put these in the place of what is stored. Raises OSError and StoreFailed."""
+        ...
+
+    def delete(self) -> bool:
+        """Forget the tokens; false when there were none. Raises StoreFailed."""
+        ...
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """Held by one process at a time. Raises UpstreamFailed when another one does not let go."""
+        ...
+
+
 class Store:
     """The token file of one server."""
+
+    blocks = False
 
     def __init__(self, server: str, directory: Path | None = None) -> None:
         self._server = server
         self._directory = directory or default_directory()
         self.path = self._directory / f"{file_name(server)}.json"
+
+    @property
+    def place(self) -> str:
+        """See ``TokenStore``."""
+        return str(self.path)
 
     def load(self) -> Tokens | None:
         """The stored tokens; None when there are none, or none that can be read."""
@@ -73,25 +112,11 @@ class Store:
         except OSError as error:
             log.warning("the token file of server %s cannot be read: %s", self._server, error.strerror)
             return None
-        if data is None:
-            return None
-        try:
-            tokens = msgspec.json.decode(data, type=Tokens)
-            if tokens.expires_at is not None:
-                # Without a zone it is another instant on each machine.
-                if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
-                    raise ValueError
-                tokens.seconds_left(0.0)
-        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
-            log.warning("the token file of server %s is damaged; a new sign-in replaces it", self._server)
-            return None
-        if not tokens.access_token or (tokens.server is not None and tokens.server != self._server):
-            return None
-        return tokens
+        return None if data is None else decoded(data, self._server, "the token file")
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
-        self._make_directories()
+        self.make_directories()
         files.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
 
     def delete(self) -> bool:
@@ -102,42 +127,12 @@ class Store:
             return False
         return True
 
-    @asynccontextmanager
-    async def lock(self) -> AsyncIterator[None]:
-        """Held by one process at a time, as long as there is a file. Raises UpstreamFailed when another one does not let go.
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """See ``TokenStore``; nothing is held where there is no file."""
+        return locked(self.path)
 
-        The lock is on the file itself. Whoever waited for it while it was replaced holds the lock of the old file, and tries again.
-        """
-        descriptor: int | None = None
-        try:
-            with anyio.move_on_after(LOCK_PATIENCE) as patience:
-                while (descriptor := self._open()) is not None:
-                    await _flock(descriptor)
-                    if self._is_current(descriptor):
-                        break
-                    os.close(descriptor)
-            if patience.cancelled_caught:
-                raise UpstreamFailed("another process holds the lock of its tokens")
-            yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    def _open(self) -> int | None:
-        if sys.platform == "win32":
-            return None
-        try:
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-
-    def _is_current(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
-        except OSError:
-            return False
-
-    def _make_directories(self) -> None:
+    def make_directories(self) -> None:
+        """Make the folder of the files, private. Raises OSError."""
         self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
         self._directory.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
         self._close_directories()
@@ -181,6 +176,61 @@ def _close_to_others(path: Path, mode: int) -> None:
     if found & 0o077:
         path.chmod(mode)
         log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
+
+
+def decoded(data: bytes | str, server: str, what: str) -> Tokens | None:
+    """Tokens as they were stored; None when they cannot be read, or are another server's. ``what`` held them."""
+    try:
+        tokens = msgspec.json.decode(data, type=Tokens)
+        if tokens.expires_at is not None:
+            # Without a zone it is another instant on each machine.
+            if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
+                raise ValueError
+            tokens.seconds_left(0.0)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        log.warning("%s of server %s is damaged; a new sign-in replaces it", what, server)
+        return None
+    if not tokens.access_token or (tokens.server is not None and tokens.server != server):
+        return None
+    return tokens
+
+
+@asynccontextmanager
+async def locked(path: Path, *, create: bool = False) -> AsyncIterator[None]:
+    """The lock of a file, as long as there is one. Raises UpstreamFailed when another process does not let go.
+
+    The lock is on the file itself. Whoever waited for it while it was replaced holds the lock of the old file, and tries again.
+    """
+    descriptor: int | None = None
+    try:
+        with anyio.move_on_after(LOCK_PATIENCE) as patience:
+            while (descriptor := _open(path, create)) is not None:
+                await _flock(descriptor)
+                if _is_current(descriptor, path):
+                    break
+                os.close(descriptor)
+        if patience.cancelled_caught:
+            raise UpstreamFailed("another process holds the lock of its tokens")
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open(path: Path, create: bool) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), _PRIVATE_FILE)
+    except OSError:
+        return None
+
+
+def _is_current(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 async def _flock(descriptor: int) -> None:

@@ -23,6 +23,8 @@ NULL = b"null"
 
 #: Bytes of the longest message that is taken; a larger one is dropped and answered for.
 MOST_MESSAGE = 128 << 20
+#: A message so many times larger than the bound is taken to have no end.
+ENDLESS = 16
 #: Bytes of an oversized message that are kept of its beginning and of its end, to find the id in.
 EDGE = 4096
 
@@ -37,13 +39,14 @@ class LineSplitter:
     be quadratic, which a 64 MiB result turns into half a minute. A line longer than ``most`` bytes is not kept at all.
     """
 
-    __slots__ = ("_edge", "_most", "_on_oversized", "_partial", "_size")
+    __slots__ = ("_dropped", "_edge", "_most", "_on_oversized", "_partial", "_size")
 
     def __init__(self, most: int = MOST_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
         self._most = most
         self._on_oversized = on_oversized
         self._partial: list[bytes] = []
         self._size = 0
+        self._dropped = 0
         #: the last bytes of a line that is being dropped, None while a line is being kept
         self._edge: bytes | None = None
 
@@ -58,6 +61,11 @@ class LineSplitter:
             self._keep(rest)
         return [line for line in lines if line and not line.isspace()]
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether the line that is being dropped will not end: nothing that comes after it can be told from it."""
+        return self._dropped > ENDLESS * self._most
+
     def rest(self) -> bytes:
         """What came after the last line end: a last message that the peer did not terminate."""
         rest = self._take()
@@ -66,6 +74,7 @@ class LineSplitter:
     def _keep(self, part: bytes) -> None:
         if self._edge is not None:
             self._edge = (self._edge + part[-EDGE:])[-EDGE:]
+            self._dropped += len(part)
             return
         self._partial.append(part)
         self._size += len(part)
@@ -79,7 +88,7 @@ class LineSplitter:
         """The unfinished line as it is now; a dropped one is empty."""
         line = b"".join(self._partial)
         self._partial.clear()
-        self._size = 0
+        self._size = self._dropped = 0
         edge, self._edge = self._edge, None
         if edge is not None:
             self._on_oversized(edge, True)
@@ -129,6 +138,7 @@ class Refusal(Exception):
 
     def __init__(self, code: int, text: str, data: object = None, *, error: bytes | None = None) -> None:
         super().__init__(text)
+        self.code = code
         self.error = error_object(code, text, data) if error is None else error
 
 
@@ -227,6 +237,14 @@ def error_object(code: int, message: str, data: object = None) -> bytes:
     if data is not None:
         value["data"] = data
     return msgspec.json.encode(value)
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: in the largest unit that it is a multiple of."""
+    for unit, one in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= one and size % one == 0:
+            return f"{size // one} {unit}"
+    return f"{size} bytes"
 
 
 def one_line(value: bytes) -> bytes:

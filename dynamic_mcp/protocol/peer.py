@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Malformed, Message, Refusal
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 
@@ -46,6 +46,7 @@ class Peer:
         "_asked",
         "_closed",
         "_loop",
+        "_most",
         "_next_id",
         "_on_abandoned",
         "_on_notification",
@@ -60,12 +61,18 @@ class Peer:
         on_notification: Callable[[Message], None],
         on_request: Callable[[Message], Awaitable[bytes]] | None = None,
         on_abandoned: Callable[[int], bool] | None = None,
+        *,
+        most: int = MOST_MESSAGE,
     ) -> None:
-        """``on_abandoned`` hears of a request that nobody waits for any more; where it returns true no notification is sent."""
+        """``on_abandoned`` hears of a request that nobody waits for any more; where it returns true no notification is sent.
+
+        ``most`` is the bound in bytes that ``receive_oversized`` tells of.
+        """
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_abandoned = on_abandoned
+        self._most = most
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         #: requests of the other side that are being answered, by the bytes of their id
@@ -134,11 +141,9 @@ class Peer:
         id = jsonrpc.id_at(edge, last)
         future = self._claim(id) if id is not None else None
         if future is not None:
-            future.set_exception(
-                UpstreamFailed(f"its answer is larger than {jsonrpc.MOST_MESSAGE >> 20} MiB")
-            )
+            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.readable(self._most)}"))
         elif last:
-            log.debug("a message larger than %d MiB was dropped", jsonrpc.MOST_MESSAGE >> 20)
+            log.debug("a message larger than %s was dropped", jsonrpc.readable(self._most))
 
     def fail(self, id: int, reason: UpstreamFailed) -> None:
         """End one request, where the transport knows that its answer will not come."""

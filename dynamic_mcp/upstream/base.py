@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
 
 OnProgress = Callable[[dict[str, Raw]], None]
 
@@ -85,6 +85,21 @@ class Events(Protocol):
     async def on_request(self, message: Message) -> bytes:
         """The upstream asks something; the result for it. Raises ``jsonrpc.Refusal``."""
         ...
+
+
+class Nobody:
+    """The events of a connection whose server has nothing to say by itself."""
+
+    def capabilities(self) -> bytes:
+        """See ``Events``."""
+        return b"{}"
+
+    def on_notification(self, message: Message) -> None:
+        """See ``Events``."""
+
+    async def on_request(self, message: Message) -> bytes:
+        """See ``Events``."""
+        raise Refusal(METHOD_NOT_FOUND, f"nobody here answers {message.method}")
 
 
 class Handshake(msgspec.Struct):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, MOST_MESSAGE, OnOversized
+from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MOST_MESSAGE, OnOversized
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -51,6 +51,12 @@ class EventParser:
         self._has_fields = False
         #: the last bytes of an event that is being dropped, None while an event is being kept
         self._edge: bytes | None = None
+        self._dropped = 0
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the event that is being dropped will not end."""
+        return self._dropped > ENDLESS * self._most
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes."""
@@ -101,6 +107,7 @@ class EventParser:
         else:
             line = b"".join(self._line).removeprefix(b"data:")
             self._edge = b"".join([self._edge, *self._data, line])[-EDGE:]
+            self._dropped += self._data_size + self._line_size
         self._data.clear()
         self._data_size = self._line_size = 0
         if self._line:
@@ -132,7 +139,8 @@ class EventParser:
     def _dispatch(self) -> Event | None:
         edge, data, has_fields = self._edge, b"\n".join(self._data), self._has_fields
         kind = self._type.decode(errors="replace") or "message"
-        self._edge, self._has_fields, self._type, self._data_size = None, False, b"", 0
+        self._edge, self._has_fields, self._type = None, False, b""
+        self._data_size = self._dropped = 0
         self._data.clear()
         # Not before: of an event that breaks off, the server is to send all once more.
         self.last_id = self._id

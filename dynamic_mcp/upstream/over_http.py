@@ -14,6 +14,7 @@ import anyio
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
@@ -23,12 +24,21 @@ from dynamic_mcp.upstream.web import Web
 class OverHttp(ABC):
     """The part of an ``Upstream`` behind a URL that does not depend on its transport."""
 
-    def __init__(self, web: Web, events: Events, on_abandoned: Callable[[int], bool] | None = None) -> None:
+    def __init__(
+        self,
+        web: Web,
+        events: Events,
+        on_abandoned: Callable[[int], bool] | None = None,
+        *,
+        most: int = MOST_MESSAGE,
+    ) -> None:
+        """``most``: bytes of the longest message that is taken."""
         self.modern = False
         self.agreed = Handshake()
         self._web = web
         self._events = events
-        self._peer = Peer(self._send, events.on_notification, events.on_request, on_abandoned)
+        self._most = most
+        self._peer = Peer(self._send, events.on_notification, events.on_request, on_abandoned, most=most)
         #: from then on a sign-in is waited for here; before that it is for the group, outside its time limit
         self._opened = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -31,11 +31,14 @@ class Remote:
     def upstream(self, events: Events) -> Upstream:
         """A connection, unopened."""
         if isinstance(self._transport, SseTransport):
-            return SseUpstream(self._web(), events)
-        streamable = StreamableHttpUpstream(self._web(), events)
+            return self._sse(events)
+        streamable = StreamableHttpUpstream(self._web(), events, most=self._transport.max_message_size)
         if not self._transport.detect:
             return streamable
-        return Detected(streamable, lambda: SseUpstream(self._web(), events))
+        return Detected(streamable, lambda: self._sse(events))
+
+    def _sse(self, events: Events) -> SseUpstream:
+        return SseUpstream(self._web(), events, most=self._transport.max_message_size)
 
     def _web(self) -> Web:
         headers = {name: value.reveal() for name, value in self._transport.headers}

@@ -14,7 +14,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Message
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, MOST_MESSAGE, Message, readable
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.events import EventParser
@@ -25,8 +25,8 @@ from dynamic_mcp.upstream.web import Reply, Web
 class SseUpstream(OverHttp):
     """A server of the older transport. It knows no other era than its own."""
 
-    def __init__(self, web: Web, events: Events) -> None:
-        super().__init__(web, events)
+    def __init__(self, web: Web, events: Events, *, most: int = MOST_MESSAGE) -> None:
+        super().__init__(web, events, most=most)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
@@ -56,7 +56,7 @@ class SseUpstream(OverHttp):
             self._over(error)
 
     async def _read(self, reply: Reply) -> None:
-        parser = EventParser(MOST_MESSAGE, self._peer.receive_oversized)
+        parser = EventParser(self._most, self._peer.receive_oversized)
         async for chunk in reply.chunks():
             await self._resume.wait()
             for event in parser.feed(chunk):
@@ -64,6 +64,10 @@ class SseUpstream(OverHttp):
                     self._take_endpoint(event.data.decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
                     self._peer.receive(event.data)
+            if parser.is_endless:
+                raise UpstreamGone(
+                    f"it sends an event without end, of more than {readable(ENDLESS * self._most)}"
+                )
 
     def _take_endpoint(self, given: str) -> None:
         if self._endpoint.done():

@@ -5,7 +5,7 @@ only, and whatever else the child prints to stdout is dropped. Its stderr is sho
 child did not survive (SECURITY.md: "Stderr redirected to null").
 
 Memory is bounded: a child that does not read gets no further request once ``MOST_UNREAD`` bytes wait for it, a message longer than
-``MOST_MESSAGE`` is dropped and fails its request, and a paused upstream is not read at all.
+the configured bound is dropped and fails its request, one without an end ends the child, and a paused upstream is not read at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dynamic_mcp.process import limits
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.process.environment import inherited
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, readable
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
@@ -86,7 +86,7 @@ class StdioUpstream:
         running = self._connected()
         if running.unread > MOST_UNREAD:
             raise UpstreamFailed(
-                f"the server does not read its input; {MOST_UNREAD >> 20} MiB are waiting for it"
+                f"the server does not read its input; {readable(MOST_UNREAD)} are waiting for it"
             )
         if self.modern:
             params = handshake.stamped(params, options.capabilities, options.log_level)
@@ -96,6 +96,11 @@ class StdioUpstream:
         """See ``Upstream``."""
         if self._running is not None:
             self._running.peer.notify(method, params)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether ``lost`` would return at once."""
+        return self._running is not None and self._running.ended.is_set()
 
     async def lost(self) -> UpstreamGone:
         """See ``Upstream``."""
@@ -135,10 +140,11 @@ class _Running(asyncio.Protocol):
 
     def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
         """Start the child. Raises UpstreamFailed with the operating system's reason."""
-        self.peer = Peer(self._write, events.on_notification, events.on_request)
+        self._most = transport.max_message_size
+        self.peer = Peer(self._write, events.on_notification, events.on_request, most=self._most)
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
-        self._splitter = LineSplitter(MOST_MESSAGE, self.peer.receive_oversized)
+        self._splitter = LineSplitter(self._most, self.peer.receive_oversized)
         self._writer: asyncio.WriteTransport | None = None
         self._reader: asyncio.ReadTransport | None = None
         self._limits = transport.limits
@@ -211,6 +217,8 @@ class _Running(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for line in self._splitter.feed(data):
             self.peer.receive(line)
+        if self._splitter.is_endless and self._reader is not None:
+            self._reader.close()
 
     def eof_received(self) -> None:
         if rest := self._splitter.rest():
@@ -225,6 +233,8 @@ class _Running(asyncio.Protocol):
             await self._child.wait_left()
         status = limits.explained(self._child.status(), self._limits)
         how = f"ended ({status})" if self._child.has_left else "closed its output"
+        if self._splitter.is_endless:
+            how = f"writes a message without end, of more than {readable(ENDLESS * self._most)}"
         self.end = UpstreamGone(f"the server process {how}", self.last_words())
         self.peer.close(self.end)
         self.ended.set()

@@ -69,8 +69,8 @@ class StreamableHttpUpstream(OverHttp):
     One that cannot be reached fails its calls; it is lost when no new session can be begun.
     """
 
-    def __init__(self, web: Web, events: Events) -> None:
-        super().__init__(web, events, self._on_abandoned)
+    def __init__(self, web: Web, events: Events, *, most: int = MOST_MESSAGE) -> None:
+        super().__init__(web, events, self._on_abandoned, most=most)
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._session: str | None = None
         self._version: str | None = None
@@ -177,7 +177,7 @@ class StreamableHttpUpstream(OverHttp):
         """
         if reply.status == 404 and session is not None:
             raise _SessionGone("it has forgotten the session (HTTP 404)", status=404)
-        body = await reply.body(MOST_MESSAGE) if reply.content_type == "application/json" else b""
+        body = await reply.body(self._most) if reply.content_type == "application/json" else b""
         if reply.status == 400 and session is not None and b"session" in body.lower():
             # What several servers answer in place of 404.
             raise _SessionGone("it does not know the session (HTTP 400)", status=400)
@@ -332,13 +332,13 @@ class _Stream:
         self._upstream = upstream
         self._id = id
         self._is_oversized = False
-        self.parser = EventParser(MOST_MESSAGE, self._on_oversized, last_id=last_id)
+        self.parser = EventParser(upstream._most, self._on_oversized, last_id=last_id)
 
     async def read(self, reply: Reply) -> bool:
         """Read until the answer, or to the end; true when the answer came. A connection that breaks is an end."""
         before = self.parser
         self.parser = EventParser(
-            MOST_MESSAGE, self._on_oversized, last_id=before.last_id, retry=before.retry
+            self._upstream._most, self._on_oversized, last_id=before.last_id, retry=before.retry
         )
         try:
             async for event in self._events(reply):
@@ -355,6 +355,8 @@ class _Stream:
                 yield event
             if self._is_oversized:
                 return
+            if self.parser.is_endless:
+                raise UpstreamFailed("it sends an event without end")
 
     def _on_oversized(self, edge: bytes, last: bool) -> None:
         """The answer of this stream is too large. What else is too large is of no concern to any request."""

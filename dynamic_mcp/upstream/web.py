@@ -24,10 +24,11 @@ import anyio
 from anyio import to_thread
 
 from dynamic_mcp import __version__
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
 from dynamic_mcp.origin import is_plain, origin_of
+from dynamic_mcp.protocol.jsonrpc import readable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,12 +60,12 @@ class Reply:
                 yield chunk
 
     async def body(self, most: int) -> bytes:
-        """The whole body. Raises UpstreamFailed when it is larger than ``most`` bytes, UpstreamGone when it breaks off."""
+        """The whole body. Raises TooLarge when it is larger than ``most`` bytes, UpstreamGone when it breaks off."""
         chunks, size = [], 0
         async for chunk in self.chunks():
             size += len(chunk)
             if size > most:
-                raise UpstreamFailed(f"its answer is larger than {most >> 20} MiB")
+                raise TooLarge(f"its answer is larger than {readable(most)}")
             chunks.append(chunk)
         return b"".join(chunks)
 

@@ -100,6 +100,14 @@ def test_plain_http_to_another_machine_is_warned_about_unless_it_is_refused(
     assert "canary" not in "".join(config.warnings)
 
 
+def test_the_token_store_belongs_to_what_is_signed_in_to() -> None:
+    server = the_server({"token_store": "keyring"}, entry=REMOTE)
+
+    assert isinstance(server.transport, HttpTransport)
+    assert server.transport.token_store == "keyring"
+    assert the_server({"token_store": "keyring"}) == the_server()
+
+
 def test_the_audit_log_is_a_file_of_the_user() -> None:
     audit = read({"audit": {"file": "${HOME}/audit.jsonl"}, "token_store": "keyring"})
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dynamic_mcp.protocol.jsonrpc import ENDLESS
 from dynamic_mcp.upstream.events import Event, EventParser
 
 BOM = b"\xef\xbb\xbf"
@@ -147,6 +149,23 @@ def test_many_empty_lines_are_a_large_event_too() -> None:
 
     assert [event.data for event in found] == [b"next"]
     assert [last for _, last in told.edges] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "line", [b"x" * MOST, b"data: " + b"x" * MOST + b"\n"], ids=["one line", "many lines"]
+)
+def test_an_event_many_times_larger_than_the_bound_has_no_end_until_it_ends(line: bytes) -> None:
+    told = Told(MOST)
+    told.parser.feed(b"data: ")
+
+    for _ in range(ENDLESS):
+        assert not told.parser.is_endless
+        told.parser.feed(line)
+    told.parser.feed(line * 2)
+    assert told.parser.is_endless
+    (event,) = told.parser.feed(b"\n\ndata: next\n\n")
+    assert event.data == b"next"
+    assert not told.parser.is_endless
 
 
 def test_a_large_event_costs_time_in_proportion_to_its_length() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Malformed, id_at, parse
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Malformed, id_at, parse, readable
 
 from .jsontexts import json_tokens, number_texts, string_texts
 
@@ -124,6 +124,26 @@ def test_a_line_beyond_the_bound_is_told_of_and_costs_no_other_line(
     assert kept == [line for line in lines if line not in dropped]
     assert all(len(line) > 8 for line in dropped)
     assert told == [(line[:1], last) for line in dropped for last in (False, True)]
+
+
+def test_a_line_many_times_larger_than_the_bound_has_no_end_until_it_ends() -> None:
+    splitter = LineSplitter(8)
+
+    for _ in range(ENDLESS + 2):
+        assert not splitter.is_endless
+        assert splitter.feed(b"12345678") == []
+    assert splitter.feed(b"9") == []
+    assert splitter.is_endless
+    assert splitter.feed(b"\nnext\n") == [b"next"]
+    assert not splitter.is_endless
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 10, "1536 KiB"), (2 << 30, "2 GiB")],
+)
+def test_a_number_of_bytes_is_said_exactly(size: int, text: str) -> None:
+    assert readable(size) == text
 
 
 @pytest.mark.parametrize("spaces", ["", " "])

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.workbench import saves
-from dynamic_mcp import reload
+from dynamic_mcp import audit, reload
 from dynamic_mcp.config import Config, StdioTransport, load, watch
 from dynamic_mcp.config.diff import Diff, diff
 from dynamic_mcp.reload import Reload
@@ -240,3 +240,24 @@ def test_secrets_are_compared_by_their_values() -> None:
     assert diff(with_key("one"), with_key("one")).changed == ()
     assert len(diff(with_key("one"), with_key("two")).changed) == 1
     assert "two" not in str(diff(with_key("one"), with_key("two")))
+
+
+def events_of(log: Path) -> list[str]:
+    return [json.loads(line)["event"] for line in log.read_text().splitlines()]
+
+
+async def test_another_audit_log_begins_with_the_reload_that_the_old_one_ends_with(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+
+    def text(log: Path) -> str:
+        return json.dumps({"mcpServers": {"a": ENTRY}, "security": {"audit": {"file": str(log)}}})
+
+    try:
+        async with following(tmp_path) as followed:
+            followed.path.write_text(text(one))
+            await eventually(one.exists, "the first log")
+            followed.path.write_text(text(other))
+            await eventually(other.exists, "the second log")
+    finally:
+        audit.trail.configure(None)
+    assert (events_of(one), events_of(other)) == (["reload", "reload"], ["reload"])

@@ -107,14 +107,16 @@ class Connected:
 
 
 @asynccontextmanager
-async def connected(tmp_path: Path, server: Server) -> AsyncIterator[Connected]:
+async def connected(
+    tmp_path: Path, server: Server, most: int = jsonrpc.MOST_MESSAGE
+) -> AsyncIterator[Connected]:
     """An upstream over a server; nothing of it is left in the end, on either side."""
     before = asyncio.all_tasks()
     heard = Heard()
     async with site(server) as place:
         transport = HttpTransport(Secret(place.url), (), False, None, ())
         web = Web(place.url, {}, Authorization("a", transport, Store("a", tmp_path)))
-        upstream = StreamableHttpUpstream(web, heard)
+        upstream = StreamableHttpUpstream(web, heard, most=most)
         try:
             await upstream.open(WITHIN)
             yield Connected(upstream, place, heard)
@@ -495,13 +497,6 @@ async def test_an_array_holds_the_answer_among_others(tmp_path: Path) -> None:
         assert upstream.heard.methods == ["notifications/x"]
 
 
-@pytest.fixture
-def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streamable_http, jsonrpc):
-        monkeypatch.setattr(module, "MOST_MESSAGE", 1 << 20)
-
-
-@pytest.mark.usefixtures("small_messages")
 @pytest.mark.parametrize("form", ["json", "sse"])
 async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_path: Path, form: str) -> None:
     server = Server()
@@ -516,7 +511,7 @@ async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_pat
         await request.gone()
         closed.set()
 
-    async with connected(tmp_path, server) as upstream:
+    async with connected(tmp_path, server, most=1 << 20) as upstream:
         server.on[CALL] = endless
         with pytest.raises(UpstreamFailed, match="larger than 1 MiB"):
             await upstream.call()
@@ -527,7 +522,6 @@ async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_pat
         assert await upstream.call() == "a"
 
 
-@pytest.mark.usefixtures("small_messages")
 async def test_a_message_that_is_too_large_fails_no_call_of_another_stream(tmp_path: Path) -> None:
     server = Server()
     answered = asyncio.Event()
@@ -542,7 +536,7 @@ async def test_a_message_that_is_too_large_fails_no_call_of_another_stream(tmp_p
         request.event(b'{"jsonrpc":"2.0","id":%d,"result":{"x":"%b"}}' % (first.id, b"x" * (2 << 20)))
         request.event(result(request, "b"))
 
-    async with connected(tmp_path, server) as upstream:
+    async with connected(tmp_path, server, most=1 << 20) as upstream:
         server.on[CALL] = confuse
         first = upstream.begin("a")
         await upstream.site.arrived(CALL)

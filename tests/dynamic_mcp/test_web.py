@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp.config import HttpTransport
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
 from dynamic_mcp.origin import origin_of
@@ -23,6 +25,7 @@ from .helpers import WITHIN
 from .site import Request, site
 
 SECRET = "canary-5e1d"
+MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -317,3 +320,18 @@ async def test_after_close_nothing_is_sent(tmp_path: Path) -> None:
             async with client.request("GET", {}):
                 pass
         assert not server.requests
+
+
+async def test_a_compressed_answer_is_measured_as_it_unfolds(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    packed = b"".join(packer.compress(b"x" * MIB) for _ in range(256)) + packer.flush()
+
+    async def answer(request: Request) -> None:
+        request.answer(200, packed, Content_Encoding="gzip")
+
+    async with site(answer) as server, web(tmp_path, server.url) as client:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        async with client.request("POST", {}, b"{}") as reply:
+            with pytest.raises(TooLarge, match="larger than 1 MiB"):
+                await reply.body(MIB)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024

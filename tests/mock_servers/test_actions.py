@@ -34,6 +34,7 @@ from mock_servers.script import (
     sleep,
     stderr,
     tool,
+    unending,
     wrong_id_reply,
 )
 
@@ -200,6 +201,18 @@ def test_set_prompts_changes_the_list(tmp_path: Path) -> None:
         mock.call()
         assert mock.next()["method"] == "notifications/prompts/list_changed"
         assert [prompt["name"] for prompt in mock.ask("prompts/list")["result"]["prompts"]] == ["new"]
+
+
+def test_an_unending_answer_is_a_line_that_never_ends(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(unending(100))) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        mock.event("sent")
+        mock.start("ping")
+        line = mock.line()
+    assert line.startswith(
+        b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"' + b"x" * 100
+    )
+    assert line.endswith(b'{"jsonrpc":"2.0","id":2,"result":{}}\n')
 
 
 def test_progress_goes_under_the_token_of_the_request_and_is_left_out_without_one(tmp_path: Path) -> None:

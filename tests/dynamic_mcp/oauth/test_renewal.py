@@ -197,7 +197,7 @@ async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_t
 ) -> None:
     store.save(stored())
     authorization = make()
-    authorization._load()
+    await authorization._load()
     store.save(stored(-1.0, 7))
     route = renewals(grant(8))
 

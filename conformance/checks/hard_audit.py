@@ -1,0 +1,165 @@
+"""HARD: the audit log.
+
+Names of events and outcomes are an implementation's own, so they are only held against words that belong to what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.checks.http_requests import can_call
+from conformance.checks.rld import is_usable
+from conformance.checks.sec_secrets import CONFIGURED, issued_by
+from conformance.errors import Violation
+from conformance.workbench.canaries import leaked
+from mock_servers.oauth_script import OAuth
+from mock_servers.remote_actions import revoke_tokens
+from mock_servers.script import Script, on_call
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.workbench import Proxy, StdioUpstream, Workbench
+
+MARKER = "canary-argument-7"
+ARGUMENTS = ({"x": MARKER}, {"deep": [{"y": MARKER}]})
+#: from an earlier run
+BEFORE = '{"time":"2026-01-01T00:00:00Z","event":"x","server":null,"outcome":"ok","duration_ms":0}\n'
+#: words of which one has to be in what a line says happened
+HAPPENED = {
+    "a sign-in or a token": "auth|sign|token|login|grant",
+    "a start of an upstream": "start|connect|spawn|ready|up$",
+    "an end of an upstream": "stop|end|exit|disconnect|close|gone|lost|down$",
+    "a reload": "reload|config",
+    "a refused request": "refus|reject|deni|invalid|unknown|forbid|blocked",
+}
+_PROMPT = 3.0
+
+
+@check("HARD-005", timeout=90)
+async def an_audit_log_can_be_kept(bench: Workbench) -> None:
+    """A sign-in, a renewal, calls, a refused call, a reload that adds an upstream and one that ends it: each call is a
+    line of JSON at once, with the fields, in a file of mode 0600 that is only appended to and begun anew when it was
+    renamed; no secret is in it, and no argument before that is asked for.
+    """
+    file = bench.sandbox.tmp / "audit.jsonl"
+    file.write_text(BEFORE)
+    file.chmod(0o600)
+    header, _, child = CONFIGURED.values()
+    oauth = OAuth(lifetimes=[3600])
+    signed = await bench.oauth("signed", oauth, Script(on=[on_call("add", revoke_tokens(), nth=1)]))
+    remote = await bench.http("remote", headers={"X-Key": header})
+    stdio, later = bench.stdio("stdio", env={"SECRET": child}), bench.stdio("later")
+    bench.browser()
+    settings = bench.sut.profile.configured(audit={"file": str(file)})
+    config = bench.config(signed, remote, stdio, extra=settings)
+    async with bench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
+        await proxy.handshake()
+        with bench.witness("everything works"):
+            await proxy.ready(signed, remote, stdio)
+            await proxy.call("signed", "add", {"a": 1, "b": 2})
+            await proxy.call("signed", "echo", {"x": MARKER})
+            await can_call(bench, proxy, remote)
+        await _is_told_of_at_once(bench, proxy, stdio, file)
+        await proxy.call("stdio", "nosuchtool", {"x": MARKER})
+        bench.save(config, signed, remote, stdio, later, extra=settings)
+        with bench.witness("an upstream that is added can be used"):
+            await is_usable(bench, proxy, later)
+        rotated = file.rename(file.with_suffix(".1"))
+        await _is_told_of_at_once(bench, proxy, stdio, file)
+        bench.save(config, signed, remote, stdio, extra=settings)
+        await later.gone(within=15.0)
+        await bench.eventually(
+            lambda: _happened(_lines(bench, file), "an end of an upstream", "later"),
+            within=_PROMPT,
+            what="the end of an upstream that was removed is in the file",
+        )
+    bench.expect(
+        rotated.read_text().startswith(BEFORE), "the file is only appended to", rotated.read_text()[:200]
+    )
+    lines = _lines(bench, rotated, skip=1) + _lines(bench, file)
+    for path in (rotated, file):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        bench.expect(mode == 0o600, f"{path.name} has mode 0600", f"{mode:04o}")
+    calls = [line for line in lines if line["server"] == "stdio" and "echo" in line.values()]
+    bench.expect(len(calls) == 2 * len(ARGUMENTS), f"{2 * len(ARGUMENTS)} calls of echo", calls)
+    for what, server in (
+        ("a sign-in or a token", "signed"),
+        ("a start of an upstream", "later"),
+        ("a reload", None),
+        ("a refused request", "stdio"),
+    ):
+        bench.expect(_happened(lines, what, server), f"{what} in the file", lines)
+    text = rotated.read_text() + file.read_text()
+    found = leaked(
+        text, {**issued_by(signed), "a header": header, "an environment": child, "an argument": MARKER}
+    )
+    bench.expect(not found, "neither a secret nor an argument in the file", found)
+    await _has_arguments_when_that_is_asked_for(bench, file.with_suffix(".2"))
+
+
+async def _is_told_of_at_once(bench: Workbench, proxy: Proxy, upstream: StdioUpstream, file: Path) -> None:
+    for args in ARGUMENTS:
+        before = len(_lines(bench, file))
+        await proxy.call(upstream.name, "echo", args)
+
+        def told(before: int = before) -> bool:
+            return any(line["server"] == upstream.name for line in _lines(bench, file)[before:])
+
+        await bench.eventually(told, within=_PROMPT, what=f"a call is in {file.name} while the proxy runs")
+
+
+def _lines(bench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:
+    """The lines of the file, every one of which is what it should be."""
+    if not file.exists():
+        return []
+    found = []
+    for text in file.read_text().splitlines()[skip:]:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            raise Violation("each line is JSON", text) from None
+        fields = {"time", "event", "server", "outcome"}
+        whole = (
+            isinstance(line, dict)
+            and fields <= line.keys()
+            and any(key.startswith("duration") for key in line)
+        )
+        bench.expect(whole, f"an object with {', '.join(sorted(fields))} and a duration", text)
+        bench.expect(_is_instant(line["time"]), "a time with its zone, in RFC 3339", text)
+        found.append(line)
+    return found
+
+
+def _is_instant(value: object) -> bool:
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _happened(lines: list[dict[str, Any]], what: str, server: str | None) -> bool:
+    words = re.compile(HAPPENED[what], re.IGNORECASE)
+    return any(
+        words.search(f"{line['event']} {line['outcome']}")
+        for line in lines
+        if server in (None, line["server"])
+    )
+
+
+async def _has_arguments_when_that_is_asked_for(bench: Workbench, file: Path) -> None:
+    upstream = bench.stdio("a")
+    settings = bench.sut.profile.configured(audit={"file": str(file), "arguments": "value"})
+    async with bench.serving(upstream, config=bench.config(upstream, extra=settings)) as proxy:
+        await proxy.call("a", "echo", {"x": MARKER})
+        await bench.eventually(
+            lambda: file.exists() and MARKER in file.read_text(),
+            within=_PROMPT,
+            what="arguments are in the file when they are asked for",
+        )
+    _lines(bench, file)

@@ -1,0 +1,227 @@
+"""HARD: calls that are not made: those beyond a limit, and those whose arguments do not fit the tool's schema.
+
+What was made is in the upstream's journal. A call that is not made is answered with a result that says `isError`, so that the model
+can do something about it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.checks.std_messages import is_echo, is_echoed
+from conformance.checks.tok_expiry import until
+from mock_servers.script import Script, on_call, sleep, tool
+
+if TYPE_CHECKING:
+    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+
+CALLS, PER = 5, 2.0
+AT_ONCE = 2
+#: a time as people write it
+_TIME = re.compile(r"\d\s?(?:ms|s\b|sec)|\d\d:\d\d")
+
+
+@check("HARD-004", timeout=40)
+async def calls_per_server_can_be_limited(bench: Workbench) -> None:
+    """Of 8 calls at once to a server that gets 5 in 2 s, 5 reach it and 3 are answered with the limit and the time to
+    try again; after 2 s calls pass again. A server that gets 2 at once never has a third. Others with the same limits
+    of their own answer all the time.
+    """
+    configured = bench.sut.profile.configured
+    rate = configured(rate_limit={"calls": CALLS, "per": "2s"})
+    few = configured(max_concurrent_calls=AT_ONCE)
+    slow = Script(on=[on_call("echo", sleep(0.5))])
+    often, beside = bench.stdio("often", **rate), bench.stdio("beside", **rate)
+    crowded, empty = bench.stdio("crowded", slow, **few), bench.stdio("empty", **few)
+    async with bench.serving(often, beside, crowded, empty) as proxy:
+        await bench.together(
+            partial(_keeps_the_rate, bench, proxy, often, beside),
+            partial(_keeps_the_places, bench, proxy, crowded, empty),
+        )
+
+
+async def _keeps_the_rate(
+    bench: Workbench, proxy: Proxy, often: StdioUpstream, beside: StdioUpstream
+) -> None:
+    answers = await _calls(bench, proxy, often, 8)
+    for answer in answers:
+        if answer.is_error:
+            _names_the_limit(bench, answer, CALLS)
+            bench.expect(_TIME.search(answer.text), "the time to try again", answer.raw)
+    arrived = often.requests("tools/call")
+    bench.expect(len(arrived) == CALLS, f"{CALLS} of 8 calls reach the upstream", len(arrived))
+    refused = sum(answer.is_error for answer in answers)
+    bench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls are answered with an error", refused)
+    with bench.case("another server"):
+        await is_echoed(bench, proxy, beside.name, {"x": 1})
+    await until(bench, max(call.t for call in arrived) + PER + 0.2)
+    with bench.case(f"{PER:g} s later"):
+        await is_echoed(bench, proxy, often.name, {"x": 1})
+
+
+async def _keeps_the_places(
+    bench: Workbench, proxy: Proxy, crowded: StdioUpstream, empty: StdioUpstream
+) -> None:
+    answers: list[Answer] = []
+
+    async def crowd() -> None:
+        answers.extend(await _calls(bench, proxy, crowded, 6))
+
+    async def beside() -> None:
+        await bench.eventually(
+            lambda: crowded.requests("tools/call"), within=5.0, what="a call reaches the upstream"
+        )
+        with bench.case("another server, meanwhile"):
+            await is_echoed(bench, proxy, empty.name, {"x": 1})
+            done = [entry for entry in crowded.events("sent") if '"content"' in entry.text]
+            bench.expect(len(done) < 6, "an answer before the crowd is gone", done)
+
+    await bench.together(crowd, beside)
+    for answer in answers:
+        if answer.is_error:
+            _names_the_limit(bench, answer, AT_ONCE)
+    served = sum(not answer.is_error for answer in answers)
+    bench.expect(
+        served >= AT_ONCE, f"{AT_ONCE} calls at least are served", [answer.raw for answer in answers]
+    )
+    most = _most_in_flight(crowded)
+    bench.expect(most <= AT_ONCE, f"never more than {AT_ONCE} calls in flight", most)
+
+
+def _names_the_limit(bench: Workbench, answer: Answer, limit: int) -> None:
+    bench.expect("error" not in answer.message, "an error in the result", answer.raw)
+    bench.expect(
+        re.search(rf"\b{limit}\b", answer.text), f"an error that names the limit, {limit}", answer.raw
+    )
+
+
+def _most_in_flight(upstream: StdioUpstream) -> int:
+    """How many calls the upstream had at once, at most."""
+    ids = {call.id for call in upstream.requests("tools/call")}
+    most, open_ = 0, set()
+    for entry in upstream.entries:
+        message = entry.message or {}
+        if entry.event == "line" and message.get("method") == "tools/call":
+            open_.add(message["id"])
+        elif entry.event == "sent" and message.get("id") in ids and "method" not in message:
+            open_.discard(message["id"])
+        most = max(most, len(open_))
+    return most
+
+
+async def _calls(bench: Workbench, proxy: Proxy, upstream: StdioUpstream, count: int) -> list[Answer]:
+    """So many calls at once; their answers."""
+    answers: list[Answer] = []
+
+    async def one(number: int) -> None:
+        answers.append(await proxy.call(upstream.name, "echo", {"number": number}))
+
+    await bench.together(*(partial(one, number) for number in range(count)))
+    return answers
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "age": {"type": "integer", "minimum": 0},
+        "address": {"type": "object", "properties": {"town": {"type": "string"}}},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a wrong type": ({"name": "x", "age": "old"}, "age"),
+    "a wrong type further in": ({"name": "x", "address": {"town": 5}}, "town"),
+    "a missing property": ({"age": 5}, "name"),
+    "an additional property": ({"name": "x", "height": 5}, "height"),
+}
+#: what JSON Schema 2020-12 added or changed
+NEWER = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$defs": {"point": {"$dynamicAnchor": "point", "prefixItems": [{"type": "integer"}], "items": False}},
+    "type": "object",
+    "properties": {"at": {"$dynamicRef": "#point"}, "a": True, "b": True},
+    "dependentRequired": {"a": ["b"]},
+    "unevaluatedProperties": False,
+}
+FITS_NEWER = ({"at": [1]}, {"a": 1, "b": 2})
+WRONG_NEWER = ({"at": ["x"]}, {"at": [1, 2]}, {"a": 1}, {"c": 1})
+#: written as they are, and not as a library would write them
+EXACT = (
+    '{"name": "x", "big": 123456789012345678901234567890, "f": 1.0, "e": 1E+2, "huge": 1e400, "u": "\\u00e9"}'
+)
+
+
+@check("HARD-006", timeout=60)
+async def arguments_can_be_validated_against_the_schema_of_the_tool(bench: Workbench) -> None:
+    """Arguments of a wrong type, without a required property, or with one that is not allowed are answered with an error
+    that names the place and holds the schema, and never reach the upstream; valid ones do, byte for byte. Schemas that
+    are broken, lead elsewhere or take for ever to check stop no call, and the first is said on stderr.
+    """
+    elsewhere = await bench.collector()
+    forever = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 60)}
+    schemas: dict[str, Any] = {
+        "person": PERSON,
+        "newer": NEWER,
+        "open": {"type": "object", "properties": {"big": {"type": "integer"}, "huge": {"type": "number"}}},
+        "broken": {"type": "objekt"},
+        "elsewhere": {"type": "object", "properties": {"x": {"$ref": elsewhere.at("/schema.json")}}},
+        "forever": {"$defs": {"d0": {"type": "object"}, **forever}, "$ref": "#/$defs/d59"},
+    }
+    tools = [{**tool(name), "inputSchema": schema} for name, schema in schemas.items()]
+    upstream = bench.stdio("a", Script(tools=tools), **bench.sut.profile.configured(validate_arguments=True))
+    async with bench.serving(upstream) as proxy:
+        for what, (args, place) in WRONG.items():
+            with bench.case(what):
+                answer = await proxy.call("a", "person", args)
+                _is_refused(bench, upstream, answer)
+                bench.expect(place in answer.text, f"an error that names {place!r}", answer.raw)
+                bench.expect('"additionalProperties"' in answer.text, "an error with the schema", answer.raw)
+        for args in WRONG_NEWER:
+            with bench.case(f"{args}, against the keywords of 2020-12"):
+                _is_refused(bench, upstream, await proxy.call("a", "newer", args))
+        for args in FITS_NEWER:
+            with bench.case(f"{args}, against the keywords of 2020-12"):
+                await _passes(bench, proxy, "newer", args)
+        await _passes(bench, proxy, "person", {"name": "x", "age": 5})
+        await _passes_exactly(bench, proxy, upstream)
+        for name in ("broken", "elsewhere", "forever"):
+            with bench.case(f"the schema of {name}"):
+                await _passes(bench, proxy, name, {"x": 1})
+        with bench.case("the schemas that cannot be used"):
+            for name in ("broken", "elsewhere"):
+                bench.expect(re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr)
+        with bench.case("after all that"):
+            _is_refused(
+                bench,
+                upstream,
+                await proxy.call("a", "person", {}),
+                calls=len(upstream.requests("tools/call")),
+            )
+    elsewhere.saw_nothing()
+
+
+async def _passes(bench: Workbench, proxy: Proxy, name: str, args: dict[str, Any]) -> None:
+    answer = await proxy.call("a", name, args, within=20.0)
+    bench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
+
+
+def _is_refused(bench: Workbench, upstream: StdioUpstream, answer: Answer, calls: int = 0) -> None:
+    refused = "error" not in answer.message and answer.is_error
+    bench.expect(refused, "a result that says isError", answer.raw)
+    made = [call.text for call in upstream.requests("tools/call")]
+    bench.expect(len(made) == calls, "no call reaches the upstream", made)
+
+
+async def _passes_exactly(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    params = json.dumps(proxy.calling("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
+    line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
+    answer = await proxy.exchange(line, 7, "a call with unusual numbers")
+    bench.expect(not answer.is_error, "valid arguments pass", answer.raw)
+    text = upstream.requests("tools/call")[-1].text
+    bench.expect(EXACT in text, f"the bytes {EXACT}", text)

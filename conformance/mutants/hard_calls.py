@@ -1,0 +1,161 @@
+"""Mistakes in letting calls through to a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import CallRefused, UpstreamError
+from dynamic_mcp.groups import Group
+from dynamic_mcp.policy import arguments
+from dynamic_mcp.policy.gate import Gate
+from dynamic_mcp.policy.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from msgspec import Raw
+
+    from dynamic_mcp.config.model import CallPolicy, RateLimit
+    from dynamic_mcp.upstream.base import Options
+
+    Send = Callable[[Options], Awaitable[bytes]]
+
+
+@mutant("HARD-004")
+def counts_at_the_clients_side_only() -> None:
+    right = Gate.call
+
+    async def wrong(
+        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+    ) -> bytes:
+        try:
+            return await right(self, tool, definition, args, options, send)
+        except CallRefused:
+            await send(options)
+            raise
+
+    replace(right, wrong)
+
+
+@mutant("HARD-004")
+def counts_all_servers_together() -> None:
+    right = Gate.__init__
+    shared: dict[CallPolicy, Limits] = {}
+
+    def wrong(self: Gate, *args: Any) -> None:
+        right(self, *args)
+        self._limits = shared.setdefault(self._policy, self._limits)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-004")
+def drops_what_is_beyond_the_rate() -> None:
+    def wrong(self: Limits, rate: RateLimit) -> None:
+        try:
+            right(self, rate)
+        except CallRefused:
+            raise UpstreamError("too many calls") from None
+
+    right = Limits._check_rate
+    replace(right, wrong)
+
+
+@mutant("HARD-004")
+def never_forgets_a_call() -> None:
+    right = Limits._check_rate
+    replace(right, lambda self, rate: right(self, msgspec.structs.replace(rate, per=1e9)))
+
+
+@mutant("HARD-004")
+def has_no_limit_on_calls_at_once() -> None:
+    right = Limits._let_go
+
+    def wrong(self: Limits) -> None:
+        self._running = 0
+        right(self)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-006")
+def validates_nothing() -> None:
+    async def wrong(*args: object) -> None:
+        pass
+
+    replace(arguments.ArgumentCheck.check, wrong)
+
+
+@mutant("HARD-006")
+def makes_the_call_and_then_validates() -> None:
+    right = Gate.call
+
+    async def wrong(
+        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+    ) -> bytes:
+        result = await send(options)
+        await right(self, tool, definition, args, options, send)
+        return result
+
+    replace(right, wrong)
+
+
+@mutant("HARD-006")
+def serialises_the_arguments_anew() -> None:
+    right = Group.request
+
+    async def wrong(self: Group, method: str, params: bytes, options: Options) -> bytes:
+        value = json.loads(params or b"{}", parse_float=lambda text: min(float(text), 1e300))
+        return await right(self, method, json.dumps(value).encode(), options)
+
+    replace(right, wrong)
+
+
+def change_the_checker(*statements: str) -> None:
+    """Start the checker after these statements, which find it as ``c`` and its library as ``j``."""
+    program = "; ".join(
+        ["import dynamic_mcp.policy.checker as c, jsonschema_rs as j", *statements, "c.main()"]
+    )
+    replace(arguments.COMMAND, (sys.executable, "-c", program))
+
+
+@mutant("HARD-006")
+def knows_draft_7_only() -> None:
+    change_the_checker(
+        "c.validator_for = lambda library, schema: j.Draft7Validator("
+        "{k: v for k, v in schema.items() if k != '$schema'} if isinstance(schema, dict) else schema, offline=True)"
+    )
+
+
+@mutant("HARD-006")
+def fetches_what_a_schema_refers_to() -> None:
+    change_the_checker("c.validator_for = lambda library, schema: library.validator_for(schema)")
+
+
+@mutant("HARD-006")
+def checks_numbers_as_floats() -> None:
+    change_the_checker("c.read = lambda text: c.json.loads(text, parse_int=float)")
+
+
+@mutant("HARD-006")
+def a_broken_schema_stops_every_call() -> None:
+    right = arguments.ArgumentCheck._verdict
+
+    async def wrong(self: arguments.ArgumentCheck, *args: Any) -> arguments._Verdict:
+        verdict = await right(self, *args)
+        if verdict.broken is not None:
+            raise CallRefused(f"its input schema is broken ({verdict.broken})")
+        return verdict
+
+    replace(right, wrong)
+
+
+@mutant("HARD-006")
+def a_check_takes_as_long_as_it_takes() -> None:
+    change_the_checker("c._limit = lambda seconds: None")
+    replace(arguments.PATIENCE, 3600.0)

@@ -1,0 +1,85 @@
+"""Mistakes in keeping tokens in the keyring."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import StoreFailed
+from dynamic_mcp.oauth import authorization
+from dynamic_mcp.oauth.keychain import KeyringStore
+from dynamic_mcp.oauth.store import Store
+
+if TYPE_CHECKING:
+    from dynamic_mcp.oauth.tokens import Tokens
+
+
+@mutant("HARD-002")
+def does_not_know_the_keyring() -> None:
+    replace(authorization.store_of, lambda server, kind: Store(server))
+
+
+@mutant("HARD-002")
+def falls_back_to_the_file() -> None:
+    load, save = KeyringStore.load, KeyringStore.save
+
+    def wrong_load(self: KeyringStore) -> Tokens | None:
+        try:
+            return load(self)
+        except StoreFailed:
+            return self._file.load()
+
+    def wrong_save(self: KeyringStore, tokens: Tokens) -> None:
+        try:
+            save(self, tokens)
+        except StoreFailed:
+            self._file.save(tokens)
+
+    replace(load, wrong_load)
+    replace(save, wrong_save)
+
+
+@mutant("HARD-002")
+def keeps_a_copy_in_the_file() -> None:
+    right = KeyringStore.save
+
+    def wrong(self: KeyringStore, tokens: Tokens) -> None:
+        right(self, tokens)
+        self._file.save(tokens)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-002")
+def does_not_read_the_keyring_at_the_start() -> None:
+    replace(KeyringStore.load, lambda self: None)
+
+
+@mutant("HARD-002")
+def renews_beside_the_keyring() -> None:
+    right = KeyringStore.save
+
+    def wrong(self: KeyringStore, tokens: Tokens) -> None:
+        if self.load() is None:
+            right(self, tokens)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-002")
+def says_nothing_of_a_keyring_that_cannot_be_used() -> None:
+    load, save = KeyringStore.load, KeyringStore.save
+
+    def wrong_load(self: KeyringStore) -> Tokens | None:
+        try:
+            return load(self)
+        except StoreFailed:
+            return None
+
+    def wrong_save(self: KeyringStore, tokens: Tokens) -> None:
+        with suppress(StoreFailed):
+            save(self, tokens)
+
+    replace(load, wrong_load)
+    replace(save, wrong_save)

@@ -1,0 +1,59 @@
+"""Mistakes with messages that are too large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream.web import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@mutant("HARD-009")
+def lines_of_a_child_have_no_bound() -> None:
+    right = LineSplitter.__init__
+
+    def wrong(self: LineSplitter, most: int = 0, on_oversized: Callable[..., None] = print) -> None:
+        right(self)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-009")
+def bodies_have_no_bound() -> None:
+    right = Reply.body
+
+    async def wrong(self: Reply, most: int) -> bytes:
+        return await right(self, 1 << 40)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-009")
+def keeps_what_it_drops() -> None:
+    right = LineSplitter._keep
+    kept: list[bytes] = []
+
+    def wrong(self: LineSplitter, part: bytes) -> None:
+        kept.append(part)
+        right(self, part)
+
+    replace(right, wrong)
+
+
+@mutant("HARD-009")
+def one_large_answer_ends_every_call() -> None:
+    def wrong(self: Peer, edge: bytes, last: bool) -> None:
+        self.close(UpstreamFailed("its answer is too large"))
+
+    replace(Peer.receive_oversized, wrong)
+
+
+@mutant("HARD-009")
+def waits_for_the_end_of_every_line() -> None:
+    replace(LineSplitter.is_endless, False)
