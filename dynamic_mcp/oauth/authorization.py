@@ -9,7 +9,6 @@ whether to wait. A sign-in that the user declined is not begun again by itself.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
+from dynamic_mcp.trust import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -298,8 +298,6 @@ def _http() -> httpx.AsyncClient:
     from dynamic_mcp.oauth.ask import REQUEST_TIME
 
     try:
-        return httpx.AsyncClient(
-            timeout=REQUEST_TIME, verify=ssl.create_default_context(), follow_redirects=False
-        )
+        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trusted(), follow_redirects=False)
     except (ImportError, ValueError, httpx.InvalidURL):
         raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None
