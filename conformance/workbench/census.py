@@ -1,8 +1,8 @@
 """Which processes belong to a check, and how to end every one of them.
 
 A process belongs when its environment holds the token, its command line names the sandbox, it descends from a
-process that belongs, or it was seen to belong before (its identity is the pair of pid and creation time, so a
-reused pid is somebody else). A zombie is dead. After `end_all` nothing that was found is alive, whatever it
+process that belongs, was included by its pid, or was seen to belong before (its identity is the pair of pid and
+creation time, so a reused pid is somebody else). A zombie is dead. After `end_all` nothing that was found is alive, whatever it
 ignores or forks, or a `HarnessError` says what is left.
 
 Limits: a process that dropped the token from its environment AND lost its parent between two looks is not
@@ -73,6 +73,11 @@ class Census:
         return [
             Person(pid, table[pid].born, table[pid].command) for pid in sorted(members) if table[pid].lives
         ]
+
+    def include(self, pid: int) -> None:
+        """From now on this process belongs, whatever /proc shows of it."""
+        if (born := processes.born(pid)) is not None:
+            self._seen.add((pid, born))
 
     async def end_all(self, within: float = 5.0) -> list[Person]:
         """Kill until nobody is left; returns who had to be killed. Raises `HarnessError` after `within`
