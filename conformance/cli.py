@@ -254,7 +254,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run_.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
     run_.add_argument(
-        "--jobs", type=_positive(int), default=DEFAULT_JOBS, metavar="N", help="checks at a time"
+        "--jobs",
+        type=_positive(int),
+        default=DEFAULT_JOBS,
+        metavar="N",
+        help="checks at a time, and as many slow ones beside them",
     )
     run_.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"

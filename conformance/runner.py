@@ -1,10 +1,11 @@
 """Runs checks against one implementation and turns what happens into results.
 
-Guarantees: at most `jobs` checks run at a time, serial ones with nothing beside them; slow ones are started
-first; every check has a deadline; a red verdict is tried again once, alone, after all others, and both
-attempts are reported. Ctrl-C and SIGTERM cancel what runs, let every workbench tear down, and leave a report
-that is marked incomplete. Limits: a check that blocks the event loop or shields itself cannot be cut off; the
-teardown of a workbench is bounded by the workbench itself, the runner only says so when it took too long.
+Guarantees: at most `jobs` checks run at a time, and as many slow ones beside them, which mostly wait (`jobs=1`:
+one at all); serial ones have nothing beside them; the longest are started first; every check has a deadline; a
+red verdict is tried again once, alone, after all others, and both attempts are reported. Ctrl-C and SIGTERM
+cancel what runs, let every workbench tear down, and leave a report that is marked incomplete. Limits: a check
+that blocks the event loop or shields itself cannot be cut off; the teardown of a workbench is bounded by the
+workbench itself, the runner only says so when it took too long.
 """
 
 from __future__ import annotations
@@ -159,13 +160,14 @@ class _Run:
         self.results: dict[str, Result] = {}
 
     async def execute(self, checks: list[Check], jobs: int) -> None:
-        parallel = sorted((check for check in checks if not check.serial), key=_longest_slow_first)
-        limiter = anyio.CapacityLimiter(jobs)
-        async with anyio.create_task_group() as tasks:
-            for check in parallel:
-                # Acquired here and not in the task, so that the checks start in exactly this order.
-                await limiter.acquire_on_behalf_of(check)
-                tasks.start_soon(self._in_parallel, check, limiter)
+        parallel = sorted((check for check in checks if not check.serial), key=_longest_first)
+        slow, others = ([check for check in parallel if check.slow is slow] for slow in (True, False))
+        if jobs == 1:
+            await self._in_parallel([*slow, *others], jobs)
+        else:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._in_parallel, slow, jobs)
+                tasks.start_soon(self._in_parallel, others, jobs)
         for check in checks:
             if check.serial:
                 await self._attempt(check)
@@ -173,11 +175,20 @@ class _Run:
             if self._is_rerun(self.results[check.id]):
                 await self._attempt(check)
 
-    async def _in_parallel(self, check: Check, limiter: anyio.CapacityLimiter) -> None:
-        try:
-            await self._attempt(check)
-        finally:
-            limiter.release_on_behalf_of(check)
+    async def _in_parallel(self, checks: list[Check], jobs: int) -> None:
+        limiter = anyio.CapacityLimiter(jobs)
+
+        async def attempt(check: Check) -> None:
+            try:
+                await self._attempt(check)
+            finally:
+                limiter.release_on_behalf_of(check)
+
+        async with anyio.create_task_group() as tasks:
+            for check in checks:
+                # Acquired here and not in the task, so that the checks start in exactly this order.
+                await limiter.acquire_on_behalf_of(check)
+                tasks.start_soon(attempt, check)
 
     async def _attempt(self, check: Check) -> None:
         earlier = self.results.get(check.id)
@@ -269,8 +280,8 @@ class _Outcome:
     duration: float
 
 
-def _longest_slow_first(check: Check) -> tuple[bool, float, str]:
-    return (not check.slow, -check.timeout if check.slow else 0.0, check.id)
+def _longest_first(check: Check) -> tuple[float, str]:
+    return (-check.timeout, check.id)
 
 
 def _message(failure: BaseException, level: Level) -> str:

@@ -47,6 +47,21 @@ def leaves_the_modes_to_the_umask() -> None:
     replace(Store.save, save_openly)
 
 
+@mutant("TOK-003")
+def a_renewal_loses_the_modes() -> None:
+    right = Store.save
+
+    def wrong(self: Store, kept: Tokens) -> None:
+        if not self.path.exists():
+            right(self, kept)
+            return
+        new = self.path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(kept))
+        new.replace(self.path)
+
+    replace(right, wrong)
+
+
 @mutant("TOK-004")
 def forgets_at_each_start() -> None:
     replace(Store.load, lambda self: None)

@@ -202,7 +202,7 @@ class Workbench:
     ) -> tuple[Started, dict[str, str]]:
         environment = self.sandbox.environment(self.sandbox.token)
         process, facts = await start_remote(
-            kind, name, folder, environment, self._timeline, port=port, host=host, tls=tls
+            kind, name, folder, environment, self._timeline, self.census, port=port, host=host, tls=tls
         )
         self._remotes.append(process)
         return process, facts

@@ -1,8 +1,8 @@
 """Which processes belong to a check, and how to end every one of them.
 
 A process belongs when its environment holds the token, its command line names the sandbox, it descends from a
-process that belongs, or it was seen to belong before (its identity is the pair of pid and creation time, so a
-reused pid is somebody else). A zombie is dead. After `end_all` nothing that was found is alive, whatever it
+process that belongs, was included by its pid, or was seen to belong before (its identity is the pair of pid and
+creation time, so a reused pid is somebody else). A zombie is dead. After `end_all` nothing that was found is alive, whatever it
 ignores or forks, or a `HarnessError` says what is left.
 
 Limits: a process that dropped the token from its environment AND lost its parent between two looks is not
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ import anyio
 import psutil
 
 from conformance.errors import HarnessError
-from conformance.workbench.sandbox import TOKEN_VARIABLE
+from conformance.workbench import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,14 +42,14 @@ class Person:
     """One process, alive when it was seen."""
 
     pid: int
-    created: float
+    born: float
     command: str = field(compare=False)
 
     def __str__(self) -> str:
         return f"{self.pid}: {self.command}"
 
 
-# A look takes the pids first and then each process: one that forks and exits in between hides its child from that look.
+# One that forks and goes can hide its child from a look (see `processes`), but not from all of them.
 _LOOKS = 3
 
 
@@ -63,14 +65,19 @@ class Census:
 
     def alive(self) -> list[Person]:
         """Everybody who belongs and is not a zombie, by pid."""
-        table = _process_table()
+        table = processes.table()
         members = {pid for pid, process in table.items() if self._belongs(process)}
         while grown := {pid for pid, row in table.items() if row.ppid in members and pid not in members}:
             members |= grown
-        self._seen |= {(pid, table[pid].created) for pid in members}
+        self._seen |= {(pid, table[pid].born) for pid in members}
         return [
-            Person(pid, table[pid].created, table[pid].command) for pid in sorted(members) if table[pid].lives
+            Person(pid, table[pid].born, table[pid].command) for pid in sorted(members) if table[pid].lives
         ]
+
+    def include(self, pid: int) -> None:
+        """From now on this process belongs, whatever /proc shows of it."""
+        if (born := processes.born(pid)) is not None:
+            self._seen.add((pid, born))
 
     async def end_all(self, within: float = 5.0) -> list[Person]:
         """Kill until nobody is left; returns who had to be killed. Raises `HarnessError` after `within`
@@ -84,7 +91,7 @@ class Census:
             if living and anyio.current_time() > deadline:
                 raise HarnessError(f"could not end {', '.join(map(str, living))}")
             for person in living:
-                killed[person.pid, person.created] = person
+                killed[person.pid, person.born] = person
                 _kill(person)
             await anyio.sleep(0.01)
         self.collect_dead()
@@ -96,64 +103,18 @@ class Census:
             if pid not in managed_pids:
                 _collect(pid)
 
-    def _belongs(self, row: _Row) -> bool:
-        if (row.pid, row.created) in self._seen:
+    def _belongs(self, row: processes.Row) -> bool:
+        if (row.pid, row.born) in self._seen:
             return True
         if row.token is not None and (row.token == self._token or row.token.startswith(f"{self._token}.")):
             return True
         return self._folder is not None and self._folder in row.command
 
 
-@dataclass(frozen=True)
-class _Row:
-    pid: int
-    ppid: int
-    created: float
-    lives: bool
-    command: str
-    token: str | None
-
-
-def _process_table() -> dict[int, _Row]:
-    """All processes but this one and its ancestors, which may mention a sandbox without belonging to it."""
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    rows = {}
-    # The youngest first: one that forks and goes at once is looked at before it has gone.
-    for process in reversed(list(psutil.process_iter())):
-        if process.pid in own:
-            continue
-        try:
-            with process.oneshot():
-                lives = process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-                command = " ".join(process.cmdline()) if lives else ""
-                token = _token_of(process) if lives else None
-                rows[process.pid] = _Row(
-                    process.pid,
-                    process.ppid(),
-                    process.create_time(),
-                    lives,
-                    command or process.name(),
-                    token,
-                )
-        except psutil.Error:
-            continue  # it has just gone, or it is not ours to look at
-    return rows
-
-
-def _token_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(TOKEN_VARIABLE)
-    except (psutil.Error, OSError):
-        return None
-
-
 def _kill(person: Person) -> None:
-    try:
-        process = psutil.Process(person.pid)
-        if process.create_time() == person.created:
-            process.kill()
-    except psutil.Error:
-        pass  # gone already, or not ours: the next look tells
+    with suppress(OSError):  # gone already, or not ours: the next look tells
+        if processes.born(person.pid) == person.born:
+            os.kill(person.pid, signal.SIGKILL)
 
 
 def _collect(pid: int) -> None:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -91,38 +91,48 @@ class Capture:
         self._on_end()
 
 
+class Process(Protocol):
+    """What is asked of a child process, as `subprocess.Popen` answers it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+
 class Launched:
     """One running program. Made by `launch`; whoever launches calls `finish`."""
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], actor: str, timeline: Timeline, listener: Listener
+        self,
+        process: Process,
+        streams: tuple[int, int, int],
+        actor: str,
+        timeline: Timeline,
+        listener: Listener,
     ) -> None:
-        assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
+        """`streams`: our ends of its stdin, stdout and stderr, which are closed with `release`."""
+        managed_pids.add(process.pid)
         self.started = time.monotonic()
         self.sent_signals: list[int] = []
         self.actor = actor
-        self._popen = popen
+        self._process = process
         self._timeline = timeline
         self._exited_at: float | None = None
-        # Our own copies: the file objects of Popen would close the descriptors a second time.
-        self._stdin: int | None = os.dup(popen.stdin.fileno())
-        os.set_blocking(self._stdin, False)
-        self.stdout = Capture(
-            os.dup(popen.stdout.fileno()), MOST_STDOUT, listener.on_stdout, listener.on_stdout_end
-        )
-        self.stderr = Capture(os.dup(popen.stderr.fileno()), MOST_STDERR, lambda _: None, lambda: None)
-        for pipe in (popen.stdin, popen.stdout, popen.stderr):
-            pipe.close()
+        stdin, stdout, stderr = streams
+        self._stdin: int | None = stdin
+        os.set_blocking(stdin, False)
+        self.stdout = Capture(stdout, MOST_STDOUT, listener.on_stdout, listener.on_stdout_end)
+        self.stderr = Capture(stderr, MOST_STDERR, lambda _: None, lambda: None)
         self._writing = anyio.Lock()
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._process.pid
 
     @property
     def code(self) -> int | None:
         """The exit status, negative for a signal, None while it runs."""
-        code = self._popen.poll()
+        code = self._process.poll()
         if code is not None and self._exited_at is None:
             self._exited_at = time.monotonic()
             self._timeline.record(self.actor, "exit", describe_end(code))
@@ -252,9 +262,13 @@ def launch(
         )
     except OSError as problem:
         raise UsageError(f"cannot start {command[0]}: {problem.strerror or problem}") from problem
-    managed_pids.add(popen.pid)
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
+    # Our own copies: the file objects of Popen would close the descriptors a second time.
+    stdin, stdout, stderr = (os.dup(pipe.fileno()) for pipe in (popen.stdin, popen.stdout, popen.stderr))
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
+        pipe.close()
     timeline.record(actor, "start", f"pid {popen.pid}: {' '.join(command)}")
-    return Launched(popen, actor, timeline, listener or Listener())
+    return Launched(popen, (stdin, stdout, stderr), actor, timeline, listener or Listener())
 
 
 def describe_end(code: int | None) -> str:

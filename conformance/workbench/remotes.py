@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import anyio
+from anyio import to_thread
 
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.launched import Launched, Listener, launch
 from conformance.workbench.mocks import Upstream
+from conformance.workbench.nursery import nursery
 from conformance.workbench.patience import prolonged
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from conformance.workbench.census import Census
     from conformance.workbench.timeline import Timeline
 
 _START = 10.0
@@ -108,6 +111,7 @@ async def start_remote(
     folder: Path,
     environment: Mapping[str, str],
     timeline: Timeline,
+    census: Census,
     *,
     port: int,
     host: str,
@@ -117,7 +121,14 @@ async def start_remote(
     command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
-    launched = launch(command, env=environment, cwd=folder, actor=actor, timeline=timeline, listener=line)
+    fast = nursery()
+    if fast is None:
+        launched = launch(command, env=environment, cwd=folder, actor=actor, timeline=timeline, listener=line)
+    else:
+        mock = await to_thread.run_sync(fast.bear, command, environment, folder)
+        census.include(mock.pid)
+        timeline.record(actor, "start", f"pid {mock.pid}: {' '.join(command)}")
+        launched = Launched(mock, mock.streams, actor, timeline, line)
     started = Started(launched)
     with anyio.move_on_after(_START):
         await line.arrived.wait()

@@ -9,7 +9,6 @@ whether to wait. A sign-in that the user declined is not begun again by itself.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +25,7 @@ from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
+from dynamic_mcp.trust import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -364,8 +364,6 @@ def _http() -> httpx.AsyncClient:
     from dynamic_mcp.oauth.ask import REQUEST_TIME
 
     try:
-        return httpx.AsyncClient(
-            timeout=REQUEST_TIME, verify=ssl.create_default_context(), follow_redirects=False
-        )
+        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trusted(), follow_redirects=False)
     except (ImportError, ValueError, httpx.InvalidURL):
         raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -29,6 +28,7 @@ from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
 from dynamic_mcp.origin import is_plain, origin_of
 from dynamic_mcp.protocol.jsonrpc import readable
+from dynamic_mcp.trust import trusted
 
 if TYPE_CHECKING:
     import aiohttp
@@ -104,8 +104,8 @@ class Web:
         if self._require_https and (is_plain(self.url) or (self._proxy is not None and not secure)):
             raise UpstreamFailed("its url is not https://, and security.require_https is set")
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
-        # Loading the trust store takes longer than a connection; nobody needs it for plain http, where True changes nothing.
-        trust = ssl.create_default_context() if secure else True
+        # Nobody needs the trust store for plain http, where True changes nothing.
+        trust = trusted() if secure else True
         self._session = library.ClientSession(
             connector=library.TCPConnector(limit=0, ssl=trust),
             cookie_jar=library.DummyCookieJar(),

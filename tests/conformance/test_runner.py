@@ -146,7 +146,8 @@ async def test_slow_checks_start_first_the_longest_before_the_others() -> None:
     assert [result.id for result in report.results] == ["CFG-001", "CFG-002", "CFG-003", "CFG-004"]
 
 
-async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone() -> None:
+@pytest.mark.parametrize("slow", [False, True])
+async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool) -> None:
     factory = FakeFactory()
     serial_saw: list[int] = []
 
@@ -157,10 +158,25 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone() -> None:
     async def is_alone(bench: Any) -> None:
         serial_saw.append(len(factory.opened) - len(factory.closed))
 
-    checks = [make_check(yields, f"CFG-{number:03}") for number in range(1, 11)]
+    checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
     await run_fake(*checks, make_check(is_alone, "CFG-011", serial=True), factory=factory, jobs=3)
     assert factory.most_at_once == 3
     assert serial_saw == [1]
+
+
+async def test_slow_checks_have_places_of_their_own() -> None:
+    ended = anyio.Event()
+
+    async def waits(bench: Any) -> None:
+        with anyio.fail_after(5):
+            await ended.wait()
+
+    async def ends_the_wait(bench: Any) -> None:
+        ended.set()
+
+    slow = [make_check(waits, f"CFG-{number:03}", slow=True) for number in (1, 2)]
+    report = await run_fake(*slow, make_check(ends_the_wait, "CFG-003"), jobs=2)
+    assert [result.verdict for result in report.results] == [Verdict.PASS] * 3
 
 
 async def test_what_the_profile_declares_absent_is_not_run() -> None:

@@ -69,3 +69,8 @@ def test_the_first_answer_comes_quickly(config: Path) -> None:
     while len(times) < 5 and not (times and times[-1] < QUICK):
         times.append(start(config)[1])
     assert min(times) < QUICK, times
+
+
+def test_a_sign_in_does_not_load_the_command_line_of_its_library() -> None:
+    program = "import sys, dynamic_mcp.oauth.signin; print(*sorted({'httpx', 'click', 'rich'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "httpx\n"

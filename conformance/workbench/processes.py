@@ -1,0 +1,157 @@
+"""All processes of the machine at one moment: parent, birth, command line and token of each.
+
+Linux: /proc is read directly, and the command line and the environment once for each program that a process has executed, because
+hundreds of looks are taken at hundreds of processes that do not change. A program is known by where its arguments lie, which
+differs after each execve; where the kernel does not say, everything is read anew each time. Elsewhere psutil does it.
+
+Limits: the pids are taken first and then each process, so that one that forks and goes in between hides its child from that look. A program
+that overwrites its own arguments is known by what they were.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psutil
+
+from conformance.workbench.sandbox import TOKEN_VARIABLE
+
+_HAS_PROC = sys.platform == "linux"
+_TOKEN = TOKEN_VARIABLE.encode() + b"="
+_ENDED = (b"Z", b"X")
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD
+
+
+@dataclass(frozen=True)
+class Row:
+    """One process. `born` is in units of the platform and tells it from a later one with the same pid."""
+
+    pid: int
+    ppid: int
+    born: float
+    #: False: it has ended and waits for its parent to notice
+    lives: bool
+    command: str
+    token: str | None
+
+
+def table() -> dict[int, Row]:
+    """All processes but this one and its ancestors, which may mention a sandbox without belonging to it."""
+    rows = _read_proc() if _HAS_PROC else _ask_psutil()
+    pid = os.getpid()
+    while (row := rows.pop(pid, None)) is not None:
+        pid = row.ppid
+    return rows
+
+
+def born(pid: int) -> float | None:
+    """As in `Row`; None when there is no such process."""
+    if _HAS_PROC:
+        stat = _stat(pid)
+        return None if stat is None else stat.born
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+class _Stat(NamedTuple):
+    name: str
+    state: bytes
+    ppid: int
+    flags: int
+    born: float
+    #: the addresses of arguments and environment; zeros where the kernel does not tell
+    image: tuple[bytes, ...]
+
+
+class _Program(NamedTuple):
+    born: float
+    image: tuple[bytes, ...]
+    command: str
+    token: str | None
+
+
+_programs: dict[int, _Program] = {}
+
+
+def _read_proc() -> dict[int, Row]:
+    # The youngest first: one that forks and goes at once is looked at before it has gone.
+    pids = sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
+    rows = {row.pid: row for row in map(_row, pids) if row is not None}
+    for gone in _programs.keys() - rows.keys():
+        del _programs[gone]
+    return rows
+
+
+def _row(pid: int) -> Row | None:
+    stat = _stat(pid)
+    if stat is None:
+        return None
+    if stat.state in _ENDED or stat.flags & _KERNEL_THREAD:
+        return Row(pid, stat.ppid, stat.born, stat.state not in _ENDED, stat.name, None)
+    program = _programs.get(pid)
+    if program is None or (program.born, program.image) != (stat.born, stat.image):
+        try:
+            program = _program(pid, stat)
+        except PermissionError:
+            program = _Program(stat.born, stat.image, "", None)
+        except OSError:
+            return None
+        # Without a command line it may have ended since.
+        if not program.command and ((now := _stat(pid)) is None or now.state in _ENDED):
+            return None
+        if any(address != b"0" for address in stat.image):
+            _programs[pid] = program
+    return Row(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
+
+
+def _stat(pid: int) -> _Stat | None:
+    """See proc_pid_stat(5), which counts the fields from 1 and the pid and the name among them."""
+    try:
+        text = _contents(pid, "stat")
+    except OSError:
+        return None
+    # The name may hold anything, parentheses too.
+    begin, end = text.index(b"("), text.rindex(b")")
+    fields = text[end + 2 :].split()
+    name = text[begin + 1 : end].decode(errors="replace")
+    image = tuple(fields[45:49])
+    return _Stat(name, fields[0], int(fields[1]), int(fields[6]), float(fields[19]), image)
+
+
+def _program(pid: int, stat: _Stat) -> _Program:
+    command = _contents(pid, "cmdline").rstrip(b"\0").replace(b"\0", b" ")
+    environment = _contents(pid, "environ").split(b"\0")
+    token = next((entry[len(_TOKEN) :].decode() for entry in environment if entry.startswith(_TOKEN)), None)
+    return _Program(stat.born, stat.image, command.decode(errors="replace"), token)
+
+
+def _contents(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.readall()
+
+
+def _ask_psutil() -> dict[int, Row]:
+    rows = {}
+    for process in reversed(list(psutil.process_iter())):
+        try:
+            with process.oneshot():
+                lives = process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+                command = " ".join(process.cmdline()) if lives else ""
+                token = _token_of(process) if lives else None
+                place = process.ppid(), process.create_time()
+                rows[process.pid] = Row(process.pid, *place, lives, command or process.name(), token)
+        except psutil.Error:
+            continue  # it has just gone, or it is not ours to look at
+    return rows
+
+
+def _token_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(TOKEN_VARIABLE)
+    except (psutil.Error, OSError):
+        return None
