@@ -16,15 +16,20 @@ from conformance.show import show
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from conformance.checks import Check
 
-def shown(requirement_id: str, *profiles: str, width: int | None = None) -> str:
+
+def shown(
+    requirement_id: str, *profiles: str, width: int | None = None, checks: dict[str, Check] | None = None
+) -> str:
     """What is printed; with a width to a terminal."""
     registry = Registry.load()
     terminal = width is not None
     console = Console(
         file=io.StringIO(), highlight=False, force_terminal=terminal, width=width, color_system=None
     )
-    show(console, registry, registry[requirement_id], load_checks().get(requirement_id), profiles)
+    checks = load_checks() if checks is None else checks
+    show(console, registry, registry[requirement_id], checks.get(requirement_id), profiles)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -53,8 +58,8 @@ def test_a_mutant_that_is_about_another_requirement_says_why_and_comes_last() ->
     assert "," not in caught[0]
 
 
-def test_a_planned_one_says_so() -> None:
-    assert shown("HARD-001").endswith("check\n  planned: none exists yet\n")
+def test_one_without_a_check_says_so() -> None:
+    assert shown("HARD-001", checks={}).endswith("check\n  planned: none exists yet\n")
 
 
 def test_a_profile_of_ones_own_is_asked_too(tmp_path: Path) -> None:
