@@ -56,7 +56,15 @@ def main(
 
         return requirements(words[1:])
     try:
+        if words[:1] == ["mutants"]:
+            from conformance.gallery.run import main as mutants
+
+            return mutants(words[1:])
         before, command = _split(words)
+        if before[:1] == ["stability"]:
+            from conformance.stability import main as stability
+
+            return stability(before[1:], command, checks=checks, open_workbench=open_workbench)
         try:
             options = _parser().parse_args(before)
         except SystemExit as exit_:
@@ -124,7 +132,7 @@ def _run(
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(text, flush=True))
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
-    files = [ReportFile(request) for request in options.report]
+    files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would be written over what the person at the debugger reads.
     console = Console(highlight=False, force_terminal=False if options.attach else None)
 
@@ -145,10 +153,7 @@ def _run(
     report = with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
     print_report(console, report)
     for file in files:
-        try:
-            file.write(report)
-        except OSError as error:
-            raise HarnessError(f"{file.path}: {error.strerror or error}") from error
+        file.write(report)
     return exit_code(report)
 
 
@@ -243,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="run|list|show|smoke|bench|requirements"
+        dest="verb", required=True, metavar="run|list|show|smoke|bench|requirements|mutants|stability"
     )
 
     run_ = verbs.add_parser(
@@ -292,6 +297,8 @@ def _parser() -> argparse.ArgumentParser:
 
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
+    verbs.add_parser("mutants", help="judge the checks by known-bad proxies; see `mutants --help`")
+    verbs.add_parser("stability", help="whole runs in a row without one red check; see `stability --help`")
     smoke_ = verbs.add_parser(
         "smoke", help="is the command right at all?", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
     )

@@ -11,30 +11,28 @@ workbench itself, the runner only says so when it took too long.
 from __future__ import annotations
 
 import shlex
-import signal
-import sys
 import time
 import traceback
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
-import anyio.abc
 import msgspec
 
 from conformance.baseline import Baseline
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.evidence import Evidence
+from conformance.lanes import in_lanes, signals_cancel
 from conformance.registry import Registry
 from conformance.results import Attempt, Result, RunReport
 from conformance.sut import DEFAULT_PROFILE, Sut
 from conformance.verdicts import Level, Verdict, decisive, judge, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from conformance.checks import Check
     from conformance.workbench import Workbench
@@ -90,23 +88,23 @@ async def run(
     began = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     todo = sorted(checks, key=lambda check: check.id)
-    one_run = _Run(
+    execution = Execution(
         sut,
-        time_scale,
-        keep,
-        on_event,
-        baseline or Baseline(sut.profile.known),
-        workbench_factory(open_workbench),
-        second_attempts,
+        time_scale=time_scale,
+        keep=keep,
+        on_event=on_event,
+        baseline=baseline,
+        second_attempts=second_attempts,
+        open_workbench=open_workbench,
     )
-    async with _signals_cancel() as scope:
-        await one_run.execute(todo, jobs)
+    async with signals_cancel() as scope:
+        await in_lanes([(execution, check) for check in todo], jobs)
     return RunReport(
         implementation=sut.name,
         command=sut.command,
         homepage=sut.profile.homepage,
-        results=tuple(one_run.results[check.id] for check in todo if check.id in one_run.results),
-        not_run=tuple(check.id for check in todo if check.id not in one_run.results),
+        results=tuple(execution.results[check.id] for check in todo if check.id in execution.results),
+        not_run=tuple(check.id for check in todo if check.id not in execution.results),
         duration_s=time.monotonic() - began,
         complete=not scope.cancel_called,
         runner=_own_version(),
@@ -137,60 +135,31 @@ def rerun_line(sut: Sut, requirement_id: str) -> str:
     return " ".join(part if part == "{config}" else shlex.quote(part) for part in command)
 
 
-class _Run:
-    """The state of one run: who owns the results and the decision to try again."""
+class Execution:
+    """The checks of one implementation, and who owns their results."""
 
     def __init__(
         self,
         sut: Sut,
-        time_scale: float,
-        keep: bool,
-        on_event: Callable[[RunEvent], None],
-        baseline: Baseline,
-        open_workbench: WorkbenchFactory,
-        second_attempts: bool,
+        *,
+        time_scale: float = 1.0,
+        keep: bool = False,
+        on_event: Callable[[RunEvent], None] = lambda event: None,
+        baseline: Baseline | None = None,
+        second_attempts: bool = True,
+        open_workbench: WorkbenchFactory | None = None,
     ) -> None:
         self.sut = sut
         self.time_scale = time_scale
         self.keep = keep
         self.on_event = on_event
-        self.baseline = baseline
-        self.open_workbench = open_workbench
+        self.baseline = baseline or Baseline(sut.profile.known)
         self.second_attempts = second_attempts
+        self.open_workbench = workbench_factory(open_workbench)
         self.results: dict[str, Result] = {}
 
-    async def execute(self, checks: list[Check], jobs: int) -> None:
-        parallel = sorted((check for check in checks if not check.serial), key=_longest_first)
-        slow, others = ([check for check in parallel if check.slow is slow] for slow in (True, False))
-        if jobs == 1:
-            await self._in_parallel([*slow, *others], jobs)
-        else:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._in_parallel, slow, jobs)
-                tasks.start_soon(self._in_parallel, others, jobs)
-        for check in checks:
-            if check.serial:
-                await self._attempt(check)
-        for check in checks:
-            if self._is_rerun(self.results[check.id]):
-                await self._attempt(check)
-
-    async def _in_parallel(self, checks: list[Check], jobs: int) -> None:
-        limiter = anyio.CapacityLimiter(jobs)
-
-        async def attempt(check: Check) -> None:
-            try:
-                await self._attempt(check)
-            finally:
-                limiter.release_on_behalf_of(check)
-
-        async with anyio.create_task_group() as tasks:
-            for check in checks:
-                # Acquired here and not in the task, so that the checks start in exactly this order.
-                await limiter.acquire_on_behalf_of(check)
-                tasks.start_soon(attempt, check)
-
-    async def _attempt(self, check: Check) -> None:
+    async def attempt(self, check: Check) -> None:
+        """Run the check; the result takes the place of an earlier one, whose attempts it keeps."""
         earlier = self.results.get(check.id)
         self.on_event(Started(check, 1 if earlier is None else 2))
         absent = self.sut.profile.reason_for_absence(check.id)
@@ -201,6 +170,10 @@ class _Run:
         result = self._result(check, outcome, earlier)
         self.results[check.id] = result
         self.on_event(Finished(check, result, final=earlier is not None or not self._is_rerun(result)))
+
+    def wants_again(self, check: Check) -> bool:
+        """Whether the check, which has a result, is to be tried a second time."""
+        return self._is_rerun(self.results[check.id])
 
     def _is_rerun(self, result: Result) -> bool:
         return self.second_attempts and result.is_rerun
@@ -280,10 +253,6 @@ class _Outcome:
     duration: float
 
 
-def _longest_first(check: Check) -> tuple[float, str]:
-    return (-check.timeout, check.id)
-
-
 def _message(failure: BaseException, level: Level) -> str:
     """All that went wrong; an unforeseen exception comes with the place where it was raised."""
     parts = []
@@ -313,27 +282,6 @@ def workbench_factory(given: WorkbenchFactory | None) -> WorkbenchFactory:
     from conformance.workbench import open_workbench
 
     return open_workbench
-
-
-@asynccontextmanager
-async def _signals_cancel() -> AsyncIterator[anyio.CancelScope]:
-    """Cancel the body on the first SIGINT or SIGTERM; further ones change nothing: teardown is bounded."""
-    async with anyio.create_task_group() as tasks:
-        with anyio.CancelScope() as scope:
-            await tasks.start(_watch_signals, scope)
-            yield scope
-        tasks.cancel_scope.cancel()
-
-
-async def _watch_signals(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    # The event loop has no signal handlers on Windows; Ctrl-C arrives as KeyboardInterrupt there.
-    if sys.platform == "win32":
-        task_status.started()
-        return
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
 
 
 def with_selection(report: RunReport, *, planned: Iterable[str], strict: bool) -> RunReport:

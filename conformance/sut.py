@@ -8,6 +8,7 @@ recognised; a file that a program looks up itself, relative to where it is start
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import site
@@ -119,6 +120,8 @@ class Sut:
     profile: Profile
     #: variables that the command needs on top of the scrubbed environment of a check
     environment: dict[str, str] = field(default_factory=dict)
+    #: seconds after which no prerequisite is waited for any longer: for programs that never reach one
+    patience: float = math.inf
 
     def command_for(self, config: Path | None) -> tuple[str, ...]:
         """The command for one configuration file; None leaves out every argument that would name it."""

@@ -59,12 +59,15 @@ async def an_unknown_version_is_answered_with_a_supported_one(bench: Workbench) 
     """
 
     async def is_offered(version: str) -> None:
-        async with bench.proxy(bench.stdio(f"for-{version}")) as proxy:
+        upstream = bench.stdio(f"for-{version}")
+        async with bench.proxy(upstream) as proxy:
             with bench.case(f"a client asks for {version}"):
                 offered = (await greeting_for(bench, proxy, version)).get("protocolVersion")
                 bench.expect(offered in HANDSHAKE_VERSIONS, "a handshake version is offered", offered)
                 await proxy.notify("notifications/initialized")
                 await serves(bench, proxy)
+                with bench.must(f"the tools of a server are listed under {offered}"):
+                    await proxy.ready(upstream)
 
     await bench.together(
         *(partial(is_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))
@@ -270,6 +273,8 @@ async def batches_are_treated_as_the_negotiated_version_says(bench: Workbench) -
             await proxy.handshake(version)
             assert proxy.greeting is not None
             negotiated = proxy.greeting.result.get("protocolVersion")
+            with bench.witness("a handshake version is negotiated"):
+                bench.expect(negotiated in HANDSHAKE_VERSIONS, "one of them", negotiated)
             with bench.case(f"under {negotiated}"):
                 await _treats_batches(bench, proxy, negotiated)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from conformance.mutants import load_mutants
+from conformance.mutants import load_mutant, load_mutants
 
 
 def main() -> None:
     """Apply the mistake, then be the reference."""
-    mutants = load_mutants()
     name = sys.argv[1] if len(sys.argv) > 1 else "--list"
     if name == "--list":
-        for known in mutants.values():
+        for known in load_mutants().values():
             print(f"{known.kills}  {known.name}")
         return
-    if name not in mutants:
+    mutant = load_mutant(name)
+    if mutant is None:
         sys.exit(f"no mutant is called {name!r}; --list names them")
-    mutants[name].apply()
+    mutant.apply()
     from dynamic_mcp.cli import main as run
 
     run(sys.argv[2:])

@@ -17,7 +17,7 @@ def relies_on_the_end_of_input_alone() -> None:
     remove_the_guard()
 
 
-@mutant("GUARD-002")
+@mutant("GUARD-002", also={"GUARD-001": "nobody but the guard is left after SIGKILL"})
 def forgets_a_child_that_has_not_answered_yet() -> None:
     right = StdioUpstream.close
 

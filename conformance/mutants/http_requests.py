@@ -17,7 +17,6 @@ from dynamic_mcp.upstream.web import Web
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.protocol.jsonrpc import Message
     from dynamic_mcp.protocol.peer import Peer
 
@@ -28,8 +27,8 @@ SESSION = "Mcp-Session-Id"
 def drops_the_query_of_the_url() -> None:
     right = Web.__init__
 
-    def wrong(self: Web, url: str, headers: Mapping[str, str], authorization: Authorization) -> None:
-        right(self, url.partition("?")[0], headers, authorization)
+    def wrong(self: Web, url: str, *more: Any, **named: Any) -> None:
+        right(self, url.partition("?")[0], *more, **named)
 
     replace(right, wrong)
 

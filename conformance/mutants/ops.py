@@ -51,7 +51,7 @@ def a_missing_file_is_a_success() -> None:
     replace(right, wrong)
 
 
-@mutant("OPS-001")
+@mutant("OPS-001", crashes=True)
 def explains_with_a_stack_trace_and_the_environment() -> None:
     right = config.load
 
@@ -86,6 +86,8 @@ def a_second_signal_changes_nothing() -> None:
             return iter(())
 
     replace(child.live, Unlisted())
+    # Nor is anything over by itself in the time that the second signal has, which a slow look at the processes would take for its effect.
+    child.TERM_GRACE = 6.0
 
 
 @mutant("OPS-003")
@@ -96,7 +98,7 @@ def waits_for_the_running_call_at_the_end() -> None:
     replace(Face.close, wrong)
 
 
-@mutant("OPS-003")
+@mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
 def goes_on_when_the_client_is_gone() -> None:
     replace(ClientLink.ended, lambda self: None)
 
@@ -115,12 +117,26 @@ def connects_one_upstream_at_a_time() -> None:
 
 @mutant("OPS-004")
 def lets_the_client_wait_for_the_upstreams() -> None:
-    right = ClientLink.open
+    known: list[groups.Group] = []
+    waiting: list[asyncio.Future[None]] = []
+    begin, right = groups.Group.run, Face.receive
 
-    async def wrong(self: ClientLink, *args: Any) -> None:
-        await anyio.sleep(groups.CONNECT_BUDGET)
-        await right(self, *args)
+    async def run(self: groups.Group) -> None:
+        known.append(self)
+        await begin(self)
 
+    async def wait(self: Face, line: bytes) -> None:
+        with anyio.move_on_after(2 * serve.SILENT_CLIENT):
+            while not known:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        for group in known:
+            await group.settled()
+        right(self, line)
+
+    def wrong(self: Face, line: bytes) -> None:
+        waiting.append(asyncio.ensure_future(wait(self, line)))
+
+    replace(begin, run)
     replace(right, wrong)
 
 

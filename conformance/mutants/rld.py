@@ -12,7 +12,6 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp import config, reload
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.model import Config
-from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.supervisor import Supervisor, _Life
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 TOOLS_CHANGED = "notifications/tools/list_changed"
 
 
-@mutant("RLD-001", also=dict.fromkeys(("RLD-002", "RLD-003", "RLD-004", "RLD-009"), "its file changes too"))
+@mutant("RLD-001", also={f"RLD-00{number}": "its file changes too" for number in (2, 3, 4, 5, 6, 7, 9)})
 def needs_a_restart() -> None:
     async def wrong(self: reload.Reload) -> None:
         await anyio.sleep_forever()
@@ -62,7 +61,7 @@ def leaves_the_processes_of_a_removed_server() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-003")
+@mutant("RLD-003", also={"RLD-007": "what was never removed is not announced"})
 def a_removed_server_stays_in_use() -> None:
     right = Supervisor.apply
 
@@ -106,12 +105,15 @@ def a_changed_timeout_needs_a_restart() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-005", also={"RLD-009": "a file that is gone cannot be used either"})
+@mutant("RLD-005", also={"RLD-009": "a file that is gone cannot be used either"}, crashes=True)
 def ends_when_the_file_cannot_be_used() -> None:
-    def wrong(self: reload.Reload, problem: str) -> None:
-        raise ConfigError(problem)
+    right = reload.Reload._say
 
-    replace(reload.Reload._say, wrong)
+    def wrong(self: reload.Reload, problem: str) -> None:
+        right(self, problem)
+        os._exit(2)
+
+    replace(right, wrong)
 
 
 @mutant("RLD-005", also=dict.fromkeys(("RLD-008", "RLD-009"), "a file on the way cannot be used either"))
@@ -144,7 +146,7 @@ def stops_watching_when_the_file_cannot_be_used() -> None:
     replace(reload.Reload.run, wrong)
 
 
-@mutant("RLD-006")
+@mutant("RLD-006", also={"RLD-007": "what is connected again is listed anew"})
 def connects_everything_again() -> None:
     right = diff.diff
 
@@ -156,7 +158,13 @@ def connects_everything_again() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-006")
+@mutant(
+    "RLD-006",
+    also={
+        "RLD-005": "content that is not valid is an event too",
+        "RLD-007": "what is started again is listed anew",
+    },
+)
 def restarts_at_every_event_of_the_file() -> None:
     right = reload.Reload._take
 
@@ -213,7 +221,7 @@ def takes_a_half_written_file_for_an_empty_one() -> None:
     replace(right, wrong)
 
 
-@mutant("RLD-008")
+@mutant("RLD-008", also={"RLD-006": "its servers are added too"})
 def starts_an_added_server_twice() -> None:
     right = Supervisor.apply
 
@@ -226,17 +234,28 @@ def starts_an_added_server_twice() -> None:
 
 
 @mutant("RLD-008")
-def does_not_look_for_a_while_after_a_reload() -> None:
-    right = watch.Watch.changed
+def drops_what_is_saved_in_a_hurry() -> None:
+    right, rest = watch.Watch.changed, watch.Watch._rest
+    hurried: list[watch.Watch] = []
+
+    async def wrong_rest(self: watch.Watch, state: object) -> object:
+        last = await rest(self, state)
+        if last != state and self._known is not None:
+            hurried.append(self)
+        return last
 
     async def wrong(self: watch.Watch) -> bool:
-        if self._known is not None:
-            await anyio.sleep(1.5)
-            self._known, self._second_look = watch._state_of(self._path), float("inf")
-        return await right(self)
+        while True:
+            forced = await right(self)
+            # From the first look on, which is not one at a change.
+            watch.QUIET, watch.MOST_DELAY = 0.7, float("inf")
+            if forced or self not in hurried:
+                return forced
+            hurried.remove(self)
+            self._second_look = float("inf")
 
+    replace(rest, wrong_rest)
     replace(right, wrong)
-    replace(watch.MOST_DELAY, 0.0)
 
 
 @mutant("RLD-009")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _JSON = {"Content-Type": "application/json"}
 
 
-@mutant("SSE-001")
+@mutant("SSE-001", also={"SSE-002": "the first POST does not go to the endpoint"})
 def posts_to_the_url_of_the_stream_first() -> None:
     right = SseUpstream.open
 
@@ -50,7 +50,10 @@ def loses_the_query_of_the_endpoint() -> None:
     _resolve_endpoints(lambda url, given: urljoin(url, given).partition("?")[0])
 
 
-@mutant("SSE-003")
+@mutant(
+    "SSE-003",
+    also=dict.fromkeys(("SSE-001", "SSE-002", "SSE-004", "SSE-008"), "its servers answer on the stream"),
+)
 def takes_answers_from_the_posts() -> None:
     async def wrong(self: SseUpstream, line: bytes, message: Message) -> None:
         async with self._web.request("POST", _JSON, line.rstrip(), url=self._endpoint.result()) as reply:

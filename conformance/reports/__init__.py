@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from conformance.errors import UsageError
+from conformance.errors import HarnessError, UsageError
 from conformance.reports import json as json_report
 from conformance.reports import jsonl, junit, terminal
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from conformance.results import RunReport
+
+Report = TypeVar("Report")
 
 
 def _page(report: RunReport) -> str:
@@ -34,14 +36,14 @@ FORMATS: Mapping[str, Callable[[RunReport], str]] = {
 }
 
 
-class ReportFile:
+class ReportFile(Generic[Report]):
     """A `FORMAT=PATH` request, proved writable before the run so that no finished run is lost."""
 
-    def __init__(self, request: str) -> None:
+    def __init__(self, request: str, formats: Mapping[str, Callable[[Report], str]]) -> None:
         name, separator, path = request.partition("=")
-        if not separator or not path or name not in FORMATS:
-            raise UsageError(f"--report {request}: write FORMAT=PATH with FORMAT one of {', '.join(FORMATS)}")
-        self._render = FORMATS[name]
+        if not separator or not path or name not in formats:
+            raise UsageError(f"--report {request}: write FORMAT=PATH with FORMAT one of {', '.join(formats)}")
+        self._render = formats[name]
         self.path = Path(path)
         existed = self.path.exists()
         try:
@@ -53,6 +55,9 @@ class ReportFile:
         except OSError as error:
             raise UsageError(f"--report {request}: {error.strerror or error}") from error
 
-    def write(self, report: RunReport) -> None:
-        """Replace the file by the rendered report. Raises `OSError`."""
-        self.path.write_text(self._render(report), encoding="utf-8")
+    def write(self, report: Report) -> None:
+        """Replace the file by the rendered report. Raises `HarnessError`."""
+        try:
+            self.path.write_text(self._render(report), encoding="utf-8")
+        except OSError as error:
+            raise HarnessError(f"{self.path}: {error.strerror or error}") from error

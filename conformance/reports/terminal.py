@@ -113,6 +113,11 @@ def summary_line(summary: Summary) -> Text:
     return Text(f"{text} in {summary.duration_s:.1f} s{end}", style=style)
 
 
+def plain(text: str) -> Text:
+    """Text of an implementation, which is no markup and moves no cursor."""
+    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
 def _progress_line(result: Result, *, final: bool) -> Text:
     note = "" if final else " (will be re-run alone)"
     line = Text.assemble(
@@ -165,9 +170,7 @@ def _print_block(console: Console, result: Result) -> None:
         rows.append(("kept in", result.evidence.sandbox))
     grid = Table.grid(padding=(0, 2))
     for label, text in rows:
-        grid.add_row(
-            Text(f"  {label:<9}", style="dim"), Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
-        )
+        grid.add_row(Text(f"  {label:<9}", style="dim"), plain(text))
     console.print(grid)
     # Outside of the grid, because a line that was broken cannot be pasted.
     console.print(Text.assemble(("  rerun      ", "dim"), result.rerun), soft_wrap=True)

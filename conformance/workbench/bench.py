@@ -295,13 +295,21 @@ class Workbench:
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, family = await self._launch(actor, config, args, env, cwd, umask, inbox)
-        proxy = Proxy(launched, inbox, self._timeline, self.sut.profile.tools, self._tool_names, family)
+        proxy = Proxy(
+            launched,
+            inbox,
+            self._timeline,
+            self.sut.profile.tools,
+            self._tool_names,
+            family,
+            self.sut.patience,
+        )
         try:
             yield proxy
             proxy.must_still_serve()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, patience)
+                await self._finish(launched, family, min(patience, self.sut.patience))
         if wire_types:
             wiretypes.judge(inbox.transcript)
 
@@ -489,6 +497,11 @@ class Workbench:
     def secret(self, value: str) -> None:
         """Keep this value out of all evidence."""
         self._timeline.secret(value)
+
+    @property
+    def stderr(self) -> str:
+        """What every start of the implementation has written to stderr, secrets included: not for evidence."""
+        return "".join(launched.stderr.data.decode(errors="replace") for launched in self._launched)
 
     # The end
 

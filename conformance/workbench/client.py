@@ -13,6 +13,7 @@ Limits: requests that the implementation sends to the client are kept in `receiv
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import time
@@ -64,6 +65,7 @@ class Proxy:
         tools: Mapping[str, str],
         tool_names: Callable[[str], list[str]],
         family: Census,
+        patience: float = math.inf,
     ) -> None:
         self.era: Era = "legacy"
         #: what the client says it can do, in `handshake` and in every modern request
@@ -78,6 +80,7 @@ class Proxy:
         self._list_tool = tools["list"]
         self._call_tool = tools["call"]
         self._tool_names = tool_names
+        self._patience = patience
         self._last_id = _FIRST_ID - 1
         self._may_end = False
         self._reads = True
@@ -216,7 +219,7 @@ class Proxy:
         params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
         self.era = "legacy"
         try:
-            greeting = await self.request("initialize", params, within=within)
+            greeting = await self.request("initialize", params, within=min(within, self._patience))
         except Violation as problem:
             self._may_end = self._died_by_itself() is None
             if not self._may_end:
@@ -241,17 +244,26 @@ class Proxy:
 
         Raises `Untestable` with the last listing.
         """
+        within = min(within, self._patience)
         deadline = time.monotonic() + prolonged(within)
         for upstream in upstreams:
             name = upstream if isinstance(upstream, str) else upstream.name
+            last = ""
             while True:
                 # A listing that comes too late is as good as none.
                 left = max(deadline - time.monotonic(), _POLL)
-                answer = await self.tools_of(name, within=left)
-                if _lists(answer, self._tool_names(name)):
-                    break
+                try:
+                    answer = await self.tools_of(name, within=left)
+                except Untestable:
+                    # What was said in time tells more than that the last question, asked at the very end, was not answered.
+                    if not last or time.monotonic() < deadline:
+                        raise
+                else:
+                    last = shorten(answer.raw)
+                    if _lists(answer, self._tool_names(name)):
+                        break
                 if time.monotonic() > deadline:
-                    raise Untestable(f"group {name} is not ready in {within:g} s: {shorten(answer.raw)}")
+                    raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
                 await anyio.sleep(_POLL)
 
     async def tools_of(self, group: str, within: float = 15.0) -> Answer:
@@ -266,7 +278,7 @@ class Proxy:
 
     async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
         try:
-            return await self.request(method, params, within=within)
+            return await self.request(method, params, within=min(within, self._patience))
         except ImplementationCrashed:
             raise
         except Violation as problem:

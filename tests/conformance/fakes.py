@@ -22,6 +22,7 @@ class FakeWorkbench:
     """What a check gets here: its id, and evidence as the real one has it."""
 
     check_id: str
+    stderr: str = ""
     evidence: Evidence = field(
         default_factory=lambda: Evidence([Event(1.5, "client", "sent", "initialize")], "", "a line on stderr")
     )

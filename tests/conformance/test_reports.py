@@ -105,7 +105,7 @@ def test_the_json_report_has_three_parts_and_all_results() -> None:
 
 def test_a_json_report_is_read_back_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    ReportFile(f"json={file}").write(REPORT)
+    ReportFile(f"json={file}", FORMATS).write(REPORT)
     assert read(file) == REPORT
 
 
@@ -168,14 +168,14 @@ def test_control_characters_of_the_implementation_do_not_reach_the_terminal() ->
 @pytest.mark.parametrize("request_", ["json", "json=", "yaml=out", "json=/no/such/folder/out.json", "json=."])
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(request_: str) -> None:
     with pytest.raises(UsageError, match="--report"):
-        ReportFile(request_)
+        ReportFile(request_, FORMATS)
 
 
 def test_asking_for_a_report_neither_creates_nor_changes_the_file(tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     old.write_text("kept", encoding="utf-8")
-    ReportFile(f"json={old}")
-    ReportFile(f"json={tmp_path / 'new.json'}")
+    ReportFile(f"json={old}", FORMATS)
+    ReportFile(f"json={tmp_path / 'new.json'}", FORMATS)
     assert old.read_text(encoding="utf-8") == "kept"
     assert not (tmp_path / "new.json").exists()
 
