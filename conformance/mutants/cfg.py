@@ -66,12 +66,12 @@ def wants_a_name_that_ends_in_json() -> None:
 def takes_a_broken_file_for_an_empty_one() -> None:
     right = parse
 
-    def wrong(data: bytes, origin: str, environment: Mapping[str, str]) -> model.Config:
+    def wrong(data: bytes, *more: Any) -> model.Config:
         try:
             msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return model.Config(servers=())
-        return right(data, origin, environment)
+        return right(data, *more)
 
     replace(right, wrong)
 

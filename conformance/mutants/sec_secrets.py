@@ -101,9 +101,9 @@ def logs_the_environment_of_children() -> None:
 def quotes_a_configuration_that_it_cannot_read() -> None:
     right = parse
 
-    def wrong(data: bytes, origin: str, environment: Mapping[str, str]) -> Any:
+    def wrong(data: bytes, *more: Any) -> Any:
         try:
-            return right(data, origin, environment)
+            return right(data, *more)
         except ConfigError as error:
             raise ConfigError(f"{error}: {data.decode(errors='replace')}") from None
 
