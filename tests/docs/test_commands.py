@@ -31,7 +31,7 @@ LEFT_OUT = {
     "pip install dmcp": _INSTALLS,
     "python -m conformance smoke -- dmcp {config}": _PEER,
     "python -m conformance run -- dmcp {config}": _PEER,
-    "python -m conformance run --only CFG --report json=report.json -- dmcp {config}": _PEER,
+    "python -m conformance run --only CFG --report json=report.json --report html=report.html -- dmcp {config}": _PEER,
     'pip install "./conformance-suite[conformance]"': _INSTALLS,
     "make": "builds the reader's proxy",
 }
