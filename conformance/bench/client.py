@@ -1,29 +1,75 @@
-"""A client that costs as little as possible: whole batches of lines out, answers counted as they come in."""
+"""Clients that cost as little as possible: whole batches out in one write, answers counted as they come in.
+
+`LineClient` speaks to a started process, which is a proxy or, for the direct line, an upstream itself. `HttpClient` is the direct line to a
+server behind a URL. Both raise `HarnessError` when an answer does not come in time or is not the right one.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import select
+import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-_PATIENCE = 30.0
+    #: Gives the params of `tools/call` for a tool of a group and its arguments.
+    Wrap = Callable[[str, str, Mapping[str, Any]], dict[str, Any]]
+
+#: Seconds that an answer may take, and that a group may take until it can be used.
+PATIENCE = 60.0
+_ECHO = {"text": "hello"}
+_LARGEST_PIECE = 1 << 20
 
 
-class BenchClient:
-    """A started proxy, with the handshake done when its context is entered."""
+class Caller(Protocol):
+    """Whoever can call tools."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], tool: str) -> None:
-        self.started = time.perf_counter()
-        self._tool = tool
+    def burst(self, group: str, tool: str, arguments: Mapping[str, Any], count: int) -> float:
+        """Send so many calls at once; seconds until the last answer."""
+        ...
+
+
+def call_directly(group: str, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The params for an upstream itself, which knows no groups."""
+    return {"name": tool, "arguments": arguments}
+
+
+def echoes(caller: Caller, group: str, count: int, at_once: int = 1) -> list[float]:
+    """So many bursts of echo calls; the seconds of each."""
+    return [caller.burst(group, "echo", _ECHO, at_once) for _ in range(count)]
+
+
+def _check(answers: Sequence[bytes], tool: str) -> None:
+    expected = {"echo": b"hello", "sleep": b"slept", "blob": b"xxx"}[tool]
+    for line in answers:
+        if expected not in line:
+            raise HarnessError(f"a call of {tool} failed: {line[:200].decode(errors='replace')}")
+
+
+class LineClient:
+    """A started process; the handshake is done when its context is entered."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], wrap: Wrap = call_directly
+    ) -> None:
+        self._wrap = wrap
+        self._pieces: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._last_id = 0
+        #: name and version as it says them
+        self.server: dict[str, Any] = {}
+        #: seconds from the start of the process to the answer to `initialize`
+        self.introduced = 0.0
+        self._started = time.perf_counter()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -32,63 +78,113 @@ class BenchClient:
             env=dict(environment),
             bufsize=0,
         )
-        self._rest = b""
-        self._last_id = 0
 
-    def __enter__(self) -> BenchClient:
+    def __enter__(self) -> LineClient:
         params = {
             "protocolVersion": "2025-06-18",
             "capabilities": {},
-            "clientInfo": {"name": "b", "version": "1"},
+            "clientInfo": {"name": "bench", "version": "1"},
         }
-        self.ask("initialize", params)
+        try:
+            answer = self.ask("initialize", params)
+        except BaseException:
+            self.close()
+            raise
+        self.introduced = self.age()
+        self.server = answer["result"]["serverInfo"]
         self._write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(10)
+            self._process.wait(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def age(self) -> float:
+        """Seconds since the process was started."""
+        return time.perf_counter() - self._started
+
     def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """One request and its answer."""
-        self._write(self._line(method, params))
-        answer: dict[str, Any] = json.loads(self._read(1)[0])
+        self._write(self._request(method, params))
+        answer: dict[str, Any] = json.loads(self.read(1)[0])
         return answer
 
-    def until_listed(self, group: str) -> None:
-        """Wait until the group's tools are shown."""
-        deadline = time.monotonic() + _PATIENCE
-        arguments = {"name": "get_dynamic_tools", "arguments": {"group": group}}
-        while '"echo' not in json.dumps(self.ask("tools/call", arguments)).replace("\\", ""):
-            if time.monotonic() > deadline:
-                raise HarnessError(f"group {group} is not usable within {_PATIENCE:g} s")
-            time.sleep(0.02)
+    def send(self, group: str, tool: str, arguments: Mapping[str, Any]) -> None:
+        """Send a call; its answer is for `read`."""
+        self._write(self._request("tools/call", self._wrap(group, tool, arguments)))
 
-    def calls(self, group: str, count: int) -> float:
-        """Send so many calls of `echo` at once; seconds until the last answer."""
-        params = {
-            "name": self._tool,
-            "arguments": {"group": group, "name": "echo", "args": {"text": "hello"}},
-        }
-        lines = b"".join(self._line("tools/call", params) for _ in range(count))
+    def burst(self, group: str, tool: str, arguments: Mapping[str, Any], count: int) -> float:
+        """See `Caller`."""
+        params = self._wrap(group, tool, arguments)
+        lines = b"".join(self._request("tools/call", params) for _ in range(count))
         begin = time.perf_counter()
         self._write(lines)
-        answers = self._read(count)
+        answers = self.read(count)
         seconds = time.perf_counter() - begin
-        failed = [line for line in answers if b"hello" not in line]
-        if failed:
-            raise HarnessError(f"{len(failed)} of {count} calls failed, the first: {failed[0][:200]!r}")
+        _check(answers, tool)
         return seconds
 
-    def _line(self, method: str, params: Mapping[str, Any]) -> bytes:
+    def echo_works(self, group: str) -> bool:
+        """Make one call; whether the right answer came."""
+        self.send(group, "echo", _ECHO)
+        return b"hello" in self.read(1)[0]
+
+    def until_usable(self, groups: Sequence[str]) -> None:
+        """Wait until each group has answered a call."""
+        deadline = time.monotonic() + PATIENCE
+        for group in groups:
+            while not self.echo_works(group):
+                _wait_a_little(deadline, f"group {group} is not usable")
+
+    def until_shown(self, groups: Sequence[str]) -> None:
+        """Wait until the list of tools names every group."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            listed = json.dumps(self.ask("tools/list", {}))
+            if all(group in listed for group in groups):
+                return
+            _wait_a_little(deadline, "the groups are not listed")
+
+    def read(self, count: int) -> list[bytes]:
+        """So many answers, in the order they come; notifications are left out."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        deadline = time.monotonic() + PATIENCE
+        while len(self._lines) < count:
+            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                missing = count - len(self._lines)
+                raise HarnessError(f"{missing} of {count} answers did not come within {PATIENCE:g} s")
+            chunk = os.read(descriptor, _LARGEST_PIECE)
+            if not chunk:
+                raise HarnessError("the implementation ended while it was measured")
+            first, *more = chunk.split(b"\n")
+            self._pieces.append(first)
+            if more:
+                # Pieces are joined once: a buffer that grows with each would be quadratic for a large answer.
+                whole = [b"".join(self._pieces), *more[:-1]]
+                self._pieces = [more[-1]]
+                self._lines += [line for line in whole if b'"id"' in line]
+        found, self._lines = self._lines[:count], self._lines[count:]
+        return found
+
+    def _request(self, method: str, params: Mapping[str, Any]) -> bytes:
         self._last_id += 1
         message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
         return json.dumps(message).encode() + b"\n"
@@ -96,20 +192,62 @@ class BenchClient:
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._process.stdin.fileno(), view) :]
+        try:
+            while view:
+                view = view[os.write(self._process.stdin.fileno(), view) :]
+        except BrokenPipeError:
+            raise HarnessError("the implementation ended while it was measured") from None
 
-    def _read(self, count: int) -> list[bytes]:
-        """So many answers; notifications are not counted."""
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        found: list[bytes] = []
-        while len(found) < count:
-            if not select.select([descriptor], [], [], _PATIENCE)[0]:
-                raise HarnessError(f"{count - len(found)} of {count} answers did not come in {_PATIENCE:g} s")
-            chunk = os.read(descriptor, 1 << 20)
-            if not chunk:
-                raise HarnessError("the implementation ended while it was measured")
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            found += [line for line in lines if b'"id"' in line]
-        return found
+
+def _wait_a_little(deadline: float, otherwise: str) -> None:
+    if time.monotonic() > deadline:
+        raise HarnessError(f"{otherwise} within {PATIENCE:g} s")
+    time.sleep(0.005)
+
+
+class HttpClient:
+    """Calls to a server behind a URL, each on a connection of its own that is kept."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None and parts.port is not None
+        self._address = parts.hostname, parts.port
+        self._path = parts.path
+        self._connections: list[socket.socket] = []
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def burst(self, group: str, tool: str, arguments: Mapping[str, Any], count: int) -> float:
+        """See `Caller`."""
+        params = call_directly(group, tool, arguments)
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+        head = f"POST {self._path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
+        while len(self._connections) < count:
+            self._connections.append(socket.create_connection(self._address, PATIENCE))
+        used = self._connections[:count]
+        begin = time.perf_counter()
+        for connection in used:
+            connection.sendall(head.encode() + body)
+        answers = [_reply(connection) for connection in used]
+        seconds = time.perf_counter() - begin
+        _check(answers, tool)
+        return seconds
+
+
+def _reply(connection: socket.socket) -> bytes:
+    data = b""
+    while True:
+        head, found, body = data.partition(b"\r\n\r\n")
+        if found and len(body) >= int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]):
+            return body
+        chunk = connection.recv(_LARGEST_PIECE)
+        if not chunk:
+            raise HarnessError("the server closed the connection while it was measured")
+        data += chunk

@@ -1,27 +1,32 @@
-"""`python -m conformance bench`: rounds in random order, ratios within each round, medians over the rounds."""
+"""`python -m conformance bench`: the command line."""
 
 from __future__ import annotations
 
 import argparse
-import random
-import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from conformance.bench import chart, tables
+from conformance.bench.figures import Report
+from conformance.bench.guard import guard
+from conformance.bench.measure import measure
+from conformance.bench.targets import Implementation
 from conformance.bench.workloads import WORKLOADS
 from conformance.errors import HarnessError, UsageError
 from conformance.sut import Profile, make_sut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from conformance.bench.workloads import Workload
-    from conformance.sut import Sut
+
+#: What the documentation shows, and the guard compares with.
+DOCUMENTED = Path("docs/performance.json")
+PASSED, SLOW, USAGE, BROKEN = 0, 1, 2, 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,49 +34,109 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="conformance bench",
         description="Measure the bundled proxy beside other implementations.",
+        epilog="What is shown are ratios ours / theirs within one round, medians over the rounds.",
         allow_abbrev=False,
     )
     result.add_argument(
         "--against", action="append", metavar="PROFILE", help="compare with this one (default: dmcp)"
     )
     result.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds (default: 7)")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write every value of every round")
+    result.add_argument("--svg", type=Path, metavar="FILE", help="write a chart of the ratios")
+    result.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="fill the table of this page, between its two marks"
+    )
+    result.add_argument(
+        "--from", type=Path, dest="source", metavar="JSON", help="show an earlier run instead"
+    )
+    result.add_argument(
+        "--guard",
+        type=Path,
+        nargs="?",
+        const=DOCUMENTED,
+        metavar="JSON",
+        help=f"only see whether something got much slower than in that run (default: {DOCUMENTED})",
+    )
     names = ", ".join(workload.name for workload in WORKLOADS)
     result.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {names} (default: all)")
     return result
 
 
-def main(words: Sequence[str]) -> int:
-    """Run the benchmark; the exit status."""
-    options = parser().parse_args(words)
-    unknown = set(options.workloads) - {workload.name for workload in WORKLOADS}
+def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int:
+    """Run the benchmark; the exit status. `workloads` is for tests."""
+    try:
+        options = parser().parse_args(words)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else USAGE
     console = Console()
     try:
-        if unknown:
-            raise UsageError(f"there is no workload {sorted(unknown)[0]!r}")
-        others = [make_sut((), Profile.load(name)) for name in options.against or ["dmcp"]]
-        chosen = [one for one in WORKLOADS if not options.workloads or one.name in options.workloads]
-        table = Table(
-            "workload", "compared with", "ratio (median)", "range", title="time of ours / time of theirs"
-        )
-        for workload in chosen:
-            ours, *rest = measure(workload, [make_sut(()), *others], options.rounds)
-            for other, theirs in zip(others, rest, strict=True):
-                ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-                spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-                table.add_row(workload.name, other.name, f"{statistics.median(ratios):.2f}", spread)
-        console.print(table)
-    except (UsageError, HarnessError) as problem:
+        if options.guard is not None:
+            return _guard(options, console, workloads)
+        report = _read(options.source) if options.source else _measured(options, workloads)
+        for table in tables.terminal(report):
+            console.print(table)
+        for problem in report.problems:
+            console.print(f"not measured: {problem}", markup=False)
+        if options.json:
+            written = msgspec.json.format(msgspec.json.encode(report), indent=1)
+            _write(options.json, written.decode() + "\n")
+        if options.svg:
+            _write(options.svg, chart.svg(report, report.others[0]))
+        if options.markdown:
+            tables.write_into(options.markdown, report)
+    except (UsageError, HarnessError, OSError) as problem:
         print(f"conformance: {problem}", file=sys.stderr)
-        return 2 if isinstance(problem, UsageError) else 3
-    return 0
+        return USAGE if isinstance(problem, UsageError) else BROKEN
+    return PASSED
 
 
-def measure(workload: Workload, suts: Sequence[Sut], rounds: int) -> list[list[float]]:
-    """The times of each implementation, in the order of the rounds."""
-    times: list[list[float]] = [[] for _ in suts]
-    for _ in range(rounds):
-        # In a new order each round, so that a machine that gets slower is nobody's fault.
-        for index in random.sample(range(len(suts)), len(suts)):
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                times[index].append(workload.measure(suts[index], Path(folder)))
-    return times
+def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Report:
+    known = {workload.name: workload for workload in workloads}
+    if unknown := set(options.workloads) - known.keys():
+        raise UsageError(f"there is no workload {sorted(unknown)[0]!r}; there are {', '.join(known)}")
+    if options.rounds < 1:
+        raise UsageError("--rounds must be at least 1")
+    chosen = [one for name, one in known.items() if not options.workloads or name in options.workloads]
+    return measure(chosen, _ours(), _others(options), options.rounds, _progress())
+
+
+def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Workload]) -> int:
+    documented = _read(options.guard)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        other = _others(options)[0]
+    except UsageError as problem:
+        say(f"skipped: there is nothing to compare with ({problem})")
+        return PASSED
+    return PASSED if guard(documented, _ours(), other, say, workloads) else SLOW
+
+
+def _ours() -> Implementation:
+    return Implementation(make_sut(()))
+
+
+def _others(options: argparse.Namespace) -> list[Implementation]:
+    return [Implementation(make_sut((), Profile.load(name))) for name in options.against or ["dmcp"]]
+
+
+def _read(path: Path) -> Report:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; `bench --json {path}` makes one") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} is not the JSON of a run: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _progress() -> Callable[[str], None]:
+    """Says on stderr what is measured, where somebody looks at it."""
+    if not sys.stderr.isatty():
+        return lambda line: None
+    return lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,88 +1,184 @@
-"""What is measured. Each workload gives one number for one implementation in one round; smaller is better."""
+"""What is measured, as a table: each workload gives one or several figures for one target in one round.
+
+The goals are ratios to dmcp 1.5.0, except where a figure says that the goal is for the proxy itself.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from conformance.bench.client import BenchClient
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from conformance.sut import Sut
-
-_UPSTREAMS = Path(__file__).with_name("upstreams.py")
-_COMMAND = [sys.executable, "-I", "-S", str(_UPSTREAMS)]
+from conformance.bench import calls, groups, reloads, starts
+from conformance.bench.figures import Figure
+from conformance.bench.targets import Implementation, Target
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One way to keep a proxy busy; `measure` gives seconds."""
+    """One way to keep a proxy busy."""
 
     name: str
-    what: str
-    measure: Callable[[Sut, Path], float]
+    section: str
+    figures: tuple[Figure, ...]
+    #: measures a target with an empty folder of its own; gives the figures by name
+    measure: Callable[[Target, Path], Mapping[str, float]]
+    #: whether the client can also be measured without any proxy
+    direct: bool = True
 
 
-def stdio_entry() -> dict[str, object]:
-    """A server entry of a fast child process."""
-    return {"description": "bench", "command": _COMMAND[0], "args": [*_COMMAND[1:], "stdio"]}
+def _of_proxies(
+    measure: Callable[[Implementation, Path], Mapping[str, float]],
+) -> Callable[[Target, Path], Mapping[str, float]]:
+    def checked(target: Target, folder: Path) -> Mapping[str, float]:
+        assert isinstance(target, Implementation)
+        return measure(target, folder)
+
+    return checked
 
 
-@contextmanager
-def http_entry() -> Iterator[dict[str, object]]:
-    """A server entry of a fast server behind a URL, which runs meanwhile."""
-    with subprocess.Popen([*_COMMAND, "http"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdin is not None and server.stdout is not None
-        try:
-            url = server.stdout.readline().decode().strip()
-            yield {"description": "bench", "url": url, "type": "http"}
-        finally:
-            server.stdin.close()
-
-
-def _client(sut: Sut, folder: Path, entry: dict[str, object]) -> BenchClient:
-    config = folder / "config.json"
-    config.write_text(json.dumps({"mcpServers": {"g": entry}}))
-    environment = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(folder),
-        "NO_PROXY": "*",
-        **sut.environment,
-    }
-    return BenchClient(sut.command_for(config), environment, sut.profile.tools["call"])
-
-
-def _in_flight(sut: Sut, folder: Path, entry: dict[str, object], at_once: int, times: int) -> float:
-    with _client(sut, folder, entry) as client:
-        client.until_listed("g")
-        client.calls("g", at_once)  # connections and caches are warm
-        return sum(client.calls("g", at_once) for _ in range(times)) / (times * at_once)
-
-
-def _stdio(at_once: int, times: int) -> Callable[[Sut, Path], float]:
-    return lambda sut, folder: _in_flight(sut, folder, stdio_entry(), at_once, times)
-
-
-def _http(at_once: int, times: int) -> Callable[[Sut, Path], float]:
-    def measure(sut: Sut, folder: Path) -> float:
-        with http_entry() as entry:
-            return _in_flight(sut, folder, entry, at_once, times)
-
-    return measure
-
+START, CALLS, RESULTS, HTTP, OTHERS, MEMORY, RELOAD = (
+    "start",
+    "calls to child processes",
+    "large results",
+    "calls over HTTP",
+    "one upstream beside others",
+    "memory and idle time",
+    "reload under load",
+)
 
 WORKLOADS = (
     Workload(
-        "stdio-sequential", "one call after the other to a child process, seconds a call", _stdio(1, 400)
+        "start",
+        START,
+        (
+            Figure("initialize", "spawn to the answer to `initialize`", goal=20),
+            Figure("listed", "spawn to a tool list that names the group", goal=1.3),
+        ),
+        _of_proxies(starts.one),
+        direct=False,
     ),
-    Workload("stdio-64", "64 calls in flight to a child process, seconds a call", _stdio(64, 20)),
-    Workload("http-sequential", "one call after the other over HTTP, seconds a call", _http(1, 300)),
-    Workload("http-64", "64 calls in flight over HTTP, seconds a call", _http(64, 15)),
+    Workload(
+        "start-5-slow",
+        START,
+        (
+            Figure("listed-slow", "the same with 5 upstreams that take 300 ms each to start", goal=0.02),
+            Figure("first-call", "spawn to the first answered call with these 5", goal=0.30),
+        ),
+        _of_proxies(starts.five_slow),
+        direct=False,
+    ),
+    Workload(
+        "stdio-sequential",
+        CALLS,
+        (
+            Figure("stdio-p50", "one call after the other, median", goal=1.0),
+            Figure("stdio-p99", "the same, 99th percentile"),
+        ),
+        calls.sequential(calls.STDIO, 400, "stdio"),
+    ),
+    Workload(
+        "stdio-64",
+        CALLS,
+        (Figure("stdio-64", "64 calls in flight, calls a second", larger_is_better=True, goal=6),),
+        calls.in_flight(calls.STDIO, 30, "stdio-64"),
+    ),
+    Workload(
+        "sleeping",
+        CALLS,
+        (Figure("sleeping", "64 calls at once of a tool that takes 20 ms", goal=0.018),),
+        calls.sleeping,
+    ),
+    *(
+        Workload(
+            f"result-{name}",
+            RESULTS,
+            (
+                Figure(
+                    f"result-{name}", f"results of {words}, bytes a second", larger_is_better=True, goal=goal
+                ),
+            ),
+            calls.results(size, times, f"result-{name}"),
+        )
+        for name, words, size, times, goal in (
+            ("64k", "64 KB", 1 << 16, 200, 1.3),
+            ("1m", "1 MB", 1 << 20, 20, 1.1),
+            ("16m", "16 MB", 16 << 20, 3, 1.2),
+        )
+    ),
+    Workload(
+        "http-sequential",
+        HTTP,
+        (
+            Figure("http-p50", "one call after the other, median", goal=1.15),
+            Figure("http-p99", "the same, 99th percentile"),
+        ),
+        calls.sequential(calls.HTTP, 300, "http"),
+    ),
+    Workload(
+        "http-64",
+        HTTP,
+        (Figure("http-64", "64 calls in flight, calls a second", larger_is_better=True, goal=1.5),),
+        calls.in_flight(calls.HTTP, 15, "http-64"),
+    ),
+    Workload(
+        "isolation",
+        OTHERS,
+        (
+            Figure(
+                "isolation",
+                "99th percentile of calls while another upstream takes 2 s for one",
+                goal=0.001,
+            ),
+        ),
+        _of_proxies(groups.isolation),
+        direct=False,
+    ),
+    Workload(
+        "hanging",
+        OTHERS,
+        (Figure("hanging", "20 upstreams of which one hangs: until the others answer", goal=0.07),),
+        _of_proxies(groups.hanging),
+        direct=False,
+    ),
+    Workload(
+        "growth",
+        MEMORY,
+        (
+            Figure("memory-1", "resident memory with 1 upstream", goal=3.3),
+            Figure("memory-20", "resident memory with 20 upstreams", goal=3.3),
+            Figure("memory-100", "resident memory with 100 upstreams"),
+            Figure("memory-group", "resident memory for each further group, KB", goal=60, own=True),
+            Figure(
+                "calls-10",
+                "calls a second with 10 groups, as a share of those with 1",
+                larger_is_better=True,
+                goal=0.9,
+                own=True,
+            ),
+            Figure("calls-100", "the same with 100 groups", larger_is_better=True, goal=0.9, own=True),
+        ),
+        _of_proxies(groups.growth),
+        direct=False,
+    ),
+    Workload(
+        "idle",
+        MEMORY,
+        (Figure("idle", "processor time while nothing happens, with 5 upstreams"),),
+        _of_proxies(groups.idle),
+        direct=False,
+    ),
+    Workload(
+        "reload",
+        RELOAD,
+        (
+            Figure(
+                "reload-usable", "save to the first answer of a new upstream that takes 300 ms", goal=0.35
+            ),
+            Figure("reload-stall", "longest call to another upstream during 25 reloads", goal=0.1),
+            Figure("reload-failed", "failed calls to it", goal=0, own=True),
+        ),
+        _of_proxies(reloads.measure),
+        direct=False,
+    ),
 )

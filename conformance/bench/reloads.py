@@ -1,0 +1,70 @@
+"""The workload of a configuration that is saved again and again while calls go on.
+
+Saves are in place, which every proxy that follows its file notices, and come at no fixed moment of whatever a proxy does at intervals.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from conformance.bench import servers
+from conformance.bench.targets import write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.bench.client import LineClient
+    from conformance.bench.targets import Implementation
+
+START = 0.3
+ADDED = 3
+RELOADS = 25
+#: Seconds between two saves of a storm, and from the answer of one call to the next call.
+PACE = 0.25
+PAUSE = 0.005
+
+
+def measure(target: Implementation, folder: Path) -> dict[str, float]:
+    """New servers, one after the other; then many changes that do not concern the server that is called."""
+    old = {f"old{number}": servers.stdio(START) for number in range(3)}
+    with target.open(folder, old) as client:
+        client.until_usable(list(old))
+        usable = [_add(client, folder, old, f"new{number}") for number in range(ADDED)]
+    steady = {"steady": servers.stdio()}
+    with target.open(folder, steady) as client:
+        client.until_usable(["steady"])
+        longest, failed = _storm(client, folder, steady)
+    return {
+        "reload-usable": statistics.median(usable),
+        "reload-stall": longest,
+        "reload-failed": float(failed),
+    }
+
+
+def _add(client: LineClient, folder: Path, entries: dict[str, servers.Entry], name: str) -> float:
+    """Save the configuration with one server more; seconds until that one answers."""
+    time.sleep(random.uniform(0.5, 0.7))
+    entries[name] = servers.stdio(START)
+    began = time.monotonic()
+    write_config(folder, entries)
+    client.until_usable([name])
+    return time.monotonic() - began
+
+
+def _storm(client: LineClient, folder: Path, steady: dict[str, servers.Entry]) -> tuple[float, int]:
+    """The longest call in seconds, and how many failed."""
+    longest, failed = 0.0, 0
+    for _ in range(RELOADS):
+        # A start that takes another time is another command line: the server is changed.
+        others = {f"g{n}": servers.stdio(random.choice((0, 0.05))) for n in range(4) if random.random() < 0.6}
+        write_config(folder, steady | others)
+        until = time.monotonic() + PACE
+        while time.monotonic() < until:
+            began = time.monotonic()
+            failed += not client.echo_works("steady")
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(PAUSE)
+    return longest, failed

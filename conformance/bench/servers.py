@@ -1,0 +1,43 @@
+"""The upstream servers as a configuration names them, and how to know their processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+UPSTREAMS = Path(__file__).with_name("upstreams.py")
+
+Entry = dict[str, Any]
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of an upstream."""
+    return [sys.executable, "-I", "-S", str(UPSTREAMS), *arguments]
+
+
+def stdio(start: float | str = 0) -> Entry:
+    """A child process that needs so many seconds to start (`upstreams.NEVER`: it never does)."""
+    program, *arguments = command("stdio", str(start))
+    return {"description": "bench", "command": program, "args": arguments}
+
+
+@contextmanager
+def http() -> Iterator[Entry]:
+    """A server behind a URL, which runs meanwhile."""
+    with subprocess.Popen(command("http"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None and server.stdout is not None
+        try:
+            yield {"description": "bench", "url": server.stdout.readline().decode().strip(), "type": "http"}
+        finally:
+            server.stdin.close()
+
+
+def is_one(command_line: Sequence[str]) -> bool:
+    """Whether a process with this command line is an upstream."""
+    return str(UPSTREAMS) in command_line

@@ -1,0 +1,32 @@
+"""Workloads of the start: seconds from the spawn of the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.bench import servers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.bench.targets import Implementation
+
+SLOW_START = 0.3
+
+
+def one(target: Implementation, folder: Path) -> dict[str, float]:
+    """One upstream: the answer to `initialize`, then the list of tools."""
+    with target.open(folder, {"alone": servers.stdio()}) as client:
+        client.until_shown(["alone"])
+        return {"initialize": client.introduced, "listed": client.age()}
+
+
+def five_slow(target: Implementation, folder: Path) -> dict[str, float]:
+    """Five upstreams that need a while: the list of tools, then a call to the first of them."""
+    names = [f"slow{number}" for number in range(5)]
+    with target.open(folder, {name: servers.stdio(SLOW_START) for name in names}) as client:
+        client.until_shown(names)
+        listed = client.age()
+        # The first of the file: whoever starts them one after the other begins with that.
+        client.until_usable(names[:1])
+        return {"listed-slow": listed, "first-call": client.age()}

@@ -1,0 +1,118 @@
+"""The figures as tables, for terminals and for Markdown. Only ratios are shown, and what has a goal of its own."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from conformance.bench.figures import DIRECT
+from conformance.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.bench.figures import Figure, Measured, Report, Spread
+
+_HEADINGS = ("figure", "ratio", "range", "goal", "")
+_BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
+_NOTHING = "-"
+
+
+def terminal(report: Report) -> Iterator[Table]:
+    """One table for each implementation that is compared with."""
+    for other in report.others:
+        title = f"{report.ours} / {other}, medians of {report.rounds} rounds"
+        table = Table(
+            *_HEADINGS, *_direct_headings(report, other), title=title, caption=_about(report, other)
+        )
+        for section, measured in _sections(report):
+            table.add_section()
+            table.add_row(f"[bold]{section}[/bold]")
+            for one in measured:
+                table.add_row(one.figure.name, *_row(one, report.ours, other))
+        yield table
+
+
+def markdown(report: Report) -> str:
+    """The same for a page."""
+    parts = []
+    for other in report.others:
+        headings = (*_HEADINGS, *_direct_headings(report, other))
+        lines = [f"| {' | '.join(headings)} |", "| --- | ---: | --- | --- | --- | ---: | ---: |"]
+        for section, measured in _sections(report):
+            lines.append(f"| **{section}** |" + " |" * (len(headings) - 1))
+            for one in measured:
+                row = (f"`{one.figure.name}` {one.figure.what}", *_row(one, report.ours, other))
+                lines.append(f"| {' | '.join(row)} |")
+        parts.append("\n".join(lines) + f"\n\n{_about(report, other)}\n")
+    return "\n".join(parts)
+
+
+def write_into(page: Path, report: Report) -> None:
+    """Replace what stands between the two marks of a page by the tables. Raises UsageError when the page has none."""
+    text = page.read_text()
+    pattern = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL)
+    filled = f"{_BEGIN}\n{markdown(report)}{_END}"
+    changed, times = pattern.subn(lambda _: filled, text)
+    if not times:
+        raise UsageError(f"{page} has no lines {_BEGIN} and {_END}")
+    page.write_text(changed)
+
+
+def verdict(measured: Measured, ours: str, theirs: str) -> str:
+    """Whether the goal is reached, in words."""
+    reached = measured.reached(ours, theirs)
+    return "" if reached is None else "reached" if reached else "not reached"
+
+
+def ratio_text(value: float) -> str:
+    """A ratio with the digits that mean something."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def _direct_headings(report: Report, other: str) -> tuple[str, str]:
+    return f"{report.ours} / direct", f"{other} / direct"
+
+
+def _sections(report: Report) -> Iterator[tuple[str, Iterator[Measured]]]:
+    return groupby(report.measured, lambda measured: measured.section)
+
+
+def _row(measured: Measured, ours: str, other: str) -> tuple[str, ...]:
+    figure, found = measured.figure, measured.judged(ours, other)
+    return (
+        _NOTHING if found is None else ratio_text(found.median),
+        _NOTHING if found is None else _range(found),
+        _goal(figure),
+        verdict(measured, ours, other),
+        _median(measured.ratio(ours, DIRECT)),
+        _median(measured.ratio(other, DIRECT)),
+    )
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return "larger is better" if figure.larger_is_better else "smaller is better"
+    bound = f"{'at least' if figure.larger_is_better else 'at most'} {figure.goal:g}"
+    return f"{bound}, of our own value" if figure.own else bound
+
+
+def _range(spread: Spread) -> str:
+    return f"{ratio_text(spread.least)} to {ratio_text(spread.most)}"
+
+
+def _median(spread: Spread | None) -> str:
+    return "" if spread is None else ratio_text(spread.median)
+
+
+def _about(report: Report, other: str) -> str:
+    machine = report.machine
+    versions = ", ".join(f"{name} {report.versions.get(name, 'unknown')}" for name in (report.ours, other))
+    return (
+        f"{versions}; {machine.system}, Python {machine.python}, {machine.cpus} processors, "
+        f"load {machine.load_before:g} before and {machine.load_after:g} after; {report.rounds} rounds."
+    )
