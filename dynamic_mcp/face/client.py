@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import anyio
 
+from dynamic_mcp.process.pipes import LineWriter, enlarge
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter, OnOversized
 
 #: Seconds that a client may take to read its last answers when the proxy ends.
@@ -47,7 +48,7 @@ class ClientLink:
         self._splitter = LineSplitter()
         self._receive: Callable[[bytes], None] = lambda line: None
         self._reader: asyncio.ReadTransport | None = None
-        self._writer: asyncio.WriteTransport | None = None
+        self._writer: LineWriter | None = None
 
     async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
         """Start reading; ``receive`` gets each line, ``receive_oversized`` hears of each that is too long."""
@@ -55,8 +56,10 @@ class ClientLink:
         self._splitter = LineSplitter(MOST_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
-            transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), os.fdopen(self._sink, "wb", 0))
-            self._writer = transport
+            sink = os.fdopen(self._sink, "wb", 0)
+            enlarge(sink)
+            transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
+            self._writer = LineWriter(transport)
         if _can_be_polled(self._source):
             reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
             self._reader = reader
@@ -70,8 +73,7 @@ class ClientLink:
     def send(self, line: bytes) -> None:
         """Write one line to the client; dropped when the client is gone."""
         if self._writer is not None:
-            if not self._writer.is_closing():
-                self._writer.write(line)
+            self._writer.write(line)
             return
         try:
             view = memoryview(line)
@@ -114,7 +116,8 @@ class ClientLink:
         if self._reader is not None:
             self._reader.close()
         if self._writer is not None:
-            self._writer.close()
+            self._writer.flush()
+            self._writer.transport.close()
             with anyio.move_on_after(FLUSH_GRACE, shield=True):
                 await self._written.wait()
 

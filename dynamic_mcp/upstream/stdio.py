@@ -11,7 +11,6 @@ the configured bound is dropped and fails its request, one without an end ends t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 
@@ -23,6 +22,7 @@ from dynamic_mcp.process import limits
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.process.environment import inherited
 from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.process.pipes import LineWriter, enlarge
 from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, readable
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
@@ -32,10 +32,6 @@ from dynamic_mcp.upstream.base import Events, Handshake, Options
 MOST_UNREAD = 16 << 20
 #: Seconds that a child which closed its stdout may take to exit, so that the reason can say how it ended.
 _EXIT_GRACE = 0.25
-
-# A larger pipe than the 64 KiB that Linux gives by default saves a switch between processes for each 64 KiB of a large result.
-_F_SETPIPE_SZ = 1031
-_PIPE_BYTES = 1 << 20
 
 
 class StdioUpstream:
@@ -145,7 +141,7 @@ class _Running(asyncio.Protocol):
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._most, self.peer.receive_oversized)
-        self._writer: asyncio.WriteTransport | None = None
+        self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
         self._limits = transport.limits
         own = {name: value.reveal() for name, value in transport.env}
@@ -167,17 +163,18 @@ class _Running(asyncio.Protocol):
     async def attach(self) -> None:
         """Take over the child's pipes."""
         loop = asyncio.get_running_loop()
-        _enlarge(self._child.stdin)
-        _enlarge(self._child.stdout)
+        enlarge(self._child.stdin)
+        enlarge(self._child.stdout)
         # A cancelled attachment leaves a pipe that its loop has closed and its file object believes open; it takes no time.
         with anyio.CancelScope(shield=True):
-            self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
+            writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
+            self._writer = LineWriter(writer)
             self._reader, _ = await loop.connect_read_pipe(lambda: self, self._child.stdout)
 
     @property
     def unread(self) -> int:
         """Bytes that wait for the child to read them."""
-        return 0 if self._writer is None else self._writer.get_write_buffer_size()
+        return 0 if self._writer is None else self._writer.unread
 
     def last_words(self) -> str:
         return self._child.last_words.text() if self._child.last_words is not None else ""
@@ -196,8 +193,8 @@ class _Running(asyncio.Protocol):
             if self._writer is not None:
                 # abort, not close: bytes that the child does not read must not keep its stdin open. One that has closed itself,
                 # because the child is gone, takes no abort in the loop of asyncio.
-                if not self._writer.is_closing():
-                    self._writer.abort()
+                if not self._writer.transport.is_closing():
+                    self._writer.transport.abort()
             elif self._child.stdin is not None:
                 self._child.stdin.close()
         finally:
@@ -209,7 +206,7 @@ class _Running(asyncio.Protocol):
             self._child.stdout.close()
 
     def _write(self, line: bytes) -> None:
-        if self._writer is not None and not self._writer.is_closing():
+        if self._writer is not None:
             self._writer.write(line)
 
     # The child's stdout
@@ -238,10 +235,3 @@ class _Running(asyncio.Protocol):
         self.end = UpstreamGone(f"the server process {how}", self.last_words())
         self.peer.close(self.end)
         self.ended.set()
-
-
-def _enlarge(pipe: object) -> None:
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import fcntl
-
-        fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[attr-defined]
