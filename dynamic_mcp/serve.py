@@ -23,7 +23,7 @@ from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.session import Session
 from dynamic_mcp.groups import Group
 from dynamic_mcp.log import log
-from dynamic_mcp.process import child
+from dynamic_mcp.process import child, memory
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.reload import Reload
 from dynamic_mcp.supervisor import Supervisor
@@ -45,6 +45,7 @@ async def serve(path: Path, config: Config, source: int, sink: int) -> int:
     trail.record("start", version=__version__, config=str(path))
     for warning in filter(None, (*config.warnings, config.exposed)):
         log.warning("%s", warning)
+    memory.keep_freed()
     status = 0
     groups: dict[str, Group] = {}
 
