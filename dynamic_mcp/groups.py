@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 CONNECT_BUDGET = 10.0
 # A listing during which the tools changed is made again; an upstream whose tools always change must not hold us for ever.
 _LISTING_ATTEMPTS = 3
+
+_T = TypeVar("_T")
 
 
 class Hub(Protocol):
@@ -130,8 +131,7 @@ class Group:
             return cached
         for _ in range(_LISTING_ATTEMPTS):
             changes = self._changes
-            with self._under_way():
-                listing = await list_all(upstream, kind, Options(self.timeout(kind)))
+            listing = await self._under_way(list_all(upstream, kind, Options(self.timeout(kind))))
             if changes == self._changes:
                 self._listings[kind] = listing
                 break
@@ -140,15 +140,13 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        with self._under_way():
-            return await upstream.request(method, params, options)
+        return await self._under_way(upstream.request(method, params, options))
 
-    @contextmanager
-    def _under_way(self) -> Iterator[None]:
+    async def _under_way(self, request: Coroutine[object, object, _T]) -> _T:
         """A request that ``finish_calls`` waits for, and that is told why the connection was closed."""
         self._in_flight += 1
         try:
-            yield
+            return await request
         except UpstreamFailed:
             if self._over is not None:
                 raise self._over.again() from None

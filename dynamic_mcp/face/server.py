@@ -71,8 +71,8 @@ class Face:
         self._send = send
         self._running: dict[object, asyncio.Task[None]] = {}
         self._refused_oversized = False
-        #: what needs an upstream
-        self._handlers: Handlers = {
+        # What needs an upstream.
+        handlers: Handlers = {
             "tools/call": (toolbox.run, ()),
             "resources/list": (lambda call: catalog.list_all(RESOURCES, call), (RESOURCES,)),
             "resources/templates/list": (lambda call: catalog.list_all(TEMPLATES, call), (RESOURCES,)),
@@ -81,12 +81,16 @@ class Face:
             "prompts/get": (catalog.get_prompt, (PROMPTS,)),
             "completion/complete": (catalog.complete, (RESOURCES, PROMPTS)),
         }
-        #: the same with what only a handshake revision has
-        self._legacy_handlers: Handlers = {
-            **self._handlers,
+        # The same with what only a handshake revision has.
+        legacy_handlers: Handlers = {
+            **handlers,
             "logging/setLevel": (self._set_level, ()),
             "resources/subscribe": (subscriptions.subscribe, (RESOURCES,)),
             "resources/unsubscribe": (subscriptions.unsubscribe, (RESOURCES,)),
+        }
+        self._handlers = {name: (self._ask_by_result(do), kinds) for name, (do, kinds) in handlers.items()}
+        self._legacy_handlers = {
+            name: (self._ask_between(do), kinds) for name, (do, kinds) in legacy_handlers.items()
         }
 
     @contextmanager
@@ -186,7 +190,7 @@ class Face:
         stamp = era.stamp_of(message.params) if message.params else None
         try:
             if stamp is None:
-                incoming.capabilities = self._session.capabilities()
+                incoming.capabilities = self._session.capabilities
                 incoming.log_level = self._session.level
                 self._route_legacy(incoming)
             else:
@@ -220,7 +224,7 @@ class Face:
                 }
                 _answer(incoming, msgspec.json.encode(result))
             case method if handler := self._handler(self._legacy_handlers, method):
-                self._start(incoming, self._ask_between(handler))
+                self._start(incoming, handler)
             case method:
                 raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
 
@@ -234,7 +238,7 @@ class Face:
             case "subscriptions/listen":
                 self._start(incoming, self._subscriptions.listen)
             case method if handler := self._handler(self._handlers, method):
-                self._start(incoming, self._ask_by_result(handler))
+                self._start(incoming, handler)
             case method:
                 raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
 
@@ -365,10 +369,13 @@ def _told(error: UpstreamError) -> str:
     return f"The upstream server failed: {error}" + (f"\nWhat it said last:\n{words}" if words else "")
 
 
+_decode_id = msgspec.json.Decoder(str | int | float).decode
+
+
 def _id_key(raw: bytes) -> object:
     """An id as a key that tells ``1`` from ``"1"`` and knows ``"\\u0061"`` from ``"a"`` to be the same."""
     try:
-        value = msgspec.json.decode(raw, type=str | int | float)
+        value = _decode_id(raw)
     except msgspec.DecodeError:
         # 1e400 is an id that no Python number holds; a cancellation may name anything at all.
         return bytes(raw)

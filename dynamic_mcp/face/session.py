@@ -52,6 +52,8 @@ class Session:
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
         self._capabilities: dict[str, Raw] = {}
+        #: what the client of the handshake can be asked for (a JSON object)
+        self.capabilities = b"{}"
         self._offered: bytes | None = None
         self._initialized = False
 
@@ -66,6 +68,7 @@ class Session:
             asked = _InitializeParams()
         self.version = asked.version if asked.version in era.LEGACY_VERSIONS else era.LATEST_LEGACY
         self._capabilities = asked.capabilities
+        self.capabilities = _answerable(asked.capabilities)
         return self.version
 
     def initialized(self) -> None:
@@ -86,10 +89,6 @@ class Session:
     def can(self, capability: str) -> bool:
         """Whether the client of the handshake declared this capability."""
         return self.version is not None and capability in self._capabilities
-
-    def capabilities(self) -> bytes:
-        """What the client of the handshake can be asked for (a JSON object)."""
-        return _answerable(self._capabilities)
 
     async def ask(self, method: str, params: bytes) -> bytes:
         """Ask the client of the handshake. Raises UpstreamError, for this client as for any other peer."""

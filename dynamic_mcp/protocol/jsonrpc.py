@@ -209,26 +209,24 @@ def _diagnose(line: bytes) -> Malformed:
 
 def request(id: bytes, method: str, params: bytes) -> bytes:
     """The line of a request. ``params`` may be empty: the member is then left out."""
-    if not params:
-        return b'{"jsonrpc":"2.0","id":%b,"method":"%b"}\n' % (id, method.encode())
-    return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}\n' % (id, method.encode(), one_line(params))
+    head = b'{"jsonrpc":"2.0","id":%b,"method":"%b"' % (id, method.encode())
+    return _line(head, b',"params":', params) if params else head + b"}\n"
 
 
 def notification(method: str, params: bytes = b"") -> bytes:
     """The line of a notification."""
-    if not params:
-        return b'{"jsonrpc":"2.0","method":"%b"}\n' % method.encode()
-    return b'{"jsonrpc":"2.0","method":"%b","params":%b}\n' % (method.encode(), one_line(params))
+    head = b'{"jsonrpc":"2.0","method":"%b"' % method.encode()
+    return _line(head, b',"params":', params) if params else head + b"}\n"
 
 
 def result(id: bytes, value: bytes) -> bytes:
     """The line of a successful answer."""
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id, one_line(value))
+    return _line(b'{"jsonrpc":"2.0","id":', id, b',"result":', value)
 
 
 def error(id: bytes, value: bytes) -> bytes:
     """The line of an error answer; ``value`` is the error object."""
-    return b'{"jsonrpc":"2.0","id":%b,"error":%b}\n' % (id, one_line(value))
+    return _line(b'{"jsonrpc":"2.0","id":', id, b',"error":', value)
 
 
 def error_object(code: int, message: str, data: object = None) -> bytes:
@@ -245,6 +243,13 @@ def readable(size: int) -> str:
         if size >= one and size % one == 0:
             return f"{size // one} {unit}"
     return f"{size} bytes"
+
+
+def _line(*parts: bytes) -> bytes:
+    """The parts of a message, of which the last is a JSON value, and the rest of the line."""
+    *head, value = parts
+    # Joined, not formatted: `%b` takes twenty times as long for a value of a megabyte.
+    return b"".join((*head, one_line(value), b"}\n"))
 
 
 def one_line(value: bytes) -> bytes:
