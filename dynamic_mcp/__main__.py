@@ -1,6 +1,21 @@
-"""``python -m dynamic_mcp config.json``."""
+"""``python -m dynamic_mcp config.json``, and the program ``dynamic-mcp``."""
 
-from dynamic_mcp.cli import main
+import os
+import sys
+
+from dynamic_mcp.doorstep import Doorstep
+
+
+def main() -> None:
+    """Answer what can be answered at once, then run the command line."""
+    words = sys.argv[1:]
+    doorstep = Doorstep.of(words, os.environ)
+    if doorstep is not None:
+        doorstep.load()
+    from dynamic_mcp import cli
+
+    cli.main(words, doorstep)
+
 
 if __name__ == "__main__":
     main()

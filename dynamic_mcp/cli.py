@@ -18,6 +18,7 @@ from dynamic_mcp import __version__
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
+    from dynamic_mcp.doorstep import Doorstep
 
 USAGE_ERROR = 2
 
@@ -53,8 +54,8 @@ def config_path(argument: str | None, environment: Mapping[str, str]) -> str | N
     return argument or environment.get("DYNAMIC_MCP_CONFIG") or None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
+def main(arguments: Sequence[str] | None = None, doorstep: Doorstep | None = None) -> None:
+    """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] in (["login"], ["logout"]):
         from dynamic_mcp import account
@@ -75,13 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit()
     command_line = parser()
     given = command_line.parse_args(words)
-    sys.exit(_run(*load(given.config, command_line, given.log_level)))
+    path, config = load(given.config, command_line, given.log_level, doorstep)
+    sys.exit(_run(path, config, doorstep))
 
 
 def load(
-    named: str | None, command_line: argparse.ArgumentParser, log_level: str | None
+    named: str | None,
+    command_line: argparse.ArgumentParser,
+    log_level: str | None,
+    doorstep: Doorstep | None = None,
 ) -> tuple[Path, Config]:
-    """The configuration that the argument or the environment names; ends the program when there is none that can be used."""
+    """The configuration that the argument or the environment names; ends the program when there is none that can be used.
+
+    ``doorstep`` is who has read it already.
+    """
     path = config_path(named, os.environ)
     if path is None:
         command_line.print_usage(sys.stderr)
@@ -91,19 +99,23 @@ def load(
 
     log.configure(log_level)
     try:
+        if doorstep is not None:
+            return Path(path), config.parse(doorstep.content, path, os.environ, doorstep.status)
         return Path(path), config.load(Path(path), os.environ)
     except ConfigError as error:
         fail(str(error))
 
 
-def _run(path: Path, loaded: Config) -> int:
+def _run(path: Path, loaded: Config, doorstep: Doorstep | None) -> int:
     import anyio
 
     from dynamic_mcp.face.client import take_over_stdio
     from dynamic_mcp.serve import serve
 
     source, sink = take_over_stdio()
-    return anyio.run(serve, path, loaded, source, sink, backend_options={"use_uvloop": _has_uvloop()})
+    return anyio.run(
+        serve, path, loaded, source, sink, doorstep, backend_options={"use_uvloop": _has_uvloop()}
+    )
 
 
 def _has_uvloop() -> bool:

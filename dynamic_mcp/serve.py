@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from dynamic_mcp import __version__
 from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import Config, Server
+from dynamic_mcp.doorstep import Doorstep
 from dynamic_mcp.face.client import ClientLink
 from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
@@ -35,10 +36,10 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
-async def serve(path: Path, config: Config, source: int, sink: int) -> int:
+async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Doorstep | None = None) -> int:
     """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
 
-    The exit status: 0 after end of input, 128 + n after signal n.
+    ``doorstep`` is who has spoken to the client until now. The exit status: 0 after end of input, 128 + n after signal n.
     """
     trail.configure(config.audit)
     began = time.monotonic()
@@ -53,7 +54,7 @@ async def serve(path: Path, config: Config, source: int, sink: int) -> int:
         return Group(server, guard, relay)
 
     guard = Guard()
-    link = ClientLink(source, sink, lambda paused: supervisor.pause(paused))
+    link = ClientLink(source, sink, lambda paused: supervisor.pause(paused), doorstep)
     session = Session(link.send)
     relay = Relay(session, groups)
     face = Face(groups, session, relay, link.send)

@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol import versions
 from dynamic_mcp.upstream import handshake, remote, streamable_http, web
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
 from dynamic_mcp.upstream.web import Web
@@ -122,7 +122,7 @@ def always_sends_the_same_version() -> None:
 
 @mutant("HTTP-011")
 def sends_the_version_that_it_offered() -> None:
-    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": era.LATEST_LEGACY})
+    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": versions.LATEST_LEGACY})
 
 
 @mutant("HTTP-012")
@@ -131,14 +131,16 @@ def initializes_again_with_the_version_of_the_answer() -> None:
 
     async def wrong(peer: Peer, timeout: float, capabilities: bytes) -> Any:
         agreed = await right(peer, timeout, capabilities)
-        return agreed if agreed.version == era.LATEST_LEGACY else await right(peer, timeout, capabilities)
+        return (
+            agreed if agreed.version == versions.LATEST_LEGACY else await right(peer, timeout, capabilities)
+        )
 
     replace(right, wrong)
 
 
 @mutant("HTTP-012")
 def takes_any_version() -> None:
-    era.LEGACY_VERSIONS = (*era.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant
+    versions.LEGACY_VERSIONS = (*versions.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant
 
 
 @mutant("HTTP-013")

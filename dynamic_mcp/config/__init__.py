@@ -1,6 +1,6 @@
 """The configuration file: its model, how it is read, and ``${VAR}`` expansion."""
 
-from dynamic_mcp.config.load import load
+from dynamic_mcp.config.load import load, parse
 from dynamic_mcp.config.model import (
     Config,
     Features,
@@ -20,4 +20,5 @@ __all__ = [
     "StdioTransport",
     "Timeouts",
     "load",
+    "parse",
 ]

@@ -9,10 +9,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp import __version__
+from dynamic_mcp.face.surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
-
-INFO = {"name": "dynamic-mcp", "version": __version__}
 
 #: Error codes of the handshake revisions that 2026-07-28 must not use: resource not found, URL elicitation required.
 _RESOURCE_NOT_FOUND = -32002

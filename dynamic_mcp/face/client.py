@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import anyio
 
+from dynamic_mcp.doorstep import Doorstep
 from dynamic_mcp.process.pipes import LineWriter, enlarge
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter, OnOversized
 
@@ -37,15 +38,24 @@ class ClientLink:
     """Lines from the client, lines to the client, and the end of either."""
 
     def __init__(
-        self, source: int, sink: int, on_pause: Callable[[bool], None] = lambda paused: None
+        self,
+        source: int,
+        sink: int,
+        on_pause: Callable[[bool], None] = lambda paused: None,
+        doorstep: Doorstep | None = None,
     ) -> None:
-        """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False)."""
+        """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False).
+
+        ``doorstep`` is who has spoken to the client until now.
+        """
         self._source = source
         self._sink = sink
         self._ended = asyncio.Event()
         self._on_pause = on_pause
+        self._doorstep = doorstep
         self._written = asyncio.Event()
         self._splitter = LineSplitter()
+        self._is_silent = False
         self._receive: Callable[[bytes], None] = lambda line: None
         self._reader: asyncio.ReadTransport | None = None
         self._writer: LineWriter | None = None
@@ -60,6 +70,8 @@ class ClientLink:
             enlarge(sink)
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
             self._writer = LineWriter(transport)
+        if self._doorstep is not None:
+            self._take_over(self._doorstep)
         if _can_be_polled(self._source):
             reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
             self._reader = reader
@@ -72,6 +84,8 @@ class ClientLink:
 
     def send(self, line: bytes) -> None:
         """Write one line to the client; dropped when the client is gone."""
+        if self._is_silent:
+            return
         if self._writer is not None:
             self._writer.write(line)
             return
@@ -86,6 +100,14 @@ class ClientLink:
         """Bytes from the client."""
         for line in self._splitter.feed(data):
             self._receive(line)
+
+    def _take_over(self, doorstep: Doorstep) -> None:
+        """Hear what the client has said; what was answered is not answered again."""
+        self._is_silent = True
+        for line in doorstep.answered:
+            self._receive(line)
+        self._is_silent = False
+        self.feed(doorstep.rest)
 
     def finish(self) -> None:
         """The client closed its end; a last line without a line end still counts."""

@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from dynamic_mcp.audit import trail
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
-from dynamic_mcp.face import bridge
+from dynamic_mcp.face import bridge, surface
 from dynamic_mcp.face.batch import Batch, elements_of
 from dynamic_mcp.face.call import Call, Incoming
 from dynamic_mcp.face.catalog import Catalog
@@ -217,12 +217,8 @@ class Face:
             case "initialize":
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
-                result = {
-                    "protocolVersion": self._session.initialize(incoming.params),
-                    "capabilities": capabilities,
-                    "serverInfo": bridge.INFO,
-                }
-                _answer(incoming, msgspec.json.encode(result))
+                version = self._session.initialize(incoming.params)
+                _answer(incoming, surface.introduction(version, capabilities))
             case method if handler := self._handler(self._legacy_handlers, method):
                 self._start(incoming, handler)
             case method:
@@ -247,17 +243,8 @@ class Face:
         return handler if not kinds or any(map(self._catalog.has, kinds)) else None
 
     def _capabilities(self, *, legacy: bool) -> dict[str, object]:
-        """What works, and nothing else."""
-        found: dict[str, object] = {"tools": {"listChanged": True}}
-        if self._catalog.has(RESOURCES):
-            found["resources"] = {"subscribe": True, "listChanged": True}
-        if self._catalog.has(PROMPTS):
-            found["prompts"] = {"listChanged": True}
-        if self._handler(self._handlers, "completion/complete"):
-            found["completions"] = {}
-        if legacy:
-            found["logging"] = {}
-        return found
+        resources, prompts = self._catalog.has(RESOURCES), self._catalog.has(PROMPTS)
+        return surface.capabilities(resources=resources, prompts=prompts, legacy=legacy)
 
     # What runs
 

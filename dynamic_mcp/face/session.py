@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
 
@@ -58,15 +58,12 @@ class Session:
         self._initialized = False
 
     def initialize(self, params: Raw) -> str:
-        """Take the client's introduction; the version to answer: its own where that is known, else the newest.
-
-        MCP lifecycle, "Version Negotiation".
-        """
+        """Take the client's introduction; the version to answer."""
         try:
             asked = msgspec.json.decode(params or b"{}", type=_InitializeParams)
         except msgspec.DecodeError:
             asked = _InitializeParams()
-        self.version = asked.version if asked.version in era.LEGACY_VERSIONS else era.LATEST_LEGACY
+        self.version = versions.agreed(asked.version)
         self._capabilities = asked.capabilities
         self.capabilities = _answerable(asked.capabilities)
         return self.version

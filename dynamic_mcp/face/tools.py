@@ -16,15 +16,13 @@ from msgspec import Raw
 from dynamic_mcp.audit import recorded, trail
 from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import CallRefused, TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.face import surface
 from dynamic_mcp.face.call import Call, refuse_cursor
+from dynamic_mcp.face.surface import CALL, GET
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import TOOLS
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
-
-GET = "get_dynamic_tools"
-CALL = "call_dynamic_tool"
-
 
 _CALL = "tools/call"
 
@@ -65,7 +63,7 @@ class Toolbox:
     def list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
         refuse_cursor(params)
-        return b'{"tools":%b}' % self.surface
+        return surface.tool_list(self.surface)
 
     async def run(self, call: Call) -> bytes:
         """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
@@ -163,49 +161,7 @@ class Toolbox:
 
 def surface_of(servers: Iterable[Server]) -> bytes:
     """The definitions of the two tools over these servers: a JSON array."""
-    described = {server.name: server.description for server in servers}
-    listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
-    group = {"type": "string", "enum": list(described)}
-    definitions = [
-        {
-            "name": GET,
-            "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
-            "tool definitions of one group, so that only the schemas you need take up context. "
-            f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
-            "inputSchema": {
-                "type": "object",
-                "properties": {
-                    "group": {**group, "description": "The group whose tools to return"},
-                    "name": {"type": "string", "description": "Return only the tool of this name"},
-                    "search": {
-                        "type": "string",
-                        "description": "Return only tools with all these words in them",
-                    },
-                },
-                "required": ["group"],
-            },
-        },
-        {
-            "name": CALL,
-            "description": f"Call one tool of a group. Use {GET} first to learn the group's tools and their input schemas."
-            f'\n\nExample: {CALL}(group="playwright", name="browser_navigate", '
-            'args={"url": "https://example.com"})',
-            "inputSchema": {
-                "type": "object",
-                "properties": {
-                    "group": {**group, "description": "The group that has the tool"},
-                    "name": {"type": "string", "description": "The name of the tool to call"},
-                    "args": {
-                        "type": "object",
-                        "description": "The arguments for the tool, as its input schema says",
-                        "additionalProperties": True,
-                    },
-                },
-                "required": ["group", "name"],
-            },
-        },
-    ]
-    return msgspec.json.encode(definitions)
+    return surface.tools({server.name: server.description for server in servers})
 
 
 def text_result(text: str) -> bytes:

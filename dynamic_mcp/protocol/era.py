@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-LATEST_LEGACY = LEGACY_VERSIONS[-1]
+from dynamic_mcp.protocol.versions import LEGACY_VERSIONS
+
 MODERN = "2026-07-28"
 KNOWN = frozenset({*LEGACY_VERSIONS, MODERN})
 

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol import era, versions
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
@@ -100,7 +100,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
     Raises UpstreamError when the upstream refuses, or offers a version that is not known here.
     """
     params = {
-        "protocolVersion": era.LATEST_LEGACY,
+        "protocolVersion": versions.LATEST_LEGACY,
         "capabilities": Raw(capabilities),
         "clientInfo": _CLIENT_INFO,
     }
@@ -114,7 +114,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
         agreed = msgspec.json.decode(answer, type=Handshake)
     except msgspec.DecodeError:
         raise UpstreamFailed("its answer to initialize is not an initialize result") from None
-    if agreed.version not in era.LEGACY_VERSIONS:
+    if agreed.version not in versions.LEGACY_VERSIONS:
         raise UpstreamFailed(
             f"it offers protocol version {agreed.version[:20]!r}, which is not supported here"
         )

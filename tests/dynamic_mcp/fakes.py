@@ -13,7 +13,7 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.face.relay import Relay
 from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.session import Session
-from dynamic_mcp.face.tools import CALL
+from dynamic_mcp.face.surface import CALL
 from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import Kind, Listing
 from dynamic_mcp.process.guard import Guard

@@ -18,7 +18,7 @@ from dynamic_mcp import audit
 from dynamic_mcp.audit import MOST_ARGUMENTS, MOST_TEXT, Life, Trail
 from dynamic_mcp.config.model import Audit, CallPolicy, RateLimit
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.face.tools import CALL
+from dynamic_mcp.face.surface import CALL
 
 from .fakes import Client
 from .helpers import eventually

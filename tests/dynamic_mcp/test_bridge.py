@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.face.bridge import INFO, legacy_result, modern_result
+from dynamic_mcp.face.bridge import legacy_result, modern_result
+from dynamic_mcp.face.surface import INFO
 
 from .jsontexts import json_tokens
 

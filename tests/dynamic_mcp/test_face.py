@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamic_mcp.face.tools import CALL, GET
-from dynamic_mcp.protocol import era
+from dynamic_mcp.face.surface import CALL, GET
+from dynamic_mcp.protocol import era, versions
 
 from .fakes import STAMP, Client
 from .helpers import eventually
@@ -146,7 +146,7 @@ async def test_closing_ends_every_call_without_an_answer() -> None:
 # Versions
 
 
-@pytest.mark.parametrize("version", era.LEGACY_VERSIONS)
+@pytest.mark.parametrize("version", versions.LEGACY_VERSIONS)
 async def test_initialize_echoes_a_version_that_is_known(version: str) -> None:
     answer = await Client().ask("initialize", {"protocolVersion": version, "capabilities": {}})
     assert answer["result"]["protocolVersion"] == version
@@ -157,7 +157,7 @@ async def test_initialize_echoes_a_version_that_is_known(version: str) -> None:
 @pytest.mark.parametrize("params", [None, {}, {"protocolVersion": "1999-01-01"}, {"protocolVersion": 5}, []])
 async def test_initialize_offers_the_newest_legacy_version_otherwise(params: object) -> None:
     answer = await Client().ask("initialize", params)
-    assert answer["result"]["protocolVersion"] == era.LATEST_LEGACY
+    assert answer["result"]["protocolVersion"] == versions.LATEST_LEGACY
 
 
 async def test_a_modern_client_discovers_and_lists_without_a_handshake() -> None:

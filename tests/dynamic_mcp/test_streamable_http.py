@@ -15,7 +15,7 @@ from dynamic_mcp.config import HttpTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream import streamable_http
@@ -76,7 +76,7 @@ class Server:
             request.result({"supportedVersions": [era.MODERN], "capabilities": {"tools": {}}})
         elif request.rpc == "initialize":
             self.sessions.append(f"s{len(self.sessions)}")
-            answer = {"protocolVersion": era.LATEST_LEGACY, "capabilities": {"tools": {}}}
+            answer = {"protocolVersion": versions.LATEST_LEGACY, "capabilities": {"tools": {}}}
             request.result(answer, Mcp_Session_Id=self.sessions[-1])
         elif "id" not in request.message:
             request.answer(202)

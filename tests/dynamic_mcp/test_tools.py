@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.face.tools import CALL, GET, Toolbox
+from dynamic_mcp.face.surface import CALL, GET
+from dynamic_mcp.face.tools import Toolbox
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.handshake import stamped
 

@@ -1,0 +1,89 @@
+"""What a client is shown before any upstream has said anything: the introduction, and the two tools.
+
+It depends on the configuration alone. Only the standard library is imported here, and little of it, so that the first requests can be
+answered while the rest of the proxy is still being loaded (``doorstep``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from dynamic_mcp import __version__
+
+GET = "get_dynamic_tools"
+CALL = "call_dynamic_tool"
+INFO = {"name": "dynamic-mcp", "version": __version__}
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def capabilities(*, resources: bool, prompts: bool, legacy: bool) -> dict[str, object]:
+    """What works, and nothing else, where some group may be used for its resources or its prompts."""
+    found: dict[str, object] = {"tools": {"listChanged": True}}
+    if resources:
+        found["resources"] = {"subscribe": True, "listChanged": True}
+    if prompts:
+        found["prompts"] = {"listChanged": True}
+    if resources or prompts:
+        found["completions"] = {}
+    if legacy:
+        found["logging"] = {}
+    return found
+
+
+def introduction(version: str, offered: Mapping[str, object]) -> bytes:
+    """The result of ``initialize``."""
+    result = {"protocolVersion": version, "capabilities": offered, "serverInfo": INFO}
+    return _encode(result).encode()
+
+
+def tool_list(definitions: bytes) -> bytes:
+    """The result of ``tools/list``."""
+    return b'{"tools":%b}' % definitions
+
+
+def tools(described: Mapping[str, str]) -> bytes:
+    """The definitions of the two tools, a JSON array; ``described`` has the descriptions of the groups by their names."""
+    listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
+    group = {"type": "string", "enum": list(described)}
+    definitions = [
+        {
+            "name": GET,
+            "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
+            "tool definitions of one group, so that only the schemas you need take up context. "
+            f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "group": {**group, "description": "The group whose tools to return"},
+                    "name": {"type": "string", "description": "Return only the tool of this name"},
+                    "search": {
+                        "type": "string",
+                        "description": "Return only tools with all these words in them",
+                    },
+                },
+                "required": ["group"],
+            },
+        },
+        {
+            "name": CALL,
+            "description": f"Call one tool of a group. Use {GET} first to learn the group's tools and their input schemas."
+            f'\n\nExample: {CALL}(group="playwright", name="browser_navigate", '
+            'args={"url": "https://example.com"})',
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "group": {**group, "description": "The group that has the tool"},
+                    "name": {"type": "string", "description": "The name of the tool to call"},
+                    "args": {
+                        "type": "object",
+                        "description": "The arguments for the tool, as its input schema says",
+                        "additionalProperties": True,
+                    },
+                },
+                "required": ["group", "name"],
+            },
+        },
+    ]
+    return _encode(definitions).encode()
