@@ -13,7 +13,7 @@ from rich.console import Console
 from conformance.bench import chart, tables
 from conformance.bench.figures import Report
 from conformance.bench.guard import guard
-from conformance.bench.measure import measure
+from conformance.bench.measure import measure, version_of
 from conformance.bench.targets import Implementation
 from conformance.bench.workloads import WORKLOADS
 from conformance.errors import HarnessError, UsageError
@@ -68,7 +68,7 @@ def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int
         options = parser().parse_args(words)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else USAGE
-    console = Console()
+    console = Console(width=max(Console().width, tables.WIDTH))
     try:
         if options.guard is not None:
             return _guard(options, console, workloads)
@@ -108,7 +108,8 @@ def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Wo
 
     try:
         other = _others(options)[0]
-    except UsageError as problem:
+        version_of(other)
+    except (UsageError, HarnessError) as problem:
         say(f"skipped: there is nothing to compare with ({problem})")
         return PASSED
     return PASSED if guard(documented, _ours(), other, say, workloads) else SLOW

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _HEADINGS = ("figure", "ratio", "range", "goal", "")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 _NOTHING = "-"
+#: Characters that a table needs; narrower places get it nevertheless, in lines that are cut there.
+WIDTH = 118
 
 
 def terminal(report: Report) -> Iterator[Table]:
@@ -96,9 +98,9 @@ def _row(measured: Measured, ours: str, other: str) -> tuple[str, ...]:
 
 def _goal(figure: Figure) -> str:
     if figure.goal is None:
-        return "larger is better" if figure.larger_is_better else "smaller is better"
-    bound = f"{'at least' if figure.larger_is_better else 'at most'} {figure.goal:g}"
-    return f"{bound}, of our own value" if figure.own else bound
+        return "larger" if figure.larger_is_better else "smaller"
+    bound = f"{'>=' if figure.larger_is_better else '<='} {figure.goal:g}"
+    return f"{bound} (ours)" if figure.own else bound
 
 
 def _range(spread: Spread) -> str:
