@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from conformance.bench import servers
 from conformance.bench.client import LineClient, echoes
+from conformance.bench.processes import processor_time
+from conformance.bench.targets import Implementation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,19 +23,9 @@ if TYPE_CHECKING:
     Measure = Callable[[Target, Path], Mapping[str, float]]
     Upstream = Callable[[], AbstractContextManager[Entry]]
 
-from contextlib import contextmanager
-
 GROUP = "g"
 AT_ONCE = 64
 SLEEP = 0.02
-
-
-def STDIO() -> AbstractContextManager[Entry]:
-    """A child process."""
-    return nullcontext(servers.stdio())
-
-
-HTTP = servers.http
 
 
 @contextmanager
@@ -45,31 +37,40 @@ def _open(target: Target, folder: Path, upstream: Upstream) -> Iterator[Caller]:
 
 
 def sequential(upstream: Upstream, count: int, name: str) -> Measure:
-    """One echo call after the other: seconds, median and 99th percentile."""
+    """One echo call after the other: seconds, median and 99th percentile, and processor seconds of the proxy."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
         with _open(target, folder, upstream) as caller:
-            echoes(caller, GROUP, count // 10)
-            seconds = echoes(caller, GROUP, count)
-        return {f"{name}-p50": statistics.median(seconds), f"{name}-p99": percentile_99(seconds)}
+            seconds, used = _timed(target, caller, count, 1)
+        figures = {f"{name}-p50": statistics.median(seconds), f"{name}-p99": percentile_99(seconds)}
+        return {**figures, f"{name}-cpu": used / count}
 
     return measure
 
 
 def in_flight(upstream: Upstream, times: int, name: str) -> Measure:
-    """Bursts of echo calls: calls a second."""
+    """Bursts of echo calls: calls a second, and processor seconds of the proxy for each."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
         with _open(target, folder, upstream) as caller:
-            echoes(caller, GROUP, 2, AT_ONCE)  # connections and caches are warm
-            return {name: times * AT_ONCE / sum(echoes(caller, GROUP, times, AT_ONCE))}
+            seconds, used = _timed(target, caller, times, AT_ONCE)
+        return {name: times * AT_ONCE / sum(seconds), f"{name}-cpu": used / (times * AT_ONCE)}
 
     return measure
 
 
+def _timed(target: Target, caller: Caller, times: int, at_once: int) -> tuple[list[float], float]:
+    """The seconds of each burst, and the processor seconds that the proxy has used for all; without a proxy none."""
+    proxy = caller if isinstance(target, Implementation) and isinstance(caller, LineClient) else None
+    echoes(caller, GROUP, times // 10 + 2, at_once)  # connections and caches are warm
+    before = processor_time(proxy) if proxy else 0.0
+    seconds = echoes(caller, GROUP, times, at_once)
+    return seconds, processor_time(proxy) - before if proxy else 0.0
+
+
 def sleeping(target: Target, folder: Path) -> dict[str, float]:
     """Calls at once of a tool that waits: seconds until the last answer."""
-    with _open(target, folder, STDIO) as caller:
+    with _open(target, folder, servers.child) as caller:
         return {"sleeping": caller.burst(GROUP, "sleep", {"seconds": SLEEP}, AT_ONCE)}
 
 
@@ -77,7 +78,7 @@ def results(size: int, times: int, name: str) -> Measure:
     """Large results, one after the other: bytes a second."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
-        with _open(target, folder, STDIO) as caller:
+        with _open(target, folder, servers.child) as caller:
             caller.burst(GROUP, "blob", {"bytes": size}, 1)
             seconds = sum(caller.burst(GROUP, "blob", {"bytes": size}, 1) for _ in range(times))
         return {name: size * times / seconds}

@@ -24,6 +24,8 @@ class Figure(msgspec.Struct, frozen=True):
     goal: float | None = None
     #: the goal is for our own value, whatever the others do
     own: bool = False
+    #: how many times worse than documented the guard lets the ratio be; without it the guard does not look at the figure
+    margin: float | None = None
 
     def reaches(self, value: float) -> bool:
         """Whether the goal is met by this ratio, or by this value of ours."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from conformance.bench import servers
 from conformance.bench.calls import AT_ONCE, percentile_99
 from conformance.bench.client import echoes
+from conformance.bench.processes import processor_time, resident
 from conformance.bench.upstreams import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from conformance.bench.client import LineClient
     from conformance.bench.targets import Implementation
 
 LONG = 2.0
@@ -53,18 +50,18 @@ def hanging(target: Implementation, folder: Path) -> dict[str, float]:
 
 def growth(target: Implementation, folder: Path) -> dict[str, float]:
     """The same calls to one group beside none, some and many others."""
-    resident: dict[int, float] = {}
+    memory: dict[int, float] = {}
     speed: dict[int, float] = {}
     for count in (1, 10, UPSTREAMS, 100):
         names = [f"g{number}" for number in range(count)]
         with target.open(folder, {name: servers.stdio() for name in names}) as client:
             client.until_usable(names)
-            resident[count] = _resident(client)
+            memory[count] = resident(client)
             echoes(client, "g0", 2, AT_ONCE)
             speed[count] = _BURSTS * AT_ONCE / sum(echoes(client, "g0", _BURSTS, AT_ONCE))
     return {
-        **{f"memory-{count}": resident[count] for count in (1, UPSTREAMS, 100)},
-        "memory-group": (resident[100] - resident[1]) / 99 / 1000,
+        **{f"memory-{count}": memory[count] for count in (1, UPSTREAMS, 100)},
+        "memory-group": (memory[100] - memory[1]) / 99 / 1000,
         **{f"calls-{count}": speed[count] / speed[1] for count in (10, 100)},
     }
 
@@ -75,34 +72,6 @@ def idle(target: Implementation, folder: Path) -> dict[str, float]:
     with target.open(folder, {name: servers.stdio() for name in names}) as client:
         client.until_usable(names)
         time.sleep(_SETTLE)
-        before, began = _processor_time(client), time.monotonic()
+        before, began = processor_time(client), time.monotonic()
         time.sleep(_IDLE)
-        return {"idle": (_processor_time(client) - before) / (time.monotonic() - began)}
-
-
-def _processes(client: LineClient) -> Iterator[psutil.Process]:
-    """The proxy and every process of its own, without the upstreams."""
-    root = psutil.Process(client.pid)
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            if not servers.is_one(process.cmdline()):
-                yield process
-        except psutil.NoSuchProcess:
-            continue
-
-
-def _resident(client: LineClient) -> float:
-    return float(sum(process.memory_info().rss for process in _processes(client)))
-
-
-def _processor_time(client: LineClient) -> float:
-    """Seconds. Linux counts nanoseconds for each thread; elsewhere there are only ticks of ten milliseconds."""
-    total = 0.0
-    for process in _processes(client):
-        threads = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
-        if threads:
-            total += sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
-        else:
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
+        return {"idle": (processor_time(client) - before) / (time.monotonic() - began)}

@@ -28,6 +28,12 @@ def stdio(start: float | str = 0) -> Entry:
 
 
 @contextmanager
+def child() -> Iterator[Entry]:
+    """A child process as `http` is a server: whoever has the entry starts it."""
+    yield stdio()
+
+
+@contextmanager
 def http() -> Iterator[Entry]:
     """A server behind a URL, which runs meanwhile."""
     with subprocess.Popen(command("http"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.bench import servers
+from conformance.bench.processes import processor_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,10 +16,12 @@ SLOW_START = 0.3
 
 
 def one(target: Implementation, folder: Path) -> dict[str, float]:
-    """One upstream: the answer to `initialize`, then the list of tools."""
+    """One upstream: the answer to `initialize`, the list of tools, and what was used until the first call was answered."""
     with target.open(folder, {"alone": servers.stdio()}) as client:
         client.until_shown(["alone"])
-        return {"initialize": client.introduced, "listed": client.age()}
+        listed = client.age()
+        client.until_usable(["alone"])
+        return {"initialize": client.introduced, "listed": listed, "start-cpu": processor_time(client)}
 
 
 def five_slow(target: Implementation, folder: Path) -> dict[str, float]:
