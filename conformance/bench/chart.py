@@ -1,7 +1,7 @@
 """The ratios as a chart: one self-contained SVG file that can be read on light and on dark ground.
 
 Every figure is turned so that right is better: how many times as fast, or as small, as the one that is compared with. The scale is
-logarithmic. A dot is the median over the rounds, the line through it reaches from minimum to maximum, the upright stroke is the goal.
+logarithmic. What is reached can be told without colours.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from conformance.bench.tables import ratio_text
 if TYPE_CHECKING:
     from conformance.bench.figures import Figure, Measured, Report, Spread
 
-_LEFT, _WIDTH, _RIGHT = 390, 480, 90
-_ROW, _TOP = 22, 64
+_LEFT, _WIDTH, _RIGHT = 460, 480, 90
+_ROW, _TOP = 22, 82
 
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -26,7 +26,7 @@ _STYLE = """
   .axis line { stroke: #d1d9e0; }
   .axis .equal { stroke: #59636e; stroke-dasharray: 4 3; }
   .reached { fill: #1a7f37; stroke: #1a7f37; }
-  .missed { fill: #cf222e; stroke: #cf222e; }
+  .missed { fill: none; stroke: #cf222e; stroke-width: 2; }
   .free { fill: #0969da; stroke: #0969da; }
   .goal { stroke: #1f2328; stroke-width: 2; }
   @media (prefers-color-scheme: dark) {
@@ -35,7 +35,7 @@ _STYLE = """
     .axis line { stroke: #3d444d; }
     .axis .equal { stroke: #9198a1; }
     .reached { fill: #3fb950; stroke: #3fb950; }
-    .missed { fill: #ff7b72; stroke: #ff7b72; }
+    .missed { stroke: #ff7b72; }
     .free { fill: #58a6ff; stroke: #58a6ff; }
     .goal { stroke: #e6edf3; }
   }
@@ -63,17 +63,20 @@ def svg(report: Report, other: str) -> str:
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     title = f"{report.ours} {report.versions.get(report.ours, '')} beside {other} {report.versions.get(other, '')}"
     text = (
-        f"How many times better than {other}, median of {report.rounds} rounds on a logarithmic scale, with minimum, maximum "
-        "and goal. Right of the dashed line is better, left of it worse."
+        f"How many times better than {other}: median, minimum and maximum of {report.rounds} rounds; the upright stroke is the goal.",
+        "Right of the dashed line is better. Full dot: the goal is reached. Hollow: not reached. Blue: there is no goal.",
     )
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title about">',
             f'<title id="title">{escape(title)}</title>',
-            f'<desc id="about">{escape(text)}</desc>',
+            f'<desc id="about">{escape(" ".join(text))}</desc>',
             f"<style>{_STYLE}</style>",
             f'<text class="heading" x="12" y="20">{escape(title)}</text>',
-            f'<text class="quiet" x="12" y="38">{escape(text)}</text>',
+            *(
+                f'<text class="quiet" x="12" y="{at}">{escape(line)}</text>'
+                for line, at in zip(text, (38, 54), strict=True)
+            ),
             *scale.axis(y),
             *body,
             "</svg>\n",

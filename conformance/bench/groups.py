@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from conformance.bench import servers
@@ -14,13 +16,16 @@ from conformance.bench.upstreams import NEVER
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from conformance.bench.client import LineClient
     from conformance.bench.targets import Implementation
 
 LONG = 2.0
 UPSTREAMS = 20
 #: Seconds without any work before idle time is measured, and while it is.
 _SETTLE, _IDLE = 1.0, 3.0
-_BURSTS = 15
+#: Numbers of groups, and bursts of calls with each.
+_SIZES = (1, 10, UPSTREAMS, 100)
+_BURSTS = 20
 
 
 def isolation(target: Implementation, folder: Path) -> dict[str, float]:
@@ -49,16 +54,22 @@ def hanging(target: Implementation, folder: Path) -> dict[str, float]:
 
 
 def growth(target: Implementation, folder: Path) -> dict[str, float]:
-    """The same calls to one group beside none, some and many others."""
-    memory: dict[int, float] = {}
-    speed: dict[int, float] = {}
-    for count in (1, 10, UPSTREAMS, 100):
-        names = [f"g{number}" for number in range(count)]
-        with target.open(folder, {name: servers.stdio() for name in names}) as client:
+    """The same calls to one group beside none, some and many others, in turn; and the memory that each of them takes."""
+    clients: dict[int, LineClient] = {}
+    seconds: dict[int, list[float]] = {}
+    with ExitStack() as running:
+        for count in _SIZES:
+            own = folder / str(count)
+            own.mkdir()
+            names = [f"g{number}" for number in range(count)]
+            client = target.open(own, {name: servers.stdio() for name in names})
+            clients[count] = running.enter_context(client)
             client.until_usable(names)
-            memory[count] = resident(client)
-            echoes(client, "g0", 2, AT_ONCE)
-            speed[count] = _BURSTS * AT_ONCE / sum(echoes(client, "g0", _BURSTS, AT_ONCE))
+        memory = {count: resident(client) for count, client in clients.items()}
+        for _ in range(_BURSTS):
+            for count, client in clients.items():
+                seconds.setdefault(count, []).extend(echoes(client, "g0", 1, AT_ONCE))
+    speed = {count: 1 / statistics.median(taken) for count, taken in seconds.items()}
     return {
         **{f"memory-{count}": memory[count] for count in (1, UPSTREAMS, 100)},
         "memory-group": (memory[100] - memory[1]) / 99 / 1000,
