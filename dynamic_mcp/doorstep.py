@@ -56,10 +56,12 @@ class Doorstep:
         if len(words) > 1 or named.isalpha() or named.startswith("-") or not _is_pipe(0):
             return None
         try:
+            status = os.stat(named)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
+                # A pipe can be read only once, and that is for the loader.
+                return None
             with open(named, "rb") as file:
-                status = os.fstat(file.fileno())
-                ordinary = stat.S_ISREG(status.st_mode) and status.st_size <= _MOST
-                content = file.read() if ordinary else b""
+                content = file.read()
         except (OSError, ValueError):
             return None
         servers = plain_servers(content)
