@@ -33,6 +33,8 @@ LEFT_OUT = {
     "python -m conformance run -- dmcp {config}": _PEER,
     "python -m conformance run --only CFG --report json=report.json --report html=report.html -- dmcp {config}": _PEER,
     'pip install "./conformance-suite[conformance]"': _INSTALLS,
+    'pip install ".[conformance]" dmcp==1.5.0': _INSTALLS,
+    "python -m conformance bench --rounds 7 --json docs/performance.json --svg docs/performance.svg --markdown docs/performance.md": _PEER,
     "make": "builds the reader's proxy",
 }
 
