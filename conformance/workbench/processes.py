@@ -97,14 +97,15 @@ def _row(pid: int) -> Row | None:
     if program is None or (program.born, program.image) != (stat.born, stat.image):
         try:
             program = _program(pid, stat)
-        except PermissionError:
+        except OSError:  # it is ending, or it is not ours to look at
             program = _Program(stat.born, stat.image, "", None)
-        except OSError:
-            return None
-        # Without a command line it may have ended since.
-        if not program.command and ((now := _stat(pid)) is None or now.state in _ENDED):
-            return None
-        if any(address != b"0" for address in stat.image):
+        if not program.command:
+            now = _stat(pid)
+            if now is None:
+                return None
+            if now.state in _ENDED:
+                return Row(pid, now.ppid, now.born, False, now.name, None)
+        elif any(address != b"0" for address in stat.image):
             _programs[pid] = program
     return Row(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
 
