@@ -51,7 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_rerun(self) -> bool:
-        """Whether the check gets a second attempt, alone: load may have caused a red one that nobody expected."""
+        """Whether the check gets a second attempt, alone: load may have caused one that is not `pass` and that nobody expected."""
         return self.verdict.is_rerun and self.known is None
 
     def is_failure(self, *, strict: bool = False) -> bool:

@@ -2,7 +2,7 @@
 
 Guarantees: at most `jobs` checks run at a time, and as many slow ones beside them, which mostly wait (`jobs=1`:
 one at all); serial ones have nothing beside them; the longest are started first; every check has a deadline; a
-red verdict is tried again once, alone, after all others, and both attempts are reported. Ctrl-C and SIGTERM
+red verdict, or a warning, is tried again once, alone, after all others; both attempts are reported. Ctrl-C and SIGTERM
 cancel what runs, let every workbench tear down, and leave a report that is marked incomplete. Limits: a check
 that blocks the event loop or shields itself cannot be cut off; the teardown of a workbench is bounded by the
 workbench itself, the runner only says so when it took too long.

@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     @property
     def is_rerun(self) -> bool:
         """Whether a check with this verdict gets a second attempt, alone: load may have caused the first."""
-        return self.is_red and self is not Verdict.HARNESS_ERROR
+        return (self.is_red or self is Verdict.WARN) and self is not Verdict.HARNESS_ERROR
 
 
 _ORDER = list(Verdict)
