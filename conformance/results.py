@@ -54,6 +54,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the check gets a second attempt, alone: load may have caused one that is not `pass` and that nobody expected."""
         return self.verdict.is_rerun and self.known is None
 
+    @property
+    def explanation(self) -> list[tuple[str, str]]:
+        """What there is to say about the verdict, in labelled parts."""
+        if self.stale:
+            text = "the baseline expects a failure here, but the check passes: remove the entry"
+            return [("stale", text)]
+        if self.expected is not None and self.seen is not None:
+            return [("expected", self.expected), ("seen", self.seen)]
+        return [("reason", self.message)]
+
     def is_failure(self, *, strict: bool = False) -> bool:
         """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
         if self.stale:

@@ -24,7 +24,7 @@ import msgspec
 
 from conformance.baseline import Baseline
 from conformance.errors import CheckTimeout, HarnessError, Violation
-from conformance.evidence import Evidence
+from conformance.evidence import Evidence, encodable
 from conformance.lanes import in_lanes, signals_cancel
 from conformance.registry import Registry
 from conformance.results import Attempt, Result, RunReport
@@ -231,8 +231,8 @@ class Execution:
             statement=" ".join(requirement.statement.split()),
             observed=" ".join(requirement.observed.split()),
             message=outcome.message,
-            expected=violation.expected if violation else None,
-            seen=violation.seen if violation else None,
+            expected=encodable(violation.expected) if violation else None,
+            seen=encodable(violation.seen) if violation else None,
             source=str(source),
             quote=source.quote,
             duration_s=outcome.duration,
@@ -261,7 +261,7 @@ def _message(failure: BaseException, level: Level) -> str:
             parts.append("".join(traceback.format_exception(leaf)).rstrip())
         else:
             parts.append(str(leaf) or type(leaf).__name__)
-    return "\n".join(parts)
+    return encodable("\n".join(parts))
 
 
 def _evidence_of(bench: Workbench | None, failures: list[BaseException]) -> Evidence:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from conformance.errors import HarnessError, UsageError
+from conformance.reports import badge, jsonl, junit, markdown, tap, terminal
 from conformance.reports import json as json_report
-from conformance.reports import jsonl, junit, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +32,9 @@ FORMATS: Mapping[str, Callable[[RunReport], str]] = {
     "json": json_report.render,
     "jsonl": jsonl.render,
     "junit": junit.render,
+    "tap": tap.render,
+    "markdown": markdown.render,
+    "badge": badge.render,
     "terminal": terminal.render,
 }
 
