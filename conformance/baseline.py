@@ -8,7 +8,7 @@ not selected say nothing.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     known: tuple[Known, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
+    entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

@@ -28,6 +28,7 @@ IMPLEMENTATIONS = Path(__file__).resolve().parent / "implementations"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
+TRANSPORTS = ("stdio", "http", "sse")
 
 #: Optional hardening that the HARD checks switch on, and where the bundled proxy's configuration has it: in a server's entry or,
 #: for all servers, at the root. Values are written as that proxy takes them.
@@ -64,6 +65,8 @@ class Profile:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
     #: where the configuration has a setting: name to dotted path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
+    #: members that the server entries of a transport ("stdio", "http", "sse") need on top of what the checks write
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: what `--profile` was given to get this profile
     origin: str = ""
 
@@ -79,8 +82,8 @@ class Profile:
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
         content = read_profile_file(file)
-        for section, known in (("tools", DEFAULT_TOOLS), ("settings", DEFAULT_SETTINGS)):
-            if unknown := sorted(getattr(content, section).keys() - known.keys()):
+        for section, known in (("tools", DEFAULT_TOOLS), ("settings", DEFAULT_SETTINGS), ("entries", TRANSPORTS)):
+            if unknown := sorted(getattr(content, section).keys() - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
             name=content.name or file.stem,
@@ -90,6 +93,7 @@ class Profile:
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
+            entries=content.entries,
             origin=name_or_file,
         )
 

@@ -90,3 +90,12 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_every_profile_is_valid_and_is_a_baseline_too(file: Path) -> None:
     assert Profile.load(file.stem).name == file.stem
     Baseline.read(file)
+
+
+@pytest.mark.parametrize("table", ["tools", "entries"])
+def test_a_profile_with_an_unknown_name_is_a_usage_error(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "mine.toml"
+    value = '"x"' if table == "tools" else '{ type = "x" }'
+    file.write_text(f"[{table}]\nfetch = {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{table}: 'fetch' is not one of"):
+        Profile.load(str(file))
