@@ -20,8 +20,10 @@ from rich.text import Text
 from conformance.baseline import Baseline
 from conformance.checks import Check, load_checks
 from conformance.errors import HarnessError, UsageError
+from conformance.rebaseline import BaselineFile
 from conformance.registry import Registry, Requirement
 from conformance.reports import FORMATS, ReportFile
+from conformance.reports.json import read
 from conformance.reports.terminal import LiveProgress, print_report
 from conformance.runner import DEFAULT_JOBS, WorkbenchFactory, run, with_selection, workbench_factory
 from conformance.selectors import select
@@ -118,9 +120,14 @@ def _run(
     open_workbench: WorkbenchFactory | None,
 ) -> int:
     selected = _select(options.only, options.skip, registry, checks)
+    if options.rerun_failed:
+        failed = read(options.rerun_failed).unproved
+        selected = [id_ for id_ in selected if id_ in failed]
     chosen = [checks[requirement_id] for requirement_id in selected if requirement_id in checks]
     planned = [id_ for id_ in selected if id_ not in checks and registry[id_].retired is None]
     if not chosen:
+        if options.rerun_failed:
+            raise UsageError(f"nothing to run: of the selection, nothing failed in {options.rerun_failed}")
         raise UsageError(f"nothing to run: no check exists for the selection ({len(planned)} planned)")
     profile = Profile.load(options.profile)
     sut = make_sut(command, profile)
@@ -132,6 +139,7 @@ def _run(
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(text, flush=True))
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
+    new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would be written over what the person at the debugger reads.
     console = Console(highlight=False, force_terminal=False if options.attach else None)
@@ -154,7 +162,17 @@ def _run(
     print_report(console, report)
     for file in files:
         file.write(report)
+    if new_baseline is not None:
+        print(f"baseline {new_baseline.write(report, baseline)}")
     return exit_code(report)
+
+
+def _new_baseline(options: argparse.Namespace) -> BaselineFile | None:
+    if options.update_baseline and not options.baseline:
+        raise UsageError("--update-baseline: say with --baseline FILE which one")
+    if options.write_baseline:
+        return BaselineFile(options.write_baseline, new=True)
+    return BaselineFile(options.baseline, new=False) if options.update_baseline else None
 
 
 def exit_code(report: RunReport) -> int:
@@ -271,6 +289,22 @@ def _parser() -> argparse.ArgumentParser:
     run_.add_argument("--keep", action="store_true", help="keep the private directory of every check")
     run_.add_argument(
         "--baseline", type=Path, metavar="FILE", help="known failures (instead of the profile's)"
+    )
+    change = run_.add_mutually_exclusive_group()
+    change.add_argument(
+        "--write-baseline",
+        type=Path,
+        metavar="FILE",
+        help="write what fails into a new file; reasons are yours to add",
+    )
+    change.add_argument(
+        "--update-baseline", action="store_true", help="bring the file of --baseline up to date with this run"
+    )
+    run_.add_argument(
+        "--rerun-failed",
+        type=Path,
+        metavar="REPORT.json",
+        help="only what failed, or was not run, in that report",
     )
     run_.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
     run_.add_argument(

@@ -112,6 +112,12 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     families: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
+    def unproved(self) -> frozenset[str]:
+        """The ids of what failed, and of what an interruption kept from being run."""
+        failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
+        return frozenset((*failed, *self.not_run))
+
+    @property
     def summary(self) -> Summary:
         return Summary(
             verdicts=count_verdicts(self.results),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from conformance.errors import HarnessError, UsageError
+from conformance.outputs import prove_writable
 from conformance.reports import badge, jsonl, junit, markdown, tap, terminal
 from conformance.reports import json as json_report
 
@@ -48,15 +49,7 @@ class ReportFile(Generic[Report]):
             raise UsageError(f"--report {request}: write FORMAT=PATH with FORMAT one of {', '.join(formats)}")
         self._render = formats[name]
         self.path = Path(path)
-        existed = self.path.exists()
-        try:
-            with self.path.open("a", encoding="utf-8"):
-                pass
-            # An empty report of a run that never happened would be mistaken for a result.
-            if not existed:
-                self.path.unlink()
-        except OSError as error:
-            raise UsageError(f"--report {request}: {error.strerror or error}") from error
+        prove_writable(self.path, f"--report {request}")
 
     def write(self, report: Report) -> None:
         """Replace the file by the rendered report. Raises `HarnessError`."""

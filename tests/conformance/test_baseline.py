@@ -46,6 +46,23 @@ async def test_an_entry_whose_check_passes_is_stale_and_counts() -> None:
     assert result.is_failure()
 
 
+@pytest.mark.parametrize(
+    ("check", "known", "failure"),
+    [
+        (raising(Violation("a", "b")), "at times", False),
+        (passing(), None, False),
+        (raising(ImplementationCrashed("a", "b")), None, True),
+    ],
+)
+async def test_an_intermittent_entry_accepts_its_verdict_and_a_pass_only(
+    check: Check, known: str | None, failure: bool
+) -> None:
+    baseline = Baseline([Known(MUST, Verdict.FAIL, "at times", intermittent=True)])
+    report = await run(fake_sut(), [check], baseline=baseline, open_workbench=FakeFactory())
+    result = report.results[0]
+    assert (result.known, result.stale, result.is_failure()) == (known, False, failure)
+
+
 async def test_an_entry_for_a_check_that_was_not_selected_says_nothing() -> None:
     result = await result_of(passing("CFG-002"))
     assert not result.is_failure()
@@ -70,6 +87,8 @@ ENTRY = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "because"\n'
         (ENTRY.replace("fail", "harness-error"), "cannot be a known failure"),
         (ENTRY.replace("fail", "broken"), "broken"),
         (ENTRY.replace("because", " "), "the reason is blank"),
+        (ENTRY.replace("because", "TODO: say why"), "the reason is still to be written"),
+        (ENTRY + 'intermittent = "yes"\n', "intermittent"),
         ('[absent]\nNOPE = "x"\n', "no family NOPE"),
         ("known = [", "b.toml"),
     ],
