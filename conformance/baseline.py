@@ -44,11 +44,13 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str = ""
     homepage: str = ""
+    install: str = ""
     command: tuple[str, ...] = ()
     absent: dict[str, str] = msgspec.field(default_factory=dict)
     known: tuple[Known, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
+    registers: bool = False
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 

@@ -4,7 +4,7 @@ Everything here is data that any report format can be written from; nothing here
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -95,6 +95,10 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str
     command: tuple[str, ...]
     homepage: str
+    #: what the implementation answers to `initialize` as its version, empty when it was not asked
+    version: str = ""
+    #: how to get the version that its profile is about
+    install: str = ""
     results: tuple[Result, ...]
     #: selected checks that an interruption kept from ending
     not_run: tuple[str, ...] = ()
@@ -116,6 +120,15 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         """The ids of what failed, and of what an interruption kept from being run."""
         failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
         return frozenset((*failed, *self.not_run))
+
+    def narrowed(self, ids: Collection[str]) -> "RunReport":
+        """The report as far as it is about these requirements."""
+        return msgspec.structs.replace(
+            self,
+            results=tuple(result for result in self.results if result.id in ids),
+            not_run=tuple(id_ for id_ in self.not_run if id_ in ids),
+            planned=tuple(id_ for id_ in self.planned if id_ in ids),
+        )
 
     @property
     def summary(self) -> Summary:

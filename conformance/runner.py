@@ -103,6 +103,8 @@ async def run(
         implementation=sut.name,
         command=sut.command,
         homepage=sut.profile.homepage,
+        version=encodable(execution.version),
+        install=sut.profile.install,
         results=tuple(execution.results[check.id] for check in todo if check.id in execution.results),
         not_run=tuple(check.id for check in todo if check.id not in execution.results),
         duration_s=time.monotonic() - began,
@@ -157,6 +159,8 @@ class Execution:
         self.second_attempts = second_attempts
         self.open_workbench = workbench_factory(open_workbench)
         self.results: dict[str, Result] = {}
+        #: that of the implementation, as far as it gave one
+        self.version = ""
 
     async def attempt(self, check: Check) -> None:
         """Run the check; the result takes the place of an earlier one, whose attempts it keeps."""
@@ -207,6 +211,7 @@ class Execution:
         if duration is None:
             duration = time.monotonic() - began
         evidence = _evidence_of(bench, failures)
+        self.version = self.version or (bench.version if bench is not None else "")
         if not failures:
             return _Outcome(Verdict.PASS, None, "", evidence, duration)
         failure = (

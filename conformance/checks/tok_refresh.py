@@ -10,7 +10,7 @@ from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import first_run, until
 from conformance.checks.tok_storage import token_file
-from mock_servers.oauth_script import CLIENT, Fault, OAuth
+from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
     from conformance.workbench import Browser, ProtectedUpstream, Workbench
@@ -45,7 +45,7 @@ async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     form = "application/x-www-form-urlencoded"
     bench.expect(request.method == "POST" and kind == form, "a POST with a form", request)
-    wanted = {REFRESH: upstream.refresh_tokens[0], "client_id": CLIENT, "resource": upstream.url}
+    wanted = {REFRESH: upstream.refresh_tokens[0], "client_id": upstream.client_id, "resource": upstream.url}
     for name, value in wanted.items():
         bench.expect(asked.params.get(name) == value, f"{name}={value}", asked)
     bench.expect("code_verifier" not in asked.params, "no code_verifier", asked)

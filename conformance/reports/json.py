@@ -24,6 +24,8 @@ class Implementation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: tuple[str, ...]
     homepage: str
+    version: str = ""
+    install: str = ""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +45,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 def document(report: RunReport) -> Document:
     """The report in the form of the file."""
     return Document(
-        implementation=Implementation(
-            name=report.implementation, command=report.command, homepage=report.homepage
-        ),
+        implementation=implementation_of(report),
         specification=report.specification,
         runner=report.runner,
         started=report.started,
@@ -54,6 +54,17 @@ def document(report: RunReport) -> Document:
         planned=report.planned,
         not_run=report.not_run,
         results=report.results,
+    )
+
+
+def implementation_of(report: RunReport) -> Implementation:
+    """What was tested, as the report has it."""
+    return Implementation(
+        name=report.implementation,
+        command=report.command,
+        homepage=report.homepage,
+        version=report.version,
+        install=report.install,
     )
 
 
@@ -74,6 +85,8 @@ def read(path: Path) -> RunReport:
         implementation=whole.implementation.name,
         command=whole.implementation.command,
         homepage=whole.implementation.homepage,
+        version=whole.implementation.version,
+        install=whole.implementation.install,
         results=whole.results,
         not_run=whole.not_run,
         planned=whole.planned,

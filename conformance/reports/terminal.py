@@ -139,14 +139,15 @@ def _table(report: RunReport) -> Table:
     return table
 
 
+def verdict_text(verdict: Verdict, known: str | None = None, *, stale: bool = False) -> Text:
+    """The verdict in its colour, and whether the baseline knows it."""
+    if known is not None:
+        return Text(f"known {verdict}", style="dim")
+    return Text(f"stale {verdict}", style="bold red") if stale else Text(str(verdict), style=_STYLES[verdict])
+
+
 def _verdict(result: Result) -> Text:
-    text = str(result.verdict)
-    style = _STYLES[result.verdict]
-    if result.known is not None:
-        text, style = f"known {text}", "dim"
-    elif result.stale:
-        text, style = f"stale {text}", "bold red"
-    return Text(text, style=style)
+    return verdict_text(result.verdict, result.known, stale=result.stale)
 
 
 def _print_block(console: Console, result: Result) -> None:

@@ -120,6 +120,8 @@ class Workbench:
         self.sandbox = sandbox
         self.census = Census(sandbox.token, sandbox.root)
         self.evidence = Evidence()
+        #: what the implementation said of itself, once it has
+        self.version = ""
         self._timeline = Timeline()
         self._upstreams: dict[Path, Upstream] = {}
         self._remotes: list[Started] = []
@@ -186,9 +188,13 @@ class Workbench:
         **fields: Any,
     ) -> ProtectedUpstream:
         """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
-        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out.
+        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out. Where the
+        implementation can only register itself, the server offers that instead.
         """
-        script = replace(script or Script(), oauth=oauth or OAuth())
+        oauth = oauth or OAuth()
+        if self.sut.profile.registers and "oauth_client_id" not in fields:
+            oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
+        script = replace(script or Script(), oauth=oauth)
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
         fields = {**self._needed_by(kind), "oauth_client_id": CLIENT, **fields}
@@ -314,6 +320,7 @@ class Workbench:
             yield proxy
             proxy.must_still_serve()
         finally:
+            self.version = self.version or proxy.version
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, family, min(patience, self.sut.patience))
         if wire_types:

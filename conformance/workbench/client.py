@@ -86,6 +86,13 @@ class Proxy:
         self._reads = True
 
     @property
+    def version(self) -> str:
+        """The version that it gave itself in its answer to `initialize`, if it did."""
+        server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
+        version = server.get("version") if isinstance(server, dict) else None
+        return shorten(version, 40) if isinstance(version, str) else ""
+
+    @property
     def pid(self) -> int:
         return self._launched.pid
 

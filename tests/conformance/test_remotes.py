@@ -153,7 +153,10 @@ def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
 
 
 async def test_an_entry_has_the_members_that_the_profile_says_it_needs() -> None:
-    entries = {"stdio": {"type": "stdio"}, "http": {"type": "http", "headers": {"X-A": "profile"}}}
+    entries: dict[str, dict[str, object]] = {
+        "stdio": {"type": "stdio"},
+        "http": {"type": "http", "headers": {"X-A": "profile"}},
+    }
     sut = Sut("nobody", NOBODY.command, Profile("nobody", entries=entries))
     async with open_workbench(sut, "TEST", keep=False) as made:
         local, plain = made.stdio("a"), await made.http("b", headers={"X-A": "check"})

@@ -53,6 +53,7 @@ class TestAWorkingImplementation:
             (start,) = upstream.starts
             calls = [call.params["arguments"] for call in upstream.requests("tools/call")]
         assert greeting.result["protocolVersion"] == "2025-06-18"
+        assert bench.version == greeting.result["serverInfo"]["version"]
         assert groups == ["a"]
         assert not result.is_error
         assert json.loads(result.text) == {"x": 1}
