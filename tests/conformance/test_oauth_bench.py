@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from conformance.checks.tok_storage import stored_json, token_file
 from conformance.errors import Violation
 from conformance.sut import Profile, Sut
 from conformance.workbench import Browser, ProtectedUpstream, Workbench, open_workbench
@@ -173,3 +174,15 @@ async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> No
 
 async def test_a_configured_client_is_the_client(bench: Workbench) -> None:
     assert (await bench.oauth("a")).client_id == CLIENT
+
+
+def test_a_token_file_that_is_missing_or_no_json_is_the_fault_of_the_implementation(tmp_path: Path) -> None:
+    with pytest.raises(Violation, match=r"a\.json exists"):
+        stored_json(tmp_path, "a")
+    file = token_file(tmp_path, "a")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"{\xff")
+    with pytest.raises(Violation, match=r"a\.json is JSON"):
+        stored_json(tmp_path, "a")
+    file.write_text("[1]")
+    assert stored_json(tmp_path, "a") == [1]
