@@ -9,7 +9,7 @@ nothing.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -51,6 +51,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     registers: bool = False
+    starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 

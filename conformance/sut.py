@@ -67,6 +67,8 @@ class Profile:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
     #: where the configuration has a setting: name to dotted path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
+    #: seconds that it may need before it answers `initialize`; requirements about that have times of their own
+    starts_within: float = 5.0
     #: it takes no configured OAuth client id, but registers itself where it signs in
     registers: bool = False
     #: members that the server entries of a transport ("stdio", "http", "sse") need on top of what the checks write
@@ -86,7 +88,11 @@ class Profile:
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
         content = read_profile_file(file)
-        for section, known in (("tools", DEFAULT_TOOLS), ("settings", DEFAULT_SETTINGS), ("entries", TRANSPORTS)):
+        for section, known in (
+            ("tools", DEFAULT_TOOLS),
+            ("settings", DEFAULT_SETTINGS),
+            ("entries", TRANSPORTS),
+        ):
             if unknown := sorted(getattr(content, section).keys() - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
@@ -99,6 +105,7 @@ class Profile:
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
             registers=content.registers,
+            starts_within=content.starts_within,
             entries=content.entries,
             origin=name_or_file,
         )

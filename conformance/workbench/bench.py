@@ -311,7 +311,7 @@ class Workbench:
             launched,
             inbox,
             self._timeline,
-            self.sut.profile.tools,
+            self.sut.profile,
             self._tool_names,
             family,
             self.sut.patience,

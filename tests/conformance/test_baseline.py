@@ -89,6 +89,7 @@ ENTRY = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "because"\n'
         (ENTRY.replace("because", " "), "the reason is blank"),
         (ENTRY.replace("because", "TODO: say why"), "the reason is still to be written"),
         (ENTRY + 'intermittent = "yes"\n', "intermittent"),
+        ("starts_within = 0", "starts_within"),
         ('[absent]\nNOPE = "x"\n', "no family NOPE"),
         ("known = [", "b.toml"),
     ],
@@ -109,6 +110,12 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_every_profile_is_valid_and_is_a_baseline_too(file: Path) -> None:
     assert Profile.load(file.stem).name == file.stem
     Baseline.read(file)
+
+
+@pytest.mark.parametrize("name", ["dmcp", "modular-mcp"])
+def test_tox_runs_the_version_that_the_profile_is_about(name: str) -> None:
+    package = Profile.load(name).install.split()[-1]
+    assert package in (IMPLEMENTATIONS.parents[1] / "tox.ini").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("table", ["tools", "entries"])

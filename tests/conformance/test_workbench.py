@@ -71,6 +71,12 @@ class TestAWorkingImplementation:
         assert {("upstream a", "start"), ("upstream a", "line"), ("upstream a", "exit")} <= kinds
         assert bench.evidence.leftovers == []
 
+    async def test_has_the_time_to_start_that_its_profile_gives(self) -> None:
+        hasty = Sut("program", WAITS.command, Profile("program", starts_within=0.2))
+        async with bench_for(hasty) as bench, bench.proxy() as proxy:
+            with pytest.raises(Untestable, match="initialize was not answered"), anyio.fail_after(3):
+                await proxy.handshake()
+
     async def test_tells_which_of_several_programs_was_spoken_to(self) -> None:
         async with bench_for(WAITS) as bench, bench.proxy() as one, bench.proxy() as other:
             await one.notify("notifications/one")
