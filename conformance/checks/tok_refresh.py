@@ -32,7 +32,7 @@ async def runs_with_expired_tokens(bench: Workbench, upstream: ProtectedUpstream
     return browser
 
 
-@check("TOK-008", timeout=30)
+@check("TOK-008", timeout=45)
 async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     """A form with the grant type, the current refresh token, the client id and the resource, without a verifier and
     without a scope that was not granted.

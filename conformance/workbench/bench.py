@@ -149,7 +149,7 @@ class Workbench:
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
-        fields = {**self._needed_by("stdio"), **fields}
+        fields = {**self.needed_by("stdio"), **fields}
         upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
@@ -171,7 +171,7 @@ class Workbench:
         script = script or Script()
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, host, tls)
-        fields = {**self._needed_by(kind), **fields}
+        fields = {**self.needed_by(kind), **fields}
         upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
@@ -197,14 +197,14 @@ class Workbench:
         script = replace(script or Script(), oauth=oauth)
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
-        fields = {**self._needed_by(kind), "oauth_client_id": CLIENT, **fields}
+        fields = {**self.needed_by(kind), "oauth_client_id": CLIENT, **fields}
         named = {key: value for key, value in fields.items() if value is not None}
         place = facts["url"], process, facts["issuer"]
         upstream = ProtectedUpstream(name, script, folder, kind, *place, fields=named)
         self._upstreams[folder] = upstream
         return upstream
 
-    def _needed_by(self, kind: Kind | Literal["stdio"]) -> Mapping[str, Any]:
+    def needed_by(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
         """What the implementation wants to see in an entry of this kind, by its profile."""
         transport = "http" if kind == "oauth" else kind
         return self.sut.profile.entries.get(transport, {})
