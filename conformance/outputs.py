@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.errors import UsageError
+from conformance.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,3 +21,11 @@ def prove_writable(file: Path, asked: str) -> None:
             file.unlink()
     except OSError as error:
         raise UsageError(f"{asked}: {error.strerror or error}") from error
+
+
+def write(file: Path, text: str) -> None:
+    """Replace the file by this text. Raises `HarnessError`: that it can be written was proved before."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror or error}") from error

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.baseline import BASELINE_VERDICTS, TODO, Known, ProfileFile
-from conformance.errors import HarnessError, UsageError
-from conformance.outputs import prove_writable
+from conformance.errors import UsageError
+from conformance.outputs import prove_writable, write
 from conformance.reports.text import one_line
 
 if TYPE_CHECKING:
@@ -63,11 +63,8 @@ class BaselineFile:
         ran = {result.id for result in report.results}
         before = [entry for entry in baseline.entries if not self._new or entry.id in ran]
         after = revised(before, report.results)
-        try:
-            old = "" if self._new else self._file.read_text(encoding="utf-8")
-            self._file.write_text(edited(old, after, str(self._file)), encoding="utf-8")
-        except OSError as error:
-            raise HarnessError(f"{self._file}: {error.strerror or error}") from error
+        old = "" if self._new else self._file.read_text(encoding="utf-8")
+        write(self._file, edited(old, after, str(self._file)))
         return f"{self._file}: {_changes([] if self._new else before, after)}"
 
 

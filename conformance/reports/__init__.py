@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from conformance.errors import HarnessError, UsageError
-from conformance.outputs import prove_writable
+from conformance.errors import UsageError
+from conformance.outputs import prove_writable, write
 from conformance.reports import badge, jsonl, junit, markdown, tap, terminal
 from conformance.reports import json as json_report
 
@@ -53,7 +53,4 @@ class ReportFile(Generic[Report]):
 
     def write(self, report: Report) -> None:
         """Replace the file by the rendered report. Raises `HarnessError`."""
-        try:
-            self.path.write_text(self._render(report), encoding="utf-8")
-        except OSError as error:
-            raise HarnessError(f"{self.path}: {error.strerror or error}") from error
+        write(self.path, self._render(report))

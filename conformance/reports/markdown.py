@@ -75,7 +75,7 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield f"Result: {inline(summary_line(report.summary).plain, None)}\n"
     if report.not_run:
         yield f"\nInterrupted; not run: {inline(' '.join(report.not_run), None)}\n"
-    shown = [result for result in report.results if _is_shown(result)]
+    shown = [result for result in report.results if is_shown(result)]
     if not shown:
         return
     yield "\n" + row(("id", "level", "verdict", "requirement")) + row(["---"] * 4)
@@ -93,7 +93,8 @@ def _parts(report: RunReport) -> Iterator[str]:
         yield _details(result)
 
 
-def _is_shown(result: Result) -> bool:
+def is_shown(result: Result) -> bool:
+    """Whether there is something to say about the result."""
     return result.stale or result.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)
 
 

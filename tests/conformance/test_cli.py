@@ -17,7 +17,7 @@ import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
 from conformance.errors import Violation
-from conformance.sut import make_sut
+from conformance.sut import Profile, make_sut
 
 from .fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
 
@@ -147,7 +147,7 @@ def test_only_what_failed_or_was_not_run_is_run_again(
     again = (passing(), passing("CFG-002"), passing("CFG-003"), passing(SHOULD))
     assert run_cli("--rerun-failed", str(report), checks=again) == 0
     assert "2 pass" in capsys.readouterr().out
-    assert run_cli("--rerun-failed", str(report), "--only", "STD", checks=again) == 2
+    assert run_cli("--rerun-failed", str(report), "--only", MUST, checks=again) == 2
     assert "nothing failed in" in capsys.readouterr().err
 
 
@@ -202,6 +202,14 @@ def test_files_in_the_command_are_made_absolute(tmp_path: Path, monkeypatch: pyt
     assert sut.command == (sys.executable, str(tmp_path / "server.js"), "serve", "{config}")
     assert sut.command_for(Path("/c.json"))[-1] == "/c.json"
     assert sut.command_for(None) == sut.command[:-1]
+
+
+def test_a_command_is_named_by_its_profile_and_without_one_by_its_program(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('name = "mine"\n', encoding="utf-8")
+    command = [sys.executable, "{config}"]
+    assert make_sut(command, Profile.load(str(profile))).name == "mine"
+    assert make_sut(command).name == Path(sys.executable).name
 
 
 def test_a_module_of_the_callers_directory_stays_importable(
