@@ -2,13 +2,14 @@
 
 Every entry names one requirement, the verdict it gets today and the reason. A result with exactly that
 verdict is reported as known and does not fail the run; any other red verdict does. An entry whose check
-passes now is stale and red, so a baseline cannot outlive the bug it describes. Entries for checks that were
-not selected say nothing.
+passes now is stale and red, so a baseline cannot outlive the bug it describes, unless the entry is
+`intermittent`: then both the verdict and a pass are accepted. Entries for checks that were not selected say
+nothing.
 """
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -24,12 +25,18 @@ BASELINE_VERDICTS = frozenset(
 )
 
 
+#: how the reason of an entry begins that `conformance.rebaseline` made; it has to be written before the file can be used
+TODO = "TODO"
+
+
 class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One expected failure."""
 
     id: str
     verdict: Verdict
     reason: str
+    #: the check passes at times; the reason says on what that depends
+    intermittent: bool = False
 
 
 class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,11 +44,15 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str = ""
     homepage: str = ""
+    install: str = ""
     command: tuple[str, ...] = ()
     absent: dict[str, str] = msgspec.field(default_factory=dict)
     known: tuple[Known, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
+    registers: bool = False
+    starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:
@@ -58,6 +69,8 @@ def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFi
             raise UsageError(f"{file}: known: {known.id}: {known.verdict} cannot be a known failure")
         if not known.reason.strip():
             raise UsageError(f"{file}: known: {known.id}: the reason is blank")
+        if known.reason.lstrip().startswith(TODO):
+            raise UsageError(f"{file}: known: {known.id}: the reason is still to be written: {known.reason}")
         seen.add(known.id)
     for name, reason in content.absent.items():
         if registry.get(name) is None and name not in registry.families:
@@ -88,11 +101,16 @@ class Baseline:
         """The `[[known]]` entries of a baseline or profile file. Raises `UsageError`."""
         return Baseline(read_profile_file(file, registry).known)
 
+    @property
+    def entries(self) -> tuple[Known, ...]:
+        return tuple(self._known.values())
+
     def reason_for(self, requirement_id: str, verdict: Verdict) -> str | None:
         """Why this verdict was expected, or None when it was not."""
         entry = self._known.get(requirement_id)
         return entry.reason if entry is not None and entry.verdict is verdict else None
 
     def is_stale(self, requirement_id: str, verdict: Verdict) -> bool:
-        """Whether an entry expects a failure of this check although it passes."""
-        return requirement_id in self._known and verdict is Verdict.PASS
+        """Whether an entry expects a failure of this check, and no pass, although it passes."""
+        entry = self._known.get(requirement_id)
+        return entry is not None and not entry.intermittent and verdict is Verdict.PASS

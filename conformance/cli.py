@@ -1,4 +1,4 @@
-"""The command line: `python -m conformance run|list|show|smoke|bench|requirements`.
+"""The command line: `python -m conformance run|list|show|smoke|compare|bench|requirements`.
 
 Everything after `--` is the command of the implementation, word for word; no shell sees it. Exit codes: 0
 everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was
@@ -20,23 +20,30 @@ from rich.text import Text
 from conformance.baseline import Baseline
 from conformance.checks import Check, load_checks
 from conformance.errors import HarnessError, UsageError
+from conformance.invocation import (
+    BROKEN,
+    FAILED,
+    PASSED,
+    SELECTOR_HELP,
+    USAGE,
+    add_run_options,
+    exit_code,
+    ids_to_run,
+    run_selected,
+    selected_ids,
+)
+from conformance.rebaseline import BaselineFile
 from conformance.registry import Registry, Requirement
 from conformance.reports import FORMATS, ReportFile
-from conformance.reports.terminal import LiveProgress, print_report
-from conformance.runner import DEFAULT_JOBS, WorkbenchFactory, run, with_selection, workbench_factory
+from conformance.reports.json import read
+from conformance.reports.terminal import print_report
+from conformance.runner import WorkbenchFactory, workbench_factory
 from conformance.selectors import select
 from conformance.smoke import smoke
 from conformance.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from conformance.results import RunReport
-
-PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
-
-_SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+    from collections.abc import Sequence
 
 
 def main(
@@ -65,11 +72,14 @@ def main(
             from conformance.stability import main as stability
 
             return stability(before[1:], command, checks=checks, open_workbench=open_workbench)
-        try:
-            options = _parser().parse_args(before)
-        except SystemExit as exit_:
-            return exit_.code if isinstance(exit_.code, int) else USAGE
-        return _dispatch(options, command, load_checks() if checks is None else checks, open_workbench)
+        known_checks = load_checks() if checks is None else checks
+        if words[:1] == ["compare"]:
+            from conformance.compare import main as compare
+
+            return compare(words[1:], checks=known_checks, open_workbench=open_workbench)
+        return _dispatch(_parser().parse_args(before), command, known_checks, open_workbench)
+    except SystemExit as exit_:  # argparse has said why
+        return exit_.code if isinstance(exit_.code, int) else USAGE
     except UsageError as error:
         print(f"conformance: {error}", file=sys.stderr)
         return USAGE
@@ -117,63 +127,48 @@ def _run(
     checks: dict[str, Check],
     open_workbench: WorkbenchFactory | None,
 ) -> int:
-    selected = _select(options.only, options.skip, registry, checks)
-    chosen = [checks[requirement_id] for requirement_id in selected if requirement_id in checks]
-    planned = [id_ for id_ in selected if id_ not in checks and registry[id_].retired is None]
-    if not chosen:
-        raise UsageError(f"nothing to run: no check exists for the selection ({len(planned)} planned)")
+    selected = ids_to_run(options, registry, checks)
+    if options.rerun_failed:
+        failed = read(options.rerun_failed).unproved
+        selected = [id_ for id_ in selected if id_ in failed]
+        if not selected:
+            raise UsageError(f"nothing to run: of the selection, nothing failed in {options.rerun_failed}")
     profile = Profile.load(options.profile)
     sut = make_sut(command, profile)
     if options.attach:
-        if len(chosen) != 1:
-            raise UsageError(f"--attach is for one check at a time, and {len(chosen)} are selected")
+        count = sum(id_ in checks for id_ in selected)
+        if count != 1:
+            raise UsageError(f"--attach is for one check at a time, and {count} are selected")
         from conformance.attach import Attaching
 
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(text, flush=True))
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
+    new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would be written over what the person at the debugger reads.
     console = Console(highlight=False, force_terminal=False if options.attach else None)
-
-    async def run_all() -> RunReport:
-        with LiveProgress(console, len(chosen)) as progress:
-            return await run(
-                sut,
-                chosen,
-                jobs=options.jobs,
-                time_scale=options.time_scale,
-                keep=options.keep,
-                on_event=progress,
-                baseline=baseline,
-                open_workbench=open_workbench,
-                second_attempts=not options.attach,
-            )
-
-    report = with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
+    report = run_selected(
+        sut, selected, options, baseline, checks, console, open_workbench, second_attempts=not options.attach
+    )
     print_report(console, report)
     for file in files:
         file.write(report)
+    if new_baseline is not None:
+        print(f"baseline {new_baseline.write(report, baseline)}")
     return exit_code(report)
 
 
-def exit_code(report: RunReport) -> int:
-    """What a run is worth as an exit code; zero executed checks is never success."""
-    summary = report.summary
-    if not report.complete or any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
-        return BROKEN
-    if summary.failures:
-        return FAILED
-    if not summary.executed:
-        print(
-            "conformance: nothing was checked: every selected requirement is declared absent", file=sys.stderr
-        )
-        return USAGE
-    return PASSED
+def _new_baseline(options: argparse.Namespace) -> BaselineFile | None:
+    if options.update_baseline and not options.baseline:
+        raise UsageError("--update-baseline: say with --baseline FILE which one")
+    if options.write_baseline:
+        return BaselineFile(options.write_baseline, new=True)
+    return BaselineFile(options.baseline, new=False) if options.update_baseline else None
 
 
 def _list(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> int:
-    for requirement_id in _select(options.selectors, [], registry, checks):
+    for requirement_id in selected_ids(options.selectors, [], registry, checks):
         requirement = registry[requirement_id]
         print(
             f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{_state(requirement):<9}{requirement.title}"
@@ -221,25 +216,6 @@ def _smoke(sut: Sut, open_workbench: WorkbenchFactory | None) -> int:
     return anyio.run(walk)
 
 
-def _select(
-    only: Sequence[str], skip: Sequence[str], registry: Registry, checks: dict[str, Check]
-) -> list[str]:
-    slow = [check.id for check in checks.values() if check.slow]
-    return select(registry, only, skip, slow_ids=slow)
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError(text)
-        return value
-
-    # argparse names the type in its message.
-    convert.__name__ = f"positive {kind.__name__}"
-    return convert
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m conformance",
@@ -248,42 +224,43 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="run|list|show|smoke|bench|requirements|mutants|stability"
+        dest="verb", required=True, metavar="run|list|show|smoke|compare|bench|requirements|mutants|stability"
     )
 
     run_ = verbs.add_parser(
         "run", help="run checks", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
     )
-    run_.add_argument(
-        "--only", action="append", default=[], metavar="SEL", help=f"only these: {_SELECTOR_HELP}"
-    )
-    run_.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
-    run_.add_argument(
-        "--jobs",
-        type=_positive(int),
-        default=DEFAULT_JOBS,
-        metavar="N",
-        help="checks at a time, and as many slow ones beside them",
-    )
+    add_run_options(run_)
     run_.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
     )
-    run_.add_argument("--keep", action="store_true", help="keep the private directory of every check")
     run_.add_argument(
         "--baseline", type=Path, metavar="FILE", help="known failures (instead of the profile's)"
     )
-    run_.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
+    change = run_.add_mutually_exclusive_group()
+    change.add_argument(
+        "--write-baseline",
+        type=Path,
+        metavar="FILE",
+        help="write what fails into a new file; reasons are yours to add",
+    )
+    change.add_argument(
+        "--update-baseline", action="store_true", help="bring the file of --baseline up to date with this run"
+    )
+    run_.add_argument(
+        "--rerun-failed",
+        type=Path,
+        metavar="REPORT.json",
+        help="only what failed, or was not run, in that report",
+    )
     run_.add_argument(
         "--attach",
         action="store_true",
         help="one check: show each start of the command and wait for a debugger; no deadlines",
     )
-    run_.add_argument(
-        "--time-scale", type=_positive(float), default=1.0, metavar="X", help="stretch check deadlines"
-    )
 
     list_ = verbs.add_parser("list", help="list requirements")
-    list_.add_argument("selectors", nargs="*", metavar="SEL", help=_SELECTOR_HELP)
+    list_.add_argument("selectors", nargs="*", metavar="SEL", help=SELECTOR_HELP)
 
     show = verbs.add_parser("show", help="everything about one requirement")
     show.add_argument("id", metavar="ID")
@@ -295,6 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         help="say what this one knows too, beside the bundled ones",
     )
 
+    verbs.add_parser("compare", help="run several implementations side by side; see `compare --help`")
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
     verbs.add_parser("mutants", help="judge the checks by known-bad proxies; see `mutants --help`")

@@ -7,6 +7,11 @@ an event redacts it first. Sizes are bounded by the recorder, not here.
 import msgspec
 
 
+def encodable(text: str) -> str:
+    """The text with lone surrogates written as escapes: JSON can bring them, and no file can hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that happened, `at_ms` milliseconds after the check began."""
 

@@ -4,7 +4,7 @@ Everything here is data that any report format can be written from; nothing here
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -54,6 +54,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the check gets a second attempt, alone: load may have caused one that is not `pass` and that nobody expected."""
         return self.verdict.is_rerun and self.known is None
 
+    @property
+    def explanation(self) -> list[tuple[str, str]]:
+        """What there is to say about the verdict, in labelled parts."""
+        if self.stale:
+            text = "the baseline expects a failure here, but the check passes: remove the entry"
+            return [("stale", text)]
+        if self.expected is not None and self.seen is not None:
+            return [("expected", self.expected), ("seen", self.seen)]
+        return [("reason", self.message)]
+
     def is_failure(self, *, strict: bool = False) -> bool:
         """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
         if self.stale:
@@ -85,6 +95,10 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str
     command: tuple[str, ...]
     homepage: str
+    #: what the implementation answers to `initialize` as its version, empty when it was not asked
+    version: str = ""
+    #: how to get the version that its profile is about
+    install: str = ""
     results: tuple[Result, ...]
     #: selected checks that an interruption kept from ending
     not_run: tuple[str, ...] = ()
@@ -100,6 +114,21 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     started: str = ""
     #: the titles of the families of the results
     families: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def unproved(self) -> frozenset[str]:
+        """The ids of what failed, and of what an interruption kept from being run."""
+        failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
+        return frozenset((*failed, *self.not_run))
+
+    def narrowed(self, ids: Collection[str]) -> "RunReport":
+        """The report as far as it is about these requirements."""
+        return msgspec.structs.replace(
+            self,
+            results=tuple(result for result in self.results if result.id in ids),
+            not_run=tuple(id_ for id_ in self.not_run if id_ in ids),
+            planned=tuple(id_ for id_ in self.planned if id_ in ids),
+        )
 
     @property
     def summary(self) -> Summary:

@@ -24,7 +24,7 @@ import msgspec
 
 from conformance.baseline import Baseline
 from conformance.errors import CheckTimeout, HarnessError, Violation
-from conformance.evidence import Evidence
+from conformance.evidence import Evidence, encodable
 from conformance.lanes import in_lanes, signals_cancel
 from conformance.registry import Registry
 from conformance.results import Attempt, Result, RunReport
@@ -103,6 +103,8 @@ async def run(
         implementation=sut.name,
         command=sut.command,
         homepage=sut.profile.homepage,
+        version=encodable(execution.version),
+        install=sut.profile.install,
         results=tuple(execution.results[check.id] for check in todo if check.id in execution.results),
         not_run=tuple(check.id for check in todo if check.id not in execution.results),
         duration_s=time.monotonic() - began,
@@ -157,6 +159,8 @@ class Execution:
         self.second_attempts = second_attempts
         self.open_workbench = workbench_factory(open_workbench)
         self.results: dict[str, Result] = {}
+        #: that of the implementation, as far as it gave one
+        self.version = ""
 
     async def attempt(self, check: Check) -> None:
         """Run the check; the result takes the place of an earlier one, whose attempts it keeps."""
@@ -207,6 +211,7 @@ class Execution:
         if duration is None:
             duration = time.monotonic() - began
         evidence = _evidence_of(bench, failures)
+        self.version = self.version or (bench.version if bench is not None else "")
         if not failures:
             return _Outcome(Verdict.PASS, None, "", evidence, duration)
         failure = (
@@ -231,8 +236,8 @@ class Execution:
             statement=" ".join(requirement.statement.split()),
             observed=" ".join(requirement.observed.split()),
             message=outcome.message,
-            expected=violation.expected if violation else None,
-            seen=violation.seen if violation else None,
+            expected=encodable(violation.expected) if violation else None,
+            seen=encodable(violation.seen) if violation else None,
             source=str(source),
             quote=source.quote,
             duration_s=outcome.duration,
@@ -261,7 +266,7 @@ def _message(failure: BaseException, level: Level) -> str:
             parts.append("".join(traceback.format_exception(leaf)).rstrip())
         else:
             parts.append(str(leaf) or type(leaf).__name__)
-    return "\n".join(parts)
+    return encodable("\n".join(parts))
 
 
 def _evidence_of(bench: Workbench | None, failures: list[BaseException]) -> Evidence:

@@ -28,6 +28,7 @@ IMPLEMENTATIONS = Path(__file__).resolve().parent / "implementations"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
+TRANSPORTS = ("stdio", "http", "sse")
 
 #: Optional hardening that the HARD checks switch on, and where the bundled proxy's configuration has it: in a server's entry or,
 #: for all servers, at the root. Values are written as that proxy takes them.
@@ -54,6 +55,8 @@ class Profile:
 
     name: str
     homepage: str = ""
+    #: the command that installs the version which the profile is about
+    install: str = ""
     #: the command to test when none is given
     command: tuple[str, ...] = ()
     #: requirement ids or families that the implementation does not have, each with the reason
@@ -64,6 +67,12 @@ class Profile:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
     #: where the configuration has a setting: name to dotted path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
+    #: seconds that it may need before it answers `initialize`; requirements about that have times of their own
+    starts_within: float = 5.0
+    #: it takes no configured OAuth client id, but registers itself where it signs in
+    registers: bool = False
+    #: members that the server entries of a transport ("stdio", "http", "sse") need on top of what the checks write
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: what `--profile` was given to get this profile
     origin: str = ""
 
@@ -79,17 +88,25 @@ class Profile:
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
         content = read_profile_file(file)
-        for section, known in (("tools", DEFAULT_TOOLS), ("settings", DEFAULT_SETTINGS)):
-            if unknown := sorted(getattr(content, section).keys() - known.keys()):
+        for section, known in (
+            ("tools", DEFAULT_TOOLS),
+            ("settings", DEFAULT_SETTINGS),
+            ("entries", TRANSPORTS),
+        ):
+            if unknown := sorted(getattr(content, section).keys() - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
+            install=content.install,
             command=content.command,
             absent=content.absent,
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
+            registers=content.registers,
+            starts_within=content.starts_within,
+            entries=content.entries,
             origin=name_or_file,
         )
 
@@ -143,17 +160,19 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
             f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
             f"for example: -- {parts[0]} {PLACEHOLDER}"
         )
-    program = _find_program(parts[0])
+    program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    name = profile.name if not command else Path(program).name
+    # The default profile says nothing about a command that was given.
+    is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
+    name = profile.name if is_named else Path(program).name
     return Sut(name, (program, *arguments), profile, _environment_for(arguments))
 
 
-def _find_program(program: str) -> str:
+def _find_program(program: str, install: str) -> str:
     found = shutil.which(program)
     if found is None:
         where = "is not an executable file" if os.sep in program else "was not found on PATH"
-        raise UsageError(f"the program {program!r} {where}")
+        raise UsageError(f"the program {program!r} {where}{f'; to install it: {install}' if install else ''}")
     # Not resolved: the interpreter of a virtual environment is a link and must be started by that name.
     return os.path.abspath(found)
 

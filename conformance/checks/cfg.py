@@ -192,7 +192,8 @@ async def the_fields_of_an_entry_select_its_transport(bench: Workbench) -> None:
     upstream.was_never_started()
     with bench.must("command selects stdio"):
         await works(bench, upstream, config=bench.config(upstream))
-    bare, typed, older = await bench.http("bare"), await bench.http("typed"), await bench.sse("older")
+    bare, typed = (await bench.http("bare")).but("type"), await bench.http("typed")
+    older = await bench.sse("older")
     first = [(bare, "POST"), (typed, "POST"), (older, "GET")]
     async with bench.proxy(bare, typed.but(type="http"), older) as proxy:
         await proxy.handshake()

@@ -6,7 +6,6 @@ number of requests is judged.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -193,10 +192,6 @@ async def configured_headers_are_on_every_request(bench: Workbench) -> None:
 async def plain_http_upstreams_work_without_opt_in(bench: Workbench) -> None:
     """An http:// URL in an ordinary configuration: the group connects and a call succeeds."""
     upstream = await bench.http("a")
-    async with bench.proxy(config=bench.config_text(json.dumps(_ordinary(upstream.url)))) as proxy:
+    async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
         await is_usable(bench, proxy, upstream, what="an upstream with an http:// URL becomes usable")
-
-
-def _ordinary(url: str) -> dict[str, object]:
-    return {"mcpServers": {"a": {"description": "A server", "url": url}}}

@@ -157,7 +157,7 @@ async def the_exchange_is_one_well_formed_post(bench: Workbench) -> None:
     wanted = {
         "grant_type": "authorization_code",
         "code": authorized.issued["code"],
-        "client_id": CLIENT,
+        "client_id": upstream.client_id,
     }
     for name, value in wanted.items():
         bench.expect(exchanged.params.get(name) == value, f"{name}={value}", exchanged)

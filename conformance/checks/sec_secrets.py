@@ -68,7 +68,7 @@ async def secrets_are_never_logged(bench: Workbench) -> None:
     signed = await bench.oauth("signed", oauth, script, headers=headers)
     failing = await bench.http("failing", Script(on=ECHOES), headers=headers)
     stdio = bench.stdio("stdio", env={"SECRET": child})
-    gone = bench.stdio("gone").exactly({**NOWHERE, "headers": headers})
+    gone = bench.stdio("gone").exactly({**bench.needed_by("http"), **NOWHERE, "headers": headers})
     env = {**TALKATIVE, "CANARY": variable}
     bench.browser()
     async with bench.proxy(signed, env=env) as before:
@@ -113,7 +113,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(bench: Workbench)
     signed = await bench.oauth("signed", script=Script(on=ECHOES))
     failing = await bench.http("failing", Script(on=ECHOES), headers=headers)
     query = {**headers, "X-Query": QUERY}
-    gone = bench.stdio("gone").exactly({**NOWHERE, "headers": query})
+    gone = bench.stdio("gone").exactly({**bench.needed_by("http"), **NOWHERE, "headers": query})
     stdio = bench.stdio("stdio")
     browser = bench.browser()
     with bench.witness("a first run signs in"):

@@ -9,8 +9,8 @@ from conformance.checks import check
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import first_run, until
-from conformance.checks.tok_storage import token_file
-from mock_servers.oauth_script import CLIENT, Fault, OAuth
+from conformance.checks.tok_storage import stored
+from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
     from conformance.workbench import Browser, ProtectedUpstream, Workbench
@@ -32,7 +32,7 @@ async def runs_with_expired_tokens(bench: Workbench, upstream: ProtectedUpstream
     return browser
 
 
-@check("TOK-008", timeout=30)
+@check("TOK-008", timeout=45)
 async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     """A form with the grant type, the current refresh token, the client id and the resource, without a verifier and
     without a scope that was not granted.
@@ -45,7 +45,7 @@ async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     form = "application/x-www-form-urlencoded"
     bench.expect(request.method == "POST" and kind == form, "a POST with a form", request)
-    wanted = {REFRESH: upstream.refresh_tokens[0], "client_id": CLIENT, "resource": upstream.url}
+    wanted = {REFRESH: upstream.refresh_tokens[0], "client_id": upstream.client_id, "resource": upstream.url}
     for name, value in wanted.items():
         bench.expect(asked.params.get(name) == value, f"{name}={value}", asked)
     bench.expect("code_verifier" not in asked.params, "no code_verifier", asked)
@@ -64,7 +64,7 @@ async def a_rotated_refresh_token_replaces_the_old_one(bench: Workbench) -> None
     bench.expect(len(used) >= 3, "three refreshes", upstream.token_requests)
     issued = upstream.refresh_tokens[: len(used)]
     bench.expect(used == issued, f"{issued} in this order", used)
-    content = token_file(bench.sandbox.home, "a").read_text()
+    content = stored(bench.sandbox.home, "a")
     bench.expect(upstream.refresh_tokens[-1] in content, "the last refresh token is in the file", content)
 
 
@@ -77,7 +77,7 @@ async def without_rotation_the_refresh_token_is_kept(bench: Workbench) -> None:
     used = [asked.params.get(REFRESH) for asked in upstream.refreshes]
     bench.expect(len(used) >= 2, "two refreshes", upstream.token_requests)
     bench.expect(set(used) == {upstream.refresh_tokens[0]}, "the one refresh token each time", used)
-    content = token_file(bench.sandbox.home, "a").read_text()
+    content = stored(bench.sandbox.home, "a")
     bench.expect(upstream.refresh_tokens[0] in content, "it is still in the file", content)
 
 
@@ -108,7 +108,6 @@ async def a_passing_refresh_failure_costs_nothing(bench: Workbench) -> None:
     browser = bench.browser()
     with bench.witness("the first run signs in"):
         await sign_in(bench, upstream)
-    file = token_file(bench.sandbox.home, "a")
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(bench, proxy, upstream)
@@ -118,7 +117,7 @@ async def a_passing_refresh_failure_costs_nothing(bench: Workbench) -> None:
             await can_use(bench, proxy, upstream)
             if len(upstream.access_tokens) > 1:
                 break
-            content = file.read_text()
+            content = stored(bench.sandbox.home, "a")
             kept = upstream.refresh_tokens[0] in content or len(upstream.access_tokens) > 1
             bench.expect(kept, "the file keeps the refresh token", content)
             await bench.throughout(2.0, lambda: None)

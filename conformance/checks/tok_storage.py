@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
+from conformance.errors import Violation
 from mock_servers.actions import silence
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
@@ -38,6 +39,23 @@ _SHORT = 2
 def token_file(home: Path, name: str) -> Path:
     """Where the tokens of a server belong."""
     return home / FOLDER / f"{name}.json"
+
+
+def stored(home: Path, name: str) -> str:
+    """What the token file of a server holds. Raises `Violation` when there is none where it belongs."""
+    try:
+        return token_file(home, name).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise Violation(f"~/{FOLDER}/{name}.json exists", "no such file") from None
+
+
+def stored_json(home: Path, name: str) -> Any:
+    """The same as JSON. Raises `Violation` when it is none."""
+    content = stored(home, name)
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise Violation(f"~/{FOLDER}/{name}.json is JSON", repr(content[:200])) from None
 
 
 def values_in(document: Any) -> list[Any]:
@@ -78,7 +96,7 @@ async def the_file_is_json_with_an_absolute_expiry(bench: Workbench) -> None:
     upstream = await bench.oauth("a", OAuth(lifetimes=[3600]))
     bench.browser()
     await sign_in(bench, upstream)
-    document = json.loads(token_file(bench.sandbox.home, "a").read_bytes())
+    document = stored_json(bench.sandbox.home, "a")
     bench.expect(isinstance(document, dict), "one JSON object", document)
     values = values_in(document)
     for token in (upstream.access_tokens[0], upstream.refresh_tokens[0]):
@@ -253,7 +271,7 @@ async def tokens_are_saved_atomically_and_before_use(bench: Workbench) -> None:
         )
         proxy.signal(signal.SIGKILL)
         await proxy.wait_exit()
-    values = values_in(json.loads(token_file(bench.sandbox.home, "once").read_bytes()))
+    values = values_in(stored_json(bench.sandbox.home, "once"))
     bench.expect(once.refresh_tokens[1] in values, f"{once.refresh_tokens[1]} in the file", values)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from conformance.errors import HarnessError, UsageError
+from conformance.errors import UsageError
+from conformance.outputs import prove_writable, write
+from conformance.reports import badge, jsonl, junit, markdown, tap, terminal
 from conformance.reports import json as json_report
-from conformance.reports import jsonl, junit, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,9 @@ FORMATS: Mapping[str, Callable[[RunReport], str]] = {
     "json": json_report.render,
     "jsonl": jsonl.render,
     "junit": junit.render,
+    "tap": tap.render,
+    "markdown": markdown.render,
+    "badge": badge.render,
     "terminal": terminal.render,
 }
 
@@ -45,19 +49,8 @@ class ReportFile(Generic[Report]):
             raise UsageError(f"--report {request}: write FORMAT=PATH with FORMAT one of {', '.join(formats)}")
         self._render = formats[name]
         self.path = Path(path)
-        existed = self.path.exists()
-        try:
-            with self.path.open("a", encoding="utf-8"):
-                pass
-            # An empty report of a run that never happened would be mistaken for a result.
-            if not existed:
-                self.path.unlink()
-        except OSError as error:
-            raise UsageError(f"--report {request}: {error.strerror or error}") from error
+        prove_writable(self.path, f"--report {request}")
 
     def write(self, report: Report) -> None:
         """Replace the file by the rendered report. Raises `HarnessError`."""
-        try:
-            self.path.write_text(self._render(report), encoding="utf-8")
-        except OSError as error:
-            raise HarnessError(f"{self.path}: {error.strerror or error}") from error
+        write(self.path, self._render(report))

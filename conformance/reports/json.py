@@ -2,12 +2,12 @@
 
 Field names and meanings are those of `conformance.results`; new fields may be added, none changes its
 meaning. So a document of an older runner can be read, fields that it does not have are empty, and fields of a newer
-one are left out.
+one are left out. `report.schema.json` beside this module is the JSON Schema.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +24,8 @@ class Implementation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: tuple[str, ...]
     homepage: str
+    version: str = ""
+    install: str = ""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +42,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...]
 
 
-def document(report: RunReport) -> dict[str, Any]:
-    """The report as plain JSON values."""
-    whole = Document(
-        implementation=Implementation(
-            name=report.implementation, command=report.command, homepage=report.homepage
-        ),
+def document(report: RunReport) -> Document:
+    """The report in the form of the file."""
+    return Document(
+        implementation=implementation_of(report),
         specification=report.specification,
         runner=report.runner,
         started=report.started,
@@ -55,8 +55,17 @@ def document(report: RunReport) -> dict[str, Any]:
         not_run=report.not_run,
         results=report.results,
     )
-    plain: dict[str, Any] = msgspec.to_builtins(whole, str_keys=True)
-    return plain
+
+
+def implementation_of(report: RunReport) -> Implementation:
+    """What was tested, as the report has it."""
+    return Implementation(
+        name=report.implementation,
+        command=report.command,
+        homepage=report.homepage,
+        version=report.version,
+        install=report.install,
+    )
 
 
 def render(report: RunReport) -> str:
@@ -76,6 +85,8 @@ def read(path: Path) -> RunReport:
         implementation=whole.implementation.name,
         command=whole.implementation.command,
         homepage=whole.implementation.homepage,
+        version=whole.implementation.version,
+        install=whole.implementation.install,
         results=whole.results,
         not_run=whole.not_run,
         planned=whole.planned,

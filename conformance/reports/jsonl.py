@@ -1,34 +1,57 @@
 """The run as JSON lines: one `result` per check in the order of the ids, then one `summary` line.
 
-A file without a summary line is the report of a run that did not come to its end.
+A file without a summary line is the report of a run that did not come to its end. `#/$defs/Line` of
+`report.schema.json` describes a line.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from conformance.reports.json import document
+from conformance.reports.json import Implementation, document
+from conformance.results import Result, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conformance.results import RunReport
+
+
+class ResultLine(Result, frozen=True, kw_only=True, tag_field="type", tag="result"):
+    """The outcome of one check."""
+
+
+class SummaryLine(Summary, frozen=True, kw_only=True, tag_field="type", tag="summary"):
+    """The last line: the counts, and what was tested."""
+
+    implementation: Implementation
+    specification: str
+    runner: str
+    started: str
+    planned_ids: tuple[str, ...]
+    not_run_ids: tuple[str, ...]
+
+
+Line: TypeAlias = ResultLine | SummaryLine
 
 
 def render(report: RunReport) -> str:
     """One object per line, each with the field `type`."""
+    return "".join(msgspec.json.encode(line).decode() + "\n" for line in _lines(report))
+
+
+def _lines(report: RunReport) -> Iterator[Line]:
     whole = document(report)
-    lines = [{"type": "result", **result} for result in whole["results"]]
-    lines.append(
-        {
-            "type": "summary",
-            "implementation": whole["implementation"],
-            "specification": whole["specification"],
-            "runner": whole["runner"],
-            "started": whole["started"],
-            **whole["summary"],
-            "planned_ids": whole["planned"],
-            "not_run_ids": whole["not_run"],
-        }
+    for result in whole.results:
+        yield ResultLine(**msgspec.structs.asdict(result))
+    yield SummaryLine(
+        **msgspec.structs.asdict(whole.summary),
+        implementation=whole.implementation,
+        specification=whole.specification,
+        runner=whole.runner,
+        started=whole.started,
+        planned_ids=whole.planned,
+        not_run_ids=whole.not_run,
     )
-    return "".join(msgspec.json.encode(line).decode() + "\n" for line in lines)

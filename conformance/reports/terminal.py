@@ -8,7 +8,6 @@ sent on.
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from conformance.reports.text import lines, one_line
 from conformance.runner import Finished, RunEvent, Started
 from conformance.verdicts import Verdict
 
@@ -34,7 +34,6 @@ _STYLES = {
     Verdict.NOT_APPLICABLE: "dim",
     Verdict.PASS: "green",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STDERR_LINES = 10
 
 
@@ -115,7 +114,7 @@ def summary_line(summary: Summary) -> Text:
 
 def plain(text: str) -> Text:
     """Text of an implementation, which is no markup and moves no cursor."""
-    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    return Text(lines(text))
 
 
 def _progress_line(result: Result, *, final: bool) -> Text:
@@ -128,36 +127,32 @@ def _progress_line(result: Result, *, final: bool) -> Text:
 
 
 def _table(report: RunReport) -> Table:
-    title = f"{report.implementation}: {' '.join(report.command)} (requirements {report.specification})"
+    whole = f"{report.implementation}: {' '.join(report.command)} (requirements {report.specification})"
+    title = Text(one_line(whole))
     table = Table(title=title, title_justify="left", box=None)
     for name in ("id", "level", "verdict", "title"):
         table.add_column(name, no_wrap=name != "title", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
     for result in report.results:
         duration = f"{result.duration_s:.1f}"
-        table.add_row(result.id, str(result.level), _verdict(result), Text(result.title), duration)
+        table.add_row(result.id, str(result.level), _verdict(result), Text(one_line(result.title)), duration)
     return table
 
 
+def verdict_text(verdict: Verdict, known: str | None = None, *, stale: bool = False) -> Text:
+    """The verdict in its colour, and whether the baseline knows it."""
+    if known is not None:
+        return Text(f"known {verdict}", style="dim")
+    return Text(f"stale {verdict}", style="bold red") if stale else Text(str(verdict), style=_STYLES[verdict])
+
+
 def _verdict(result: Result) -> Text:
-    text = str(result.verdict)
-    style = _STYLES[result.verdict]
-    if result.known is not None:
-        text, style = f"known {text}", "dim"
-    elif result.stale:
-        text, style = f"stale {text}", "bold red"
-    return Text(text, style=style)
+    return verdict_text(result.verdict, result.known, stale=result.stale)
 
 
 def _print_block(console: Console, result: Result) -> None:
-    console.print(Text.assemble((f"{result.id} ", "bold"), _verdict(result), f"  {result.title}"))
-    rows = [("statement", result.statement)]
-    if result.stale:
-        rows.append(("stale", "the baseline expects a failure here, but the check passes: remove the entry"))
-    elif result.expected is not None and result.seen is not None:
-        rows += [("expected", result.expected), ("seen", result.seen)]
-    else:
-        rows.append(("reason", result.message))
+    console.print(Text.assemble((f"{result.id} ", "bold"), _verdict(result), f"  {one_line(result.title)}"))
+    rows = [("statement", result.statement), *result.explanation]
     rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
     if len(result.attempts) > 1:
         both = ", then alone ".join(str(attempt.verdict) for attempt in result.attempts)
@@ -173,4 +168,4 @@ def _print_block(console: Console, result: Result) -> None:
         grid.add_row(Text(f"  {label:<9}", style="dim"), plain(text))
     console.print(grid)
     # Outside of the grid, because a line that was broken cannot be pasted.
-    console.print(Text.assemble(("  rerun      ", "dim"), result.rerun), soft_wrap=True)
+    console.print(Text.assemble(("  rerun      ", "dim"), lines(result.rerun)), soft_wrap=True)

@@ -120,6 +120,8 @@ class Workbench:
         self.sandbox = sandbox
         self.census = Census(sandbox.token, sandbox.root)
         self.evidence = Evidence()
+        #: what the implementation said of itself, once it has
+        self.version = ""
         self._timeline = Timeline()
         self._upstreams: dict[Path, Upstream] = {}
         self._remotes: list[Started] = []
@@ -147,6 +149,7 @@ class Workbench:
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
+        fields = {**self.needed_by("stdio"), **fields}
         upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
@@ -168,6 +171,7 @@ class Workbench:
         script = script or Script()
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, host, tls)
+        fields = {**self.needed_by(kind), **fields}
         upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
@@ -184,18 +188,26 @@ class Workbench:
         **fields: Any,
     ) -> ProtectedUpstream:
         """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
-        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out.
+        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out. Where the
+        implementation can only register itself, the server offers that instead.
         """
-        script = replace(script or Script(), oauth=oauth or OAuth())
+        oauth = oauth or OAuth()
+        if self.sut.profile.registers and "oauth_client_id" not in fields:
+            oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
+        script = replace(script or Script(), oauth=oauth)
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
-        named = {
-            key: value for key, value in {"oauth_client_id": CLIENT, **fields}.items() if value is not None
-        }
+        fields = {**self.needed_by(kind), "oauth_client_id": CLIENT, **fields}
+        named = {key: value for key, value in fields.items() if value is not None}
         place = facts["url"], process, facts["issuer"]
         upstream = ProtectedUpstream(name, script, folder, kind, *place, fields=named)
         self._upstreams[folder] = upstream
         return upstream
+
+    def needed_by(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
+        """What the implementation wants to see in an entry of this kind, by its profile."""
+        transport = "http" if kind == "oauth" else kind
+        return self.sut.profile.entries.get(transport, {})
 
     async def _start(
         self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
@@ -299,7 +311,7 @@ class Workbench:
             launched,
             inbox,
             self._timeline,
-            self.sut.profile.tools,
+            self.sut.profile,
             self._tool_names,
             family,
             self.sut.patience,
@@ -308,6 +320,7 @@ class Workbench:
             yield proxy
             proxy.must_still_serve()
         finally:
+            self.version = self.version or proxy.version
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, family, min(patience, self.sut.patience))
         if wire_types:

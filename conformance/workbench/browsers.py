@@ -1,7 +1,9 @@
 """The fake browser: stands in for every program that opens one, and signs in as its user is told to.
 
 Its folder comes first on the PATH of the implementation and holds a stand-in for each opener; BROWSER names one
-too, and DISPLAY is set. What it was given and what it did is read from its journal at the moment of the question.
+too, and DISPLAY is set. The desktop entries of the machine are out of sight: an implementation that brings an
+xdg-open of its own would find the real browser by them. What it was given and what it did is read from its journal
+at the moment of the question.
 """
 
 from __future__ import annotations
@@ -101,7 +103,14 @@ class Browser:
     def environment(self) -> dict[str, str]:
         """What the implementation needs in order to find it."""
         path = os.pathsep.join([str(self._folder / "bin"), os.environ.get("PATH", os.defpath)])
-        return {"PATH": path, "BROWSER": str(self._folder / "bin" / "x-www-browser"), "DISPLAY": ":99"}
+        nothing = str(self._folder / "no-desktop")
+        return {
+            "PATH": path,
+            "BROWSER": str(self._folder / "bin" / "x-www-browser"),
+            "DISPLAY": ":99",
+            "XDG_DATA_DIRS": nothing,
+            "XDG_CONFIG_DIRS": nothing,
+        }
 
     def open(self, url: str) -> None:
         """Open a page by hand, as somebody who reads the URL in a terminal does."""

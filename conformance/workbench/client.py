@@ -28,8 +28,9 @@ from conformance.workbench.patience import prolonged
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from conformance.sut import Profile
     from conformance.workbench.census import Census
     from conformance.workbench.conversation import Transcript
 
@@ -62,7 +63,7 @@ class Proxy:
         launched: Launched,
         inbox: Inbox,
         timeline: Timeline,
-        tools: Mapping[str, str],
+        profile: Profile,
         tool_names: Callable[[str], list[str]],
         family: Census,
         patience: float = math.inf,
@@ -77,13 +78,21 @@ class Proxy:
         self._launched = launched
         self._inbox = inbox
         self._timeline = timeline
-        self._list_tool = tools["list"]
-        self._call_tool = tools["call"]
+        self._list_tool = profile.tools["list"]
+        self._call_tool = profile.tools["call"]
+        self._starts_within = profile.starts_within
         self._tool_names = tool_names
         self._patience = patience
         self._last_id = _FIRST_ID - 1
         self._may_end = False
         self._reads = True
+
+    @property
+    def version(self) -> str:
+        """The version that it gave itself in its answer to `initialize`, if it did."""
+        server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
+        version = server.get("version") if isinstance(server, dict) else None
+        return shorten(version, 40) if isinstance(version, str) else ""
 
     @property
     def pid(self) -> int:
@@ -212,10 +221,11 @@ class Proxy:
 
     # Prerequisites
 
-    async def handshake(self, version: str = NEWEST_LEGACY, within: float = 5.0) -> Answer:
-        """`initialize` and `notifications/initialized`. Raises `Untestable` when it is not answered with a
-        result.
+    async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:
+        """`initialize` and `notifications/initialized`, `within` the time that the profile allows unless said otherwise.
+        Raises `Untestable` when it is not answered with a result.
         """
+        within = self._starts_within if within is None else within
         params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
         self.era = "legacy"
         try:

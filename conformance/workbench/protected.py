@@ -16,6 +16,15 @@ class ProtectedUpstream(ProtectedSeen, RemoteUpstream):
 
     issuer: str = ""
 
+    @property
+    def client_id(self) -> str | None:
+        """The client that signs in: the one of the entry, else the last one that was registered."""
+        registered = [
+            asked.issued["client_id"] for asked in self.registrations if "client_id" in asked.issued
+        ]
+        configured: str | None = self.entry.get("oauth_client_id")
+        return configured or (registered[-1] if registered else None)
+
     def got_no_token_request(self) -> None:
         """Raise `Violation` if the token endpoint was asked for anything."""
         if self.token_requests:

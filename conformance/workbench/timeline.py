@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from conformance.evidence import Event
+from conformance.evidence import Event, encodable
 
 REDACTED = "[redacted]"
 LONGEST_TEXT = 600
@@ -41,6 +41,8 @@ class Timeline:
         self._secrets = sorted({*self._secrets, *_forms(value)}, key=len, reverse=True)
 
     def redact(self, text: str) -> str:
+        """The text without any secret, and such that it can be written to a file."""
+        text = encodable(text)
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
         return text

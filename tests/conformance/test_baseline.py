@@ -46,6 +46,23 @@ async def test_an_entry_whose_check_passes_is_stale_and_counts() -> None:
     assert result.is_failure()
 
 
+@pytest.mark.parametrize(
+    ("check", "known", "failure"),
+    [
+        (raising(Violation("a", "b")), "at times", False),
+        (passing(), None, False),
+        (raising(ImplementationCrashed("a", "b")), None, True),
+    ],
+)
+async def test_an_intermittent_entry_accepts_its_verdict_and_a_pass_only(
+    check: Check, known: str | None, failure: bool
+) -> None:
+    baseline = Baseline([Known(MUST, Verdict.FAIL, "at times", intermittent=True)])
+    report = await run(fake_sut(), [check], baseline=baseline, open_workbench=FakeFactory())
+    result = report.results[0]
+    assert (result.known, result.stale, result.is_failure()) == (known, False, failure)
+
+
 async def test_an_entry_for_a_check_that_was_not_selected_says_nothing() -> None:
     result = await result_of(passing("CFG-002"))
     assert not result.is_failure()
@@ -70,6 +87,9 @@ ENTRY = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "because"\n'
         (ENTRY.replace("fail", "harness-error"), "cannot be a known failure"),
         (ENTRY.replace("fail", "broken"), "broken"),
         (ENTRY.replace("because", " "), "the reason is blank"),
+        (ENTRY.replace("because", "TODO: say why"), "the reason is still to be written"),
+        (ENTRY + 'intermittent = "yes"\n', "intermittent"),
+        ("starts_within = 0", "starts_within"),
         ('[absent]\nNOPE = "x"\n', "no family NOPE"),
         ("known = [", "b.toml"),
     ],
@@ -90,3 +110,18 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_every_profile_is_valid_and_is_a_baseline_too(file: Path) -> None:
     assert Profile.load(file.stem).name == file.stem
     Baseline.read(file)
+
+
+@pytest.mark.parametrize("name", ["dmcp", "modular-mcp"])
+def test_tox_runs_the_version_that_the_profile_is_about(name: str) -> None:
+    package = Profile.load(name).install.split()[-1]
+    assert package in (IMPLEMENTATIONS.parents[1] / "tox.ini").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("table", ["tools", "entries"])
+def test_a_profile_with_an_unknown_name_is_a_usage_error(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "mine.toml"
+    value = '"x"' if table == "tools" else '{ type = "x" }'
+    file.write_text(f"[{table}]\nfetch = {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{table}: 'fetch' is not one of"):
+        Profile.load(str(file))

@@ -17,7 +17,7 @@ import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
 from conformance.errors import Violation
-from conformance.sut import make_sut
+from conformance.sut import Profile, make_sut
 
 from .fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
 
@@ -68,6 +68,12 @@ def test_3_when_the_run_was_interrupted() -> None:
         (["--profile", "nobody"], "there is no profile 'nobody'"),
         (["--baseline", "/no/such/file.toml"], "No such file"),
         (["--report", "json=/no/such/folder/x"], "No such file"),
+        (["--write-baseline", "/no/such/folder/x"], "No such file"),
+        (["--write-baseline", "/etc/passwd"], "it exists"),
+        (["--update-baseline"], "say with --baseline FILE"),
+        (["--update-baseline", "--write-baseline", "x"], "not allowed with"),
+        (["--rerun-failed", "/no/such/report.json"], "No such file"),
+        (["--rerun-failed", "/etc/passwd"], "not a JSON report"),
         (["--jobs", "0"], "--jobs"),
         (["--time-scale", "nan"], "--time-scale"),
         (["--onyl", "CFG"], "--onyl"),
@@ -107,6 +113,42 @@ def test_a_known_failure_is_0_and_a_stale_entry_1(tmp_path: Path) -> None:
     baseline.write_text('[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "issue 7"\n', encoding="utf-8")
     assert run_cli("--baseline", str(baseline), checks=(raising(VIOLATION),)) == 0
     assert run_cli("--baseline", str(baseline), checks=(passing(),)) == 1
+
+
+def test_a_baseline_is_written_and_the_run_is_judged_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = tmp_path / "known.toml"
+    assert run_cli("--write-baseline", str(baseline), checks=(raising(VIOLATION), passing("CFG-002"))) == 1
+    assert 'reason = "TODO: say why; seen: silence"' in baseline.read_text(encoding="utf-8")
+    assert "1 added, 0 removed, 0 changed" in capsys.readouterr().out
+    assert run_cli("--baseline", str(baseline), checks=(raising(VIOLATION),)) == 2
+    assert "still to be written" in capsys.readouterr().err
+
+
+def test_an_updated_baseline_loses_its_stale_entries(tmp_path: Path) -> None:
+    baseline = tmp_path / "known.toml"
+    baseline.write_text('[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "issue 7"\n', encoding="utf-8")
+    words = ["--baseline", str(baseline)]
+    assert run_cli(*words, "--update-baseline", checks=(passing(),)) == 1
+    assert baseline.read_text(encoding="utf-8") == ""
+    assert run_cli(*words, checks=(passing(),)) == 0
+
+
+def test_only_what_failed_or_was_not_run_is_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    checks = (passing(), raising(VIOLATION, "CFG-002"), raising(VIOLATION, SHOULD))
+    assert run_cli("--report", f"json={report}", checks=checks) == 1
+    document = json.loads(report.read_text(encoding="utf-8"))
+    report.write_text(json.dumps({**document, "not_run": ["CFG-003"]}), encoding="utf-8")
+    capsys.readouterr()
+    again = (passing(), passing("CFG-002"), passing("CFG-003"), passing(SHOULD))
+    assert run_cli("--rerun-failed", str(report), checks=again) == 0
+    assert "2 pass" in capsys.readouterr().out
+    assert run_cli("--rerun-failed", str(report), "--only", MUST, checks=again) == 2
+    assert "nothing failed in" in capsys.readouterr().err
 
 
 def test_reports_are_written(tmp_path: Path) -> None:
@@ -160,6 +202,14 @@ def test_files_in_the_command_are_made_absolute(tmp_path: Path, monkeypatch: pyt
     assert sut.command == (sys.executable, str(tmp_path / "server.js"), "serve", "{config}")
     assert sut.command_for(Path("/c.json"))[-1] == "/c.json"
     assert sut.command_for(None) == sut.command[:-1]
+
+
+def test_a_command_is_named_by_its_profile_and_without_one_by_its_program(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('name = "mine"\n', encoding="utf-8")
+    command = [sys.executable, "{config}"]
+    assert make_sut(command, Profile.load(str(profile))).name == "mine"
+    assert make_sut(command).name == Path(sys.executable).name
 
 
 def test_a_module_of_the_callers_directory_stays_importable(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -11,6 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from conformance.checks.tok_storage import stored_json, token_file
 from conformance.errors import Violation
 from conformance.sut import Profile, Sut
 from conformance.workbench import Browser, ProtectedUpstream, Workbench, open_workbench
@@ -147,3 +150,39 @@ async def test_a_user_who_still_thinks_is_no_leftover() -> None:
         await bench.eventually(lambda: browser.events("thinks"), within=10.0, what="the user thinks")
     assert bench.census.alive() == []
     assert bench.evidence.leftovers == []
+
+
+def test_the_desktop_of_the_machine_is_out_of_sight(tmp_path: Path) -> None:
+    environment = Browser(tmp_path, "token", (), works=True).environment
+    for name in ("XDG_DATA_DIRS", "XDG_CONFIG_DIRS"):
+        assert not os.path.exists(environment[name])
+
+
+async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> None:
+    sut = Sut("nobody", NOBODY.command, Profile("nobody", registers=True))
+    form = json.dumps({"redirect_uris": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": "none"})
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        upstream, bare = await made.oauth("a"), await made.oauth("b", oauth_client_id=None)
+        assert "oauth_client_id" not in upstream.entry
+        assert upstream.client_id is None
+        await ask(f"{upstream.issuer}/register", form.encode(), **{"Content-Type": "application/json"})
+        assert upstream.client_id == upstream.registrations[0].issued["client_id"]
+        # Such a check is about the registration itself.
+        assert bare.script.oauth is not None
+        assert not bare.script.oauth.registration
+
+
+async def test_a_configured_client_is_the_client(bench: Workbench) -> None:
+    assert (await bench.oauth("a")).client_id == CLIENT
+
+
+def test_a_token_file_that_is_missing_or_no_json_is_the_fault_of_the_implementation(tmp_path: Path) -> None:
+    with pytest.raises(Violation, match=r"a\.json exists"):
+        stored_json(tmp_path, "a")
+    file = token_file(tmp_path, "a")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"{\xff")
+    with pytest.raises(Violation, match=r"a\.json is JSON"):
+        stored_json(tmp_path, "a")
+    file.write_text("[1]")
+    assert stored_json(tmp_path, "a") == [1]

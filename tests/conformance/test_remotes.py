@@ -150,3 +150,18 @@ def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
     assert SingleHeaders(*seen).header("y") == "3"
     with pytest.raises(Violation, match="2 of them"):
         SingleHeaders(*seen).header("X")
+
+
+async def test_an_entry_has_the_members_that_the_profile_says_it_needs() -> None:
+    entries: dict[str, dict[str, object]] = {
+        "stdio": {"type": "stdio"},
+        "http": {"type": "http", "headers": {"X-A": "profile"}},
+    }
+    sut = Sut("nobody", NOBODY.command, Profile("nobody", entries=entries))
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        local, plain = made.stdio("a"), await made.http("b", headers={"X-A": "check"})
+        protected, older = await made.oauth("c"), await made.sse("d")
+    assert local.entry["type"] == "stdio"
+    assert (plain.entry["type"], plain.entry["headers"]) == ("http", {"X-A": "check"})
+    assert protected.entry["type"] == "http"
+    assert older.entry["type"] == "sse"

@@ -7,13 +7,14 @@ import json
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import msgspec
 import pytest
 from rich.console import Console
 
 from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
 from conformance.evidence import Evidence
-from conformance.reports import FORMATS, ReportFile
+from conformance.reports import FORMATS, ReportFile, badge, schema
 from conformance.reports.json import read
 from conformance.reports.terminal import LiveProgress
 from conformance.results import Attempt, Result, RunReport
@@ -131,6 +132,23 @@ def test_a_file_that_is_no_json_report_is_named(content: bytes | None, tmp_path:
         read(file)
 
 
+def test_the_published_schema_is_that_of_the_structs() -> None:
+    assert schema.FILE.read_text(encoding="utf-8") == schema.render(), (
+        "run: python -m conformance.reports.schema"
+    )
+
+
+def test_reports_conform_to_the_published_schema() -> None:
+    published = json.loads(schema.FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(published)
+    jsonschema.validate(json.loads(FORMATS["json"](REPORT)), published)
+    line_schema = {**published, "$ref": "#/$defs/Line"}
+    for line in FORMATS["jsonl"](REPORT).splitlines():
+        jsonschema.validate(json.loads(line), line_schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"type": "result"}, line_schema)
+
+
 def test_every_json_line_parses_and_the_summary_is_last() -> None:
     lines = [json.loads(line) for line in FORMATS["jsonl"](REPORT).splitlines()]
     assert [line["type"] for line in lines] == ["result"] * len(REPORT.results) + ["summary"]
@@ -158,6 +176,49 @@ def test_a_warning_is_a_failure_only_in_a_strict_report() -> None:
     strict = msgspec.structs.replace(report, strict=True)
     assert strict.summary.failures == 1
     assert "<failure" in FORMATS["junit"](strict)
+
+
+BARE = RunReport(implementation="fake", command=(), homepage="", results=())
+
+
+@pytest.mark.parametrize(
+    ("report", "value", "colour"),
+    [
+        (REPORT, "2 of 11", badge.GREY),
+        (msgspec.structs.replace(BARE, results=(result("CFG-001"),)), "1 of 1", badge.GREEN),
+        (
+            msgspec.structs.replace(BARE, results=(result("CFG-001"),), planned=("CFG-002",)),
+            "1 of 2",
+            badge.GREEN,
+        ),
+        (msgspec.structs.replace(BARE, results=REPORT.results[5:6]), "0 of 1", badge.AMBER),
+        (msgspec.structs.replace(BARE, results=REPORT.results[-1:]), "0 of 1", badge.AMBER),
+        (msgspec.structs.replace(BARE, results=REPORT.results[:2]), "1 of 2", badge.RED),
+        (msgspec.structs.replace(BARE, results=REPORT.results[7:8]), "0 of 1", badge.GREY),
+        (BARE, "0 of 0", badge.GREY),
+    ],
+)
+def test_the_badge_tells_how_many_requirements_hold_and_how_the_run_ended(
+    report: RunReport, value: str, colour: str
+) -> None:
+    svg = ET.fromstring(FORMATS["badge"](report))
+    namespace = "{http://www.w3.org/2000/svg}"
+    assert svg.attrib["aria-label"] == f"conformance: {value}"
+    assert [element.text for element in svg.findall(f"{namespace}text")] == ["conformance", value]
+    assert [box.attrib["fill"] for box in svg.findall(f"{namespace}rect")] == [badge.LABEL_COLOUR, colour]
+    assert "fake" in (svg.findtext(f"{namespace}title") or "")
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance that WCAG 2.2 defines."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("colour", [badge.LABEL_COLOUR, badge.GREEN, badge.AMBER, badge.RED, badge.GREY])
+def test_white_text_can_be_read_on_every_colour_of_the_badge(colour: str) -> None:
+    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
 
 
 def test_control_characters_of_the_implementation_do_not_reach_the_terminal() -> None:

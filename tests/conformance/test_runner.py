@@ -200,6 +200,7 @@ async def test_the_report_says_when_it_began_and_what_its_families_are() -> None
     assert report.started.endswith("Z")
     assert list(report.families) == ["CFG", "HARD"]
     assert report.results[0].observed
+    assert report.version == "1.2.3"
 
 
 async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:

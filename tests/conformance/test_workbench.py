@@ -53,6 +53,7 @@ class TestAWorkingImplementation:
             (start,) = upstream.starts
             calls = [call.params["arguments"] for call in upstream.requests("tools/call")]
         assert greeting.result["protocolVersion"] == "2025-06-18"
+        assert bench.version == greeting.result["serverInfo"]["version"]
         assert groups == ["a"]
         assert not result.is_error
         assert json.loads(result.text) == {"x": 1}
@@ -69,6 +70,12 @@ class TestAWorkingImplementation:
         assert {("proxy", "start"), ("client", "in"), ("proxy", "out"), ("proxy", "exit")} <= kinds
         assert {("upstream a", "start"), ("upstream a", "line"), ("upstream a", "exit")} <= kinds
         assert bench.evidence.leftovers == []
+
+    async def test_has_the_time_to_start_that_its_profile_gives(self) -> None:
+        hasty = Sut("program", WAITS.command, Profile("program", starts_within=0.2))
+        async with bench_for(hasty) as bench, bench.proxy() as proxy:
+            with pytest.raises(Untestable, match="initialize was not answered"), anyio.fail_after(3):
+                await proxy.handshake()
 
     async def test_tells_which_of_several_programs_was_spoken_to(self) -> None:
         async with bench_for(WAITS) as bench, bench.proxy() as one, bench.proxy() as other:

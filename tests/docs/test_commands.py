@@ -29,6 +29,9 @@ LEFT_OUT = {
     'python3 -m venv .venv && .venv/bin/pip install -q ".[conformance]" && .venv/bin/python -m conformance run': _INSTALLS,
     "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox": _INSTALLS,
     "pip install dmcp": _INSTALLS,
+    "pip install dmcp==1.5.0": _INSTALLS,
+    "npm install --global @kimuson/modular-mcp@0.0.5": _INSTALLS,
+    "python -m conformance compare --markdown docs/implementations.md reference dmcp modular-mcp": _PEER,
     "python -m conformance smoke -- dmcp {config}": _PEER,
     "python -m conformance run -- dmcp {config}": _PEER,
     "python -m conformance run --only CFG --report json=report.json --report html=report.html -- dmcp {config}": _PEER,
@@ -141,7 +144,7 @@ def test_the_commands_of_a_page(page: Path, place: Place) -> None:
 def shortened(command: str) -> str:
     """The command, for one requirement if it would run all."""
     for beginning in _WHOLE_RUNS:
-        if beginning in command and "--only" not in command:
+        if beginning in command and "--only" not in command and "--rerun-failed" not in command:
             return command.replace("conformance run", _ONE, 1)
     return command
 

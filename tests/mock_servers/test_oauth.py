@@ -137,6 +137,15 @@ async def test_the_official_client_steps_up(tmp_path: Path) -> None:
 # Strictness, over plain HTTP
 
 
+def test_a_document_of_openid_connect_has_what_that_wants(tmp_path: Path) -> None:
+    places = [SERVER, "/.well-known/openid-configuration"]
+    with remote(tmp_path, "http", Script(oauth=OAuth(server_metadata=places))) as mock:
+        plain, openid = [json_of(mock.request("GET", place)) for place in places]
+    wanted = {"jwks_uri", "subject_types_supported", "id_token_signing_alg_values_supported"}
+    assert openid.keys() - plain.keys() == wanted
+    assert openid["jwks_uri"] == f"{openid['issuer']}/keys"
+
+
 def authorize(mock: Remote, **changes: str | None) -> dict[str, str]:
     """The query of the redirect, or the JSON of a refusal that does not redirect."""
     asked = {

@@ -17,6 +17,13 @@ from mock_servers.remote.exchange import Exchange
 from mock_servers.remote.oauth.ledger import Ledger, Refusal
 
 Answer = tuple[int, dict[str, Any] | None, dict[str, str]]
+#: what OpenID Connect Discovery 1.0, section 3, wants beyond RFC 8414; strict clients refuse a document without it
+_OPENID = {
+    "jwks_uri": "$issuer/keys",
+    "subject_types_supported": ["public"],
+    "id_token_signing_alg_values_supported": ["RS256"],
+}
+
 _Serve = Callable[["Guard", Any], None]
 
 
@@ -114,7 +121,10 @@ class Guard:
         _respond(exchange, (200, self.resource_document(), {}))
 
     def _server_metadata(self, exchange: Exchange) -> None:
-        _respond(exchange, (200, self.server_document(), {}))
+        document = self.server_document()
+        if "/openid-configuration" in exchange.target:
+            document = {**self._changed(_OPENID, {}), **document}
+        _respond(exchange, (200, document, {}))
 
     # Faults
 

@@ -1,0 +1,234 @@
+"""Several reports side by side: a table for the terminal, JSON for programs, and a Markdown page.
+
+Rows are the requirements that occur in any of the reports; where a report has no result for one, the cell says whether
+it has no check yet or was not run. Nothing is judged here that the reports have not judged.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from conformance.registry import Era, Registry
+from conformance.reports.json import Implementation, implementation_of
+from conformance.reports.markdown import bounded, inline, is_shown, row
+from conformance.reports.terminal import summary_line, verdict_text
+from conformance.reports.text import one_line
+from conformance.results import Summary
+from conformance.sut import IMPLEMENTATIONS
+from conformance.verdicts import Level, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from conformance.results import Result, RunReport
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One implementation, as its run saw it."""
+
+    implementation: Implementation
+    started: str
+    summary: Summary
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """What one implementation made of one requirement; without a verdict, `note` says why there is none."""
+
+    verdict: Verdict | None
+    known: str | None = None
+    note: str | None = None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One requirement; the cells are in the order of the columns."""
+
+    id: str
+    level: Level | None
+    era: Era | None
+    title: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def family(self) -> str:
+        return self.id.partition("-")[0]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of `comparison.json`."""
+
+    specification: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+def compared(reports: Sequence[RunReport]) -> Comparison:
+    """The matrix of these reports."""
+    ids = {
+        id_
+        for report in reports
+        for id_ in (*(r.id for r in report.results), *report.planned, *report.not_run)
+    }
+    results = [{result.id: result for result in report.results} for report in reports]
+    columns = (
+        Column(implementation=implementation_of(report), started=report.started, summary=report.summary)
+        for report in reports
+    )
+    return Comparison(
+        specification=", ".join(dict.fromkeys(report.specification for report in reports)),
+        columns=tuple(columns),
+        rows=tuple(_row(id_, reports, [found.get(id_) for found in results]) for id_ in sorted(ids)),
+    )
+
+
+def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> Row:
+    cells = tuple(_cell(id_, report, result) for report, result in zip(reports, results, strict=True))
+    # The words of the registry, where it still has the requirement: a report may be older than they are.
+    known = Registry.load().get(id_) or next((result for result in results if result is not None), None)
+    if known is None:
+        return Row(id=id_, level=None, era=None, title="", cells=cells)
+    return Row(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
+
+
+def _cell(id_: str, report: RunReport, result: Result | None) -> Cell:
+    if result is not None:
+        return Cell(result.verdict, result.known)
+    return Cell(None, note="planned" if id_ in report.planned else "not run")
+
+
+def render_json(reports: Sequence[RunReport]) -> str:
+    """Indented JSON with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(compared(reports)), indent=2).decode() + "\n"
+
+
+def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
+    """The requirements that do not hold everywhere, and the counts of each implementation."""
+    matrix = compared(reports)
+    table = Table(box=None)
+    for name in ("id", "level", "requirement", *map(_name, matrix.columns)):
+        table.add_column(Text(name), no_wrap=name != "requirement", overflow="fold")
+    judged = [one for one in matrix.rows if any(cell.verdict is not None for cell in one.cells)]
+    shown = [one for one in judged if any(cell.verdict is not Verdict.PASS for cell in one.cells)]
+    for one in shown:
+        cells = (
+            Text(cell.note or "", style="dim")
+            if cell.verdict is None
+            else verdict_text(cell.verdict, cell.known)
+            for cell in one.cells
+        )
+        table.add_row(one.id, str(one.level or ""), Text(one_line(one.title)), *cells)
+    console.print()
+    if shown:
+        console.print(table)
+    console.print(f"{len(judged) - len(shown)} of {len(judged)} requirements hold everywhere")
+    for column in matrix.columns:
+        console.print(Text.assemble(f"{_name(column)}: ", summary_line(column.summary)), soft_wrap=True)
+
+
+def render_markdown(reports: Sequence[RunReport]) -> str:
+    """The page; bounded like the summary of a CI job."""
+    return bounded(_page(compared(reports), reports))
+
+
+def _page(matrix: Comparison, reports: Sequence[RunReport]) -> Iterator[str]:
+    yield "# Implementations\n\n"
+    yield "What the checks found, implementation by implementation. `python -m conformance compare` wrote this page.\n\n"
+    header = (
+        "implementation",
+        "version",
+        "run began",
+        "pass",
+        "fail",
+        "warn",
+        "other",
+        "declared absent",
+        "no check yet",
+    )
+    yield row(header) + row(["---"] * len(header))
+    for column in matrix.columns:
+        yield row(_counts(column))
+    yield f"\nThe requirements are those of version {inline(matrix.specification)}. "
+    yield from _explanation(matrix)
+    yield "\n## Requirements\n"
+    for family, rows in groupby(matrix.rows, key=lambda one: one.family):
+        title = Registry.load().families.get(family, "")
+        yield f"\n### {inline(family)}{f': {inline(title)}' if title else ''}\n\n"
+        names = [inline(_name(column)) for column in matrix.columns]
+        yield row(("id", "level", "requirement", *names)) + row(["---"] * (3 + len(names)))
+        for one in rows:
+            yield row((inline(one.id), str(one.level or ""), inline(one.title), *map(_word, one.cells)))
+    for column, report in zip(matrix.columns, reports, strict=True):
+        yield from _findings(column, report)
+
+
+def _counts(column: Column) -> tuple[str, ...]:
+    implementation, verdicts = column.implementation, column.summary.verdicts
+    named = (Verdict.PASS, Verdict.FAIL, Verdict.WARN)
+    absent = verdicts[Verdict.NOT_APPLICABLE]
+    other = sum(verdicts.values()) - sum(verdicts[name] for name in named) - absent
+    numbers = (*(verdicts[name] for name in named), other, absent, column.summary.planned)
+    homepage = implementation.homepage
+    name = inline(implementation.name)
+    linked = f"[{name}](<{inline(homepage, None)}>)" if homepage.startswith("https://") else name
+    return (linked, inline(implementation.version), inline(column.started), *map(str, numbers))
+
+
+def _explanation(matrix: Comparison) -> Iterator[str]:
+    yield (
+        "A MUST that does not hold is `fail`, a SHOULD or MAY is `warn`. `untestable`: what the check needs first did not work. "
+        "`n/a`: the implementation does not have the feature. In bold: not known before.\n\n"
+    )
+    yield "To make the page again:\n\n```sh\n"
+    for column in matrix.columns:
+        if column.implementation.install:
+            yield f"{_plain(column.implementation.install)}\n"
+    names = " ".join(_plain(column.implementation.name) for column in matrix.columns)
+    yield f"python -m conformance compare --markdown docs/implementations.md {names}\n```\n"
+
+
+def _findings(column: Column, report: RunReport) -> Iterator[str]:
+    found = [result for result in report.results if is_shown(result)]
+    absent = [result for result in report.results if result.verdict is Verdict.NOT_APPLICABLE]
+    if found or absent:
+        yield f"\n## Findings: {inline(f'{_name(column)} {column.implementation.version}')}\n"
+    if found:
+        yield f"\nOne of them again:\n\n```text\n{_plain(_rerun(column, found[0]))}\n```\n\n"
+        yield row(("id", "verdict", "observed")) + row(["---"] * 3)
+        for result in found:
+            observed = result.known or result.explanation[-1][1]
+            yield row((inline(result.id), _word(Cell(result.verdict, result.known)), inline(observed)))
+    if absent:
+        yield "\nDeclared absent:\n\n"
+        for message, results in groupby(absent, key=lambda result: result.message):
+            ids = ", ".join(result.id for result in results)
+            yield f"- {inline(ids, None)}: {inline(message.removeprefix('declared absent: '), None)}\n"
+
+
+def _rerun(column: Column, result: Result) -> str:
+    """The line of the report names the program where it lay on that machine; that of a known profile does not."""
+    name = column.implementation.name
+    if (IMPLEMENTATIONS / f"{name}.toml").is_file():
+        return f"python -m conformance run --profile {name} --only {result.id}"
+    return result.rerun
+
+
+def _word(cell: Cell) -> str:
+    if cell.verdict is None:
+        return cell.note or ""
+    is_expected = cell.known is not None or cell.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)
+    return str(cell.verdict) if is_expected else f"**{cell.verdict}**"
+
+
+def _name(column: Column) -> str:
+    return one_line(column.implementation.name, 40)
+
+
+def _plain(text: str) -> str:
+    """A line of a code block, which it cannot end."""
+    return one_line(text).replace("```", "'''")

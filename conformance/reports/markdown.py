@@ -1,0 +1,120 @@
+"""Markdown for the summary of a CI job: the totals, a table of what is not simply green, the details folded.
+
+GitHub refuses a summary of more than 1 MiB, so the text stays below `MOST_BYTES`; what is left out is counted in its
+last line. Text from the implementation stands in code blocks whose fence it does not contain, or with every character
+escaped that Markdown could take for its own.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from conformance.reports.terminal import summary_line
+from conformance.reports.text import lines, one_line
+from conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from conformance.results import Result, RunReport
+
+#: GitHub's limit is 1024 * 1024 bytes for each step; this leaves room for what else a step writes
+MOST_BYTES = 1_000_000
+LONGEST_CELL = 200
+LONGEST_BLOCK = 4_000
+
+#: what is markup in the middle of a line; callers put words of their own before it
+_MARKUP = re.compile(r"[\\`*_\[\]|~@$]")
+_FENCE = re.compile(r"`{3,}")
+
+
+def render(report: RunReport) -> str:
+    """The summary, in GitHub Flavored Markdown."""
+    return bounded(_parts(report))
+
+
+def bounded(parts: Iterable[str], most: int = MOST_BYTES) -> str:
+    """The parts up to `most` bytes of UTF-8, then how many did not fit."""
+    kept: list[str] = []
+    size = left_out = 0
+    for part in parts:
+        size += len(part.encode())
+        if left_out or size > most - 100:
+            left_out += 1
+        else:
+            kept.append(part)
+    if left_out:
+        kept.append(f"\n\n{left_out} more parts do not fit here; the JSON report has all of them.\n")
+    return "".join(kept)
+
+
+def inline(text: str, longest: int | None = LONGEST_CELL) -> str:
+    """The text on one line, as text: in a table cell, a heading or a paragraph, after other words."""
+    return _MARKUP.sub(r"\\\g<0>", html.escape(one_line(text, longest), quote=False))
+
+
+def block(text: str) -> str:
+    """The text as a code block."""
+    shown = lines(text)
+    if len(shown) > LONGEST_BLOCK:
+        shown = f"{shown[:LONGEST_BLOCK]}\n[{len(shown) - LONGEST_BLOCK} more characters]"
+    fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(shown))])
+    return f"{fence}text\n{shown}\n{fence}\n"
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a table; the cells are Markdown already."""
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _parts(report: RunReport) -> Iterator[str]:
+    yield f"## Conformance of {inline(report.implementation)}\n\n"
+    yield block(" ".join(report.command)) + "\n"
+    yield f"Result: {inline(summary_line(report.summary).plain, None)}\n"
+    if report.not_run:
+        yield f"\nInterrupted; not run: {inline(' '.join(report.not_run), None)}\n"
+    shown = [result for result in report.results if is_shown(result)]
+    if not shown:
+        return
+    yield "\n" + row(("id", "level", "verdict", "requirement")) + row(["---"] * 4)
+    for result in shown:
+        yield row(
+            (
+                inline(result.id),
+                str(result.level),
+                verdict_of(result, strict=report.strict),
+                inline(result.title),
+            )
+        )
+    yield "\n"
+    for result in shown:
+        yield _details(result)
+
+
+def is_shown(result: Result) -> bool:
+    """Whether there is something to say about the result."""
+    return result.stale or result.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)
+
+
+def verdict_of(result: Result, *, strict: bool = False) -> str:
+    """The verdict in words; bold when it fails the run."""
+    if result.known is not None:
+        return f"known {result.verdict}"
+    word = f"stale {result.verdict}" if result.stale else str(result.verdict)
+    return f"**{word}**" if result.is_failure(strict=strict) else word
+
+
+def _details(result: Result) -> str:
+    # Up to the first blank line this is HTML, from there on it is Markdown again.
+    summary = html.escape(one_line(f"{result.id} {result.title}", LONGEST_CELL))
+    parts = [f"<details><summary>{summary}</summary>\n\nStatement: {inline(result.statement, None)}\n\n"]
+    if result.known is not None:
+        parts.append(f"Known: {inline(result.known, None)}\n\n")
+    for label, text in result.explanation:
+        parts.append(f"{label.capitalize()}:\n\n{block(text)}\n")
+    quote = f': "{result.quote}"' if result.quote else ""
+    parts.append(f"Source: {inline(result.source + quote, None)}\n\nRun it again:\n\n")
+    parts += [block(result.rerun), "\n</details>\n\n"]
+    return "".join(parts)

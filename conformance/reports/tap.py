@@ -1,0 +1,86 @@
+"""TAP 14, the Test Anything Protocol: one test point per check, with a YAML block where there is something to say.
+
+`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run (a known failure, a
+`warn` of a run that is not strict); `n/a` is SKIP. A run that was interrupted ends with `Bail out!`, because the
+plan counts the checks that were not run too. Specification: https://testanything.org/tap-version-14-specification.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from conformance.reports.text import one_line
+from conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conformance.results import Result, RunReport
+
+#: what would end a description or begin a directive
+_SPECIAL = re.compile(r"[\\#]")
+_YAML_SPECIAL = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def render(report: RunReport) -> str:
+    """A complete TAP document."""
+    lines = ["TAP version 14", f"1..{len(report.results) + len(report.not_run)}"]
+    for number, result in enumerate(report.results, start=1):
+        lines += _point(number, result, strict=report.strict)
+    if not report.complete:
+        lines.append(f"Bail out! interrupted; not run: {_escaped(' '.join(report.not_run)) or 'nothing'}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _point(number: int, result: Result, *, strict: bool) -> Iterator[str]:
+    holds = result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not result.stale
+    directive = _directive(result, strict=strict)
+    yield (
+        f"{'ok' if holds else 'not ok'} {number} - {_escaped(f'{result.id} {result.title}')}"
+        f"{f' # {directive}' if directive else ''}"
+    )
+    if holds:
+        return
+    yield "  ---"
+    for name, text in _diagnostics(result):
+        yield f"  {name}: {_quoted(text)}"
+    yield f"  duration_ms: {result.duration_s * 1000:.0f}"
+    yield "  ..."
+
+
+def _directive(result: Result, *, strict: bool) -> str:
+    if result.verdict is Verdict.NOT_APPLICABLE:
+        return f"SKIP {_escaped(result.message)}"
+    if result.known is not None:
+        return f"TODO known {result.verdict}: {_escaped(result.known)}"
+    if result.verdict is Verdict.WARN and not strict:
+        return f"TODO {result.verdict}: {result.level} is not required"
+    return ""
+
+
+def _diagnostics(result: Result) -> Iterator[tuple[str, str]]:
+    yield "verdict", str(result.verdict)
+    yield "level", str(result.level)
+    yield "statement", result.statement
+    yield from result.explanation
+    yield "source", result.source
+    yield "rerun", result.rerun
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", one_line(text))
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted scalar on one line that gives back exactly this text, where UTF-8 can hold it."""
+    return f'"{"".join(map(_yaml_character, text))}"'
+
+
+def _yaml_character(character: str) -> str:
+    if character in _YAML_SPECIAL:
+        return _YAML_SPECIAL[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
