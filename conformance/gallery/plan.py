@@ -87,9 +87,12 @@ def select(
     checks: Mapping[str, Check],
     registry: Registry,
     against: Against,
+    *,
+    one_each: bool = False,
 ) -> list[Meeting]:
     """The meetings that the selectors mean, all without any: a selector of requirements means their mutants, and the impostors
-    against their checks; a name, or a glob over names, means that program. Raises `UsageError` when one means nothing.
+    against their checks; a name, or a glob over names, means that program. With `one_each` only the first mutant of each
+    requirement is left, and no impostor. Raises `UsageError` when a selector means nothing, or nothing is left.
     """
     slow = frozenset(check.id for check in checks.values() if check.slow)
     chosen: set[str] = set()
@@ -105,6 +108,9 @@ def select(
         }
         for name in named & impostors.IMPOSTORS.keys() if named else impostors.IMPOSTORS:
             pretending.setdefault(name, set()).update(ids)
+    if one_each:
+        first = {mutants[name].kills: name for name in reversed(mutants) if name in chosen}
+        chosen, pretending = set(first.values()), {}
     found: list[Meeting] = []
     for name, mutant in mutants.items():
         if name in chosen:

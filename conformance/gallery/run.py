@@ -65,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
         default=Against.OWN,
         help="the checks that a mutant meets: those it declares (default), its family's, or all",
     )
+    result.add_argument(
+        "--one-each",
+        action="store_true",
+        help="only the first mutant of each requirement, and no impostor: whether every check can fail",
+    )
     result.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help="checks at a time")
     result.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
@@ -93,6 +98,7 @@ def main(
         load_checks() if checks is None else checks,
         Registry.load(),
         options.against,
+        one_each=options.one_each,
     )
     if options.list:
         for meeting in meetings:

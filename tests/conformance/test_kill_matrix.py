@@ -146,8 +146,10 @@ MUTANTS = {
 
 
 class TestSelection:
-    def met(self, *selectors: str, against: Against = Against.OWN) -> list[tuple[str, str]]:
-        found = select(selectors, MUTANTS, CHECKS, Registry.load(), against)
+    def met(
+        self, *selectors: str, against: Against = Against.OWN, one_each: bool = False
+    ) -> list[tuple[str, str]]:
+        found = select(selectors, MUTANTS, CHECKS, Registry.load(), against, one_each=one_each)
         return [(one.program, one.check.id) for one in found]
 
     def test_everybody_without_a_selector(self) -> None:
@@ -179,6 +181,15 @@ class TestSelection:
             ("finds-it", "CFG-003"),
         ]
         assert {id_ for _, id_ in self.met("loses-it", against=Against.ALL)} == set(CHECKS)
+
+    def test_one_each_is_the_first_mutant_of_every_requirement_and_no_impostor(self) -> None:
+        more = {**MUTANTS, "loses-more": mutant("loses-more", "CFG-003")}
+        found = select([], more, CHECKS, Registry.load(), Against.OWN, one_each=True)
+        assert [one.program for one in found if one.own] == ["finds-it", "loses-it", "runs-it"]
+        found = select(["loses-more"], more, CHECKS, Registry.load(), Against.OWN, one_each=True)
+        assert [one.program for one in found] == ["loses-more"]
+        with pytest.raises(UsageError, match="no known-bad proxy"):
+            self.met("impostors", one_each=True)
 
     def test_what_means_nothing_is_refused(self) -> None:
         with pytest.raises(UsageError, match="lose-it"):
