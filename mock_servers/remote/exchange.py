@@ -98,9 +98,10 @@ class Exchange:
             if self.over.is_set():
                 return
             self.over.set()
-            self.journal.write("http-end", n=self.n, by=by)
-            self._put(step)
+        # Who reads of the end, or sees it, finds that nothing is sent here any more.
         self.on_end()
+        self.journal.write("http-end", n=self.n, by=by)
+        self._put(step)
 
     def _put(self, step: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
