@@ -132,7 +132,7 @@ class _Attempt:
     failed: float
 
 
-_SAME_ATTEMPT = 1.0
+_SAME_ATTEMPT = 1.5
 #: A child that dies at the era probe is started once more at once, without the probe (STD-022).
 _STARTS = 2
 #: A server may be sent a probe, a handshake, and a request of the older transport.
