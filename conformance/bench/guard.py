@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from conformance.bench.measure import measure
 from conformance.bench.tables import ratio_text
 from conformance.bench.workloads import WORKLOADS
+from conformance.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,13 +32,15 @@ def guard(
     say: Callable[[str], None],
     workloads: Sequence[Workload] = WORKLOADS,
 ) -> bool:
-    """Whether nothing got slow; says what was compared."""
+    """Whether nothing got slow; says what was compared. Raises UsageError when the documentation has no figure to compare with."""
     limits = {
         measured.figure.name: limit
         for measured in documented.measured
         if (limit := _limit(measured, documented.ours, other.name)) is not None
     }
     open_ = [one for one in workloads if limits.keys() & {figure.name for figure in one.figures}]
+    if not open_:
+        raise UsageError(f"the documented run has no figure with {other.name} that is guarded")
     for attempt in range(1, ATTEMPTS + 1):
         report = measure(open_, ours, [other], ROUNDS)
         for problem in report.problems:

@@ -21,7 +21,7 @@ from conformance.bench.measure import measure
 from conformance.bench.servers import http, stdio
 from conformance.bench.targets import Direct, Implementation, Target
 from conformance.bench.workloads import WORKLOADS, Workload
-from conformance.errors import HarnessError
+from conformance.errors import HarnessError, UsageError
 from conformance.sut import make_sut
 
 QUICK = Figure("quick", "how long it takes", goal=0.5, margin=2.5)
@@ -288,6 +288,11 @@ def test_the_guard_is_red_when_it_stays_slow() -> None:
     fine, told = guarded(9.0, 9.0, 9.0)
     assert not fine
     assert told[-1] == "slow in 3 attempts: fixed"
+
+
+def test_the_guard_does_not_pass_without_anything_to_compare() -> None:
+    with pytest.raises(UsageError, match="no figure with theirs that is guarded"):
+        guard.guard(report_of(measured(FREE, 1, 1)), fake(), fake("theirs"), print)
 
 
 # The command line
