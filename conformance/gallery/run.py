@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from conformance.verdicts import Verdict
     from conformance.workbench import Workbench
 
+#: what is wrong keeps its check waiting for something that never comes
+MUTANTS_AT_A_TIME = 2 * DEFAULT_JOBS
 #: an impostor does next to nothing, so that its checks only wait
-IMPOSTORS_FOR_A_JOB = 3
+IMPOSTORS_FOR_A_JOB = 2
 LOG_WIDTH = 180
 
 
@@ -70,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="only the first mutant of each requirement, and no impostor: whether every check can fail",
     )
-    result.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help="checks at a time")
+    result.add_argument("--jobs", type=int, default=MUTANTS_AT_A_TIME, metavar="N", help="checks at a time")
     result.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
     )
