@@ -6,7 +6,7 @@ What is for one origin must not reach another, and what leaves this machine in p
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
@@ -30,3 +30,14 @@ def is_plain(url: str) -> bool:
         return parts.scheme == "http" and not is_loopback(parts.hostname or "")
     except ValueError:
         return False
+
+
+def has_user(url: str) -> bool:
+    """Whether the address itself holds credentials (RFC 3986, section 3.2.1). Raises ValueError for what is no address."""
+    return "@" in urlsplit(url).netloc
+
+
+def without_user(url: str) -> str:
+    """The address without the credentials in it. Raises ValueError for what is no address."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
