@@ -112,7 +112,7 @@ def parse(
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
-        credentials += exposed.credentials(entry.env, entry.headers, place)
+        credentials += exposed.credentials(entry.env, entry.headers, entry.url, place)
         own = expand if entry.enabled else Expander({})
         try:
             held_to = security(file.security, entry.security, own, place)
