@@ -75,7 +75,7 @@ def main(words: Sequence[str]) -> int:
 
 def _import(tool: Tool, given: argparse.Namespace) -> int:
     place = Place(Path.cwd(), Path.home())
-    source = find(tool, place, of_user=given.of_user)
+    source = _nearby(find(tool, place, of_user=given.of_user))
     found = imported(tool, source, place)
     output: Path = given.output
     say(f"{tool.title}: {len(found)} server{'s' * (len(found) != 1)} in {source}")
@@ -111,6 +111,11 @@ def _import(tool: Tool, given: argparse.Namespace) -> int:
     for line in instructions(tool, source, output):
         say(line)
     return 0
+
+
+def _nearby(path: Path) -> Path:
+    """The path as people would write it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def find(tool: Tool, place: Place, *, of_user: bool) -> Path:
@@ -231,7 +236,7 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
 
 def in_short(title: str, tools: Iterable[str]) -> str:
     """A description of a server that has none: what it calls itself, and its tools."""
-    return ": ".join(filter(None, (title, ", ".join(tools))))
+    return " with ".join(filter(None, (title, ", ".join(tools))))
 
 
 def shortened(text: str) -> str:

@@ -207,7 +207,7 @@ def test_a_description_is_one_short_line(text: str, short: str) -> None:
 
 
 def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> None:
-    assert in_short("Time", ["now", "convert"]) == "Time: now, convert"
+    assert in_short("Time", ["now", "convert"]) == "Time with now, convert"
     assert in_short("Time", []) == "Time"
     assert in_short("", []) == ""
     assert shortened(in_short("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
@@ -267,7 +267,7 @@ def test_without_questions_the_servers_describe_themselves(folder: Path) -> None
     assert written["gone"]["description"] == "Tools of gone"
     assert written["off"]["enabled"] is False
     assert "  off (switched off)" in done.stderr
-    assert written["mock"]["description"] == "mock: echo, add"
+    assert written["mock"]["description"] == "mock with echo, add"
     assert "[1/2]" in done.stderr
     assert "[2/2]" in done.stderr
     assert parse(output.read_bytes(), "", {}).servers
