@@ -43,6 +43,12 @@ LEFT_OUT = {
     'pip install ".[conformance]" dmcp==1.5.0': _INSTALLS,
     "python -m conformance bench --rounds 7 --json docs/performance.json --svg docs/performance.svg --markdown docs/performance.md": _PEER,
     "make": "builds the reader's proxy",
+    "pipx install .": _INSTALLS,
+    "npx @modelcontextprotocol/inspector --cli dynamic-mcp dynamic-mcp.json --method tools/call --tool-name call_dynamic_tool"
+    ' --tool-arg group=time --tool-arg name=get_current_time --tool-arg \'args={"timezone": "UTC"}\'': (
+        "comes from npm: `tox -e official` calls a tool with it"
+    ),
+    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': "a product that is not installed for tests",
 }
 
 #: what mcp-server-time and the file server of npm say of themselves
