@@ -40,7 +40,7 @@ def test_the_server_listens_when_the_command_returns_and_ends_after_its_life(
 ) -> None:
     journal = tmp_path / "journal.jsonl"
 
-    done = run(kind, "--background", "--max-life", 3, "--journal", journal, "--", "--background")
+    done = run(kind, "--background", "--max-life", "3", "--journal", journal, "--", "--background")
 
     url = done.stdout.rstrip("\n")
     assert done.returncode == 0

@@ -217,14 +217,14 @@ def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> Non
 def test_what_each_tool_starts_instead(
     tool: Tool, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instead.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("dynamic_mcp.importing.instead.shutil.which", lambda name: f"/bin/{name}")
     source = tool.files(Place(PROJECT, HOME, {}, "linux"), of_user=not tool.project_files)[0]
 
     assert list(instead.instructions(tool, source, Path("/work/project/dynamic-mcp.json"))) == snapshot
 
 
 def test_a_program_that_is_not_on_the_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instead.shutil, "which", lambda name: None)
+    monkeypatch.setattr("dynamic_mcp.importing.instead.shutil.which", lambda name: None)
 
     _, entry = instead.instructions(NAMES["cursor"], Path("mcp.json"), Path("/c.json"))
 
