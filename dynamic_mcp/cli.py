@@ -24,7 +24,7 @@ USAGE_ERROR = 2
 _EPILOG = """\
 commands, each with a --help of its own:
   import   write a configuration with the servers that an AI tool has
-  check    say whether a configuration is right, --connect: what its servers have
+  check    say whether a configuration is right, and what its servers have
   login    sign in to a server behind a URL, before the proxy asks for it
   logout   forget the tokens of a server
   schema   print the JSON Schema of a configuration
