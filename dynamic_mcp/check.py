@@ -29,6 +29,7 @@ from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, TOOLS
+from dynamic_mcp.origin import has_credentials_twice
 from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
@@ -180,6 +181,10 @@ def _oddities(config: Config, written: Config) -> Iterator[str]:
                 yield f"{place}: the command {program!r} is not on PATH, or not executable"
             if isinstance(as_written.transport, StdioTransport) and "${" in as_written.transport.command:
                 yield f"{place}: references are not replaced in command; write it in full"
+        elif has_credentials_twice(
+            server.transport.url.reveal(), (name for name, _ in server.transport.headers)
+        ):
+            yield f"{place}: both the url and the Authorization header hold credentials; remove one of them"
 
 
 # What the servers say

@@ -26,7 +26,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
-from dynamic_mcp.origin import has_user, is_plain, origin_of, without_user
+from dynamic_mcp.origin import has_credentials_twice, is_plain, origin_of, without_user
 from dynamic_mcp.protocol.jsonrpc import readable
 from dynamic_mcp.trust import trusted
 
@@ -97,10 +97,9 @@ class Web:
         try:
             # Every address that is asked here is of one origin, so there is one proxy for all.
             self._proxy = _proxy_for(self.url)
-            twice = has_user(self.url) and any(name.lower() == "authorization" for name in self._headers)
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
-        if twice:
+        if has_credentials_twice(self.url, self._headers):
             raise UpstreamFailed(
                 "its url holds credentials, and so does its Authorization header; remove one of them"
             )

@@ -68,6 +68,23 @@ def test_what_looks_wrong_is_said(change: dict[str, Any], warning: str, tmp_path
     assert f"warning  {warning}" in text_of(report)
 
 
+def test_credentials_in_two_places_are_said_before_they_fail(tmp_path: Path) -> None:
+    servers = {
+        name: {"description": "d", "url": url, "headers": headers}
+        for name, url, headers in (
+            ("both", "https://user:${P}@host/mcp", {"authorization": "Bearer ${P}"}),
+            ("header", "https://host/mcp", {"Authorization": "Bearer ${P}"}),
+            ("url", "https://user:${P}@host/mcp", {"X": "y"}),
+        )
+    }
+
+    report = examine(write(tmp_path, servers), connect=False)
+
+    assert [text for text in report.warnings if "hold credentials" in text] == [
+        "mcpServers.both: both the url and the Authorization header hold credentials; remove one of them"
+    ]
+
+
 def test_nothing_to_say_about_a_right_one(tmp_path: Path) -> None:
     report = examine(write(tmp_path, {"a": MOCK}), connect=False)
 
