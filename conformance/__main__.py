@@ -1,10 +1,26 @@
-"""`python -m conformance`, see `conformance.cli`."""
+"""`python -m conformance` and `dynamic-mcp-conformance`, see `conformance.cli`."""
 
 from __future__ import annotations
 
 import sys
 
-from conformance.cli import main
+#: as `conformance.invocation.BROKEN`, which cannot be imported where a library is missing
+_BROKEN = 3
+
+
+def main() -> int:
+    """Run the command line; says what to install where the extra `conformance` is missing."""
+    try:
+        from conformance.cli import main as run
+    except ModuleNotFoundError as missing:
+        if str(missing.name).startswith(("conformance", "mock_servers", "dynamic_mcp")):
+            raise
+        sys.stderr.write(
+            f"{missing.name} is not installed; the runner needs: pip install 'dynamic-mcp-reference[conformance]'\n"
+        )
+        return _BROKEN
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

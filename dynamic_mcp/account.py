@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dynamic_mcp.audit import trail
-from dynamic_mcp.cli import config_path, fail, load
+from dynamic_mcp.cli import config_path, fail, load, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
@@ -71,13 +71,13 @@ def _logout(server: str, kind: TokenStore) -> int:
     try:
         removed = [store.delete() for store in stores]
     except StoreFailed as failure:
-        _say(f"The tokens of {server} were not removed: {failure}")
+        say(f"The tokens of {server} were not removed: {failure}")
         return 1
     trail.record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
     if any(removed):
-        _say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
+        say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
         return 0
-    _say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
+    say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
     return 1
 
 
@@ -94,9 +94,9 @@ async def _login(server: Server, *, browser: bool) -> int:
             await _sign_in(server.name, server.transport, need, browser=browser)
             await _connect(server.name, server.transport)
     except UpstreamError as error:
-        _say(f"Not signed in to {server.name}: {error}")
+        say(f"Not signed in to {server.name}: {error}")
         return 1
-    _say(f"{server.name} can be used: it accepts the authorization, or needs none.")
+    say(f"{server.name} can be used: it accepts the authorization, or needs none.")
     return 0
 
 
@@ -129,9 +129,9 @@ async def _sign_in(
     reading: list[asyncio.Task[None]] = []
 
     async def present(address: str, server: str, callback: Callback) -> None:
-        _say(f"Sign in to {server} in a browser:\n\n  {address}\n")
+        say(f"Sign in to {server} in a browser:\n\n  {address}\n")
         if sys.stdin.isatty():
-            _say("If the browser is on another machine, paste here the address that it ends at.")
+            say("If the browser is on another machine, paste here the address that it ends at.")
             reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))
         if browser:
             await opener.show(address, server)
@@ -152,8 +152,4 @@ async def _read_pasted(callback: Callback) -> None:
         problem = callback.paste(line)
         if problem is None:
             return
-        _say(problem)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201  # the command line speaks to people
+        say(problem)

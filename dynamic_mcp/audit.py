@@ -1,9 +1,10 @@
-"""The audit log: what was called, refused, started, stopped, reloaded and authorized, one JSON object a line.
+"""The audit log: what was called, read, refused, started, stopped, reloaded and authorized, one JSON object a line.
 
 Each line is written at once, with a single call, to the end of a file that only its owner can read (0600), so that several proxies may
 share one. A file that was renamed or removed is begun anew before the next line. Writing never stops the proxy and never raises:
-what cannot be written is lost, which stderr says once, and the next line that can be written says how many. Arguments are left
-out, or are there as SHA-256 or as they came, as configured; nothing else of a message is, and no secret.
+what cannot be written is lost, which stderr says once, and the next line that can be written says how many. Arguments, and the
+addresses of resources, which are often made of arguments, are left out, or are there as SHA-256 or as they came, as configured;
+nothing else of a message is, and no secret.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,11 +86,18 @@ class Trail:
 
     def arguments(self, args: bytes) -> dict[str, object]:
         """The fields about the arguments of a call, as configured."""
+        return self._as_configured("arguments", args, lambda: Raw(one_line(args)))
+
+    def uri(self, uri: str) -> dict[str, object]:
+        """The fields about the resource that was read, as configured for arguments."""
+        return self._as_configured("uri", uri.encode(), lambda: uri)
+
+    def _as_configured(self, name: str, data: bytes, value: Callable[[], object]) -> dict[str, object]:
         if self._arguments == "none":
             return {}
-        if self._arguments == "value" and len(args) <= MOST_ARGUMENTS:
-            return {"arguments": Raw(one_line(args))}
-        return {"arguments_sha256": hashlib.sha256(args).hexdigest()}
+        if self._arguments == "value" and len(data) <= MOST_ARGUMENTS:
+            return {name: value()}
+        return {f"{name}_sha256": hashlib.sha256(data).hexdigest()}
 
     def _write(self, line: bytes) -> None:
         try:
@@ -166,13 +174,18 @@ class _Result(msgspec.Struct):
 
 
 async def recorded(
+    event: str,
     server: str | None,
-    tool: str | None,
-    args: bytes,
+    what: Mapping[str, object],
     make: Callable[[], Awaitable[bytes]],
-    own: Callable[[], str | None],
+    own: Callable[[], str | None] = lambda: None,
 ) -> bytes:
-    """Make a call and record what came of it. ``own``: the outcome where the proxy answered in place of the upstream."""
+    """Make a request and record what came of it, with the fields ``what``.
+
+    ``own``: the outcome where the proxy answered in place of the upstream.
+    """
+    if not trail.is_on:
+        return await make()
     began, outcome = time.monotonic(), "failed"
     try:
         result = await make()
@@ -191,7 +204,7 @@ async def recorded(
         outcome = "timeout"
         raise
     finally:
-        trail.record("call", server=server, outcome=outcome, began=began, tool=tool, **trail.arguments(args))
+        trail.record(event, server=server, outcome=outcome, began=began, **what)
 
 
 def _outcome_of(result: bytes) -> str:

@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +29,7 @@ from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TEMPLATES, TOOLS
+from dynamic_mcp.origin import has_credentials_twice
 from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Connected(msgspec.Struct):
 
     ok: bool
     failure: str = ""
+    #: a command that may help
+    remedy: str = ""
     stderr: str = ""
     name: str = ""
     version: str = ""
@@ -78,6 +82,8 @@ class Report(msgspec.Struct):
     config: str
     ok: bool
     servers: list[ServerReport] = []
+    #: the names of those with ``"enabled": false``
+    switched_off: list[str] = []
     warnings: list[str] = []
     #: why the configuration cannot be used
     error: str | None = None
@@ -109,7 +115,8 @@ def main(words: Sequence[str]) -> int:
     if given.json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in shown(report))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.writelines(f"{row}\n" for line in shown(report) for row in fitted(line, width))
     if report.error is not None:
         return cli.USAGE_ERROR
     return 0 if report.ok and not (given.strict and report.warnings) else 1
@@ -124,6 +131,7 @@ def examine(path: Path, *, connect: bool) -> Report:
     except ConfigError as error:
         return Report(str(path), ok=False, error=str(error))
     report = Report(str(path), ok=True, servers=[_as_it_runs(server) for server in written.servers])
+    report.switched_off = list(config.switched_off)
     report.warnings = [*config.warnings, *filter(None, [config.exposed]), *_oddities(config, written)]
     if connect:
         _connect(config, report)
@@ -173,6 +181,10 @@ def _oddities(config: Config, written: Config) -> Iterator[str]:
                 yield f"{place}: the command {program!r} is not on PATH, or not executable"
             if isinstance(as_written.transport, StdioTransport) and "${" in as_written.transport.command:
                 yield f"{place}: references are not replaced in command; write it in full"
+        elif has_credentials_twice(
+            server.transport.url.reveal(), (name for name, _ in server.transport.headers)
+        ):
+            yield f"{place}: both the url and the Authorization header hold credentials; remove one of them"
 
 
 # What the servers say
@@ -193,9 +205,7 @@ def _connect(config: Config, report: Report) -> None:
     for shown_, seen in zip(report.servers, asyncio.run(look_at_all()), strict=True):
         shown_.connected = _summary(seen)
         if seen.needs_sign_in:
-            shown_.connected.failure += (
-                f"; run: dynamic-mcp login {shlex.quote(shown_.name)} {shlex.quote(report.config)}"
-            )
+            shown_.connected.remedy = f"dynamic-mcp login {shlex.join((shown_.name, report.config))}"
     every = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(one.ok for one in every)
     report.tokens_direct = sum(one.tokens for one in every)
@@ -232,8 +242,7 @@ def shown(report: Report) -> Iterator[str]:
     if report.error is not None:
         yield f"unusable  {report.error}"
         return
-    count = len(report.servers)
-    yield f"{report.config}: {count} enabled server{'s' * (count != 1)}"
+    yield f"{report.config}: {_counted('enabled server', len(report.servers))}{_off(report.switched_off)}"
     for server in report.servers:
         yield ""
         yield f"{server.name}  {printable(server.description)}"
@@ -248,17 +257,29 @@ def shown(report: Report) -> Iterator[str]:
     if report.warnings:
         yield ""
         yield from (f"warning  {warning}" for warning in report.warnings)
-    if report.tokens_direct is not None:
-        yield ""
+    yield ""
+    if report.tokens_direct is None:
+        yield "No server was started; --connect starts each once and shows what it has."
+    else:
         yield (
             f"In the client's context: about {report.tokens_proxy} tokens with the proxy, "
             f"{report.tokens_direct} with these servers side by side ({CHARACTERS_PER_TOKEN} characters are one token)."
         )
 
 
+def _counted(what: str, number: int) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _off(names: list[str]) -> str:
+    return f", {len(names)} switched off ({', '.join(map(printable, names))})" if names else ""
+
+
 def _about(seen: Connected) -> Iterator[str]:
     if not seen.ok:
         yield f"FAILED  {printable(seen.failure)}"
+        if seen.remedy:
+            yield f"try  {printable(seen.remedy)}"
         yield from (f"  {printable(line)}" for line in seen.stderr.splitlines()[-5:])
         return
     name = f"{printable(seen.name)} {printable(seen.version)}".strip() or "it"
@@ -267,8 +288,23 @@ def _about(seen: Connected) -> Iterator[str]:
         ("resource", seen.resources + seen.resource_templates),
         ("prompt", seen.prompts),
     )
-    has = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in kinds)
+    has = ", ".join(_counted(kind, number) for kind, number in kinds if number) or "nothing"
     yield f"ok  {name}, protocol {seen.protocol}: {has}; {seen.seconds:.1f} s; about {seen.tokens} tokens"
+
+
+#: What starts a line that stays in one piece, so that it can be copied.
+_WHOLE = ("stdio", "http", "sse", "env", "header", "try")
+
+
+def fitted(line: str, width: int | None) -> list[str]:
+    """The line as rows of a terminal, the later ones below the text of the first; None = this is no terminal."""
+    label = re.match(r" *(\S+)  ", line)
+    if width is None or len(line) <= width or (label is not None and label[1] in _WHOLE):
+        return [line]
+    below = " " * (len(line) - len(line.lstrip()) if label is None else label.end())
+    return textwrap.wrap(
+        line, max(width, 40), subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def printable(text: str) -> str:

@@ -21,21 +21,33 @@ if TYPE_CHECKING:
     from dynamic_mcp.doorstep import Doorstep
 
 USAGE_ERROR = 2
+_EPILOG = """\
+commands, each with a --help of its own:
+  import   write a configuration with the servers that an AI tool has
+  check    say whether a configuration is right, and what its servers have
+  login    sign in to a server behind a URL, before the proxy asks for it
+  logout   forget the tokens of a server
+  schema   print the JSON Schema of a configuration
+
+DYNAMIC_MCP_CONFIG names the configuration when no argument does.
+DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does
+not.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser, also for documentation."""
     result = argparse.ArgumentParser(
         prog="dynamic-mcp",
-        description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
+        description="Serve many MCP servers to one client as two tools, with schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
         "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
         "       %(prog)s schema",
-        epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
-        "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
@@ -93,7 +105,10 @@ def load(
     path = config_path(named, os.environ)
     if path is None:
         command_line.print_usage(sys.stderr)
-        fail("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
+        fail(
+            "no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG; "
+            "`dynamic-mcp import TOOL --yes` makes one of what a tool has"
+        )
     from dynamic_mcp import config, log
     from dynamic_mcp.errors import ConfigError
 
@@ -112,6 +127,8 @@ def _run(path: Path, loaded: Config, doorstep: Doorstep | None) -> int:
     from dynamic_mcp.face.client import take_over_stdio
     from dynamic_mcp.serve import serve
 
+    if os.isatty(0):
+        say("dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it.")
     source, sink = take_over_stdio()
     return anyio.run(
         serve, path, loaded, source, sink, doorstep, backend_options={"use_uvloop": _has_uvloop()}
@@ -126,5 +143,10 @@ def _has_uvloop() -> bool:
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong, and end with the status of a usage error."""
-    print(f"dynamic-mcp: {message}", file=sys.stderr)  # noqa: T201  # the command line speaks to people
+    say(f"dynamic-mcp: {message}")
     sys.exit(USAGE_ERROR)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal."""
+    print(text, file=sys.stderr)  # noqa: T201  # the command line speaks to people

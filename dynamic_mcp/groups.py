@@ -214,10 +214,11 @@ class Group:
         """One life of the upstream, from its start to its end; the sign-in that has to come before the next one."""
         # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
         self._hurry = anyio.Event()
-        upstream = self._make_upstream()
+        upstream: Upstream | None = None
         life = Life(self.name)
         try:
             try:
+                upstream = self._make_upstream()
                 await self._connect(upstream)
             except SignInNeeded as need:
                 life.failed(str(need), outcome="sign_in_needed")
@@ -231,7 +232,7 @@ class Group:
                 pauses.after_failure()
                 # Said before the cleaning up, which may take seconds.
                 said = error.last_words if isinstance(error, UpstreamFailed) else ""
-                self._fail(str(error), said or upstream.last_words())
+                self._fail(str(error), said or (upstream.last_words() if upstream is not None else ""))
             except Exception as error:
                 # What nobody thought of must not end the others.
                 life.failed("internal error")
@@ -252,7 +253,8 @@ class Group:
             self._upstream = None
             for task in self._background:
                 task.cancel()
-            await upstream.close()
+            if upstream is not None:
+                await upstream.close()
             life.closed()
         return None
 

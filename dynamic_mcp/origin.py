@@ -6,7 +6,8 @@ What is for one origin must not reach another, and what leaves this machine in p
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from urllib.parse import urlsplit, urlunsplit
 
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
@@ -30,3 +31,18 @@ def is_plain(url: str) -> bool:
         return parts.scheme == "http" and not is_loopback(parts.hostname or "")
     except ValueError:
         return False
+
+
+def has_credentials_twice(url: str, headers: Iterable[str]) -> bool:
+    """Whether both the address (RFC 3986, section 3.2.1) and one of these headers say who asks: only one of them can be sent."""
+    try:
+        in_url = "@" in urlsplit(url).netloc
+    except ValueError:
+        return False
+    return in_url and any(name.lower() == "authorization" for name in headers)
+
+
+def without_user(url: str) -> str:
+    """The address without the credentials in it. Raises ValueError for what is no address."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

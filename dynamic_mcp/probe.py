@@ -6,6 +6,7 @@ It is what a group does at its start, with the same limits, but nothing is tried
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import anyio
 import msgspec
@@ -43,8 +44,8 @@ class Seen(msgspec.Struct):
     needs_sign_in: bool = False
 
 
-async def look(server: Server, guard: Guard, *, listings: bool = True) -> Seen:
-    """Connect to a server once. Never raises for what the server does: ``Seen.failure`` says it."""
+async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> Seen:
+    """Connect to a server once and list these kinds. Never raises for what the server does: ``Seen.failure`` says it."""
     seen, began = Seen(), time.monotonic()
     if isinstance(server.transport, StdioTransport):
         remote, upstream = None, _child(server.transport, guard)
@@ -55,7 +56,7 @@ async def look(server: Server, guard: Guard, *, listings: bool = True) -> Seen:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
             _introduce(seen, upstream.agreed, modern=upstream.modern)
-            for kind in KINDS if listings else ():
+            for kind in kinds:
                 if getattr(server.features, kind.feature):
                     seen.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
     except TimeoutError:

@@ -39,6 +39,10 @@ def main(argv: list[str] | None = None) -> None:
         journal = Journal(options.journal)
     except (ScriptError, OSError) as problem:
         parser.error(str(problem))
+    if options.kind != "stdio" and options.background:
+        from mock_servers import background
+
+        background.leave()
     journal.write_start(ignored)
     script = _changed(script, options)
     # Imported late: the stdio mock must not wait for an HTTP server that it does not need.
@@ -47,8 +51,15 @@ def main(argv: list[str] | None = None) -> None:
 
         stdio.serve(script, journal, max_life=options.max_life)
     else:
-        from mock_servers.remote import serve
-        from mock_servers.remote.listener import Place
+        try:
+            from mock_servers.remote import serve
+            from mock_servers.remote.listener import Place
+        except ModuleNotFoundError as missing:
+            if str(missing.name).startswith("mock_servers"):
+                raise
+            parser.error(
+                f"{missing.name} is not installed; servers behind a URL need: pip install 'dynamic-mcp-reference[mocks]'"
+            )
 
         place = Place(options.port, options.tls_cert, options.tls_key, options.host)
         serve.serve(options.kind, script, journal, place, max_life=options.max_life)
@@ -90,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         remote.add_argument(
             "--host", default="127.0.0.1", metavar="ADDRESS", help="at this IPv4 address (default: 127.0.0.1)"
+        )
+        remote.add_argument(
+            "--background",
+            action="store_true",
+            help="print the url and return as soon as it listens; it ends after --max-life",
         )
         remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain: serve https")
         remote.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")

@@ -69,9 +69,11 @@ def says_nothing_about_exposed_secrets() -> None:
 def shows_the_exposed_value() -> None:
     right = exposed.credentials
 
-    def wrong(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
+    def wrong(
+        env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
+    ) -> Iterator[str]:
         values = {**env, **headers}
-        for found in right(env, headers, place):
+        for found in right(env, headers, None, place):
             yield f"{found} = {values[found.rpartition('.')[2]]}"
 
     replace(right, wrong)
@@ -89,8 +91,10 @@ def warns_whatever_the_mode() -> None:
 def takes_a_reference_for_a_credential() -> None:
     right = exposed.credentials
 
-    def wrong(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
-        return right(dict.fromkeys(env, "literal"), dict.fromkeys(headers, "literal"), place)
+    def wrong(
+        env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
+    ) -> Iterator[str]:
+        return right(dict.fromkeys(env, "literal"), dict.fromkeys(headers, "literal"), url, place)
 
     replace(right, wrong)
 
@@ -99,7 +103,7 @@ def takes_a_reference_for_a_credential() -> None:
 def takes_every_variable_for_a_credential() -> None:
     replace(
         exposed.credentials,
-        lambda env, headers, place: iter(f"{place}.{name}" for name in (*env, *headers)),
+        lambda env, headers, url, place: iter(f"{place}.{name}" for name in (*env, *headers)),
     )
 
 
@@ -120,4 +124,4 @@ def warns_at_the_start_only() -> None:
 @mutant("HARD-011")
 def overlooks_headers() -> None:
     right = exposed.credentials
-    replace(right, lambda env, headers, place: right(env, {}, place))
+    replace(right, lambda env, headers, url, place: right(env, {}, url, place))

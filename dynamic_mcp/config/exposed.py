@@ -1,8 +1,9 @@
 """Credentials that stand in the configuration file as they are, and whether others can read it.
 
-A credential is an ``Authorization`` header, or a header or env value whose name says token, secret, password or key; a value that refers
-to a variable is none. It is told where they are, never what they are. Only the mode of the file itself is looked at: a folder
-above that is closed to others may be opened, or the file copied, by somebody who does not think of it.
+A credential is an ``Authorization`` header, a password in an address, or a header, env value or query parameter whose name says token,
+secret, password or key; a value that refers to a variable is none. It is told where they are, never what they are. Only the mode of
+the file itself is looked at: a folder above that is closed to others may be opened, or the file copied, by somebody who does not think
+of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import parse_qsl, urlsplit
 
 from dynamic_mcp.config.expand import REFERENCE
 
@@ -22,13 +24,34 @@ _TELLING = re.compile(
 )
 
 
-def credentials(env: Mapping[str, str], headers: Mapping[str, str], place: str) -> Iterator[str]:
+def credentials(
+    env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
+) -> Iterator[str]:
     """The places of credentials in one server's entry, whose values are as they were written."""
     for field, values in (("env", env), ("headers", headers)):
         for name, value in values.items():
             telling = _TELLING.search(name) or (field == "headers" and name.lower() == "authorization")
-            if telling and value.strip() and not REFERENCE.search(value):
+            if telling and _is_literal(value):
                 yield f"{place}.{field}.{name}"
+    if url is not None and _has_credentials(url):
+        yield f"{place}.url"
+
+
+def _is_literal(value: str) -> bool:
+    return bool(value.strip()) and not REFERENCE.search(value)
+
+
+def _has_credentials(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        # A reference in the place of the host can look like anything.
+        return False
+    named = parse_qsl(parts.query)
+    return _is_literal(password or "") or any(
+        _TELLING.search(name) and _is_literal(value) for name, value in named
+    )
 
 
 def warning(origin: str, status: os.stat_result, places: Sequence[str]) -> str:

@@ -108,11 +108,12 @@ def parse(
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
     servers: list[Server] = []
+    switched_off: list[str] = []
     credentials: list[str] = []
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
-        credentials += exposed.credentials(entry.env, entry.headers, place)
+        credentials += exposed.credentials(entry.env, entry.headers, entry.url, place)
         own = expand if entry.enabled else Expander({})
         try:
             held_to = security(file.security, entry.security, own, place)
@@ -121,12 +122,15 @@ def parse(
         server = _server(name, entry, held_to, origin, place, own)
         if entry.enabled:
             servers.append(server)
+        else:
+            switched_off.append(name)
     try:
         log = audit(file.security.audit, expand)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
     return Config(
         tuple(servers),
+        switched_off=tuple(switched_off),
         warnings=(*expand.warnings(), *_about_plain_urls(servers)),
         exposed="" if status is None else exposed.warning(origin, status, credentials),
         audit=log,
@@ -173,9 +177,12 @@ def _decode(data: bytes, kind: type[_T], origin: str, place: str) -> _T:
         raise ConfigError(f"{origin}: {_explain(str(error), kind, place)}") from None
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
-        where = _position(data, int(found.group(1)) if found else len(data))
+        at = int(found.group(1)) if found else len(data)
         what = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
-        raise ConfigError(f"{origin}: {where}: {what}; check commas, quotes and brackets there") from None
+        mend = "check commas, quotes and brackets there"
+        if data[at : at + 1] in (b"/", b"#"):
+            what, mend = "JSON has no comments", "remove it"
+        raise ConfigError(f"{origin}: {_position(data, at)}: {what}; {mend}") from None
     except RecursionError:
         raise ConfigError(f"{origin}: is nested too deeply to be a configuration") from None
 

@@ -129,6 +129,8 @@ class Config(msgspec.Struct, frozen=True):
     """The enabled servers in the order of the file, and what the operator should be warned about."""
 
     servers: tuple[Server, ...]
+    #: the names of the others
+    switched_off: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     #: the same about credentials in a file that others can read: said again at each reload; empty when there is nothing to say
     exposed: str = ""

@@ -15,6 +15,7 @@ import anyio
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.audit import recorded, trail
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.face import uritemplate
 from dynamic_mcp.face.bridge import not_found_code
@@ -82,14 +83,21 @@ class Catalog:
         """The result of ``resources/read``. Raises Refusal and UpstreamError."""
         asked = call.read(_ReadParams)
         group = await self._owner_of(asked.uri, asked.group, modern=call.incoming.modern)
-        return await self._forward(call, group, RESOURCES, call.members)
+        return await recorded(
+            "resource_read",
+            group.name,
+            trail.uri(asked.uri),
+            lambda: self._forward(call, group, RESOURCES, call.members),
+        )
 
     async def get_prompt(self, call: Call) -> bytes:
         """The result of ``prompts/get``. Raises Refusal and UpstreamError."""
         asked = call.read(_PromptParams)
         group, name = await self._prompt(asked.name, asked.group)
-        return await self._forward(
-            call, group, PROMPTS, {**call.members, "name": Raw(msgspec.json.encode(name))}
+        members = {**call.members, "name": Raw(msgspec.json.encode(name))}
+        what = {"prompt": name, **trail.arguments(bytes(call.members.get("arguments", b"")))}
+        return await recorded(
+            "prompt_get", group.name, what, lambda: self._forward(call, group, PROMPTS, members)
         )
 
     async def complete(self, call: Call) -> bytes:

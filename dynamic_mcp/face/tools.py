@@ -108,7 +108,8 @@ class Toolbox:
             server, tool, args = None, None, b""
         else:
             server, tool, args = wanted.group, wanted.name, bytes(wanted.args)
-        return await recorded(server, tool, args, lambda: self._call(arguments, call), lambda: call.outcome)
+        what = {"tool": tool, **trail.arguments(args)}
+        return await recorded("call", server, what, lambda: self._call(arguments, call), lambda: call.outcome)
 
     async def _call(self, arguments: Raw, call: Call) -> bytes:
         try:

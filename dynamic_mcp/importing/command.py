@@ -8,19 +8,22 @@ configurations hold secrets. Exit status: 0 written, 1 nothing written, 2 wrong 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dynamic_mcp import files
-from dynamic_mcp.cli import fail
+from dynamic_mcp.cli import fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.importing.entries import Imported, convert
+from dynamic_mcp.importing.instead import instructions
 from dynamic_mcp.importing.read import read, servers
 from dynamic_mcp.importing.references import References
 from dynamic_mcp.importing.tools import NAMES, TOOLS, Place, Tool
@@ -66,23 +69,23 @@ def main(words: Sequence[str]) -> int:
     except ConfigError as error:
         fail(str(error))
     except (EOFError, KeyboardInterrupt):
-        _say("\nNothing was written.")
+        say("\nNothing was written.")
         return 1
 
 
 def _import(tool: Tool, given: argparse.Namespace) -> int:
     place = Place(Path.cwd(), Path.home())
-    source = find(tool, place, of_user=given.of_user)
+    source = _nearby(find(tool, place, of_user=given.of_user))
     found = imported(tool, source, place)
     output: Path = given.output
-    _say(f"{tool.title}: {len(found)} server{'s' * (len(found) != 1)} in {source}")
+    say(f"{tool.title}: {len(found)} server{'s' * (len(found) != 1)} in {source}")
     for one in found:
-        _say(f"  {one.name}" if one.entry is not None else f"  {one.name} (left out)")
+        say(f"  {one.name}{' (left out)' if one.entry is None else '' if one.is_on else ' (switched off)'}")
         for note in one.notes:
-            _say(f"    {note}")
+            say(f"    {note}")
     kept = [one for one in found if one.entry is not None]
     if not kept:
-        _say("There is nothing to write.")
+        say("There is nothing to write.")
         return 1
     if output.is_dir():
         fail(f"{output}: is a directory; name a file with --output")
@@ -91,7 +94,7 @@ def _import(tool: Tool, given: argparse.Namespace) -> int:
         and not given.force
         and (given.yes or not _agrees(f"Replace {output}?", default=False))
     ):
-        _say(
+        say(
             f"{output} exists and was left as it is; replace it with --force, or name another file with --output."
         )
         return 1
@@ -100,14 +103,19 @@ def _import(tool: Tool, given: argparse.Namespace) -> int:
     try:
         files.replace(output, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
-        _say(f"{output}: cannot be written: {error.strerror or error}")
+        say(f"{output}: cannot be written: {error.strerror or error}")
         return 1
-    _say(
-        f"\nWrote {len(kept)} server{'s' * (len(kept) != 1)} to {output}. Have {tool.title} start only this one:\n"
-    )
-    entry = {"command": "dynamic-mcp", "args": [str(output.resolve())]}
-    _say(f"  {json.dumps({'dynamic-mcp': entry})}\n")
+    say(f"\nWrote {len(kept)} server{'s' * (len(kept) != 1)} to {output}.")
+    say("An agent goes by the descriptions in it: change those that say too little.\n")
+    say(f"See whether they work:\n  dynamic-mcp check {shlex.quote(str(output))} --connect")
+    for line in instructions(tool, source, output):
+        say(line)
     return 0
+
+
+def _nearby(path: Path) -> Path:
+    """The path as people would write it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def find(tool: Tool, place: Place, *, of_user: bool) -> Path:
@@ -166,7 +174,7 @@ def _check(one: Imported) -> None:
 
 def _describe(kept: list[Imported], given: argparse.Namespace) -> None:
     proposals = {one.name: one.description for one in kept}
-    unknown = [one for one in kept if not one.description and (one.entry or {}).get("enabled", True)]
+    unknown = [one for one in kept if not one.description and one.is_on]
     if (
         unknown
         and not given.offline
@@ -177,7 +185,7 @@ def _describe(kept: list[Imported], given: argparse.Namespace) -> None:
         description = shortened(proposals[one.name]) or f"Tools of {one.name}"
         features: dict[str, bool] = {}
         if not given.yes:
-            _say("")
+            say("")
             description = input(f"{one.name}: description [{description}]: ").strip() or description
             if not _agrees(f"{one.name}: use its tools, resources and prompts?"):
                 features = {
@@ -196,6 +204,7 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
     """What the servers say of themselves, by name; nothing of those that cannot be started."""
     import asyncio
 
+    from dynamic_mcp import listings
     from dynamic_mcp.config.model import Server
     from dynamic_mcp.probe import Seen, look
     from dynamic_mcp.process.guard import Guard
@@ -205,23 +214,29 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
 
     async def look_at_all() -> list[Seen]:
         guard = Guard()
+        done = itertools.count(1)
 
-        async def one(number: int, server: Server) -> Seen:
-            seen = await look(server, guard, listings=False)
-            _say(f"  [{number}/{len(config.servers)}] {server.name}: {seen.failure or 'started'}")
+        async def one(server: Server) -> Seen:
+            seen = await look(server, guard, kinds=(listings.TOOLS,))
+            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {seen.failure or 'started'}")
             return seen
 
         try:
-            return await asyncio.gather(*(one(n, server) for n, server in enumerate(config.servers, 1)))
+            return await asyncio.gather(*map(one, config.servers))
         finally:
             await guard.close()
 
     seen = asyncio.run(look_at_all())
     return {
-        server.name: one.instructions or one.title
+        server.name: one.instructions or in_short(one.title, one.listings.get(listings.TOOLS, {}))
         for server, one in zip(config.servers, seen, strict=True)
         if not one.failure
     }
+
+
+def in_short(title: str, tools: Iterable[str]) -> str:
+    """A description of a server that has none: what it calls itself, and its tools."""
+    return " with ".join(filter(None, (title, ", ".join(tools))))
 
 
 def shortened(text: str) -> str:
@@ -241,8 +256,4 @@ def _agrees(question: str, *, default: bool = True) -> bool:
             return default
         if answer in ("y", "yes", "n", "no"):
             return answer[0] == "y"
-        _say("Please answer y or n.")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201  # the command line speaks to people
+        say("Please answer y or n.")

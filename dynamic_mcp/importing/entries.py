@@ -55,6 +55,11 @@ class Imported:
     description: str = ""
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the proxy would start it."""
+        return self.entry is not None and self.entry.get("enabled") is not False
+
 
 def convert(
     name: str,

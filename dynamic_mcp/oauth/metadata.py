@@ -18,7 +18,7 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.origin import is_loopback
+from dynamic_mcp.origin import is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -78,8 +78,7 @@ def canonical(url: str) -> str:
 
     Without query and user, too: they may be secrets, and this travels in addresses.
     """
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return urlunsplit(urlsplit(without_user(url))._replace(query="", fragment=""))
 
 
 def secure(url: str, what: str) -> str:
@@ -116,8 +115,8 @@ async def _resource_metadata(
 
 async def _of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
     """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing (False)."""
-    parts = urlsplit(url)
-    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    parts = urlsplit(without_user(url))
+    origin = f"{parts.scheme}://{parts.netloc}"
     secure(origin, "authorization server")
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
@@ -152,11 +151,10 @@ def _checked(server: ServerMetadata, issuer: str) -> ServerMetadata:
 def _covers(resource: str, url: str) -> bool:
     """Whether the resource is the MCP server, or a parent path of it on the same origin."""
     try:
-        a, b = urlsplit(resource), urlsplit(url)
+        a, b = urlsplit(resource), urlsplit(without_user(url))
     except ValueError:
         return False
-    host = b.netloc.lower().rpartition("@")[2]
-    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), host) or a.fragment:
+    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), b.netloc.lower()) or a.fragment:
         return False
     if a.query:
         return a.path == b.path and a.query == b.query

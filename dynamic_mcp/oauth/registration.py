@@ -7,6 +7,7 @@ beside the tokens: it belongs to that server and to the address that it was made
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +25,8 @@ class _Registered(msgspec.Struct):
     client_id: str
     client_secret: str | None = None
     method: str | None = msgspec.field(name="token_endpoint_auth_method", default=None)
+    #: POSIX time, 0 = never (RFC 7591, section 3.2.1); read leniently, as a registration is of use without it
+    expires_at: Any = msgspec.field(name="client_secret_expires_at", default=0)
 
 
 def method_of(server: ServerMetadata) -> str:
@@ -64,7 +67,20 @@ async def register(
     method = made.method or method
     if made.client_secret is not None and method == "none":
         method = "client_secret_basic"
-    return Client(made.client_id, made.client_secret, method, redirect_uri, registered=True)
+    return Client(
+        made.client_id,
+        made.client_secret,
+        method,
+        redirect_uri,
+        registered=True,
+        secret_expires_at=_expiry_of(made),
+    )
+
+
+def _expiry_of(made: _Registered) -> float | None:
+    at = made.expires_at
+    is_time = isinstance(at, int | float) and not isinstance(at, bool) and at > 0
+    return float(at) if is_time and made.client_secret is not None else None
 
 
 def authenticate(client: Client, form: dict[str, str]) -> tuple[dict[str, str], tuple[str, str] | None]:

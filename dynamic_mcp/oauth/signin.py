@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -53,6 +54,9 @@ async def sign_in(
     found = await discover(http, wanted.url, challenge)
     state, pkce = new_state(), new_pkce()
     known = wanted.client if wanted.client_id is None and wanted.issuer == found.server.issuer else None
+    if known is not None and known.is_expired(time.time() + HUMAN_TIME):
+        # Found out only at the end, the user would have signed in for nothing.
+        known = None
     async with listening(wanted.server, state, _port_of(known)) as callback:
         scope = _scope(wanted, challenge, found)
         client = await _client(http, wanted, found, callback.redirect_uri, scope, known)

@@ -23,6 +23,12 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str = "none"
     redirect_uri: str | None = None
     registered: bool = False
+    #: POSIX time from which the authorization server does not take the secret any more; None = it does not end
+    secret_expires_at: float | None = None
+
+    def is_expired(self, now: float) -> bool:
+        """Whether the secret of the client is not taken any more at ``now`` (POSIX time)."""
+        return self.secret_expires_at is not None and self.secret_expires_at <= now
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r}, {self.method})"

@@ -26,7 +26,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import challenge_of
-from dynamic_mcp.origin import is_plain, origin_of
+from dynamic_mcp.origin import has_credentials_twice, is_plain, origin_of, without_user
 from dynamic_mcp.protocol.jsonrpc import readable
 from dynamic_mcp.trust import trusted
 
@@ -81,7 +81,7 @@ class Web:
         *,
         require_https: bool = False,
     ) -> None:
-        """``headers`` go with every request, and win over those of a request; a bearer token wins over them."""
+        """``headers`` go with every request, and win over those of a request; a bearer token wins over them and the url."""
         self.url = url
         self._require_https = require_https
         self._authorization = authorization
@@ -99,6 +99,10 @@ class Web:
             self._proxy = _proxy_for(self.url)
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
+        if has_credentials_twice(self.url, self._headers):
+            raise UpstreamFailed(
+                "its url holds credentials, and so does its Authorization header; remove one of them"
+            )
         secure = urlsplit(self.url).scheme == "https"
         # A request to this machine itself leaves it all the same where a proxy is asked.
         if self._require_https and (is_plain(self.url) or (self._proxy is not None and not secure)):
@@ -152,7 +156,8 @@ class Web:
         with _told():
             return await self._session.request(
                 method,
-                url,
+                # The library takes credentials from one place only.
+                url if bearer is None else without_user(url),
                 data=body,
                 headers=_merged(self._own, headers, self._headers, token),
                 allow_redirects=False,

@@ -219,3 +219,12 @@ def test_a_module_of_the_callers_directory_stays_importable(
     (tmp_path / "my_proxy").mkdir()
     sut = make_sut([sys.executable, "-m", "my_proxy", "{config}"])
     assert sut.environment == {"PYTHONPATH": str(tmp_path)}
+
+
+def test_what_has_to_be_installed_is_said() -> None:
+    code = "import sys; sys.modules['rich'] = None; from conformance.__main__ import main; sys.exit(main())"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 3
+    assert "pip install 'dynamic-mcp-reference[conformance]'" in done.stderr

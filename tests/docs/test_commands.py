@@ -1,22 +1,25 @@
 """Every command that the documentation shows does what is said there.
 
-The scripts of a page run in order in one folder, with `python` as this interpreter and `my-proxy` as a proxy with one
-mistake. Each gets empty lines on stdin. A command that cannot run here is listed with the reason.
+The scripts of a page run in order in one folder, as in one terminal: what one exports is there for the next, and what one starts in
+the background goes on. `python` is this interpreter, `my-proxy` a proxy with one mistake, and servers that would have to be
+downloaded are mocks. Each script gets empty lines on stdin. A command that cannot run here is listed with the reason.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from mock_servers.script import Script, tool
 
 from .pages import PAGES, ROOT, missing, steps
 
@@ -36,10 +39,30 @@ LEFT_OUT = {
     "python -m conformance run -- dmcp {config}": _PEER,
     "python -m conformance run --only CFG --report json=report.json --report html=report.html -- dmcp {config}": _PEER,
     'pip install "./conformance-suite[conformance]"': _INSTALLS,
+    'pip install "PATH/OF/THE/CHECKOUT[mocks]"': _INSTALLS,
     'pip install ".[conformance]" dmcp==1.5.0': _INSTALLS,
     "python -m conformance bench --rounds 7 --json docs/performance.json --svg docs/performance.svg --markdown docs/performance.md": _PEER,
     "make": "builds the reader's proxy",
+    "pipx install .": _INSTALLS,
+    "npx @modelcontextprotocol/inspector --cli dynamic-mcp dynamic-mcp.json --method tools/call --tool-name call_dynamic_tool"
+    ' --tool-arg group=time --tool-arg name=get_current_time --tool-arg \'args={"timezone": "UTC"}\'': (
+        "comes from npm: `tox -e official` calls a tool with it"
+    ),
+    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': "a product that is not installed for tests",
 }
+
+#: what mcp-server-time and the file server of npm say of themselves
+TIME = Script(
+    name="mcp-time",
+    version="2026.10.19",
+    era="both",
+    tools=[tool("get_current_time", "Get current time"), tool("convert_time", "Convert time")],
+)
+FILES = Script(
+    name="secure-filesystem-server",
+    version="0.2.0",
+    tools=[tool(f"{verb}_file", "One of its tools") for verb in ("read", "write", "edit", "move")],
+)
 
 #: a whole run takes minutes, so a run without a selection is made with one requirement
 _WHOLE_RUNS = (
@@ -58,35 +81,43 @@ class Place:
 
     folder: Path
     environment: dict[str, str]
+    #: the process group of everything that is started
+    group: int
 
     def run(self, commands: list[str]) -> tuple[int, str]:
         """Run these commands as a script that ends with the first that fails; its status and everything printed."""
-        script = "\n".join(["set -e", *map(shortened, commands)])
+        exported = self.folder.parent / "exported.sh"
+        around = ["set -e", f"! test -e {exported} || . {exported}", f"trap 'export -p > {exported}' EXIT"]
         output = self.folder.parent / "output.txt"
         empty_lines = self.folder.parent / "empty-lines.txt"
         empty_lines.write_text("\n" * 20, encoding="utf-8")
         # To a file: what a script starts in the background would hold a pipe open.
         with output.open("wb") as out, empty_lines.open("rb") as lines:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", script],
+            status = subprocess.run(
+                ["/bin/sh", "-c", "\n".join([*around, *map(shortened, commands)])],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=lines,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                status = process.wait(WITHIN)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process_group=self.group,
+                timeout=WITHIN,
+                check=False,
+            ).returncode
         return status, output.read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def group() -> Iterator[int]:
+    """A process group; whatever is in it at the end is ended."""
+    first = subprocess.Popen(["/bin/sleep", "600"], process_group=0)
+    yield first.pid
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait(10)
+
+
+@pytest.fixture
+def place(tmp_path: Path, group: int) -> Place:
     """A folder that looks like the checkout, and programs: those below and what scripts need. Nothing else is on PATH,
     so nothing is reached by accident.
     """
@@ -98,9 +129,12 @@ def place(tmp_path: Path) -> Place:
         "dynamic-mcp-conformance": f"{python} -m conformance",
         "my-proxy": f"{python} -m conformance.mutants puts-is-error-into-the-content",
         "cat": "exec /bin/cat",
-        # A second, which is enough on a quiet machine, is not on a busy one.
-        "sleep": "set -- $(($1 * 5)); exec /bin/sleep",
+        # What comes from PyPI and npm, by what it looks like.
+        "uvx": f"{python} -m mock_servers stdio --script {tmp_path / 'time.json'} --",
+        "npx": f"{python} -m mock_servers stdio --script {tmp_path / 'files.json'} --",
     }
+    TIME.save(tmp_path / "time.json")
+    FILES.save(tmp_path / "files.json")
     for name in ("home", "tmp", "bin", "page"):
         (tmp_path / name).mkdir()
     for name, command in programs.items():
@@ -118,7 +152,7 @@ def place(tmp_path: Path) -> Place:
         "COLUMNS": "120",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
-    return Place(tmp_path / "page", environment)
+    return Place(tmp_path / "page", environment, group)
 
 
 def _name(page: Path) -> str:
@@ -132,7 +166,9 @@ def test_the_commands_of_a_page(page: Path, place: Place) -> None:
     for step in steps(page):
         where = f"{_name(page)}:{step.line}"
         if step.file:
-            (place.folder / step.file).write_text(step.content, encoding="utf-8")
+            file = place.folder / step.file
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(step.content, encoding="utf-8")
             continue
         commands = [command for command in step.commands if command not in LEFT_OUT]
         status, output = place.run(commands) if commands else (0, "")

@@ -15,7 +15,7 @@ _BLOCKS = [
     (page, number, text)
     for page in PAGES
     for number, text in enumerate(
-        re.findall(r"^```json[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        re.findall(r"^```json(?: [^\n]*)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
     )
     if '"mcpServers"' in text
 ]

@@ -145,6 +145,68 @@ async def test_the_arguments_are_there_as_configured(
     assert {name: value for name, value in line.items() if name.startswith("arguments")} == fields
 
 
+# Resources and prompts
+
+URI = "mock://notes/canary"
+
+
+async def read(client: Client, method: str, **params: object) -> None:
+    client.upstream.answer = b'{"contents":[],"messages":[]}'
+    await client.ask(method, {"group": "files", **params})
+
+
+@pytest.mark.parametrize(
+    ("setting", "resource", "prompt"),
+    [
+        ("none", {}, {}),
+        (
+            "digest",
+            {"uri_sha256": hashlib.sha256(URI.encode()).hexdigest()},
+            {"arguments_sha256": hashlib.sha256(b'{"of": "canary"}').hexdigest()},
+        ),
+        ("value", {"uri": URI}, {"arguments": {"of": "canary"}}),
+    ],
+)
+async def test_what_is_read_is_recorded_with_what_is_configured(
+    trail: Trail, file: Path, setting: Any, resource: dict[str, Any], prompt: dict[str, Any]
+) -> None:
+    trail.configure(Audit(file, setting))
+    client = Client()
+
+    await read(client, "resources/read", uri=URI)
+    await read(client, "prompts/get", name="summary", arguments={"of": "canary"})
+
+    common = {"server": "files", "outcome": "ok", "pid": os.getpid()}
+    told = [
+        {name: value for name, value in line.items() if name not in ("time", "duration_ms")}
+        for line in lines(file)
+    ]
+    assert told == [
+        {"event": "resource_read", **common, **resource},
+        {"event": "prompt_get", **common, "prompt": "summary", **prompt},
+    ]
+
+
+@pytest.mark.usefixtures("trail")
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (UpstreamRefused(b'{"code":-32002,"message":"no"}'), "error"),
+        (UpstreamTimeout("no answer"), "timeout"),
+        (UpstreamGone("it crashed"), "failed"),
+    ],
+)
+async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception, outcome: str) -> None:
+    client = Client()
+    client.upstream.answer = answer
+
+    await client.ask("resources/read", {"group": "files", "uri": URI})
+    await client.ask("resources/read", {"group": "nowhere", "uri": URI})
+
+    told = [(line["event"], line["server"], line["outcome"]) for line in lines(file)]
+    assert told == [("resource_read", "files", outcome), ("refused", None, "refused")]
+
+
 def test_large_arguments_are_only_a_digest(trail: Trail, file: Path) -> None:
     trail.configure(Audit(file, "value"))
 

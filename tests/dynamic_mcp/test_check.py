@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.check import Report, examine, shown
+from dynamic_mcp.check import Report, examine, fitted, shown
 
 MOCK = {"description": "A mock", "command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
 CANARY = "canary-5c1e"
@@ -68,6 +68,23 @@ def test_what_looks_wrong_is_said(change: dict[str, Any], warning: str, tmp_path
     assert f"warning  {warning}" in text_of(report)
 
 
+def test_credentials_in_two_places_are_said_before_they_fail(tmp_path: Path) -> None:
+    servers = {
+        name: {"description": "d", "url": url, "headers": headers}
+        for name, url, headers in (
+            ("both", "https://user:${P}@host/mcp", {"authorization": "Bearer ${P}"}),
+            ("header", "https://host/mcp", {"Authorization": "Bearer ${P}"}),
+            ("url", "https://user:${P}@host/mcp", {"X": "y"}),
+        )
+    }
+
+    report = examine(write(tmp_path, servers), connect=False)
+
+    assert [text for text in report.warnings if "hold credentials" in text] == [
+        "mcpServers.both: both the url and the Authorization header hold credentials; remove one of them"
+    ]
+
+
 def test_nothing_to_say_about_a_right_one(tmp_path: Path) -> None:
     report = examine(write(tmp_path, {"a": MOCK}), connect=False)
 
@@ -78,6 +95,40 @@ def test_what_a_server_says_does_nothing_to_the_terminal(tmp_path: Path) -> None
     report = examine(write(tmp_path, {"a": {**MOCK, "description": "x\x1b[2Jy\nz"}}), connect=False)
 
     assert "x?[2Jy?z" in text_of(report)
+
+
+def test_what_is_switched_off_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {"a": MOCK, "b": {**MOCK, "enabled": False}, "c": {**MOCK, "enabled": False}})
+
+    report = examine(path, connect=False)
+
+    assert report.switched_off == ["b", "c"]
+    assert text_of(report).startswith(f"{path}: 1 enabled server, 2 switched off (b, c)\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ("short", ["short"]),
+        (
+            "warning  one two three four five six seven eight nine ten",
+            ["warning  one two three four five six", "         seven eight nine ten"],
+        ),
+        (
+            "  ok  one two three four five six seven eight nine",
+            ["  ok  one two three four five six seven", "      eight nine"],
+        ),
+        (
+            "Now one two three four five six seven eight nine",
+            ["Now one two three four five six seven", "eight nine"],
+        ),
+        ("  try  " + "a " * 40, ["  try  " + "a " * 40]),
+        ("x " + "y" * 60, ["x", "y" * 60]),
+    ],
+)
+def test_a_long_line_goes_on_below_its_text_and_commands_stay_whole(line: str, rows: list[str]) -> None:
+    assert fitted(line, 40) == rows
+    assert fitted(line, None) == [line]
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

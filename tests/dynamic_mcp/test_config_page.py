@@ -35,7 +35,9 @@ def test_the_example_is_a_configuration() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.json")), ids=lambda path: path.stem)
 def test_the_examples_are_configurations(path: Path) -> None:
-    config = parse(path.read_bytes(), path.name, {"FILES_FOLDER": "/", "TICKETS_KEY": "k"})
+    url = "http://127.0.0.1:8931/mcp"
+    environment = {"FILES_FOLDER": "/", "TICKETS_KEY": "k", "TICKETS_URL": url, "NOTES_URL": url}
+    config = parse(path.read_bytes(), path.name, environment)
 
     assert config.servers
     assert config.warnings == ()

@@ -28,27 +28,42 @@ HARMLESS = [
 
 @pytest.mark.parametrize("name", TELLING)
 def test_a_literal_value_under_a_telling_name_is_a_credential(name: str) -> None:
-    assert list(credentials({name: VALUE}, {}, "s")) == [f"s.env.{name}"]
-    assert list(credentials({}, {name: VALUE}, "s")) == [f"s.headers.{name}"]
+    assert list(credentials({name: VALUE}, {}, None, "s")) == [f"s.env.{name}"]
+    assert list(credentials({}, {name: VALUE}, None, "s")) == [f"s.headers.{name}"]
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_other_names_are_not(name: str) -> None:
-    assert list(credentials({name: VALUE}, {name: VALUE}, "s")) == []
+    assert list(credentials({name: VALUE}, {name: VALUE}, None, "s")) == []
 
 
 @pytest.mark.parametrize("value", ["", " ", "${X}", "Bearer ${X}", "${A}${B}"])
 def test_what_refers_to_a_variable_or_is_empty_is_not(value: str) -> None:
-    assert list(credentials({"TOKEN": value}, {"Authorization": value}, "s")) == []
+    assert list(credentials({"TOKEN": value}, {"Authorization": value}, None, "s")) == []
 
 
 @pytest.mark.parametrize("value", ["$X", "${X", "Bearer x"])
 def test_what_only_looks_like_a_reference_is(value: str) -> None:
-    assert list(credentials({}, {"authorization": value}, "s")) == ["s.headers.authorization"]
+    assert list(credentials({}, {"authorization": value}, None, "s")) == ["s.headers.authorization"]
 
 
 def test_authorization_is_a_header_and_no_variable() -> None:
-    assert list(credentials({"AUTHORIZATION": VALUE}, {}, "s")) == []
+    assert list(credentials({"AUTHORIZATION": VALUE}, {}, None, "s")) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (f"https://user:{VALUE}@host/mcp", True),
+        (f"https://host/mcp?lang=en&api_key={VALUE}", True),
+        ("https://user@host/mcp?lang=en&api_key=", False),
+        ("https://user:${PASSWORD}@host/mcp?api_key=${KEY}", False),
+        (f"https://host/token/{VALUE}?monkey={VALUE}", False),
+        (f"https://[{VALUE}", False),
+    ],
+)
+def test_an_address_can_hold_one(url: str, told: bool) -> None:
+    assert list(credentials({}, {}, url, "s")) == (["s.url"] if told else [])
 
 
 @pytest.mark.parametrize(

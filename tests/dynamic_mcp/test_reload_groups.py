@@ -94,6 +94,8 @@ class Proxy:
         self.connections: dict[tuple[str, str], list[Connection]] = {}
         #: the commands that do not open by themselves
         self.held: set[str] = set()
+        #: the commands for which making a connection is a mistake of the proxy
+        self.mistaken: set[str] = set()
         #: whether a server can run only once at a time
         self.exclusive = False
         self.groups: dict[str, Group] = {}
@@ -115,6 +117,8 @@ class Proxy:
     def _connect(self, configured: Server) -> Connection:
         assert isinstance(configured.transport, StdioTransport)
         command = configured.transport.command
+        if command in self.mistaken:
+            raise KeyError(command)
         connection = Connection(configured.name, command)
         if command in self.held:
             connection.may_open.clear()
@@ -182,6 +186,19 @@ async def test_what_did_not_change_keeps_its_connection_and_its_calls() -> None:
         proxy.connection("a").answer_all()
         assert await call == b"one"
         assert not proxy.connection("a").closed
+
+
+async def test_a_mistake_in_making_a_connection_fails_that_group_and_no_other() -> None:
+    async with running(server("a")) as proxy:
+        proxy.mistaken.add("mistake")
+        proxy.apply(server("a"), server("b", "mistake"))
+        with pytest.raises(UpstreamFailed, match=r"an internal error of the proxy .KeyError."):
+            await asyncio.wait_for(proxy.groups["b"].connected(), 5)
+        assert await proxy.who_answers("a") == b"one"
+
+        proxy.mistaken.clear()
+        proxy.groups["b"].retry_now()
+        await proxy.ready("b")
 
 
 async def test_a_server_that_is_removed_ends_its_calls_with_the_reason() -> None:

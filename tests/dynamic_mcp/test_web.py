@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import resource
 import ssl
@@ -17,6 +18,7 @@ from dynamic_mcp.config import HttpTransport
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.web import Web, _merged, _proxy_for
@@ -161,6 +163,40 @@ async def test_configured_headers_win_and_go_with_every_request(tmp_path: Path) 
         assert request.headers["user-agent"] == "configured"
         assert request.headers["x-key"].encode("latin-1").decode() == "é"
         assert request.headers["accept"] == "x/y"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_credentials_in_two_places_fail_the_server_with_the_reason(tmp_path: Path, name: str) -> None:
+    url = f"https://user:{SECRET}@far.example/mcp"
+
+    with pytest.raises(UpstreamFailed) as raised:
+        async with web(tmp_path, url, {name: f"Bearer {SECRET}"}):
+            pass
+
+    assert str(raised.value) == (
+        "its url holds credentials, and so does its Authorization header; remove one of them"
+    )
+
+
+async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: Path) -> None:
+    store = Store("a", tmp_path)
+    async with site(said) as server:
+        url = server.url.replace("//", f"//user:{SECRET}@")
+        transport = HttpTransport(Secret(url), (), False, None, ())
+        for token in (None, "token"):
+            if token is not None:
+                store.save(Tokens(token))
+            client = Web(url, {}, Authorization("a", transport, store))
+            await client.start()
+            async with client.request("GET", {}) as reply:
+                assert reply.status == 200
+            await client.close()
+
+    basic = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    assert [request.headers["authorization"] for request in server.requests] == [
+        f"Basic {basic}",
+        "Bearer token",
+    ]
 
 
 async def test_cookies_are_not_kept(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.importing.command import find, imported, shortened
+from dynamic_mcp.importing import instead
+from dynamic_mcp.importing.command import find, imported, in_short, shortened
 from dynamic_mcp.importing.entries import convert
 from dynamic_mcp.importing.references import References
 from dynamic_mcp.importing.tools import NAMES, TOOLS, Place, Tool
@@ -205,6 +206,34 @@ def test_a_description_is_one_short_line(text: str, short: str) -> None:
     assert shortened(text) == short
 
 
+def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> None:
+    assert in_short("Time", ["now", "convert"]) == "Time with now, convert"
+    assert in_short("Time", []) == "Time"
+    assert in_short("", []) == ""
+    assert shortened(in_short("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_what_each_tool_starts_instead(
+    tool: Tool, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynamic_mcp.importing.instead.shutil.which", lambda name: f"/bin/{name}")
+    source = tool.files(Place(PROJECT, HOME, {}, "linux"), of_user=not tool.project_files)[0]
+
+    assert list(instead.instructions(tool, source, Path("/work/project/dynamic-mcp.json"))) == snapshot
+
+
+def test_a_program_that_is_not_on_the_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamic_mcp.importing.instead.shutil.which", lambda name: None)
+
+    _, entry = instead.instructions(NAMES["cursor"], Path("mcp.json"), Path("/c.json"))
+
+    assert json.loads(entry)["mcpServers"]["dynamic-mcp"] == {
+        "command": sys.executable,
+        "args": ["-m", "dynamic_mcp", "/c.json"],
+    }
+
+
 def start(folder: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dynamic_mcp", "import", *words]
     environment = {**os.environ, "HOME": str(folder)}
@@ -217,7 +246,11 @@ def start(folder: Path, *words: str, **more: Any) -> subprocess.CompletedProcess
 def folder(tmp_path: Path) -> Path:
     (tmp_path / ".cursor").mkdir()
     mock = {"command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
-    servers = {"mock": mock, "gone": {"command": "/nonexistent/program"}}
+    servers = {
+        "mock": mock,
+        "gone": {"command": "/nonexistent/program"},
+        "off": {"command": "/nonexistent/program", "disabled": True},
+    }
     (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
     return tmp_path
 
@@ -232,7 +265,11 @@ def test_without_questions_the_servers_describe_themselves(folder: Path) -> None
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
     written = json.loads(output.read_text())["mcpServers"]
     assert written["gone"]["description"] == "Tools of gone"
-    assert written["mock"]["description"] not in ("", "Tools of mock")
+    assert written["off"]["enabled"] is False
+    assert "  off (switched off)" in done.stderr
+    assert written["mock"]["description"] == "mock with echo, add"
+    assert "[1/2]" in done.stderr
+    assert "[2/2]" in done.stderr
     assert parse(output.read_bytes(), "", {}).servers
 
 
@@ -262,7 +299,7 @@ def test_without_a_terminal_there_are_no_questions(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "status"),
-    [("n\nMy server\n\n\nn\nn\ny\nn\n", 0), ("n\nMy server\n", 1)],
+    [("n\nMy server\n\n\nn\nn\ny\nn\n\n\n", 0), ("n\nMy server\n", 1)],
     ids=["answered", "ended before the last question"],
 )
 def test_a_conversation_at_a_terminal(folder: Path, answers: str, status: int) -> None:

@@ -94,6 +94,30 @@ async def test_the_server_has_the_last_word_about_the_method(
     assert (client.client_secret, client.method) == (secret, method)
 
 
+@pytest.mark.parametrize(
+    ("answer", "expires_at"),
+    [
+        ({"client_secret": KEY, "client_secret_expires_at": 2000000000}, 2e9),
+        ({"client_secret": KEY, "client_secret_expires_at": 0}, None),
+        ({"client_secret": KEY}, None),
+        ({"client_secret_expires_at": 2000000000}, None),
+        # What is no time is not worth losing the registration for.
+        ({"client_secret": KEY, "client_secret_expires_at": None}, None),
+        ({"client_secret": KEY, "client_secret_expires_at": "soon"}, None),
+        ({"client_secret": KEY, "client_secret_expires_at": True}, None),
+        ({"client_secret": KEY, "client_secret_expires_at": -1}, None),
+    ],
+)
+async def test_until_when_a_secret_is_good(
+    http: httpx.AsyncClient, answer: dict[str, object], expires_at: float | None
+) -> None:
+    respx.post(REGISTER).respond(201, json={"client_id": "made", **answer})
+
+    client = await register(http, server(), REDIRECT, None)
+
+    assert (client.client_id, client.secret_expires_at) == ("made", expires_at)
+
+
 async def test_a_server_that_takes_no_registrations_needs_a_configured_client(
     http: httpx.AsyncClient,
 ) -> None:

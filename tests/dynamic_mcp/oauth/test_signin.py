@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -379,3 +380,21 @@ async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
     assert tokens.client is not None
     assert tokens.client.client_id == "new"
     assert urlsplit(query_of(user.addresses[0])["redirect_uri"]).port != port
+
+
+@pytest.mark.parametrize(
+    ("left", "registrations"), [(signin.HUMAN_TIME + 60, 1), (signin.HUMAN_TIME - 60, 2), (-60, 2)]
+)
+async def test_a_secret_that_ends_before_a_person_can_be_done_is_not_used_again(
+    http: httpx.AsyncClient, left: float, registrations: int
+) -> None:
+    publish()
+    respx.post(TOKEN).respond(json=granted())
+    made = {"client_id": "made", "client_secret": KEY, "client_secret_expires_at": time.time() + left}
+    register = respx.post(REGISTER).respond(201, json=made)
+
+    tokens = await attempt(http, wanted=UNREGISTERED)
+    again = msgspec.structs.replace(UNREGISTERED, client=tokens.client, issuer=tokens.issuer)
+    await attempt(http, wanted=again)
+
+    assert len(register.calls) == registrations

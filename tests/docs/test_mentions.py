@@ -1,0 +1,108 @@
+"""Commands that the pages only mention exist, with every option that they are mentioned with.
+
+Those that are shown to be run are in blocks of `sh`, and are run (`test_commands`).
+"""
+
+from __future__ import annotations
+
+import configparser
+import functools
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .pages import PAGES, ROOT, fences, mentions
+
+WITHIN = 60.0
+#: how each program is called, and the module that it is
+PROGRAMS = {
+    "dynamic-mcp": "dynamic_mcp",
+    "python -m dynamic_mcp": "dynamic_mcp",
+    "dynamic-mcp-conformance": "conformance",
+    "python -m conformance": "conformance",
+    "python -m conformance.official": "conformance.official",
+    "python -m mock_servers": "mock_servers",
+}
+#: the first word of a command line is a word like any other there
+_WITHOUT_COMMANDS = {"conformance.official"}
+#: beginnings of what a reader would type
+_TYPED = re.compile(
+    r"\s*(\$ |(sudo|pip|pipx|python3?|uv|uvx|npm|npx|tox|export|claude|dynamic-mcp(-conformance)?|dmcp) [^{])"
+)
+#: On the generated page of implementations: how one of the findings below it is seen again, whichever stands first.
+_FINDING = re.compile(r"python -m conformance run --profile [\w-]+ --only [A-Z]+-\d{3}")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _split(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return []
+    return words[: words.index("--")] if "--" in words else words
+
+
+def _called(words: list[str]) -> tuple[str, list[str]]:
+    """The module that the words call, and what is behind its name; nothing where it is none of ours."""
+    for program, module in PROGRAMS.items():
+        named = program.split()
+        if words[: len(named)] == named:
+            return module, words[len(named) :]
+    return "", []
+
+
+@functools.cache
+def _help(module: str, command: str) -> str:
+    words = [sys.executable, "-m", module, *([command] if command else []), "--help"]
+    done = subprocess.run(
+        words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN, check=False
+    )
+    assert done.returncode == 0, f"there is no {shlex.join(words[1:-1])}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_a_command_that_is_mentioned_is_there_with_its_options(page: Path) -> None:
+    for text in mentions(page):
+        module, words = _called(_split(text))
+        if not module:
+            continue
+        is_command = bool(words) and re.fullmatch(r"[a-z]+", words[0]) and module not in _WITHOUT_COMMANDS
+        known = _help(module, words[0] if is_command else "")
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert re.search(rf"{re.escape(option)}\b", known), f"{text}: has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_an_environment_of_tox_that_is_mentioned_is_there(page: Path) -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    mentioned = {
+        name
+        for text in mentions(page)
+        if (found := re.match(r"tox -e ([\w,-]+)", text))
+        for name in found[1].split(",")
+    }
+
+    assert [name for name in mentioned if f"testenv:{name}" not in tox and name != "py"] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_what_is_there_to_be_typed_is_in_a_block_that_is_run(page: Path) -> None:
+    typed = [
+        line
+        for _, info, content in fences(page)
+        if info.split()[:1] not in (["sh"], ["yaml"]) and "output" not in info
+        for line in content.splitlines()
+        if _TYPED.match(line) and not _FINDING.fullmatch(line)
+    ]
+
+    assert typed == []

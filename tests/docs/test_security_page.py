@@ -1,0 +1,20 @@
+"""The page about security has a section for each requirement of hardening, in order, with the words that it answers."""
+
+from __future__ import annotations
+
+import re
+
+from conformance.registry import Registry
+
+from .pages import ROOT
+
+
+def test_each_requirement_has_its_section_with_the_words_of_its_source() -> None:
+    requirements = [one for one in Registry.load() if one.id.startswith("HARD-")]
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^## .+\n\n> (.+)$", page, re.MULTILINE)
+
+    assert len(requirements) == 11
+    assert len(quoted) == len(requirements)
+    for requirement, quote in zip(requirements, quoted, strict=True):
+        assert quote in {source.quote for source in requirement.sources}, requirement.id

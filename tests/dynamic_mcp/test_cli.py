@@ -1,0 +1,63 @@
+"""The command line as a person meets it: what is said to somebody who starts the proxy by hand, or does not know how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamic_mcp import cli
+
+CONFIGURATION = '{"mcpServers": {}}'
+
+
+def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DYNAMIC_MCP")}
+    command = [sys.executable, "-m", "dynamic_mcp", *words]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False, **more
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_who_starts_it_by_hand_is_told_who_should(tmp_path: Path) -> None:
+    import pty
+
+    config = tmp_path / "config.json"
+    config.write_text(CONFIGURATION)
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"\x04")
+        by_hand = run(str(config), stdin=theirs)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    assert (by_hand.returncode, by_hand.stdout) == (0, "")
+    assert "waits here for the messages of an MCP client" in by_hand.stderr
+    assert run(str(config), stdin=subprocess.DEVNULL).stderr == ""
+
+
+@pytest.mark.slow
+def test_without_a_configuration_the_way_to_one_is_shown() -> None:
+    done = run(stdin=subprocess.DEVNULL)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: dynamic-mcp")
+    assert "`dynamic-mcp import TOOL --yes`" in done.stderr
+
+
+def test_the_help_names_every_command_and_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    text = cli.parser().format_help()
+
+    for command in ("import", "check", "login", "logout", "schema"):
+        assert f"\n  {command} " in text
+        assert f"dynamic-mcp {command}" in text
+    assert max(map(len, text.splitlines())) <= 80
