@@ -109,7 +109,7 @@ def select(
         for name in named & impostors.IMPOSTORS.keys() if named else impostors.IMPOSTORS:
             pretending.setdefault(name, set()).update(ids)
     if one_each:
-        first = {mutants[name].kills: name for name in reversed(mutants) if name in chosen}
+        first = {mutants[name].kills: name for name in reversed([*mutants]) if name in chosen}
         chosen, pretending = set(first.values()), {}
     found: list[Meeting] = []
     for name, mutant in mutants.items():
