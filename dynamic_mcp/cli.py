@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 
 
-def parser() -> argparse.ArgumentParser:
-    """The argument parser, also for documentation."""
+def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
+    """The argument parser of serving, which takes a configuration."""
     result = argparse.ArgumentParser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, loading their schemas on demand.",
@@ -33,12 +33,14 @@ def parser() -> argparse.ArgumentParser:
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
         "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
-        "       %(prog)s schema",
+        "       %(prog)s schema\n"
+        "       %(prog)s completion SHELL",
         epilog="DYNAMIC_MCP_CONFIG names the configuration when no argument does. "
         "DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does not.",
         allow_abbrev=False,
     )
-    result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
+    if takes_config:
+        result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
     result.add_argument(
         "--log-level",
         metavar="LEVEL",
@@ -57,6 +59,14 @@ def config_path(argument: str | None, environment: Mapping[str, str]) -> str | N
 def main(arguments: Sequence[str] | None = None, doorstep: Doorstep | None = None) -> None:
     """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        from dynamic_mcp import completion
+
+        completion.answer()
+    if words[:1] == ["completion"]:
+        from dynamic_mcp import completion
+
+        sys.exit(completion.main(words[1:]))
     if words[:1] in (["login"], ["logout"]):
         from dynamic_mcp import account
 
