@@ -68,8 +68,9 @@ def whole(first: Sequence[str]) -> argparse.ArgumentParser:
     commands = result.add_subparsers(dest="command")
     account.add_commands(commands)
     for name, make in (("import", command.parser), ("check", check.parser), ("completion", parser)):
-        commands.add_parser(name, parents=[make()], conflict_handler="resolve")
-    commands.add_parser("schema")
+        own = make()
+        commands.add_parser(name, parents=[own], help=own.description, conflict_handler="resolve")
+    commands.add_parser("schema", help="Print the JSON Schema of configurations.")
     assert commands.choices.keys() == COMMANDS
     return result
 

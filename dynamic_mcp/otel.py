@@ -147,6 +147,8 @@ class OpenTelemetry:
         return {key: meta[key] for key in self._propagator.fields if key in meta}
 
     def _with_meta(self, params: bytes, meta: dict[str, Raw], carrier: dict[str, str]) -> bytes:
+        if not carrier:
+            return params
         # What came in these keys was the context of the hop before.
         kept = {key: raw for key, raw in meta.items() if key not in self._propagator.fields}
         members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
