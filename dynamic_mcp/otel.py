@@ -33,7 +33,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from dynamic_mcp import __version__
 from dynamic_mcp.audit import MOST_TEXT, trail
 from dynamic_mcp.config.model import Server, StdioTransport
-from dynamic_mcp.errors import UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import HttpStatus, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.tracing import EXPORTER
@@ -117,11 +117,8 @@ class OpenTelemetry:
         except UpstreamRefused as refusal:
             _refused(span, refusal.code)
             raise
-        except UpstreamTimeout:
-            _fail(span, "timeout")
-            raise
         except Exception as error:
-            _fail(span, type(error).__name__)
+            _fail(span, _kind(error))
             raise
         finally:
             span.end()
@@ -230,7 +227,7 @@ def _described(method: str, name: Raw, version: str | None, *, pipe: bool) -> tu
     if not pipe:
         attributes["network.protocol.name"] = "http"
     if version:
-        attributes["mcp.protocol.version"] = version
+        attributes["mcp.protocol.version"] = version[:MOST_TEXT]
     if method == "tools/call":
         attributes["gen_ai.operation.name"] = "execute_tool"
     if method in _NAMED and (target := _text(name)[:MOST_TEXT]):
@@ -262,6 +259,12 @@ def _refused(span: trace.Span, code: float | None) -> None:
     shown = "_OTHER" if code is None else str(code)
     span.set_attribute("rpc.response.status_code", shown)
     _fail(span, shown)
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, UpstreamTimeout):
+        return "timeout"
+    return str(error.status) if isinstance(error, HttpStatus) else type(error).__name__
 
 
 def _fail(span: trace.Span, what: str) -> None:

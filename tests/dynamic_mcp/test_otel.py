@@ -19,9 +19,10 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from dynamic_mcp import audit
 from dynamic_mcp.audit import MOST_TEXT
 from dynamic_mcp.config.model import Audit
-from dynamic_mcp.errors import TooLarge, UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.face.surface import CALL, GET
 from dynamic_mcp.otel import OpenTelemetry
+from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.base import Handshake, Options
 
 from .fakes import STAMP, Client, FakeUpstream, server
@@ -219,9 +220,10 @@ async def test_a_modern_request_says_its_version_itself(client: Client, spans: S
 
 
 async def test_texts_of_the_client_are_bounded(client: Client, spans: Spans) -> None:
-    await client.ask("m" * 5000)
+    await client.ask("m" * 5000, {"_meta": {**STAMP, era.PROTOCOL_VERSION: "v" * 5000}})
     span = spans()[SpanKind.SERVER]
     assert span.name == attributes(span)["mcp.method.name"] == "m" * MOST_TEXT
+    assert attributes(span)["mcp.protocol.version"] == "v" * MOST_TEXT
 
 
 async def test_a_span_holds_no_secrets(client: Client, exporter: InMemorySpanExporter) -> None:
@@ -254,6 +256,7 @@ async def test_a_span_holds_no_secrets(client: Client, exporter: InMemorySpanExp
         (UpstreamRefused(b'{"code":-32602,"message":"no"}'), "-32602", "tool_error"),
         (UpstreamTimeout("no answer"), "timeout", "tool_error"),
         (UpstreamGone("it crashed"), "UpstreamGone", "tool_error"),
+        (HttpStatus("it answered with HTTP 503", status=503), "503", "tool_error"),
         (TooLarge("it is too large"), "TooLarge", "tool_error"),
         (RuntimeError("a mistake"), "RuntimeError", "-32603"),
     ],
