@@ -1,4 +1,4 @@
-"""The command line: ``dynamic-mcp [CONFIG]`` serves; ``dynamic-mcp login``, ``logout`` and ``import`` are for people at a terminal.
+"""The command line: ``dynamic-mcp [CONFIG]`` serves; the other commands are for people at a terminal.
 
 The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
 else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration

@@ -108,7 +108,9 @@ async def test_a_collector_that_hangs_holds_nothing_up(bench: Workbench) -> None
             await eventually(receiver.asked.is_set, "the first export")
             began = time.monotonic()
             await proxy.call("a", "echo")
-            assert time.monotonic() - began < CLOSE_GRACE
+            # The export goes on for ten seconds.
+            assert time.monotonic() - began < 5
+            began = time.monotonic()
             proxy.close_stdin()
             await eventually(lambda: not any(map(is_alive, upstream.pids)), "the end of the server")
             assert await proxy.wait_exit(WITHIN) == 0
