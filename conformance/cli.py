@@ -8,6 +8,7 @@ checked at all), 3 the harness broke or the run was interrupted, so the results 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -54,6 +55,10 @@ def main(
 ) -> int:
     """Run one command and return the exit code; `checks` and `open_workbench` are for tests."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:
+        from conformance.completion import answer
+
+        answer(_parser())
     if words[:1] == ["bench"]:
         from conformance.bench.run import main as bench
 

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The argument parser of both commands."""
     result = argparse.ArgumentParser(prog="dynamic-mcp", allow_abbrev=False)
-    commands = result.add_subparsers(dest="command", required=True)
+    add_commands(result.add_subparsers(dest="command", required=True))
+    return result
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands to those of a parser."""
     login = commands.add_parser("login", help="sign in to a server behind a URL", allow_abbrev=False)
     login.add_argument("server", metavar="SERVER", help="its name in the configuration")
     login.add_argument(
@@ -41,7 +46,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="CONFIG",
         help="the configuration file (else DYNAMIC_MCP_CONFIG), where it keeps tokens in the keyring",
     )
-    return result
 
 
 def main(words: Sequence[str]) -> int:

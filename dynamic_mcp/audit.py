@@ -48,6 +48,8 @@ class Trail:
         self._torn = False
         self._lost = 0
         self._said = ""
+        #: the trace that the running task belongs to, where requests are traced
+        self.trace_id: Callable[[], str | None] = lambda: None
 
     def configure(self, settings: Audit | None) -> None:
         """Go over to another file, or to none."""
@@ -77,6 +79,8 @@ class Trail:
             "duration_ms": 0.0 if began is None else round((time.monotonic() - began) * 1000, 1),
             "pid": os.getpid(),
         }
+        if (trace := self.trace_id()) is not None:
+            fields["trace_id"] = trace
         if self._lost:
             fields["lines_lost"] = self._lost
         for name, value in more.items():

@@ -1,4 +1,4 @@
-"""The command line: ``dynamic-mcp [CONFIG]`` serves; ``dynamic-mcp login``, ``logout`` and ``import`` are for people at a terminal.
+"""The command line: ``dynamic-mcp [CONFIG]`` serves; the other commands are for people at a terminal.
 
 The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
 else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 _EPILOG = """\
 commands, each with a --help of its own:
-  import   write a configuration with the servers that an AI tool has
-  check    say whether a configuration is right, and what its servers have
-  login    sign in to a server behind a URL, before the proxy asks for it
-  logout   forget the tokens of a server
-  schema   print the JSON Schema of a configuration
+  import      write a configuration with the servers that an AI tool has
+  check       say whether a configuration is right, and what its servers have
+  login       sign in to a server behind a URL, before the proxy asks for it
+  logout      forget the tokens of a server
+  schema      print the JSON Schema of a configuration
+  completion  print what a shell needs to complete these lines
 
 DYNAMIC_MCP_CONFIG names the configuration when no argument does.
 DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does
@@ -35,8 +36,8 @@ not.
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The argument parser, also for documentation."""
+def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
+    """The argument parser of serving, which takes a configuration."""
     result = argparse.ArgumentParser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
@@ -45,12 +46,14 @@ def parser() -> argparse.ArgumentParser:
         "       %(prog)s logout SERVER [CONFIG]\n"
         "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
         "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
-        "       %(prog)s schema",
+        "       %(prog)s schema\n"
+        "       %(prog)s completion SHELL",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
+    if takes_config:
+        result.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration file (JSON)")
     result.add_argument(
         "--log-level",
         metavar="LEVEL",
@@ -69,6 +72,14 @@ def config_path(argument: str | None, environment: Mapping[str, str]) -> str | N
 def main(arguments: Sequence[str] | None = None, doorstep: Doorstep | None = None) -> None:
     """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        from dynamic_mcp import completion
+
+        completion.answer()
+    if words[:1] == ["completion"]:
+        from dynamic_mcp import completion
+
+        sys.exit(completion.main(words[1:]))
     if words[:1] in (["login"], ["logout"]):
         from dynamic_mcp import account
 

@@ -25,6 +25,7 @@ from dynamic_mcp.pauses import Pauses
 from dynamic_mcp.policy.gate import Gate
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.tracing import Tracing
 from dynamic_mcp.upstream.base import Options, Upstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -62,10 +63,11 @@ class Hub(Protocol):
 class Group:
     """The life of one configured server."""
 
-    def __init__(self, server: Server, guard: Guard, hub: Hub) -> None:
+    def __init__(self, server: Server, guard: Guard, hub: Hub, tracing: Tracing | None = None) -> None:
         self.server = server
         self._guard = guard
         self._hub = hub
+        self._tracing = tracing
         self._upstream: Upstream | None = None
         self._listings: dict[Kind, Listing] = {}
         self._changes = 0
@@ -312,6 +314,10 @@ class Group:
         self._over = UpstreamFailed("its definition in the configuration was changed")
 
     def _make_upstream(self) -> Upstream:
+        upstream = self._connection()
+        return upstream if self._tracing is None else self._tracing.traced(upstream, self.server)
+
+    def _connection(self) -> Upstream:
         transport = self.server.transport
         if isinstance(transport, StdioTransport):
             return StdioUpstream(transport, self, self._guard)

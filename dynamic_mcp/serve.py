@@ -6,6 +6,7 @@ alive. A second signal kills the groups that are still being asked politely.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from dynamic_mcp import __version__
+from dynamic_mcp import __version__, tracing
 from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.doorstep import Doorstep
@@ -51,13 +52,14 @@ async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Do
     groups: dict[str, Group] = {}
 
     def make_group(server: Server) -> Group:
-        return Group(server, guard, relay)
+        return Group(server, guard, relay, traces)
 
+    traces = tracing.start(os.environ)
     guard = Guard()
     link = ClientLink(source, sink, lambda paused: supervisor.pause(paused), doorstep)
     session = Session(link.send)
     relay = Relay(session, groups)
-    face = Face(groups, session, relay, link.send)
+    face = Face(groups, session, relay, link.send, traces)
     supervisor = Supervisor(config, groups, make_group, face.changing)
     reload = Reload(path, config, supervisor)
 
@@ -89,6 +91,8 @@ async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Do
             running.start_soon(start_groups, running)
             await link.wait_ended()
             await face.close()
+            if traces is not None:
+                watching.start_soon(traces.close)
             running.cancel_scope.cancel()
         await guard.close()
         await link.close()

@@ -26,7 +26,7 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import PROMPTS, RESOURCES, TOOLS, list_all
 from dynamic_mcp.pauses import Pauses
 from dynamic_mcp.process import child
-from dynamic_mcp.protocol.peer import OnProgress, Peer
+from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.reload import Reload
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
@@ -205,11 +205,9 @@ def retries_every_five_seconds() -> None:
 def has_one_limit_for_all_calls() -> None:
     right = Peer.request
 
-    async def wrong(
-        self: Peer, method: str, params: bytes, timeout: float | None, on_progress: OnProgress | None = None
-    ) -> bytes:
+    async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
         patience = 30.0 if method == "tools/call" else timeout
-        return await right(self, method, params, patience, on_progress)
+        return await right(self, method, params, patience, *more)
 
     replace(right, wrong)
 

@@ -9,7 +9,7 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.peer import OnProgress, Peer
+from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 
 if TYPE_CHECKING:
@@ -74,13 +74,11 @@ def _change_probe(
     """Give the probe another time to wait, or another way to take a refusal."""
     right = Peer.request
 
-    async def wrong(
-        self: Peer, method: str, params: bytes, timeout: float | None, on_progress: OnProgress | None = None
-    ) -> bytes:
+    async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
         is_probe = method == "server/discover"
         try:
             patience = budget if is_probe and budget is not None else timeout
-            return await right(self, method, params, patience, on_progress)
+            return await right(self, method, params, patience, *more)
         except UpstreamRefused as refusal:
             raise on_refusal(refusal) if is_probe else refusal from None
 

@@ -7,7 +7,7 @@ progress token, which every hop has of its own (MCP basic, ``_meta``; progress).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -17,6 +17,9 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 from dynamic_mcp.upstream.base import Options
+
+if TYPE_CHECKING:
+    from dynamic_mcp.tracing import Span
 
 #: Hears of progress: the client's token, and the members of the notification's params.
 OnProgress = Callable[[Raw, dict[str, Raw]], None]
@@ -39,9 +42,13 @@ class Incoming(msgspec.Struct):
     #: what the client can be asked for (a JSON object), and the log level it wants, where a modern request says so
     capabilities: bytes = b"{}"
     log_level: str | None = None
+    #: where requests are traced
+    span: Span | None = None
 
     def answer(self, line: bytes) -> None:
         """Send the answer, or leave it to the batch that the request came in."""
+        if self.span is not None:
+            self.span.answered(line)
         if self.batch is None:
             self.send(line)
         else:
@@ -49,6 +56,8 @@ class Incoming(msgspec.Struct):
 
     def abandon(self) -> None:
         """There will be no answer."""
+        if self.span is not None:
+            self.span.abandoned()
         if self.batch is not None:
             self.batch.closed()
 

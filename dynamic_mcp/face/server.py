@@ -38,6 +38,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Message,
     Refusal,
 )
+from dynamic_mcp.tracing import Tracing
 
 #: The most rounds of questions that one call may take.
 MOST_ROUNDS = 20
@@ -59,7 +60,12 @@ class Face:
     """The MCP server that the client talks to; ``send`` writes one line to it."""
 
     def __init__(
-        self, groups: Mapping[str, Group], session: Session, relay: Relay, send: Callable[[bytes], None]
+        self,
+        groups: Mapping[str, Group],
+        session: Session,
+        relay: Relay,
+        send: Callable[[bytes], None],
+        tracing: Tracing | None = None,
     ) -> None:
         toolbox, catalog = Toolbox(groups), Catalog(groups)
         subscriptions = Subscriptions(session, catalog, relay.listeners)
@@ -69,6 +75,7 @@ class Face:
         self._subscriptions = subscriptions
         self._relay = relay
         self._send = send
+        self._tracing = tracing
         self._running: dict[object, asyncio.Task[None]] = {}
         self._refused_oversized = False
         # What needs an upstream.
@@ -188,6 +195,9 @@ class Face:
         if batch is not None:
             batch.opened()
         stamp = era.stamp_of(message.params) if message.params else None
+        if self._tracing is not None:
+            version = self._session.version if stamp is None else stamp.version
+            incoming.span = self._tracing.request(message.method, incoming.id, message.params, version)
         try:
             if stamp is None:
                 incoming.capabilities = self._session.capabilities
@@ -253,7 +263,8 @@ class Face:
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
         call = Call(incoming, self._relay.on_progress(incoming))
-        task = asyncio.get_running_loop().create_task(self._run(call, handler, key))
+        context = None if incoming.span is None else incoming.span.context
+        task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)
         self._running[key] = task
         task.add_done_callback(lambda done: self._done(key, incoming, done))
 

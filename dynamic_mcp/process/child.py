@@ -58,7 +58,7 @@ def _popen(
         env=dict(environment),
         bufsize=0,
         process_group=0,
-        # There are no other threads where a guard is.
+        # No step takes a lock that another thread (one sends traces) may have held at the fork.
         preexec_fn=take_steps if before_exec else None,
     )
 

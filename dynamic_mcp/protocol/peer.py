@@ -81,12 +81,17 @@ class Peer:
         self._closed: UpstreamFailed | None = None
 
     async def request(
-        self, method: str, params: bytes, timeout: float | None, on_progress: OnProgress | None = None
+        self,
+        method: str,
+        params: bytes,
+        timeout: float | None,
+        on_progress: OnProgress | None = None,
+        on_id: Callable[[int], None] | None = None,
     ) -> bytes:
         """Send a request and return the bytes of its result.
 
-        ``timeout`` is in seconds, None waits for ever. With ``on_progress`` the request carries a progress token. Raises
-        UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
+        ``timeout`` is in seconds, None waits for ever. With ``on_progress`` the request carries a progress token; ``on_id`` hears of its
+        id. Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
             raise self._closed.again()
@@ -94,6 +99,8 @@ class Peer:
         id = self._next_id
         if on_progress is not None:
             params = _with_token(params, id)
+        if on_id is not None:
+            on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._pending[id] = pending = _Pending(future, on_progress)
         if timeout is not None:

@@ -24,6 +24,8 @@ class Options(msgspec.Struct, frozen=True):
     #: what the client behind this request can be asked for (a JSON object), and which log messages it wants
     capabilities: bytes = b"{}"
     log_level: str | None = None
+    #: hears of the id that the request gets on this connection
+    on_id: Callable[[int], None] | None = None
 
 
 class Upstream(Protocol):
@@ -69,6 +71,51 @@ class Upstream(Protocol):
     async def close(self) -> None:
         """End the connection and everything that belongs to it. Bounded, not cancellable, and may be repeated."""
         ...
+
+
+class Delegate:
+    """An upstream that leaves to another one what a subclass does not do itself."""
+
+    def __init__(self, behind: Upstream) -> None:
+        self._behind = behind
+
+    @property
+    def modern(self) -> bool:
+        """See ``Upstream``."""
+        return self._behind.modern
+
+    @property
+    def agreed(self) -> Handshake:
+        """See ``Upstream``."""
+        return self._behind.agreed
+
+    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
+        """See ``Upstream``."""
+        await self._behind.open(timeout, skip_probe=skip_probe)
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        """See ``Upstream``."""
+        return await self._behind.request(method, params, options)
+
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """See ``Upstream``."""
+        self._behind.notify(method, params)
+
+    async def lost(self) -> UpstreamGone:
+        """See ``Upstream``."""
+        return await self._behind.lost()
+
+    def last_words(self) -> str:
+        """See ``Upstream``."""
+        return self._behind.last_words()
+
+    def pause(self, paused: bool) -> None:
+        """See ``Upstream``."""
+        self._behind.pause(paused)
+
+    async def close(self) -> None:
+        """See ``Upstream``."""
+        await self._behind.close()
 
 
 class Events(Protocol):

@@ -51,7 +51,7 @@ class OverHttp(ABC):
         """See ``Upstream``."""
         if self.modern:
             params = handshake.stamped(params, options.capabilities, options.log_level)
-        return await self._peer.request(method, params, options.timeout, options.on_progress)
+        return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """See ``Upstream``."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dynamic_mcp.config.model import HttpTransport, SseTransport
-from dynamic_mcp.errors import HttpStatus, UpstreamGone
+from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.upstream.base import Delegate, Events, Upstream
 from dynamic_mcp.upstream.sse import SseUpstream
 from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
 from dynamic_mcp.upstream.web import Web
@@ -50,27 +50,17 @@ class Remote:
         )
 
 
-class Detected:
+class Detected(Delegate):
     """Streamable HTTP, or the older transport when ``open`` finds that."""
 
     def __init__(self, first: Upstream, otherwise: Callable[[], Upstream]) -> None:
-        self._chosen = first
+        super().__init__(first)
         self._otherwise = otherwise
-
-    @property
-    def modern(self) -> bool:
-        """See ``Upstream``."""
-        return self._chosen.modern
-
-    @property
-    def agreed(self) -> Handshake:
-        """See ``Upstream``."""
-        return self._chosen.agreed
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""
         try:
-            await self._chosen.open(timeout, skip_probe=skip_probe)
+            await super().open(timeout, skip_probe=skip_probe)
         except HttpStatus as refusal:
             if refusal.status not in _NOT_STREAMABLE:
                 raise
@@ -78,34 +68,10 @@ class Detected:
                 "the server does not speak Streamable HTTP (HTTP %d), its event stream is tried",
                 refusal.status,
             )
-            await self._chosen.close()
-            self._chosen = self._otherwise()
+            await self.close()
+            self._behind = self._otherwise()
             try:
-                await self._chosen.open(timeout)
+                await super().open(timeout)
             except HttpStatus:
                 # No stream there either: what the first transport met says more.
                 raise refusal from None
-
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
-        return await self._chosen.request(method, params, options)
-
-    def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
-        self._chosen.notify(method, params)
-
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
-        return await self._chosen.lost()
-
-    def last_words(self) -> str:
-        """See ``Upstream``."""
-        return self._chosen.last_words()
-
-    def pause(self, paused: bool) -> None:
-        """See ``Upstream``."""
-        self._chosen.pause(paused)
-
-    async def close(self) -> None:
-        """See ``Upstream``."""
-        await self._chosen.close()

@@ -86,7 +86,7 @@ class StdioUpstream:
             )
         if self.modern:
             params = handshake.stamped(params, options.capabilities, options.log_level)
-        return await running.peer.request(method, params, options.timeout, options.on_progress)
+        return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """See ``Upstream``."""

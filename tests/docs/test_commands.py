@@ -42,6 +42,7 @@ LEFT_OUT = {
     'pip install "PATH/OF/THE/CHECKOUT[mocks]"': _INSTALLS,
     'pip install ".[conformance]" dmcp==1.5.0': _INSTALLS,
     "python -m conformance bench --rounds 7 --json docs/performance.json --svg docs/performance.svg --markdown docs/performance.md": _PEER,
+    'pip install ".[otel]"': _INSTALLS,
     "make": "builds the reader's proxy",
     "pipx install .": _INSTALLS,
     "npx @modelcontextprotocol/inspector --cli dynamic-mcp dynamic-mcp.json --method tools/call --tool-name call_dynamic_tool"

@@ -18,6 +18,7 @@ from dynamic_mcp.groups import Group
 from dynamic_mcp.listings import Kind, Listing
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
+from dynamic_mcp.tracing import Tracing
 from dynamic_mcp.upstream.base import Handshake, Options, Upstream
 
 from .helpers import eventually
@@ -51,6 +52,8 @@ class FakeUpstream:
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         self.requests.append((method, params))
+        if options.on_id is not None:
+            options.on_id(len(self.requests))
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is not None:
@@ -86,7 +89,7 @@ class FakeGroup(Group):
     """A group whose upstream is given, or failed."""
 
     def __init__(
-        self, server: Server, upstream: FakeUpstream | None = None, tools: dict[str, bytes] | None = None
+        self, server: Server, upstream: Upstream | None = None, tools: dict[str, bytes] | None = None
     ) -> None:
         super().__init__(server, Guard(), Relay(Session(lambda line: None), {}))
         self._fake = upstream
@@ -110,10 +113,13 @@ def named(*groups: Group) -> dict[str, Group]:
 class Client:
     """A client of a face over three groups: `files` works, `broken` does not, `off` has no tools."""
 
-    def __init__(self, upstream: FakeUpstream | None = None) -> None:
+    def __init__(self, upstream: FakeUpstream | None = None, tracing: Tracing | None = None) -> None:
         self.upstream = upstream or FakeUpstream()
+        self.tracing = tracing
+        files = server("files", "Reads files")
+        connected = self.upstream if tracing is None else tracing.traced(self.upstream, files)
         self.groups = [
-            FakeGroup(server("files", "Reads files"), self.upstream),
+            FakeGroup(files, connected),
             FakeGroup(server("broken", "Is broken"), None),
             FakeGroup(server("off", "Has no tools", tools=False), self.upstream),
         ]
@@ -124,7 +130,7 @@ class Client:
         """A face that answers to this client."""
         session = Session(self.lines.append)
         live = named(*groups)
-        return Face(live, session, Relay(session, live), self.lines.append)
+        return Face(live, session, Relay(session, live), self.lines.append, self.tracing)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

@@ -22,6 +22,9 @@ HEAVY = {
     "uvicorn",
     "rich",
     "psutil",
+    "opentelemetry",
+    "requests",
+    "argcomplete",
 }
 
 #: Seconds of processor time to the answer to `initialize`, interpreter start included: on a quiet machine that is the time it takes.
