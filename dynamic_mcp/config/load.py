@@ -107,6 +107,12 @@ def parse(
     """Validate and expand the content of a configuration file; ``origin`` names it in errors, ``status`` says who can read it."""
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
+    try:
+        # What is wrong at the top is wrong also where no server takes it over.
+        security(file.security, SecurityEntry(), Expander({}), "")
+        log = audit(file.security.audit, expand)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
     servers: list[Server] = []
     switched_off: list[str] = []
     credentials: list[str] = []
@@ -124,10 +130,6 @@ def parse(
             servers.append(server)
         else:
             switched_off.append(name)
-    try:
-        log = audit(file.security.audit, expand)
-    except ValueError as error:
-        raise ConfigError(f"{origin}: {error}") from None
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),

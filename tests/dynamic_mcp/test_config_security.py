@@ -120,6 +120,12 @@ def test_the_audit_log_is_a_file_of_the_user() -> None:
     [
         ({"rate_limit": {"calls": 0, "per": 1}}, {}, CHILD, "security.rate_limit.calls: must be >= 1"),
         ({"rate_limit": {"calls": 1, "per": "x"}}, {}, CHILD, "security.rate_limit.per: is not a duration"),
+        (
+            {"rate_limit": {"calls": 1, "per": "x"}},
+            {"rate_limit": {"calls": 1, "per": "1s"}},
+            CHILD,
+            "security.rate_limit.per: is not a duration",
+        ),
         ({"rate_limit": {"calls": 1}}, {}, CHILD, "security.rate_limit: required field 'per' is missing"),
         ({"limits": {"mem": 1}}, {}, CHILD, "security.limits: unknown field 'mem'; did you mean 'memory'?"),
         ({"limits": {"memory": "9"}}, {}, CHILD, "security.limits.memory: is not a size"),
