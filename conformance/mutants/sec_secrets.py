@@ -143,7 +143,7 @@ def gives_tokens_to_every_child() -> None:
 
 @mutant("SEC-002")
 def writes_tokens_on_a_command_line() -> None:
-    nap = [sys.executable, "-c", "import time; time.sleep(5)"]
+    nap = [sys.executable, "-c", "import time; time.sleep(60)"]
     _on_loading(lambda tokens: subprocess.Popen([*nap, f"Authorization: Bearer {tokens.access_token}"]))
 
 
