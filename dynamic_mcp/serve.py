@@ -47,7 +47,7 @@ async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Do
     trail.record("start", version=__version__, config=str(path))
     for warning in filter(None, (*config.warnings, config.exposed)):
         log.warning("%s", warning)
-    memory.keep_freed()
+    memory.prepare()
     status = 0
     groups: dict[str, Group] = {}
 

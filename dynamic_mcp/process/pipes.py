@@ -1,14 +1,17 @@
 """Lines into a pipe, at few system calls.
 
-The first line of a turn of the event loop is written at once, so that a single one does not wait; those that follow in the same turn go
-together in one write. With 64 calls in flight that is a quarter of the processor time of one write for each, and the other side
-wakes up once rather than 64 times.
+The first line of a turn of the event loop is written at once, so that a single one does not wait. Those that follow in the same turn go
+together, ``TOGETHER`` at a time: one write for each is dear, and one for all would let the other side wait until the last of them is
+ready.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+
+#: With 64 calls in flight: 1 gave 4.3 times the calls of dmcp, 4 gave 3.9, 8 gave 5.2, 16 and 32 gave 4.6 and 4.8, all of them 3.9.
+TOGETHER = 8
 
 # A larger pipe than the 64 KiB that Linux gives by default saves a switch between processes for each 64 KiB of a large result.
 _F_SETPIPE_SZ = 1031
@@ -34,19 +37,24 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Send one line, with its line end."""
-        if self._started:
-            self._following.append(line)
-        elif not self.transport.is_closing():
-            self.transport.write(line)
+        self._following.append(line)
+        if not self._started:
             self._started = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._end_turn)
+            self.flush()
+        elif len(self._following) == TOGETHER:
+            self.flush()
 
     def flush(self) -> None:
-        """Send what has not been sent in this turn."""
+        """Send what waits for the end of the turn."""
+        if self._following:
+            lines, self._following = self._following, []
+            if not self.transport.is_closing():
+                self.transport.write(b"".join(lines))
+
+    def _end_turn(self) -> None:
         self._started = False
-        lines, self._following = self._following, []
-        if lines and not self.transport.is_closing():
-            self.transport.write(b"".join(lines))
+        self.flush()
 
 
 def enlarge(pipe: object) -> None:
