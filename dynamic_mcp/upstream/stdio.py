@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 
 import anyio
 
@@ -119,9 +120,12 @@ class StdioUpstream:
             await self._running.close()
 
     async def _start(self) -> Peer:
-        # One start at a time: twenty in a row would keep the client waiting for its first answer.
+        # One start at a time, each with as much time for everybody else after it: the loop waits until the child has its program
+        # (``guard``), and several in a row would be noticed by whoever calls another server.
         async with self._guard.turn:
+            began = time.monotonic()
             self._running = _Running(self._transport, self._events, self._guard)
+            await anyio.sleep(time.monotonic() - began)
         await self._running.attach()
         return self._running.peer
 
