@@ -102,7 +102,10 @@ def an_unknown_type_is_ignored() -> None:
     _before_decoding("_Server", wrong)
 
 
-@mutant("CFG-009")
+@mutant(
+    "CFG-009",
+    also=dict.fromkeys(("CFG-011", "CFG-012"), "a reference inside of a text is not found there either"),
+)
 def expands_only_whole_values() -> None:
     right = Expander.__call__
 
@@ -122,7 +125,10 @@ def leaves_the_client_id_as_it_is() -> None:
     replace(right, wrong)
 
 
-@mutant("CFG-010", also={"HARD-010": "an argument behind the prefix is $HOME"})
+@mutant(
+    "CFG-010",
+    also={"CFG-013": "one of the values holds $HOME", "HARD-010": "an argument behind the prefix is $HOME"},
+)
 def expands_like_a_shell() -> None:
     right = Expander.__call__
     replace(right, lambda self, text, place: os.path.expandvars(right(self, text, place)))

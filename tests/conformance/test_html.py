@@ -46,6 +46,7 @@ OTHER = RunReport(
     implementation="other",
     command=("other", "--config={config}"),
     homepage="ftp://example.org",
+    version="2.1-rc",
     results=(
         result("CFG-001", evidence=SEEN),
         result("CFG-002", evidence=SEEN, statement="An older wording."),
@@ -223,6 +224,7 @@ def everywhere(text: str) -> RunReport:
         implementation=text,
         command=(text, text),
         homepage=f"javascript:{text}",
+        version=text + "0",
         results=results,
         specification=text + "1",
         runner=text + "2",
