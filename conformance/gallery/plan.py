@@ -92,7 +92,7 @@ def select(
 ) -> list[Meeting]:
     """The meetings that the selectors mean, all without any: a selector of requirements means their mutants, and the impostors
     against their checks; a name, or a glob over names, means that program. With `one_each` only the first mutant of each
-    requirement is left, and no impostor. Raises `UsageError` when a selector means nothing, or nothing is left.
+    requirement is left, against its own check, and no impostor. Raises `UsageError` when a selector means nothing, or nothing is left.
     """
     slow = frozenset(check.id for check in checks.values() if check.slow)
     chosen: set[str] = set()
@@ -114,7 +114,8 @@ def select(
     found: list[Meeting] = []
     for name, mutant in mutants.items():
         if name in chosen:
-            found += meetings_of_mutant(mutant, checks, against)
+            meetings = meetings_of_mutant(mutant, checks, against)
+            found += [one for one in meetings if one.own] if one_each else meetings
     for name, impostor in impostors.IMPOSTORS.items():
         met = {id_: check for id_, check in checks.items() if id_ in pretending.get(name, ())}
         found += meetings_of_impostor(impostor, met)

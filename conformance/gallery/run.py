@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--one-each",
         action="store_true",
-        help="only the first mutant of each requirement, and no impostor: whether every check can fail",
+        help="only the first mutant of each requirement against its check: whether every check can fail",
     )
     result.add_argument("--jobs", type=int, default=MUTANTS_AT_A_TIME, metavar="N", help="checks at a time")
     result.add_argument(

@@ -26,12 +26,23 @@ if TYPE_CHECKING:
     import httpx
 
 
-@mutant("TOK-001")
+@mutant(
+    "TOK-001",
+    also=dict.fromkeys(
+        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"), "the file is looked at where it should be"
+    ),
+)
 def stores_in_the_working_directory() -> None:
     replace(store.default_directory, lambda: Path("oauth-servers"))
 
 
-@mutant("TOK-002")
+@mutant(
+    "TOK-002",
+    also=dict.fromkeys(
+        ("TOK-003", "TOK-004", "TOK-005", "TOK-008", "TOK-011", "TOK-012"),
+        "the time is none when it is read again, so that nothing is stored",
+    ),
+)
 def stores_local_time_without_a_zone() -> None:
     replace(tokens.expiry, lambda now, expires_in: datetime.fromtimestamp(now + expires_in).isoformat())
 
@@ -42,7 +53,7 @@ def save_openly(self: Store, kept: Tokens) -> None:
     self.path.write_bytes(msgspec.json.encode(kept))
 
 
-@mutant("TOK-003")
+@mutant("TOK-003", also={"TOK-018": "it writes in place"})
 def leaves_the_modes_to_the_umask() -> None:
     replace(Store.save, save_openly)
 
@@ -62,23 +73,28 @@ def a_renewal_loses_the_modes() -> None:
     replace(right, wrong)
 
 
-@mutant("TOK-004")
+@mutant(
+    "TOK-004",
+    also=dict.fromkeys(
+        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"), "there is nothing after a restart"
+    ),
+)
 def forgets_at_each_start() -> None:
     replace(Store.load, lambda self: None)
 
 
-@mutant("TOK-005", also={"TOK-007": "nothing is renewed in time", "TOK-013": "nothing is renewed in time"})
+@mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "nothing is renewed in time"))
 def renews_after_expiry_only() -> None:
     replace(Tokens.is_due, lambda self, now, *, fresh: self.is_expired(now))
 
 
-@mutant("TOK-006", also={"TOK-004": "a restart renews"})
+@mutant("TOK-006", also=dict.fromkeys(("TOK-004", "TOK-015"), "a restart renews"))
 def renews_at_each_connection() -> None:
     right = Tokens.is_due
     replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
 
 
-@mutant("TOK-007", also={"TOK-014": "nothing is renewed while it is connected"})
+@mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "nothing is renewed while it is connected"))
 def the_bearer_is_fixed_when_connecting() -> None:
     right = Authorization.bearer
 
@@ -172,7 +188,7 @@ def renews_what_has_no_expiry() -> None:
     replace(right, lambda self, now, *, fresh: self.expires_at is None or right(self, now, fresh=fresh))
 
 
-@mutant("TOK-016")
+@mutant("TOK-016", also={"TOK-012": "what is issued anew is renewed at once, and refused again"})
 def renews_short_lived_tokens_before_each_request() -> None:
     right = Tokens.is_due
     replace(right, lambda self, now, *, fresh: right(self, now, fresh=False))
@@ -191,7 +207,7 @@ def a_damaged_file_fails_the_group() -> None:
     replace(right, wrong)
 
 
-@mutant("TOK-018")
+@mutant("TOK-018", also={"TOK-003": "the file is made anew, with the modes of the umask"})
 def truncates_and_then_writes() -> None:
     def wrong(self: Store, kept: Tokens) -> None:
         self.make_directories()
