@@ -123,7 +123,7 @@ def tells_the_client_the_address_that_failed() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-002")
+@mutant("SEC-002", also={"SEC-001": "the same reason is logged"})
 def tells_the_client_what_a_refusal_says() -> None:
     right = StreamableHttpUpstream._take_whole
 
@@ -160,7 +160,7 @@ def _on_loading(do: Any) -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-011")
+@mutant("SEC-011", also={"SEC-003": "all of its servers have one client id"})
 def keeps_one_token_for_each_client_id() -> None:
     shared: dict[str | None, Tokens] = {}
     keep, right = Authorization._keep, Authorization._load
@@ -205,7 +205,7 @@ def lets_the_client_choose_the_address() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-011")
+@mutant("SEC-011", also={"SEC-009": "a header that is added is what is looked for"})
 def lets_the_client_add_headers() -> None:
     right = Web._send
 

@@ -123,7 +123,13 @@ def minds_only_the_token_endpoint() -> None:
     replace(right, wrong)
 
 
-@mutant("SEC-012")
+@mutant(
+    "SEC-012",
+    also=dict.fromkeys(
+        ("SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-006"),
+        "authorization servers on loopback are not reached",
+    ),
+)
 def refuses_plain_text_on_loopback_too() -> None:
     def wrong(url: str, what: str) -> str:
         if urlsplit(url).scheme != "https":
