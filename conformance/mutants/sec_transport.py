@@ -47,7 +47,7 @@ def trusts_every_authorization_server() -> None:
     )
 
 
-@mutant("SEC-005", also={"SEC-004": "its server has a certificate, too"})
+@mutant("SEC-005", also={"SEC-004": "its control has a good certificate, which is not taken either"})
 def trusts_no_certificate() -> None:
     _make_contexts(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
