@@ -34,7 +34,8 @@ async def tokens_can_be_kept_in_the_system_keychain(bench: Workbench) -> None:
     config = bench.config(upstream, extra=settings)
     keychain, env = mock_keychain(bench)
     browser = bench.browser()
-    for start, issued in ((1, 1), (2, 2), (3, 2)):
+    # The first token lives so short that a slow first start may have renewed it.
+    for start, issued in ((1, (1, 2)), (2, (2,)), (3, (2,))):
         with bench.case(f"start number {start}"):
             async with bench.proxy(upstream, config=config, env=env) as proxy:
                 await proxy.handshake()
@@ -42,7 +43,7 @@ async def tokens_can_be_kept_in_the_system_keychain(bench: Workbench) -> None:
                 await can_use(bench, proxy, upstream)
             bench.expect(len(browser.openings) == 1, "one page in all", browser.openings)
             bench.expect(
-                len(upstream.access_tokens) == issued, f"{issued} access tokens", upstream.token_requests
+                len(upstream.access_tokens) in issued, f"{issued} access tokens", upstream.token_requests
             )
             kept = keychain.read_text() if keychain.exists() else "no entry"
             bench.expect(upstream.access_tokens[-1] in kept, "the newest token in the keyring", kept)
