@@ -49,7 +49,7 @@ def initializes_twice() -> None:
     replace(right, wrong)
 
 
-@mutant("STD-022")
+@mutant("STD-022", also={"STD-014": "the strict server refuses the probe with another code"})
 def falls_back_only_when_the_method_is_unknown() -> None:
     def wrong(refusal: UpstreamRefused) -> Exception:
         code = msgspec.json.decode(refusal.error)["code"]
@@ -58,7 +58,7 @@ def falls_back_only_when_the_method_is_unknown() -> None:
     _change_probe(on_refusal=wrong)
 
 
-@mutant("STD-022")
+@mutant("STD-022", also=dict.fromkeys(("STD-008", "STD-009"), "its journal has two lives"))
 def restarts_an_upstream_that_refuses_the_probe() -> None:
     _change_probe(on_refusal=lambda refusal: UpstreamGone("the probe was refused"))
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 
-@mutant("STD-011")
+@mutant(
+    "STD-011",
+    also=dict.fromkeys(
+        (f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20)), "no call arrives, and these make one"
+    ),
+)
 def writes_calls_on_several_lines() -> None:
     right = jsonrpc.request
 
@@ -39,7 +44,7 @@ def writes_latin_1() -> None:
     replace(right, wrong)
 
 
-@mutant("STD-012")
+@mutant("STD-012", also={"STD-013": "one of the calls is never answered, and all that follow are off by one"})
 def gives_each_answer_to_the_oldest_request() -> None:
     def oldest(peer: Peer, message: Message) -> Message:
         return {**message, "id": min(peer._pending, default=None)}
@@ -71,7 +76,7 @@ def takes_a_notification_for_the_answer() -> None:
     _change_messages(wrong)
 
 
-@mutant("STD-015")
+@mutant("STD-015", also={"STD-013": "what comes late is an answer to the next"})
 def stays_one_answer_behind() -> None:
     unread: list[Message] = []
 

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     Start = tuple[Sequence[str], Mapping[str, str]]
 
 
-@mutant("STD-001", also={"HARD-010": "the words of the prefix are cut anew, too"})
+@mutant(
+    "STD-001",
+    also={
+        "STD-004": "the shell leads the group",
+        "STD-016": "the shell holds the pipe that the child has closed",
+        "HARD-010": "the words of the prefix are cut anew, too",
+    },
+)
 def starts_children_through_a_shell() -> None:
     _change_starts(lambda argv, environment: (["sh", "-c", " ".join(argv)], environment))
 
@@ -33,7 +40,14 @@ def sets_the_variables_of_a_child_in_its_own_environment() -> None:
     _change_starts(wrong)
 
 
-@mutant("STD-003", also={"HARD-007": "no child has PATH"})
+@mutant(
+    "STD-003",
+    also={
+        "STD-001": "without PATH no bare name is found",
+        "STD-002": "an own variable goes with the inherited one of its name",
+        "HARD-007": "no child has PATH",
+    },
+)
 def clears_the_environment_of_children() -> None:
     def wrong(argv: Sequence[str], environment: Mapping[str, str]) -> Start:
         return argv, {name: value for name, value in environment.items() if name not in os.environ}
@@ -41,7 +55,7 @@ def clears_the_environment_of_children() -> None:
     _change_starts(wrong)
 
 
-@mutant("STD-004")
+@mutant("STD-004", also=dict.fromkeys(("STD-005", "STD-007"), "there is no group to signal"))
 def leaves_children_in_its_own_group() -> None:
     _change_popen(lambda options: options.pop("process_group"))
 
@@ -51,7 +65,7 @@ def signals_only_the_child_itself() -> None:
     replace(Child.signal_group, lambda self, number: os.kill(self.pid, number))
 
 
-@mutant("STD-006")
+@mutant("STD-006", also={"STD-008": "it asks by a signal, at once"})
 def asks_but_never_kills() -> None:
     async def wrong(self: Child) -> None:
         with anyio.CancelScope(shield=True):
