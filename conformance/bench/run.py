@@ -17,6 +17,7 @@ from conformance.bench.measure import measure, version_of
 from conformance.bench.targets import Implementation
 from conformance.bench.workloads import WORKLOADS
 from conformance.errors import HarnessError, UsageError
+from conformance.outputs import prove_writable, write
 from conformance.sut import Profile, make_sut
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int
     try:
         if options.guard is not None:
             return _guard(options, console, workloads)
+        _prove_writable(options)
         report = _read(options.source) if options.source else _measured(options, workloads)
         for table in tables.terminal(report):
             console.print(table)
@@ -79,15 +81,25 @@ def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int
             console.print(f"not measured: {problem}", markup=False)
         if options.json:
             written = msgspec.json.format(msgspec.json.encode(report), indent=1)
-            _write(options.json, written.decode() + "\n")
+            write(options.json, written.decode() + "\n")
         if options.svg:
-            _write(options.svg, chart.svg(report, report.others[0]))
+            write(options.svg, chart.svg(report, report.others[0]))
         if options.markdown:
             tables.write_into(options.markdown, report)
     except (UsageError, HarnessError, OSError) as problem:
         print(f"conformance: {problem}", file=sys.stderr)
         return USAGE if isinstance(problem, UsageError) else BROKEN
     return PASSED
+
+
+def _prove_writable(options: argparse.Namespace) -> None:
+    """Before minutes of measuring, not after them. Raises UsageError."""
+    for option, file in (("--json", options.json), ("--svg", options.svg)):
+        if file is not None:
+            prove_writable(file, f"{option} {file}")
+    if options.markdown is not None:
+        tables.split(options.markdown)
+        prove_writable(options.markdown, f"--markdown {options.markdown}")
 
 
 def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Report:
@@ -130,10 +142,6 @@ def _read(path: Path) -> Report:
         raise UsageError(f"{path} does not exist; `bench --json {path}` makes one") from None
     except msgspec.DecodeError as error:
         raise UsageError(f"{path} is not the JSON of a run: {error}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _progress() -> Callable[[str], None]:

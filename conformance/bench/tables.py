@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from conformance.bench.figures import DIRECT
 from conformance.errors import UsageError
+from conformance.outputs import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,15 +54,19 @@ def markdown(report: Report) -> str:
     return "\n".join(parts)
 
 
+def split(page: Path) -> tuple[str, str]:
+    """What stands before and after the two marks of a page. Raises UsageError when the page has none."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise UsageError(f"{page} has no lines {_BEGIN} and {_END}")
+    return before, after
+
+
 def write_into(page: Path, report: Report) -> None:
     """Replace what stands between the two marks of a page by the tables. Raises UsageError when the page has none."""
-    text = page.read_text()
-    pattern = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL)
-    filled = f"{_BEGIN}\n{markdown(report)}{_END}"
-    changed, times = pattern.subn(lambda _: filled, text)
-    if not times:
-        raise UsageError(f"{page} has no lines {_BEGIN} and {_END}")
-    page.write_text(changed)
+    before, after = split(page)
+    write(page, f"{before}{_BEGIN}\n{markdown(report)}{_END}{after}")
 
 
 def verdict(measured: Measured, ours: str, theirs: str) -> str:

@@ -330,6 +330,19 @@ def test_a_wrong_command_line_is_explained(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "file"), [("--json", "no/a.json"), ("--svg", "no/a.svg"), ("--markdown", "page.md")]
+)
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    option: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.md").write_text("nothing\n")
+    measured: list[object] = []
+    monkeypatch.setattr(run, "measure", lambda *what: measured.append(what))
+    assert run.main([option, str(tmp_path / file), "--against", "reference"]) == run.USAGE
+    assert measured == []
+
+
 def test_a_page_without_marks_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing\n")
