@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).parent / "sources"
 #: Where the made-up files say that they lie.
-PROJECT, HOME = Path("/work/project"), Path("/home/user")
+PROJECT, HOME = Path("/srv/project"), Path("/home/user")
 
 
 def converted(tool: Tool, *, of_user: bool) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def test_what_each_tool_starts_instead(
     monkeypatch.setattr("dynamic_mcp.importing.instead.shutil.which", lambda name: f"/bin/{name}")
     source = tool.files(Place(PROJECT, HOME, {}, "linux"), of_user=not tool.project_files)[0]
 
-    assert list(instead.instructions(tool, source, Path("/work/project/dynamic-mcp.json"))) == snapshot
+    assert list(instead.instructions(tool, source, Path("/srv/project/dynamic-mcp.json"))) == snapshot
 
 
 def test_a_program_that_is_not_on_the_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
