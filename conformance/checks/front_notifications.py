@@ -194,15 +194,17 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(bench: Workbench
     async with bench.serving(upstream) as proxy:
         await proxy.begin("tools/call", proxy.calling("a", "echo"), id="to-be-cancelled")
         with bench.witness("the call reaches the upstream"):
-            (call,) = await bench.eventually(
+            calls = await bench.eventually(
                 lambda: upstream.requests("tools/call"), within=5.0, what="the upstream has the call"
             )
+            call = bench.one(calls, "the upstream has it once")
         await anyio.sleep(1.0)
         cancelled_at = time.monotonic()
         await proxy.notify("notifications/cancelled", {"requestId": "to-be-cancelled", "reason": "enough"})
-        (told,) = await bench.eventually(
+        words = await bench.eventually(
             lambda: upstream.requests("notifications/cancelled"), within=2.0, what="the upstream is told"
         )
+        told = bench.one(words, "the upstream is told once")
         bench.expect(told.params.get("requestId") == call.id, f"under the id {call.id!r}", told.message)
         bench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
 

@@ -286,10 +286,12 @@ async def _treats_batches(bench: Workbench, proxy: Proxy, version: str) -> None:
     notifications = [{"jsonrpc": "2.0", "method": "notifications/unknown"}] * 2
     if version == "2025-03-26":
         (answer,) = await _answers_to_batch(bench, proxy, requests, 1)
-        together = isinstance(answer, list) and all("result" in member for member in answer)
+        together = isinstance(answer, list) and all(
+            isinstance(member, dict) and "result" in member for member in answer
+        )
         bench.expect(together, "two requests are answered by one array of results", answer)
-        ids = sorted(member.get("id") for member in answer)
-        bench.expect(ids == ["b1", "b2"], "the array answers each request once", answer)
+        ids = [member.get("id") for member in answer]
+        bench.expect(ids in (["b1", "b2"], ["b2", "b1"]), "the array answers each request once", answer)
         await _answers_to_batch(bench, proxy, notifications, 0)
     elif version > "2025-03-26":
         # Before that revision nothing is said about batches.

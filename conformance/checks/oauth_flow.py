@@ -33,10 +33,8 @@ async def sign_in(bench: Workbench, *upstreams: ProtectedUpstream) -> None:
 
 def flow_of(bench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
     """The one authorization request and the one exchange of a sign-in."""
-    authorized, exchanged = upstream.authorizations, upstream.exchanges
-    bench.expect(len(authorized) == 1, "one authorization request", authorized)
-    bench.expect(len(exchanged) == 1, "one exchange of the code", exchanged)
-    return authorized[0], exchanged[0]
+    authorized = bench.one(upstream.authorizations, "one authorization request")
+    return authorized, bench.one(upstream.exchanges, "one exchange of the code")
 
 
 @check("OAUTH-001", timeout=30)
@@ -47,10 +45,9 @@ async def a_configured_client_id_starts_exactly_one_flow(bench: Workbench) -> No
     upstream = await bench.oauth("a")
     browser = bench.browser()
     await sign_in(bench, upstream)
-    bench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
-    asked = browser.openings[0].params
-    bench.expect(asked.get("client_id") == CLIENT, f"client_id={CLIENT}", browser.openings[0])
-    bench.expect(asked.get("response_type") == "code", "response_type=code", browser.openings[0])
+    page = bench.one(browser.openings, "one page is opened")
+    bench.expect(page.params.get("client_id") == CLIENT, f"client_id={CLIENT}", page)
+    bench.expect(page.params.get("response_type") == "code", "response_type=code", page)
     first, authorized = upstream.token_requests[0], upstream.authorizations[0]
     bench.expect(first.t > authorized.t, "no token request before the authorization", first)
 

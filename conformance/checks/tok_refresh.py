@@ -39,8 +39,7 @@ async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     """
     upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT, 3600]), oauth_scopes=["x", "y"])
     await runs_with_expired_tokens(bench, upstream, 1)
-    bench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.token_requests)
-    asked = upstream.refreshes[0]
+    asked = bench.one(upstream.refreshes, "one refresh")
     request = next(request for request in upstream.http if request.n == asked.n)
     kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     form = "application/x-www-form-urlencoded"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Send = Callable[[Options], Awaitable[bytes]]
 
 
-@mutant("HARD-004")
+@mutant("HARD-004", also={"HARD-006": "a call that is refused has been made"})
 def counts_at_the_clients_side_only() -> None:
     right = Gate.call
 
@@ -91,7 +91,7 @@ def validates_nothing() -> None:
     replace(arguments.ArgumentCheck.check, wrong)
 
 
-@mutant("HARD-006")
+@mutant("HARD-006", also={"HARD-004": "what is too much is made too"})
 def makes_the_call_and_then_validates() -> None:
     right = Gate.call
 

@@ -34,7 +34,7 @@ def compares_the_whole_content_type() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-003")
+@mutant("HTTP-003", also={"HTTP-005": "no event is taken before the stream ends"})
 def joins_the_data_of_all_events() -> None:
     right = _Stream._events
 
@@ -57,7 +57,7 @@ def takes_the_first_event_for_the_answer() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-004")
+@mutant("HTTP-004", also={"HTTP-020": "the event to resume after has none"})
 def fails_at_an_event_without_data() -> None:
     def check(event: Event) -> None:
         if not event.data:
@@ -76,7 +76,7 @@ def knows_only_lf_as_line_end() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-005")
+@mutant("HTTP-005", also={"HTTP-015": "one of the refusals has no end"})
 def reads_an_answer_to_its_end_first() -> None:
     right = Reply.chunks
 
@@ -101,7 +101,14 @@ def takes_a_page_for_the_answer() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-016")
+@mutant(
+    "HTTP-016",
+    also={
+        "HTTP-009": "404 for a session is one",
+        "HTTP-015": "older servers refuse the probe with one",
+        "HTTP-023": "the refusal of a version is one",
+    },
+)
 def drops_the_group_at_a_bad_answer() -> None:
     right = StreamableHttpUpstream._take_whole
 
@@ -119,7 +126,9 @@ def ends_every_exchange_after_10_s() -> None:
     limit_exchanges(10.0)
 
 
-@mutant("HTTP-018")
+@mutant(
+    "HTTP-018", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a subscription is an exchange that stays open")
+)
 def makes_one_exchange_at_a_time() -> None:
     locks: defaultdict[StreamableHttpUpstream, asyncio.Lock] = defaultdict(asyncio.Lock)
     right = StreamableHttpUpstream._exchange
@@ -131,7 +140,7 @@ def makes_one_exchange_at_a_time() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-019")
+@mutant("HTTP-019", also={"HTTP-020": "nor does it resume the stream before"})
 def waits_half_a_minute_for_a_lost_answer() -> None:
     right = StreamableHttpUpstream._take_up_again
 

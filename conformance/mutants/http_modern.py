@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.base import Options
 
 
-@mutant("HTTP-022")
+@mutant("HTTP-022", also={"HTTP-023": "modern servers want it"})
 def leaves_the_metadata_out_of_the_body() -> None:
     async def wrong(self: StreamableHttpUpstream, method: str, params: bytes, options: Options) -> bytes:
         return await self._peer.request(method, params, options.timeout, options.on_progress)
@@ -42,7 +42,7 @@ def initializes_after_a_rejected_version() -> None:
     replace(handshake._supported_by, lambda refusal: None)
 
 
-@mutant("HTTP-023")
+@mutant("HTTP-023", also={"HTTP-022": "modern servers refuse it"})
 def asks_a_modern_server_for_a_stream() -> None:
     right = StreamableHttpUpstream.open
 

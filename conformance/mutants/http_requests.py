@@ -38,7 +38,7 @@ def accepts_only_json() -> None:
     streamable_http._ACCEPT = "application/json"
 
 
-@mutant("HTTP-001")
+@mutant("HTTP-001", also=dict.fromkeys(("HTTP-006", "HTTP-007"), "servers refuse the array"))
 def repeats_a_notification_in_an_array() -> None:
     right = StreamableHttpUpstream._post_notification
 
@@ -63,10 +63,12 @@ def never_says_initialized() -> None:
 
 
 @mutant("HTTP-006")
-def wants_json_in_the_confirmation() -> None:
+def wants_json_in_a_confirmation_with_200() -> None:
     async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
         headers = self._headers(message)
         async with self._web.request("POST", headers, line.rstrip()) as reply:
+            if reply.status != 200:
+                return
             try:
                 msgspec.json.decode(await reply.body(1 << 20))
             except msgspec.DecodeError:

@@ -48,7 +48,7 @@ def waits_for_the_goodbye_without_bound() -> None:
     streamable_http.GOODBYE = 3600.0
 
 
-@mutant("HTTP-020")
+@mutant("HTTP-020", also={"HTTP-019": "a call after its break is posted twice"})
 def posts_a_call_again_when_its_stream_broke() -> None:
     posted: dict[int, tuple[bytes, Message]] = {}
     right, resume = StreamableHttpUpstream._exchange, StreamableHttpUpstream._take_up_again

@@ -449,6 +449,11 @@ class Workbench:
         if not condition:
             raise Violation(expected, polling.show(seen))
 
+    def one(self, those: Sequence[T], expected: str) -> T:
+        """The only one of those. Raises `Violation` when there is another number of them."""
+        self.expect(len(those) == 1, expected, those)
+        return those[0]
+
     @contextmanager
     def must(self, what: str) -> Iterator[None]:
         """Inside, a prerequisite that is not reached is the violation itself: `what` is the requirement."""
