@@ -10,9 +10,10 @@ from msgspec import Raw
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp import listings
-from dynamic_mcp.face import bridge, call, tools
+from dynamic_mcp.face import call, tools
 from dynamic_mcp.face.call import Call
 from dynamic_mcp.listings import TOOLS, Kind, Listing
+from dynamic_mcp.protocol import jsonrpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,12 +121,14 @@ def drops_structured_content() -> None:
 
 
 def _drop(member: str) -> None:
-    def wrong(result: bytes) -> bytes:
-        members = msgspec.json.decode(result, type=dict[str, Raw])
-        members.pop(member, None)
-        return msgspec.json.encode(members)
+    right = jsonrpc.result
 
-    replace(bridge.legacy_result, wrong)
+    def wrong(id: bytes, value: bytes) -> bytes:
+        members = msgspec.json.decode(value, type=dict[str, Raw])
+        members.pop(member, None)
+        return right(id, msgspec.json.encode(members))
+
+    replace(right, wrong)
 
 
 @mutant("FRONT-012")

@@ -82,6 +82,12 @@ class Call:
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
         self._on_progress = on_progress
 
+    @property
+    def is_of_the_handshake(self) -> bool:
+        """Whether neither the client nor the upstream is modern, so that a result goes through as it is."""
+        upstream = None if self.group is None else self.group.upstream
+        return not self.incoming.modern and upstream is not None and not upstream.modern
+
     def read(self, kind: type[_T]) -> _T:
         """The params as ``kind``. Raises Refusal, naming what is wrong."""
         try:

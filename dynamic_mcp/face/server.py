@@ -288,7 +288,10 @@ class Face:
     async def _line_for(self, call: Call, handler: Handler) -> bytes:
         incoming = call.incoming
         try:
-            return _result_line(incoming, await handler(call))
+            result = await handler(call)
+            if call.is_of_the_handshake:
+                return jsonrpc.result(incoming.id, result)
+            return _result_line(incoming, result)
         except Refusal as refusal:
             if not call.is_recorded:
                 trail.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
@@ -310,7 +313,7 @@ class Face:
         async def run(call: Call) -> bytes:
             for _ in range(MOST_ROUNDS):
                 result = await handler(call)
-                questions = questions_of(result)
+                questions = None if call.is_of_the_handshake else questions_of(result)
                 if questions is None:
                     return result
                 call.inputs = await responses(questions, self._session.can, self._session.ask)
