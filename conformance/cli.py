@@ -132,6 +132,7 @@ def _run(
     checks: dict[str, Check],
     open_workbench: WorkbenchFactory | None,
 ) -> int:
+    options.only += options.selectors
     selected = ids_to_run(options, registry, checks)
     if options.rerun_failed:
         failed = read(options.rerun_failed).unproved
@@ -233,8 +234,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run_ = verbs.add_parser(
-        "run", help="run checks", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
+        "run", help="run checks", usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]"
     )
+    run_.add_argument("selectors", nargs="*", metavar="SEL", help="the same as --only SEL")
     add_run_options(run_)
     run_.add_argument(
         "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"

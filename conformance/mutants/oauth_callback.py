@@ -69,6 +69,6 @@ def everything_waits_for_the_user() -> None:
 
     async def wrong(url: str, server: str) -> None:
         await right(url, server)
-        time.sleep(30)  # noqa: ASYNC251 - that is the mistake
+        time.sleep(6)  # noqa: ASYNC251 - that is the mistake; long enough to be seen, short enough for sign-ins to succeed
 
     replace(right, wrong)

@@ -77,6 +77,7 @@ def test_3_when_the_run_was_interrupted() -> None:
         (["--jobs", "0"], "--jobs"),
         (["--time-scale", "nan"], "--time-scale"),
         (["--onyl", "CFG"], "--onyl"),
+        (["CGF"], "did you mean"),
     ],
 )
 def test_2_for_what_has_to_be_written_differently(
@@ -100,6 +101,11 @@ def test_2_for_a_command_that_cannot_be_run(
 ) -> None:
     assert run_cli(checks=(passing(),), command=command) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_selector_alone_selects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("CFG-002", checks=(raising(VIOLATION), passing("CFG-002"))) == 0
+    assert "1 pass" in capsys.readouterr().out
 
 
 def test_2_when_everything_selected_is_declared_absent(tmp_path: Path) -> None:
