@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from conformance.sut import Sut
     from conformance.workbench import Workbench
-    from conformance.workbench.bench import ProgramStart
+    from conformance.workbench.starts import ProgramStart
 
 _LOOK_AGAIN = 0.1
 

@@ -1,6 +1,6 @@
 """What a check gets: a sandbox, the process under test, a raw client, scripted upstreams, a census."""
 
-from conformance.workbench.bench import Outcome, Workbench, open_workbench
+from conformance.workbench.bench import Workbench, open_workbench
 from conformance.workbench.browsers import Browser, Opening
 from conformance.workbench.census import Census, Person
 from conformance.workbench.client import Proxy
@@ -10,6 +10,7 @@ from conformance.workbench.mocks import StdioUpstream, Upstream
 from conformance.workbench.protected import ProtectedUpstream
 from conformance.workbench.remotes import RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
+from conformance.workbench.starts import Outcome
 from mock_servers.seen import Asked, HttpRequest, Request, Start
 
 __all__ = [

@@ -14,26 +14,25 @@ cancellation and bounded.
 from __future__ import annotations
 
 import json
-import re
-import time
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.evidence import Event, Evidence
-from conformance.workbench import polling, saves, wiretypes
+from conformance.workbench import saves, wiretypes
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.client import Proxy
 from conformance.workbench.inbox import Inbox
-from conformance.workbench.launched import Launched, Listener, describe_end, launch
+from conformance.workbench.judgement import Judgement
+from conformance.workbench.launched import Launched, Listener, launch
 from conformance.workbench.mocks import StdioUpstream, Upstream
 from conformance.workbench.protected import ProtectedUpstream
 from conformance.workbench.remotes import RemoteUpstream, Started, start_remote
 from conformance.workbench.sandbox import Sandbox
+from conformance.workbench.starts import OnStart, Outcome, ProgramStart, go_on
 from conformance.workbench.timeline import Timeline, shorten
 from mock_servers.browser import User
 from mock_servers.commands import LOOPBACK
@@ -41,80 +40,22 @@ from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.script import Script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from conformance.sut import Sut
     from mock_servers.commands import RemoteKind
     from mock_servers.journal import Entry
 
-T = TypeVar("T")
-
 #: how long children may take to end by themselves after the implementation has gone
 _CHILDREN_PATIENCE = 0.5
 _TEARDOWN = 60.0
-_WATCH = 0.05
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a start without a client went. `code` is None when the program still ran at the deadline."""
-
-    code: int | None
-    stdout: bytes
-    stderr: str
-    duration: float
-
-    def refused(self, mentioning: str | None = None) -> None:
-        """The start was refused properly: a positive exit status, nothing on stdout, a reason on stderr.
-
-        `mentioning` is a regular expression (case-insensitive) that the reason must match. Raises
-        `Violation`.
-        """
-        if self.code is None:
-            raise Violation(
-                "the start is refused", f"still running after {self.duration:.1f} s; {self._streams()}"
-            )
-        if self.code < 0:
-            raise ImplementationCrashed("exit status > 0", f"{describe_end(self.code)}; {self._streams()}")
-        if self.code == 0:
-            raise Violation("an exit status other than 0", f"exit status 0; {self._streams()}")
-        if self.stdout:
-            raise Violation("not one byte on stdout", self._streams())
-        if not self.stderr.strip():
-            raise Violation("an explanation on stderr", f"{describe_end(self.code)}; {self._streams()}")
-        if mentioning and not re.search(mentioning, self.stderr, re.IGNORECASE):
-            raise Violation(f"stderr matches /{mentioning}/", self._streams())
-
-    def _streams(self) -> str:
-        stdout = self.stdout.decode(errors="replace")
-        return f"stdout: {shorten(stdout)!r}; stderr: {shorten(self.stderr)!r}"
-
-
-@dataclass(frozen=True)
-class ProgramStart:
-    """A start of the implementation, for somebody who looks on; secrets that the check has named are replaced."""
-
-    pid: int
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    cwd: Path
-    #: the folder of the check
-    root: Path
-    has_ended: Callable[[], bool]
-
-
-OnStart: TypeAlias = "Callable[[ProgramStart], Awaitable[None]]"
-
-
-async def _go_on(start: ProgramStart) -> None:
-    """Nobody looks on."""
-
-
-class Workbench:
+class Workbench(Judgement):
     """Made by `open_workbench`, one for each check."""
 
-    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = _go_on) -> None:
+    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = go_on) -> None:
         self.sut = sut
         self._on_start = on_start
         self.sandbox = sandbox
@@ -417,96 +358,7 @@ class Workbench:
         named = [upstream for upstream in self._upstreams.values() if upstream.name == name]
         return named[-1].tool_names if named else []
 
-    # Saying what must be so
-
-    async def eventually(
-        self,
-        condition: Callable[[], T],
-        *,
-        within: float,
-        what: str,
-        seen: Callable[[], Any] | None = None,
-    ) -> T:
-        """Poll until the condition is true and return its value. Raises `Violation` with what was `seen`, the last value by
-        default.
-        """
-        return await polling.eventually(condition, within=within, what=what, seen=seen)
-
-    async def nobody_left(self, proxy: Proxy, *, within: float) -> None:
-        """Wait until neither the implementation nor a process that it started is alive; a zombie is dead.
-
-        Raises `Violation` with the survivors.
-        """
-        deadline = time.monotonic() + within
-        while living := proxy.family.alive():
-            if time.monotonic() >= deadline:
-                survivors = "; ".join(shorten(str(person)) for person in living)
-                raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}")
-            await anyio.sleep(_WATCH)
-
-    def expect(self, condition: object, expected: str, seen: object) -> None:
-        """Raise `Violation` unless the condition is true."""
-        if not condition:
-            raise Violation(expected, polling.show(seen))
-
-    def one(self, those: Sequence[T], expected: str) -> T:
-        """The only one of those. Raises `Violation` when there is another number of them."""
-        self.expect(len(those) == 1, expected, those)
-        return those[0]
-
-    @contextmanager
-    def must(self, what: str) -> Iterator[None]:
-        """Inside, a prerequisite that is not reached is the violation itself: `what` is the requirement."""
-        try:
-            yield
-        except Untestable as problem:
-            raise Violation(what, problem.reason) from problem
-
-    @contextmanager
-    def witness(self, what: str) -> Iterator[None]:
-        """Inside, a violation only means that the check cannot be made: `what` is the prerequisite."""
-        try:
-            yield
-        except ImplementationCrashed:
-            raise
-        except Violation as problem:
-            raise Untestable(f"{what}: expected {problem.expected}; seen: {problem.seen}") from problem
-
-    @contextmanager
-    def case(self, what: str) -> Iterator[None]:
-        """Inside, a violation says which of several cases it is about."""
-        try:
-            yield
-        except Violation as problem:
-            raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
-
-    async def together(self, *steps: Callable[[], Awaitable[None]]) -> None:
-        """Take all steps at once and let each come to its end; raises what went wrong, as a group if several
-        did.
-        """
-        problems: list[Exception] = []
-
-        async def take(step: Callable[[], Awaitable[None]]) -> None:
-            try:
-                await step()
-            except Exception as problem:
-                problems.append(problem)
-
-        async with anyio.create_task_group() as group:
-            for step in steps:
-                group.start_soon(take, step)
-        if len(problems) == 1:
-            raise problems[0]
-        if problems:
-            raise ExceptionGroup(f"{len(problems)} of {len(steps)} cases", problems)
-
-    async def throughout(self, seconds: float, check: Callable[[], None]) -> None:
-        """Call `check`, which raises when something is wrong, again and again for this long."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            check()
-            await anyio.sleep(_WATCH)
-        check()
+    # What goes into the report
 
     def note(self, text: str) -> None:
         """Add a remark to the evidence."""
@@ -573,7 +425,7 @@ def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None)
 
 @asynccontextmanager
 async def open_workbench(
-    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = _go_on
+    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = go_on
 ) -> AsyncIterator[Workbench]:
     """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence. `on_start` is
     awaited after each start of the implementation, before anything is sent to it.
