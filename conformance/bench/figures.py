@@ -10,8 +10,9 @@ import statistics
 
 import msgspec
 
-#: The one that is compared with the others, and the name of the line without any proxy.
+#: The names of what limits every proxy: the line without any, and a process that only passes bytes on.
 DIRECT = "direct"
+RELAY = "relay"
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.bench.figures import Machine, Measured, Report
-from conformance.bench.targets import Direct, Implementation
+from conformance.bench.targets import Implementation
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def measure(
     for number in range(rounds):
         # In a new order each round, so that a machine that gets slower is nobody's fault.
         for workload in random.sample(list(workloads), len(workloads)):
-            targets: list[Target] = [ours, *others, *([Direct()] if workload.direct else [])]
+            targets: list[Target] = [ours, *others, *workload.limits]
             for target in random.sample(targets, len(targets)):
                 on_progress(f"round {number + 1} of {rounds}: {workload.name}, {target.name}")
                 _add(report, found[workload.name], workload, target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from conformance.bench.figures import DIRECT
+from conformance.bench.figures import DIRECT, RELAY
 from conformance.errors import UsageError
 from conformance.outputs import write
 
@@ -21,16 +21,14 @@ _HEADINGS = ("figure", "ratio", "range", "goal", "")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 _NOTHING = "-"
 #: Characters that a table needs; narrower places get it nevertheless, in lines that are cut there.
-WIDTH = 118
+WIDTH = 138
 
 
 def terminal(report: Report) -> Iterator[Table]:
     """One table for each implementation that is compared with."""
     for other in report.others:
         title = f"{report.ours} / {other}, medians of {report.rounds} rounds"
-        table = Table(
-            *_HEADINGS, *_direct_headings(report, other), title=title, caption=_about(report, other)
-        )
+        table = Table(*_HEADINGS, *_limits(report, other), title=title, caption=_about(report, other))
         for section, measured in _sections(report):
             table.add_section()
             table.add_row(f"[bold]{section}[/bold]")
@@ -43,8 +41,9 @@ def markdown(report: Report) -> str:
     """The same for a page."""
     parts = []
     for other in report.others:
-        headings = (*_HEADINGS, *_direct_headings(report, other))
-        lines = [f"| {' | '.join(headings)} |", "| --- | ---: | --- | --- | --- | ---: | ---: |"]
+        limits = _limits(report, other)
+        headings = (*_HEADINGS, *limits)
+        lines = [f"| {' | '.join(headings)} |", f"| --- | ---: | --- | --- | --- |{' ---: |' * len(limits)}"]
         for section, measured in _sections(report):
             lines.append(f"| **{section}** |" + " |" * (len(headings) - 1))
             for one in measured:
@@ -80,8 +79,8 @@ def ratio_text(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def _direct_headings(report: Report, other: str) -> tuple[str, str]:
-    return f"{report.ours} / direct", f"{other} / direct"
+def _limits(report: Report, other: str) -> tuple[str, ...]:
+    return tuple(f"{one} / {limit}" for limit in (DIRECT, RELAY) for one in (report.ours, other))
 
 
 def _sections(report: Report) -> Iterator[tuple[str, Iterator[Measured]]]:
@@ -95,8 +94,7 @@ def _row(measured: Measured, ours: str, other: str) -> tuple[str, ...]:
         _NOTHING if found is None else _range(found),
         _goal(figure),
         verdict(measured, ours, other),
-        _median(measured.ratio(ours, DIRECT)),
-        _median(measured.ratio(other, DIRECT)),
+        *(_median(measured.ratio(one, limit)) for limit in (DIRECT, RELAY) for one in (ours, other)),
     )
 
 

@@ -1,17 +1,21 @@
-"""What is measured: implementations by their command lines, and the direct line from client to upstream, which is the physical limit."""
+"""What is measured: implementations by their command lines, and what limits them all: the direct line from client to upstream, and a relay
+between the two.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from conformance.bench.client import HttpClient, LineClient
+from conformance.bench.figures import DIRECT, RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from conformance.bench.client import Caller
     from conformance.bench.servers import Entry
@@ -59,7 +63,7 @@ class Implementation:
 class Direct:
     """No proxy at all: the client speaks to the first of the servers."""
 
-    name: str = "direct"
+    name: str = DIRECT
 
     def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient | HttpClient:
         """See `Target`."""
@@ -67,6 +71,19 @@ class Direct:
         if "url" in entry:
             return HttpClient(entry["url"])
         return LineClient([entry["command"], *entry["args"]], _environment(folder))
+
+
+@dataclass(frozen=True)
+class Relay:
+    """The least that a proxy does: a process between the client and the first of the servers, a child, passes on what they say."""
+
+    name: str = RELAY
+
+    def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient:
+        """See `Target`."""
+        entry = next(iter(entries.values()))
+        relay = [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py"))]
+        return LineClient([*relay, entry["command"], *entry["args"]], _environment(folder))
 
 
 def write_config(folder: Path, entries: Mapping[str, Entry]) -> None:

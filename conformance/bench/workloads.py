@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conformance.bench import calls, groups, reloads, servers, starts
 from conformance.bench.figures import Figure
-from conformance.bench.targets import Implementation, Target
+from conformance.bench.targets import Direct, Implementation, Relay, Target
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Workload:
     figures: tuple[Figure, ...]
     #: measures a target with an empty folder of its own; gives the figures by name
     measure: Callable[[Target, Path], Mapping[str, float]]
-    #: whether the client can also be measured without any proxy
-    direct: bool = True
+    #: what is measured beside proxies: how fast it can be at all
+    limits: tuple[Target, ...] = ()
 
 
 def _of_proxies(
@@ -36,6 +36,9 @@ def _of_proxies(
 
     return checked
 
+
+_OF_CHILDREN = (Direct(), Relay())
+_OF_SERVERS = (Direct(),)
 
 #: Processor time hardly depends on what else the machine does, but who shares a core makes everybody slower.
 _MARGIN = 2.5
@@ -60,7 +63,6 @@ WORKLOADS = (
             Figure("start-cpu", "processor time from the spawn to the first answered call", margin=_MARGIN),
         ),
         _of_proxies(starts.one),
-        direct=False,
     ),
     Workload(
         "start-5-slow",
@@ -70,7 +72,6 @@ WORKLOADS = (
             Figure("first-call", "spawn to the first answered call with these 5", goal=0.30),
         ),
         _of_proxies(starts.five_slow),
-        direct=False,
     ),
     Workload(
         "stdio-sequential",
@@ -81,6 +82,7 @@ WORKLOADS = (
             Figure("stdio-cpu", "the same, processor time of the proxy", margin=_MARGIN),
         ),
         calls.sequential(servers.child, 400, "stdio"),
+        limits=_OF_CHILDREN,
     ),
     Workload(
         "stdio-64",
@@ -90,12 +92,14 @@ WORKLOADS = (
             Figure("stdio-64-cpu", "processor time of the proxy for each of them", margin=_MARGIN),
         ),
         calls.in_flight(servers.child, 30, "stdio-64"),
+        limits=_OF_CHILDREN,
     ),
     Workload(
         "sleeping",
         CALLS,
         (Figure("sleeping", "64 calls at once of a tool that takes 20 ms", goal=0.018, margin=10),),
         calls.sleeping,
+        limits=_OF_CHILDREN,
     ),
     *(
         Workload(
@@ -107,6 +111,7 @@ WORKLOADS = (
                 ),
             ),
             calls.results(size, times, f"result-{name}"),
+            limits=_OF_CHILDREN,
         )
         for name, words, size, times, goal in (
             ("64k", "64 KB", 1 << 16, 200, 1.3),
@@ -123,6 +128,7 @@ WORKLOADS = (
             Figure("http-cpu", "the same, processor time of the proxy"),
         ),
         calls.sequential(servers.http, 300, "http"),
+        limits=_OF_SERVERS,
     ),
     Workload(
         "http-64",
@@ -132,6 +138,7 @@ WORKLOADS = (
             Figure("http-64-cpu", "processor time of the proxy for each of them", margin=_MARGIN),
         ),
         calls.in_flight(servers.http, 15, "http-64"),
+        limits=_OF_SERVERS,
     ),
     Workload(
         "isolation",
@@ -144,14 +151,12 @@ WORKLOADS = (
             ),
         ),
         _of_proxies(groups.isolation),
-        direct=False,
     ),
     Workload(
         "hanging",
         OTHERS,
         (Figure("hanging", "20 upstreams of which one hangs: until the others answer", goal=0.07),),
         _of_proxies(groups.hanging),
-        direct=False,
     ),
     Workload(
         "growth",
@@ -171,14 +176,12 @@ WORKLOADS = (
             Figure("calls-100", "the same with 100 groups", larger_is_better=True, goal=0.9, own=True),
         ),
         _of_proxies(groups.growth),
-        direct=False,
     ),
     Workload(
         "idle",
         MEMORY,
         (Figure("idle", "processor time while nothing happens, with 5 upstreams"),),
         _of_proxies(groups.idle),
-        direct=False,
     ),
     Workload(
         "reload",
@@ -191,6 +194,5 @@ WORKLOADS = (
             Figure("reload-failed", "failed calls to it", goal=0, own=True),
         ),
         _of_proxies(reloads.measure),
-        direct=False,
     ),
 )

@@ -19,7 +19,7 @@ from conformance.bench.client import LineClient
 from conformance.bench.figures import Figure, Machine, Measured, Report, Spread
 from conformance.bench.measure import measure
 from conformance.bench.servers import http, stdio
-from conformance.bench.targets import Direct, Implementation, Target
+from conformance.bench.targets import Direct, Implementation, Relay, Target
 from conformance.bench.workloads import WORKLOADS, Workload
 from conformance.errors import HarnessError, UsageError
 from conformance.sut import make_sut
@@ -102,25 +102,29 @@ def test_the_names_of_workloads_and_figures_are_unique() -> None:
 
 
 @pytest.mark.slow
-def test_workloads_measure_a_proxy_and_the_direct_line() -> None:
+def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
     names = {"start", "stdio-64", "stdio-sequential", "result-64k", "http-64"}
     chosen = [workload for workload in WORKLOADS if workload.name in names]
     report = measure(chosen, fake(), [], rounds=2)
     assert report.problems == []
     assert report.versions == {"ours": "1"}
     for one in report.measured:
-        expected = {report.ours} if one.section == "start" else {report.ours, "direct"}
-        assert one.values.keys() == expected
+        limits = {"start": set(), "calls over HTTP": {"direct"}}.get(one.section, {"direct", "relay"})
+        assert one.values.keys() == {report.ours, *limits}
         used = one.figure.name.endswith("-cpu")
         assert all(len(values) == 2 for values in one.values.values())
-        assert all(all(values) for name, values in one.values.items() if not (used and name == "direct"))
+        assert all(all(values) for name, values in one.values.items() if not used or name == report.ours)
 
 
-@pytest.mark.parametrize(("tool", "arguments"), [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01})])
-def test_the_direct_line_reaches_a_child_process(
-    tmp_path: Path, tool: str, arguments: Mapping[str, object]
+@pytest.mark.parametrize("limit", [Direct(), Relay()], ids=lambda limit: limit.name)
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01}), ("blob", {"bytes": 3 << 20})],
+)
+def test_what_limits_proxies_reaches_a_child_process(
+    tmp_path: Path, limit: Direct | Relay, tool: str, arguments: Mapping[str, object]
 ) -> None:
-    with Direct().open(tmp_path, {"g": stdio()}) as caller:
+    with limit.open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", tool, arguments, 5) > 0
 
 
@@ -149,7 +153,9 @@ def test_a_process_that_ends_is_said_to() -> None:
 
 
 def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[Workload]:
-    return [Workload("fixed", "section", (QUICK, MANY), lambda target, folder: values(target))]
+    return [
+        Workload("fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(Direct(),))
+    ]
 
 
 def test_everything_is_measured_once_in_each_round() -> None:
@@ -259,7 +265,7 @@ def guarded(*ratios: float) -> tuple[bool, list[str]]:
             left.pop(0)
 
     ours, theirs = fake(), fake("theirs")
-    workload = Workload("fixed", "s", (QUICK,), lambda target, folder: values(target), direct=False)
+    workload = Workload("fixed", "s", (QUICK,), lambda target, folder: values(target))
     documented = report_of(measured(QUICK, 1, 1))
     return guard.guard(documented, ours, theirs, say, [workload]), told
 
