@@ -167,7 +167,14 @@ def prefers_its_own_user_agent() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-014")
+@mutant(
+    "HTTP-014",
+    also={
+        f"HTTP-{number:03}": "the servers of the checks have no TLS"
+        for number in range(1, 24)
+        if number != 14
+    },
+)
 def refuses_plain_http() -> None:
     right = Web.start
 

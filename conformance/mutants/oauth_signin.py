@@ -42,6 +42,15 @@ def without(name: str) -> Callable[[Form], Form]:
     return lambda form: {key: value for key, value in form.items() if key != name}
 
 
+def nobody_signs_in(id: str) -> dict[str, str]:
+    """What a mistake about requirement `id` cannot help but fail where it makes every sign-in impossible.
+
+    That is all but what is about sign-ins that are refused, or do not end.
+    """
+    others = (f"OAUTH-{number:03}" for number in range(1, 30) if number not in (20, 22, 27))
+    return {other: "no sign-in succeeds" for other in others if other != id}
+
+
 @mutant("OAUTH-001")
 def opens_two_windows() -> None:
     right = browser.show
@@ -53,7 +62,7 @@ def opens_two_windows() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-008")
+@mutant("OAUTH-008", also=nobody_signs_in("OAUTH-008"))
 def sends_the_verifier_as_the_challenge() -> None:
     replace(vars(Pkce)["challenge"], property(lambda self: self.verifier))
 
@@ -63,12 +72,12 @@ def has_one_state_for_ever() -> None:
     replace(pkce.new_state, lambda: "A" * 43)
 
 
-@mutant("OAUTH-014")
+@mutant("OAUTH-014", also=nobody_signs_in("OAUTH-014"))
 def leaves_out_the_redirect_uri() -> None:
     alter_token_requests("authorization_code", without("redirect_uri"))
 
 
-@mutant("OAUTH-015")
+@mutant("OAUTH-015", also=nobody_signs_in("OAUTH-015"))
 def names_the_origin_as_the_resource() -> None:
     right = signin._address
 
@@ -84,7 +93,7 @@ def the_exchange_names_no_resource() -> None:
     alter_token_requests("authorization_code", without("resource"))
 
 
-@mutant("OAUTH-017")
+@mutant("OAUTH-017", also=nobody_signs_in("OAUTH-017"))
 def exchanges_the_code_twice() -> None:
     right = exchange.request_tokens
 
