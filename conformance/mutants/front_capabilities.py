@@ -9,7 +9,7 @@ from dynamic_mcp.face.server import Face
 from dynamic_mcp.face.session import Session
 
 
-@mutant("FRONT-003")
+@mutant("FRONT-003", also={"FRONT-021": "no update comes"})
 def declares_subscriptions_and_never_sends_an_update() -> None:
     _never_sends("notifications/resources/updated")
 
@@ -25,7 +25,13 @@ def declares_changes_of_tools_and_never_announces_one() -> None:
     _never_sends("notifications/tools/list_changed")
 
 
-@mutant("FRONT-003")
+@mutant(
+    "FRONT-003",
+    also={
+        "FRONT-021": "subscriptions are not declared and work",
+        "FRONT-025": "logging is not declared and works",
+    },
+)
 def declares_nothing_but_tools() -> None:
     def wrong(self: Face, *, legacy: bool) -> dict[str, Any]:
         return {"tools": {}}

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.base import Upstream
 
 
-@mutant("FRONT-013")
+@mutant(
+    "FRONT-013",
+    also={
+        "FRONT-015": "what names nobody is reported in the same way",
+        "FRONT-031": "what cannot be translated is reported in the same way",
+    },
+)
 def puts_is_error_into_the_content() -> None:
     def wrong(text: str) -> bytes:
         return msgspec.json.encode({"content": [{"type": "text", "text": text, "isError": True}]})
@@ -34,7 +40,7 @@ def puts_is_error_into_the_content() -> None:
     replace(tools.failure, wrong)
 
 
-@mutant("FRONT-014")
+@mutant("FRONT-014", also={"FRONT-031": "the code of the other era is lost too"})
 def turns_upstream_errors_into_internal_errors() -> None:
     right = UpstreamRefused.__init__
 
@@ -70,12 +76,20 @@ def keeps_only_the_message_of_a_refused_prompt() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-015")
+@mutant(
+    "FRONT-015",
+    also=dict.fromkeys(
+        ("FRONT-011", "FRONT-018", "FRONT-019", "FRONT-025", "FRONT-028", "FRONT-031"),
+        "every bad parameter has that code",
+    ),
+)
 def calls_a_bad_address_an_unknown_method() -> None:
     replace(jsonrpc.INVALID_PARAMS, jsonrpc.METHOD_NOT_FOUND)
 
 
-@mutant("FRONT-015")
+@mutant(
+    "FRONT-015", also=dict.fromkeys(("FRONT-013", "FRONT-016", "FRONT-031"), "every failure of a call is one")
+)
 def a_bad_address_is_an_empty_success() -> None:
     replace(tools.failure, lambda text: b'{"content":[]}')
 
@@ -96,7 +110,7 @@ def hides_groups_whose_command_does_not_exist() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-016")
+@mutant("FRONT-016", also={"FRONT-004": "one of its groups stays away"})
 def lets_calls_wait_until_a_failed_group_is_back() -> None:
     async def wrong(self: Group) -> Upstream:
         while self._upstream is None:  # noqa: ASYNC110

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.face.call import Incoming
 
 
-@mutant("FRONT-027")
+@mutant("FRONT-027", also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031"), "its modern client probes"))
 def stays_silent_when_it_is_probed() -> None:
     right = Face._route_modern
 
@@ -27,7 +27,7 @@ def stays_silent_when_it_is_probed() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-027")
+@mutant("FRONT-027", also={"FRONT-028": "its client of the handshake comes after a modern request"})
 def refuses_initialize_after_the_probe() -> None:
     right_modern, right_legacy = Face._route_modern, Face._route_legacy
     probed: set[Face] = set()
@@ -45,7 +45,9 @@ def refuses_initialize_after_the_probe() -> None:
     replace(right_legacy, legacy)
 
 
-@mutant("FRONT-028")
+@mutant(
+    "FRONT-028", also=dict.fromkeys(("FRONT-029", "FRONT-030", "FRONT-031"), "its modern client makes none")
+)
 def wants_a_handshake_of_modern_clients() -> None:
     right = Face._route_modern
 
@@ -75,7 +77,13 @@ def serves_removed_methods_to_modern_clients() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-029")
+@mutant(
+    "FRONT-029",
+    also=dict.fromkeys(
+        ("FRONT-018", "FRONT-027", "FRONT-028", "FRONT-030", "FRONT-031"),
+        "the type of other results is missing",
+    ),
+)
 def wraps_results_of_calls_only() -> None:
     right = bridge.modern_result
     replace(right, lambda method, result: right(method, result) if method == "tools/call" else result)

@@ -49,7 +49,13 @@ def serves_the_first_listing_for_ever() -> None:
     replace(Group.on_notification, wrong)
 
 
-@mutant("FRONT-022")
+@mutant(
+    "FRONT-022",
+    also={
+        "FRONT-003": "changes are declared and never come",
+        "FRONT-030": "those who listen are not told either",
+    },
+)
 def does_not_tell_of_changed_lists() -> None:
     replace(Relay.announce, lambda self, method: None)
 
@@ -92,12 +98,12 @@ def relays_progress_that_the_client_did_not_ask_for() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-024")
+@mutant("FRONT-024", also={"FRONT-030": "a cancelled stream goes on"})
 def ignores_cancellations() -> None:
     replace(Face._on_cancelled, lambda self, params: None)
 
 
-@mutant("FRONT-024")
+@mutant("FRONT-024", also={"FRONT-004": "the cancellation seems to be answered"})
 def answers_the_cancelled_call() -> None:
     right = Face._on_cancelled
 
@@ -129,7 +135,7 @@ def forwards_the_clients_id() -> None:
     replace(right_abandon, abandon)
 
 
-@mutant("FRONT-025")
+@mutant("FRONT-025", also={"FRONT-003": "completions are declared and do not work"})
 def completes_with_an_empty_object() -> None:
     async def wrong(self: Catalog, call: Call) -> bytes:
         return b"{}"
@@ -166,6 +172,6 @@ def offers_sampling_and_leaves_the_request_unanswered() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-026")
+@mutant("FRONT-026", also={"FRONT-031": "its client cannot be asked"})
 def asks_the_client_what_it_cannot_answer() -> None:
     replace(Session.can, lambda self, capability: True)

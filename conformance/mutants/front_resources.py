@@ -71,7 +71,7 @@ def loses_the_arguments_of_prompts() -> None:
 
     async def wrong(self: Catalog, call: Call, group: Group, kind: Kind, members: dict[str, Raw]) -> bytes:
         if kind is PROMPTS:
-            members = {"name": members["name"]}
+            members = {name: raw for name, raw in members.items() if name != "arguments"}
         return await right(self, call, group, kind, members)
 
     replace(right, wrong)

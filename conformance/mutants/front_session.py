@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from dynamic_mcp.protocol.jsonrpc import Message, OnOversized
 
 
-@mutant("FRONT-001")
+@mutant(
+    "FRONT-001",
+    also=dict.fromkeys(("FRONT-026", "FRONT-031"), "questions have another form in another version"),
+)
 def answers_with_a_constant_version() -> None:
     right = Session.initialize
 
@@ -96,16 +99,26 @@ def talks_about_a_bad_file_on_stdout() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-004")
+@mutant(
+    "FRONT-004",
+    also={
+        "FRONT-006": "there are more answers than lines that want one",
+        "FRONT-007": "there are more answers than requests",
+        "FRONT-008": "a batch of notifications is answered",
+    },
+)
 def answers_notifications() -> None:
+    right = Face._on_notification
+
     def wrong(self: Face, message: Message) -> None:
+        right(self, message)
         error = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
         self._send(jsonrpc.error(jsonrpc.NULL, error))
 
-    replace(Face._on_notification, wrong)
+    replace(right, wrong)
 
 
-@mutant("FRONT-005")
+@mutant("FRONT-005", also={"FRONT-028": "ping has to work in a session"})
 def does_not_know_ping() -> None:
     right = Face._route_legacy
 
@@ -117,7 +130,13 @@ def does_not_know_ping() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-005")
+@mutant(
+    "FRONT-005",
+    also={
+        "FRONT-030": "a stream of changes is a request that stays",
+        "FRONT-031": "the call waits for the client while the client answers",
+    },
+)
 def serves_one_request_after_the_other() -> None:
     right = Face.receive
 
@@ -130,22 +149,28 @@ def serves_one_request_after_the_other() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-006")
+@mutant("FRONT-006", also={"FRONT-008": "an invalid batch is no broken JSON"})
 def takes_everything_malformed_for_broken_json() -> None:
     replace(jsonrpc.INVALID_REQUEST, jsonrpc.PARSE_ERROR)
 
 
-@mutant("FRONT-006")
+@mutant(
+    "FRONT-006",
+    also={
+        "FRONT-003": "methods that are not declared are unknown",
+        "FRONT-028": "ping is unknown to modern clients",
+    },
+)
 def an_unknown_method_is_an_internal_error() -> None:
     replace(jsonrpc.METHOD_NOT_FOUND, jsonrpc.INTERNAL_ERROR)
 
 
 @mutant("FRONT-007")
-def turns_ids_into_strings() -> None:
+def turns_negative_ids_into_strings() -> None:
     right = jsonrpc.result
 
     def wrong(id: bytes, value: bytes) -> bytes:
-        return right(id if id.startswith(b'"') else b'"%b"' % id, value)
+        return right(b'"%b"' % id if id.startswith(b"-") else id, value)
 
     replace(right, wrong)
 

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 @mutant("FRONT-009")
 def upstream_tools_leak_into_the_surface() -> None:
+    right = tools.Toolbox.list_tools
+
     def wrong(self: tools.Toolbox, params: Raw) -> bytes:
+        right(self, params)
         shown = msgspec.json.decode(self.surface, type=list[Raw])
         for group in self._groups.values():
             shown += group._listings.get(TOOLS, {}).values()
         return msgspec.json.encode({"tools": shown})
 
-    replace(tools.Toolbox.list_tools, wrong)
+    replace(right, wrong)
 
 
 @mutant("FRONT-009")

@@ -38,7 +38,7 @@ def passes_forbidden_codes_to_modern_clients() -> None:
     replace(bridge.modern_error, lambda error: error)
 
 
-@mutant("FRONT-031")
+@mutant("FRONT-031", also={"FRONT-026": "a modern client has no requests to answer"})
 def asks_modern_clients_by_requests() -> None:
     right = Relay.on_request
 
