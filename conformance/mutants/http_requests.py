@@ -89,7 +89,10 @@ def says_initialized_twice() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-007")
+@mutant(
+    "HTTP-007",
+    also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server wants the session from the start"),
+)
 def carries_the_session_only_after_the_first_listing() -> None:
     listed: set[StreamableHttpUpstream] = set()
     right = StreamableHttpUpstream._headers
@@ -105,29 +108,38 @@ def carries_the_session_only_after_the_first_listing() -> None:
     replace(right, wrong)
 
 
-@mutant("HTTP-007")
+@mutant(
+    "HTTP-007",
+    also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server knows the session as it wrote it"),
+)
 def writes_the_session_in_lower_case() -> None:
     _change_session_headers(
         lambda headers: {name: value.lower() if name == SESSION else value for name, value in headers.items()}
     )
 
 
-@mutant("HTTP-008")
+@mutant(
+    "HTTP-008",
+    also={
+        "HTTP-009": "no session is the one that its server forgets",
+        "HTTP-023": "there are no sessions in the modern era",
+    },
+)
 def invents_a_session() -> None:
     _change_session_headers(lambda headers: {SESSION: str(uuid.uuid4()), **headers})
 
 
-@mutant("HTTP-011")
+@mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
 def always_sends_the_same_version() -> None:
     _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": "2024-11-05"})
 
 
-@mutant("HTTP-011")
+@mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
 def sends_the_version_that_it_offered() -> None:
     _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": versions.LATEST_LEGACY})
 
 
-@mutant("HTTP-012")
+@mutant("HTTP-012", also={"HTTP-011": "the second handshake has another version than the first"})
 def initializes_again_with_the_version_of_the_answer() -> None:
     right = handshake.initialize
 

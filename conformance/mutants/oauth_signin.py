@@ -51,7 +51,13 @@ def nobody_signs_in(id: str) -> dict[str, str]:
     return {other: "no sign-in succeeds" for other in others if other != id}
 
 
-@mutant("OAUTH-001")
+@mutant(
+    "OAUTH-001",
+    also=dict.fromkeys(
+        ("OAUTH-008", "OAUTH-009", "OAUTH-014", "OAUTH-016", "OAUTH-017", "OAUTH-026", "OAUTH-029"),
+        "the user approves twice",
+    ),
+)
 def opens_two_windows() -> None:
     right = browser.show
 
@@ -67,7 +73,13 @@ def sends_the_verifier_as_the_challenge() -> None:
     replace(vars(Pkce)["challenge"], property(lambda self: self.verifier))
 
 
-@mutant("OAUTH-009", also={"OAUTH-028": "the state of one flow is that of every other"})
+@mutant(
+    "OAUTH-009",
+    also={
+        "OAUTH-011": "the state of another flow is the right one",
+        "OAUTH-028": "the state of one flow is that of every other",
+    },
+)
 def has_one_state_for_ever() -> None:
     replace(pkce.new_state, lambda: "A" * 43)
 
@@ -106,7 +118,7 @@ def exchanges_the_code_twice() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-018")
+@mutant("OAUTH-018", also={"OAUTH-026": "the scopes that are asked for later are joined in the same way"})
 def joins_scopes_with_commas() -> None:
     right = signin._scope
     replace(right, lambda *known: (right(*known) or "").replace(" ", ",") or None)
@@ -168,7 +180,22 @@ def asks_for_what_is_missing_only() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-028")
+@mutant(
+    "OAUTH-028",
+    also=dict.fromkeys(
+        (
+            "OAUTH-002",
+            "OAUTH-005",
+            "OAUTH-009",
+            "OAUTH-015",
+            "OAUTH-018",
+            "OAUTH-021",
+            "OAUTH-025",
+            "OAUTH-026",
+        ),
+        "it has several sign-ins at once",
+    ),
+)
 def keeps_one_verifier_for_the_process() -> None:
     new, right = pkce.new_pkce, signin._exchange
     made: list[Pkce] = []
