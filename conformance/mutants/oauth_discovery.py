@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 NO_RESOURCE_METADATA = "protected resource metadata is never looked at"
 
 
-@mutant("OAUTH-002", also=dict.fromkeys(("OAUTH-003", "OAUTH-005", "OAUTH-007"), NO_RESOURCE_METADATA))
+@mutant(
+    "OAUTH-002",
+    also=dict.fromkeys(("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018"), NO_RESOURCE_METADATA),
+)
 def asks_the_mcp_origin_only() -> None:
     async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
         return None
