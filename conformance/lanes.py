@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
 
 
 async def in_lanes(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
-    """Attempt every check: `jobs` at a time and as many slow ones beside them, which mostly wait (`jobs=1`: one at all), the longest
-    first; then each serial one alone; then, also alone, a second time what was red and not expected.
+    """Attempt every check, the longest first: `jobs` quick ones at a time and as many slow ones beside them, which mostly wait, and twice
+    as many of those when no quick one is left (`jobs=1`: one at all). Then each serial one alone; then, also alone, a second time what
+    was red and not expected.
     """
     parallel = sorted((one for one in work if not one[1].serial), key=lambda one: _longest_first(one[1]))
-    slow, others = ([one for one in parallel if one[1].slow is is_slow] for is_slow in (True, False))
-    if jobs == 1:
-        await _side_by_side([*slow, *others], jobs)
-    else:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_side_by_side, slow, jobs)
-            tasks.start_soon(_side_by_side, others, jobs)
+    slow, others = (deque(one for one in parallel if one[1].slow is is_slow) for is_slow in (True, False))
+    async with anyio.create_task_group() as lanes:
+        if jobs == 1:
+            lanes.start_soon(_lane, slow, others)
+        else:
+            for _ in range(jobs):
+                lanes.start_soon(_lane, slow)
+                lanes.start_soon(_lane, others, slow)
     for execution, check in work:
         if check.serial:
             await execution.attempt(check)
@@ -40,21 +43,12 @@ async def in_lanes(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
             await execution.attempt(check)
 
 
-async def _side_by_side(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
-    limiter = anyio.CapacityLimiter(jobs)
-
-    async def attempt(execution: Execution, check: Check, place: object) -> None:
-        try:
+async def _lane(*queues: deque[tuple[Execution, Check]]) -> None:
+    """One attempt after the other, until nothing is left that no other lane has taken."""
+    for queue in queues:
+        while queue:
+            execution, check = queue.popleft()
             await execution.attempt(check)
-        finally:
-            limiter.release_on_behalf_of(place)
-
-    async with anyio.create_task_group() as tasks:
-        for execution, check in work:
-            # Acquired here and not in the task, so that the checks start in exactly this order.
-            place = object()
-            await limiter.acquire_on_behalf_of(place)
-            tasks.start_soon(attempt, execution, check, place)
 
 
 def _longest_first(check: Check) -> tuple[float, str]:

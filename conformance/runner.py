@@ -1,7 +1,7 @@
 """Runs checks against one implementation and turns what happens into results.
 
-Guarantees: at most `jobs` checks run at a time, and as many slow ones beside them, which mostly wait (`jobs=1`:
-one at all); serial ones have nothing beside them; the longest are started first; every check has a deadline; a
+Guarantees: at most `jobs` quick checks run at a time, and at most twice as many in all, because slow ones mostly
+wait (`jobs=1`: one at all); serial ones have nothing beside them; the longest are started first; every check has a deadline; a
 red verdict, or a warning, is tried again once, alone, after all others; both attempts are reported. Ctrl-C and SIGTERM
 cancel what runs, let every workbench tear down, and leave a report that is marked incomplete. Limits: a check
 that blocks the event loop or shields itself cannot be cut off; the teardown of a workbench is bounded by the

@@ -1,6 +1,6 @@
 """The checks: one coroutine per requirement, named as the sentence it proves.
 
-    @check("CFG-002")
+    @check("CFG-002", slow=True)
     async def the_argument_beats_the_environment(bench: Workbench) -> None:
         '''What is set up and what must be seen, in one paragraph.'''
 
@@ -40,7 +40,7 @@ class Check:
     run: CheckFunction
     #: seconds that the check itself may take; set-up and teardown of its workbench are not counted
     timeout: float
-    #: takes long by its nature, so it is started before the others
+    #: takes more than a second alone, mostly by waiting, so it is started before the others and beside them
     slow: bool
     #: measures time closely, so nothing else runs beside it
     serial: bool

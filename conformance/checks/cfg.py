@@ -54,7 +54,7 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(bench: Workbe
         await works(bench, decoys[0], config=places[0])
 
 
-@check("CFG-002", timeout=30)
+@check("CFG-002", timeout=30, slow=True)
 async def the_argument_beats_the_environment(bench: Workbench) -> None:
     """With one file named by the argument and another by the variable, only the first one's upstream ever
     starts.

@@ -100,7 +100,7 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
     return capabilities if isinstance(capabilities, dict) else {}
 
 
-@check("CFG-016", timeout=40)
+@check("CFG-016", timeout=40, slow=True)
 async def timeouts_accept_four_text_forms_and_whole_seconds(bench: Workbench) -> None:
     """A silent upstream is cut at the configured time, an answer within it is not, nonsense ends the start."""
     await _nonsense_is_refused(bench)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
 
 
-@check("FRONT-013", timeout=30)
+@check("FRONT-013", timeout=30, slow=True)
 async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(bench: Workbench) -> None:
     """A call that times out, one whose upstream dies, and one to a group without tools are answered by an
     error, or by a result that says isError itself and has a text.

@@ -173,7 +173,7 @@ def _has_envelope(bench: Workbench, answer: Answer, *, cached: bool) -> None:
         bench.expect(result.get("cacheScope") in ("private", "public"), "cacheScope", answer.raw)
 
 
-@check("FRONT-030", timeout=40)
+@check("FRONT-030", timeout=40, slow=True)
 async def subscriptions_deliver_what_was_asked_for(bench: Workbench) -> None:
     """Nobody listens: an upstream's message and its changed prompts stay unheard. Then one listens for tools, another
     for prompts, a server is added and the prompts change: each hears of its own, after the acknowledgement and under its

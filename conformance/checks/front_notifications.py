@@ -69,7 +69,7 @@ async def shows(bench: Workbench, name: str, listing: Callable[[], Awaitable[Ans
         await anyio.sleep(0.05)
 
 
-@check("FRONT-021", timeout=30)
+@check("FRONT-021", timeout=30, slow=True)
 async def subscriptions_reach_the_owner_and_its_updates_come_back(bench: Workbench) -> None:
     """The upstream has seen the subscription to one of its two resources; when it updates both, the client hears of
     that one, and of none after it has unsubscribed.
@@ -141,7 +141,7 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(bench: Workbench)
             )
 
 
-@check("FRONT-023", timeout=40)
+@check("FRONT-023", timeout=40, slow=True)
 async def progress_is_relayed_under_the_clients_token(bench: Workbench) -> None:
     """An upstream reports progress three times and once more after its answer, and for a token nobody gave: under
     "abc" and 0 the client hears three reports before the answer, without a token none.

@@ -48,7 +48,7 @@ LISTS: list[tuple[str, str, list[Json]]] = [
 ]
 
 
-@check("FRONT-017", timeout=50)
+@check("FRONT-017", timeout=50, slow=True)
 async def resource_lists_are_the_union_of_all_groups(bench: Workbench) -> None:
     """Beside one upstream that has no resources, one that refuses to list them and one that says so only when
     asked, two others appear completely, at once; beside one that never answers, within 12 s.

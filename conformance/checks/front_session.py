@@ -74,7 +74,7 @@ async def an_unknown_version_is_answered_with_a_supported_one(bench: Workbench) 
     )
 
 
-@check("FRONT-004", timeout=60)
+@check("FRONT-004", timeout=60, slow=True)
 async def stdout_carries_protocol_messages_and_nothing_else(bench: Workbench) -> None:
     """Every byte of five lives (a busy one with a sign-in and reloads, ended by SIGTERM or by end of file, three
     failed starts), all at RUST_LOG=trace, is part of a line with one message; notifications are never answered.
@@ -155,7 +155,7 @@ def _is_message(line: bytes) -> bool:
     return isinstance(message.get("method"), str) != (answers == 1)
 
 
-@check("FRONT-005", timeout=30, serial=True)
+@check("FRONT-005", timeout=30, serial=True, slow=True)
 async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(bench: Workbench) -> None:
     """Before and after initialization, and during a call of 3 s, ping gets an empty result; the listing and a
     quick call to the same upstream do not wait for the slow one either.

@@ -30,7 +30,7 @@ STARTS = 20
 AT_A_TIME = 4
 
 
-@check("GUARD-001", timeout=40)
+@check("GUARD-001", timeout=40, slow=True)
 async def sigkill_of_the_proxy_leaves_no_process_behind(bench: Workbench) -> None:
     """Two upstreams and their helpers ignore the end of their input and SIGTERM: 8 s after SIGKILL of the
     proxy nothing is alive, whatever did the cleanup included.

@@ -41,7 +41,7 @@ HAPPENED = {
 _PROMPT = 3.0
 
 
-@check("HARD-005", timeout=90)
+@check("HARD-005", timeout=90, slow=True)
 async def an_audit_log_can_be_kept(bench: Workbench) -> None:
     """A sign-in, a renewal, calls, a refused call, a reload that adds an upstream and one that ends it: each call is a
     line of JSON at once, with the fields, in a file of mode 0600 that is only appended to and begun anew when it was

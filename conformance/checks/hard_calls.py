@@ -25,7 +25,7 @@ AT_ONCE = 2
 _TIME = re.compile(r"\d\s?(?:ms|s\b|sec)|\d\d:\d\d")
 
 
-@check("HARD-004", timeout=40)
+@check("HARD-004", timeout=40, slow=True)
 async def calls_per_server_can_be_limited(bench: Workbench) -> None:
     """Of 8 calls at once to a server that gets 5 in 2 s, 5 reach it and 3 are answered with the limit and the time to
     try again; after 2 s calls pass again. A server that gets 2 at once never has a third. Others with the same limits
@@ -157,7 +157,7 @@ EXACT = (
 )
 
 
-@check("HARD-006", timeout=60)
+@check("HARD-006", timeout=60, slow=True)
 async def arguments_can_be_validated_against_the_schema_of_the_tool(bench: Workbench) -> None:
     """Arguments of a wrong type, without a required property, or with one that is not allowed are answered with an error
     that names the place and holds the schema, and never reach the upstream; valid ones do, byte for byte. Schemas that

@@ -30,7 +30,7 @@ def _lines_with(text: str, *parts: str) -> list[str]:
     return [line for line in text.splitlines() if all(part in line for part in parts)]
 
 
-@check("HARD-001", timeout=60)
+@check("HARD-001", timeout=60, slow=True)
 async def a_lax_token_store_is_repaired(bench: Workbench) -> None:
     """A stored token works with a file of 0644 in folders of 0755, under a HOME of 0755: then they are 0600 and 0700,
     stderr names the file, and HOME is as it was. With a file of 0666 its token arrives nowhere, at this start

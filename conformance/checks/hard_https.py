@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.workbench import RemoteUpstream, Workbench
 
 
-@check("HARD-003", timeout=90)
+@check("HARD-003", timeout=90, slow=True)
 async def https_can_be_required(bench: Workbench) -> None:
     """An http:// upstream of either transport on an address that is not loopback sees no connection, its group is failed
     with the reason, and nothing gets to such an address by a redirect, a token endpoint or the endpoint of an

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHORT = 3
 
 
-@check("HARD-002", timeout=60)
+@check("HARD-002", timeout=60, slow=True)
 async def tokens_can_be_kept_in_the_system_keychain(bench: Workbench) -> None:
     """After a sign-in, and after a renewal, the tokens are in the keyring and in no file under HOME, and each start uses
     them without a page. Without a usable keyring that is said, and no file has a token.

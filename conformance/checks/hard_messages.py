@@ -26,7 +26,7 @@ FIRST = {"number": "first"}
 MOST_GROWTH = 16 * BOUND
 
 
-@check("HARD-009", timeout=60, serial=True)
+@check("HARD-009", timeout=60, serial=True, slow=True)
 async def one_oversized_message_costs_one_call(bench: Workbench) -> None:
     """The bound is 1 MiB, and the first answers are 8 MiB, as a line, a JSON body and an event, and a line of 64 MiB
     that does not end: each costs its own call only, with an error that says so, the memory grows by 16 MiB at most, and

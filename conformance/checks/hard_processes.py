@@ -69,7 +69,7 @@ async def the_environment_of_a_child_can_be_limited(bench: Workbench) -> None:
     bench.expect(not foreign, "no other variable of the proxy", foreign)
 
 
-@check("HARD-008", timeout=60)
+@check("HARD-008", timeout=60, slow=True)
 async def resources_of_a_child_can_be_limited(bench: Workbench) -> None:
     """A child with limits and its helper have them, a child without has those of the proxy. Children that go past their
     memory at the start, past their memory in a call, and past their CPU time in a call, die, and the answers
@@ -128,7 +128,7 @@ async def _dies_of(bench: Workbench, upstream: StdioUpstream, limit: str, ask: A
         bench.expect(named, f"an error that names the limit /{limit}/", answer.raw)
 
 
-@check("HARD-010", timeout=40)
+@check("HARD-010", timeout=40, slow=True)
 async def a_server_can_be_started_behind_a_command_prefix(bench: Workbench) -> None:
     """A program of two words is called with the server's command line behind them, at the first start and at the one
     after a crash. With a program that does not exist the group fails, the answer names it, and the

@@ -146,7 +146,7 @@ async def the_version_header_carries_the_negotiated_version(bench: Workbench) ->
             bench.expect(request.header(VERSION) == version, f"{VERSION}: {version}", request)
 
 
-@check("HTTP-012", timeout=40)
+@check("HTTP-012", timeout=40, slow=True)
 async def a_counter_offered_version_is_used_or_declined(bench: Workbench) -> None:
     """Over HTTP and stdio: an older version is used after one `initialize`; an unknown one ends in a failed
     group without a listing.

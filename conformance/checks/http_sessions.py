@@ -42,7 +42,7 @@ async def a_404_for_the_session_leads_to_a_new_session(bench: Workbench) -> None
     bench.expect(last.header(SESSION) == new != old, f"the last call carries {new}", last)
 
 
-@check("HTTP-010", timeout=40)
+@check("HTTP-010", timeout=40, slow=True)
 async def a_session_is_ended_with_delete(bench: Workbench) -> None:
     """Three upstreams, which answer DELETE with 200, with 405 and never, each see one; the proxy exits in 5 s."""
     upstreams = [

@@ -54,7 +54,7 @@ def refused_or_ignored(entry: Entry) -> bool:
     return status is None or 400 <= status < 500
 
 
-@check("OAUTH-011", timeout=60)
+@check("OAUTH-011", timeout=60, slow=True)
 async def a_callback_with_a_wrong_state_is_rejected(bench: Workbench) -> None:
     """`state` missing, different, without its last character, in the other case, and twice: none of them brings a
     token request. A right one does.
@@ -99,7 +99,7 @@ async def stray_requests_do_not_end_the_flow(bench: Workbench) -> None:
     bench.expect(not odd, "4xx or no answer", [entry.data for entry in odd])
 
 
-@check("OAUTH-013", timeout=40)
+@check("OAUTH-013", timeout=40, slow=True)
 async def the_callback_listener_is_on_loopback_only(bench: Workbench) -> None:
     """While two sign-ins are pending their listeners are on loopback only, on different ports, and the host of the
     redirect URI led to them when the browser was called.
@@ -171,7 +171,7 @@ async def an_error_callback_ends_this_flow_only(bench: Workbench) -> None:
         await is_usable(bench, proxy, other, what="the other group works")
 
 
-@check("OAUTH-021", timeout=60)
+@check("OAUTH-021", timeout=60, slow=True)
 async def iss_in_the_authorization_response_is_validated(bench: Workbench) -> None:
     """Announced or not, `iss` right, absent or wrong (a trailing slash, the scheme in capitals): only responses that
     RFC 9207 accepts bring a token request, and of a wrong one not even the error text is used.
@@ -220,7 +220,7 @@ async def the_users_time_is_not_the_connection_timeout(bench: Workbench) -> None
         bench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
 
 
-@check("OAUTH-023", timeout=60)
+@check("OAUTH-023", timeout=60, slow=True)
 async def without_a_browser_the_url_is_printed_on_stderr(bench: Workbench) -> None:
     """Each opener fails, and then there is none: the URL is on stderr, not on stdout, and the flow goes on when
     somebody follows it by hand.

@@ -139,19 +139,19 @@ async def only_the_good_one_signs_in(bench: Workbench, *bad: OAuth) -> None:
         nothing_happens()
 
 
-@check("OAUTH-006", timeout=40)
+@check("OAUTH-006", timeout=40, slow=True)
 async def metadata_of_another_issuer_is_not_used(bench: Workbench) -> None:
     """The metadata says that its issuer is https://honest.example, which it is not."""
     await only_the_good_one_signs_in(bench, OAuth(server_fields={"issuer": "https://honest.example"}))
 
 
-@check("OAUTH-007", timeout=40)
+@check("OAUTH-007", timeout=40, slow=True)
 async def metadata_of_another_resource_stops_the_flow(bench: Workbench) -> None:
     """The resource metadata is about https://evil.example/mcp."""
     await only_the_good_one_signs_in(bench, OAuth(resource_fields={"resource": "https://evil.example/mcp"}))
 
 
-@check("OAUTH-010", timeout=40)
+@check("OAUTH-010", timeout=40, slow=True)
 async def without_announced_s256_there_is_no_flow(bench: Workbench) -> None:
     """The metadata lists no PKCE methods at all, or only `plain`."""
     unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})

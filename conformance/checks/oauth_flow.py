@@ -68,7 +68,7 @@ async def the_code_is_protected_with_s256(bench: Workbench) -> None:
     bench.expect(challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier)
 
 
-@check("OAUTH-009", timeout=40)
+@check("OAUTH-009", timeout=40, slow=True)
 async def state_and_verifier_are_fresh_and_long(bench: Workbench) -> None:
     """Five sign-ins in two processes: five values of each, each `state` of 22 characters at least, and no verifier
     in any URL that was opened.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PROMPT = 2.0
 
 
-@check("OAUTH-027", timeout=30)
+@check("OAUTH-027", timeout=30, slow=True)
 async def a_pending_sign_in_blocks_nothing_else(bench: Workbench) -> None:
     """The user never comes back. Meanwhile ping, tools/list, the other group's listing and calls to it are
     answered within 2 s each.
@@ -44,7 +44,7 @@ async def a_pending_sign_in_blocks_nothing_else(bench: Workbench) -> None:
             await anyio.sleep(0.1)
 
 
-@check("OAUTH-028", timeout=60)
+@check("OAUTH-028", timeout=60, slow=True)
 async def concurrent_flows_do_not_mix(bench: Workbench) -> None:
     """Two sign-ins end in the reverse order, each code at its own server with its own verifier. The `state` of one
     does not open the listener of the other.
@@ -90,7 +90,7 @@ async def _states_do_not_cross(bench: Workbench) -> None:
         await bench.throughout(2.0, nothing_follows)
 
 
-@check("OAUTH-029", timeout=40)
+@check("OAUTH-029", timeout=40, slow=True)
 async def without_a_client_id_it_registers_or_says_so(bench: Workbench) -> None:
     """With a registration endpoint: a well-formed registration and a sign-in with the new client, or no page and a
     group that says why. Without one: the latter. The number of requests stays bounded.

@@ -71,7 +71,7 @@ async def the_command_line_behaves_as_users_expect(bench: Workbench) -> None:
         await works(bench, upstream, config=config)
 
 
-@check("OPS-002", timeout=50)
+@check("OPS-002", timeout=50, slow=True)
 async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(bench: Workbench) -> None:
     """Ten seconds after either signal neither the proxy nor a lingering child is alive; after a second
     signal it takes two.
@@ -108,7 +108,7 @@ async def _in_use(bench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> 
             bench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
 
 
-@check("OPS-003", timeout=50)
+@check("OPS-003", timeout=50, slow=True)
 async def the_proxy_ends_when_its_client_is_gone(bench: Workbench) -> None:
     """Whether the client closes its end while nothing happens, during a call, or stops reading: the proxy and
     its lingering children are gone in ten seconds.
@@ -208,7 +208,7 @@ async def _are_cut(bench: Workbench, upstream: StdioUpstream, limits: dict[str, 
                 bench.expect(not later.is_error, "the next call works", later.raw)
 
 
-@check("OPS-009", timeout=30)
+@check("OPS-009", timeout=30, slow=True)
 async def warnings_are_visible_details_on_request_and_stdout_stays_clean(bench: Workbench) -> None:
     """An undefined variable, an upstream that cannot be started and a reload that is not valid are on stderr by
     default, more is there with RUST_LOG=debug, and stdout holds only messages.

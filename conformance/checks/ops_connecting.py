@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
 
 
-@check("OPS-004", timeout=30, serial=True)
+@check("OPS-004", timeout=30, serial=True, slow=True)
 async def slow_upstreams_delay_neither_the_client_nor_each_other(bench: Workbench) -> None:
     """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
     ready together.

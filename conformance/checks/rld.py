@@ -85,7 +85,7 @@ async def every_replacement_by_rename_is_noticed(bench: Workbench) -> None:
                 await is_usable(bench, proxy, upstreams[-1])
 
 
-@check("RLD-003", timeout=60)
+@check("RLD-003", timeout=60, slow=True)
 async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(bench: Workbench) -> None:
     """An upstream and its helper that ignore the end of their input and SIGTERM are gone 10 s after the save,
     their group is not listed any more, and a call of it is an error.
@@ -112,7 +112,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(bench: 
     )
 
 
-@check("RLD-004", timeout=60)
+@check("RLD-004", timeout=60, slow=True)
 async def a_changed_definition_is_used_for_the_next_call(bench: Workbench) -> None:
     """One save changes the args and env of a process and the headers of a remote server, with a reference that
     the file did not have before, and a timeout from 30 s to 1 s: all of that is seen by the upstreams.
@@ -159,7 +159,7 @@ async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
     return calls[-1].header("X-Which") if calls else None
 
 
-@check("RLD-005", timeout=60)
+@check("RLD-005", timeout=60, slow=True)
 async def content_that_is_not_valid_changes_nothing(bench: Workbench) -> None:
     """Content that is no JSON, and JSON that is no configuration: the group goes on in the same process, stderr
     gets a diagnostic that is not repeated, and the next valid save is applied.
@@ -193,7 +193,7 @@ def _said_since(proxy: Proxy, before: int) -> list[str]:
     return [line for line in proxy.stderr[before:].splitlines() if line.strip()]
 
 
-@check("RLD-006", timeout=60)
+@check("RLD-006", timeout=60, slow=True)
 async def servers_that_did_not_change_keep_running(bench: Workbench) -> None:
     """A call of 3 s is under way when a server is added, the file is touched five times, its white space changes
     and another server is added: the call succeeds, and nothing was started twice.
@@ -227,7 +227,7 @@ async def servers_that_did_not_change_keep_running(bench: Workbench) -> None:
             bench.expect(len(starts) == 1, f"{upstream.name} was started once", starts)
 
 
-@check("RLD-007", timeout=60)
+@check("RLD-007", timeout=60, slow=True)
 async def the_client_is_told_exactly_when_the_visible_set_changed(bench: Workbench) -> None:
     """A server with tools, resources and prompts is added and removed: each declared list is announced both
     times, no other one ever, and nothing when only white space or a timeout changed.
@@ -344,7 +344,7 @@ async def _holds_exactly(
     bench.expect(sorted(groups) == names, f"the groups {names}", groups)
 
 
-@check("RLD-009", timeout=60)
+@check("RLD-009", timeout=60, slow=True)
 async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(bench: Workbench) -> None:
     """The file is removed for two seconds, in which the group works; a new one with one more server is created,
     and that server becomes usable.

@@ -55,7 +55,7 @@ def issued_by(upstream: ProtectedUpstream) -> dict[str, str]:
     }
 
 
-@check("SEC-001", timeout=60)
+@check("SEC-001", timeout=60, slow=True)
 async def secrets_are_never_logged(bench: Workbench) -> None:
     """A sign-in, a refresh, a refused refresh, refused calls and a configuration that cannot be read, everything at the
     most talkative level: no token, code, verifier or configured secret is on stdout or stderr, in any form.
@@ -103,7 +103,7 @@ async def secrets_are_never_logged(bench: Workbench) -> None:
         bench.expect(not found, f"no secret in {where}", found)
 
 
-@check("SEC-002", timeout=60)
+@check("SEC-002", timeout=60, slow=True)
 async def secrets_reach_neither_the_client_nor_other_processes(bench: Workbench) -> None:
     """Of upstreams that cannot be reached, refuse every call with the request's header, or hold a token, the client
     learns no secret; no command line has one, and no child a token in its environment.

@@ -31,7 +31,7 @@ PLANTED = "planted-token"
 TAG = "<script>X</script>"
 
 
-@check("SEC-003", timeout=90)
+@check("SEC-003", timeout=90, slow=True)
 async def server_names_cannot_escape_the_token_store(bench: Workbench) -> None:
     """Servers with names that are paths, with NUL and with 300 characters sign in, or are refused: outside the store
     nothing is written or read, and a second set of similar names leaves the files of the first as they are.
@@ -133,7 +133,7 @@ def _outside_of_the_store(bench: Workbench) -> dict[str, str]:
     return found
 
 
-@check("SEC-007", timeout=40)
+@check("SEC-007", timeout=40, slow=True)
 async def only_a_safe_authorization_url_is_opened(bench: Workbench) -> None:
     """Endpoints that are no web addresses are never handed to a browser, and their sign-ins fail; one that a shell
     would run is one argument, or not opened.
@@ -188,7 +188,7 @@ def _is_explored(upstream: ProtectedUpstream) -> bool:
     return bool(upstream.elsewhere)
 
 
-@check("SEC-008", timeout=40)
+@check("SEC-008", timeout=40, slow=True)
 async def the_callback_page_is_harmless(bench: Workbench) -> None:
     """Whatever a request to the callback address holds, no answer repeats a tag from it; and after a sign-in that
     succeeded the page has neither the code nor a token.
@@ -236,7 +236,7 @@ async def the_callback_page_is_harmless(bench: Workbench) -> None:
     await bench.together(*steps, shows_no_secret)
 
 
-@check("SEC-012", timeout=40)
+@check("SEC-012", timeout=40, slow=True)
 async def plain_text_oauth_endpoints_are_refused_or_warned_about(bench: Workbench) -> None:
     """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
     loopback: neither gets anything, or stderr has a warning. The same on loopback works.

@@ -23,7 +23,7 @@ SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_
 INJECTED = "a\r\nX-Evil: 1"
 
 
-@check("SEC-004", timeout=60)
+@check("SEC-004", timeout=60, slow=True)
 async def certificates_are_validated(bench: Workbench) -> None:
     """MCP servers, authorization servers and token endpoints with a self-signed, foreign, expired or unknown
     certificate fail before a byte of HTTP; with a good one they work.
@@ -76,7 +76,7 @@ async def trusted_certificates_work(bench: Workbench) -> None:
         await is_usable(bench, proxy, upstream, what="the trusted certificate is accepted")
 
 
-@check("SEC-006", timeout=40)
+@check("SEC-006", timeout=40, slow=True)
 async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
     """Calls, the handshake, the GET, the exchange of a code and a refresh are redirected to another port: no header,
     bearer, session id or body gets there.
@@ -147,7 +147,7 @@ def _has_redirected(upstream: RemoteUpstream) -> bool:
     return any(not request.target.startswith("/authorize") for request in met)
 
 
-@check("SEC-009", timeout=40)
+@check("SEC-009", timeout=40, slow=True)
 async def values_cannot_add_headers_or_requests(bench: Workbench) -> None:
     """CR, LF and NUL in a header's variable, in the URL's and in the name of a tool: no header X-Evil, no
     request of another kind; plain values arrive.
@@ -192,7 +192,7 @@ async def values_cannot_add_headers_or_requests(bench: Workbench) -> None:
             bench.expect(usual, f"no injected request at {upstream.name}", request)
 
 
-@check("SEC-010", timeout=30)
+@check("SEC-010", timeout=30, slow=True)
 async def nothing_is_fetched_because_an_upstream_mentions_it(bench: Workbench) -> None:
     """URLs of a collector are in a schema, in icons, in a result and in the server's description: it sees no
     request.

@@ -22,7 +22,7 @@ def _endpoint_announced(upstream: RemoteUpstream) -> list[float]:
     return [entry.t for entry in upstream.events("http-body") if entry.text.startswith("event: endpoint")]
 
 
-@check("SSE-001")
+@check("SSE-001", slow=True)
 async def the_stream_is_opened_first_with_get(bench: Workbench) -> None:
     """The upstream announces its endpoint 1 s late: a GET comes first, and no message before the event."""
     upstream = await bench.sse("a", Script(on=[Rule("GET", [sleep(1.0)])]))
@@ -68,7 +68,7 @@ async def the_endpoint_is_resolved_against_the_stream_url(bench: Workbench) -> N
             bench.expect(right, f"a POST to {announced[upstream.name][1]} with its query", post)
 
 
-@check("SSE-003", timeout=40)
+@check("SSE-003", timeout=40, slow=True)
 async def responses_are_taken_from_the_stream(bench: Workbench) -> None:
     """POSTs are answered with the text `Accepted`, or with JSON that is no result; two calls are answered in
     reverse order on the stream, and each gets its own result.
@@ -201,7 +201,7 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(bench: Workbench) -> None
         )
 
 
-@check("SSE-008", timeout=40)
+@check("SSE-008", timeout=40, slow=True)
 async def a_server_that_never_announces_its_endpoint_fails_alone(bench: Workbench) -> None:
     """Comments and nothing else: within 12 s the GET is closed and the group an error; a second group works
     from the beginning.

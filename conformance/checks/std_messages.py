@@ -73,7 +73,7 @@ async def every_message_to_the_child_is_one_line_of_utf_8(bench: Workbench) -> N
     bench.expect(params.get("arguments") == arguments, f"the arguments {arguments}", params)
 
 
-@check("STD-012")
+@check("STD-012", slow=True)
 async def answers_are_matched_by_id(bench: Workbench) -> None:
     """Of five calls at once, whose answers come back in the opposite order, each gets its own."""
     delays = [1.0, 0.75, 0.5, 0.25]
@@ -110,7 +110,7 @@ async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(bench: Work
             bench.expect(not result.is_error and result.text == text, f"call {number} succeeds", result.raw)
 
 
-@check("STD-015")
+@check("STD-015", slow=True)
 async def a_late_answer_is_discarded(bench: Workbench) -> None:
     """The answer that comes a second after its call's timeout is nobody's: all later calls get their own."""
     upstream = bench.stdio("a", Script(on=[on_call("echo", sleep(2.0), nth=1)]), timeout={"tools": "1s"})

@@ -102,7 +102,7 @@ async def survivors_are_killed(bench: Workbench) -> None:
         await upstream.gone(GONE_WITHIN)
 
 
-@check("STD-007", timeout=30)
+@check("STD-007", timeout=30, slow=True)
 async def the_grace_period_is_long_enough_to_be_used(bench: Workbench) -> None:
     """A child that stays after end of file and needs 300 ms after SIGTERM finishes its work."""
     upstream = bench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))

@@ -65,7 +65,7 @@ async def a_token_without_expires_in_is_used_until_a_401(bench: Workbench) -> No
     await _is_used_again(bench, await bench.oauth("a", OAuth(lifetimes=[None])))
 
 
-@check("TOK-005", timeout=40)
+@check("TOK-005", timeout=40, slow=True)
 async def the_buffer_holds_when_connecting(bench: Workbench) -> None:
     """Stored tokens with 290, 200 and 30 s to live: after a restart the first POST to each upstream carries one that
     was issued in this run.
@@ -127,7 +127,7 @@ async def the_buffer_holds_during_a_session(bench: Workbench) -> None:
     bench.expect(not refused, "no 401 after the sign-in", refused)
 
 
-@check("TOK-011", timeout=40)
+@check("TOK-011", timeout=40, slow=True)
 async def an_expired_token_is_never_sent(bench: Workbench) -> None:
     """The first token lives for 2 s and the proxy is started again after 3: the upstream does not see it any more,
     and a new one was got by a refresh or, where there was no refresh token, by a sign-in.

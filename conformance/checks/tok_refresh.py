@@ -32,7 +32,7 @@ async def runs_with_expired_tokens(bench: Workbench, upstream: ProtectedUpstream
     return browser
 
 
-@check("TOK-008", timeout=45)
+@check("TOK-008", timeout=45, slow=True)
 async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
     """A form with the grant type, the current refresh token, the client id and the resource, without a verifier and
     without a scope that was not granted.
@@ -80,7 +80,7 @@ async def without_rotation_the_refresh_token_is_kept(bench: Workbench) -> None:
     bench.expect(upstream.refresh_tokens[0] in content, "it is still in the file", content)
 
 
-@check("TOK-012", timeout=40)
+@check("TOK-012", timeout=40, slow=True)
 async def invalid_grant_leads_to_one_new_sign_in(bench: Workbench) -> None:
     """The refresh token is refused with invalid_grant: it is tried once, and one page is opened."""
     refuses = Fault("token", grant=REFRESH, status=400, body={"error": "invalid_grant"})
@@ -127,7 +127,7 @@ async def a_passing_refresh_failure_costs_nothing(bench: Workbench) -> None:
     bench.expect(len(browser.openings) == 1, "no page after the first sign-in", browser.openings)
 
 
-@check("TOK-014", timeout=40)
+@check("TOK-014", timeout=40, slow=True)
 async def parallel_calls_cause_one_refresh(bench: Workbench) -> None:
     """Ten calls at once inside the buffer, a slow token endpoint that takes a second use of a refresh token for
     theft: one refresh, and ten successes with the new token.

