@@ -93,7 +93,7 @@ def a_second_signal_changes_nothing() -> None:
 @mutant("OPS-003")
 def waits_for_the_running_call_at_the_end() -> None:
     async def wrong(self: Face) -> None:
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
 
     replace(Face.close, wrong)
 

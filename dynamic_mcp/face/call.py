@@ -68,6 +68,7 @@ class Call:
     def __init__(self, incoming: Incoming, on_progress: OnProgress) -> None:
         """Raises Refusal when ``params`` or its ``_meta`` is no object."""
         self.incoming = incoming
+        self.has_begun = False
         #: the upstream that the request went to, once that is known
         self.group: Group | None = None
         #: what came of it, where it never reached the upstream; and whether that goes to the audit log elsewhere
@@ -97,9 +98,8 @@ class Call:
 
     def params(self, members: dict[str, Raw]) -> bytes:
         """Params for the upstream: ``members``, and what has to go with them."""
-        meta = Raw(msgspec.json.encode(self._meta)) if self._meta else Raw(b"")
-        beside = {"inputResponses": self.inputs, "requestState": self.state, "_meta": meta}
-        return msgspec.json.encode({**members, **{name: raw for name, raw in beside.items() if raw}})
+        beside = {"inputResponses": self.inputs, "requestState": self.state, "_meta": self._meta}
+        return msgspec.json.encode(members | {name: value for name, value in beside.items() if value})
 
     def options(self, timeout: float) -> Options:
         """How the request to the upstream is made; ``timeout`` in seconds."""
@@ -127,7 +127,9 @@ def refuse_cursor(params: Raw) -> None:
 
 
 def _object(raw: Raw, what: str) -> dict[str, Raw]:
+    if not raw:
+        return {}
     try:
-        return _decode_members(raw or b"{}") if bytes(raw) != b"null" else {}
+        return _decode_members(raw) if bytes(raw) != b"null" else {}
     except msgspec.DecodeError:
         raise Refusal(INVALID_PARAMS, f"{what} must be an object") from None

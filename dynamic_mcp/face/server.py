@@ -76,7 +76,7 @@ class Face:
         self._relay = relay
         self._send = send
         self._tracing = tracing
-        self._running: dict[object, asyncio.Task[None]] = {}
+        self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
         self._refused_oversized = False
         # What needs an upstream.
         handlers: Handlers = {
@@ -137,10 +137,10 @@ class Face:
     async def close(self) -> None:
         """Abandon what is in flight; the upstreams are told."""
         self._relay.close()
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        tasks = [task for task, _ in self._running.values()]
+        for key in list(self._running):
+            self._cancel(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _receive_batch(self, line: bytes) -> None:
         """MCP 2025-03-26, base protocol, "Batching"; every other revision has none."""
@@ -265,20 +265,24 @@ class Face:
         call = Call(incoming, self._relay.on_progress(incoming))
         context = None if incoming.span is None else incoming.span.context
         task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)
-        self._running[key] = task
-        task.add_done_callback(lambda done: self._done(key, incoming, done))
+        self._running[key] = task, call
 
-    def _done(self, key: object, incoming: Incoming, task: asyncio.Task[None]) -> None:
-        if self._running.get(key) is task:
-            # It was cancelled before it began.
+    def _cancel(self, key: object) -> None:
+        task, call = self._running[key]
+        task.cancel()
+        if not call.has_begun:
+            # Then it never will, and cannot clean up.
             del self._running[key]
-        if task.cancelled():
-            incoming.abandon()
+            call.incoming.abandon()
 
     async def _run(self, call: Call, handler: Handler, key: object) -> None:
+        call.has_begun = True
         self._relay.started(call)
         try:
             line = await self._line_for(call, handler)
+        except asyncio.CancelledError:
+            call.incoming.abandon()
+            raise
         finally:
             # Before the answer goes out: with its arrival the id is free again.
             del self._running[key]
@@ -288,10 +292,7 @@ class Face:
     async def _line_for(self, call: Call, handler: Handler) -> bytes:
         incoming = call.incoming
         try:
-            result = await handler(call)
-            if call.is_of_the_handshake:
-                return jsonrpc.result(incoming.id, result)
-            return _result_line(incoming, result)
+            return _result_line(incoming, await handler(call))
         except Refusal as refusal:
             if not call.is_recorded:
                 trail.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
@@ -313,9 +314,11 @@ class Face:
         async def run(call: Call) -> bytes:
             for _ in range(MOST_ROUNDS):
                 result = await handler(call)
-                questions = None if call.is_of_the_handshake else questions_of(result)
-                if questions is None:
+                if call.is_of_the_handshake:
                     return result
+                questions = questions_of(result)
+                if questions is None:
+                    return bridge.legacy_result(result)
                 call.inputs = await responses(questions, self._session.can, self._session.ask)
                 call.state = questions.state
             raise UpstreamFailed(f"it asked more than {MOST_ROUNDS} times")
@@ -346,14 +349,12 @@ class Face:
             request = msgspec.json.decode(params or b"{}", type=_CancelledParams).request
         except msgspec.DecodeError:
             return
-        if request and (task := self._running.get(_id_key(request))) is not None:
-            task.cancel()
+        if request and (key := _id_key(request)) in self._running:
+            self._cancel(key)
 
 
 def _result_line(incoming: Incoming, result: bytes) -> bytes:
-    written = (
-        bridge.modern_result(incoming.method, result) if incoming.modern else bridge.legacy_result(result)
-    )
+    written = bridge.modern_result(incoming.method, result) if incoming.modern else result
     return jsonrpc.result(incoming.id, written)
 
 

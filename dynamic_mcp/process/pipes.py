@@ -32,8 +32,8 @@ class LineWriter:
 
     @property
     def unread(self) -> int:
-        """Bytes that wait for the other side to read them."""
-        return self.transport.get_write_buffer_size() + sum(map(len, self._following))
+        """Bytes that wait for the other side to read them; what this turn of the loop is still to write does not count."""
+        return self.transport.get_write_buffer_size()
 
     def write(self, line: bytes) -> None:
         """Send one line, with its line end."""

@@ -23,6 +23,8 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
+#: The deadline of what waits for ever.
+_NEVER = float("inf")
 
 OnProgress = Callable[[dict[str, Raw]], None]
 
@@ -30,19 +32,24 @@ OnProgress = Callable[[dict[str, Raw]], None]
 class _Pending:
     """A request that waits for its answer."""
 
-    __slots__ = ("future", "on_progress", "reached", "timer")
+    __slots__ = ("deadline", "future", "method", "on_progress", "reached", "timeout")
 
-    def __init__(self, future: asyncio.Future[bytes], on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, future: asyncio.Future[bytes], method: str, timeout: float, on_progress: OnProgress | None
+    ) -> None:
         self.future = future
+        self.method = method
+        self.timeout = timeout
+        self.deadline = _NEVER
         self.on_progress = on_progress
         self.reached = float("-inf")
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class Peer:
     """Correlates requests and answers. ``send`` writes one line; the others get what the other side begins by itself."""
 
     __slots__ = (
+        "_alarm",
         "_asked",
         "_closed",
         "_loop",
@@ -75,6 +82,8 @@ class Peer:
         self._most = most
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
+        #: one timer for all of them, for the earliest deadline or an earlier one: a timer for each was 5 % of the time of a call
+        self._alarm: asyncio.TimerHandle | None = None
         #: requests of the other side that are being answered, by the bytes of their id
         self._asked: dict[bytes, asyncio.Task[None]] = {}
         self._next_id = 0
@@ -102,9 +111,10 @@ class Peer:
         if on_id is not None:
             on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        self._pending[id] = pending = _Pending(future, on_progress)
-        if timeout is not None:
-            pending.timer = self._loop.call_later(timeout, self._expire, id, method, timeout)
+        pending = self._pending[id] = _Pending(
+            future, method, _NEVER if timeout is None else timeout, on_progress
+        )
+        self._set_deadline(pending)
         try:
             self._send(jsonrpc.request(b"%d" % id, method, params))
             return await future
@@ -112,8 +122,6 @@ class Peer:
             self._abandon(id, method, "the client cancelled the request")
             raise
         finally:
-            if pending.timer is not None:
-                pending.timer.cancel()
             self._pending.pop(id, None)
 
     def notify(self, method: str, params: bytes = b"") -> None:
@@ -167,6 +175,9 @@ class Peer:
                     pending.future.set_exception(reason.again())
             for task in self._asked.values():
                 task.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
 
     def answered(self, message: Message) -> None:
         """Take an answer."""
@@ -244,15 +255,30 @@ class Peer:
         pending = self._pending.pop(int(id[:20]), None)
         return None if pending is None or pending.future.done() else pending.future
 
-    def _expire(self, id: int, method: str, timeout: float) -> None:
-        pending = self._pending.get(id)
-        if pending is None or pending.future.done():
+    def _set_deadline(self, pending: _Pending) -> None:
+        pending.deadline = self._loop.time() + pending.timeout
+        self._ring_at(pending.deadline)
+
+    def _ring_at(self, time: float) -> None:
+        if time == _NEVER or (self._alarm is not None and self._alarm.when() <= time):
             return
-        if self._asked:
-            pending.timer = self._loop.call_later(timeout, self._expire, id, method, timeout)
-        else:
-            self._abandon(id, method, "the request timed out")
-            pending.future.set_exception(UpstreamTimeout(f"no answer to {method} within {timeout:g} s"))
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(time, self._expire)
+
+    def _expire(self) -> None:
+        """End what is due, and wait for what is due next."""
+        self._alarm = None
+        now = self._loop.time()
+        for id, pending in list(self._pending.items()):
+            if pending.deadline <= now and not pending.future.done():
+                if self._asked:
+                    self._set_deadline(pending)
+                else:
+                    self._abandon(id, pending.method, "the request timed out")
+                    text = f"no answer to {pending.method} within {pending.timeout:g} s"
+                    pending.future.set_exception(UpstreamTimeout(text))
+        self._ring_at(min((one.deadline for one in self._pending.values()), default=_NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
         if self._pending.pop(id, None) is None:

@@ -120,6 +120,27 @@ async def test_a_cancelled_call_is_ended_upstream_and_never_answered(id: str, na
     assert len(client.lines) == 1
 
 
+async def test_a_call_that_is_cancelled_before_it_began_never_does() -> None:
+    client = Client()
+    held(client, "1")
+    cancel(client, "1")
+    held(client, "1")  # the id is free again
+    await eventually(lambda: client.upstream.requests, "the second call upstream")
+    assert (await client.ask("ping"))["result"] == {}
+    assert len(client.upstream.requests) == 1
+    assert len(client.lines) == 1
+    await client.face.close()
+
+
+async def test_closing_before_a_call_began_is_no_bug_of_it() -> None:
+    client = Client()
+    held(client, "1")
+    async with asyncio.timeout(5):
+        await client.face.close()
+    assert client.upstream.requests == []
+    assert client.lines == []
+
+
 @pytest.mark.parametrize(
     ("id", "named"), [("1", '"1"'), ('"1"', "1"), ("1", "2"), ("1", "null"), ("1", "{}")]
 )

@@ -165,6 +165,40 @@ async def test_a_timeout_is_announced_and_its_late_answer_dropped() -> None:
     assert wire.cancelled == [slow_id]
 
 
+@given(st.lists(st.sampled_from([0.005, 0.01, 0.02, LONG]), min_size=1, max_size=6), st.data())
+@settings(max_examples=25, deadline=None)
+async def test_each_call_has_its_own_timeout_whatever_others_have(
+    timeouts: list[float], data: st.DataObject
+) -> None:
+    wire = Wire()
+    calls = [await wire.started(timeout=timeout) for timeout in timeouts]
+    patient = [call for call, timeout in zip(calls, timeouts, strict=True) if timeout == LONG]
+    answered = data.draw(st.lists(st.sampled_from(calls), unique=True))
+    for _, id in answered:
+        wire.answer(id)
+    impatient = [call for call in calls if call not in patient and call not in answered]
+    for task, _ in impatient:
+        with pytest.raises(UpstreamTimeout):
+            await asyncio.wait_for(task, 5)
+    assert sorted(wire.cancelled) == [id for _, id in impatient]
+    for call in patient:
+        assert call in answered or not call[0].done()
+        wire.answer(call[1])
+        assert await call[0] == b"{}"
+
+
+async def test_the_earliest_timeout_ends_its_call_first() -> None:
+    wire = Wire()
+    later, later_id = await wire.started(timeout=0.05)
+    sooner, sooner_id = await wire.started(timeout=0.01)
+    with pytest.raises(UpstreamTimeout):
+        await sooner
+    assert wire.cancelled == [sooner_id]
+    with pytest.raises(UpstreamTimeout):
+        await later
+    assert wire.cancelled == [sooner_id, later_id]
+
+
 @pytest.mark.parametrize("method", ["initialize", "server/discover"])
 async def test_the_handshake_is_never_cancelled(method: str) -> None:
     wire = Wire()
