@@ -240,21 +240,23 @@ def drops_what_is_saved_in_a_hurry() -> None:
     hurried: list[watch.Watch] = []
 
     async def wrong_rest(self: watch.Watch, state: object) -> object:
+        if self._known is None:
+            # The first look, which is not one at a change. It must not last into the saves of a check.
+            return state
         last = await rest(self, state)
-        if last != state and self._known is not None:
+        if last != state:
             hurried.append(self)
         return last
 
     async def wrong(self: watch.Watch) -> bool:
         while True:
             forced = await right(self)
-            # From the first look on, which is not one at a change.
-            watch.QUIET, watch.MOST_DELAY = 0.7, float("inf")
             if forced or self not in hurried:
                 return forced
             hurried.remove(self)
             self._second_look = float("inf")
 
+    watch.QUIET, watch.MOST_DELAY = 1.0, float("inf")
     replace(rest, wrong_rest)
     replace(right, wrong)
 
