@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-#: as `conformance.invocation.BROKEN`, which cannot be imported where a library is missing
+#: as `conformance.commands.run_options.BROKEN`, which cannot be imported where a library is missing
 _BROKEN = 3
 
 

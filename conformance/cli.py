@@ -18,10 +18,9 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from conformance.baseline import Baseline
 from conformance.checks import Check, load_checks
-from conformance.errors import HarnessError, UsageError
-from conformance.invocation import (
+from conformance.commands.rebaseline import BaselineFile
+from conformance.commands.run_options import (
     BROKEN,
     FAILED,
     PASSED,
@@ -33,15 +32,16 @@ from conformance.invocation import (
     run_selected,
     selected_ids,
 )
-from conformance.rebaseline import BaselineFile
-from conformance.registry import Registry, Requirement
+from conformance.commands.smoke import smoke
+from conformance.engine.runner import WorkbenchFactory, workbench_factory
+from conformance.errors import HarnessError, UsageError
+from conformance.model.baseline import Baseline
+from conformance.model.registry import Registry, Requirement
+from conformance.model.selectors import select
+from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
 from conformance.reports import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import print_report
-from conformance.runner import WorkbenchFactory, workbench_factory
-from conformance.selectors import select
-from conformance.smoke import smoke
-from conformance.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def main(
     """Run one command and return the exit code; `checks` and `open_workbench` are for tests."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "_ARGCOMPLETE" in os.environ:
-        from conformance.completion import answer
+        from conformance.commands.completion import answer
 
         answer(_parser())
     if words[:1] == ["bench"]:
@@ -64,22 +64,22 @@ def main(
 
         return bench(words[1:])
     if words[:1] == ["requirements"]:
-        from conformance.requirements_page import main as requirements
+        from conformance.commands.requirements_page import main as requirements
 
         return requirements(words[1:])
     try:
         if words[:1] == ["mutants"]:
-            from conformance.gallery.run import main as mutants
+            from conformance.mutation.run import main as mutants
 
             return mutants(words[1:])
         before, command = _split(words)
         if before[:1] == ["stability"]:
-            from conformance.stability import main as stability
+            from conformance.commands.stability import main as stability
 
             return stability(before[1:], command, checks=checks, open_workbench=open_workbench)
         known_checks = load_checks() if checks is None else checks
         if words[:1] == ["compare"]:
-            from conformance.compare import main as compare
+            from conformance.commands.compare import main as compare
 
             return compare(words[1:], checks=known_checks, open_workbench=open_workbench)
         return _dispatch(_parser().parse_args(before), command, known_checks, open_workbench)
@@ -145,7 +145,7 @@ def _run(
         count = sum(id_ in checks for id_ in selected)
         if count != 1:
             raise UsageError(f"--attach is for one check at a time, and {count} are selected")
-        from conformance.attach import Attaching
+        from conformance.commands.attach import Attaching
 
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(text, flush=True))
@@ -195,7 +195,7 @@ def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
         select(registry, [options.id])
         raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
     # Imported late: the gallery brings the whole reference proxy.
-    from conformance.show import show
+    from conformance.commands.show import show
 
     show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)
     return PASSED

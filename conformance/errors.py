@@ -9,7 +9,7 @@
     |-- HarnessError              our own fault: the runner, the workbench or a mock server broke
     `-- UsageError                the person at the command line has to change something
 
-Any other exception that leaves a check counts as our own fault too (see `conformance.verdicts.judge`).
+Any other exception that leaves a check counts as our own fault too (see `conformance.model.verdicts.judge`).
 """
 
 from __future__ import annotations

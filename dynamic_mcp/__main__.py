@@ -3,7 +3,7 @@
 import os
 import sys
 
-from dynamic_mcp.doorstep import Doorstep
+from dynamic_mcp.extras.early_answers import Doorstep
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from dynamic_mcp import __version__
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
-    from dynamic_mcp.doorstep import Doorstep
+    from dynamic_mcp.extras.early_answers import Doorstep
 
 USAGE_ERROR = 2
 _EPILOG = """\
@@ -73,23 +73,23 @@ def main(arguments: Sequence[str] | None = None, doorstep: Doorstep | None = Non
     """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
-        from dynamic_mcp import completion
+        from dynamic_mcp.commands import completion
 
         completion.answer()
     if words[:1] == ["completion"]:
-        from dynamic_mcp import completion
+        from dynamic_mcp.commands import completion
 
         sys.exit(completion.main(words[1:]))
     if words[:1] in (["login"], ["logout"]):
-        from dynamic_mcp import account
+        from dynamic_mcp.commands import login
 
-        sys.exit(account.main(words))
+        sys.exit(login.main(words))
     if words[:1] == ["import"]:
-        from dynamic_mcp.importing import command
+        from dynamic_mcp.commands.importing import command
 
         sys.exit(command.main(words[1:]))
     if words[:1] == ["check"]:
-        from dynamic_mcp import check
+        from dynamic_mcp.commands import check
 
         sys.exit(check.main(words[1:]))
     if words == ["schema"]:
@@ -135,8 +135,8 @@ def load(
 def _run(path: Path, loaded: Config, doorstep: Doorstep | None) -> int:
     import anyio
 
-    from dynamic_mcp.face.client import take_over_stdio
-    from dynamic_mcp.serve import serve
+    from dynamic_mcp.frontend.client import take_over_stdio
+    from dynamic_mcp.server import serve
 
     if os.isatty(0):
         say("dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it.")

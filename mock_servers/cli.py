@@ -13,7 +13,7 @@ from typing import Any
 
 from mock_servers.actions import crash, silence, sleep
 from mock_servers.journal import Journal
-from mock_servers.life import MAX_LIFE
+from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import OAuth
 from mock_servers.script import Grandchild, Rule, Script, ScriptError, on_call
 
@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
         browser.visit(ignored, options.users, options.journal)
         return
     if options.kind == "nursery":
-        from mock_servers import nursery
+        from mock_servers import forkserver
 
-        nursery.serve()
+        forkserver.serve()
         return
     try:
         script = _base(options)
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_parser(
         "nursery",
         help="not a server: a process that forks servers behind a URL",
-        description="Forks servers behind a URL as it is told on the socket that is its stdin: see mock_servers.nursery.",
+        description="Forks servers behind a URL as it is told on the socket that is its stdin: see mock_servers.forkserver.",
     )
     return parser
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mock_servers.life import MAX_LIFE
+from mock_servers.lifecycle import MAX_LIFE
 
 RemoteKind = Literal["http", "sse", "collector", "oauth"]
 LOOPBACK = "127.0.0.1"
@@ -43,7 +43,7 @@ def remote(
 
 
 def nursery() -> list[str]:
-    """The process that forks what `remote` would start: see `mock_servers.nursery`."""
+    """The process that forks what `remote` would start: see `mock_servers.forkserver`."""
     return [sys.executable, "-I", str(MAIN), "nursery"]
 
 

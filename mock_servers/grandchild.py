@@ -11,7 +11,7 @@ import sys
 import time
 
 from mock_servers.journal import Journal, resource_limits
-from mock_servers.life import Life
+from mock_servers.lifecycle import Life
 from mock_servers.script import Grandchild
 
 

@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 from mock_servers import commands
 from mock_servers.browser import USER
 from mock_servers.journal import Entry
-from mock_servers.life import MAX_LIFE
+from mock_servers.journal_views import ProtectedSeen, RemoteSeen, Seen, StdioSeen
+from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.processes import kill
 from mock_servers.script import Script
-from mock_servers.seen import ProtectedSeen, RemoteSeen, Seen, StdioSeen
 
 START_WITHIN = 20.0
 _STOP_WITHIN = 5.0

@@ -17,9 +17,9 @@ from mock_servers.answers import Answers
 from mock_servers.grandchild import fork_all
 from mock_servers.incoming import NotAMessage, Rules, is_answer, read_message
 from mock_servers.journal import Journal
-from mock_servers.life import Life
+from mock_servers.lifecycle import Life
 from mock_servers.output import Output
-from mock_servers.performance import NOTHING, Arrived, Performance, Stage
+from mock_servers.player import NOTHING, Arrived, Performance, Stage
 from mock_servers.script import Script
 
 DRAIN = 1.0

@@ -16,9 +16,9 @@ from conformance.bench.guard import guard
 from conformance.bench.measure import measure, version_of
 from conformance.bench.targets import Implementation
 from conformance.bench.workloads import WORKLOADS
+from conformance.engine.outputs import prove_writable, write
 from conformance.errors import HarnessError, UsageError
-from conformance.outputs import prove_writable, write
-from conformance.sut import Profile, make_sut
+from conformance.model.sut import Profile, make_sut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from conformance.bench.figures import DIRECT, RELAY
+from conformance.engine.outputs import write
 from conformance.errors import UsageError
-from conformance.outputs import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

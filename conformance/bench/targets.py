@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conformance.bench.client import Caller
     from conformance.bench.servers import Entry
-    from conformance.sut import Sut
+    from conformance.model.sut import Sut
 
 CONFIG = "config.json"
 

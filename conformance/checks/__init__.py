@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from conformance.errors import HarnessError
-from conformance.registry import Registry, Requirement
+from conformance.model.registry import Registry, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ from conformance.checks.http_requests import can_call
 from conformance.checks.rld import is_usable
 from conformance.checks.sec_secrets import CONFIGURED, issued_by
 from conformance.errors import Violation
-from conformance.workbench.canaries import leaked
+from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Script, on_call

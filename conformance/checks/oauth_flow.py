@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from conformance.checks import check
 from mock_servers.oauth_script import CLIENT, OAuth
-from mock_servers.remote.oauth.ledger import CHALLENGE, VERIFIER, challenge_of
+from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challenge_of
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.workbench import saves
+from conformance.workbench import save_styles
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ async def every_replacement_by_rename_is_noticed(bench: Workbench) -> None:
     async with bench.serving(*upstreams, config=config) as proxy:
         for name in ("b", "c", "d"):
             upstreams.append(bench.stdio(name))
-            bench.save(config, *upstreams, how=saves.by_rename)
+            bench.save(config, *upstreams, how=save_styles.by_rename)
             with bench.case(f"save number {len(upstreams) - 1}"):
                 await is_usable(bench, proxy, upstreams[-1])
 
@@ -295,7 +295,7 @@ async def _slow_writer(bench: Workbench) -> None:
 
             async def write() -> None:
                 # The last piece comes when nothing is asked any more: from then on the content is valid.
-                await saves.in_pieces(config, complete[:-1], 7, pause=0.15)
+                await save_styles.in_pieces(config, complete[:-1], 7, pause=0.15)
                 writing.cancel_scope.cancel()
 
             writing.start_soon(write)
@@ -303,7 +303,7 @@ async def _slow_writer(bench: Workbench) -> None:
                 while True:
                     await _works(bench, proxy, old)
                     await anyio.sleep(_POLL)
-        saves.in_place(config, complete)
+        save_styles.in_place(config, complete)
         with bench.case("a slow writer"):
             await is_usable(bench, proxy, new)
             await _holds_exactly(bench, proxy, old, new)
@@ -317,7 +317,7 @@ async def _bursty_writer(bench: Workbench) -> None:
         for number in range(20):
             data = contents[number % 2] if number < 19 else bench.config(old, last).read_bytes()
             # Truncated for a moment each time, as it is by a program that writes while it thinks.
-            await saves.in_pieces(config, data, 2, pause=0.05)
+            await save_styles.in_pieces(config, data, 2, pause=0.05)
         with bench.case("twenty saves"):
             await is_usable(bench, proxy, last)
             await _holds_exactly(bench, proxy, old, last, nobody=between)

@@ -16,7 +16,7 @@ from conformance.checks.http_requests import SESSIONS, can_call
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.tok_expiry import until
-from conformance.workbench.canaries import leaked
+from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import Fault, OAuth
 from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, on_call

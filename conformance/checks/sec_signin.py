@@ -17,7 +17,7 @@ from conformance.checks.oauth_callback import attempt
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_storage import FOLDER
 from conformance.errors import Untestable, Violation
-from conformance.workbench.canaries import leaked
+from conformance.workbench.leak_scan import leaked
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
 

@@ -2,7 +2,7 @@
 
 A mutant is a function that changes the reference before it starts, named as what is then wrong with it. The only package that may
 import ``dynamic_mcp``. ``python -m conformance.mutants NAME {config}`` runs one; ``--list`` names them all;
-``python -m conformance mutants`` has each judged by the checks (``conformance.gallery``).
+``python -m conformance mutants`` has each judged by the checks (``conformance.mutation``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError
-from conformance.registry import Registry
+from conformance.model.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

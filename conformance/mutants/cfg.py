@@ -15,8 +15,8 @@ from dynamic_mcp.config import duration, model
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.load import _decode, parse
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.face import tools
-from dynamic_mcp.face.call import Call
+from dynamic_mcp.frontend import tools
+from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.oauth.store import Store
 
 if TYPE_CHECKING:

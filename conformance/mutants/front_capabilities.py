@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.session import Session
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
 
 
 @mutant("FRONT-003", also={"FRONT-021": "no update comes"})

@@ -12,9 +12,9 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp import config
 from dynamic_mcp.config.model import Config, StdioTransport
 from dynamic_mcp.errors import UpstreamRefused
-from dynamic_mcp.face import tools
-from dynamic_mcp.face.catalog import Catalog
-from dynamic_mcp.groups import Group
+from dynamic_mcp.frontend import tools
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Refusal
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamic_mcp.face.call import Call
+    from dynamic_mcp.frontend.call import Call
     from dynamic_mcp.upstream.base import Upstream
 
 

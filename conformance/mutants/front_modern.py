@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face import bridge, server
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.session import Session
-from dynamic_mcp.face.subscriptions import Listener
+from dynamic_mcp.frontend import bridge, server
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.subscriptions import Listener
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Refusal
 
 if TYPE_CHECKING:
-    from dynamic_mcp.face.call import Incoming
+    from dynamic_mcp.frontend.call import Incoming
 
 
 @mutant("FRONT-027", also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031"), "its modern client probes"))

@@ -9,18 +9,18 @@ import msgspec
 from msgspec import Raw
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face.call import Call
-from dynamic_mcp.face.catalog import Catalog
-from dynamic_mcp.face.relay import Relay
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.session import Session
-from dynamic_mcp.face.subscriptions import UPDATED
-from dynamic_mcp.groups import Group
+from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.subscriptions import UPDATED
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
 
 if TYPE_CHECKING:
-    from dynamic_mcp.face.call import Incoming, OnProgress
+    from dynamic_mcp.frontend.call import Incoming, OnProgress
     from dynamic_mcp.protocol.jsonrpc import Message
     from dynamic_mcp.upstream.base import Options
 

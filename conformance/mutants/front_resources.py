@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.face import catalog, uritemplate
-from dynamic_mcp.face.catalog import Catalog
-from dynamic_mcp.groups import Group
-from dynamic_mcp.listings import PROMPTS, RESOURCES, Kind, Listing
+from dynamic_mcp.frontend import catalog, uritemplate
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, Listing
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Refusal
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from dynamic_mcp.face.call import Call
+    from dynamic_mcp.frontend.call import Call
     from dynamic_mcp.upstream.base import Upstream
 
 

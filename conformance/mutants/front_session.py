@@ -10,21 +10,21 @@ import msgspec
 from msgspec import Raw
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face.batch import Batch
-from dynamic_mcp.face.client import ClientLink
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.session import Session
+from dynamic_mcp.frontend.batch import Batch
+from dynamic_mcp.frontend.client import ClientLink
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.groups.reload import Reload
+from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.oauth import browser
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.reload import Reload
-from dynamic_mcp.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynamic_mcp.config.diff import Diff
     from dynamic_mcp.config.model import Config
-    from dynamic_mcp.face.call import Incoming
+    from dynamic_mcp.frontend.call import Incoming
     from dynamic_mcp.protocol.jsonrpc import Message, OnOversized
 
 

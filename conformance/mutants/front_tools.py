@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Raw
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import listings
-from dynamic_mcp.face import call, tools
-from dynamic_mcp.face.call import Call
-from dynamic_mcp.listings import TOOLS, Kind, Listing
+from dynamic_mcp.frontend import call, tools
+from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.groups import listing as listing_module
+from dynamic_mcp.groups.listing import TOOLS, Kind, Listing
 from dynamic_mcp.protocol import jsonrpc
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def lists_the_groups_in_random_order() -> None:
 
 @mutant("FRONT-010")
 def writes_definitions_anew_from_three_fields() -> None:
-    right = listings._add_page
+    right = listing_module._add_page
 
     def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
         cursor = right(listing, answer, kind)
@@ -65,7 +65,7 @@ def writes_definitions_anew_from_three_fields() -> None:
 
 @mutant("FRONT-010")
 def drops_the_dialect_of_schemas() -> None:
-    right = listings._add_page
+    right = listing_module._add_page
 
     def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
         return right(
@@ -77,7 +77,7 @@ def drops_the_dialect_of_schemas() -> None:
 
 @mutant("FRONT-011")
 def fetches_the_first_page_only() -> None:
-    right = listings._add_page
+    right = listing_module._add_page
 
     def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
         right(listing, answer, kind)
@@ -88,7 +88,7 @@ def fetches_the_first_page_only() -> None:
 
 @mutant("FRONT-011")
 def takes_an_empty_cursor_for_the_end() -> None:
-    right = listings._add_page
+    right = listing_module._add_page
     replace(right, lambda listing, answer, kind: right(listing, answer, kind) or None)
 
 
@@ -99,13 +99,13 @@ def follows_a_repeated_cursor_for_ever() -> None:
         params = b""
         while kind.feature in upstream.agreed.capabilities:
             answer = await upstream.request(kind.method, params, options)
-            cursor = listings._add_page(listing, answer, kind)
+            cursor = listing_module._add_page(listing, answer, kind)
             if cursor is None:
                 break
             params = msgspec.json.encode({"cursor": cursor})
         return listing
 
-    replace(listings.list_all, wrong)
+    replace(listing_module.list_all, wrong)
 
 
 @mutant("FRONT-011")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.face import bridge, exchange
-from dynamic_mcp.face.relay import Relay
+from dynamic_mcp.frontend import bridge, exchange
+from dynamic_mcp.frontend.relay import Relay
 
 if TYPE_CHECKING:
-    from dynamic_mcp.groups import Group
+    from dynamic_mcp.groups.group import Group
     from dynamic_mcp.protocol.jsonrpc import Message
 
 

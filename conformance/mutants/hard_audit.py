@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import audit
-from dynamic_mcp.audit import Life, Trail
+from dynamic_mcp.extras import audit
+from dynamic_mcp.extras.audit import Life, Trail
 from dynamic_mcp.oauth.authorization import Authorization
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import CallRefused, UpstreamError
-from dynamic_mcp.groups import Group
-from dynamic_mcp.policy import arguments
-from dynamic_mcp.policy.gate import Gate
-from dynamic_mcp.policy.limits import Limits
+from dynamic_mcp.extras.policy import arguments
+from dynamic_mcp.extras.policy.gate import Gate
+from dynamic_mcp.extras.policy.limits import Limits
+from dynamic_mcp.groups.group import Group
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,7 +119,7 @@ def serialises_the_arguments_anew() -> None:
 def change_the_checker(*statements: str) -> None:
     """Start the checker after these statements, which find it as ``c`` and its library as ``j``."""
     program = "; ".join(
-        ["import dynamic_mcp.policy.checker as c, jsonschema_rs as j", *statements, "c.main()"]
+        ["import dynamic_mcp.extras.policy.checker as c, jsonschema_rs as j", *statements, "c.main()"]
     )
     replace(arguments.COMMAND, (sys.executable, "-c", program))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.config import exposed
+from dynamic_mcp.config import credential_scan
+from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import store
 from dynamic_mcp.oauth.store import Store
-from dynamic_mcp.reload import Reload
 
 if TYPE_CHECKING:
     import os
@@ -62,12 +62,12 @@ def trusts_it_after_the_repair() -> None:
 
 @mutant("HARD-011")
 def says_nothing_about_exposed_secrets() -> None:
-    replace(exposed.warning, lambda origin, status, places: "")
+    replace(credential_scan.warning, lambda origin, status, places: "")
 
 
 @mutant("HARD-011", also={"SEC-001": "a canary is the value of a header"})
 def shows_the_exposed_value() -> None:
-    right = exposed.credentials
+    right = credential_scan.credentials
 
     def wrong(
         env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
@@ -84,12 +84,12 @@ def warns_whatever_the_mode() -> None:
     def wrong(origin: str, status: os.stat_result, places: Sequence[str]) -> str:
         return f"{origin}: holds {', '.join(places)}" if places else ""
 
-    replace(exposed.warning, wrong)
+    replace(credential_scan.warning, wrong)
 
 
 @mutant("HARD-011")
 def takes_a_reference_for_a_credential() -> None:
-    right = exposed.credentials
+    right = credential_scan.credentials
 
     def wrong(
         env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
@@ -102,7 +102,7 @@ def takes_a_reference_for_a_credential() -> None:
 @mutant("HARD-011")
 def takes_every_variable_for_a_credential() -> None:
     replace(
-        exposed.credentials,
+        credential_scan.credentials,
         lambda env, headers, url, place: iter(f"{place}.{name}" for name in (*env, *headers)),
     )
 
@@ -123,5 +123,5 @@ def warns_at_the_start_only() -> None:
 
 @mutant("HARD-011")
 def overlooks_headers() -> None:
-    right = exposed.credentials
+    right = credential_scan.credentials
     replace(right, lambda env, headers, url, place: right(env, {}, url, place))

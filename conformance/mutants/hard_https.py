@@ -15,7 +15,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import metadata
 from dynamic_mcp.origin import is_plain
-from dynamic_mcp.upstream.web import Web
+from dynamic_mcp.upstream.http.client import Web
 
 
 @mutant("HARD-003")

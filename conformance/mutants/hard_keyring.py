@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import StoreFailed
+from dynamic_mcp.extras.keychain import KeyringStore
 from dynamic_mcp.oauth import authorization
-from dynamic_mcp.oauth.keychain import KeyringStore
 from dynamic_mcp.oauth.store import Store
 
 if TYPE_CHECKING:

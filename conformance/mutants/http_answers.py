@@ -12,15 +12,15 @@ from msgspec import Raw
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream import events
-from dynamic_mcp.upstream.events import EventParser
-from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream, _Stream
-from dynamic_mcp.upstream.web import Reply, Web
+from dynamic_mcp.upstream.http import event_stream
+from dynamic_mcp.upstream.http.client import Reply, Web
+from dynamic_mcp.upstream.http.event_stream import EventParser
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream, _Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from dynamic_mcp.upstream.events import Event
+    from dynamic_mcp.upstream.http.event_stream import Event
 
 
 @mutant("HTTP-002")
@@ -40,7 +40,7 @@ def joins_the_data_of_all_events() -> None:
 
     async def wrong(self: _Stream, reply: Reply) -> AsyncIterator[Event]:
         found = [event async for event in right(self, reply)]
-        yield events.Event("message", b"\n".join(event.data for event in found), self.parser.last_id)
+        yield event_stream.Event("message", b"\n".join(event.data for event in found), self.parser.last_id)
 
     replace(right, wrong)
 

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Raw
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.upstream import handshake, streamable_http
-from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
+from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream.http import streamable
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 if TYPE_CHECKING:
     from dynamic_mcp.protocol.jsonrpc import Message
@@ -26,7 +27,7 @@ def leaves_the_metadata_out_of_the_body() -> None:
 
 @mutant("HTTP-022")
 def writes_names_raw_into_the_header() -> None:
-    right = streamable_http._name_of
+    right = streamable._name_of
 
     def wrong(message: Message) -> str | None:
         if right(message) is None:

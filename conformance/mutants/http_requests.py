@@ -10,9 +10,10 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
-from dynamic_mcp.upstream import handshake, remote, streamable_http, web
-from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
-from dynamic_mcp.upstream.web import Web
+from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream.http import client, detect, streamable
+from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ def drops_the_query_of_the_url() -> None:
 
 @mutant("HTTP-001")
 def accepts_only_json() -> None:
-    streamable_http._ACCEPT = "application/json"
+    streamable._ACCEPT = "application/json"
 
 
 @mutant("HTTP-001", also=dict.fromkeys(("HTTP-006", "HTTP-007"), "servers refuse the array"))
@@ -171,7 +172,7 @@ def sends_the_configured_headers_once() -> None:
 
 @mutant("HTTP-013")
 def prefers_its_own_user_agent() -> None:
-    right = web._merged
+    right = client._merged
 
     def wrong(own: Mapping[str, str], *others: Mapping[str, str]) -> dict[str, str]:
         return right(*others, own)
@@ -200,12 +201,12 @@ def refuses_plain_http() -> None:
 
 @mutant("HTTP-015")
 def never_tries_the_older_transport() -> None:
-    remote._NOT_STREAMABLE = frozenset()
+    detect._NOT_STREAMABLE = frozenset()
 
 
 @mutant("HTTP-015")
 def tries_the_older_transport_after_any_status() -> None:
-    remote._NOT_STREAMABLE = frozenset(range(300, 600))
+    detect._NOT_STREAMABLE = frozenset(range(300, 600))
 
 
 def _change_session_headers(change: Callable[[dict[str, str]], dict[str, str]]) -> None:

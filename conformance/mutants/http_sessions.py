@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import pauses
 from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.upstream import streamable_http
-from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream, _Stream
+from dynamic_mcp.groups import backoff
+from dynamic_mcp.upstream.http import streamable
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream, _Stream
 
 if TYPE_CHECKING:
     from dynamic_mcp.protocol.jsonrpc import Message
@@ -25,7 +25,7 @@ def goes_on_with_the_dead_session() -> None:
 
 @mutant("HTTP-009")
 def is_lost_for_30_s_with_its_session() -> None:
-    pauses.RESTART_DELAY = 30.0
+    backoff.RESTART_DELAY = 30.0
 
     async def wrong(self: StreamableHttpUpstream, dead: str) -> None:
         end = UpstreamGone("it has forgotten the session")
@@ -45,7 +45,7 @@ def leaves_without_a_word() -> None:
 
 @mutant("HTTP-010")
 def waits_for_the_goodbye_without_bound() -> None:
-    streamable_http.GOODBYE = 3600.0
+    streamable.GOODBYE = 3600.0
 
 
 @mutant("HTTP-020", also={"HTTP-019": "a call after its break is posted twice"})
@@ -89,7 +89,7 @@ def never_listens() -> None:
 
 @mutant("HTTP-021")
 def is_lost_without_a_stream() -> None:
-    pauses.RESTART_DELAY = 30.0
+    backoff.RESTART_DELAY = 30.0
     right = StreamableHttpUpstream._listen
 
     async def wrong(self: StreamableHttpUpstream) -> None:

@@ -9,11 +9,11 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, exchange, pkce, signin
+from dynamic_mcp.oauth import browser, pkce, signin, token_endpoint
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.pkce import Pkce
 from dynamic_mcp.oauth.tokens import Client, Tokens
-from dynamic_mcp.upstream import web
+from dynamic_mcp.upstream.http import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ Form = dict[str, str]
 
 def alter_token_requests(grant: str, change: Callable[[Form], Form]) -> None:
     """Every token request of this grant type has a changed form."""
-    right = exchange.request_tokens
+    right = token_endpoint.request_tokens
 
     async def wrong(http: httpx.AsyncClient, endpoint: str, client: Client, form: Form) -> Tokens:
         return await right(http, endpoint, client, change(form) if form["grant_type"] == grant else form)
@@ -107,7 +107,7 @@ def the_exchange_names_no_resource() -> None:
 
 @mutant("OAUTH-017", also=nobody_signs_in("OAUTH-017"))
 def exchanges_the_code_twice() -> None:
-    right = exchange.request_tokens
+    right = token_endpoint.request_tokens
 
     async def wrong(http: httpx.AsyncClient, endpoint: str, client: Client, form: Form) -> Tokens:
         tokens = await right(http, endpoint, client, form)
@@ -152,7 +152,7 @@ def ignores_iss() -> None:
 
 @mutant("OAUTH-024")
 def the_configured_header_replaces_the_bearer() -> None:
-    right = web._merged
+    right = client._merged
     replace(right, lambda own, asked, configured, token: right(own, asked, token, configured))
 
 

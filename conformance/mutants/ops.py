@@ -16,18 +16,19 @@ import anyio
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.guard import remove_the_guard
-from dynamic_mcp import config, groups, log, pauses, serve
+from dynamic_mcp import config, log, server
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, UpstreamError
-from dynamic_mcp.face import tools
-from dynamic_mcp.face.client import ClientLink
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.groups import Group
-from dynamic_mcp.listings import PROMPTS, RESOURCES, TOOLS, list_all
-from dynamic_mcp.pauses import Pauses
+from dynamic_mcp.frontend import tools
+from dynamic_mcp.frontend.client import ClientLink
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.groups import backoff, group
+from dynamic_mcp.groups.backoff import Pauses
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS, list_all
+from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.process import child
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.reload import Reload
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -117,20 +118,20 @@ def connects_one_upstream_at_a_time() -> None:
 
 @mutant("OPS-004")
 def lets_the_client_wait_for_the_upstreams() -> None:
-    known: list[groups.Group] = []
+    known: list[Group] = []
     waiting: list[asyncio.Future[None]] = []
-    begin, right = groups.Group.run, Face.receive
+    begin, right = Group.run, Face.receive
 
-    async def run(self: groups.Group) -> None:
+    async def run(self: Group) -> None:
         known.append(self)
         await begin(self)
 
     async def wait(self: Face, line: bytes) -> None:
-        with anyio.move_on_after(2 * serve.SILENT_CLIENT):
+        with anyio.move_on_after(2 * server.SILENT_CLIENT):
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
-        for group in known:
-            await group.settled()
+        for one in known:
+            await one.settled()
         right(self, line)
 
     def wrong(self: Face, line: bytes) -> None:
@@ -142,7 +143,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    replace(groups.CONNECT_BUDGET, 3600.0)
+    replace(group.CONNECT_BUDGET, 3600.0)
 
 
 @mutant("OPS-005")
@@ -169,12 +170,12 @@ def leaves_a_child_behind_at_each_attempt() -> None:
 
 @mutant("OPS-006")
 def does_not_retry_before_half_a_minute() -> None:
-    replace(pauses.RETRY_DELAYS, ())
+    replace(backoff.RETRY_DELAYS, ())
 
 
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
-    replace(pauses.RETRY_DELAYS, (0.05, 0.05, 0.05))
+    replace(backoff.RETRY_DELAYS, (0.05, 0.05, 0.05))
 
 
 @mutant("OPS-006")
@@ -193,12 +194,12 @@ def connects_to_a_server_only_once() -> None:
 
 @mutant("OPS-007")
 def gives_up_after_the_initial_retries() -> None:
-    replace(pauses.RETRY_FOREVER, 3600.0)
+    replace(backoff.RETRY_FOREVER, 3600.0)
 
 
 @mutant("OPS-007")
 def retries_every_five_seconds() -> None:
-    replace(pauses.RETRY_FOREVER, 5.0)
+    replace(backoff.RETRY_FOREVER, 5.0)
 
 
 @mutant("OPS-008")
@@ -288,7 +289,7 @@ def loses_a_descriptor_with_every_upstream() -> None:
 
 @mutant("OPS-010")
 def keeps_a_port_open() -> None:
-    right = serve.serve
+    right = server.serve
 
     async def wrong(*args: Any) -> int:
         with socket.create_server(("127.0.0.1", 0)):

@@ -9,12 +9,13 @@ import anyio
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import config, reload
+from dynamic_mcp import config
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.model import Config
-from dynamic_mcp.face.relay import Relay
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.supervisor import Supervisor, _Life
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.groups import reload
+from dynamic_mcp.groups.supervisor import Supervisor, _Life
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,19 +16,19 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError, HttpStatus, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth import exchange
+from dynamic_mcp.oauth import token_endpoint
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
-from dynamic_mcp.upstream.remote import Remote
+from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.detect import Remote
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
-from dynamic_mcp.upstream.streamable_http import StreamableHttpUpstream
-from dynamic_mcp.upstream.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamic_mcp.oauth.tokens import Tokens
-    from dynamic_mcp.upstream.web import Reply
+    from dynamic_mcp.upstream.http.client import Reply
 
 
 @mutant("SEC-001")
@@ -44,7 +44,7 @@ def logs_new_tokens() -> None:
 
 @mutant("SEC-001")
 def logs_the_form_of_a_token_request() -> None:
-    right = exchange.request_tokens
+    right = token_endpoint.request_tokens
 
     async def wrong(http: Any, endpoint: str, client: Any, form: dict[str, str]) -> Tokens:
         log.debug("a token request: %s", urlencode({"code": form.get("code", "")}))
@@ -55,7 +55,7 @@ def logs_the_form_of_a_token_request() -> None:
 
 @mutant("SEC-001")
 def logs_the_verifier() -> None:
-    right = exchange.request_tokens
+    right = token_endpoint.request_tokens
 
     async def wrong(http: Any, endpoint: str, client: Any, form: dict[str, str]) -> Tokens:
         log.debug("the proof: %s", form.get("code_verifier"))

@@ -14,14 +14,14 @@ from anyio import to_thread
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
-from dynamic_mcp.listings import list_all
+from dynamic_mcp.groups.listing import list_all
 from dynamic_mcp.oauth import authorization
-from dynamic_mcp.upstream.web import Web
+from dynamic_mcp.upstream.http.client import Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dynamic_mcp.listings import Listing
+    from dynamic_mcp.groups.listing import Listing
 
 
 @mutant("SEC-004")

@@ -10,13 +10,13 @@ from msgspec import Raw
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.http_answers import limit_exchanges
-from dynamic_mcp import groups
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.groups import Group
+from dynamic_mcp.groups import group
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.sse import SseUpstream
-from dynamic_mcp.upstream.web import Web
+from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,7 @@ def keeps_to_the_first_endpoint() -> None:
 
 @mutant("SSE-008")
 def waits_a_minute_for_an_endpoint() -> None:
-    groups.CONNECT_BUDGET = 60.0
+    group.CONNECT_BUDGET = 60.0
 
 
 @mutant("SSE-008")
@@ -153,8 +153,8 @@ def no_group_works_before_all_have_settled() -> None:
         await begin(self)
 
     async def wrong(self: Group) -> Upstream:
-        for group in known:
-            await group._settled.wait()
+        for one in known:
+            await one._settled.wait()
         return await right(self)
 
     replace(begin, run)

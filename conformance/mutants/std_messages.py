@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import pauses
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.groups import backoff
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
 
@@ -100,8 +100,8 @@ def does_not_notice_that_a_child_is_gone() -> None:
 
 @mutant("STD-017")
 def starts_the_dead_again_without_a_pause() -> None:
-    pauses.RETRY_DELAYS = (0.0, 0.0, 0.0)
-    pauses.RETRY_FOREVER = pauses.RESTART_DELAY = 0.0
+    backoff.RETRY_DELAYS = (0.0, 0.0, 0.0)
+    backoff.RETRY_FOREVER = backoff.RESTART_DELAY = 0.0
 
 
 @mutant("STD-018")

@@ -14,10 +14,10 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.oauth_signin import alter_token_requests, without
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store, tokens
-from dynamic_mcp.oauth.ask import TransientFailure
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.exchange import GrantRefused
+from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import Tokens
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.errors import HarnessError, UsageError
+from conformance.model.sut import DEFAULT_COMMAND
 from conformance.official.judging import judge, planned
 from conformance.official.node import SUITE, Node
 from conformance.official.plan import PARTS, Part, Plan
 from conformance.official.suite import Outcome, Suite
-from conformance.sut import DEFAULT_COMMAND
 
 _TITLES: dict[Part, str] = {
     "server": "The proxy as a server",
@@ -84,13 +84,13 @@ async def _run(
             Text.assemble((f"\n{outcome.scenario}", "bold red"), "\n", "\n".join(outcome.problems)),
             soft_wrap=True,
         )
-    for reason in dict.fromkeys(chosen.left_out.values()):
-        names = dict.fromkeys(one.name for one, why in chosen.left_out.items() if why == reason)
+    for reason in dict.fromkeys(chosen.skipped.values()):
+        names = dict.fromkeys(one.name for one, why in chosen.skipped.items() if why == reason)
         console.print(
             Text.assemble(("left out ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
         )
     console.print(
-        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.left_out)} left out\n"
+        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.skipped)} left out\n"
     )
     return len(failed)
 
@@ -98,7 +98,7 @@ async def _run(
 def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
     """A row for each scenario, a column for each revision; in it the number of checks that passed."""
     cells = {outcome.scenario: _cell(outcome) for outcome in outcomes}
-    cells |= {scenario: Text("left out", "dim") for scenario in chosen.left_out}
+    cells |= {scenario: Text("left out", "dim") for scenario in chosen.skipped}
     revisions = sorted({scenario.revision for scenario in cells})
     result = Table(
         "scenario", *revisions, title=f"{_TITLES[part]}: {SUITE[0]} {SUITE[1]}", title_justify="left"

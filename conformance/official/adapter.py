@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance.model.sut import DEFAULT_TOOLS, PLACEHOLDER
 from conformance.official.lines import Message, Proxy, running
-from conformance.sut import DEFAULT_TOOLS, PLACEHOLDER
 from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
 
 GROUP = "suite"

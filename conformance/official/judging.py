@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from conformance.errors import HarnessError
+from conformance.model.sut import DEFAULT_COMMAND, PLACEHOLDER
 from conformance.official import bridge
 from conformance.official.plan import Part, Plan, plan, reasons, without
 from conformance.official.suite import Outcome, Scenario, Suite
-from conformance.sut import DEFAULT_COMMAND, PLACEHOLDER
 
 GROUP = "everything"
 
@@ -25,7 +25,7 @@ _MOCK = (sys.executable, "-m", "mock_servers")
 
 
 async def planned(suite: Suite, part: Part, only: Sequence[str] = ()) -> Plan:
-    """What is to be run for this part. Raises `UsageError` when left_out.toml does not fit the suite."""
+    """What is to be run for this part. Raises `UsageError` when skipped.toml does not fit the suite."""
     scenarios = await suite.scenarios("client" if part == "client" else "server")
     return plan(scenarios, reasons()[part], only)
 

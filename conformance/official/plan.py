@@ -16,7 +16,7 @@ from conformance.official.suite import Outcome, Scenario
 Part = Literal["server", "client", "mocks"]
 PARTS: tuple[Part, ...] = ("server", "client", "mocks")
 
-_LEFT_OUT = Path(__file__).with_name("left_out.toml")
+_LEFT_OUT = Path(__file__).with_name("skipped.toml")
 
 
 @dataclass(frozen=True)
@@ -24,29 +24,29 @@ class Plan:
     """The scenarios of one part; those left out with their reason."""
 
     run: tuple[Scenario, ...]
-    left_out: Mapping[Scenario, str]
+    skipped: Mapping[Scenario, str]
 
 
 def reasons() -> dict[str, dict[str, str]]:
-    """What `left_out.toml` says, by part and pattern."""
+    """What `skipped.toml` says, by part and pattern."""
     return tomllib.loads(_LEFT_OUT.read_text(encoding="utf-8"))
 
 
 def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequence[str] = ()) -> Plan:
     """Sort the scenarios. `only` keeps those whose name holds one of the texts. Raises `UsageError` for a reason that fits none."""
-    left_out: dict[Scenario, str] = {}
+    skipped: dict[Scenario, str] = {}
     for key, reason in reasons.items():
         pattern, _, check = key.partition(":")
         found = [one for one in scenarios if _fits(one, pattern)]
         if not found:
-            raise UsageError(f"left_out.toml: {pattern!r} fits no scenario of the suite")
+            raise UsageError(f"skipped.toml: {pattern!r} fits no scenario of the suite")
         if check:
             continue
-        left_out |= dict.fromkeys(found, reason)
+        skipped |= dict.fromkeys(found, reason)
     wanted = [one for one in scenarios if not only or any(text in str(one) for text in only)]
     return Plan(
-        tuple(one for one in wanted if one not in left_out),
-        {one: left_out[one] for one in wanted if one in left_out},
+        tuple(one for one in wanted if one not in skipped),
+        {one: skipped[one] for one in wanted if one in skipped},
     )
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from conformance.engine.outputs import prove_writable, write
 from conformance.errors import UsageError
-from conformance.outputs import prove_writable, write
 from conformance.reports import badge, jsonl, junit, markdown, tap, terminal
 from conformance.reports import json as json_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conformance.results import RunReport
+    from conformance.model.results import RunReport
 
 Report = TypeVar("Report")
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
+from conformance.model.verdicts import Verdict
 from conformance.reports.text import one_line
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from conformance.results import RunReport
+    from conformance.model.results import RunReport
 
 LABEL = "conformance"
 LABEL_COLOUR = "#424242"

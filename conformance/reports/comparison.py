@@ -13,21 +13,21 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from conformance.registry import Era, Registry
+from conformance.model.registry import Era, Registry
+from conformance.model.results import Summary
+from conformance.model.sut import IMPLEMENTATIONS
+from conformance.model.verdicts import Level, Verdict
 from conformance.reports.json import Implementation, implementation_of
 from conformance.reports.markdown import bounded, inline, is_shown, row
 from conformance.reports.terminal import summary_line, verdict_text
 from conformance.reports.text import one_line
-from conformance.results import Summary
-from conformance.sut import IMPLEMENTATIONS
-from conformance.verdicts import Level, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
-    from conformance.results import Result, RunReport
+    from conformance.model.results import Result, RunReport
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The whole run as one JSON object, and back: `implementation`, `summary`, `results` and what is known of the run.
 
-Field names and meanings are those of `conformance.results`; new fields may be added, none changes its
+Field names and meanings are those of `conformance.model.results`; new fields may be added, none changes its
 meaning. So a document of an older runner can be read, fields that it does not have are empty, and fields of a newer
 one are left out. `report.schema.json` beside this module is the JSON Schema.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.errors import UsageError
-from conformance.results import Result, RunReport, Summary
+from conformance.model.results import Result, RunReport, Summary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from conformance.model.results import Result, Summary
 from conformance.reports.json import Implementation, document
-from conformance.results import Result, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.results import RunReport
+    from conformance.model.results import RunReport
 
 
 class ResultLine(Result, frozen=True, kw_only=True, tag_field="type", tag="result"):

@@ -13,12 +13,12 @@ import xml.etree.ElementTree as ET
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from conformance.verdicts import Verdict
+from conformance.model.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.results import Result, RunReport
+    from conformance.model.results import Result, RunReport
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ERRORS = frozenset({Verdict.TIMEOUT, Verdict.CRASH, Verdict.HARNESS_ERROR})

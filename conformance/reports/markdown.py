@@ -11,14 +11,14 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import summary_line
 from conformance.reports.text import lines, one_line
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from conformance.results import Result, RunReport
+    from conformance.model.results import Result, RunReport
 
 #: GitHub's limit is 1024 * 1024 bytes for each step; this leaves room for what else a step writes
 MOST_BYTES = 1_000_000
@@ -38,15 +38,15 @@ def render(report: RunReport) -> str:
 def bounded(parts: Iterable[str], most: int = MOST_BYTES) -> str:
     """The parts up to `most` bytes of UTF-8, then how many did not fit."""
     kept: list[str] = []
-    size = left_out = 0
+    size = skipped = 0
     for part in parts:
         size += len(part.encode())
-        if left_out or size > most - 100:
-            left_out += 1
+        if skipped or size > most - 100:
+            skipped += 1
         else:
             kept.append(part)
-    if left_out:
-        kept.append(f"\n\n{left_out} more parts do not fit here; the JSON report has all of them.\n")
+    if skipped:
+        kept.append(f"\n\n{skipped} more parts do not fit here; the JSON report has all of them.\n")
     return "".join(kept)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from conformance.model.verdicts import Verdict
 from conformance.reports.text import one_line
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.results import Result, RunReport
+    from conformance.model.results import Result, RunReport
 
 #: what would end a description or begin a directive
 _SPECIAL = re.compile(r"[\\#]")

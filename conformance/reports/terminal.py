@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from conformance.engine.runner import Finished, RunEvent, Started
+from conformance.model.verdicts import Verdict
 from conformance.reports.text import lines, one_line
-from conformance.runner import Finished, RunEvent, Started
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from conformance.results import Result, RunReport, Summary
+    from conformance.model.results import Result, RunReport, Summary
 
 _STYLES = {
     Verdict.HARNESS_ERROR: "bold magenta",

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.workbench.deadlines import prolonged
 from conformance.workbench.inbox import Answer, CallResult, Inbox, Json, RequestId
 from conformance.workbench.launched import Launched, describe_end
-from conformance.workbench.patience import prolonged
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.sut import Profile
+    from conformance.model.sut import Profile
     from conformance.workbench.census import Census
     from conformance.workbench.conversation import Transcript
 

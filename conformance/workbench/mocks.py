@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.patience import prolonged
+from conformance.workbench.deadlines import prolonged
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.commands import stdio
 from mock_servers.journal import Entry
-from mock_servers.life import MAX_LIFE
-from mock_servers.seen import Request, Seen, Start, StdioSeen
+from mock_servers.journal_views import Request, Seen, Start, StdioSeen
+from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

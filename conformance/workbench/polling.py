@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from conformance.errors import Violation
-from conformance.workbench.patience import prolonged
+from conformance.workbench.deadlines import prolonged
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from conformance.errors import Violation
 from conformance.workbench.polling import show
 from conformance.workbench.remotes import RemoteUpstream
-from mock_servers.seen import ProtectedSeen
+from mock_servers.journal_views import ProtectedSeen
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Scripted upstreams behind a URL: started by the workbench before the implementation, ended with it.
 
-What a remote upstream saw is read from its journal at the moment of the question (`mock_servers.seen`): `http` is
+What a remote upstream saw is read from its journal at the moment of the question (`mock_servers.journal_views`): `http` is
 every HTTP request in order, with what it was answered with and how it ended; `requests(method)` are the messages in
 them.
 """
@@ -16,14 +16,14 @@ import anyio
 from anyio import to_thread
 
 from conformance.errors import HarnessError, Violation
+from conformance.workbench.deadlines import prolonged
+from conformance.workbench.forkserver import nursery
 from conformance.workbench.launched import Launched, Listener, launch
 from conformance.workbench.mocks import Upstream
-from conformance.workbench.nursery import nursery
-from conformance.workbench.patience import prolonged
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
-from mock_servers.life import MAX_LIFE
-from mock_servers.seen import HttpRequest, RemoteSeen
+from mock_servers.journal_views import HttpRequest, RemoteSeen
+from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from conformance.evidence import Event, encodable
+from conformance.model.evidence import Event, encodable
 
 REDACTED = "[redacted]"
 LONGEST_TEXT = 600

@@ -16,7 +16,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dynamic_mcp.config import duration, exposed
+from dynamic_mcp.config import credential_scan, duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
     CallPolicy,
@@ -119,7 +119,7 @@ def parse(
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
-        credentials += exposed.credentials(entry.env, entry.headers, entry.url, place)
+        credentials += credential_scan.credentials(entry.env, entry.headers, entry.url, place)
         own = expand if entry.enabled else Expander({})
         try:
             held_to = security(file.security, entry.security, own, place)
@@ -134,7 +134,7 @@ def parse(
         tuple(servers),
         switched_off=tuple(switched_off),
         warnings=(*expand.warnings(), *_about_plain_urls(servers)),
-        exposed="" if status is None else exposed.warning(origin, status, credentials),
+        exposed="" if status is None else credential_scan.warning(origin, status, credentials),
         audit=log,
         token_store=file.security.token_store,
     )

@@ -17,15 +17,15 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from dynamic_mcp.audit import trail
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import SignInNeeded, StoreFailed, UpstreamFailed
+from dynamic_mcp.extras.audit import trail
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
-from dynamic_mcp.trust import trusted
+from dynamic_mcp.tls import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -199,7 +199,7 @@ class Authorization:
         await asyncio.shield(self._renewing)
 
     async def _renew_once(self, even_if_not_due: bool) -> None:
-        from dynamic_mcp.oauth.exchange import GrantRefused
+        from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         old, began = self._tokens, time.monotonic()
         if old is None or (time.monotonic() < self._not_before and not old.is_expired(time.time())):
@@ -238,8 +238,8 @@ class Authorization:
 
     async def _refreshed(self, http: httpx.AsyncClient, old: Tokens, refresh_token: str) -> Tokens:
         """RFC 6749, section 6: a new refresh token takes the place of the old one, else the old one stays."""
-        from dynamic_mcp.oauth.exchange import request_tokens
         from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.token_endpoint import request_tokens
         from dynamic_mcp.oauth.tokens import Client
 
         client = old.client
@@ -282,7 +282,7 @@ class Authorization:
 
     async def _forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
         """A client that the authorization server does not know any more is registered anew by the next sign-in."""
-        from dynamic_mcp.oauth.exchange import GrantRefused
+        from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         if not isinstance(refusal, GrantRefused) or refusal.code not in _CLIENT_UNKNOWN:
             return
@@ -313,7 +313,7 @@ class Authorization:
             trail.record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
 
     async def _sign_in(self, challenge: Challenge) -> None:
-        from dynamic_mcp.oauth.ask import TransientFailure
+        from dynamic_mcp.oauth.request import TransientFailure
         from dynamic_mcp.oauth.signin import Wanted, sign_in
 
         before = self._tokens or await self._stored()
@@ -352,7 +352,7 @@ class Authorization:
 def store_of(server: str, kind: str) -> TokenStore:
     """The configured place for the tokens of a server."""
     if kind == "keyring":
-        from dynamic_mcp.oauth.keychain import KeyringStore
+        from dynamic_mcp.extras.keychain import KeyringStore
 
         return KeyringStore(server)
     return Store(server)
@@ -361,7 +361,7 @@ def store_of(server: str, kind: str) -> TokenStore:
 def _http() -> httpx.AsyncClient:
     import httpx
 
-    from dynamic_mcp.oauth.ask import REQUEST_TIME
+    from dynamic_mcp.oauth.request import REQUEST_TIME
 
     try:
         return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trusted(), follow_redirects=False)

@@ -16,8 +16,8 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.request import Unreadable, ask, read
 from dynamic_mcp.origin import is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)

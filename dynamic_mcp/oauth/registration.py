@@ -14,8 +14,8 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth.ask import Unreadable, ask, read
 from dynamic_mcp.oauth.metadata import ServerMetadata
+from dynamic_mcp.oauth.request import Unreadable, ask, read
 from dynamic_mcp.oauth.tokens import Client
 
 _METHODS = ("none", "client_secret_basic", "client_secret_post")

@@ -12,13 +12,13 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser
-from dynamic_mcp.oauth.ask import TransientFailure
 from dynamic_mcp.oauth.callback import Answer, Callback, listening
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.exchange import GrantRefused, request_tokens
 from dynamic_mcp.oauth.metadata import Discovered, discover
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.registration import register
+from dynamic_mcp.oauth.request import TransientFailure
+from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
 from dynamic_mcp.oauth.tokens import Client, Tokens
 
 #: Seconds that a person may take in the browser.

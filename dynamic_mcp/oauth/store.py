@@ -24,7 +24,7 @@ from urllib.parse import quote
 import anyio
 import msgspec
 
-from dynamic_mcp import files
+from dynamic_mcp import atomic_write
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.tokens import Tokens
@@ -117,7 +117,7 @@ class Store:
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
         self.make_directories()
-        files.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
+        atomic_write.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
 
     def delete(self) -> bool:
         """Remove the file; false when there was none."""

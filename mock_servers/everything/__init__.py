@@ -1,7 +1,7 @@
 """The script of a server that has everything: `python -m mock_servers http --everything`, or `stdio`.
 
 It serves what the server scenarios of the official conformance suite ask for by name, in both eras, so that an outside judge can say
-whether the mocks keep to MCP. The suite is the only authority on these names; conformance/official/left_out.toml lists which of its
+whether the mocks keep to MCP. The suite is the only authority on these names; conformance/official/skipped.toml lists which of its
 scenarios are not run against this script, and why.
 """
 

@@ -6,10 +6,10 @@ the stream itself is refused.
 
 from mock_servers.actions import Action
 from mock_servers.incoming import is_answer
-from mock_servers.performance import NOTHING, Arrived
+from mock_servers.player import NOTHING, Arrived
 from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
-from mock_servers.remote.performance import Session, announce_endpoint
+from mock_servers.remote.player import Session, announce_endpoint
 from mock_servers.remote.replies import OnStream
 from mock_servers.remote.server import RemoteServer
 

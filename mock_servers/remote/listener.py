@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mock_servers.journal import Journal
-from mock_servers.life import Life
+from mock_servers.lifecycle import Life
 
 _LONGEST_HEAD = 1 << 20
 _IDLE = 120

@@ -6,7 +6,7 @@ import time
 from typing import Any, Literal
 
 from mock_servers.answers import METHOD_NOT_FOUND
-from mock_servers.performance import Arrived
+from mock_servers.player import Arrived
 from mock_servers.remote.events import EventStream, encode_event
 from mock_servers.remote.exchange import Exchange
 from mock_servers.script import Http

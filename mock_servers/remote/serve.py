@@ -3,7 +3,7 @@
 from typing import Literal
 
 from mock_servers.journal import Journal
-from mock_servers.life import Life
+from mock_servers.lifecycle import Life
 from mock_servers.remote.collector import Collector
 from mock_servers.remote.legacy_sse import LegacySse
 from mock_servers.remote.listener import Place, listen

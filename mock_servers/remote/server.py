@@ -17,13 +17,13 @@ from mock_servers.answers import Answers, Json
 from mock_servers.incoming import NotAMessage, Rules, read_message
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode
-from mock_servers.life import Life
-from mock_servers.performance import NOTHING, Arrived, Performance
+from mock_servers.lifecycle import Life
+from mock_servers.player import NOTHING, Arrived, Performance
 from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
 from mock_servers.remote.headers import is_local
 from mock_servers.remote.oauth.guard import Guard
-from mock_servers.remote.performance import RemotePerformance, RemoteStage, Session
+from mock_servers.remote.player import RemotePerformance, RemoteStage, Session
 from mock_servers.remote.replies import OnStream
 from mock_servers.script import Script
 

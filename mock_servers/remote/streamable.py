@@ -4,12 +4,12 @@ from mock_servers.actions import Action
 from mock_servers.answers import MODERN_VERSION, Json
 from mock_servers.incoming import is_answer
 from mock_servers.journal import Journal
-from mock_servers.life import Life
-from mock_servers.performance import NOTHING, Arrived
+from mock_servers.lifecycle import Life
+from mock_servers.player import NOTHING, Arrived
 from mock_servers.remote.events import EventStream
 from mock_servers.remote.exchange import Exchange
 from mock_servers.remote.headers import mismatch
-from mock_servers.remote.performance import Session
+from mock_servers.remote.player import Session
 from mock_servers.remote.replies import OnStream, Reply
 from mock_servers.remote.server import RemoteServer
 from mock_servers.script import Script

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.evidence import Event, Evidence
+from conformance.model.evidence import Event, Evidence
 from conformance.reports.html import MOST_BYTES, render_comparison
-
-from ..conformance.test_html import HOSTILE, LOG, OTHER, everywhere, long_report
-from ..conformance.test_reports import REPORT, result
+from tests.conformance.reports.test_html import HOSTILE, LOG, OTHER, everywhere, long_report
+from tests.conformance.reports.test_reports import REPORT, result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

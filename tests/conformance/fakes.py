@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import Check, make_check
-from conformance.evidence import Event, Evidence
-from conformance.sut import Profile, Sut
+from conformance.model.evidence import Event, Evidence
+from conformance.model.sut import Profile, Sut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

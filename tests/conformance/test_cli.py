@@ -17,9 +17,8 @@ import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
 from conformance.errors import Violation
-from conformance.sut import Profile, make_sut
-
-from .fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
+from conformance.model.sut import Profile, make_sut
+from tests.conformance.fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
 
 COMMAND = ["--", sys.executable, "{config}"]
 VIOLATION = Violation("an answer", "silence")

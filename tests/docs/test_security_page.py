@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conformance.registry import Registry
+from conformance.model.registry import Registry
 
 from .pages import ROOT
 

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dynamic_mcp.process.guard import Guard
-
-from .helpers import WITHIN
+from tests.dynamic_mcp.helpers import WITHIN
 
 
 @pytest.fixture

@@ -10,18 +10,17 @@ from msgspec import Raw
 
 from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.face.relay import Relay
-from dynamic_mcp.face.server import Face
-from dynamic_mcp.face.session import Session
-from dynamic_mcp.face.surface import CALL
-from dynamic_mcp.groups import Group
-from dynamic_mcp.listings import Kind, Listing
+from dynamic_mcp.extras.tracing.base import Tracing
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.tool_surface import CALL
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import Kind, Listing
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.tracing import Tracing
 from dynamic_mcp.upstream.base import Handshake, Options, Upstream
-
-from .helpers import eventually
+from tests.dynamic_mcp.helpers import eventually
 
 #: the `_meta` of a modern request
 STAMP: dict[str, object] = {era.PROTOCOL_VERSION: era.MODERN, era.CLIENT_CAPABILITIES: {}}

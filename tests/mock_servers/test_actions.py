@@ -215,7 +215,7 @@ def test_an_unending_answer_is_a_line_that_never_ends(tmp_path: Path) -> None:
     assert line.endswith(b'{"jsonrpc":"2.0","id":2,"result":{}}\n')
 
 
-def test_progress_goes_under_the_token_of_the_request_and_is_left_out_without_one(tmp_path: Path) -> None:
+def test_progress_goes_under_the_token_of_the_request_and_is_skipped_without_one(tmp_path: Path) -> None:
     with running(tmp_path, on_echo(progress(1), progress(2))) as mock:
         mock.start("tools/call", {"name": "echo", "_meta": {"progressToken": 0}})
         params = [mock.next()["params"] for _ in range(2)]

@@ -27,7 +27,7 @@ def test_an_entry_is_read_back_as_written(tmp_path: Path) -> None:
     assert entry == Entry(entry.t, os.getpid(), "action", {"do": "sleep", "request": "é\ud800"})
 
 
-def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
+def test_a_half_written_last_line_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "j"
     Journal(path).write("eof")
     with path.open("ab") as file:

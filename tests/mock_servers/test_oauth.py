@@ -22,7 +22,7 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl
 
 from mock_servers.oauth_script import CLIENT, Fault, OAuth
-from mock_servers.remote.oauth.ledger import challenge_of
+from mock_servers.remote.oauth.token_registry import challenge_of
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Script, ScriptError, on_call
 

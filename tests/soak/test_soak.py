@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.sut import make_sut
+from conformance.model.sut import make_sut
 from conformance.workbench import open_workbench
 from tests.soak import reloads
 from tests.soak.soak import Soak

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from conformance.model.verdicts import Level
 from conformance.reports.html import page
 from conformance.reports.html.visible import cut, cut_front, visible
-from conformance.verdicts import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.results import RunReport
+    from conformance.model.results import RunReport
 
 MOST_BYTES = 3_000_000
 TEMPLATES = Path(__file__).resolve().parent / "templates"

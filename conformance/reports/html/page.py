@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from conformance.model.verdicts import Verdict
 from conformance.reports.html.sequence import Diagram, both_ends, draw
 from conformance.reports.html.steps import Step, read_log
-from conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from conformance.results import Result, RunReport
+    from conformance.model.results import Result, RunReport
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.evidence import Event
+    from conformance.model.evidence import Event
 
 
 class Role(IntEnum):

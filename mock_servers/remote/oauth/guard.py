@@ -14,7 +14,7 @@ from mock_servers.browser import USER
 from mock_servers.journal import Journal
 from mock_servers.oauth_script import Endpoint, Fault, OAuth
 from mock_servers.remote.exchange import Exchange
-from mock_servers.remote.oauth.ledger import Ledger, Refusal
+from mock_servers.remote.oauth.token_registry import Ledger, Refusal
 
 Answer = tuple[int, dict[str, Any] | None, dict[str, str]]
 #: what OpenID Connect Discovery 1.0, section 3, wants beyond RFC 8414; strict clients refuse a document without it

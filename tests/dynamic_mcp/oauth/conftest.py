@@ -14,8 +14,7 @@ import respx
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import Store
-
-from .kit import Make, User, transport
+from tests.dynamic_mcp.oauth.kit import Make, User, transport
 
 #: Made once: it takes longer than a test.
 TRUST = ssl.create_default_context()

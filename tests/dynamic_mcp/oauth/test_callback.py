@@ -11,8 +11,7 @@ import pytest
 
 from dynamic_mcp.oauth import callback as callback_module
 from dynamic_mcp.oauth.callback import PATH, Answer, Callback, listening
-
-from .kit import CODE, ISSUER, visit
+from tests.dynamic_mcp.oauth.kit import CODE, ISSUER, visit
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion

@@ -7,12 +7,11 @@ import pytest
 import respx
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import ask
-from dynamic_mcp.oauth.ask import TransientFailure
+from dynamic_mcp.oauth import request
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.metadata import canonical, discover, secure
-
-from .kit import (
+from dynamic_mcp.oauth.request import TransientFailure
+from tests.dynamic_mcp.oauth.kit import (
     ISSUER,
     KEY,
     RESOURCE_METADATA,
@@ -331,7 +330,7 @@ async def test_an_address_that_cannot_be_asked_is_a_failure_of_the_server(addres
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(http: httpx.AsyncClient) -> None:
-    respx.get(f"{RESOURCE_METADATA}/public/mcp").respond(content=b" " * (ask.MOST_ANSWER + 1))
+    respx.get(f"{RESOURCE_METADATA}/public/mcp").respond(content=b" " * (request.MOST_ANSWER + 1))
 
     with pytest.raises(TransientFailure, match="larger than 1 MiB"):
         await discover(http, URL, NO_CHALLENGE)

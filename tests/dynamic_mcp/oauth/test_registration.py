@@ -9,12 +9,11 @@ import pytest
 import respx
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth.ask import TransientFailure
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.registration import authenticate, method_of, register
+from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.tokens import Client
-
-from .kit import ISSUER, KEY, REGISTER, TOKEN
+from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN
 
 REDIRECT = "http://127.0.0.1:4711/oauth/callback"
 

@@ -16,8 +16,7 @@ from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store
 from dynamic_mcp.oauth.tokens import Client, Tokens
-
-from .kit import (
+from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     DAY,
     ISSUER,

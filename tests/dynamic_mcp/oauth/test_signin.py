@@ -15,13 +15,12 @@ import respx
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import signin
-from dynamic_mcp.oauth.ask import TransientFailure
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.exchange import GrantRefused
+from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.signin import Wanted, sign_in
+from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import Client, Tokens
-
-from .kit import (
+from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     CODE,
     ISSUER,

@@ -20,8 +20,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.store import Store, default_directory, file_name
 from dynamic_mcp.oauth.tokens import Client, Tokens
-
-from ..helpers import WITHIN
+from tests.dynamic_mcp.helpers import WITHIN
 
 TOKENS = Tokens("a", "r", "2026-01-31T18:03:17.250Z", server="docs", client=Client("app"))
 NAMES = st.text(st.characters(), max_size=300)

@@ -1,0 +1,135 @@
+"""`python -m conformance compare`: the same checks on several implementations, side by side.
+
+Each argument is a profile, which is run, or the JSON report of a run that was made before. The runs follow one another,
+so that none disturbs the next. The exit status is the worst that a single run would have had: known failures of a
+profile do not count, everything else does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from conformance.commands.run_options import (
+    BROKEN,
+    FAILED,
+    PASSED,
+    USAGE,
+    add_run_options,
+    exit_code,
+    ids_to_run,
+    run_selected,
+)
+from conformance.engine.outputs import prove_writable, write
+from conformance.errors import UsageError
+from conformance.model.baseline import Baseline
+from conformance.model.registry import Registry
+from conformance.model.sut import Profile, make_sut
+from conformance.reports import comparison
+from conformance.reports import json as json_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from conformance.checks import Check
+    from conformance.engine.runner import WorkbenchFactory
+    from conformance.model.results import RunReport
+    from conformance.model.sut import Sut
+
+
+def _page(reports: Sequence[RunReport]) -> str:
+    # Imported late: only who wants a page waits for its template engine.
+    from conformance.reports.html import render_comparison
+
+    return render_comparison(reports)
+
+
+#: the files of `--out`, beside one JSON report for each implementation that was run
+FILES: dict[str, Callable[[Sequence[RunReport]], str]] = {
+    "comparison.json": comparison.render_json,
+    "comparison.md": comparison.render_markdown,
+    "comparison.html": _page,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser of the command."""
+    result = argparse.ArgumentParser(
+        prog="python -m conformance compare",
+        description="Run the checks on several implementations, one after the other, and show the results side by side.",
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "implementations",
+        nargs="+",
+        metavar="NAME|PROFILE.toml|REPORT.json",
+        help="a profile to run, or a JSON report",
+    )
+    add_run_options(result)
+    result.add_argument(
+        "--out", type=Path, metavar="FOLDER", help=f"write {', '.join(FILES)} and the reports there"
+    )
+    result.add_argument("--markdown", type=Path, metavar="FILE", help="write the Markdown page there")
+    return result
+
+
+def main(
+    words: Sequence[str], *, checks: dict[str, Check], open_workbench: WorkbenchFactory | None = None
+) -> int:
+    """Compare, and return the exit status. Raises `UsageError` and `HarnessError`."""
+    options = parser().parse_args(words)
+    selected = ids_to_run(options, Registry.load(), checks)
+    columns = [_column(name) for name in options.implementations]
+    files = _files(options.out, options.markdown)
+    console = Console(highlight=False)
+    reports: list[RunReport] = []
+    for column in columns:
+        if isinstance(column, Path):
+            reports.append(json_report.read(column).narrowed(selected))
+            continue
+        console.print(f"\n{column.name} ({len(reports) + 1} of {len(columns)})", style="bold", markup=False)
+        baseline = Baseline(column.profile.known)
+        report = run_selected(column, selected, options, baseline, checks, console, open_workbench)
+        reports.append(report)
+        if options.out:
+            write(_report_file(options.out, report, reports), json_report.render(report))
+        if not report.complete:
+            break
+    comparison.print_matrix(console, reports)
+    for file, render in files.items():
+        write(file, render(reports))
+    if len(reports) < len(columns):
+        print("conformance: interrupted: not all implementations were run", file=sys.stderr)
+    codes = [exit_code(report) for report in reports]
+    return next((code for code in (BROKEN, FAILED, USAGE) if code in codes), PASSED)
+
+
+def _column(name: str) -> Sut | Path:
+    return Path(name) if name.endswith(".json") else make_sut((), Profile.load(name))
+
+
+def _files(folder: Path | None, page: Path | None) -> dict[Path, Callable[[Sequence[RunReport]], str]]:
+    files: dict[Path, Callable[[Sequence[RunReport]], str]] = {}
+    if folder is not None:
+        asked = f"--out {folder}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{asked}: {error.strerror or error}") from error
+        files |= {folder / name: render for name, render in FILES.items()}
+        for file in files:
+            prove_writable(file, asked)
+    if page is not None:
+        files[page] = comparison.render_markdown
+        prove_writable(page, f"--markdown {page}")
+    return files
+
+
+def _report_file(folder: Path, report: RunReport, reports: Sequence[RunReport]) -> Path:
+    """A name of its own for each report, also when two implementations have the same name."""
+    same = sum(other.implementation == report.implementation for other in reports)
+    return folder / f"{Path(report.implementation).name}{f'-{same}' if same > 1 else ''}.json"

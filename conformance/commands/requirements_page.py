@@ -1,0 +1,190 @@
+"""`python -m conformance requirements`: the registry as a page for readers, `docs/requirements.md`.
+
+The page holds every field of every entry and nothing else, so page and registry are equal when rendering again
+gives the same text (`--check`). Anchors are the ids in small letters, which never change. Texts of the registry
+may hold code in backticks; any other character that Markdown would take for itself is escaped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.errors import HarnessError, UsageError
+from conformance.model.registry import VERSION, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from conformance.model.registry import Requirement, Source
+
+PAGE = Path("docs", "requirements.md")
+
+_INTRODUCTION = f"""\
+# Requirements of a dynamic MCP proxy
+
+Version {VERSION}. Written by `python -m conformance requirements` from `conformance/requirements/*.toml`; edit these, not this page.
+
+A requirement has an id that is never given to another one, and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for what this
+project's documents demand rather than a protocol. Its era says for which protocol revisions it holds: `legacy` are those with the
+`initialize` handshake, `modern` is 2026-07-28, `any` is both. *Observed* is what the check sets up and looks at, from outside only.
+*Wrong implementation* is a mistake that the check has to catch. Where sources contradict each other, *Conflict* says which one holds.
+
+The version changes with what is demanded. Its first number grows when an implementation that met every requirement may no longer do so:
+a requirement is added, demands more, or has a higher level. Its second number grows when less is demanded, or a requirement is retired.
+Wording, sources and the way of observing change without a new version. Every report names the version that it was made with.
+"""
+
+#: where the documents are; the first pattern that fits counts
+_LINKS = (
+    (r"MCP (\d{4}-\d\d-\d\d)", r"https://modelcontextprotocol.io/specification/\1"),
+    (r"RFC (\d+)", r"https://www.rfc-editor.org/rfc/rfc\1"),
+    (r"dynamic-mcp .*", r"https://github.com/asyrjasalo/dynamic-mcp"),
+    (r"JSON-RPC 2\.0", r"https://www.jsonrpc.org/specification"),
+    (r"OAuth 2\.1", r"https://datatracker.ietf.org/doc/draft-ietf-oauth-v2-1/"),
+    (r"WHATWG SSE", r"https://html.spec.whatwg.org/multipage/server-sent-events.html"),
+    (r"CWE", r"https://cwe.mitre.org/"),
+    (r"official MCP .*", r"https://github.com/modelcontextprotocol/conformance"),
+)
+_ROBUSTNESS = "robustness"
+
+# An underscore within a word is only itself, and escaping it would spoil the names that the texts are full of.
+_MARKUP = re.compile(r"[\\*<>\[\]~|$#]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+
+
+def main(words: Sequence[str]) -> int:
+    """Write the page or compare it; the exit status: 0, 1 when it differs from the registry, 2 wrong usage."""
+    options = _parser().parse_args(words)
+    try:
+        text = page(Registry.load())
+        if options.file == Path("-"):
+            print(text, end="")
+            return 0
+        if options.check:
+            return _check(options.file, text)
+        options.file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"conformance: {options.file}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except (HarnessError, UsageError) as error:
+        print(f"conformance: {error}", file=sys.stderr)
+        return 3 if isinstance(error, HarnessError) else 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance requirements",
+        description="Write all requirements as one Markdown page.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail when the page is not up to date"
+    )
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=PAGE, metavar="FILE", help=f"default: {PAGE}; - = stdout"
+    )
+    return parser
+
+
+def _check(file: Path, text: str) -> int:
+    if file.read_text(encoding="utf-8") == text:
+        return 0
+    print(
+        f"conformance: {file} is not what the registry says: run `python -m conformance requirements`",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def page(registry: Registry) -> str:
+    """The whole page."""
+    parts = [_INTRODUCTION, *_contents(registry)]
+    for family, title in registry.families.items():
+        members = [requirement for requirement in registry if requirement.family == family]
+        parts += [f'## <a id="{family.lower()}"></a>{family}: {_escaped(title)}\n', _table(members)]
+        parts += ["\n".join(_entry(requirement)) for requirement in members]
+    return "\n".join([*parts, *_documents(registry)])
+
+
+def _contents(registry: Registry) -> Iterator[str]:
+    counts = Counter(requirement.family for requirement in registry)
+    yield "## Contents\n"
+    lines = [
+        f"- [{family}](#{family.lower()}) {_escaped(title)} ({counts[family]})"
+        for family, title in registry.families.items()
+    ]
+    lines.append("- [Documents](#documents)")
+    yield "\n".join(lines) + "\n"
+    for heading, chosen in (
+        ("Sources contradict each other in", [one for one in registry if one.conflict is not None]),
+        ("No check exists yet for", [one for one in registry if one.planned]),
+        ("Retired are", [one for one in registry if one.retired is not None]),
+    ):
+        if chosen:
+            yield f"{heading} {len(chosen)} requirements: {', '.join(_link(one.id) for one in chosen)}.\n"
+
+
+def _table(members: Sequence[Requirement]) -> str:
+    rows = [f"| {_link(one.id)} | {one.level} | {one.era} | {_escaped(one.title)} |" for one in members]
+    return "\n".join(["| id | level | era | title |", "| --- | --- | --- | --- |", *rows]) + "\n"
+
+
+def _entry(requirement: Requirement) -> Iterator[str]:
+    yield f'### <a id="{requirement.id.lower()}"></a>{requirement.id} {_escaped(requirement.title)}\n'
+    state = " Planned: no check exists yet." if requirement.planned else ""
+    yield f"{requirement.level}, era {requirement.era}.{state}\n"
+    if requirement.retired is not None:
+        yield f"**Retired:** {_escaped(requirement.retired)}\n"
+    yield f"{_paragraph(requirement.statement)}\n"
+    for source in requirement.sources:
+        yield f"- *Source:* {_source(source)}"
+    for label, text in requirement.details.items():
+        yield f"- *{label.capitalize()}:* {_escaped(text)}"
+    yield ""
+
+
+def _source(source: Source) -> str:
+    if source.document == _ROBUSTNESS:
+        return f"{_ROBUSTNESS}: {_escaped(source.place)}"
+    return _escaped(str(source)) + (f': "{_escaped(source.quote)}"' if source.quote else "")
+
+
+def _documents(registry: Registry) -> Iterator[str]:
+    counts = Counter(document for one in registry for document in {source.document for source in one.sources})
+    yield "## Documents\n"
+    yield "How many requirements each document is a source of. *Robustness* is no document: the source says the reason.\n"
+    rows = [f"| {_linked_document(document)} | {counts[document]} |" for document in sorted(counts)]
+    yield "\n".join(["| document | requirements |", "| --- | --- |", *rows]) + "\n"
+
+
+def _linked_document(document: str) -> str:
+    for pattern, address in _LINKS:
+        match = re.fullmatch(pattern, document)
+        if match is not None:
+            return f"[{_escaped(document)}]({match.expand(address)})"
+    return _escaped(document)
+
+
+def _link(requirement_id: str) -> str:
+    return f"[{requirement_id}](#{requirement_id.lower()})"
+
+
+def _paragraph(text: str) -> str:
+    """The same where a line begins, so that it does not become a list."""
+    return re.sub(r"^(\d*)(?=[-+.)])", r"\1\\", _escaped(text))
+
+
+def _escaped(text: str) -> str:
+    """On one line, with markup only where the text has backticks."""
+    pieces = " ".join(text.split()).split("`")
+    if len(pieces) % 2 == 0:
+        # A backtick without a partner is a character like any other.
+        return "\\`".join(_MARKUP.sub(r"\\\g<0>", piece) for piece in pieces)
+    return "`".join(
+        piece if number % 2 else _MARKUP.sub(r"\\\g<0>", piece) for number, piece in enumerate(pieces)
+    )

@@ -1,0 +1,132 @@
+"""What every command that runs checks shares: its options, the selection, the run itself, and what it is worth as an exit status.
+
+0 everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was checked at
+all), 3 the harness broke or the run was interrupted, so the results are not complete.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from conformance.engine.runner import DEFAULT_JOBS, run, with_selection
+from conformance.errors import UsageError
+from conformance.model.selectors import select
+from conformance.model.verdicts import Verdict
+from conformance.reports.terminal import LiveProgress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from conformance.checks import Check
+    from conformance.engine.runner import WorkbenchFactory
+    from conformance.model.baseline import Baseline
+    from conformance.model.registry import Registry
+    from conformance.model.results import RunReport
+    from conformance.model.sut import Sut
+
+PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
+
+SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What to run and how, for every command that runs checks."""
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="SEL", help=f"only these: {SELECTOR_HELP}"
+    )
+    parser.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
+    parser.add_argument(
+        "--jobs",
+        type=_positive(int),
+        default=DEFAULT_JOBS,
+        metavar="N",
+        help="checks at a time, and as many slow ones beside them",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the private directory of every check")
+    parser.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
+    parser.add_argument(
+        "--time-scale", type=_positive(float), default=1.0, metavar="X", help="stretch check deadlines"
+    )
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    # argparse names the type in its message.
+    convert.__name__ = f"positive {kind.__name__}"
+    return convert
+
+
+def selected_ids(
+    only: Sequence[str], skip: Sequence[str], registry: Registry, checks: dict[str, Check]
+) -> list[str]:
+    """What `select` selects, with `slow` for the checks that are."""
+    slow = [check.id for check in checks.values() if check.slow]
+    return select(registry, only, skip, slow_ids=slow)
+
+
+def ids_to_run(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> list[str]:
+    """The ids that `--only` and `--skip` leave, those without a check included. Raises `UsageError` when all are."""
+    selected = selected_ids(options.only, options.skip, registry, checks)
+    if not any(id_ in checks for id_ in selected):
+        raise UsageError(
+            f"nothing to run: no check exists for the selection ({len(selected)} planned or retired)"
+        )
+    return [id_ for id_ in selected if registry[id_].retired is None]
+
+
+def run_selected(
+    sut: Sut,
+    selected: Sequence[str],
+    options: argparse.Namespace,
+    baseline: Baseline,
+    checks: dict[str, Check],
+    console: Console,
+    open_workbench: WorkbenchFactory | None,
+    *,
+    second_attempts: bool = True,
+) -> RunReport:
+    """Run the selected checks with the options of `add_run_options`, showing the progress."""
+    chosen = [checks[id_] for id_ in selected if id_ in checks]
+
+    async def run_all() -> RunReport:
+        with LiveProgress(console, len(chosen)) as progress:
+            return await run(
+                sut,
+                chosen,
+                jobs=options.jobs,
+                time_scale=options.time_scale,
+                keep=options.keep,
+                on_event=progress,
+                baseline=baseline,
+                open_workbench=open_workbench,
+                second_attempts=second_attempts,
+            )
+
+    planned = [id_ for id_ in selected if id_ not in checks]
+    return with_selection(anyio.run(run_all), planned=planned, strict=options.strict)
+
+
+def exit_code(report: RunReport) -> int:
+    """What a run is worth as an exit code; zero executed checks is never success."""
+    summary = report.summary
+    if not report.complete or any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
+        return BROKEN
+    if summary.failures:
+        return FAILED
+    if not summary.executed:
+        print(
+            "conformance: nothing was checked: every selected requirement is declared absent", file=sys.stderr
+        )
+        return USAGE
+    return PASSED

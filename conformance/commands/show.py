@@ -1,0 +1,122 @@
+"""`python -m conformance show ID`: one requirement with everything that is known about it.
+
+On a terminal paragraphs are as wide as it is. Anywhere else there are no styles, and each paragraph is one line, so
+that it can be searched. Commands are never broken, because one that was cannot be pasted.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from textwrap import TextWrapper
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from conformance.model.registry import VERSION
+from conformance.model.sut import IMPLEMENTATIONS, Profile
+from conformance.mutants import load_mutants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from conformance.checks import Check
+    from conformance.model.registry import Registry, Requirement, Source
+    from conformance.mutants import Mutant
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its paragraphs, or with `commands`, which stay on one line each."""
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+
+def show(
+    console: Console,
+    registry: Registry,
+    requirement: Requirement,
+    check: Check | None,
+    profiles: Sequence[str],
+) -> None:
+    """Print the requirement; `profiles` are names and files beside those of `conformance/implementations`."""
+    width = console.width if console.is_terminal else sys.maxsize
+    wrap = TextWrapper(width, "  ", "  ", break_long_words=False, break_on_hyphens=False).fill
+    console.print(Text(f"{requirement.id} {requirement.title}", style="bold"), soft_wrap=True)
+    console.print(_kind(registry, requirement), soft_wrap=True)
+    for section in _sections(requirement, check, profiles):
+        console.print()
+        console.print(Text(section.heading, style="bold"))
+        for paragraph in section.paragraphs:
+            console.print(Text(wrap(paragraph)), soft_wrap=True)
+        for command in section.commands:
+            console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _kind(registry: Registry, requirement: Requirement) -> str:
+    family = f"{requirement.family}: {registry.families[requirement.family]}"
+    return (
+        f"{requirement.level}, era {requirement.era}, version {VERSION} of the requirements, family {family}"
+    )
+
+
+def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[str]) -> Iterator[Section]:
+    if requirement.retired is not None:
+        yield _section("retired", requirement.retired)
+    yield _section("statement", requirement.statement)
+    yield Section("sources", [_source(source) for source in requirement.sources])
+    for heading, text in requirement.details.items():
+        yield Section(heading, [text])
+    yield Section("check", list(_check(check)))
+    if check is None:
+        return
+    mutants = [mutant for mutant in load_mutants().values() if requirement.id in (mutant.kills, *mutant.also)]
+    mutants.sort(key=lambda mutant: mutant.kills != requirement.id)
+    yield Section("known-bad proxies that it catches", [_mutant(one, requirement.id) for one in mutants])
+    known = list(_known(requirement.id, profiles))
+    yield Section(
+        "implementations", known or ["no profile expects a failure, or says that the feature is absent"]
+    )
+    run = f"python -m conformance run --only {requirement.id} --"
+    bad = [f"{run} python -m conformance.mutants {mutant.name} {{config}}" for mutant in mutants[:1]]
+    yield Section("run it", commands=[f"{run} COMMAND {{config}}", *bad])
+
+
+def _section(heading: str, text: str) -> Section:
+    return Section(heading, [" ".join(text.split())])
+
+
+def _source(source: Source) -> str:
+    return f'{source}: "{source.quote}"' if source.quote else str(source)
+
+
+def _check(check: Check | None) -> Iterator[str]:
+    if check is None:
+        yield "planned: none exists yet"
+        return
+    yield check.where
+    yield check.sentence
+    nature = ["slow, so it starts before the others"] if check.slow else []
+    nature += ["nothing runs beside it"] if check.serial else []
+    yield "; ".join([f"it has {check.timeout:g} s", *nature])
+
+
+def _mutant(mutant: Mutant, requirement_id: str) -> str:
+    if mutant.kills == requirement_id:
+        return mutant.name
+    return f"{mutant.name}, which is about {mutant.kills}: {mutant.also[requirement_id]}"
+
+
+def _known(requirement_id: str, profiles: Sequence[str]) -> Iterator[str]:
+    bundled = sorted(file.stem for file in IMPLEMENTATIONS.glob("*.toml"))
+    for profile in map(Profile.load, dict.fromkeys([*bundled, *profiles])):
+        absent = profile.reason_for_absence(requirement_id)
+        if absent is not None:
+            yield f"{profile.name}: declared absent: {absent}"
+        for known in profile.known:
+            if known.id == requirement_id:
+                yield f"{profile.name}: known {known.verdict}: {known.reason}"

@@ -1,0 +1,170 @@
+"""`python -m conformance stability`: whole runs in a row, and one more while the machine is busy, without one red check.
+
+A suite whose verdicts depend on luck is not believed, so a check that needed its second attempt counts like a red one here. The busy
+run has busy loops beside it, as many as the machine has cores unless told otherwise. Exit status: 0 every run was clean, 1 one was
+not, 2 wrong usage, 3 the harness broke or was interrupted; then no further run begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from conformance.checks import Check, load_checks
+from conformance.engine.runner import DEFAULT_JOBS, WorkbenchFactory, run
+from conformance.errors import UsageError
+from conformance.model.registry import Registry
+from conformance.model.selectors import select
+from conformance.model.sut import DEFAULT_PROFILE, Profile, make_sut
+from conformance.model.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from conformance.model.results import RunReport
+    from conformance.model.sut import Sut
+
+RUNS = 10
+
+#: ends by itself when whoever started it has gone
+_BUSY_LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One whole run, and beside how many busy loops it was made."""
+
+    number: int
+    busy: int
+    report: RunReport
+
+    @property
+    def unstable(self) -> list[str]:
+        """What was not green at the first attempt, one line for each check."""
+        return [
+            f"run {self.number}: {result.id} {', then '.join(attempt.verdict for attempt in result.attempts)}: "
+            + " ".join(result.attempts[0].message.split())
+            for result in self.report.results
+            if len(result.attempts) > 1 or result.is_failure(strict=True)
+        ]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser of the command."""
+    result = argparse.ArgumentParser(
+        prog="python -m conformance stability",
+        description="Make whole runs in a row, and one more beside busy loops: not one check may be red, or need a second attempt.",
+        epilog="The command after -- is as for `run`.",
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "--runs", type=int, default=RUNS, metavar="N", help=f"runs in a row (default: {RUNS})"
+    )
+    result.add_argument(
+        "--busy",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="busy loops beside the last run, one for each core by default; 0 leaves that run out",
+    )
+    result.add_argument("--only", action="append", default=[], metavar="SEL", help="only these checks")
+    result.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
+    result.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help="checks at a time")
+    result.add_argument("--profile", default=DEFAULT_PROFILE, metavar="NAME|FILE", help="as for `run`")
+    return result
+
+
+def main(
+    words: Sequence[str],
+    command: Sequence[str] = (),
+    *,
+    checks: Mapping[str, Check] | None = None,
+    open_workbench: WorkbenchFactory | None = None,
+) -> int:
+    """Make the runs and print the table; the exit status. The keywords are for tests. Raises `UsageError`."""
+    options = parser().parse_args(words)
+    console = Console(highlight=False)
+    if options.runs < 0 or options.busy < 0 or options.jobs < 1 or options.runs + options.busy == 0:
+        raise UsageError("--runs and --busy leave nothing to do, or --jobs is not positive")
+    known = load_checks() if checks is None else checks
+    slow = [check.id for check in known.values() if check.slow]
+    ids = select(Registry.load(), options.only, options.skip, slow_ids=slow)
+    chosen = [known[id_] for id_ in ids if id_ in known]
+    if not chosen:
+        raise UsageError("nothing to run: no check exists for the selection")
+    sut = make_sut(command, Profile.load(options.profile))
+    loads = [0] * options.runs + ([options.busy] if options.busy else [])
+    rounds = make_rounds(sut, chosen, loads, options.jobs, _announcer(console, len(loads)), open_workbench)
+    _print(console, rounds)
+    if len(rounds) < len(loads) or not all(_is_whole(one.report) for one in rounds):
+        return 3
+    return 1 if any(one.unstable for one in rounds) else 0
+
+
+def make_rounds(
+    sut: Sut,
+    checks: Sequence[Check],
+    loads: Sequence[int],
+    jobs: int,
+    on_round: Callable[[Round], None],
+    open_workbench: WorkbenchFactory | None = None,
+) -> list[Round]:
+    """One run for each of `loads`, which says how many busy loops there are; none after one that was interrupted."""
+    rounds: list[Round] = []
+    for busy in loads:
+        with busy_loops(busy):
+
+            async def one_run() -> RunReport:
+                return await run(sut, checks, jobs=jobs, open_workbench=open_workbench)
+
+            rounds.append(Round(len(rounds) + 1, busy, anyio.run(one_run)))
+        on_round(rounds[-1])
+        if not rounds[-1].report.complete:
+            break
+    return rounds
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Meanwhile this many processes use all the time of a core that they can get."""
+    loops = [subprocess.Popen([sys.executable, "-I", "-S", "-c", _BUSY_LOOP]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def _is_whole(report: RunReport) -> bool:
+    return report.complete and all(result.verdict is not Verdict.HARNESS_ERROR for result in report.results)
+
+
+def _announcer(console: Console, total: int) -> Callable[[Round], None]:
+    def announce(one: Round) -> None:
+        found = f"{len(one.unstable)} unstable" if one.unstable else "clean"
+        console.print(f"run {one.number} of {total}: {found} ({one.report.duration_s:.0f} s)")
+
+    return announce
+
+
+def _print(console: Console, rounds: Sequence[Round]) -> None:
+    table = Table("run", "busy loops", "checks", "red", "re-run", "s", box=None)
+    for one in rounds:
+        summary = one.report.summary
+        counts = summary.executed, summary.failures, summary.rerun
+        table.add_row(str(one.number), str(one.busy), *map(str, counts), f"{one.report.duration_s:.1f}")
+    console.print(table)
+    for one in rounds:
+        for line in one.unstable:
+            console.print(Text(line), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Runs checks: the scheduler, the attempts, and where reports go."""

@@ -1,0 +1,192 @@
+"""The registry: what the requirements say, loaded from `requirements/*.toml` and checked strictly.
+
+After `Registry.load()` every id is unique and belongs to its file's family, every level and era is a known
+one, every source that has to be quoted is quoted, and no field was misspelt. Any defect is a `HarnessError`
+that names file, id and field. Whether a quotation is word for word what the document says cannot be decided
+here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from conformance.errors import HarnessError
+from conformance.model.verdicts import Level
+
+#: of the requirements as a whole; `conformance.commands.requirements_page` says what changes it
+VERSION = "1.0"
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
+
+MAX_TITLE = 70
+MAX_QUOTE_WORDS = 25
+
+#: A claim about this document stands or falls with its wording, so naming a section is not enough.
+QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
+
+_ID = re.compile(r"(?P<family>[A-Z]+)-\d{3}")
+
+
+class Era(StrEnum):
+    """The protocol revisions for which a requirement holds."""
+
+    ANY = "any"
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a requirement comes from."""
+
+    document: str
+    place: str
+    quote: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.document}, {self.place}"
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry of the registry; the fields are documented in `requirements/*.toml` by use."""
+
+    id: str
+    level: Level
+    era: Era
+    title: str
+    statement: str
+    sources: tuple[Source, ...]
+    observed: str
+    mutant: str
+    timing: str | None = None
+    conflict: str | None = None
+    #: no check exists yet
+    planned: bool = False
+    #: the reason why the requirement no longer counts; its id is never used again
+    retired: str | None = None
+
+    @property
+    def family(self) -> str:
+        return self.id.partition("-")[0]
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What there is beside statement and sources, on one line each, by the words that readers know it by."""
+        texts = {
+            "observed": self.observed,
+            "timing": self.timing,
+            "conflict": self.conflict,
+            "wrong implementation": self.mutant,
+        }
+        return {label: " ".join(text.split()) for label, text in texts.items() if text is not None}
+
+
+class _FamilyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    family: str
+    title: str
+    # Decoded one by one afterwards, so that an error can name the id of the entry and not just its position.
+    requirement: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All requirements by id, in the order of the ids, and the titles of their families."""
+
+    requirements: Mapping[str, Requirement]
+    families: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def load(folder: Path = REQUIREMENTS) -> "Registry":
+        """Load (once per folder) every `*.toml` in `folder`. Raises `HarnessError`."""
+        return _load(folder)
+
+    def __getitem__(self, requirement_id: str) -> Requirement:
+        return self.requirements[requirement_id]
+
+    def __iter__(self) -> Iterator[Requirement]:
+        return iter(self.requirements.values())
+
+    def __len__(self) -> int:
+        return len(self.requirements)
+
+    def get(self, requirement_id: str) -> Requirement | None:
+        return self.requirements.get(requirement_id)
+
+
+@lru_cache
+def _load(folder: Path) -> Registry:
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise HarnessError(f"{folder}: no requirement files (*.toml) here")
+    found: dict[str, tuple[Path, Requirement]] = {}
+    families: dict[str, str] = {}
+    for file in files:
+        content = _decode_file(file)
+        if content.family in families:
+            raise HarnessError(f"{file.name}: family: {content.family} has a file already")
+        families[content.family] = content.title
+        for position, raw in enumerate(content.requirement, start=1):
+            requirement = _decode_entry(file, position, raw)
+            _validate(file, content.family, requirement)
+            if requirement.id in found:
+                raise HarnessError(
+                    f"{file.name}: {requirement.id}: id: used already in {found[requirement.id][0].name}"
+                )
+            found[requirement.id] = (file, requirement)
+    return Registry({id_: found[id_][1] for id_ in sorted(found)}, dict(sorted(families.items())))
+
+
+def _decode_file(file: Path) -> _FamilyFile:
+    try:
+        return msgspec.toml.decode(file.read_bytes(), type=_FamilyFile)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise HarnessError(f"{file.name}: {error}") from error
+
+
+def _decode_entry(file: Path, position: int, raw: dict[str, Any]) -> Requirement:
+    try:
+        return msgspec.convert(raw, Requirement)
+    except msgspec.ValidationError as error:
+        name = raw.get("id", f"entry number {position}")
+        raise HarnessError(f"{file.name}: {name}: {error}") from error
+
+
+def _validate(file: Path, family: str, requirement: Requirement) -> None:
+    for field_name, problem in _problems(family, requirement):
+        raise HarnessError(f"{file.name}: {requirement.id}: {field_name}: {problem}")
+
+
+def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]]:
+    match = _ID.fullmatch(requirement.id)
+    if match is None:
+        yield "id", "is not of the form FAMILY-000"
+    elif match["family"] != family:
+        yield "id", f"does not belong to the family {family} of this file"
+    if len(requirement.title) > MAX_TITLE:
+        yield "title", f"is longer than {MAX_TITLE} characters"
+    for name in ("title", "statement", "observed", "mutant", "timing", "conflict", "retired"):
+        text = getattr(requirement, name)
+        if text is not None and not text.strip():
+            yield name, "is blank"
+    if not requirement.sources:
+        yield "sources", "is empty"
+    for position, source in enumerate(requirement.sources, start=1):
+        for problem in _source_problems(source):
+            yield f"sources[{position}]", problem
+
+
+def _source_problems(source: Source) -> Iterator[str]:
+    if not source.document.strip() or not source.place.strip():
+        yield "document and place must not be blank"
+    if source.quote is None:
+        if source.document.startswith(QUOTED_DOCUMENTS):
+            yield f"{source.document} must be quoted"
+    elif not source.quote.strip():
+        yield "quote is blank"
+    elif len(source.quote.split()) > MAX_QUOTE_WORDS:
+        yield f"quote is longer than {MAX_QUOTE_WORDS} words"

@@ -1,0 +1,152 @@
+"""What a run produces: one `Result` per executed check, together a `RunReport`.
+
+Everything here is data that any report format can be written from; nothing here decides.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from conformance.model.evidence import Evidence
+from conformance.model.registry import VERSION, Era
+from conformance.model.verdicts import Level, Verdict
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One execution of a check."""
+
+    verdict: Verdict
+    message: str
+    duration_s: float
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one check; `verdict` is that of the last attempt."""
+
+    id: str
+    level: Level
+    era: Era
+    verdict: Verdict
+    title: str
+    statement: str
+    #: how the requirement is observed
+    observed: str = ""
+    #: what went wrong, possibly several lines; empty for `pass`
+    message: str
+    expected: str | None
+    seen: str | None
+    #: the first source as text
+    source: str
+    quote: str | None
+    duration_s: float
+    evidence: Evidence
+    #: one shell line that runs just this check again
+    rerun: str
+    attempts: tuple[Attempt, ...]
+    #: why this verdict was expected (a known failure), or None
+    known: str | None = None
+    #: the baseline expects a failure here, but the check passes
+    stale: bool = False
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the check gets a second attempt, alone: load may have caused one that is not `pass` and that nobody expected."""
+        return self.verdict.is_rerun and self.known is None
+
+    @property
+    def explanation(self) -> list[tuple[str, str]]:
+        """What there is to say about the verdict, in labelled parts."""
+        if self.stale:
+            text = "the baseline expects a failure here, but the check passes: remove the entry"
+            return [("stale", text)]
+        if self.expected is not None and self.seen is not None:
+            return [("expected", self.expected), ("seen", self.seen)]
+        return [("reason", self.message)]
+
+    def is_failure(self, *, strict: bool = False) -> bool:
+        """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
+        if self.stale:
+            return True
+        if self.known is not None:
+            return False
+        return self.verdict.is_red or (strict and self.verdict is Verdict.WARN)
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of a run."""
+
+    verdicts: dict[str, int]
+    executed: int
+    failures: int
+    known: int
+    stale: int
+    rerun: int
+    #: requirements among the selected ones that have no check yet
+    planned: int
+    duration_s: float
+    complete: bool
+    strict: bool
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All results of a run, in the order of the ids."""
+
+    implementation: str
+    command: tuple[str, ...]
+    homepage: str
+    #: what the implementation answers to `initialize` as its version, empty when it was not asked
+    version: str = ""
+    #: how to get the version that its profile is about
+    install: str = ""
+    results: tuple[Result, ...]
+    #: selected checks that an interruption kept from ending
+    not_run: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    duration_s: float = 0.0
+    complete: bool = True
+    strict: bool = False
+    #: the version of the requirements
+    specification: str = VERSION
+    #: the version of this package, empty where it is not installed
+    runner: str = ""
+    #: when the run began, RFC 3339 in UTC
+    started: str = ""
+    #: the titles of the families of the results
+    families: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def unproved(self) -> frozenset[str]:
+        """The ids of what failed, and of what an interruption kept from being run."""
+        failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
+        return frozenset((*failed, *self.not_run))
+
+    def narrowed(self, ids: Collection[str]) -> "RunReport":
+        """The report as far as it is about these requirements."""
+        return msgspec.structs.replace(
+            self,
+            results=tuple(result for result in self.results if result.id in ids),
+            not_run=tuple(id_ for id_ in self.not_run if id_ in ids),
+            planned=tuple(id_ for id_ in self.planned if id_ in ids),
+        )
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            verdicts=count_verdicts(self.results),
+            executed=sum(result.verdict is not Verdict.NOT_APPLICABLE for result in self.results),
+            failures=sum(result.is_failure(strict=self.strict) for result in self.results),
+            known=sum(result.known is not None for result in self.results),
+            stale=sum(result.stale for result in self.results),
+            rerun=sum(len(result.attempts) > 1 for result in self.results),
+            planned=len(self.planned),
+            duration_s=self.duration_s,
+            complete=self.complete,
+            strict=self.strict,
+        )
+
+
+def count_verdicts(results: Sequence[Result]) -> dict[str, int]:
+    """How often each verdict was given, all verdicts present, the worst first."""
+    counts = Counter(result.verdict for result in results)
+    return {str(verdict): counts[verdict] for verdict in Verdict}

@@ -1,0 +1,81 @@
+"""Selectors: how a person names requirements on the command line.
+
+A selector is an id (CFG-001), a family (CFG), a level (MUST), an era (modern), the word `slow`, or a glob
+over ids (CFG-01*), in any case. One that selects nothing in the registry is a `UsageError`, never an empty
+selection: a misspelt selector must not look like success.
+"""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from conformance.errors import UsageError
+from conformance.model.registry import Era, Registry
+from conformance.model.verdicts import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SLOW = "slow"
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+def select(
+    registry: Registry,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    *,
+    slow_ids: Iterable[str] = (),
+) -> list[str]:
+    """The ids that `only` selects (all, when empty) minus those of `skip`, in registry order."""
+    only = list(only)
+    slow = frozenset(slow_ids)
+    wanted: set[str] = set()
+    for selector in only:
+        wanted |= matching(selector, registry, slow)
+    unwanted: set[str] = set()
+    for selector in skip:
+        unwanted |= matching(selector, registry, slow)
+    return [
+        requirement.id
+        for requirement in registry
+        if (not only or requirement.id in wanted) and requirement.id not in unwanted
+    ]
+
+
+def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = frozenset()) -> set[str]:
+    """The ids that one selector means. Raises `UsageError` with the nearest names when it means none."""
+    folded = selector.strip().casefold()
+    if folded == SLOW:
+        return set(slow_ids)
+    if _GLOB_CHARACTERS & set(folded):
+        found = {requirement.id for requirement in registry if fnmatchcase(requirement.id.casefold(), folded)}
+    else:
+        # "any" selects what holds in every era, "modern" only what is special to the modern one.
+        found = {
+            requirement.id
+            for requirement in registry
+            if folded
+            in {
+                name.casefold()
+                for name in (requirement.id, requirement.family, requirement.level, requirement.era)
+            }
+        }
+        known_word = folded in {name.casefold() for name in (*Level, *Era)}
+        if known_word:
+            return found
+    if not found:
+        raise UsageError(f"nothing is called {selector!r}{_nearest(folded, registry)}")
+    return found
+
+
+def _nearest(folded: str, registry: Registry) -> str:
+    names = [*registry.families, *Level, *Era, SLOW, *registry.requirements]
+    by_folded = {name.casefold(): str(name) for name in names}
+    near = [by_folded[match] for match in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)]
+    if near:
+        return f"; did you mean {', '.join(near)}?"
+    words = ", ".join([*registry.families, *Level, *Era, SLOW])
+    return f"; a selector is an id, one of {words}, or a glob like CFG-01*"

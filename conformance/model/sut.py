@@ -1,0 +1,195 @@
+"""The system under test: a command line, and what its profile says about it.
+
+No shell is involved. `{config}` in any argument stands for the path of the configuration file. Checks run in
+a private working directory, so everything in the command that depends on the caller's directory is made
+absolute here, once, before the run. Limits: only arguments that are the path of an existing file are
+recognised; a file that a program looks up itself, relative to where it is started, is not found.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import site
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conformance.errors import UsageError
+from conformance.model.baseline import Known, read_profile_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PLACEHOLDER = "{config}"
+IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
+DEFAULT_PROFILE = "reference"
+DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
+DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
+TRANSPORTS = ("stdio", "http", "sse")
+
+#: Optional hardening that the HARD checks switch on, and where the bundled proxy's configuration has it: in a server's entry or,
+#: for all servers, at the root. Values are written as that proxy takes them.
+DEFAULT_SETTINGS: Mapping[str, str] = {
+    name: f"security.{name}"
+    for name in (
+        "audit",
+        "command_prefix",
+        "environment",
+        "limits",
+        "max_concurrent_calls",
+        "max_message_size",
+        "rate_limit",
+        "require_https",
+        "token_store",
+        "validate_arguments",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known about an implementation before it is run."""
+
+    name: str
+    homepage: str = ""
+    #: the command that installs the version which the profile is about
+    install: str = ""
+    #: the command to test when none is given
+    command: tuple[str, ...] = ()
+    #: requirement ids or families that the implementation does not have, each with the reason
+    absent: Mapping[str, str] = field(default_factory=dict)
+    #: expected failures, see `conformance.model.baseline`
+    known: tuple[Known, ...] = ()
+    #: the names of the two tools: "list" shows the tools of a group, "call" calls one
+    tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
+    #: where the configuration has a setting: name to dotted path
+    settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
+    #: seconds that it may need before it answers `initialize`; requirements about that have times of their own
+    starts_within: float = 5.0
+    #: it takes no configured OAuth client id, but registers itself where it signs in
+    registers: bool = False
+    #: members that the server entries of a transport ("stdio", "http", "sse") need on top of what the checks write
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: what `--profile` was given to get this profile
+    origin: str = ""
+
+    @staticmethod
+    def load(name_or_file: str) -> Profile:
+        """Load `implementations/NAME.toml`, or a file when a path is given. Raises `UsageError`."""
+        file = IMPLEMENTATIONS / f"{name_or_file}.toml"
+        if os.sep in name_or_file or name_or_file.endswith(".toml"):
+            file = Path(name_or_file)
+        elif not file.is_file():
+            names = ", ".join(sorted(known.stem for known in IMPLEMENTATIONS.glob("*.toml")))
+            raise UsageError(
+                f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
+            )
+        content = read_profile_file(file)
+        for section, known in (
+            ("tools", DEFAULT_TOOLS),
+            ("settings", DEFAULT_SETTINGS),
+            ("entries", TRANSPORTS),
+        ):
+            if unknown := sorted(getattr(content, section).keys() - set(known)):
+                raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
+        return Profile(
+            name=content.name or file.stem,
+            homepage=content.homepage,
+            install=content.install,
+            command=content.command,
+            absent=content.absent,
+            known=content.known,
+            tools={**DEFAULT_TOOLS, **content.tools},
+            settings={**DEFAULT_SETTINGS, **content.settings},
+            registers=content.registers,
+            starts_within=content.starts_within,
+            entries=content.entries,
+            origin=name_or_file,
+        )
+
+    def configured(self, **values: Any) -> dict[str, Any]:
+        """Members of a server's entry, or of the whole configuration, that give these settings their values: named as in
+        `DEFAULT_SETTINGS`, spelt as this implementation spells them.
+        """
+        whole: dict[str, Any] = {}
+        for name, value in values.items():
+            *sections, last = self.settings[name].split(".")
+            inner = whole
+            for section in sections:
+                inner = inner.setdefault(section, {})
+            inner[last] = value
+        return whole
+
+    def reason_for_absence(self, requirement_id: str) -> str | None:
+        """Why this requirement does not apply, or None when it does."""
+        return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
+
+
+@dataclass(frozen=True)
+class Sut:
+    """The system under test."""
+
+    name: str
+    command: tuple[str, ...]
+    profile: Profile
+    #: variables that the command needs on top of the scrubbed environment of a check
+    environment: dict[str, str] = field(default_factory=dict)
+    #: seconds after which no prerequisite is waited for any longer: for programs that never reach one
+    patience: float = math.inf
+
+    def command_for(self, config: Path | None) -> tuple[str, ...]:
+        """The command for one configuration file; None leaves out every argument that would name it."""
+        if config is None:
+            return tuple(part for part in self.command if PLACEHOLDER not in part)
+        return tuple(part.replace(PLACEHOLDER, str(config)) for part in self.command)
+
+
+def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
+    """Build the system under test from what was given on the command line, which may be nothing.
+
+    Without a command the profile's is taken, without both the bundled reference proxy's. Raises
+    `UsageError` when the program does not exist or the command has no place for the configuration file.
+    """
+    profile = profile or Profile.load(DEFAULT_PROFILE)
+    parts = tuple(command) or profile.command or DEFAULT_COMMAND
+    if not any(PLACEHOLDER in part for part in parts[1:]):
+        raise UsageError(
+            f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
+            f"for example: -- {parts[0]} {PLACEHOLDER}"
+        )
+    program = _find_program(parts[0], "" if command else profile.install)
+    arguments = tuple(_absolute_if_file(part) for part in parts[1:])
+    # The default profile says nothing about a command that was given.
+    is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
+    name = profile.name if is_named else Path(program).name
+    return Sut(name, (program, *arguments), profile, _environment_for(arguments))
+
+
+def _find_program(program: str, install: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        where = "is not an executable file" if os.sep in program else "was not found on PATH"
+        raise UsageError(f"the program {program!r} {where}{f'; to install it: {install}' if install else ''}")
+    # Not resolved: the interpreter of a virtual environment is a link and must be started by that name.
+    return os.path.abspath(found)
+
+
+def _absolute_if_file(argument: str) -> str:
+    if argument.startswith("-") or PLACEHOLDER in argument or not Path(argument).is_file():
+        return argument
+    return os.path.abspath(argument)
+
+
+def _environment_for(arguments: Sequence[str]) -> dict[str, str]:
+    """PYTHONPATH for `-m MODULE` when the module is importable only because of where it lies."""
+    if "-m" not in arguments[:-1]:
+        return {}
+    module = arguments[arguments.index("-m") + 1].partition(".")[0]
+    installed = {Path(folder).resolve() for folder in site.getsitepackages()}
+    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (root / module).is_dir() or (root / f"{module}.py").is_file():
+            return {} if root in installed else {"PYTHONPATH": str(root)}
+    return {}

@@ -1,0 +1,1 @@
+"""The commands for a person at a terminal. Serving needs none of them."""

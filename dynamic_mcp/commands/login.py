@@ -1,0 +1,159 @@
+"""``dynamic-mcp login SERVER`` and ``dynamic-mcp logout SERVER``: signing in and out at a terminal.
+
+``login`` opens the browser, or with ``--no-browser`` only shows the address; in both cases the address that the browser ends at can be
+pasted here, for a browser on another machine. A running proxy notices the new tokens with its next attempt. Exit status: 0 signed in
+or out, 1 not, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dynamic_mcp.cli import config_path, fail, load, say
+from dynamic_mcp.extras.audit import trail
+
+if TYPE_CHECKING:
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
+    from dynamic_mcp.errors import SignInNeeded
+    from dynamic_mcp.oauth.callback import Callback
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser of both commands."""
+    result = argparse.ArgumentParser(prog="dynamic-mcp", allow_abbrev=False)
+    add_commands(result.add_subparsers(dest="command", required=True))
+    return result
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands to those of a parser."""
+    login = commands.add_parser("login", help="sign in to a server behind a URL", allow_abbrev=False)
+    login.add_argument("server", metavar="SERVER", help="its name in the configuration")
+    login.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="the configuration file (else DYNAMIC_MCP_CONFIG)"
+    )
+    login.add_argument("--no-browser", action="store_true", help="only show the address to visit")
+    logout = commands.add_parser("logout", help="forget the tokens of a server", allow_abbrev=False)
+    logout.add_argument("server", metavar="SERVER", help="its name in the configuration")
+    logout.add_argument(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="the configuration file (else DYNAMIC_MCP_CONFIG), where it keeps tokens in the keyring",
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one of the commands; its exit status."""
+    command_line = parser()
+    given = command_line.parse_args(words)
+    if given.command == "logout" and config_path(given.config, os.environ) is None:
+        return _logout(given.server, "file")
+    _, config = load(given.config, command_line, None)
+    trail.configure(config.audit)
+    if given.command == "logout":
+        return _logout(given.server, config.token_store)
+    servers = {server.name: server for server in config.servers}
+    if given.server not in servers:
+        fail(
+            f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"
+        )
+    return asyncio.run(_login(servers[given.server], browser=not given.no_browser))
+
+
+def _logout(server: str, kind: TokenStore) -> int:
+    from dynamic_mcp.errors import StoreFailed
+    from dynamic_mcp.oauth.authorization import store_of
+
+    # A file may be left from the time before there was a keyring.
+    stores = [store_of(server, each) for each in dict.fromkeys(("file", kind))]
+    try:
+        removed = [store.delete() for store in stores]
+    except StoreFailed as failure:
+        say(f"The tokens of {server} were not removed: {failure}")
+        return 1
+    trail.record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
+    if any(removed):
+        say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
+        return 0
+    say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
+    return 1
+
+
+async def _login(server: Server, *, browser: bool) -> int:
+    from dynamic_mcp.config.model import StdioTransport
+    from dynamic_mcp.errors import SignInNeeded, UpstreamError
+
+    if isinstance(server.transport, StdioTransport):
+        fail(f"{server.name!r} is a child process; only servers with a url are signed in to")
+    try:
+        try:
+            await _connect(server.name, server.transport)
+        except SignInNeeded as need:
+            await _sign_in(server.name, server.transport, need, browser=browser)
+            await _connect(server.name, server.transport)
+    except UpstreamError as error:
+        say(f"Not signed in to {server.name}: {error}")
+        return 1
+    say(f"{server.name} can be used: it accepts the authorization, or needs none.")
+    return 0
+
+
+async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
+    """Connect once, to see whether a sign-in is needed. Raises UpstreamError."""
+    import anyio
+
+    from dynamic_mcp.errors import UpstreamFailed
+    from dynamic_mcp.groups.group import CONNECT_BUDGET
+    from dynamic_mcp.upstream.base import Nobody
+    from dynamic_mcp.upstream.http.detect import Remote
+
+    upstream = Remote(name, transport).upstream(Nobody())
+    try:
+        with anyio.fail_after(CONNECT_BUDGET):
+            await upstream.open(CONNECT_BUDGET)
+    except TimeoutError:
+        raise UpstreamFailed(f"it did not answer within {CONNECT_BUDGET:g} s") from None
+    finally:
+        await upstream.close()
+
+
+async def _sign_in(
+    name: str, transport: HttpTransport | SseTransport, need: SignInNeeded, *, browser: bool
+) -> None:
+    """Show the address and wait for the browser, or for the address that it ended at. Raises UpstreamFailed."""
+    from dynamic_mcp.oauth import browser as opener
+    from dynamic_mcp.oauth.authorization import Authorization
+
+    reading: list[asyncio.Task[None]] = []
+
+    async def present(address: str, server: str, callback: Callback) -> None:
+        say(f"Sign in to {server} in a browser:\n\n  {address}\n")
+        if sys.stdin.isatty():
+            say("If the browser is on another machine, paste here the address that it ends at.")
+            reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))
+        if browser:
+            await opener.show(address, server)
+
+    authorization = Authorization(name, transport, present=present)
+    try:
+        await authorization.sign_in(need)
+    finally:
+        for task in reading:
+            task.cancel()
+        await authorization.close()
+
+
+async def _read_pasted(callback: Callback) -> None:
+    from anyio import to_thread
+
+    while line := await to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+        problem = callback.paste(line)
+        if problem is None:
+            return
+        say(problem)

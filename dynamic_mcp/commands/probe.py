@@ -1,0 +1,102 @@
+"""One look at a server, for the commands that people use: connect, ask what it has, disconnect.
+
+It is what a group does at its start, with the same limits, but nothing is tried again and nobody signs in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import anyio
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.config.model import Server, StdioTransport
+from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
+from dynamic_mcp.groups.group import CONNECT_BUDGET
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
+from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.protocol import era
+from dynamic_mcp.upstream.base import Handshake, Nobody, Options, Upstream
+from dynamic_mcp.upstream.http.detect import Remote
+from dynamic_mcp.upstream.stdio import StdioUpstream
+
+#: Listings of a feature that is switched off are not asked for.
+KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
+
+
+class Seen(msgspec.Struct):
+    """What a server showed of itself."""
+
+    #: what it calls itself, with its version; empty when it did not say
+    title: str = ""
+    version: str = ""
+    instructions: str = ""
+    #: the protocol version that was agreed on
+    protocol: str = ""
+    listings: dict[Kind, Listing] = {}
+    #: seconds from the start to the last listing
+    seconds: float = 0.0
+    #: why it cannot be used, and what it wrote last; empty when it can
+    failure: str = ""
+    last_words: str = ""
+    needs_sign_in: bool = False
+
+
+async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> Seen:
+    """Connect to a server once and list these kinds. Never raises for what the server does: ``Seen.failure`` says it."""
+    seen, began = Seen(), time.monotonic()
+    if isinstance(server.transport, StdioTransport):
+        remote, upstream = None, _child(server.transport, guard)
+    else:
+        remote = Remote(server.name, server.transport)
+        upstream = remote.upstream(Nobody())
+    try:
+        with anyio.fail_after(CONNECT_BUDGET):
+            await upstream.open(CONNECT_BUDGET)
+            _introduce(seen, upstream.agreed, modern=upstream.modern)
+            for kind in kinds:
+                if getattr(server.features, kind.feature):
+                    seen.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
+    except TimeoutError:
+        seen.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
+    except SignInNeeded:
+        seen.failure, seen.needs_sign_in = "it wants you to sign in", True
+    except UpstreamError as error:
+        seen.failure = str(error)
+        seen.last_words = error.last_words if isinstance(error, UpstreamFailed) else ""
+    finally:
+        if seen.failure:
+            seen.last_words = seen.last_words or upstream.last_words()
+        await upstream.close()
+        if remote is not None:
+            await remote.authorization.close()
+    seen.seconds = time.monotonic() - began
+    return seen
+
+
+def _child(transport: StdioTransport, guard: Guard) -> Upstream:
+    return StdioUpstream(transport, Nobody(), guard)
+
+
+def _introduce(seen: Seen, agreed: Handshake, *, modern: bool) -> None:
+    seen.protocol = era.MODERN if modern else agreed.version
+    seen.instructions = _text(agreed.instructions)
+    info = _members(agreed.server_info) or _members(_members(agreed.meta).get(era.SERVER_INFO, Raw(b"")))
+    seen.title = _text(info.get("title", Raw(b""))) or _text(info.get("name", Raw(b"")))
+    seen.version = _text(info.get("version", Raw(b"")))
+
+
+def _text(raw: Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        return ""
+
+
+def _members(raw: Raw) -> dict[str, Raw]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Raw])
+    except msgspec.DecodeError:
+        return {}

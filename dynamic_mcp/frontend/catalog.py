@@ -1,0 +1,221 @@
+"""Resources and prompts of all groups as one list each, and the way from an entry back to its group.
+
+A listing is the union over the groups that may be used, in the order of the configuration, every definition as its upstream wrote it. A
+group that is slow, broken or without the capability only leaves out its own part. ``group`` beside the parameters of MCP
+narrows a request to one group, so that nothing is unreachable because another group has the same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+
+import anyio
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.extras.audit import recorded, trail
+from dynamic_mcp.frontend import uritemplate
+from dynamic_mcp.frontend.bridge import not_found_code
+from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.upstream.base import Upstream
+
+
+class _ListParams(msgspec.Struct):
+    group: str | None = None
+
+
+class _ReadParams(msgspec.Struct):
+    uri: str
+    group: str | None = None
+
+
+class _PromptParams(msgspec.Struct):
+    name: str
+    group: str | None = None
+
+
+class _Reference(msgspec.Struct):
+    type: str
+    name: str | None = None
+    uri: str | None = None
+
+
+class _CompleteParams(msgspec.Struct):
+    ref: _Reference
+    group: str | None = None
+
+
+class Catalog:
+    """The union over the groups that there are now, in their order."""
+
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        self._groups = groups
+
+    def has(self, kind: Kind) -> bool:
+        """Whether any group may be used for this kind of thing."""
+        return any(group.has(kind) for group in self._groups.values())
+
+    def owners(self, kind: Kind) -> tuple[Upstream, ...]:
+        """The connected upstreams that this kind of thing comes from."""
+        return tuple(
+            group.upstream
+            for group in self._groups.values()
+            if group.upstream is not None
+            and group.has(kind)
+            and kind.feature in group.upstream.agreed.capabilities
+        )
+
+    async def list_all(self, kind: Kind, call: Call) -> bytes:
+        """The result of a listing: everything in one page, so that a cursor cannot be ours. Raises Refusal."""
+        refuse_cursor(call.incoming.params)
+        asked = call.read(_ListParams)
+        found = [raw for _, _, raw in _unambiguous(kind, await self._listings(kind, asked.group), set())]
+        return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
+
+    async def read(self, call: Call) -> bytes:
+        """The result of ``resources/read``. Raises Refusal and UpstreamError."""
+        asked = call.read(_ReadParams)
+        group = await self._owner_of(asked.uri, asked.group, modern=call.incoming.modern)
+        return await recorded(
+            "resource_read",
+            group.name,
+            trail.uri(asked.uri),
+            lambda: self._forward(call, group, RESOURCES, call.members),
+        )
+
+    async def get_prompt(self, call: Call) -> bytes:
+        """The result of ``prompts/get``. Raises Refusal and UpstreamError."""
+        asked = call.read(_PromptParams)
+        group, name = await self._prompt(asked.name, asked.group)
+        members = {**call.members, "name": Raw(msgspec.json.encode(name))}
+        what = {"prompt": name, **trail.arguments(bytes(call.members.get("arguments", b"")))}
+        return await recorded(
+            "prompt_get", group.name, what, lambda: self._forward(call, group, PROMPTS, members)
+        )
+
+    async def complete(self, call: Call) -> bytes:
+        """The result of ``completion/complete``; no suggestions where the owner of the reference has none."""
+        asked = call.read(_CompleteParams)
+        members = call.members
+        if asked.ref.type == "ref/prompt" and asked.ref.name is not None:
+            kind = PROMPTS
+            group, name = await self._prompt(asked.ref.name, asked.group)
+            ref = msgspec.json.decode(members["ref"], type=dict[str, Raw])
+            ref["name"] = Raw(msgspec.json.encode(name))
+            members = {**members, "ref": Raw(msgspec.json.encode(ref))}
+        elif asked.ref.type == "ref/resource" and asked.ref.uri is not None:
+            kind = RESOURCES
+            group = await self._owner_of(asked.ref.uri, asked.group, modern=call.incoming.modern)
+        else:
+            raise Refusal(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri")
+        if "completions" not in (await group.connected()).agreed.capabilities:
+            return b'{"completion":{"values":[]}}'
+        return await self._forward(call, group, kind, members)
+
+    async def owner(self, call: Call) -> tuple[str, Group]:
+        """The URI that a call is about, and the group that has it. Raises Refusal."""
+        asked = call.read(_ReadParams)
+        return asked.uri, await self._owner_of(asked.uri, asked.group, modern=call.incoming.modern)
+
+    async def owner_of_uri(self, uri: str) -> Group | None:
+        """The group that has this URI."""
+        try:
+            return await self._owner_of(uri, None, modern=True)
+        except Refusal:
+            return None
+
+    async def _forward(self, call: Call, group: Group, kind: Kind, members: dict[str, Raw]) -> bytes:
+        call.group = group
+        params = call.params({name: raw for name, raw in members.items() if name != "group"})
+        return await group.request(call.incoming.method, params, call.options(group.timeout(kind)))
+
+    async def _owner_of(self, uri: str, group: str | None, *, modern: bool) -> Group:
+        """The first group that lists the URI, else the first with a template for it; nobody else is asked."""
+        if group is not None:
+            return self._group(RESOURCES, group)
+        async with aclosing(self._one_by_one(RESOURCES)) as listings:
+            async for owner, listing in listings:
+                if uri in listing:
+                    return owner
+        async with aclosing(self._one_by_one(TEMPLATES)) as listings:
+            async for owner, listing in listings:
+                # The template itself names its owner too: completions are asked for with it.
+                if any(uri == template or uritemplate.matches(template, uri) for template in listing):
+                    return owner
+        raise Refusal(not_found_code(modern=modern), f"Resource not found: {uri}", {"uri": uri})
+
+    async def _prompt(self, name: str, group: str | None) -> tuple[Group, str]:
+        """The group of a prompt as it is listed, and the name that the group gave it."""
+        if group is not None:
+            return self._group(PROMPTS, group), name
+        seen: set[str] = set()
+        async with aclosing(self._one_by_one(PROMPTS)) as listings:
+            async for owner, listing in listings:
+                for _, own, raw in _unambiguous(PROMPTS, [(owner, listing)], seen):
+                    if msgspec.json.decode(raw, type=_PromptParams).name == name:
+                        return owner, own
+        raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
+
+    async def _one_by_one(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
+        """The listings in the order of the groups, all asked for at once: a slow group delays nobody before it."""
+        groups = [group for group in self._groups.values() if group.has(kind)]
+        asked = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
+        try:
+            for group, listing in zip(groups, asked, strict=True):
+                yield group, await listing
+        finally:
+            for listing in asked:
+                listing.cancel()
+
+    async def _listings(self, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
+        asked = [self._group(kind, group)] if group is not None else self._groups.values()
+        groups = [one for one in asked if one.has(kind)]
+        return list(zip(groups, await asyncio.gather(*(_listing(one, kind) for one in groups)), strict=True))
+
+    def _group(self, kind: Kind, name: str) -> Group:
+        group = self._groups.get(name)
+        if group is None:
+            raise Refusal(INVALID_PARAMS, f"Unknown group {name!r}. Groups: {', '.join(self._groups)}")
+        if not group.has(kind):
+            raise Refusal(
+                INVALID_PARAMS, f"{kind.feature} of group {name!r} are switched off in the configuration"
+            )
+        return group
+
+
+async def _listing(group: Group, kind: Kind) -> Listing:
+    """The group's part; empty when it has none in time."""
+    with anyio.move_on_after(group.timeout(kind)):
+        try:
+            return await group.listing(kind)
+        except UpstreamError as error:
+            log.debug("group %s is left out of %s: %s", group.name, kind.method, error)
+    return {}
+
+
+def _unambiguous(
+    kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
+) -> Iterator[tuple[Group, str, bytes]]:
+    """Every definition with its group and its name there. A prompt that an earlier group has too gets its group in front.
+
+    Resources keep their URIs, which mean something; those of a later group are reached with ``group``. ``seen`` are the names of
+    earlier groups, and those of these are added.
+    """
+    for group, listing in listings:
+        for name, raw in listing.items():
+            if name not in seen:
+                seen.add(name)
+                yield group, name, bytes(raw)
+            elif kind is PROMPTS:
+                members = msgspec.json.decode(raw, type=dict[str, Raw])
+                members["name"] = Raw(msgspec.json.encode(f"{group.name}/{name}"))
+                yield group, name, msgspec.json.encode(members)
+            else:
+                yield group, name, bytes(raw)

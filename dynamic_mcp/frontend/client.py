@@ -1,0 +1,187 @@
+"""The client's end of the line: our own stdin and stdout, as bytes.
+
+Nothing but protocol reaches the real stdout: the descriptor is moved away at the start and stdout becomes stderr, so that a stray
+print of a library, or of a child, cannot break the stream. A client that stops reading stops being read, and so do the
+upstreams, which bounds what is kept for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+
+import anyio
+
+from dynamic_mcp.extras.early_answers import Doorstep
+from dynamic_mcp.process.pipes import LineWriter, enlarge
+from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter, OnOversized
+
+#: Seconds that a client may take to read its last answers when the proxy ends.
+FLUSH_GRACE = 1.0
+
+
+def take_over_stdio() -> tuple[int, int]:
+    """Move stdin and stdout to private descriptors that no child inherits; return them."""
+    source, sink = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return source, sink
+
+
+class ClientLink:
+    """Lines from the client, lines to the client, and the end of either."""
+
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        on_pause: Callable[[bool], None] = lambda paused: None,
+        doorstep: Doorstep | None = None,
+    ) -> None:
+        """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False).
+
+        ``doorstep`` is who has spoken to the client until now.
+        """
+        self._source = source
+        self._sink = sink
+        self._ended = asyncio.Event()
+        self._on_pause = on_pause
+        self._doorstep = doorstep
+        self._written = asyncio.Event()
+        self._splitter = LineSplitter()
+        self._is_silent = False
+        self._receive: Callable[[bytes], None] = lambda line: None
+        self._reader: asyncio.ReadTransport | None = None
+        self._writer: LineWriter | None = None
+
+    async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
+        """Start reading; ``receive`` gets each line, ``receive_oversized`` hears of each that is too long."""
+        self._receive = receive
+        self._splitter = LineSplitter(MOST_MESSAGE, receive_oversized)
+        loop = asyncio.get_running_loop()
+        if _can_be_polled(self._sink):
+            sink = os.fdopen(self._sink, "wb", 0)
+            enlarge(sink)
+            transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
+            self._writer = LineWriter(transport)
+        if self._doorstep is not None:
+            self._take_over(self._doorstep)
+        if _can_be_polled(self._source):
+            reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
+            self._reader = reader
+        else:
+            threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
+
+    async def wait_ended(self) -> None:
+        """Wait until the client closed its end, of either stream."""
+        await self._ended.wait()
+
+    def send(self, line: bytes) -> None:
+        """Write one line to the client; dropped when the client is gone."""
+        if self._is_silent:
+            return
+        if self._writer is not None:
+            self._writer.write(line)
+            return
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._sink, view) :]
+        except OSError:
+            self.ended()
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the client."""
+        for line in self._splitter.feed(data):
+            self._receive(line)
+
+    def _take_over(self, doorstep: Doorstep) -> None:
+        """Hear what the client has said; what was answered is not answered again."""
+        self._is_silent = True
+        for line in doorstep.answered:
+            self._receive(line)
+        self._is_silent = False
+        self.feed(doorstep.rest)
+
+    def finish(self) -> None:
+        """The client closed its end; a last line without a line end still counts."""
+        if rest := self._splitter.rest():
+            self._receive(rest)
+        self.ended()
+
+    def ended(self) -> None:
+        """Nothing more will come, or nothing more can be said."""
+        self._ended.set()
+
+    def written(self) -> None:
+        """Everything was written, or will never be."""
+        self._written.set()
+        self.ended()
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading requests, and what would have to be passed on, while the client does not read answers."""
+        self._on_pause(paused)
+        if self._reader is not None and not self._reader.is_closing():
+            if paused:
+                self._reader.pause_reading()
+            else:
+                self._reader.resume_reading()
+
+    async def close(self) -> None:
+        """Let go, once a client that still reads has taken what was written for it."""
+        if self._reader is not None:
+            self._reader.close()
+        if self._writer is not None:
+            self._writer.flush()
+            self._writer.transport.close()
+            with anyio.move_on_after(FLUSH_GRACE, shield=True):
+                await self._written.wait()
+
+    def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Files and /dev/null cannot be polled; a thread reads them."""
+        try:
+            while data := os.read(self._source, 1 << 16):
+                loop.call_soon_threadsafe(self.feed, data)
+            loop.call_soon_threadsafe(self.finish)
+        except (OSError, RuntimeError):
+            # RuntimeError: the loop is closed, so nobody waits for the end of this input any more.
+            return
+
+
+class _Source(asyncio.Protocol):
+    def __init__(self, link: ClientLink) -> None:
+        self._link = link
+
+    def data_received(self, data: bytes) -> None:
+        self._link.feed(data)
+
+    def eof_received(self) -> None:
+        self._link.finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.ended()
+
+
+class _Sink(asyncio.BaseProtocol):
+    def __init__(self, link: ClientLink) -> None:
+        self._link = link
+
+    def pause_writing(self) -> None:
+        self._link.pause(True)
+
+    def resume_writing(self) -> None:
+        self._link.pause(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.written()
+
+
+def _can_be_polled(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

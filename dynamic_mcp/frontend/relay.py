@@ -1,0 +1,187 @@
+"""What upstreams say by themselves, on its way to the client.
+
+A client of the handshake hears list changes, updates of what it subscribed to, and log messages of the level it asked for. A modern client
+hears what it listens to, and log messages only while a request of its own asks for them. Questions go to whoever can
+answer them; an upstream whose client cannot be asked is refused, never left waiting. What an upstream's tools are changes nothing that
+the client was shown (``tools``), so that change is not announced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamError, UpstreamRefused
+from dynamic_mcp.frontend.call import Call, Incoming, OnProgress
+from dynamic_mcp.frontend.exchange import Exchanges
+from dynamic_mcp.frontend.session import LEVELS, NEEDED, Session, importance_of, refusal_of
+from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
+from dynamic_mcp.upstream.base import Options
+
+_RELAYED_CHANGES = {
+    "notifications/resources/list_changed": RESOURCES,
+    "notifications/prompts/list_changed": PROMPTS,
+}
+
+
+class _UpdatedParams(msgspec.Struct):
+    uri: str
+
+
+class Relay:
+    """See the module; the ``Hub`` of all groups."""
+
+    def __init__(self, session: Session, groups: Mapping[str, Group]) -> None:
+        self.exchanges = Exchanges()
+        self.listeners: list[Listener] = []
+        self._session = session
+        self._groups = groups
+        self._calls: set[Call] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # What the face tells
+
+    def started(self, call: Call) -> None:
+        """A request of the client is on its way."""
+        self._calls.add(call)
+
+    def ended(self, call: Call) -> None:
+        """It was answered, or abandoned."""
+        self._calls.discard(call)
+
+    def on_progress(self, incoming: Incoming) -> OnProgress:
+        """Passes progress on under the client's own token."""
+
+        def pass_on(token: Raw, members: dict[str, Raw]) -> None:
+            params = msgspec.json.encode({**members, "progressToken": token})
+            incoming.send(jsonrpc.notification("notifications/progress", params))
+
+        return pass_on
+
+    def set_level(self) -> None:
+        """The client set its log level: the upstreams are told."""
+        for group in self._groups.values():
+            self._tell_level(group)
+
+    def roots_changed(self) -> None:
+        """The client's roots changed: the upstreams that may ask for them are told."""
+        if self._session.can("roots"):
+            for group in self._groups.values():
+                if group.upstream is not None and not group.upstream.modern:
+                    group.upstream.notify("notifications/roots/list_changed")
+
+    def close(self) -> None:
+        """Nothing more is passed on."""
+        self.exchanges.close()
+        for listener in self.listeners:
+            listener.over.set()
+        for task in self._tasks:
+            task.cancel()
+
+    # What the groups tell (``groups.Hub``)
+
+    def offered(self) -> bytes:
+        """See ``Hub``."""
+        return self._session.offered()
+
+    def on_ready(self, group: Group) -> None:
+        """See ``Hub``."""
+        self._tell_level(group)
+        assert group.upstream is not None
+        for method, kind in _RELAYED_CHANGES.items():
+            if kind.feature in group.upstream.agreed.capabilities and self._shows(group, kind):
+                self.announce(method)
+
+    def on_notification(self, group: Group, message: Message) -> None:
+        """See ``Hub``."""
+        method = message.method or ""
+        if method == "notifications/message":
+            self._log(group, message)
+        elif method == UPDATED:
+            self._updated(message.params)
+        elif method == "notifications/elicitation/complete":
+            self._session.notify(method, bytes(message.params))
+        elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
+            self.announce(method)
+
+    async def on_request(self, group: Group, message: Message) -> bytes:
+        """See ``Hub``."""
+        method = message.method or ""
+        params = bytes(message.params)
+        exchange = self.exchanges.asking(group, method)
+        if exchange is not None:
+            return await exchange.ask(method, params)
+        if not self._session.can(NEEDED.get(method, "")):
+            raise refusal_of(method)
+        try:
+            return await self._session.ask(method, params)
+        except UpstreamRefused as refusal:
+            raise Refusal(INTERNAL_ERROR, refusal.text, error=refusal.error) from None
+        except UpstreamError as error:
+            raise Refusal(INTERNAL_ERROR, f"the client did not answer: {error}") from None
+
+    # To the client
+
+    def _shows(self, group: Group, kind: Kind) -> bool:
+        """Whether the client sees this kind of thing of the group; one that is to replace another is not seen yet."""
+        return self._groups.get(group.name) is group and group.has(kind)
+
+    def announce(self, method: str) -> None:
+        """A list changed: tell whoever was told that this would be said, or asked for it."""
+        if method.split("/")[1] in self._session.announced:
+            self._session.notify(method)
+        for listener in self.listeners:
+            if listener.wants(method):
+                listener.tell(method)
+
+    def _updated(self, params: Raw) -> None:
+        try:
+            uri = msgspec.json.decode(params, type=_UpdatedParams).uri
+        except msgspec.DecodeError:
+            return
+        members = msgspec.json.decode(params, type=dict[str, Raw])
+        members.pop("_meta", None)
+        written = msgspec.json.encode(members)
+        if uri in self._session.subscribed:
+            self._session.notify(UPDATED, written)
+        for listener in self.listeners:
+            if listener.wants(UPDATED, uri):
+                listener.tell(UPDATED, written)
+
+    def _log(self, group: Group, message: Message) -> None:
+        self._session.log(message)
+        # Once, however many requests of a modern client ask for it.
+        for call in self._calls:
+            level = call.incoming.log_level if call.incoming.modern and call.group is group else None
+            if level in LEVELS and importance_of(message) >= LEVELS.index(level):
+                call.incoming.send(jsonrpc.notification("notifications/message", bytes(message.params)))
+                return
+
+    def _tell_level(self, group: Group) -> None:
+        upstream, level = group.upstream, self._session.level
+        if (
+            level is None
+            or upstream is None
+            or upstream.modern
+            or "logging" not in upstream.agreed.capabilities
+        ):
+            return
+
+        async def tell() -> None:
+            try:
+                params = msgspec.json.encode({"level": level})
+                await upstream.request("logging/setLevel", params, Options(group.timeout(RESOURCES)))
+            except UpstreamError as error:
+                log.debug("group %s does not take the log level: %s", group.name, error)
+
+        task = asyncio.get_running_loop().create_task(tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,149 @@
+"""Who wants to be told what, in both eras.
+
+A client of the handshake subscribes to resources one by one. A modern client sends ``subscriptions/listen``, a request that stays open
+(MCP 2026-07-28, subscriptions): its first message is the acknowledgement of what is honoured; that and everything after it carries
+the id of the request, as the client wrote it. It ends when the client cancels it, and with a result when the proxy ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import era, jsonrpc
+
+#: Which member of the request asks for which notification.
+_WANTED = {
+    "tools": (TOOLS, "notifications/tools/list_changed"),
+    "resources": (RESOURCES, "notifications/resources/list_changed"),
+    "prompts": (PROMPTS, "notifications/prompts/list_changed"),
+}
+UPDATED = "notifications/resources/updated"
+
+
+class Wish(msgspec.Struct):
+    """The ``notifications`` member of a listen request."""
+
+    tools: bool = msgspec.field(name="toolsListChanged", default=False)
+    resources: bool = msgspec.field(name="resourcesListChanged", default=False)
+    prompts: bool = msgspec.field(name="promptsListChanged", default=False)
+    uris: list[str] = msgspec.field(name="resourceSubscriptions", default_factory=list)
+
+
+class ListenParams(msgspec.Struct):
+    """The params of a listen request."""
+
+    notifications: Wish = msgspec.field(default_factory=Wish)
+
+
+class Listener:
+    """One open listen request: what it honours, and how it is spoken to."""
+
+    def __init__(
+        self, id: bytes, methods: frozenset[str], uris: frozenset[str], reply: Callable[[bytes], None]
+    ) -> None:
+        self.uris = uris
+        #: set when there is nothing more to tell
+        self.over = asyncio.Event()
+        self._id = id
+        self._methods = methods
+        self._reply = reply
+
+    def wants(self, method: str, uri: str | None = None) -> bool:
+        """Whether this notification is for it."""
+        return uri in self.uris if method == UPDATED else method in self._methods
+
+    def tell(self, method: str, params: bytes = b"") -> None:
+        """Send a notification with the id of the request in it."""
+        members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+        meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
+        meta[era.SUBSCRIPTION_ID] = Raw(self._id)
+        members["_meta"] = Raw(msgspec.json.encode(meta))
+        self._reply(jsonrpc.notification(method, msgspec.json.encode(members)))
+
+    def acknowledge(self) -> None:
+        """Say what is honoured."""
+        honoured: dict[str, object] = {
+            f"{name}ListChanged": True for name, (_, method) in _WANTED.items() if method in self._methods
+        }
+        if self.uris:
+            honoured["resourceSubscriptions"] = sorted(self.uris)
+        self.tell(
+            "notifications/subscriptions/acknowledged", msgspec.json.encode({"notifications": honoured})
+        )
+
+
+class Subscriptions:
+    """The subscriptions of the client, and what they need of the upstreams."""
+
+    def __init__(self, session: Session, catalog: Catalog, listeners: list[Listener]) -> None:
+        self._session = session
+        self._catalog = catalog
+        self._listeners = listeners
+
+    async def subscribe(self, call: Call) -> bytes:
+        """``resources/subscribe`` of the handshake revisions. Raises Refusal and UpstreamError."""
+        uri, group = await self._catalog.owner(call)
+        await group.subscribe(uri)
+        self._session.subscribed.add(uri)
+        return b"{}"
+
+    async def unsubscribe(self, call: Call) -> bytes:
+        """``resources/unsubscribe``. Raises Refusal and UpstreamError."""
+        uri, group = await self._catalog.owner(call)
+        self._session.subscribed.discard(uri)
+        if not self._is_wanted(uri):
+            await group.unsubscribe(uri)
+        return b"{}"
+
+    async def listen(self, call: Call) -> bytes:
+        """Tell until cancelled; the result when there is nothing more to tell. Raises Refusal."""
+        wish = call.read(ListenParams).notifications
+        subscribed = await self._subscribe_all(wish.uris)
+        methods = {
+            method
+            for name, (kind, method) in _WANTED.items()
+            if getattr(wish, name) and (kind is TOOLS or self._catalog.has(kind))
+        }
+        listener = Listener(call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send)
+        listener.acknowledge()
+        self._listeners.append(listener)
+        try:
+            await listener.over.wait()
+        finally:
+            self._listeners.remove(listener)
+            for uri, group in subscribed.items():
+                self._let_go(uri, group)
+        return b"{}"
+
+    async def _subscribe_all(self, uris: list[str]) -> dict[str, Group]:
+        """The URIs that some upstream tells about, with their groups."""
+        found: dict[str, Group] = {}
+        for uri in uris:
+            group = await self._catalog.owner_of_uri(uri)
+            if group is None:
+                continue
+            try:
+                await group.subscribe(uri)
+            except UpstreamError as error:
+                log.debug("group %s does not tell about a resource: %s", group.name, error)
+            else:
+                found[uri] = group
+        return found
+
+    def _is_wanted(self, uri: str) -> bool:
+        return uri in self._session.subscribed or any(uri in listener.uris for listener in self._listeners)
+
+    def _let_go(self, uri: str, group: Group) -> None:
+        if not self._is_wanted(uri):
+            group.unsubscribe_later(uri)

@@ -1,0 +1,142 @@
+"""The set of groups, and how it follows the configuration.
+
+A group that did not change is not touched. A change of timeouts, features or description applies at once. A server that is defined anew
+is started beside the old one, which serves until the new one is ready or has failed; then it finishes the calls that it has, within their
+timeouts, and is ended. A group that was removed ends at once. Endings run beside everything else, each bounded (``process.child``).
+
+``groups`` is shared with the face and only changes between two turns of the event loop, inside ``changing``, which tells the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup, TaskStatus
+
+from dynamic_mcp.config.diff import Diff
+from dynamic_mcp.config.model import Config, Server
+from dynamic_mcp.groups.group import Group
+
+
+class _Life:
+    """A group that runs."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.scope = anyio.CancelScope()
+        self.over = anyio.Event()
+
+    async def run(self) -> None:
+        try:
+            with self.scope:
+                await self.group.run()
+        finally:
+            self.over.set()
+
+
+class Supervisor:
+    """Starts, replaces and ends groups."""
+
+    def __init__(
+        self,
+        config: Config,
+        groups: dict[str, Group],
+        make: Callable[[Server], Group],
+        changing: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._groups = groups
+        self._make = make
+        self._changing = changing
+        #: groups that will take the place of the one with their name
+        self._coming: dict[str, Group] = {}
+        #: every group that runs, also one that is not shown yet, or not any more
+        self._lives: dict[Group, _Life] = {}
+        self._tasks: TaskGroup | None = None
+        self._paused = False
+        groups.update((server.name, make(server)) for server in config.servers)
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading from the upstreams, because the client does not read; go on with False."""
+        self._paused = paused
+        for group in self._lives:
+            group.pause(paused)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run the groups until cancelled; by then every upstream is closed."""
+        async with anyio.create_task_group() as self._tasks:
+            for group in self._groups.values():
+                self._start(group)
+            task_status.started()
+            await anyio.sleep_forever()
+
+    def apply(self, config: Config, changes: Diff) -> None:
+        """Go over to a configuration; ``changes`` is what it has changed. Only while ``run`` runs."""
+        with self._changing():
+            for server in changes.removed:
+                self._remove(server.name)
+            for server in changes.changed:
+                self._change(server)
+            for server in changes.added:
+                self._groups[server.name] = group = self._make(server)
+                self._start(group)
+            ordered = [(server.name, self._groups[server.name]) for server in config.servers]
+            self._groups.clear()
+            self._groups.update(ordered)
+
+    def _start(self, group: Group) -> None:
+        assert self._tasks is not None
+        group.pause(self._paused)
+        self._lives[group] = life = _Life(group)
+        self._tasks.start_soon(self._live, life)
+
+    async def _live(self, life: _Life) -> None:
+        try:
+            await life.run()
+        finally:
+            del self._lives[life.group]
+
+    def _remove(self, name: str) -> None:
+        self._give_up_coming(name)
+        group = self._groups.pop(name)
+        group.remove()
+        self._lives[group].scope.cancel()
+
+    def _change(self, server: Server) -> None:
+        group, coming = self._groups[server.name], self._coming.get(server.name)
+        if coming is not None and coming.server.transport == server.transport:
+            coming.define(server)
+        else:
+            self._give_up_coming(server.name)
+            if group.server.transport != server.transport:
+                self._replace(group, server)
+        group.define(msgspec.structs.replace(server, transport=group.server.transport))
+
+    def _give_up_coming(self, name: str) -> None:
+        if (coming := self._coming.pop(name, None)) is not None:
+            coming.remove()
+            self._lives[coming].scope.cancel()
+
+    def _replace(self, old: Group, server: Server) -> None:
+        assert self._tasks is not None
+        self._coming[server.name] = new = self._make(server)
+        self._start(new)
+        self._tasks.start_soon(self._hand_over, old, new)
+
+    async def _hand_over(self, old: Group, new: Group) -> None:
+        life = self._lives[old]
+        if old.upstream is not None:
+            await new.settled()
+        if self._coming.get(new.name) is not new:
+            return
+        del self._coming[new.name]
+        with self._changing():
+            self._groups[new.name] = new
+            old.hand_over(new)
+        await old.finish_calls()
+        life.scope.cancel()
+        await life.over.wait()
+        # Two of it at a time may have been one too many, where it holds a port or a lock.
+        new.retry_now()

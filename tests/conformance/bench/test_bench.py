@@ -1,0 +1,374 @@
+"""The bench: what it makes of values, how it shows them, and when its guard is red."""
+
+from __future__ import annotations
+
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from conformance.bench import chart, guard, run, tables
+from conformance.bench.calls import percentile_99
+from conformance.bench.client import LineClient
+from conformance.bench.figures import Figure, Machine, Measured, Report, Spread
+from conformance.bench.measure import measure
+from conformance.bench.servers import http, stdio
+from conformance.bench.targets import Direct, Implementation, Relay, Target
+from conformance.bench.workloads import WORKLOADS, Workload
+from conformance.errors import HarnessError, UsageError
+from conformance.model.sut import make_sut
+
+QUICK = Figure("quick", "how long it takes", goal=0.5, margin=2.5)
+MANY = Figure("many", "how many it does", larger_is_better=True, goal=2)
+OWN = Figure("own", "what only we have", goal=3, own=True)
+FREE = Figure("free", "what nobody asked for")
+
+
+def report_of(*measured: Measured) -> Report:
+    machine = Machine("Linux", "3.11", 2, 0.5, 0.6)
+    return Report(machine, 3, "ours", ["theirs"], {"ours": "1", "theirs": "2"}, list(measured))
+
+
+def measured(
+    figure: Figure, ours: float | None, theirs: float | None, direct: float | None = None
+) -> Measured:
+    values: dict[str, list[float | None]] = {"ours": [ours], "theirs": [theirs]}
+    return Measured("section", figure, values if direct is None else {**values, "direct": [direct]})
+
+
+ALL = report_of(
+    measured(QUICK, 1.0, 4.0, 0.5),
+    measured(MANY, 3.0, 2.0),
+    measured(OWN, 2.0, 0.0),
+    measured(FREE, None, 1.0),
+)
+
+
+# Figures
+
+
+def test_a_ratio_is_made_within_each_round() -> None:
+    found = Measured("s", QUICK, {"ours": [1, 8, 3], "theirs": [2, 2, 2]}).ratio("ours", "theirs")
+    assert found == Spread(1.5, 0.5, 4.0)
+
+
+def test_a_round_that_was_not_measured_does_not_count() -> None:
+    one = Measured("s", QUICK, {"ours": [1, None, 3], "theirs": [2, 2, 0]})
+    assert one.ratio("ours", "theirs") == Spread(0.5, 0.5, 0.5)
+    assert one.ratio("ours", "nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "reached"),
+    [
+        (measured(QUICK, 1, 2), True),
+        (measured(QUICK, 1.1, 2), False),
+        (measured(MANY, 4, 2), True),
+        (measured(MANY, 3.9, 2), False),
+        (measured(OWN, 3, 1), True),
+        (measured(OWN, 3.1, 100), False),
+        (measured(FREE, 1, 1), None),
+        (measured(QUICK, None, 1), None),
+    ],
+)
+def test_a_goal_is_reached_or_not(one: Measured, reached: bool | None) -> None:
+    assert one.reached("ours", "theirs") is reached
+
+
+def test_percentiles() -> None:
+    assert percentile_99([5.0]) == 5.0
+    assert percentile_99([float(n) for n in range(1000)]) == 990.0
+
+
+# Workloads
+
+
+def fake(name: str = "ours") -> Implementation:
+    """The fake proxy, as the bench starts any other."""
+    sut = make_sut([sys.executable, "-m", "tests.conformance.fake_proxy", "{config}"])
+    return Implementation(replace(sut, name=name))
+
+
+def test_the_names_of_workloads_and_figures_are_unique() -> None:
+    figures = [figure.name for workload in WORKLOADS for figure in workload.figures]
+    assert len(set(figures)) == len(figures)
+    assert len({workload.name for workload in WORKLOADS}) == len(WORKLOADS)
+
+
+@pytest.mark.slow
+def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
+    names = {"start", "stdio-64", "stdio-sequential", "result-64k", "http-64"}
+    chosen = [workload for workload in WORKLOADS if workload.name in names]
+    report = measure(chosen, fake(), [], rounds=2)
+    assert report.problems == []
+    assert report.versions == {"ours": "1"}
+    for one in report.measured:
+        limits = {"start": set(), "calls over HTTP": {"direct"}}.get(one.section, {"direct", "relay"})
+        assert one.values.keys() == {report.ours, *limits}
+        used = one.figure.name.endswith("-cpu")
+        assert all(len(values) == 2 for values in one.values.values())
+        assert all(all(values) for name, values in one.values.items() if not used or name == report.ours)
+
+
+@pytest.mark.parametrize("limit", [Direct(), Relay()], ids=lambda limit: limit.name)
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01}), ("blob", {"bytes": 3 << 20})],
+)
+def test_what_limits_proxies_reaches_a_child_process(
+    tmp_path: Path, limit: Direct | Relay, tool: str, arguments: Mapping[str, object]
+) -> None:
+    with limit.open(tmp_path, {"g": stdio()}) as caller:
+        assert caller.burst("g", tool, arguments, 5) > 0
+
+
+def test_calls_that_sleep_do_so_together(tmp_path: Path) -> None:
+    with Direct().open(tmp_path, {"g": stdio()}) as caller:
+        assert caller.burst("g", "sleep", {"seconds": 0.2}, 50) < 5
+
+
+@pytest.mark.slow
+def test_the_direct_line_reaches_a_server_behind_a_url(tmp_path: Path) -> None:
+    with http() as entry, Direct().open(tmp_path, {"g": entry}) as caller:
+        assert caller.burst("g", "echo", {"text": "hello"}, 5) > 0
+
+
+def test_a_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
+    with Direct().open(tmp_path, {"g": stdio()}) as caller, pytest.raises(HarnessError, match="echo failed"):
+        caller.burst("g", "echo", {"text": "bye"}, 1)
+
+
+def test_a_process_that_ends_is_said_to() -> None:
+    with pytest.raises(HarnessError, match="ended while"), LineClient([sys.executable, "-c", ""], {}):
+        pass
+
+
+# Rounds
+
+
+def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[Workload]:
+    return [
+        Workload("fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(Direct(),))
+    ]
+
+
+def test_everything_is_measured_once_in_each_round() -> None:
+    seen: list[str] = []
+
+    def values(target: Target) -> dict[str, float]:
+        seen.append(target.name)
+        return {"quick": len(seen), "many": 1.0}
+
+    ours = fake()
+    report = measure(fixed(values), ours, [], rounds=3)
+    assert [sorted(seen[n : n + 2]) for n in (0, 2, 4)] == [sorted([ours.name, "direct"])] * 3
+    quick, many = report.measured
+    assert {*quick.values[ours.name], *quick.values["direct"]} == {1, 2, 3, 4, 5, 6}
+    assert many.values == {ours.name: [1.0] * 3, "direct": [1.0] * 3}
+    assert report.machine.cpus > 0
+
+
+def test_what_fails_is_a_problem_and_the_rest_goes_on() -> None:
+    def values(target: Target) -> dict[str, float]:
+        if target.name == "direct":
+            raise HarnessError("no answer")
+        return {"quick": 1.0, "many": 1.0}
+
+    report = measure(fixed(values), fake(), [], rounds=1)
+    assert report.problems == ["fixed, direct: no answer"]
+    assert report.measured[0].values["direct"] == [None]
+    assert report.measured[0].values[report.ours] == [1.0]
+
+
+# Tables and chart
+
+
+def test_the_tables_show_ratios_and_what_is_reached() -> None:
+    console = Console(width=140)
+    with console.capture() as captured:
+        console.print(*tables.terminal(ALL))
+    text = captured.get()
+    rows = {cells[0]: cells[1:] for line in text.splitlines() if (cells := re.findall(r"[^│]*[^│ ]", line))}
+    assert [cell.strip() for cell in rows[" quick"]] == [
+        "0.25",
+        "0.25 to 0.25",
+        "<= 0.5",
+        "reached",
+        "2.00",
+        "8.00",
+    ]
+    assert [cell.strip() for cell in rows[" many"]] == ["1.50", "1.50 to 1.50", ">= 2", "not reached"]
+    assert [cell.strip() for cell in rows[" own"]] == ["2.00", "2.00 to 2.00", "<= 3 (ours)", "reached"]
+    assert "load 0.5 before and 0.6 after" in text
+
+
+def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
+    tables.write_into(page, ALL)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- bench: begin -->\n| figure |")
+    assert text.endswith("<!-- bench: end -->\nafter\n")
+    assert "| `quick` how long it takes | 0.25 | 0.25 to 0.25 | <= 0.5 | reached | 2.00 | 8.00 |" in text
+    assert "old" not in text
+    tables.write_into(page, ALL)
+    assert page.read_text() == text
+
+
+def test_the_chart_is_self_contained_and_says_what_it_shows() -> None:
+    text = chart.svg(ALL, "theirs")
+    root = ElementTree.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == "title about"
+    assert [
+        root.find(f"{space}{tag}[@id='{id}']") is not None
+        for tag, id in (("title", "title"), ("desc", "about"))
+    ]
+    # What is a ratio, and was measured: a dot each, and the goals.
+    assert len(root.findall(f".//{space}circle")) == 2
+    assert len(root.findall(f".//{space}line[@class='goal']")) == 2
+    assert [dot.get("class") for dot in root.iter(f"{space}circle")] == ["reached", "missed"]
+    assert "prefers-color-scheme: dark" in text
+    assert not re.findall(r"(?:href|src|url)\s*[=(]", text)
+
+
+def test_right_is_better_in_the_chart() -> None:
+    better = chart.svg(report_of(measured(QUICK, 1, 4), measured(MANY, 4, 1)), "theirs")
+    places = re.findall(r'<circle class="\w+" cx="([\d.]+)"', better)
+    assert places[0] == places[1]
+    equal = re.search(r'class="equal" x1="([\d.]+)"', better)
+    assert equal is not None
+    assert float(places[0]) > float(equal[1])
+
+
+# The guard
+
+
+def guarded(*ratios: float) -> tuple[bool, list[str]]:
+    """What the guard says when the figure has one ratio after the other, and 1 is documented."""
+    told: list[str] = []
+    left = list(ratios)
+
+    def values(target: Target) -> dict[str, float]:
+        return {"quick": left[0] if target is ours else 1.0, "many": 1.0}
+
+    def say(line: str) -> None:
+        told.append(line)
+        if line.startswith("measured again"):
+            left.pop(0)
+
+    ours, theirs = fake(), fake("theirs")
+    workload = Workload("fixed", "s", (QUICK,), lambda target, folder: values(target))
+    documented = report_of(measured(QUICK, 1, 1))
+    return guard.guard(documented, ours, theirs, say, [workload]), told
+
+
+def test_the_guard_is_content_with_what_is_documented() -> None:
+    fine, told = guarded(1.0)
+    assert fine
+    assert told == ["quick: 1.00, at most 2.50: fine"]
+
+
+def test_the_guard_does_not_mind_what_got_better_or_a_little_worse() -> None:
+    assert guarded(0.01)[0]
+    assert guarded(2.4)[0]
+
+
+def test_the_guard_measures_again_and_says_so() -> None:
+    fine, told = guarded(9.0, 1.0)
+    assert fine
+    assert told[:2] == [
+        "quick: 9.00, at most 2.50: slow",
+        "measured again, because it may be the noise of the machine: fixed",
+    ]
+
+
+def test_the_guard_is_red_when_it_stays_slow() -> None:
+    fine, told = guarded(9.0, 9.0, 9.0)
+    assert not fine
+    assert told[-1] == "slow in 3 attempts: fixed"
+
+
+def test_the_guard_does_not_pass_without_anything_to_compare() -> None:
+    with pytest.raises(UsageError, match="no figure with theirs that is guarded"):
+        guard.guard(report_of(measured(FREE, 1, 1)), fake(), fake("theirs"), print)
+
+
+# The command line
+
+
+def saved(tmp_path: Path) -> str:
+    path = tmp_path / "report.json"
+    path.write_bytes(msgspec.json.encode(ALL))
+    return str(path)
+
+
+def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg, again = tmp_path / "chart.svg", tmp_path / "again.json"
+    assert run.main(["--from", saved(tmp_path), "--svg", str(svg), "--json", str(again)]) == run.PASSED
+    assert "ours / theirs" in capsys.readouterr().out
+    assert svg.read_text() == chart.svg(ALL, "theirs")
+    assert msgspec.json.decode(again.read_bytes(), type=Report) == ALL
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nonsense"], "there is no workload 'nonsense'"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--against", "nobody"], "there is no profile 'nobody'"),
+        (["--from", "nothing.json"], "nothing.json does not exist"),
+        (["--guard", "nothing.json"], "nothing.json does not exist"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/bin:/usr/bin")
+    assert run.main([*words, *([] if "--against" in words else ["--against", "reference"])]) == run.USAGE
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "file"), [("--json", "no/a.json"), ("--svg", "no/a.svg"), ("--markdown", "page.md")]
+)
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    option: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.md").write_text("nothing\n")
+    measured: list[object] = []
+    monkeypatch.setattr(run, "measure", lambda *what: measured.append(what))
+    assert run.main([option, str(tmp_path / file), "--against", "reference"]) == run.USAGE
+    assert measured == []
+
+
+def test_a_page_without_marks_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing\n")
+    assert run.main(["--from", saved(tmp_path), "--markdown", str(page)]) == run.USAGE
+    assert "has no lines <!-- bench: begin -->" in capsys.readouterr().err
+    assert page.read_text() == "nothing\n"
+
+
+def test_the_guard_is_skipped_where_there_is_nothing_to_compare_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run.main(["--guard", saved(tmp_path)]) == run.PASSED
+    assert "skipped: there is nothing to compare with" in capsys.readouterr().out
+
+
+def test_the_guard_is_skipped_where_the_other_one_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "broken.toml"
+    profile.write_text(f'name = "broken"\ncommand = ["{sys.executable}", "-c", "", "{{config}}"]\n')
+    assert run.main(["--guard", saved(tmp_path), "--against", str(profile)]) == run.PASSED
+    assert "skipped: there is nothing to compare with" in capsys.readouterr().out

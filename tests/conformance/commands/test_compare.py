@@ -1,0 +1,207 @@
+"""Several implementations side by side: what is run, what is read, what is written, and the exit status."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import given
+
+from conformance.checks import Check, make_check
+from conformance.cli import main
+from conformance.errors import NotApplicable, Violation
+from conformance.model.registry import Registry
+from conformance.model.verdicts import Verdict
+from conformance.reports import FORMATS, comparison
+from tests.conformance.fakes import MUST, FakeFactory, checks_of, passing, raising
+from tests.conformance.reports.test_hostile_text import HARMLESS, MARKDOWN, report_of, structure, text
+from tests.conformance.reports.test_reports import REPORT, result
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+ROOT = Path(__file__).parents[3]
+VIOLATION = Violation("an answer", "silence")
+OTHER = msgspec.structs.replace(
+    REPORT,
+    implementation="other",
+    version="2.0",
+    install="pip install other==2.0",
+    results=(
+        result("CFG-001", VIOLATION, known="it answers nothing | at all"),
+        result("CFG-002"),
+        result("CFG-004", NotApplicable("declared absent: it takes no paths")),
+    ),
+    not_run=(),
+    complete=True,
+)
+
+
+def compare(*words: str, checks: tuple[Check, ...] = (passing(), passing("CFG-002"))) -> int:
+    return main(["compare", *words], checks=checks_of(*checks), open_workbench=FakeFactory())
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    return written(tmp_path / "mine.toml", "mine")
+
+
+def written(file: Path, name: str, more: str = "") -> str:
+    command = json.dumps([sys.executable, "{config}"])
+    file.write_text(
+        f'name = "{name}"\ninstall = "pip install {name}"\ncommand = {command}\n{more}', encoding="utf-8"
+    )
+    return str(file)
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> str:
+    file = tmp_path / "earlier.json"
+    file.write_text(FORMATS["json"](OTHER), encoding="utf-8")
+    return str(file)
+
+
+def test_profiles_are_run_and_reports_are_read(
+    profile: str, earlier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(profile, earlier) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^ *CFG-001 +MUST .* pass +known fail *$", output, re.MULTILINE)
+    assert re.search(r"^ *CFG-004 +MUST .* planned +n/a *$", output, re.MULTILINE)
+    assert "mine: 2 pass" in output
+    assert "other: 1 pass" in output
+
+
+def test_what_holds_everywhere_is_only_counted(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(profile, profile, "--only", "CFG-001", "--only", "CFG-002") == 0
+    output = capsys.readouterr().out
+    assert "2 of 2 requirements hold everywhere" in output
+    assert "requirement  mine" not in output
+
+
+def test_the_exit_status_is_the_worst_of_all_runs(tmp_path: Path, profile: str, earlier: str) -> None:
+    known = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "x"\n'
+    lenient = written(tmp_path / "lenient.toml", "lenient", known)
+    absent = written(tmp_path / "absent.toml", "absent", '[absent]\nCFG = "none"\n')
+    failing = (raising(VIOLATION),)
+    assert compare(lenient, checks=failing) == 0
+    assert compare(lenient, absent, checks=failing) == 2
+    assert compare(lenient, absent, profile, checks=failing) == 1
+    assert compare(lenient, absent, profile, checks=(raising(KeyError("x")),)) == 3
+    assert compare(earlier, "--only", "CFG-001") == 0
+
+
+def test_the_selection_narrows_reports_that_are_read(
+    tmp_path: Path, earlier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(earlier, "--only", "CFG-001", "--out", str(tmp_path / "out")) == 0
+    assert "CFG-004" not in capsys.readouterr().out
+
+
+def test_the_matrix_and_the_report_of_every_run_are_written(
+    tmp_path: Path, profile: str, earlier: str
+) -> None:
+    out, page = tmp_path / "new" / "out", tmp_path / "page.md"
+    assert compare(profile, earlier, profile, "--out", str(out), "--markdown", str(page)) == 0
+    matrix = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert [column["implementation"]["name"] for column in matrix["columns"]] == ["mine", "other", "mine"]
+    assert matrix["columns"][0]["implementation"]["version"] == "1.2.3"
+    rows = {row["id"]: [cell["verdict"] for cell in row["cells"]] for row in matrix["rows"]}
+    assert rows["CFG-001"] == ["pass", "fail", "pass"]
+    assert rows["CFG-004"] == [None, "n/a", None]
+    assert rows["OPS-001"] == [None, None, None]
+    assert json.loads((out / "mine.json").read_text(encoding="utf-8"))["implementation"]["name"] == "mine"
+    assert (out / "mine-2.json").exists()
+    assert not (out / "other.json").exists()
+    assert "<!doctype html>" in (out / "comparison.html").read_text(encoding="utf-8").lower()
+    assert page.read_text(encoding="utf-8") == (out / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_an_interruption_ends_the_comparison_with_what_there_is(
+    tmp_path: Path, profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def is_interrupted(bench: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await anyio.sleep_forever()
+
+    assert compare(profile, profile, "--out", str(tmp_path), checks=(make_check(is_interrupted, MUST),)) == 3
+    assert "not all implementations were run" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["columns"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "required: NAME"),
+        (["nobody"], "there is no profile 'nobody'"),
+        (["/no/such.json"], "No such file"),
+        (["reference", "--out", "/etc/passwd"], "--out /etc/passwd"),
+        (["reference", "--markdown", "/no/such/folder/x.md"], "--markdown /no/such/folder/x.md"),
+        (["reference", "--only", "CGF"], "did you mean"),
+        (["reference", "--only", "OPS"], "nothing to run"),
+    ],
+)
+def test_2_for_what_has_to_be_written_differently(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_program_that_is_not_installed_is_named_with_the_way_to_install_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'install = "pip install mine"\ncommand = ["no-such-program", "{config}"]\n', encoding="utf-8"
+    )
+    assert compare(str(file)) == 2
+    assert "was not found on PATH; to install it: pip install mine" in capsys.readouterr().err
+
+
+def test_the_page(snapshot: SnapshotAssertion) -> None:
+    assert comparison.render_markdown([REPORT, OTHER]) == snapshot
+
+
+@given(text)
+def test_the_page_has_the_structure_that_it_has_for_any_text(said: str) -> None:
+    def parsed(report: Any) -> list[str]:
+        return structure(MARKDOWN.parse(comparison.render_markdown([report, OTHER])))
+
+    said_of = msgspec.structs.replace(
+        report_of(said), version=said, install=said, started=said, homepage=f"https://{said}"
+    )
+    harmless = msgspec.structs.replace(
+        HARMLESS, version="said", install="said", started="said", homepage="https://said"
+    )
+    assert parsed(said_of) == parsed(harmless)
+
+
+PAGE = (ROOT / "docs" / "implementations.md").read_text(encoding="utf-8")
+_ROW = re.compile(
+    r"^\| (?P<id>[A-Z]+-\d{3}) \| (?P<level>[A-Z]+) \| (?P<title>.*?) \|(?P<cells>.*)\|$", re.MULTILINE
+)
+
+
+def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
+    rows = {
+        found["id"]: (found["level"], html.unescape(re.sub(r"\\(.)", r"\1", found["title"])))
+        for found in _ROW.finditer(PAGE)
+    }
+    current = {one.id: (str(one.level), one.title) for one in Registry.load() if one.retired is None}
+    assert rows == current, "run `python -m conformance compare` again, or correct the words"
+
+
+def test_the_committed_page_has_no_failure_that_the_profiles_do_not_know() -> None:
+    cells = [cell.strip() for found in _ROW.finditer(PAGE) for cell in found["cells"].split("|")]
+    assert set(cells) <= {*map(str, Verdict), "planned"}
+    assert "**" not in "".join(cells)

@@ -1,0 +1,108 @@
+"""The page of all requirements: equal to the registry, complete, and valid Markdown whatever a text holds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from conformance.cli import main
+from conformance.commands.requirements_page import PAGE, page
+from conformance.model.registry import VERSION, Registry, Requirement
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+ROOT = Path(__file__).parents[3]
+
+#: What each version demands. Until a version is released its line is replaced, after that a new one is added.
+DEMANDS = {"1.0": "4240a2f448905575"}
+
+A_TEXT = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]))
+    | st.text('-+*_#>=~|[]()<!&;:$\\"1.a `x')
+).filter(str.strip)
+
+
+def rendered(requirement: Requirement) -> list[Token]:
+    text = page(Registry({requirement.id: requirement}, {requirement.family: "a family"}))
+    return MarkdownIt("gfm-like", {"linkify": False}).parse(text)
+
+
+def shown(tokens: list[Token]) -> list[str]:
+    """What a reader sees, block by block, white space as one space."""
+    blocks = []
+    for block in tokens:
+        inner = [token for token in block.children or () if token.type != "html_inline"]
+        blocks.append("".join(" " if token.type == "softbreak" else token.content for token in inner))
+    return [" ".join(block.split()) for block in blocks if block]
+
+
+def test_the_page_is_what_the_registry_says() -> None:
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == page(Registry.load()), (
+        "run: python -m conformance requirements"
+    )
+
+
+def test_what_is_demanded_changes_only_with_the_version() -> None:
+    demanded = [
+        (one.id, one.level, one.era, " ".join(one.statement.split()), one.retired) for one in Registry.load()
+    ]
+    digest = hashlib.sha256(msgspec.json.encode(demanded)).hexdigest()[:16]
+    assert DEMANDS[VERSION] == digest, (
+        "raise conformance.model.registry.VERSION, if the last one was released"
+    )
+
+
+def test_every_link_within_the_page_leads_somewhere() -> None:
+    text = page(Registry.load())
+    anchors = set(re.findall(r'<a id="([^"]+)"></a>', text)) | {"documents"}
+    links = re.findall(r"\]\(#([^)]+)\)", text)
+    assert len(links) > len(Registry.load())
+    assert set(links) <= anchors
+
+
+def test_every_field_of_every_entry_is_shown() -> None:
+    for requirement in Registry.load():
+        seen = " ".join(shown(rendered(requirement)))
+        for field in ("id", "level", "title", "statement", "observed", "timing", "conflict", "mutant"):
+            text = getattr(requirement, field) or ""
+            assert " ".join(text.replace("`", "").split()) in seen, (requirement.id, field)
+        for source in requirement.sources:
+            assert source.place.replace("`", "") in seen
+            assert (source.quote or "").replace("`", "") in seen
+
+
+@given(A_TEXT)
+def test_a_text_without_backticks_is_shown_as_it_is(text: str) -> None:
+    plain = " ".join(text.replace("`", "x").split())
+    requirement = Registry.load()["CFG-001"]
+    changed = msgspec.structs.replace(requirement, statement=plain, observed=plain, title=plain)
+    tokens = rendered(changed)
+    assert {plain, f"CFG-001 {plain}", f"Observed: {plain}"} <= set(shown(tokens))
+    html = [
+        token.content for block in tokens for token in block.children or () if token.type == "html_inline"
+    ]
+    assert set(html) <= {'<a id="cfg">', '<a id="cfg-001">', "</a>"}
+
+
+def test_check_tells_whether_a_file_is_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "page.md"
+    assert main(["requirements", "--check", str(file)]) == 2
+    assert main(["requirements", str(file)]) == 0
+    assert main(["requirements", "--check", str(file)]) == 0
+    file.write_text(file.read_text(encoding="utf-8") + "more\n", encoding="utf-8")
+    assert main(["requirements", "--check", str(file)]) == 1
+    assert "run `python -m conformance requirements`" in capsys.readouterr().err
+
+
+def test_a_dash_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["requirements", "-"]) == 0
+    assert capsys.readouterr().out == page(Registry.load())

@@ -1,0 +1,83 @@
+"""`show ID`: complete for every requirement, plain in a pipe, and as wide as the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from conformance.checks import load_checks
+from conformance.cli import main
+from conformance.commands.show import show
+from conformance.model.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.checks import Check
+
+
+def shown(
+    requirement_id: str, *profiles: str, width: int | None = None, checks: dict[str, Check] | None = None
+) -> str:
+    """What is printed; with a width to a terminal."""
+    registry = Registry.load()
+    terminal = width is not None
+    console = Console(
+        file=io.StringIO(), highlight=False, force_terminal=terminal, width=width, color_system=None
+    )
+    checks = load_checks() if checks is None else checks
+    show(console, registry, registry[requirement_id], checks.get(requirement_id), profiles)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_every_requirement_is_shown_with_all_its_fields() -> None:
+    for requirement in Registry.load():
+        output = shown(requirement.id)
+        for text in (requirement.statement, requirement.observed, requirement.timing, requirement.conflict):
+            assert " ".join((text or "").split()) in output
+        for source in requirement.sources:
+            assert f"  {source}" in output
+            assert (source.quote or "") in output
+
+
+def test_a_checked_one_names_check_mutants_profiles_and_commands() -> None:
+    output = shown("STD-013")
+    assert "conformance/checks/std_messages.py:" in output
+    assert "\n  dmcp: known fail: the answer with an unknown id" in output
+    (command,) = [line for line in output.splitlines() if "conformance.mutants" in line]
+    assert command.split()[-2] in output.partition("known-bad proxies")[2].partition("implementations")[0]
+
+
+def test_a_mutant_that_is_about_another_requirement_says_why_and_comes_last() -> None:
+    caught = shown("TOK-007").partition("that it catches\n")[2].partition("\n\n")[0].splitlines()
+    assert caught[-1] == "  renews-after-expiry-only, which is about TOK-005: nothing is renewed in time"
+    assert "," not in caught[0]
+
+
+def test_one_without_a_check_says_so() -> None:
+    assert shown("HARD-001", checks={}).endswith("check\n  planned: none exists yet\n")
+
+
+def test_a_profile_of_ones_own_is_asked_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[absent]\nCFG = "it is configured elsewhere"\n', encoding="utf-8")
+    assert "\n  mine: declared absent: it is configured elsewhere\n" in shown("CFG-011", str(file))
+
+
+def test_paragraphs_are_as_wide_as_the_terminal_and_commands_are_not_broken() -> None:
+    lines = shown("CFG-011", width=60).splitlines()
+    at = lines.index("run it")
+    # The two lines of the title stay whole as well.
+    assert max(len(line) for line in lines[2:at]) <= 60
+    assert all(line.endswith("{config}") for line in lines[at + 1 :])
+
+
+def test_a_pipe_gets_one_line_for_each_paragraph_and_no_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "CFG-011"]) == 0
+    output = capsys.readouterr().out
+    assert " ".join(Registry.load()["CFG-011"].observed.split()) in output
+    assert "\x1b" not in output

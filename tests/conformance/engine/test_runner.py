@@ -1,0 +1,239 @@
+"""The runner against fake workbenches: verdicts, order, bounds, second attempts, interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from conformance.checks import make_check
+from conformance.engine.runner import Finished, RunEvent, Started, rerun_line, run
+from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
+from conformance.model.sut import Profile, Sut
+from conformance.model.verdicts import Verdict
+from tests.conformance.fakes import MAY, MUST, SHOULD, FakeFactory, fake_sut, passing, raising
+
+if TYPE_CHECKING:
+    from conformance.checks import Check
+    from conformance.model.results import Result, RunReport
+
+VIOLATION = Violation("an answer", "silence")
+
+
+async def run_fake(*checks: Check, factory: FakeFactory | None = None, **options: Any) -> RunReport:
+    with anyio.fail_after(20):
+        return await run(
+            options.pop("sut", fake_sut()), checks, open_workbench=factory or FakeFactory(), **options
+        )
+
+
+async def result_of(check: Check, **options: Any) -> Result:
+    (result,) = (await run_fake(check, **options)).results
+    return result
+
+
+async def test_a_check_that_returns_passes_with_its_evidence() -> None:
+    result = await result_of(passing())
+    assert result.verdict is Verdict.PASS
+    assert result.message == ""
+    assert result.evidence.stderr_tail == "a line on stderr"
+    assert len(result.attempts) == 1
+
+
+async def test_a_violation_of_a_must_fails_with_expected_and_seen() -> None:
+    result = await result_of(raising(VIOLATION))
+    assert (result.verdict, result.expected, result.seen) == (Verdict.FAIL, "an answer", "silence")
+    assert result.message == "expected: an answer\nseen: silence"
+
+
+@pytest.mark.parametrize("requirement_id", [SHOULD, MAY])
+async def test_a_violation_of_a_should_or_may_warns_and_is_tried_again(requirement_id: str) -> None:
+    result = await result_of(raising(VIOLATION, requirement_id))
+    assert result.verdict is Verdict.WARN
+    assert [attempt.verdict for attempt in result.attempts] == [Verdict.WARN, Verdict.WARN]
+
+
+async def test_a_check_that_outlives_its_deadline_times_out() -> None:
+    result = await result_of(make_check(hang, MUST, timeout=0.05))
+    assert result.verdict is Verdict.TIMEOUT
+    assert "0.05 s" in result.message
+
+
+async def test_the_time_scale_stretches_the_deadline() -> None:
+    async def takes_a_while(bench: Any) -> None:
+        await anyio.sleep(0.2)
+
+    result = await result_of(make_check(takes_a_while, MUST, timeout=0.02), time_scale=500)
+    assert result.verdict is Verdict.PASS
+
+
+async def test_a_violation_raised_while_a_timed_out_check_ends_does_not_hide_the_timeout() -> None:
+    async def complains_late(bench: Any) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise VIOLATION
+
+    result = await result_of(make_check(complains_late, MUST, timeout=0.05))
+    assert result.verdict is Verdict.TIMEOUT
+    assert "seen: silence" in result.message
+
+
+async def test_a_violation_raised_inside_a_task_group_is_a_violation() -> None:
+    async def with_tasks(bench: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            raise VIOLATION
+
+    result = await result_of(make_check(with_tasks, MUST))
+    assert (result.verdict, result.seen) == (Verdict.FAIL, "silence")
+
+
+async def test_a_crash_is_a_crash() -> None:
+    assert (await result_of(raising(ImplementationCrashed("alive", "SIGSEGV")))).verdict is Verdict.CRASH
+
+
+async def test_an_unforeseen_exception_blames_the_harness_says_where_and_is_not_tried_again() -> None:
+    result = await result_of(raising(ZeroDivisionError("oops")))
+    assert result.verdict is Verdict.HARNESS_ERROR
+    assert "fakes.py" in result.message
+    assert len(result.attempts) == 1
+
+
+async def test_a_workbench_that_does_not_open_is_a_harness_error() -> None:
+    class Broken(FakeFactory):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            raise HarnessError("no room")
+
+    assert (await result_of(passing(), factory=Broken())).verdict is Verdict.HARNESS_ERROR
+
+
+async def test_a_red_check_is_tried_again_after_all_others_and_both_attempts_are_reported() -> None:
+    calls: list[str] = []
+
+    async def fails_at_first(bench: Any) -> None:
+        calls.append(bench.check_id)
+        if len(calls) == 1:
+            raise VIOLATION
+
+    async def records(bench: Any) -> None:
+        calls.append(bench.check_id)
+
+    flaky = make_check(fails_at_first, "CFG-001")
+    serial = make_check(records, "CFG-003", serial=True)
+    report = await run_fake(flaky, make_check(records, "CFG-002"), serial, jobs=1)
+    assert calls == ["CFG-001", "CFG-002", "CFG-003", "CFG-001"]
+    assert report.results[0].verdict is Verdict.PASS
+    assert [attempt.verdict for attempt in report.results[0].attempts] == [Verdict.FAIL, Verdict.PASS]
+    assert report.summary.rerun == 1
+
+
+async def test_slow_checks_start_first_the_longest_before_the_others() -> None:
+    factory = FakeFactory()
+    checks = (
+        passing("CFG-001"),
+        passing("CFG-002", slow=True, timeout=30),
+        passing("CFG-003"),
+        passing("CFG-004", slow=True, timeout=60),
+    )
+    report = await run_fake(*checks, factory=factory, jobs=1)
+    assert factory.opened == ["CFG-004", "CFG-002", "CFG-001", "CFG-003"]
+    assert [result.id for result in report.results] == ["CFG-001", "CFG-002", "CFG-003", "CFG-004"]
+
+
+@pytest.mark.parametrize(("slow", "most"), [(False, 3), (True, 6)])
+async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool, most: int) -> None:
+    factory = FakeFactory()
+    serial_saw: list[int] = []
+
+    async def yields(bench: Any) -> None:
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+
+    async def is_alone(bench: Any) -> None:
+        serial_saw.append(len(factory.opened) - len(factory.closed))
+
+    checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
+    await run_fake(*checks, make_check(is_alone, "CFG-011", serial=True), factory=factory, jobs=3)
+    assert factory.most_at_once == most
+    assert serial_saw == [1]
+
+
+async def test_slow_checks_have_places_of_their_own() -> None:
+    ended = anyio.Event()
+
+    async def waits(bench: Any) -> None:
+        with anyio.fail_after(5):
+            await ended.wait()
+
+    async def ends_the_wait(bench: Any) -> None:
+        ended.set()
+
+    slow = [make_check(waits, f"CFG-{number:03}", slow=True) for number in (1, 2)]
+    report = await run_fake(*slow, make_check(ends_the_wait, "CFG-003"), jobs=2)
+    assert [result.verdict for result in report.results] == [Verdict.PASS] * 3
+
+
+async def test_what_the_profile_declares_absent_is_not_run() -> None:
+    factory = FakeFactory()
+    profile = Profile("fake", absent={"CFG": "has no configuration"})
+    result = await result_of(raising(VIOLATION), factory=factory, sut=fake_sut(profile))
+    assert result.verdict is Verdict.NOT_APPLICABLE
+    assert "has no configuration" in result.message
+    assert factory.opened == []
+
+
+async def test_without_checks_nothing_is_executed() -> None:
+    report = await run_fake()
+    assert (report.summary.executed, report.complete) == (0, True)
+
+
+async def test_the_report_says_when_it_began_and_what_its_families_are() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    report = await run_fake(passing(MUST), passing(MAY))
+    assert before <= datetime.fromisoformat(report.started) <= datetime.now(UTC)
+    assert report.started.endswith("Z")
+    assert list(report.families) == ["CFG", "HARD"]
+    assert report.results[0].observed
+    assert report.version == "1.2.3"
+
+
+async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:
+    events: list[RunEvent] = []
+    await run_fake(raising(Untestable("no")), on_event=events.append)
+    kinds = [(type(event), getattr(event, "final", None)) for event in events]
+    assert kinds == [(Started, None), (Finished, False), (Started, None), (Finished, True)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_run_after_teardown_and_leaves_an_incomplete_report(number: int) -> None:
+    factory = FakeFactory()
+
+    async def is_interrupted(bench: Any) -> None:
+        os.kill(os.getpid(), number)
+        await anyio.sleep_forever()
+
+    report = await run_fake(
+        passing("CFG-001"), make_check(is_interrupted, "CFG-002"), factory=factory, jobs=1
+    )
+    assert not report.complete
+    assert [result.id for result in report.results] == ["CFG-001"]
+    assert report.not_run == ("CFG-002",)
+    assert factory.closed == factory.opened
+
+
+def test_the_rerun_line_can_be_pasted() -> None:
+    profile = Profile("mine", origin="my profile.toml")
+    sut = Sut("mine", ("/opt/my proxy", "{config}"), profile)
+    expected = (
+        "python -m conformance run --only CFG-001 --profile 'my profile.toml' -- '/opt/my proxy' {config}"
+    )
+    assert rerun_line(sut, "CFG-001") == expected
+
+
+async def hang(bench: Any) -> None:
+    await anyio.sleep_forever()

@@ -1,0 +1,126 @@
+"""Known failures are reported as known, stale ones are red, misspelt ones are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.engine.runner import run
+from conformance.errors import ImplementationCrashed, UsageError, Violation
+from conformance.model.baseline import Baseline, Known
+from conformance.model.sut import IMPLEMENTATIONS, Profile
+from conformance.model.verdicts import Verdict
+from tests.conformance.fakes import MUST, FakeFactory, fake_sut, passing, raising
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conformance.checks import Check
+    from conformance.model.results import Result
+
+BASELINE = Baseline([Known(MUST, Verdict.FAIL, "issue 7")])
+
+
+async def result_of(check: Check) -> Result:
+    report = await run(fake_sut(), [check], baseline=BASELINE, open_workbench=FakeFactory())
+    return report.results[0]
+
+
+async def test_an_expected_failure_is_known_and_does_not_count() -> None:
+    result = await result_of(raising(Violation("a", "b")))
+    assert result.known == "issue 7"
+    assert not result.is_failure(strict=True)
+
+
+async def test_another_red_verdict_than_the_expected_one_counts() -> None:
+    result = await result_of(raising(ImplementationCrashed("a", "b")))
+    assert result.known is None
+    assert result.is_failure()
+
+
+async def test_an_entry_whose_check_passes_is_stale_and_counts() -> None:
+    result = await result_of(passing())
+    assert result.stale
+    assert result.is_failure()
+
+
+@pytest.mark.parametrize(
+    ("check", "known", "failure"),
+    [
+        (raising(Violation("a", "b")), "at times", False),
+        (passing(), None, False),
+        (raising(ImplementationCrashed("a", "b")), None, True),
+    ],
+)
+async def test_an_intermittent_entry_accepts_its_verdict_and_a_pass_only(
+    check: Check, known: str | None, failure: bool
+) -> None:
+    baseline = Baseline([Known(MUST, Verdict.FAIL, "at times", intermittent=True)])
+    report = await run(fake_sut(), [check], baseline=baseline, open_workbench=FakeFactory())
+    result = report.results[0]
+    assert (result.known, result.stale, result.is_failure()) == (known, False, failure)
+
+
+async def test_an_entry_for_a_check_that_was_not_selected_says_nothing() -> None:
+    result = await result_of(passing("CFG-002"))
+    assert not result.is_failure()
+
+
+async def test_the_known_failures_of_the_profile_count_without_a_baseline() -> None:
+    profile = Profile("fake", known=(Known(MUST, Verdict.FAIL, "issue 8"),))
+    report = await run(fake_sut(profile), [raising(Violation("a", "b"))], open_workbench=FakeFactory())
+    assert report.results[0].known == "issue 8"
+
+
+ENTRY = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "because"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ENTRY.replace("CFG-001", "CFG-999"), "there is no requirement CFG-999"),
+        (ENTRY + 'since = "1.5"\n', "since"),
+        (ENTRY + ENTRY, "CFG-001 is listed twice"),
+        (ENTRY.replace("fail", "pass"), "pass cannot be a known failure"),
+        (ENTRY.replace("fail", "harness-error"), "cannot be a known failure"),
+        (ENTRY.replace("fail", "broken"), "broken"),
+        (ENTRY.replace("because", " "), "the reason is blank"),
+        (ENTRY.replace("because", "TODO: say why"), "the reason is still to be written"),
+        (ENTRY + 'intermittent = "yes"\n', "intermittent"),
+        ("starts_within = 0", "starts_within"),
+        ('[absent]\nNOPE = "x"\n', "no family NOPE"),
+        ("known = [", "b.toml"),
+    ],
+)
+def test_a_defective_file_is_a_usage_error(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "b.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        Baseline.read(file)
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml"):
+        Baseline.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("file", sorted(IMPLEMENTATIONS.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_profile_is_valid_and_is_a_baseline_too(file: Path) -> None:
+    assert Profile.load(file.stem).name == file.stem
+    Baseline.read(file)
+
+
+@pytest.mark.parametrize("name", ["dmcp", "modular-mcp"])
+def test_tox_runs_the_version_that_the_profile_is_about(name: str) -> None:
+    package = Profile.load(name).install.split()[-1]
+    assert package in (IMPLEMENTATIONS.parents[1] / "tox.ini").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("table", ["tools", "entries"])
+def test_a_profile_with_an_unknown_name_is_a_usage_error(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "mine.toml"
+    value = '"x"' if table == "tools" else '{ type = "x" }'
+    file.write_text(f"[{table}]\nfetch = {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{table}: 'fetch' is not one of"):
+        Profile.load(str(file))

@@ -1,0 +1,95 @@
+"""The registry and the checks belong together, in both directions."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.checks import load_checks
+from conformance.errors import HarnessError
+from conformance.model.registry import REQUIREMENTS, Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_there_are_193_requirements_in_12_families() -> None:
+    registry = Registry.load()
+    assert len(registry) == 193
+    assert len(registry.families) == 12
+
+
+def test_titles_are_unique() -> None:
+    titles = [requirement.title for requirement in Registry.load()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_every_check_has_an_entry() -> None:
+    assert load_checks().keys() <= Registry.load().requirements.keys()
+
+
+def test_every_entry_has_a_check_or_is_planned_or_retired() -> None:
+    checks = load_checks()
+    missing = [
+        requirement.id
+        for requirement in Registry.load()
+        if requirement.id not in checks and not requirement.planned and requirement.retired is None
+    ]
+    assert missing == []
+
+
+def test_an_entry_with_a_check_is_not_planned() -> None:
+    registry = Registry.load()
+    assert [id_ for id_ in load_checks() if registry[id_].planned] == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    target = tmp_path / "requirements"
+    target.mkdir()
+    shutil.copy(REQUIREMENTS / "cfg.toml", target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('id = "CFG-002"', 'id = "CFG-001"', r"cfg\.toml: CFG-001: id: used already"),
+        ('id = "CFG-002"', 'id = "OPS-002"', r"cfg\.toml: OPS-002: id: does not belong to the family CFG"),
+        ('id = "CFG-002"', 'id = "CFG-2"', r"cfg\.toml: CFG-2: id: is not of the form"),
+        ('level = "MUST"', 'level = "WILL"', r"cfg\.toml: CFG-001: .*WILL.*level"),
+        ('era = "any"', 'era = "future"', r"cfg\.toml: CFG-001: .*future.*era"),
+        ('era = "any"', 'era = "any"\nerra = 1', r"cfg\.toml: CFG-001: .*erra"),
+        ('era = "any"\n', "", r"cfg\.toml: CFG-001: .*era"),
+        (
+            'quote = "User-specified path (no default discovery)"',
+            "",
+            r"CFG-001: sources\[1\]: .*must be quoted",
+        ),
+        (
+            'quote = "User-specified path',
+            f'quote = "{"word " * 26}',
+            r"sources\[1\]: quote is longer than 25",
+        ),
+        ('title = "Without', f'title = "{"x" * 71}', r"CFG-001: title: is longer than 70"),
+        ('family = "CFG"', 'family = "CFG', r"cfg\.toml: "),
+    ],
+)
+def test_a_defect_is_named_with_file_id_and_field(folder: Path, old: str, new: str, message: str) -> None:
+    file = folder / "cfg.toml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    text = text.replace(old, new, 1)
+    # An inline table must not end in a comma once its last field is gone.
+    file.write_text(
+        text.replace(', place = "Config File",  }', ', place = "Config File" }'), encoding="utf-8"
+    )
+    with pytest.raises(HarnessError, match=message):
+        Registry.load(folder)
+
+
+def test_a_folder_without_requirements_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no requirement files"):
+        Registry.load(tmp_path)

@@ -1,0 +1,69 @@
+"""Selectors select what they name, and a misspelt one never selects nothing silently."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.errors import UsageError
+from conformance.model.registry import Era, Registry
+from conformance.model.selectors import select
+from conformance.model.verdicts import Level
+
+REGISTRY = Registry.load()
+
+
+def test_without_a_selector_everything_is_selected() -> None:
+    assert select(REGISTRY) == list(REGISTRY.requirements)
+
+
+@pytest.mark.parametrize("selector", ["CFG-001", "cfg-001"])
+def test_an_id_selects_itself(selector: str) -> None:
+    assert select(REGISTRY, [selector]) == ["CFG-001"]
+
+
+def test_a_family_selects_its_members() -> None:
+    assert select(REGISTRY, ["cfg"]) == [f"CFG-{number:03}" for number in range(1, 18)]
+
+
+@pytest.mark.parametrize("level", Level)
+def test_a_level_selects_its_requirements(level: Level) -> None:
+    found = select(REGISTRY, [level.lower()])
+    assert found
+    assert found == [requirement.id for requirement in REGISTRY if requirement.level is level]
+
+
+@pytest.mark.parametrize("era", Era)
+def test_an_era_selects_its_requirements(era: Era) -> None:
+    found = select(REGISTRY, [era.upper()])
+    assert found
+    assert found == [requirement.id for requirement in REGISTRY if requirement.era is era]
+
+
+def test_a_glob_selects_ids() -> None:
+    assert select(REGISTRY, ["cfg-01*"]) == [f"CFG-{number:03}" for number in range(10, 18)]
+
+
+def test_slow_selects_what_is_slow_even_when_nothing_is() -> None:
+    assert select(REGISTRY, ["slow"], slow_ids=["CFG-014"]) == ["CFG-014"]
+    assert select(REGISTRY, ["slow"]) == []
+
+
+def test_several_selectors_add_up_and_skip_takes_away() -> None:
+    assert select(REGISTRY, ["CFG-001", "CFG-00[23]"], ["cfg-002"]) == ["CFG-001", "CFG-003"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "nearest"),
+    [("CGF", "CFG"), ("CFG-0001", "CFG-001"), ("moderm", "modern"), ("SHUOLD", "SHOULD")],
+)
+def test_an_unknown_selector_is_answered_with_the_nearest_names(selector: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean .*{nearest}"):
+        select(REGISTRY, [selector])
+
+
+@pytest.mark.parametrize("selector", ["zzzzzzzz", "CFG-9*", ""])
+def test_a_selector_that_resembles_nothing_is_answered_with_the_forms(selector: str) -> None:
+    with pytest.raises(UsageError, match="nothing is called"):
+        select(REGISTRY, [selector])
+    with pytest.raises(UsageError, match="nothing is called"):
+        select(REGISTRY, [], [selector])

@@ -1,0 +1,47 @@
+"""The gallery of mutants is complete and each of them can be started; `python -m conformance mutants` has them killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conformance import mutants
+from conformance.checks import load_checks
+from conformance.mutants import load_mutants
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_check_has_a_mutant() -> None:
+    killed = {mutant.kills for mutant in load_mutants().values()}
+
+    assert [id_ for id_ in load_checks() if id_ not in killed] == []
+
+
+def test_every_mutant_is_declared_to_fail_checks_that_exist() -> None:
+    declared = {id_ for mutant in load_mutants().values() for id_ in (mutant.kills, *mutant.also)}
+
+    assert declared - load_checks().keys() == set()
+
+
+def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
+    program = (
+        "import sys; from conformance.mutants import load_mutant; "
+        "print(load_mutant('needs-a-restart').kills, load_mutant('nobody'), "
+        "*(name for name in sys.modules if name.startswith('conformance.mutants.')))"
+    )
+    command = [sys.executable, "-c", program]
+
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+
+    assert run.stdout.split() == ["RLD-001", "None", "conformance.mutants.rld"]
+
+
+def test_each_is_found_by_its_name_in_one_module() -> None:
+    sources = [path.read_text() for path in Path(mutants.__file__).parent.glob("*.py")]
+    homes = {
+        name: sum(f"def {name.replace('-', '_')}(" in source for source in sources) for name in load_mutants()
+    }
+
+    assert {name: count for name, count in homes.items() if count != 1} == {}

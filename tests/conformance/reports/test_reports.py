@@ -1,0 +1,259 @@
+"""Every report format from one fixed run; what other programs parse is parsed here."""
+
+from __future__ import annotations
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import msgspec
+import pytest
+from rich.console import Console
+
+from conformance.engine.runner import Finished, Started
+from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
+from conformance.model.evidence import Evidence
+from conformance.model.results import Attempt, Result, RunReport
+from conformance.model.verdicts import Verdict, judge
+from conformance.reports import FORMATS, ReportFile, badge, schema
+from conformance.reports.json import read
+from conformance.reports.terminal import LiveProgress
+from tests.conformance.fakes import MAY, passing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+
+EVIDENCE = Evidence([], "", "could not open\nthe file \x1b[31m[red]", ["pid 7 /bin/sleep 1000"], None)
+
+
+def result(id_: str, error: Exception | None = None, **changes: Any) -> Result:
+    requirement = passing(id_).requirement
+    source = requirement.sources[0]
+    verdict = judge(requirement.level, error)
+    violation = error if isinstance(error, Violation) else None
+    message = str(error or "")
+    made = Result(
+        id=id_,
+        level=requirement.level,
+        era=requirement.era,
+        verdict=verdict,
+        title=requirement.title,
+        statement=" ".join(requirement.statement.split()),
+        observed=" ".join(requirement.observed.split()),
+        message=message,
+        expected=violation.expected if violation else None,
+        seen=violation.seen if violation else None,
+        source=str(source),
+        quote=source.quote,
+        duration_s=1.25,
+        evidence=EVIDENCE if error else Evidence(),
+        rerun=f"python -m conformance run --only {id_} -- /bin/fake {{config}}",
+        attempts=(Attempt(verdict, message, 1.25),),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+TWICE = (Attempt(Verdict.TIMEOUT, "late", 20.0), Attempt(Verdict.FAIL, "", 1.0))
+REPORT = RunReport(
+    implementation="fake",
+    command=("/bin/fake", "{config}"),
+    homepage="https://example.org",
+    results=(
+        result("CFG-001"),
+        result(
+            "CFG-002",
+            Violation("only the first upstream starts", "both started:\n[a]\n[b]\x00"),
+            attempts=TWICE,
+        ),
+        result("CFG-003", CheckTimeout(20)),
+        result("CFG-004", Untestable("the upstream never became ready")),
+        result("CFG-005", NotApplicable("declared absent: no such thing")),
+        result("CFG-006", Violation("a", "b"), known="issue 7"),
+        result("CFG-007", stale=True),
+        result("CFG-008", ZeroDivisionError("oops")),
+        result(MAY, Violation("a keyring", "a plain file")),
+    ),
+    not_run=("CFG-009",),
+    planned=("OPS-001",),
+    duration_s=12.5,
+    complete=False,
+    specification="1.0",
+    runner="0.1.0",
+    started="2026-11-23T16:02:00Z",
+    families={"CFG": "Configuration", "HARD": "Hardening"},
+)
+
+
+# The page has tests of its own.
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "html"])
+def test_the_report_as_text(name: str, snapshot: SnapshotAssertion) -> None:
+    assert FORMATS[name](REPORT) == snapshot
+
+
+def test_the_json_report_has_three_parts_and_all_results() -> None:
+    document = json.loads(FORMATS["json"](REPORT))
+    assert {"implementation", "summary", "results"} <= document.keys()
+    assert document["summary"]["verdicts"]["pass"] == 2
+    # CFG-002, -003, -004, -008 and the stale CFG-007
+    assert document["summary"]["failures"] == 5
+    assert [entry["id"] for entry in document["results"]] == [entry.id for entry in REPORT.results]
+
+
+def test_a_json_report_is_read_back_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    ReportFile(f"json={file}", FORMATS).write(REPORT)
+    assert read(file) == REPORT
+
+
+def test_a_json_report_of_an_older_runner_can_be_read(tmp_path: Path) -> None:
+    document = json.loads(FORMATS["json"](REPORT))
+    for name in ("specification", "runner", "started", "families"):
+        del document[name]
+    for entry in document["results"]:
+        del entry["observed"]
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    old = read(file)
+    assert (old.started, old.specification, old.results[0].observed) == ("", "", "")
+    assert old.summary == REPORT.summary
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b'{"type": "result"}\n{}'])
+def test_a_file_that_is_no_json_report_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"report\.json"):
+        read(file)
+
+
+def test_the_published_schema_is_that_of_the_structs() -> None:
+    assert schema.FILE.read_text(encoding="utf-8") == schema.render(), (
+        "run: python -m conformance.reports.schema"
+    )
+
+
+def test_reports_conform_to_the_published_schema() -> None:
+    published = json.loads(schema.FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(published)
+    jsonschema.validate(json.loads(FORMATS["json"](REPORT)), published)
+    line_schema = {**published, "$ref": "#/$defs/Line"}
+    for line in FORMATS["jsonl"](REPORT).splitlines():
+        jsonschema.validate(json.loads(line), line_schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"type": "result"}, line_schema)
+
+
+def test_every_json_line_parses_and_the_summary_is_last() -> None:
+    lines = [json.loads(line) for line in FORMATS["jsonl"](REPORT).splitlines()]
+    assert [line["type"] for line in lines] == ["result"] * len(REPORT.results) + ["summary"]
+    assert lines[-1]["complete"] is False
+
+
+def test_the_junit_report_parses_and_its_counts_are_those_of_its_cases() -> None:
+    root = ET.fromstring(FORMATS["junit"](REPORT))
+    assert root.tag == "testsuites"
+    cases = root.findall("testsuite/testcase")
+    assert int(root.attrib["tests"]) == len(cases) == len(REPORT.results) + 1
+    for attribute, tag, count in (
+        ("failures", "failure", 3),
+        ("errors", "error", 2),
+        ("skipped", "skipped", 3),
+    ):
+        found = root.findall(f"testsuite/testcase/{tag}")
+        assert int(root.attrib[attribute]) == len(found) == count
+
+
+def test_a_warning_is_a_failure_only_in_a_strict_report() -> None:
+    report = RunReport(implementation="fake", command=(), homepage="", results=(REPORT.results[-1],))
+    assert report.summary.failures == 0
+    assert "<failure" not in FORMATS["junit"](report)
+    strict = msgspec.structs.replace(report, strict=True)
+    assert strict.summary.failures == 1
+    assert "<failure" in FORMATS["junit"](strict)
+
+
+BARE = RunReport(implementation="fake", command=(), homepage="", results=())
+
+
+@pytest.mark.parametrize(
+    ("report", "value", "colour"),
+    [
+        (REPORT, "2 of 11", badge.GREY),
+        (msgspec.structs.replace(BARE, results=(result("CFG-001"),)), "1 of 1", badge.GREEN),
+        (
+            msgspec.structs.replace(BARE, results=(result("CFG-001"),), planned=("CFG-002",)),
+            "1 of 2",
+            badge.GREEN,
+        ),
+        (msgspec.structs.replace(BARE, results=REPORT.results[5:6]), "0 of 1", badge.AMBER),
+        (msgspec.structs.replace(BARE, results=REPORT.results[-1:]), "0 of 1", badge.AMBER),
+        (msgspec.structs.replace(BARE, results=REPORT.results[:2]), "1 of 2", badge.RED),
+        (msgspec.structs.replace(BARE, results=REPORT.results[7:8]), "0 of 1", badge.GREY),
+        (BARE, "0 of 0", badge.GREY),
+    ],
+)
+def test_the_badge_tells_how_many_requirements_hold_and_how_the_run_ended(
+    report: RunReport, value: str, colour: str
+) -> None:
+    svg = ET.fromstring(FORMATS["badge"](report))
+    namespace = "{http://www.w3.org/2000/svg}"
+    assert svg.attrib["aria-label"] == f"conformance: {value}"
+    assert [element.text for element in svg.findall(f"{namespace}text")] == ["conformance", value]
+    assert [box.attrib["fill"] for box in svg.findall(f"{namespace}rect")] == [badge.LABEL_COLOUR, colour]
+    assert "fake" in (svg.findtext(f"{namespace}title") or "")
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance that WCAG 2.2 defines."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("colour", [badge.LABEL_COLOUR, badge.GREEN, badge.AMBER, badge.RED, badge.GREY])
+def test_white_text_can_be_read_on_every_colour_of_the_badge(colour: str) -> None:
+    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+
+
+def test_control_characters_of_the_implementation_do_not_reach_the_terminal() -> None:
+    assert "\x1b" not in FORMATS["terminal"](REPORT)
+    assert "[red]" in FORMATS["terminal"](REPORT)
+
+
+@pytest.mark.parametrize("request_", ["json", "json=", "yaml=out", "json=/no/such/folder/out.json", "json=."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(request_: str) -> None:
+    with pytest.raises(UsageError, match="--report"):
+        ReportFile(request_, FORMATS)
+
+
+def test_asking_for_a_report_neither_creates_nor_changes_the_file(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("kept", encoding="utf-8")
+    ReportFile(f"json={old}", FORMATS)
+    ReportFile(f"json={tmp_path / 'new.json'}", FORMATS)
+    assert old.read_text(encoding="utf-8") == "kept"
+    assert not (tmp_path / "new.json").exists()
+
+
+def progress_output(*, terminal: bool) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=120, force_terminal=terminal, color_system=None)
+    check = passing("CFG-001")
+    with LiveProgress(console, 1) as progress:
+        progress(Started(check, 1))
+        progress(Finished(check, REPORT.results[0], final=True))
+    return output.getvalue()
+
+
+def test_progress_into_a_file_is_one_plain_line_per_check() -> None:
+    title = passing("CFG-001").requirement.title
+    assert progress_output(terminal=False) == f"CFG-001   pass {title} (1.2 s)\n"
+
+
+def test_progress_on_a_terminal_is_one_live_line() -> None:
+    assert "1/1" in progress_output(terminal=True)

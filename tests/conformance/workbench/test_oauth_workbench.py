@@ -1,0 +1,188 @@
+"""The workbench's protected upstreams and its browser, with somebody who opens pages by hand in place of a proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from conformance.checks.tok_storage import stored_json, token_file
+from conformance.errors import Violation
+from conformance.model.sut import Profile, Sut
+from conformance.workbench import Browser, ProtectedUpstream, Workbench, open_workbench
+from conformance.workbench.browsers import OPENERS
+from mock_servers.browser import User
+from mock_servers.oauth_script import CLIENT, OAuth
+from mock_servers.remote.oauth.token_registry import challenge_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NOBODY = Sut("nobody", (sys.executable, "-c", "pass", "{config}"), Profile("nobody"))
+VERIFIER = "v" * 43
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Workbench]:
+    async with open_workbench(NOBODY, "TEST", keep=False) as made:
+        yield made
+
+
+def page_of(upstream: ProtectedUpstream, callback: str, **more: str) -> str:
+    """The URL of a right authorization request."""
+    asked = {
+        "response_type": "code",
+        "client_id": CLIENT,
+        "redirect_uri": callback,
+        "code_challenge": challenge_of(VERIFIER),
+        "code_challenge_method": "S256",
+        "state": "s",
+        **more,
+    }
+    return f"{upstream.issuer}/authorize?{urlencode(asked)}"
+
+
+async def ask(url: str, body: dict[str, str] | bytes | None = None, **headers: str) -> None:
+    def work() -> None:
+        data = urlencode(body).encode() if isinstance(body, dict) else body
+        with urlopen(Request(url, data=data, headers=headers), timeout=5):
+            pass
+
+    await anyio.to_thread.run_sync(work)
+
+
+async def signs_in(bench: Workbench, upstream: ProtectedUpstream, browser: Browser) -> None:
+    """By hand: a page, its callback to a collector, the exchange, one request with the token."""
+    listener = await bench.collector()
+    await anyio.to_thread.run_sync(browser.open, page_of(upstream, listener.at("/callback")))
+    await browser.done()
+    code = upstream.authorizations[-1].issued["code"]
+    form = {"grant_type": "authorization_code", "code": code, "client_id": CLIENT}
+    await ask(
+        f"{upstream.issuer}/token",
+        {**form, "redirect_uri": listener.at("/callback"), "code_verifier": VERIFIER},
+    )
+    assert [request.target.partition("?")[0] for request in listener.http] == ["/callback"]
+    body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    await ask(upstream.url, body, Authorization=f"Bearer {upstream.access_tokens[0]}")
+
+
+async def test_the_evidence_tells_what_the_browser_was_given_and_did() -> None:
+    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
+        await signs_in(bench, await bench.oauth("a"), bench.browser())
+    kinds = [event.kind for event in bench.evidence.events if event.actor == "browser"]
+    assert kinds == ["opened", "thinks", "visit", "callback", "done"]
+
+
+@pytest.mark.parametrize("oauth", [OAuth(), OAuth(own_origin=True, issuer_path="/tenant")])
+async def test_a_sign_in_is_seen_from_all_sides(bench: Workbench, oauth: OAuth) -> None:
+    upstream, browser = await bench.oauth("a", oauth), bench.browser()
+    assert upstream.entry["oauth_client_id"] == CLIENT
+    upstream.got_no_token_request()
+    browser.was_never_opened()
+    await signs_in(bench, upstream, browser)
+    (page,) = browser.pages_of(upstream)
+    assert page.params["state"] == "s"
+    assert page.redirect_uri.endswith("/callback")
+    assert [entry.data["status"] for entry in browser.callbacks] == [204]
+    assert upstream.exchanges == upstream.token_requests
+    assert upstream.refreshes == upstream.registrations == []
+    assert upstream.bearers == upstream.access_tokens
+    assert len(upstream.refresh_tokens) == 1
+    assert [request.rpc for request in upstream.mcp] == ["ping"]
+    assert upstream.elsewhere == [f"{upstream.issuer}/authorize", f"{upstream.issuer}/token"]
+    with pytest.raises(Violation, match="not asked"):
+        upstream.got_no_token_request()
+    with pytest.raises(Violation, match="never opened"):
+        browser.was_never_opened()
+
+
+async def test_a_page_of_another_server_is_not_of_this_one(bench: Workbench) -> None:
+    one, other, browser = await bench.oauth("one"), await bench.oauth("other"), bench.browser(User("leaves"))
+    await anyio.to_thread.run_sync(browser.open, page_of(one, "http://127.0.0.1:9/"))
+    assert len(browser.pages_of(one)) == 1
+    assert browser.pages_of(other) == []
+
+
+async def test_the_client_id_can_be_skipped(bench: Workbench) -> None:
+    assert "oauth_client_id" not in (await bench.oauth("a", oauth_client_id=None)).entry
+
+
+async def test_the_implementation_finds_a_browser_whatever_it_looks_for(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    upstream = await bench.oauth("a")
+    bench.browser()
+    assert set(OPENERS) == {path.name for path in (bench.sandbox.mocks / "browser-1" / "bin").iterdir()}
+    url = page_of(upstream, "http://127.0.0.1:9/")
+    script = tmp_path / "opens.py"
+    script.write_text(f"import subprocess\nsubprocess.run(['xdg-open', {url!r}], check=True)\n")
+    opener = Sut("opener", (sys.executable, str(script), "{config}"), Profile("opener"))
+    async with open_workbench(opener, "TEST", keep=False) as second:
+        browser = second.browser(User("leaves"))
+        assert (await second.run_to_exit(args=[])).code == 0
+        page = await browser.opened()
+        assert (page.argv, page.url, page.number) == (["xdg-open", url], url, 1)
+
+
+async def test_openers_that_fail_open_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "opens.py"
+    script.write_text("import subprocess, sys\nsys.exit(subprocess.run(['open', 'http://h/']).returncode)\n")
+    opener = Sut("opener", (sys.executable, str(script), "{config}"), Profile("opener"))
+    async with open_workbench(opener, "TEST", keep=False) as second:
+        browser = second.browser(works=False)
+        assert (await second.run_to_exit(args=[])).code == 1
+        browser.was_never_opened()
+
+
+async def test_a_user_who_still_thinks_is_no_leftover() -> None:
+    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
+        upstream, browser = await bench.oauth("a"), bench.browser(User(wait=60))
+        await anyio.to_thread.run_sync(browser.open, page_of(upstream, "http://127.0.0.1:9/"))
+        await bench.eventually(lambda: browser.events("thinks"), within=10.0, what="the user thinks")
+    assert bench.census.alive() == []
+    assert bench.evidence.leftovers == []
+
+
+def test_the_desktop_of_the_machine_is_out_of_sight(tmp_path: Path) -> None:
+    environment = Browser(tmp_path, "token", (), works=True).environment
+    for name in ("XDG_DATA_DIRS", "XDG_CONFIG_DIRS"):
+        assert not os.path.exists(environment[name])
+
+
+async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> None:
+    sut = Sut("nobody", NOBODY.command, Profile("nobody", registers=True))
+    form = json.dumps({"redirect_uris": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": "none"})
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        upstream, bare = await made.oauth("a"), await made.oauth("b", oauth_client_id=None)
+        assert "oauth_client_id" not in upstream.entry
+        assert upstream.client_id is None
+        await ask(f"{upstream.issuer}/register", form.encode(), **{"Content-Type": "application/json"})
+        assert upstream.client_id == upstream.registrations[0].issued["client_id"]
+        # Such a check is about the registration itself.
+        assert bare.script.oauth is not None
+        assert not bare.script.oauth.registration
+
+
+async def test_a_configured_client_is_the_client(bench: Workbench) -> None:
+    assert (await bench.oauth("a")).client_id == CLIENT
+
+
+def test_a_token_file_that_is_missing_or_no_json_is_the_fault_of_the_implementation(tmp_path: Path) -> None:
+    with pytest.raises(Violation, match=r"a\.json exists"):
+        stored_json(tmp_path, "a")
+    file = token_file(tmp_path, "a")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"{\xff")
+    with pytest.raises(Violation, match=r"a\.json is JSON"):
+        stored_json(tmp_path, "a")
+    file.write_text("[1]")
+    assert stored_json(tmp_path, "a") == [1]

@@ -1,0 +1,167 @@
+"""Remote upstreams: started and ended by the workbench, read by their journals."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from conformance.errors import HarnessError, Violation
+from conformance.model.sut import Profile, Sut
+from conformance.workbench import RemoteUpstream, Workbench, open_workbench
+from conformance.workbench.remotes import SingleHeaders
+from mock_servers.journal_views import HttpRequest
+from mock_servers.remote_actions import respond
+from mock_servers.script import Http, Rule, Script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NOBODY = Sut("nobody", (sys.executable, "-c", "pass", "{config}"), Profile("nobody"))
+BODY = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Workbench]:
+    async with open_workbench(NOBODY, "TEST", keep=False) as made:
+        yield made
+
+
+async def fetch(url: str, body: bytes | None = None, context: ssl.SSLContext | None = None) -> bytes:
+    def work() -> bytes:
+        request = Request(url, data=body, headers={"X-Canary": "c"})
+        with urlopen(request, timeout=5, context=context) as response:
+            content = response.read()
+        assert isinstance(content, bytes)
+        return content
+
+    return await anyio.to_thread.run_sync(work)
+
+
+async def test_an_upstream_runs_and_says_what_it_saw(bench: Workbench) -> None:
+    upstream = await bench.http("a", Script(http=Http(path="/here")), headers={"X-A": "b"})
+    assert upstream.entry == {
+        "description": "The a upstream",
+        "url": upstream.url,
+        "headers": {"X-A": "b"},
+    }
+    assert b'"result"' in await fetch(upstream.url, BODY)
+    (seen,) = upstream.posts("ping")
+    assert (seen.method, seen.target, seen.status, seen.ended_by) == ("POST", "/here", 200, "server")
+    assert (seen.header("x-canary"), seen.header("X-Missing"), seen.body) == ("c", None, BODY)
+    assert [request.id for request in upstream.requests("ping")] == [1]
+    assert upstream.posts("other") == []
+    assert upstream.verbs == {"POST": 1}
+    assert upstream.at("/x?y") == upstream.url.replace("/here", "/x?y")
+
+
+async def test_the_entry_of_an_sse_upstream_says_so(bench: Workbench) -> None:
+    upstream = await bench.sse("a")
+    assert upstream.entry["type"] == "sse"
+    other = upstream.but("type", timeout={"tools": 1})
+    assert "type" not in other.entry
+    assert other.http == []
+
+
+async def test_a_collector_complains_about_a_mere_connection(bench: Workbench) -> None:
+    collector = await bench.collector()
+    collector.saw_nothing()
+    with socket.create_connection(("127.0.0.1", urlsplit(collector.url).port or 0)):
+        await bench.eventually(lambda: collector.events("connection"), within=5.0, what="a connection")
+    with pytest.raises(Violation):
+        collector.saw_nothing()
+
+
+async def test_a_stopped_upstream_refuses_connections(bench: Workbench) -> None:
+    upstream = await bench.http("a")
+    await upstream.stop()
+    await upstream.stop()
+    with pytest.raises(OSError, match="refused"):
+        await fetch(upstream.url, BODY)
+    again = await bench.http("a", port=urlsplit(upstream.url).port or 0)
+    assert again.url == upstream.url
+    assert await fetch(again.url, BODY)
+
+
+async def test_nothing_is_left_and_nothing_counts_as_leftover() -> None:
+    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
+        await bench.http("a")
+        assert len(bench.census.alive()) == 1
+    assert bench.census.alive() == []
+    assert bench.evidence.leftovers == []
+    kinds = {event.kind for event in bench.evidence.events if event.actor == "upstream a"}
+    assert {"start", "listening", "exit"} <= kinds
+
+
+async def test_a_mock_that_cannot_start_is_our_fault(bench: Workbench) -> None:
+    with pytest.raises(HarnessError, match="did not start"):
+        await bench.http("a", Script(on=[Rule("GET", [{**respond(200), "do": "nonsense"}])]))
+
+
+class TestTls:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> Path:
+        pytest.importorskip("trustme", reason="trustme, of the extra conformance, is not installed")
+        return tmp_path
+
+    async def test_the_good_certificate_is_accepted_with_its_authority_only(
+        self, bench: Workbench, files: Path
+    ) -> None:
+        from conformance.workbench.certificates import Authority
+
+        authority = Authority(files)
+        upstream = await bench.http("a", tls=authority.good())
+        assert upstream.url.startswith("https://")
+        trusting = ssl.create_default_context(cafile=str(authority.file))
+        assert b'"result"' in await fetch(upstream.url, BODY, trusting)
+        await _refuses(upstream, ssl.create_default_context())
+
+    async def test_bad_certificates_are_refused_before_a_request(self, bench: Workbench, files: Path) -> None:
+        from conformance.workbench.certificates import Authority
+
+        authority = Authority(files)
+        trusting = ssl.create_default_context(cafile=str(authority.file))
+        bad = authority.bad()
+        assert set(bad) == {"expired", "wrong-host", "unknown-authority", "self-signed"}
+        for name, tls in bad.items():
+            await _refuses(await bench.http(name, tls=tls), trusting)
+
+
+async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:
+    before = len(upstream.http)
+    hellos = len(upstream.events("tls-hello"))
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        await fetch(upstream.url, BODY, context)
+    assert len(upstream.http) == before
+    assert len(upstream.events("tls-hello")) == hellos + 1
+
+
+def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
+    seen = (0.0, 1, 1, "GET", "/", [("X", "1"), ("x", "2"), ("Y", "3")], b"", None, None, None)
+    assert HttpRequest(*seen).header("X") == "1, 2"
+    assert SingleHeaders(*seen).header("y") == "3"
+    with pytest.raises(Violation, match="2 of them"):
+        SingleHeaders(*seen).header("X")
+
+
+async def test_an_entry_has_the_members_that_the_profile_says_it_needs() -> None:
+    entries: dict[str, dict[str, object]] = {
+        "stdio": {"type": "stdio"},
+        "http": {"type": "http", "headers": {"X-A": "profile"}},
+    }
+    sut = Sut("nobody", NOBODY.command, Profile("nobody", entries=entries))
+    async with open_workbench(sut, "TEST", keep=False) as made:
+        local, plain = made.stdio("a"), await made.http("b", headers={"X-A": "check"})
+        protected, older = await made.oauth("c"), await made.sse("d")
+    assert local.entry["type"] == "stdio"
+    assert (plain.entry["type"], plain.entry["headers"]) == ("http", {"X-A": "check"})
+    assert protected.entry["type"] == "http"
+    assert older.entry["type"] == "sse"

@@ -1,0 +1,323 @@
+"""``dynamic-mcp import``: ten tools, and what people have in their files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamic_mcp.commands.importing import client_snippet
+from dynamic_mcp.commands.importing.command import find, imported, in_short, shortened
+from dynamic_mcp.commands.importing.entries import convert
+from dynamic_mcp.commands.importing.references import References
+from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Place, Tool
+from dynamic_mcp.config.load import parse
+from dynamic_mcp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+SOURCES = Path(__file__).parent / "sources"
+#: Where the made-up files say that they lie.
+PROJECT, HOME = Path("/srv/project"), Path("/home/user")
+
+
+def converted(tool: Tool, *, of_user: bool) -> dict[str, Any]:
+    folder = SOURCES / tool.name
+    found = find(tool, Place(folder / "project", folder / "home", {}, "linux"), of_user=of_user)
+    return {
+        one.name: {"entry": one.entry, "description": one.description, "notes": one.notes}
+        for one in imported(tool, found, Place(PROJECT, HOME, {}, "linux"))
+    }
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_a_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> None:
+    servers = converted(tool, of_user=False)
+
+    assert servers == snapshot
+    assert "canary" not in str([one["notes"] for one in servers.values()])
+    kept = {name: {"description": "", **one["entry"]} for name, one in servers.items() if one["entry"]}
+    assert kept
+    parse(json.dumps({"mcpServers": kept}).encode(), "", {})
+
+
+def test_the_file_of_the_user_has_servers_for_everywhere_and_for_this_folder() -> None:
+    assert converted(NAMES["claude"], of_user=True).keys() == {"everywhere", "here"}
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {}, "/home/user/.config/Claude/claude_desktop_config.json"),
+        ("linux", {"XDG_CONFIG_HOME": "/x"}, "/x/Claude/claude_desktop_config.json"),
+        ("darwin", {}, "/home/user/Library/Application Support/Claude/claude_desktop_config.json"),
+        ("win32", {"APPDATA": "/appdata"}, "/appdata/Claude/claude_desktop_config.json"),
+    ],
+)
+def test_where_programs_keep_settings(platform: str, environment: dict[str, str], expected: str) -> None:
+    place = Place(PROJECT, HOME, environment, platform)
+
+    assert NAMES["claude-desktop"].files(place, of_user=True) == [Path(expected)]
+
+
+def test_a_tool_may_be_told_another_folder_by_the_environment() -> None:
+    place = Place(PROJECT, HOME, {"CODEX_HOME": "/x"}, "linux")
+
+    assert NAMES["codex"].files(place, of_user=True) == [Path("/x/config.toml")]
+
+
+def test_a_file_that_is_not_there_is_looked_for_on_the_other_side(tmp_path: Path) -> None:
+    (tmp_path / "home" / ".cursor").mkdir(parents=True)
+    of_user = tmp_path / "home" / ".cursor" / "mcp.json"
+    of_user.write_text("{}")
+
+    with pytest.raises(ConfigError, match=rf"no configuration of Cursor; .*with --global it is {of_user}$"):
+        find(NAMES["cursor"], Place(tmp_path, tmp_path / "home"), of_user=False)
+
+
+BROKEN: dict[str, list[tuple[str | bytes, str]]] = {
+    "cursor/.cursor/mcp.json": [
+        ('{"mcpServers": {"a": {"command": "canary"}', "line 1"),
+        ('{"mcpServers": []}', "mcpServers is not an object"),
+        ("[]", "is not an object with servers"),
+        (b'{"mcpServers": "\xff"}', "is not UTF-8"),
+        ("{'a': " * 3000, "nested too deeply"),
+    ],
+    "codex/.codex/config.toml": [("[mcp_servers.a\ncommand = 'canary'", "is not TOML: .*line 1")],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [(file, text, message) for file, cases in BROKEN.items() for text, message in cases],
+)
+def test_a_broken_file_is_said_to_be_broken_and_where(
+    file: str, text: str | bytes, message: str, tmp_path: Path
+) -> None:
+    tool, _, name = file.partition("/")
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        imported(NAMES[tool], path, Place(tmp_path, tmp_path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "canary" not in str(caught.value)
+
+
+def one(source: object, tool: str = "cursor") -> Any:
+    kinds = NAMES[tool].references
+    return convert("a", source, lambda note: References(kinds, PROJECT, HOME, note), NAMES[tool].timeout_unit)
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        (5, "is not an object"),
+        ({}, "neither a command nor an address"),
+        ({"command": 7}, "command is not written|neither a command"),
+        ({"command": ["x", 7]}, "hold what is no text"),
+        ({"command": "x", "args": "--y"}, "args is not written as it should be"),
+        ({"command": "x", "env": {"A": [1]}}, r"env\.A is not a text"),
+        ({"command": "x", "url": "https://example.com"}, "the address was left out"),
+        ({"command": "x", "headers": {"A": "b"}}, "headers was left out"),
+        ({"url": "https://example.com", "type": "carrier-pigeon"}, "type is not known"),
+        ({"command": "x", "disabled": "yes"}, "disabled is not written"),
+        ({"command": "/usr/bin/dmcp"}, "starts this proxy itself"),
+        ({"command": "python3.12", "args": ["-m", "dynamic_mcp", "c.json"]}, "starts this proxy itself"),
+        ({"command": "npx", "args": ["-y", "dynamic-mcp@1.2"]}, "starts this proxy itself"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_named(source: object, note: str) -> None:
+    assert [text for text in one(source).notes if re.search(note, text)]
+
+
+@pytest.mark.parametrize("program", ["git", "dynamic-mcp-tools", "/opt/dmcp/server"])
+def test_only_a_proxy_is_taken_for_one(program: str) -> None:
+    assert one({"command": program, "args": ["dmcp"]}).entry is not None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+#: Of each line, one: the first that is there counts, the others are named.
+SYNONYMS = [
+    ["command"],
+    ["args"],
+    ["env", "environment"],
+    ["url", "serverUrl", "httpUrl"],
+    ["headers", "http_headers"],
+    ["env_http_headers"],
+    ["bearer_token_env_var"],
+    ["timeout", "tool_timeout_sec"],
+    ["oauth", "auth"],
+    ["scopes"],
+    ["cwd"],
+    ["disabled"],
+    ["surprise"],
+]
+values = json_values | st.sampled_from(
+    ["x", "https://example.com/", ["x"], {"x": "y"}, {"clientId": "x"}, True, 5]
+)
+#: One of these that holds what is no text costs both, which is said once; the table above has those.
+texts = st.lists(st.text(min_size=1), min_size=1, max_size=3)
+VALUES = {"command": texts | st.text(), "args": texts}
+entries = st.lists(st.sampled_from(SYNONYMS), unique_by=tuple, max_size=6).flatmap(
+    lambda chosen: st.fixed_dictionaries({field: VALUES.get(field, values) for field, *_ in chosen})
+)
+
+
+@given(entries)
+@settings(max_examples=200)
+def test_no_field_is_lost_without_a_word(source: dict[str, Any]) -> None:
+    result = one(source)
+
+    for name, value in source.items():
+        said_nothing = value in (None, "", [], {}) or (name == "disabled" and value is False)
+        if result.entry is not None and not said_nothing:
+            without = one({field: value for field, value in source.items() if field != name})
+            assert (without.entry, without.notes) != (result.entry, result.notes), name
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("# Files\n\nReads files.", "Files"),
+        ("Reads files. And writes them.", "Reads files."),
+        ("\n\n", ""),
+        ("word " * 100, "word " * 39 + "word ..."),
+        ("a\x1b[31mb", "a [31mb"),
+    ],
+)
+def test_a_description_is_one_short_line(text: str, short: str) -> None:
+    assert shortened(text) == short
+
+
+def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> None:
+    assert in_short("Time", ["now", "convert"]) == "Time with now, convert"
+    assert in_short("Time", []) == "Time"
+    assert in_short("", []) == ""
+    assert shortened(in_short("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_what_each_tool_starts_instead(
+    tool: Tool, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "dynamic_mcp.commands.importing.client_snippet.shutil.which", lambda name: f"/bin/{name}"
+    )
+    source = tool.files(Place(PROJECT, HOME, {}, "linux"), of_user=not tool.project_files)[0]
+
+    assert list(client_snippet.instructions(tool, source, Path("/srv/project/dynamic-mcp.json"))) == snapshot
+
+
+def test_a_program_that_is_not_on_the_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamic_mcp.commands.importing.client_snippet.shutil.which", lambda name: None)
+
+    _, entry = client_snippet.instructions(NAMES["cursor"], Path("mcp.json"), Path("/c.json"))
+
+    assert json.loads(entry)["mcpServers"]["dynamic-mcp"] == {
+        "command": sys.executable,
+        "args": ["-m", "dynamic_mcp", "/c.json"],
+    }
+
+
+def start(folder: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dynamic_mcp", "import", *words]
+    environment = {**os.environ, "HOME": str(folder)}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False, **more
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / ".cursor").mkdir()
+    mock = {"command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
+    servers = {
+        "mock": mock,
+        "gone": {"command": "/nonexistent/program"},
+        "off": {"command": "/nonexistent/program", "disabled": True},
+    }
+    (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_without_questions_the_servers_describe_themselves(folder: Path) -> None:
+    done = start(folder, "cursor", "--yes", stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 0, done.stderr
+    assert "gone: the command '/nonexistent/program' could not be started" in done.stderr
+    output = folder / "dynamic-mcp.json"
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    written = json.loads(output.read_text())["mcpServers"]
+    assert written["gone"]["description"] == "Tools of gone"
+    assert written["off"]["enabled"] is False
+    assert "  off (switched off)" in done.stderr
+    assert written["mock"]["description"] == "mock with echo, add"
+    assert "[1/2]" in done.stderr
+    assert "[2/2]" in done.stderr
+    assert parse(output.read_bytes(), "", {}).servers
+
+
+@pytest.mark.slow
+def test_an_existing_file_is_only_replaced_with_consent(folder: Path) -> None:
+    output = folder / "mine.json"
+    output.write_text("mine")
+
+    refused = start(folder, "cursor", "--yes", "--offline", "--output", "mine.json", stdin=subprocess.DEVNULL)
+    assert (refused.returncode, output.read_text()) == (1, "mine")
+    assert "--force" in refused.stderr
+
+    forced = start(folder, "cursor", "--yes", "--offline", "-f", "-o", "mine.json", stdin=subprocess.DEVNULL)
+    assert forced.returncode == 0
+    assert parse(output.read_bytes(), "", {}).servers
+    assert [path.name for path in folder.iterdir() if path.name.endswith(".tmp")] == []
+
+
+@pytest.mark.slow
+def test_without_a_terminal_there_are_no_questions(folder: Path) -> None:
+    done = start(folder, "cursor", stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [("n\nMy server\n\n\nn\nn\ny\nn\n\n\n", 0), ("n\nMy server\n", 1)],
+    ids=["answered", "ended before the last question"],
+)
+def test_a_conversation_at_a_terminal(folder: Path, answers: str, status: int) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answers.encode() + (b"\x04" if status else b""))
+        done = start(folder, "cursor", stdin=theirs)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    assert done.returncode == status, done.stderr
+    output = folder / "dynamic-mcp.json"
+    assert output.exists() == (status == 0)
+    if status == 0:
+        written = json.loads(output.read_text())["mcpServers"]
+        assert written["mock"]["description"] == "My server"
+        assert "features" not in written["mock"]
+        assert written["gone"]["features"] == {"tools": False, "prompts": False}

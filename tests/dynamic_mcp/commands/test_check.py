@@ -1,0 +1,180 @@
+"""``dynamic-mcp check``: what people and programs learn about a configuration, and that no value of it is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamic_mcp.commands.check import Report, examine, fitted, shown
+
+MOCK = {"description": "A mock", "command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
+CANARY = "canary-5c1e"
+
+
+def write(folder: Path, servers: dict[str, Any], **root: Any) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps({"mcpServers": servers, **root}))
+    return path
+
+
+def text_of(report: Report) -> str:
+    return "\n".join(shown(report))
+
+
+def test_values_stay_hidden_and_references_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", CANARY)
+    path = write(
+        tmp_path,
+        {
+            "a": {**MOCK, "args": ["--key", "${KEY}"], "env": {"TOKEN": "${KEY}", "LITERAL": CANARY}},
+            "b": {
+                "description": "Remote",
+                "url": f"https://user:{CANARY}@example.com:8443/mcp/${{KEY}}?key={CANARY}",
+                "headers": {"Authorization": "Bearer ${KEY}", "X": CANARY},
+            },
+        },
+    )
+
+    report = examine(path, connect=False)
+
+    assert report.ok
+    assert CANARY not in text_of(report)
+    assert report.servers[0].runs.endswith("--key ${KEY}")
+    assert report.servers[0].env == {"TOKEN": "${KEY}", "LITERAL": "(hidden)"}
+    assert report.servers[1].runs == "https://example.com:8443/mcp/${KEY}?(hidden)"
+    assert report.servers[1].headers == {"Authorization": "Bearer ${KEY}", "X": "(hidden)"}
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"command": "no-such-program"}, "mcpServers.a: the command 'no-such-program' is not on PATH"),
+        ({"env": {"PATH": "/nonexistent"}, "command": "sh"}, "mcpServers.a: the command 'sh' is not on PATH"),
+        ({"description": " "}, "mcpServers.a: the description is empty"),
+        ({"command": "${HOME}/bin/x"}, "mcpServers.a: references are not replaced in command"),
+        ({"args": ["${NEVER_SET_HERE}"]}, "environment variable NEVER_SET_HERE is not set"),
+    ],
+)
+def test_what_looks_wrong_is_said(change: dict[str, Any], warning: str, tmp_path: Path) -> None:
+    report = examine(write(tmp_path, {"a": {**MOCK, **change}}), connect=False)
+
+    assert [text for text in report.warnings if text.startswith(warning)], report.warnings
+    assert f"warning  {warning}" in text_of(report)
+
+
+def test_credentials_in_two_places_are_said_before_they_fail(tmp_path: Path) -> None:
+    servers = {
+        name: {"description": "d", "url": url, "headers": headers}
+        for name, url, headers in (
+            ("both", "https://user:${P}@host/mcp", {"authorization": "Bearer ${P}"}),
+            ("header", "https://host/mcp", {"Authorization": "Bearer ${P}"}),
+            ("url", "https://user:${P}@host/mcp", {"X": "y"}),
+        )
+    }
+
+    report = examine(write(tmp_path, servers), connect=False)
+
+    assert [text for text in report.warnings if "hold credentials" in text] == [
+        "mcpServers.both: both the url and the Authorization header hold credentials; remove one of them"
+    ]
+
+
+def test_nothing_to_say_about_a_right_one(tmp_path: Path) -> None:
+    report = examine(write(tmp_path, {"a": MOCK}), connect=False)
+
+    assert (report.ok, report.warnings, report.error) == (True, [], None)
+
+
+def test_what_a_server_says_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    report = examine(write(tmp_path, {"a": {**MOCK, "description": "x\x1b[2Jy\nz"}}), connect=False)
+
+    assert "x?[2Jy?z" in text_of(report)
+
+
+def test_what_is_switched_off_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {"a": MOCK, "b": {**MOCK, "enabled": False}, "c": {**MOCK, "enabled": False}})
+
+    report = examine(path, connect=False)
+
+    assert report.switched_off == ["b", "c"]
+    assert text_of(report).startswith(f"{path}: 1 enabled server, 2 switched off (b, c)\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ("short", ["short"]),
+        (
+            "warning  one two three four five six seven eight nine ten",
+            ["warning  one two three four five six", "         seven eight nine ten"],
+        ),
+        (
+            "  ok  one two three four five six seven eight nine",
+            ["  ok  one two three four five six seven", "      eight nine"],
+        ),
+        (
+            "Now one two three four five six seven eight nine",
+            ["Now one two three four five six seven", "eight nine"],
+        ),
+        ("  try  " + "a " * 40, ["  try  " + "a " * 40]),
+        ("x " + "y" * 60, ["x", "y" * 60]),
+    ],
+)
+def test_a_long_line_goes_on_below_its_text_and_commands_stay_whole(line: str, rows: list[str]) -> None:
+    assert fitted(line, 40) == rows
+    assert fitted(line, None) == [line]
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dynamic_mcp", "check", *words]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=40, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
+    path = write(tmp_path, {"a": {"description": "d"}})
+
+    people, programs = run(str(path)), run("--json", DYNAMIC_MCP_CONFIG=str(path))
+
+    assert (people.returncode, programs.returncode) == (2, 2)
+    assert people.stdout.startswith(f"unusable  {path}: mcpServers.a: needs 'command'")
+    assert json.loads(programs.stdout)["error"].startswith(f"{path}: mcpServers.a: needs 'command'")
+    assert run().returncode == 2
+
+
+@pytest.mark.slow
+def test_a_warning_is_an_error_when_that_is_asked_for(tmp_path: Path) -> None:
+    path = str(write(tmp_path, {"a": {**MOCK, "command": "no-such-program"}}))
+
+    assert (run(path).returncode, run(path, "--strict").returncode) == (0, 1)
+
+
+@pytest.mark.slow
+def test_each_server_is_started_and_says_what_it_has(tmp_path: Path) -> None:
+    dies = {"description": "d", "command": "sh", "args": ["-c", "echo no key >&2; exit 3"]}
+    servers = {"mock": MOCK, "dies": dies, "nowhere": {"description": "d", "url": "http://127.0.0.1:1/mcp"}}
+    path = str(write(tmp_path, servers))
+
+    done = run(path, "--connect", "--json")
+
+    report = json.loads(done.stdout)
+    mock, died, nowhere = (server["connected"] for server in report["servers"])
+    assert done.returncode == 1
+    assert mock["ok"]
+    assert mock["tools"] > 0
+    assert mock["tokens"] > 0
+    assert (died["failure"], died["stderr"].strip()) == ("the server process ended (exit code 3)", "no key")
+    assert "could not be reached" in nowhere["failure"]
+    assert report["tokens_direct"] == mock["tokens"]
+    assert report["tokens_proxy"] > 0
+    people = run(path, "--connect").stdout
+    assert "FAILED  the server process ended (exit code 3)\n    no key" in people
+    assert "  ok  " in people

@@ -1,0 +1,359 @@
+"""The audit log: what each outcome is called, what is left out, and that no trouble with the file reaches a call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dynamic_mcp.config.model import Audit, CallPolicy, RateLimit
+from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.extras import audit
+from dynamic_mcp.extras.audit import MOST_ARGUMENTS, MOST_TEXT, Life, Trail
+from dynamic_mcp.frontend.tool_surface import CALL
+from tests.dynamic_mcp.fakes import Client
+from tests.dynamic_mcp.helpers import eventually
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def trail(file: Path) -> Iterator[Trail]:
+    """The log of this process, kept in the file."""
+    audit.trail.configure(Audit(file))
+    yield audit.trail
+    audit.trail.configure(None)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+async def outcome_of(
+    client: Client, file: Path, name: str = "echo", group: str = "files", **args: Any
+) -> str:
+    """Make a call; the outcome in the one line that it leads to."""
+    before = len(lines(file))
+    await client.tool(CALL, {"group": group, "name": name, **args})
+    (line,) = lines(file)[before:]
+    assert (line["event"], line["server"], line["tool"]) == ("call", group, name)
+    assert line["duration_ms"] >= 0
+    return str(line["outcome"])
+
+
+# Calls
+
+
+@pytest.mark.usefixtures("trail")
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b'{"content":[]}', "ok"),
+        (b'{"content":[],"isError":true}', "error"),
+        (b'{"content":[],"isError":5}', "ok"),
+        (b'{"resultType":"input_required","inputRequests":{}}', "input_required"),
+        (UpstreamRefused(b'{"code":-32000,"message":"no"}'), "error"),
+        (UpstreamRefused(b'{"code":-32602,"message":"no"}'), "error"),
+        (UpstreamTimeout("no answer"), "timeout"),
+        (UpstreamGone("it crashed"), "failed"),
+        (RuntimeError("a mistake"), "failed"),
+    ],
+)
+async def test_a_call_is_recorded_with_what_came_of_it(
+    file: Path, answer: bytes | Exception, outcome: str
+) -> None:
+    client = Client()
+    client.upstream.answer = answer
+
+    client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
+    await client.answers(1)
+
+    # The questions of a modern upstream make it several calls.
+    assert {line["outcome"] for line in lines(file)} == {outcome}
+
+
+def _calling(group: str, name: str) -> dict[str, Any]:
+    return {"name": CALL, "arguments": {"group": group, "name": name}}
+
+
+@pytest.mark.usefixtures("trail")
+async def test_what_the_proxy_refuses_is_recorded_too(file: Path) -> None:
+    client = Client()
+    group = client.groups[0]
+    policy = CallPolicy(rate_limit=RateLimit(1, 60.0))
+    group.define(msgspec.structs.replace(group.server, policy=policy))
+
+    assert await outcome_of(client, file, group="nowhere") == "refused"
+    assert await outcome_of(client, file, group="off") == "refused"
+    assert await outcome_of(client, file, group="broken") == "failed"
+    assert await outcome_of(client, file, name="ecko") == "refused"
+    assert await outcome_of(client, file, args=[1]) == "refused"
+    assert await outcome_of(client, file) == "ok"
+    assert await outcome_of(client, file) == "refused"
+    await client.ask("nonsense/method", {"secret": "canary"})
+    assert lines(file)[-1]["event"] == "refused"
+    assert lines(file)[-1]["method"] == "nonsense/method"
+    assert "canary" not in json.dumps(lines(file))
+
+
+@pytest.mark.usefixtures("trail")
+async def test_a_cancelled_call_is_recorded(file: Path) -> None:
+    client = Client()
+    client.upstream.answer = None
+    client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
+    await eventually(lambda: client.upstream.requests, "the call")
+    client.send({"method": "notifications/cancelled", "params": {"requestId": 1}})
+    await eventually(lambda: lines(file), "a line")
+
+    assert [line["outcome"] for line in lines(file)] == ["cancelled"]
+
+
+ARGS = b'{"x": 12345678901234567890123,\n"y":1E+2}'
+
+
+@pytest.mark.parametrize(
+    ("setting", "fields"),
+    [
+        ("none", {}),
+        ("digest", {"arguments_sha256": hashlib.sha256(ARGS).hexdigest()}),
+        ("value", {"arguments": {"x": 12345678901234567890123, "y": 100.0}}),
+    ],
+)
+async def test_the_arguments_are_there_as_configured(
+    trail: Trail, file: Path, setting: Any, fields: dict[str, Any]
+) -> None:
+    trail.configure(Audit(file, setting))
+    client = Client()
+    arguments = b'{"group":"files","name":"echo","args":%b}' % ARGS
+    params = b'{"name":"%b","arguments":%b}' % (CALL.encode(), arguments)
+    client.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params)
+    await client.answers(1)
+
+    (line,) = lines(file)
+    assert {name: value for name, value in line.items() if name.startswith("arguments")} == fields
+
+
+# Resources and prompts
+
+URI = "mock://notes/canary"
+
+
+async def read(client: Client, method: str, **params: object) -> None:
+    client.upstream.answer = b'{"contents":[],"messages":[]}'
+    await client.ask(method, {"group": "files", **params})
+
+
+@pytest.mark.parametrize(
+    ("setting", "resource", "prompt"),
+    [
+        ("none", {}, {}),
+        (
+            "digest",
+            {"uri_sha256": hashlib.sha256(URI.encode()).hexdigest()},
+            {"arguments_sha256": hashlib.sha256(b'{"of": "canary"}').hexdigest()},
+        ),
+        ("value", {"uri": URI}, {"arguments": {"of": "canary"}}),
+    ],
+)
+async def test_what_is_read_is_recorded_with_what_is_configured(
+    trail: Trail, file: Path, setting: Any, resource: dict[str, Any], prompt: dict[str, Any]
+) -> None:
+    trail.configure(Audit(file, setting))
+    client = Client()
+
+    await read(client, "resources/read", uri=URI)
+    await read(client, "prompts/get", name="summary", arguments={"of": "canary"})
+
+    common = {"server": "files", "outcome": "ok", "pid": os.getpid()}
+    told = [
+        {name: value for name, value in line.items() if name not in ("time", "duration_ms")}
+        for line in lines(file)
+    ]
+    assert told == [
+        {"event": "resource_read", **common, **resource},
+        {"event": "prompt_get", **common, "prompt": "summary", **prompt},
+    ]
+
+
+@pytest.mark.usefixtures("trail")
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (UpstreamRefused(b'{"code":-32002,"message":"no"}'), "error"),
+        (UpstreamTimeout("no answer"), "timeout"),
+        (UpstreamGone("it crashed"), "failed"),
+    ],
+)
+async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception, outcome: str) -> None:
+    client = Client()
+    client.upstream.answer = answer
+
+    await client.ask("resources/read", {"group": "files", "uri": URI})
+    await client.ask("resources/read", {"group": "nowhere", "uri": URI})
+
+    told = [(line["event"], line["server"], line["outcome"]) for line in lines(file)]
+    assert told == [("resource_read", "files", outcome), ("refused", None, "refused")]
+
+
+def test_large_arguments_are_only_a_digest(trail: Trail, file: Path) -> None:
+    trail.configure(Audit(file, "value"))
+
+    assert set(trail.arguments(b'"%b"' % (b"x" * MOST_ARGUMENTS))) == {"arguments_sha256"}
+
+
+# Upstreams
+
+
+@pytest.mark.usefixtures("trail")
+def test_each_life_of_an_upstream_has_a_beginning_and_an_end(file: Path) -> None:
+    for steps in (["ready"], ["ready", "failed"], ["failed"], []):
+        life = Life("a")
+        for step in steps:
+            getattr(life, step)(*(["because"] if step == "failed" else []))
+        life.closed()
+
+    told = [(line["event"], line["outcome"]) for line in lines(file)]
+    assert told == [
+        ("upstream_started", "ok"),
+        ("upstream_stopped", "ok"),
+        ("upstream_started", "ok"),
+        ("upstream_stopped", "failed"),
+        ("upstream_failed", "failed"),
+        ("upstream_failed", "cancelled"),
+    ]
+
+
+# The file
+
+
+def test_nothing_is_written_without_a_file(file: Path) -> None:
+    Trail().record("start")
+
+    assert not file.exists()
+
+
+def test_a_line_has_the_fields_and_no_endless_text(trail: Trail, file: Path) -> None:
+    trail.record("start", reason="x" * (MOST_TEXT + 1), nothing=None)
+
+    (line,) = lines(file)
+    assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason"]
+    assert len(line["reason"]) == MOST_TEXT
+    assert line["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("move", ["rename", "unlink"])
+def test_a_file_that_goes_is_begun_anew(trail: Trail, file: Path, move: str) -> None:
+    trail.record("one")
+    if move == "rename":
+        file.rename(file.with_suffix(".1"))
+    else:
+        file.unlink()
+    trail.record("two")
+
+    assert [line["event"] for line in lines(file)] == ["two"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_the_file_is_private_whatever_it_was_and_whatever_the_umask(trail: Trail, file: Path) -> None:
+    file.touch(0o666)
+    file.chmod(0o666)
+    trail.record("one")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    file.unlink()
+    before = os.umask(0o277)
+    try:
+        trail.record("two")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_another_file_is_written_from_then_on(trail: Trail, file: Path) -> None:
+    trail.record("one")
+    other = file.with_name("other.jsonl")
+    trail.configure(Audit(other))
+    trail.record("two")
+
+    assert [line["event"] for line in lines(file)] == ["one"]
+    assert [line["event"] for line in lines(other)] == ["two"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
+async def test_a_full_disk_is_said_once_and_costs_no_call(
+    trail: Trail, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail.configure(Audit(Path("/dev/full")))
+    client = Client()
+
+    for _ in range(3):
+        assert "result" in await client.echo()
+
+    assert caplog.messages == [
+        "the audit log /dev/full cannot be written, lines are lost: No space left on device"
+    ]
+
+
+def test_the_line_after_a_gap_says_how_many_are_lost(
+    trail: Trail, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = file.with_name("folder")
+    trail.configure(Audit(folder / "audit.jsonl"))
+    for _ in range(2):
+        trail.record("lost")
+    folder.mkdir()
+    trail.record("one")
+    trail.record("two")
+
+    found = [(line["event"], line.get("lines_lost")) for line in lines(folder / "audit.jsonl")]
+    assert found == [("one", 2), ("two", None)]
+    assert len(caplog.messages) == 1
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(
+    trail: Trail, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail.record("one")
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+        trail.record("two")
+    trail.record("three")
+
+    first, torn, third = file.read_text().splitlines()
+    assert json.loads(first)["event"] == "one"
+    assert len(torn) == 10
+    assert (json.loads(third)["event"], json.loads(third)["lines_lost"]) == ("three", 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(
+    trail: Trail, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(file)
+    trail.record("one")
+
+    assert len(caplog.messages) == 1
+
+
+def test_several_processes_share_one_file(file: Path) -> None:
+    trails = [Trail() for _ in range(2)]
+    for one in trails:
+        one.configure(Audit(file))
+    for n in range(100):
+        trails[n % 2].record("line", number=n)
+    for one in trails:
+        one.configure(None)
+
+    assert [line["number"] for line in lines(file)] == list(range(100))

@@ -1,0 +1,255 @@
+"""The first answers: early, the same as the face's, each once, and none for a configuration that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamic_mcp.config import parse
+from dynamic_mcp.extras.early_answers import answers, plain_servers
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.session import Session
+from tests.dynamic_mcp.fakes import FakeGroup, named
+from tests.dynamic_mcp.helpers import WITHIN
+from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
+
+ROOT = Path(__file__).resolve().parents[3]
+INITIALIZE = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}'
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+LIST = b'{"jsonrpc":"2.0","id":"a","method":"tools/list"}'
+PING = b'{"jsonrpc":"2.0","id":2,"method":"ping"}'
+
+# Right values are more likely than others, so that whole entries are plain often enough.
+_texts = st.text(max_size=6)
+_durations = st.sampled_from(["1s", "9999min", "500ms", "0s", "01s", "99999999m", "1h", ""])
+_flags = st.booleans()
+_features = st.dictionaries(st.sampled_from(["tools", "resources", "prompts"]), _flags)
+_timeouts = st.dictionaries(st.sampled_from(["tools", "resources", "prompts"]), _durations)
+_others: st.SearchStrategy[Any] = st.none() | st.integers() | _texts | st.just([]) | st.just({})
+_members: dict[str, st.SearchStrategy[Any]] = {
+    "enabled": _flags,
+    "features": _features,
+    "timeout": _timeouts,
+    "type": st.sampled_from(["stdio", "http", "sse", "ws"]),
+    "command": _texts,
+    "args": st.lists(_texts, max_size=2),
+    "env": st.dictionaries(_texts, _texts, max_size=2),
+    "url": _texts,
+    "headers": st.dictionaries(_texts, _texts, max_size=2),
+    "oauth_client_id": _texts,
+    "oauth_scopes": st.lists(_texts, max_size=2),
+    "security": st.just({}),
+    "unknown": _others,
+}
+_right = st.fixed_dictionaries(
+    {"description": _texts, "command": st.just("x")},
+    optional={name: _members[name] for name in ("enabled", "features", "timeout", "args", "env")},
+) | st.fixed_dictionaries(
+    {"description": _texts, "url": st.just("http://x/")},
+    optional={name: _members[name] for name in ("enabled", "features", "type", "headers", "oauth_scopes")},
+)
+_any = st.dictionaries(
+    st.sampled_from(["description", *_members]), st.one_of(_others, *_members.values()), max_size=6
+)
+_configurations = st.builds(
+    lambda servers, beside, ascii: json.dumps({"mcpServers": servers, **beside}, ensure_ascii=ascii),
+    st.dictionaries(_texts, _right, min_size=1, max_size=3)
+    | st.dictionaries(_texts, _right | _any, max_size=3),
+    st.sampled_from([{}, {}, {"$schema": "x"}, {"$schema": None}, {"security": {}}, {"more": 1}]),
+    st.booleans(),
+)
+#: messages whose members are missing, come twice, or are spelt in another way
+_lines = st.lists(
+    st.sampled_from(['"jsonrpc":"2.0"', '"method":"tools/list"', '"params":{}', '"id":-0', '"id":1']),
+    max_size=5,
+).map(lambda members: "{" + ",".join(members) + "}")
+_messages = st.builds(
+    lambda id, rest: f'{{"jsonrpc":"2.0",{rest},"id":{id}}}',
+    number_texts | string_texts | st.just("null"),
+    st.sampled_from(
+        [
+            '"method":"tools/list"',
+            '"method":"tools/list","params":{}',
+            '"method":"tools/list","params":{"cursor":"x"}',
+            '"method":"tools/list","params":[]',
+            '"method":"notifications/initialized"',
+            '"method":"ping"',
+        ]
+    )
+    | st.builds(
+        lambda version, capabilities, more: (
+            f'"method":"initialize","params":{{"protocolVersion":{version},{more}"capabilities":{capabilities}}}'
+        ),
+        st.sampled_from(['"2024-11-05"', '"2025-11-25"', '"1999-01-01"', "1", "null"]),
+        st.just("{}") | json_tokens.map("".join),
+        st.sampled_from(["", '"_meta":{},', '"clientInfo":{"name":"x"},']),
+    ),
+)
+
+
+def face_over(content: bytes) -> tuple[Face, list[bytes]]:
+    """A face over the servers of a configuration, and what it says."""
+    lines: list[bytes] = []
+    session = Session(lines.append)
+    groups = named(*(FakeGroup(server) for server in parse(content, "c", {}).servers))
+    return Face(groups, session, Relay(session, groups), lines.append), lines
+
+
+@given(_configurations, st.lists(_messages | _lines, max_size=3))
+async def test_what_is_answered_is_what_the_face_answers(text: str, messages: list[str]) -> None:
+    content = text.encode(errors="surrogatepass")
+    servers = plain_servers(content)
+    if servers is None:
+        return
+    answer = answers(servers)
+    for message in [INITIALIZE.decode(), LIST.decode(), *messages]:
+        face, lines = face_over(content)
+        found = answer(message.encode())
+        if found is not None:
+            face.receive(message.encode())
+            assert b"".join(lines) == found
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"description": "d", "command": "x"},
+        {"description": "d", "command": "x", "args": ["${HOME}"], "env": {"A": "b"}, "type": "stdio"},
+        {
+            "description": "d",
+            "url": "https://x/",
+            "headers": {"A": "b"},
+            "type": "sse",
+            "oauth_scopes": ["a"],
+        },
+        {"description": "d", "command": "x", "features": {"tools": False}, "timeout": {"tools": "1min"}},
+    ],
+)
+def test_an_ordinary_configuration_is_plain(entry: dict[str, Any]) -> None:
+    assert plain_servers(json.dumps({"mcpServers": {"a": entry}}).encode()) == {"a": entry}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"mcpServers": []}',
+        '{"mcpServers": {"a": {"description": "d"}}}',
+        '{"mcpServers": {"a": {"command": "x"}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "url": "y"}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "typo": 1}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "command": "y"}}}',
+        '{"mcpServers": {"a": {"description": "\\ud800", "command": "x"}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "security": {}}}}',
+        '{"mcpServers": {}, "security": {}}',
+    ],
+)
+def test_a_configuration_that_is_wrong_or_rare_is_left_to_the_loader(text: str) -> None:
+    assert plain_servers(text.encode()) is None
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text('{"mcpServers": {"a": {"description": "d", "command": "false"}}}')
+    return path
+
+
+@contextmanager
+def started(config: Path, *modules: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The proxy, which finds modules in these folders first."""
+    search_path = os.pathsep.join(map(str, [*modules, ROOT]))
+    environment = {**os.environ, "PYTHONPATH": search_path, "DYNAMIC_MCP_LOG": "off"}
+    command = [sys.executable, "-m", "dynamic_mcp", str(config)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def say(process: subprocess.Popen[bytes], *lines: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"".join(line + b"\n" for line in lines))
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    assert process.stdout is not None
+    message = json.loads(process.stdout.readline())
+    assert isinstance(message, dict)
+    return message
+
+
+@pytest.fixture
+def never_loaded(tmp_path: Path) -> Path:
+    """A folder with a `msgspec` whose import does not end."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "msgspec.py").write_text("import time\ntime.sleep(3600)\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_answers_do_not_wait_for_what_is_heavy(config: Path, never_loaded: Path) -> None:
+    with started(config, never_loaded) as process:
+        say(process, INITIALIZE, INITIALIZED, LIST)
+        assert hear(process)["result"]["serverInfo"]["name"] == "dynamic-mcp"
+        assert [tool["name"] for tool in hear(process)["result"]["tools"]] == [
+            "get_dynamic_tools",
+            "call_dynamic_tool",
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_while_it_is_loading(
+    config: Path, never_loaded: Path, number: int, status: int
+) -> None:
+    with started(config, never_loaded) as process:
+        say(process, INITIALIZE)
+        hear(process)
+        process.send_signal(number)
+        assert process.wait(WITHIN) == status
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", [True, False])
+def test_each_request_is_answered_once_and_in_order(config: Path, plain: bool) -> None:
+    if not plain:
+        config.write_text(config.read_text().replace('"mcpServers"', '"security": {}, "mcpServers"'))
+    with started(config) as process:
+        say(process, INITIALIZE, INITIALIZED, LIST, PING, LIST.replace(b'"a"', b'"b"'))
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        found = [json.loads(line)["id"] for line in process.stdout]
+        assert found == [0, "a", 2, "b"]
+        assert process.wait(WITHIN) == 0
+
+
+@pytest.mark.slow
+def test_the_proxy_knows_a_client_that_was_answered_early(config: Path) -> None:
+    with started(config) as process:
+        say(process, INITIALIZE, INITIALIZED, LIST)
+        assert hear(process)["id"] == 0
+        assert hear(process)["id"] == "a"
+        config.write_text(config.read_text().replace('"a"', '"other"'))
+        # Only a client that did the handshake is told.
+        assert hear(process)["method"] == "notifications/tools/list_changed"

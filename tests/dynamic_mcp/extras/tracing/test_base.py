@@ -1,0 +1,74 @@
+"""When traces are made, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dynamic_mcp.extras import audit
+from dynamic_mcp.extras.tracing import base
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit.trail, "trace_id", audit.trail.trace_id)
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "x"}, False),
+        ({ENDPOINT: "http://127.0.0.1:4318"}, True),
+        ({ENDPOINT: ""}, False),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "console,otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", ENDPOINT: "http://127.0.0.1:4318"}, False),
+        ({"OTEL_TRACES_EXPORTER": " ", ENDPOINT: "http://127.0.0.1:4318"}, True),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "TRUE"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "false"}, True),
+    ],
+)
+def test_the_standard_variables_decide(environment: dict[str, str], asked: bool) -> None:
+    assert base.is_asked_for(environment) == asked
+
+
+def test_nothing_is_said_where_nothing_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    assert base.start({}) is None
+    assert caplog.messages == []
+
+
+def test_without_the_extra_it_is_said_what_to_install(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.delitem(sys.modules, "dynamic_mcp.extras.tracing.otel", raising=False)
+    assert base.start({"OTEL_TRACES_EXPORTER": "otlp"}) is None
+    (line,) = caplog.messages
+    assert "pip install 'dynamic-mcp-reference[otel]'" in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "what"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "nonsense"}, "no exporter 'nonsense'"),
+        ({ENDPOINT: "x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "http/json"),
+    ],
+)
+def test_an_exporter_that_is_not_there_is_named(
+    caplog: pytest.LogCaptureFixture, environment: dict[str, str], what: str
+) -> None:
+    assert base.start(environment) is None
+    (line,) = caplog.messages
+    assert what in line
+
+
+async def test_the_environment_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+    started = base.start({"OTEL_TRACES_EXPORTER": "console"})
+    assert started is not None
+    await started.close()
+    assert caplog.messages == []

@@ -1,0 +1,50 @@
+"""Results as each era wants them: what the upstream said itself is never changed, only what is missing is added."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamic_mcp.frontend.bridge import legacy_result, modern_result
+from dynamic_mcp.frontend.tool_surface import INFO
+from tests.dynamic_mcp.jsontexts import json_tokens
+
+ENVELOPE = {"resultType": '"complete"', "ttlMs": "0", "cacheScope": '"private"'}
+META = json.dumps({"io.modelcontextprotocol/serverInfo": INFO}, separators=(",", ":"))
+
+names = st.sampled_from(["a", "b", "_meta", *ENVELOPE, "\u00e9"])
+own_members = st.dictionaries(names, json_tokens.map("".join))
+
+
+def as_object(members: dict[str, str]) -> str:
+    return "{ " + " , ".join(f"{json.dumps(name)}: {value}" for name, value in members.items()) + "}"
+
+
+def compact(members: dict[str, str]) -> str:
+    texts = [f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in members.items()]
+    return "{" + ",".join(texts) + "}"
+
+
+@pytest.mark.parametrize(("method", "cached"), [("tools/list", True), ("tools/call", False)])
+@given(own=own_members)
+def test_the_envelope_is_added_only_where_there_is_none(
+    method: str, cached: bool, own: dict[str, str]
+) -> None:
+    envelope = ENVELOPE if cached else {"resultType": ENVELOPE["resultType"]}
+
+    merged = modern_result(method, as_object(own).encode())
+
+    assert merged.decode() == compact({**envelope, "_meta": META, **own})
+
+
+@given(own=own_members)
+def test_a_client_of_the_handshake_sees_no_envelope(own: dict[str, str]) -> None:
+    seen = legacy_result(as_object(own).encode()).decode()
+
+    if "resultType" in own:
+        assert seen == compact({name: value for name, value in own.items() if name not in ENVELOPE})
+    else:
+        assert seen == as_object(own)

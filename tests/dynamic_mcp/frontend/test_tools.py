@@ -1,0 +1,222 @@
+"""The two tools: their surface, what reaches the upstream, and what of its answers reaches the client."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.frontend.tool_surface import CALL, GET
+from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.protocol import era
+from dynamic_mcp.upstream.handshake import stamped
+from tests.dynamic_mcp.fakes import STAMP, Client, FakeGroup, FakeUpstream, named, server
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+
+def text_of(answer: dict[str, Any]) -> str:
+    (block,) = answer["result"]["content"]
+    assert isinstance(block["text"], str)
+    return block["text"]
+
+
+async def test_the_surface_of_the_tools(snapshot: SnapshotAssertion) -> None:
+    groups = [
+        FakeGroup(server("files", "Reads files")),
+        FakeGroup(server("web search", 'Looks "things" up\nfor you')),
+    ]
+    assert json.loads(Toolbox(named(*groups)).surface) == snapshot
+
+
+async def test_the_surface_does_not_depend_on_the_health_of_a_group() -> None:
+    here, gone = FakeGroup(server("a"), FakeUpstream()), FakeGroup(server("a"), None)
+    assert Toolbox(named(here)).surface == Toolbox(named(gone)).surface
+
+
+async def test_the_definitions_of_a_group_are_what_the_upstream_wrote() -> None:
+    client = Client()
+    definitions = {"a": b'{"name":"a", "x":1.0}', "b": b'{"big":12345678901234567890123,"name":"b"}'}
+    client.groups[0] = FakeGroup(server("files"), client.upstream, definitions)
+    client.face = client.face_over(*client.groups)
+    assert text_of(await client.tool(GET, {"group": "files"})).encode() == b"[%b]" % b",".join(
+        definitions.values()
+    )
+
+
+async def test_arguments_reach_the_upstream_as_they_were_written() -> None:
+    client = Client()
+    args = b'{"big":12345678901234567890123,"f":1.0,"e":1E+2}'
+    arguments = b'{"group":"files","name":"echo","args":%b}' % args
+    client.send(
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"%b","arguments":%b}}'
+        % (CALL.encode(), arguments)
+    )
+    await client.answers(1)
+    assert client.upstream.requests == [("tools/call", b'{"name":"echo","arguments":%b}' % args)]
+
+
+@pytest.mark.parametrize("args", [None, "{}", ' {\n"a": 1} '])
+async def test_arguments_may_be_missing_or_wrapped_in_a_string(args: str | None) -> None:
+    client = Client()
+    await client.tool(CALL, {"group": "files", "name": "echo", "args": args})
+    assert client.upstream.last_params["arguments"] == json.loads(args or "{}")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        (GET, {}),
+        (GET, {"group": 5}),
+        (CALL, {"group": "files"}),
+        (CALL, {"group": "files", "name": "echo", "args": [1]}),
+        (CALL, {"group": "files", "name": "echo", "args": "[1]"}),
+        (CALL, {"group": "files", "name": "echo", "args": "not json"}),
+        (CALL, {"group": "files", "name": "echo", "args": 5}),
+        ("get_dynamic_tool", {"group": "files"}),
+    ],
+)
+async def test_a_call_that_cannot_be_understood_is_the_clients_mistake(
+    tool: str, arguments: dict[str, object]
+) -> None:
+    client = Client()
+    answer = await client.tool(tool, arguments)
+    assert answer["error"]["code"] == -32602
+    assert tool in answer["error"]["message"]
+    assert client.upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says"),
+    [
+        (GET, {"group": "file"}, "Did you mean 'files'? Groups: files, broken, off."),
+        (CALL, {"group": "nowhere", "name": "echo"}, "Unknown group 'nowhere'. Groups: files, broken, off."),
+        (CALL, {"group": "files", "name": "ecko"}, "Did you mean 'echo'? Tools: echo."),
+        (
+            GET,
+            {"group": "broken"},
+            "Group 'broken' is not available: it is broken. Other groups are not affected.",
+        ),
+        (CALL, {"group": "broken", "name": "echo"}, "Group 'broken' is not available: it is broken."),
+        (GET, {"group": "off"}, "switched off in the configuration"),
+        (CALL, {"group": "off", "name": "echo"}, "switched off in the configuration"),
+    ],
+)
+async def test_what_a_model_can_mend_is_a_tool_result(
+    tool: str, arguments: dict[str, object], says: str
+) -> None:
+    client = Client()
+    answer = await client.tool(tool, arguments)
+    assert answer["result"]["isError"] is True
+    assert says in text_of(answer)
+    assert client.upstream.requests == []
+
+
+async def test_the_meta_of_the_client_is_passed_on_without_what_belongs_to_its_hop() -> None:
+    client = Client()
+    meta = {**STAMP, era.CLIENT_INFO: {}, "progressToken": 7, "com.example/trace": "t"}
+    await client.ask(
+        "tools/call", {"name": CALL, "arguments": {"group": "files", "name": "echo"}, "_meta": meta}
+    )
+    assert client.upstream.last_params["_meta"] == {"com.example/trace": "t"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "code"), [(None, None), ({}, None), (5, -32602), ([], -32602), ("x", -32602)]
+)
+async def test_a_meta_that_is_no_object_is_the_clients_mistake(meta: object, code: int | None) -> None:
+    client = Client()
+    answer = await client.ask(
+        "tools/call", {"name": CALL, "arguments": {"group": "files", "name": "echo"}, "_meta": meta}
+    )
+    assert answer.get("error", {}).get("code") == code
+    assert len(client.upstream.requests) == (1 if code is None else 0)
+
+
+def test_a_modern_upstream_gets_the_stamp_of_this_hop_beside_its_own_meta() -> None:
+    for params, kept in ((b"", {}), (b'{"name":"x"}', {}), (b'{"_meta":{"a":1},"name":"x"}', {"a": 1})):
+        meta = json.loads(stamped(params))["_meta"]
+        assert meta[era.PROTOCOL_VERSION] == era.MODERN
+        assert meta[era.CLIENT_INFO]["name"] == "dynamic-mcp"
+        assert {name: meta[name] for name in kept} == kept
+
+
+# What the upstream answers
+
+RESULT = b'{"content":[],"structuredContent":{"big":12345678901234567890123,"f":1.0},"future":1E+2}'
+
+
+async def test_a_legacy_client_gets_the_result_byte_for_byte() -> None:
+    client = Client()
+    client.upstream.answer = RESULT
+    await client.echo()
+    assert client.lines == [b'{"jsonrpc":"2.0","id":"q","result":%b}\n' % RESULT]
+
+
+async def test_a_modern_client_gets_every_member_and_what_its_revision_demands() -> None:
+    client = Client()
+    client.upstream.answer = RESULT
+    answer = await client.echo(modern=True)
+    assert RESULT[1:-1] in client.lines[0]
+    assert answer["result"]["resultType"] == "complete"
+    assert answer["result"]["_meta"][era.SERVER_INFO]["name"] == "dynamic-mcp"
+
+
+async def test_a_question_back_reaches_a_modern_client_and_is_a_failure_to_a_legacy_one() -> None:
+    client = Client()
+    client.upstream.answer = b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}'
+    modern = await client.echo(modern=True)
+    legacy = await client.echo()
+    assert modern["result"]["resultType"] == "input_required"
+    assert modern["result"]["inputRequests"] == {"a": {"method": "roots/list"}}
+    assert legacy["result"]["isError"] is True
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_an_error_of_the_upstream_is_passed_on_byte_for_byte(modern: bool) -> None:
+    client = Client()
+    error = b'{"code":-32050,"message":"no","data":{"big":12345678901234567890123},"future":1.0}'
+    client.upstream.answer = UpstreamRefused(error)
+    await client.echo(modern=modern)
+    assert client.lines == [b'{"jsonrpc":"2.0","id":"q","error":%b}\n' % error]
+
+
+REFUSED = UpstreamRefused(b'{"code":-32602,"message":"not these"}')
+
+
+async def test_arguments_that_the_upstream_refuses_are_explained_to_the_model() -> None:
+    client = Client()
+    client.upstream.answer = REFUSED
+    answer = await client.echo()
+    assert answer["result"]["isError"] is True
+    assert "not these" in text_of(answer)
+
+
+@pytest.mark.parametrize("later", [{"inputResponses": {"q": {}}}, {"requestState": "sealed"}])
+async def test_a_later_round_that_the_upstream_refuses_is_an_error(later: dict[str, Any]) -> None:
+    client = Client()
+    client.upstream.answer = REFUSED
+    call = {"name": CALL, "arguments": {"group": "files", "name": "echo"}}
+    answer = await client.ask("tools/call", {**call, **later}, modern=True)
+    assert answer["error"] == {"code": -32602, "message": "not these"}
+
+
+@pytest.mark.parametrize("problem", [UpstreamTimeout("no answer within 5 s"), UpstreamGone("it crashed")])
+async def test_an_upstream_that_does_not_answer_is_a_failed_tool(problem: Exception) -> None:
+    client = Client()
+    client.upstream.answer = problem
+    answer = await client.echo()
+    assert answer["result"]["isError"] is True
+    assert str(problem) in text_of(answer)
+
+
+async def test_a_fault_of_the_proxy_is_an_internal_error_and_ends_nothing() -> None:
+    client = Client()
+    client.upstream.answer = RuntimeError("a secret")
+    answer = await client.echo()
+    assert answer["error"]["code"] == -32603
+    assert "secret" not in answer["error"]["message"]
+    assert (await client.ask("ping"))["result"] == {}

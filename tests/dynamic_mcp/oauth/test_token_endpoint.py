@@ -1,0 +1,217 @@
+"""The token endpoint, in all the ways in which it answers or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+import respx
+
+from dynamic_mcp.oauth import request
+from dynamic_mcp.oauth.request import TransientFailure
+from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
+from dynamic_mcp.oauth.tokens import Client, Tokens
+from tests.dynamic_mcp.oauth.kit import ACCESS, CODE, KEY, REFRESH, TOKEN, form_of, granted
+
+FORM = {"grant_type": "authorization_code", "code": "a+b/c=&d ~é"}
+
+
+async def ask_for_tokens(http: httpx.AsyncClient, client: Client | None = None) -> Tokens:
+    return await request_tokens(http, TOKEN, client or Client("app"), FORM)
+
+
+async def test_a_code_is_sent_once_in_a_form_and_gives_tokens(http: httpx.AsyncClient) -> None:
+    route = respx.post(TOKEN).respond(json=granted(scope="a b"))
+
+    tokens = await ask_for_tokens(http)
+
+    assert (tokens.access_token, tokens.refresh_token) == (f"{ACCESS}-1", f"{REFRESH}-1")
+    assert (tokens.lifetime, tokens.scope) == (3600.0, "a b")
+    assert tokens.seconds_left(time.time()) == pytest.approx(3600, abs=5)
+    (call,) = route.calls
+    assert form_of(call.request) == {**FORM, "client_id": "app"}
+    assert call.request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert "Authorization" not in call.request.headers
+
+
+async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx.AsyncClient) -> None:
+    route = respx.post(TOKEN).respond(json=granted())
+
+    await ask_for_tokens(http, Client("id:1 é", "s:e/c+r=t%", "client_secret_basic"))
+
+    request = route.calls.last.request
+    scheme, _, word = request.headers["Authorization"].partition(" ")
+    name, _, secret = base64.b64decode(word).decode("ascii").partition(":")
+    assert (scheme, unquote(name), unquote(secret)) == ("Basic", "id:1 é", "s:e/c+r=t%")
+    assert form_of(request) == {**FORM, "client_id": "id:1 é"}
+
+
+async def test_a_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient) -> None:
+    route = respx.post(TOKEN).respond(json=granted())
+
+    await ask_for_tokens(http, Client("id", "s&e=c", "client_secret_post"))
+
+    request = route.calls.last.request
+    assert form_of(request) == {**FORM, "client_id": "id", "client_secret": "s&e=c"}
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        (b"60", 60.0),
+        (b"60.5", 60.5),
+        (b'"60"', 60.0),
+        (b"0", 0.0),
+        (b"null", None),
+        (b"-1", None),
+        (b'"-1"', None),
+        (b"1e300", None),
+        (b"123456789012345678901234567890", None),
+        (b'"nan"', None),
+        (b'"inf"', None),
+        (b'"1e999"', None),
+    ],
+)
+async def test_a_lifetime_that_makes_no_sense_is_an_unknown_one(
+    http: httpx.AsyncClient, expires_in: bytes, lifetime: float | None
+) -> None:
+    respx.post(TOKEN).respond(content=b'{"access_token":"a","expires_in":%b}' % expires_in)
+
+    tokens = await ask_for_tokens(http)
+
+    assert tokens.lifetime == lifetime
+    assert (tokens.expires_at is None) == (lifetime is None)
+
+
+async def test_a_lifetime_may_be_missing(http: httpx.AsyncClient) -> None:
+    respx.post(TOKEN).respond(content=b'{"access_token":"a"}')
+
+    assert await ask_for_tokens(http) == Tokens("a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>canary-key</html>",
+        b"[]",
+        b"{}",
+        b'{"access_token":null}',
+        b'{"access_token":"a","token_type":null}',
+        b'{"access_token":"a","expires_in":NaN}',
+        b'{"access_token":"a","expires_in":1e999}',
+        b'{"access_token":"a","expires_in":"soon"}',
+        b'{"access_token":"a","expires_in":true}',
+        b'{"access_token":"a\xff"}',
+        b'{"access_token":"a","x":' + b"[" * 100_000,
+    ],
+)
+async def test_an_answer_that_cannot_be_read_is_a_failure_for_now(
+    http: httpx.AsyncClient, body: bytes
+) -> None:
+    respx.post(TOKEN).respond(content=body)
+
+    with pytest.raises(TransientFailure, match=r"^the answer of its token endpoint cannot be read$"):
+        await ask_for_tokens(http)
+
+
+@pytest.mark.parametrize("changes", [{"access_token": ""}, {"token_type": "DPoP"}, {"token_type": "mac"}])
+async def test_what_is_no_bearer_token_is_of_no_use(http: httpx.AsyncClient, changes: dict[str, Any]) -> None:
+    respx.post(TOKEN).respond(json=granted(**changes))
+
+    with pytest.raises(GrantRefused, match="gave no bearer token"):
+        await ask_for_tokens(http)
+
+
+@pytest.mark.parametrize("kind", ["bearer", "BEARER", "Bearer"])
+async def test_the_case_of_the_token_type_does_not_matter(http: httpx.AsyncClient, kind: str) -> None:
+    respx.post(TOKEN).respond(json=granted(token_type=kind))
+
+    assert (await ask_for_tokens(http)).access_token == f"{ACCESS}-1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "shown"),
+    [
+        (
+            400,
+            b'{"error":"invalid_grant","error_description":"canary-key"}',
+            "invalid_grant",
+            "invalid_grant",
+        ),
+        (401, b'{"error":"invalid_client"}', "invalid_client", "invalid_client"),
+        (400, b'{"error":"canary-code is <unknown>"}', "", "HTTP 400"),
+        (400, b'{"error":"%b"}' % (b"x" * 41), "", "HTTP 400"),
+        (400, b'{"error":7}', "", "HTTP 400"),
+        (403, b"canary-code", "", "HTTP 403"),
+        (404, b"", "", "HTTP 404"),
+        (302, b"", "", "HTTP 302"),
+        (400, b'{"error":' + b"[" * 100_000, "", "HTTP 400"),
+    ],
+)
+async def test_a_refusal_is_told_by_its_code_alone(
+    http: httpx.AsyncClient, status: int, body: bytes, code: str, shown: str
+) -> None:
+    respx.post(TOKEN).respond(status, content=body, headers={"Location": "https://evil.test/"})
+
+    with pytest.raises(GrantRefused, match=rf"^its token endpoint refuses the request .{shown}.$") as told:
+        await ask_for_tokens(http)
+    assert told.value.code == code
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_trouble_at_the_endpoint_is_a_failure_for_now(http: httpx.AsyncClient, status: int) -> None:
+    respx.post(TOKEN).respond(status, json={"error": "invalid_grant"})
+
+    with pytest.raises(TransientFailure, match=f"HTTP {status}"):
+        await ask_for_tokens(http)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectTimeout(KEY),
+        httpx.ReadTimeout(KEY),
+        httpx.ConnectError(KEY),
+        httpx.RemoteProtocolError(CODE),
+        httpx.InvalidURL(KEY),
+    ],
+)
+async def test_an_endpoint_that_cannot_be_reached_is_told_without_the_text(
+    http: httpx.AsyncClient, error: Exception
+) -> None:
+    respx.post(TOKEN).mock(side_effect=error)
+
+    with pytest.raises(TransientFailure, match=rf"cannot be reached .{type(error).__name__}.$"):
+        await ask_for_tokens(http)
+
+
+async def test_an_endpoint_that_drips_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes within any timeout of a read, the answer never."""
+    monkeypatch.setattr(request, "REQUEST_TIME", 0.2)
+    over = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not over.is_set():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async with asyncio.timeout(10), await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
+        async with httpx.AsyncClient(trust_env=False) as http:
+            with pytest.raises(TransientFailure, match=r"cannot be reached .TimeoutError.$"):
+                await request_tokens(http, url, Client("app"), FORM)
+        over.set()

@@ -1,0 +1,239 @@
+"""Lines and envelopes: nothing is lost or added, however the bytes arrive and whatever they spell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Malformed, id_at, parse, readable
+from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
+
+streams = st.lists(
+    st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"\r", b"{}", b"long " * 50, b"\x85", b"\0"])
+    | st.binary(max_size=5)
+).map(b"".join)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+@given(streams, st.lists(st.integers(0, 10_000), max_size=12))
+@settings(max_examples=200)
+def test_lines_are_the_same_however_the_stream_is_chunked(stream: bytes, places: list[int]) -> None:
+    *complete, unfinished = stream.split(b"\n")
+    splitter = LineSplitter()
+
+    lines = [line for chunk in cut(stream, places) for line in splitter.feed(chunk)]
+
+    assert lines == [line for line in complete if line.strip()]
+    assert splitter.rest() == (unfinished if unfinished.strip() else b"")
+    assert splitter.rest() == b""
+
+
+PARSED: list[tuple[str, str, str | None]] = [
+    ('{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1}}', "1", "m"),
+    ('{"jsonrpc":"2.0","id":"1","method":"m"}', '"1"', "m"),
+    ('{"jsonrpc":"2.0","id":-0.10e1,"method":"m"}', "-0.10e1", "m"),
+    (r'{"jsonrpc":"2.0","id":"\u0061\/","method":"m"}', r'"\u0061\/"', "m"),
+    ('{"jsonrpc":"2.0","method":"m"}', "", "m"),
+    ('{"jsonrpc":"2.0","id":1,"result":null}', "1", None),
+    ('{"jsonrpc":"2.0","id":null,"error":{}}', "null", None),
+    (' {\t"extra": [1], "method": "\u00e9", "jsonrpc": "2.0", "id" : 1 } \r', "1", "\u00e9"),
+]
+
+
+@pytest.mark.parametrize(("line", "id", "method"), PARSED)
+def test_a_message_is_read_and_its_id_kept_as_written(line: str, id: str, method: str | None) -> None:
+    message = parse(line.encode())
+    assert bytes(message.id) == id.encode()
+    assert message.method == method
+
+
+MALFORMED: list[tuple[bytes, int, bytes, bool]] = [
+    (b"", -32700, b"null", False),
+    (b"hello", -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":"m"', -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":"m"} {}', -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":01,"method":"m"}', -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":NaN,"method":"m"}', -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":"m","params":' + b"[" * 100_000, -32700, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', -32700, b"1", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":"m","params":["\xc3"]}', -32700, b"1", False),
+    (b'{"jsonrpc":"2.0","id":1,"result":"\xed\xa0\x80"}', -32700, b"1", True),
+    (b'{"jsonrpc":"2.0","id":1,"\xff":2,"result":{}}', -32700, b"1", True),
+    (b"5", -32600, b"null", False),
+    (b'[{"jsonrpc":"2.0","id":1,"method":"m"}]', -32600, b"null", False),
+    (b'{"jsonrpc":"2.0","id":1}', -32600, b"1", True),
+    (b'{"jsonrpc":"2.0","id":1,"error":null}', -32600, b"1", True),
+    (b'{"id":1,"method":"m"}', -32600, b"1", False),
+    (b'{"jsonrpc":"1.0","id":"x","method":"m"}', -32600, b'"x"', False),
+    (b'{"jsonrpc":"1.0","method":"m"}', -32600, b"null", False),
+    (b'{"jsonrpc":2.0,"id":1,"method":"m"}', -32600, b"1", False),
+    (b'{"jsonrpc":"2.0","id":1,"method":5}', -32600, b"1", False),
+    (b'{"jsonrpc":"2.0","id":null,"method":"m"}', -32600, b"null", False),
+    (b'{"jsonrpc":"2.0","id":true,"method":"m"}', -32600, b"null", False),
+    (b'{"jsonrpc":"2.0","id":[1],"method":"m"}', -32600, b"null", False),
+    (b'{"jsonrpc":"2.0"}', -32600, b"null", False),
+    (b'{"id":1,"result":{}}', -32600, b"1", True),
+    (b'{"jsonrpc":"1.0","id":1,"result":{}}', -32600, b"1", True),
+    (b'{"jsonrpc":2,"id":1,"result":{}}', -32600, b"1", True),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "id", "answer"), MALFORMED)
+def test_what_is_no_message_says_how_to_answer_it(line: bytes, code: int, id: bytes, answer: bool) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse(line)
+    assert (caught.value.code, caught.value.id, caught.value.answer) == (code, id, answer)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"a\ud83d", rb"a\ufffd"),
+        (rb"\ude00b", rb"\ufffdb"),
+        (rb"\ud83d\ud83d\ude00", rb"\ufffd\ud83d\ude00"),
+        (rb"\\ud83d\ud83d", rb"\\ud83d\ufffd"),
+    ],
+)
+def test_half_a_character_is_replaced_and_costs_no_message(written: bytes, read: bytes) -> None:
+    assert bytes(parse(b'{"jsonrpc":"2.0","id":1,"result":"%b"}' % written).result) == b'"%b"' % read
+
+
+@given(st.lists(st.integers(1, 12), max_size=6), st.lists(st.integers(0, 99), max_size=8))
+def test_a_line_beyond_the_bound_is_told_of_and_costs_no_other_line(
+    sizes: list[int], places: list[int]
+) -> None:
+    lines = [b"%x" % number * size for number, size in enumerate(sizes)]
+    told: list[tuple[bytes, bool]] = []
+    splitter = LineSplitter(8, lambda edge, last: told.append((edge[:1], last)))
+    kept = [
+        line for part in cut(b"".join(line + b"\n" for line in lines), places) for line in splitter.feed(part)
+    ]
+    # A line that comes whole in one piece needs no memory of its own, so the bound is about the others.
+    dropped = [line for line in lines if line not in kept]
+    assert kept == [line for line in lines if line not in dropped]
+    assert all(len(line) > 8 for line in dropped)
+    assert told == [(line[:1], last) for line in dropped for last in (False, True)]
+
+
+def test_a_line_many_times_larger_than_the_bound_has_no_end_until_it_ends() -> None:
+    splitter = LineSplitter(8)
+
+    for _ in range(ENDLESS + 2):
+        assert not splitter.is_endless
+        assert splitter.feed(b"12345678") == []
+    assert splitter.feed(b"9") == []
+    assert splitter.is_endless
+    assert splitter.feed(b"\nnext\n") == [b"next"]
+    assert not splitter.is_endless
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 10, "1536 KiB"), (2 << 30, "2 GiB")],
+)
+def test_a_number_of_bytes_is_said_exactly(size: int, text: str) -> None:
+    assert readable(size) == text
+
+
+@pytest.mark.parametrize("spaces", ["", " "])
+@pytest.mark.parametrize(
+    ("edge", "last", "id"),
+    [
+        ('{"jsonrpc":"2.0","id":5,"result":{"x":"aaa', False, "5"),
+        ('{"id":"a b","jsonrpc":"2.0","method":"m","params":{"', False, '"a b"'),
+        ('{"method":"m","params":{"id":5,"x":"aaa', False, None),
+        ('{"jsonrpc":"2.0","result":{"id":5,"x":"aaa', False, None),
+        ('aaa"},"jsonrpc":"2.0","id":5}', True, "5"),
+        ('aaa"},"id":-5,"jsonrpc":"2.0"}', True, "-5"),
+        ('aaa","id":5}}', True, None),
+        ('aaa\\"id\\":5"}', True, None),
+    ],
+)
+def test_the_id_of_an_oversized_message_is_found_only_beyond_doubt(
+    edge: str, last: bool, id: str | None, spaces: str
+) -> None:
+    spaced = edge.replace(":", f":{spaces}").replace(",", f"{spaces},")
+    assert id_at(spaced.encode(), last) == (None if id is None else id.encode())
+
+
+@given(st.binary(max_size=30) | json_tokens.map(lambda tokens: "".join(tokens).encode()))
+def test_any_line_is_a_message_or_malformed(line: bytes) -> None:
+    try:
+        message = parse(line)
+    except Malformed as problem:
+        assert problem.code in (-32700, -32600)
+    else:
+        assert message.jsonrpc == "2.0"
+
+
+def without_space(text: str) -> str:
+    """JSON without what may stand between its tokens."""
+    kept, inside, escaped = [], False, False
+    for character in text:
+        if inside or character not in " \t\r\n":
+            kept.append(character)
+        if character == '"' and not escaped:
+            inside = not inside
+        escaped = inside and character == "\\" and not escaped
+    return "".join(kept)
+
+
+#: a JSON text with any whitespace between its tokens, raw line ends included
+json_texts = json_tokens.flatmap(
+    lambda tokens: st.lists(
+        st.sampled_from(["", "", " ", "\n", "\r", "\r\n", "\t"]), min_size=len(tokens), max_size=len(tokens)
+    ).map(lambda spaces: "".join(space + token for space, token in zip(spaces, tokens, strict=True)))
+)
+ids = number_texts | string_texts
+
+Writer = Callable[[bytes, bytes], bytes]
+WRITERS: dict[str, tuple[Writer, str]] = {
+    "request": (
+        lambda id, value: jsonrpc.request(id, "m", value),
+        '{"jsonrpc":"2.0","id":%s,"method":"m","params":%s}',
+    ),
+    "notification": (
+        lambda id, value: jsonrpc.notification("m", value),
+        '{"jsonrpc":"2.0","method":"m","params":%.0s%s}',
+    ),
+    "result": (jsonrpc.result, '{"jsonrpc":"2.0","id":%s,"result":%s}'),
+    "error": (jsonrpc.error, '{"jsonrpc":"2.0","id":%s,"error":%s}'),
+}
+
+
+@given(st.sampled_from(sorted(WRITERS)), ids, json_texts)
+@settings(max_examples=200)
+def test_a_writer_gives_one_line_with_every_token_as_it_was_written(writer: str, id: str, value: str) -> None:
+    write, shape = WRITERS[writer]
+    line = write(id.encode(), value.encode()).decode()
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    assert "\r" not in line
+    assert without_space(line) == shape % (id, without_space(value))
+
+
+@given(ids, json_texts)
+def test_what_was_written_is_read_back(id: str, value: str) -> None:
+    message = parse(jsonrpc.result(id.encode(), value.encode()))
+    assert bytes(message.id).decode() == id
+    assert without_space(bytes(message.result).decode()) == without_space(value)
+
+
+def test_absent_params_leave_no_member() -> None:
+    assert json.loads(jsonrpc.request(b"1", "m", b"")) == {"jsonrpc": "2.0", "id": 1, "method": "m"}
+    assert json.loads(jsonrpc.notification("m")) == {"jsonrpc": "2.0", "method": "m"}
+
+
+def test_an_error_object_has_data_only_when_there_is_some() -> None:
+    assert json.loads(jsonrpc.error_object(-1, "no")) == {"code": -1, "message": "no"}
+    assert json.loads(jsonrpc.error_object(-1, "no", {"a": 1}))["data"] == {"a": 1}

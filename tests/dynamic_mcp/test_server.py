@@ -1,0 +1,176 @@
+"""The whole process: however it is ended, no process of an upstream outlives it and stdout held nothing but protocol."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from conformance.model.sut import make_sut
+from conformance.workbench import Proxy, StdioUpstream, Workbench, open_workbench
+from mock_servers.script import Grandchild, Rule, Script, on_call, silence, sleep
+from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
+
+STAYS = Script(ignore_eof=True, grandchildren=[Grandchild(holds_stdout=True)])
+HANGS = Script(ignore_eof=True, startup=[sleep(60.0)])
+STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Workbench]:
+    """A workbench that ends with nobody left to be ended by force."""
+    async with open_workbench(make_sut(), "TEST", keep=False) as bench:
+        yield bench
+    assert bench.evidence.leftovers == []
+
+
+def survivors(*upstreams: StdioUpstream) -> list[int]:
+    return [pid for upstream in upstreams for pid in upstream.pids if is_alive(pid)]
+
+
+def assert_only_messages(proxy: Proxy) -> None:
+    lines = proxy.stdout.decode().splitlines()
+    assert lines
+    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in lines)
+
+
+def end(proxy: Proxy, number: int | None) -> None:
+    if number is None:
+        proxy.close_stdin()
+    else:
+        proxy.signal(number)
+
+
+#: how a session ends, and the exit status that it then has
+ENDS: list[tuple[int | None, int]] = [(None, 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.slow
+async def test_no_process_is_left_by_upstreams_that_stay(bench: Workbench) -> None:
+    async def ended_by(number: int | None, status: int) -> None:
+        polite, staying = bench.stdio("polite"), bench.stdio("staying", STAYS)
+        async with bench.proxy(polite, staying) as proxy:
+            await proxy.handshake()
+            await proxy.ready(polite, staying)
+            assert len(survivors(polite, staying)) == 3
+            end(proxy, number)
+            assert await proxy.wait_exit(WITHIN) == status
+            assert survivors(polite, staying) == []
+        assert_only_messages(proxy)
+
+    await bench.together(*(partial(ended_by, *way) for way in ENDS))
+
+
+@pytest.mark.slow
+async def test_an_end_in_the_middle_of_a_start_is_as_clean(bench: Workbench) -> None:
+    async def ended_by(number: int | None, status: int) -> None:
+        hanging = bench.stdio("hanging", HANGS)
+        async with bench.proxy(hanging) as proxy:
+            await proxy.handshake()
+            end(proxy, number)
+            assert await proxy.wait_exit(WITHIN) == status
+            assert survivors(hanging) == []
+        assert "Traceback" not in proxy.stderr
+
+    await bench.together(*(partial(ended_by, *way) for way in ENDS))
+
+
+@pytest.mark.slow
+async def test_an_upstream_that_never_finishes_its_start_does_not_hold_the_end_back(bench: Workbench) -> None:
+    hanging = bench.stdio("hanging", HANGS)
+    async with bench.proxy(hanging) as proxy:
+        await hanging.started()
+        began = time.monotonic()
+        proxy.close_stdin()
+        assert await proxy.wait_exit(WITHIN) == 0
+        # A second for its closed stdin and an instant for SIGTERM, not the ten of its connection budget.
+        assert time.monotonic() - began < 5
+        assert survivors(hanging) == []
+
+
+@pytest.mark.slow
+async def test_a_second_signal_kills_what_is_still_being_asked(bench: Workbench) -> None:
+    stubborn = bench.stdio("stubborn", STUBBORN)
+    async with bench.proxy(stubborn) as proxy:
+        await proxy.handshake()
+        await proxy.ready(stubborn)
+        proxy.signal(signal.SIGTERM)
+        await eventually(
+            lambda: any(entry.event == "eof" for entry in stubborn.entries), "the first signal at work"
+        )
+        proxy.signal(signal.SIGINT)
+        assert await proxy.wait_exit(WITHIN) == 143
+        assert survivors(stubborn) == []
+        # The polite way would have come to SIGTERM.
+        assert not [entry for entry in stubborn.entries if entry.event == "signal"]
+
+
+async def test_a_call_in_flight_is_cancelled_upstream_at_the_end_of_input(bench: Workbench) -> None:
+    upstream = bench.stdio("a", Script(on=[on_call("echo", silence())]))
+    async with bench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        params = {"name": "call_dynamic_tool", "arguments": {"group": "a", "name": "echo"}}
+        await proxy.send_raw(
+            json.dumps({"jsonrpc": "2.0", "id": "held", "method": "tools/call", "params": params}).encode()
+            + b"\n"
+        )
+        (call,) = await eventually(lambda: upstream.requests("tools/call"), "the call upstream")
+        proxy.close_stdin()
+        assert await proxy.wait_exit(WITHIN) == 0
+        (cancelled,) = upstream.requests("notifications/cancelled")
+    assert cancelled.params["requestId"] == call.id
+    assert "held" not in proxy.stdout.decode()
+
+
+async def test_a_last_line_without_a_line_end_is_answered(bench: Workbench) -> None:
+    async with bench.proxy() as proxy:
+        await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}')
+        proxy.close_stdin()
+        assert await proxy.wait_exit(WITHIN) == 0
+    assert proxy.stdout == b'{"jsonrpc":"2.0","id":"last","result":{}}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","method":"\xff"}',
+        b'{"jsonrpc":"2.0","id":1e400,"method":"tools/call","params":{"name":"get_dynamic_tools"}}',
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}}',
+        b"[" * 100_000,
+    ],
+    ids=["not UTF-8", "an id out of range", "a cancellation of nothing", "nested deeply"],
+)
+async def test_no_line_of_the_client_ends_the_session(bench: Workbench, line: bytes) -> None:
+    # The id that is out of range is echoed as it came, and is no id of MCP.
+    async with bench.proxy(wire_types=False) as proxy:
+        await proxy.send_raw(line + b"\n")
+        await proxy.handshake()
+    assert_only_messages(proxy)
+
+
+async def test_no_line_of_an_upstream_ends_its_connection(bench: Workbench) -> None:
+    lines = r'printf "{\"jsonrpc\":\"2.0\",\"method\":\"\377\"}\n\377\n[[[\nlistening\n"'
+    mock = bench.stdio("a")
+    entry = mock.entry
+    noisy = mock.but(command="sh", args=["-c", f'{lines}; exec "$0" "$@"', entry["command"], *entry["args"]])
+    async with bench.proxy(noisy) as proxy:
+        await proxy.handshake()
+        await proxy.ready(noisy)
+        assert not (await proxy.call("a", "echo")).is_error
+    assert len(noisy.starts) == 1
+
+
+@pytest.mark.slow
+async def test_a_modern_server_that_is_late_with_the_probe_is_probed_again(bench: Workbench) -> None:
+    late = bench.stdio("late", Script(era="modern", on=[Rule("server/discover", [sleep(3)], nth=1)]))
+    async with bench.proxy(late) as proxy:
+        await proxy.handshake()
+        await proxy.ready(late)
+        assert not (await proxy.call("late", "echo", {"x": 1})).is_error
+    asked = [json.loads(line)["method"] for line in late.lines]
+    assert asked[:3] == ["server/discover", "initialize", "server/discover"]

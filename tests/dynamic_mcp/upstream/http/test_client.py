@@ -1,0 +1,372 @@
+"""Exchanges with a server behind a URL: which headers, through which proxy, and what an error may say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import resource
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dynamic_mcp.config import HttpTransport
+from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
+from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.origin import origin_of
+from dynamic_mcp.secret import Secret
+from dynamic_mcp.upstream.http.client import Web, _merged, _proxy_for
+from tests.dynamic_mcp.helpers import WITHIN
+from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
+
+SECRET = "canary-5e1d"
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@asynccontextmanager
+async def web(tmp_path: Path, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Web]:
+    """A client that has no tokens."""
+    transport = HttpTransport(Secret(url), (), False, None, ())
+    made = Web(url, headers or {}, Authorization("a", transport, Store("a", tmp_path)))
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def said(request: Request) -> None:
+    request.answer(200, b"said")
+
+
+def test_a_later_level_of_headers_wins_whatever_the_case_and_names_are_kept() -> None:
+    merged = _merged(
+        {"User-Agent": "own", "Accept": "a"}, {"ACCEPT": "b", "X-One": "1"}, {"user-agent": "theirs"}
+    )
+
+    assert merged == {"user-agent": "theirs", "ACCEPT": "b", "X-One": "1"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://a/x?y", "http://A:80/z", True),
+        ("https://a/", "https://a:443/", True),
+        ("https://a/", "http://a/", False),
+        ("http://a/", "http://a:8080/", False),
+        ("http://a/", "http://a.b/", False),
+        ("http://user@a/", "http://a/", True),
+        ("http://[::1]/", "http://[::1]:80/", True),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
+    assert (origin_of(one) == origin_of(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, "http://host/", None),
+        ({"HTTP_PROXY": "http://p:1"}, "http://host/", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, "https://host/", None),
+        ({"https_proxy": "http://p:2"}, "https://host/", "http://p:2"),
+        ({"ALL_PROXY": "http://p:3"}, "https://host/", "http://p:3"),
+        ({"ALL_PROXY": "http://p:3", "HTTP_PROXY": "http://p:1"}, "http://host/", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "other,host"}, "http://host/", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": ".example"}, "http://a.example:8080/", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "host:81"}, "http://host:81/", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "host:81"}, "http://host:82/", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*"}, "http://host/", None),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::1"}, "http://[::1]:80/", None),
+    ],
+)
+def test_the_proxy_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert _proxy_for(url) == proxy
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "allowed"),
+    [
+        ("https://host/", {}, True),
+        ("HTTPS://host/", {"ALL_PROXY": "http://p:1"}, True),
+        ("http://localhost:8080/", {}, True),
+        ("http://127.9.9.9/", {}, True),
+        ("http://[::1]:80/", {}, True),
+        ("http://host/", {}, False),
+        ("HTTP://HOST/", {}, False),
+        ("http://localhost.example/", {}, False),
+        ("http://127.0.0.1.example/", {}, False),
+        ("http://user@10.0.0.1/", {}, False),
+        ("http://localhost@10.0.0.1/", {}, False),
+        # To this machine, but by way of another.
+        ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, False),
+        ("http://localhost/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "localhost"}, True),
+    ],
+)
+async def test_where_https_is_required_nothing_else_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, environment: dict[str, str], allowed: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    transport = HttpTransport(Secret(url), (), False, None, ())
+    client = Web(url, {}, Authorization("a", transport, Store("a", tmp_path)), require_https=True)
+
+    if allowed:
+        await client.start()
+    else:
+        with pytest.raises(UpstreamFailed, match="is not https://") as caught:
+            await client.start()
+        assert "host" not in str(caught.value).lower()
+    await client.close()
+
+
+async def test_a_request_goes_through_the_proxy_and_past_it_where_it_must(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(said) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        async with web(tmp_path, "http://far.example/mcp?k=v") as client, client.request("GET", {}) as reply:
+            assert await reply.body(10) == b"said"
+        assert [request.target for request in proxy.requests] == ["http://far.example/mcp?k=v"]
+        async with site(said) as near:
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            async with web(tmp_path, near.url) as client, client.request("GET", {}) as reply:
+                assert reply.status == 200
+        assert len(proxy.requests) == 1
+
+
+async def test_configured_headers_win_and_go_with_every_request(tmp_path: Path) -> None:
+    headers = {"user-agent": "configured", "X-Key": "é"}
+    async with site(said) as server, web(tmp_path, server.url, headers) as client:
+        for method in ("GET", "POST"):
+            async with client.request(method, {"User-Agent": "mine", "Accept": "x/y"}) as reply:
+                assert reply.status == 200
+    for request in server.requests:
+        assert request.headers["user-agent"] == "configured"
+        assert request.headers["x-key"].encode("latin-1").decode() == "é"
+        assert request.headers["accept"] == "x/y"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_credentials_in_two_places_fail_the_server_with_the_reason(tmp_path: Path, name: str) -> None:
+    url = f"https://user:{SECRET}@far.example/mcp"
+
+    with pytest.raises(UpstreamFailed) as raised:
+        async with web(tmp_path, url, {name: f"Bearer {SECRET}"}):
+            pass
+
+    assert str(raised.value) == (
+        "its url holds credentials, and so does its Authorization header; remove one of them"
+    )
+
+
+async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: Path) -> None:
+    store = Store("a", tmp_path)
+    async with site(said) as server:
+        url = server.url.replace("//", f"//user:{SECRET}@")
+        transport = HttpTransport(Secret(url), (), False, None, ())
+        for token in (None, "token"):
+            if token is not None:
+                store.save(Tokens(token))
+            client = Web(url, {}, Authorization("a", transport, store))
+            await client.start()
+            async with client.request("GET", {}) as reply:
+                assert reply.status == 200
+            await client.close()
+
+    basic = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    assert [request.headers["authorization"] for request in server.requests] == [
+        f"Basic {basic}",
+        "Bearer token",
+    ]
+
+
+async def test_cookies_are_not_kept(tmp_path: Path) -> None:
+    async def with_cookie(request: Request) -> None:
+        request.answer(200, b"", Set_Cookie="a=b")
+
+    async with site(with_cookie) as server, web(tmp_path, server.url) as client:
+        for _ in range(2):
+            async with client.request("GET", {}):
+                pass
+    assert ["cookie" in request.headers for request in server.requests] == [False, False]
+
+
+async def test_a_body_beyond_the_bound_is_not_read_to_its_end(tmp_path: Path) -> None:
+    async def endless(request: Request) -> None:
+        request.begin(200, "application/json")
+        request.write(b"x" * 2000)
+        await request.gone()
+
+    async with site(endless) as server, web(tmp_path, server.url) as client:
+        async with asyncio.timeout(WITHIN):
+            with pytest.raises(UpstreamFailed, match="larger than"):
+                async with client.request("GET", {}) as reply:
+                    await reply.body(1000)
+
+
+async def test_what_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
+    seen = asyncio.Event()
+
+    async def endless(request: Request) -> None:
+        request.begin()
+        await request.gone()
+        seen.set()
+
+    async with site(endless) as server, web(tmp_path, server.url) as client:
+        async with client.request("GET", {}):
+            pass
+        async with asyncio.timeout(WITHIN):
+            await seen.wait()
+
+
+async def cause(tmp_path: Path, url: str, headers: Mapping[str, str] | None = None) -> str:
+    """What an error says about a request to ``url``."""
+    async with web(tmp_path, url, headers) as client, asyncio.timeout(WITHIN):
+        with pytest.raises(UpstreamGone) as raised:
+            async with client.request("POST", {"X": SECRET}, SECRET.encode()) as reply:
+                await reply.body(1 << 20)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (f"http://{SECRET}.invalid/", "could not be reached"),
+        (f"http://127.0.0.1:1/{SECRET}", "could not be reached: Connection refused"),
+        (f"http://localhost:1/?k={SECRET}", "could not be reached"),
+        (f"ftp://{SECRET}/", "NonHttpUrl"),
+    ],
+)
+async def test_an_error_says_the_cause_and_no_address(tmp_path: Path, url: str, expected: str) -> None:
+    text = await cause(tmp_path, url)
+
+    assert expected in text
+    for part in (SECRET, "127.0.0.1", "localhost", ":1"):
+        assert part not in text
+
+
+@pytest.mark.parametrize("url", [f"http://{SECRET}:99999/", f"http://{SECRET}:x/", f"http://[{SECRET}/"])
+async def test_what_is_no_address_is_a_failure_of_this_server(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UpstreamFailed) as raised:
+        async with web(tmp_path, url):
+            pass
+
+    assert str(raised.value) == "its url is not an address"
+    assert raised.value.__suppress_context__
+
+
+async def test_an_error_holds_no_header(tmp_path: Path) -> None:
+    async with site(said) as server:
+        text = await cause(tmp_path, server.url, {"X-Key": f"a\r\n{SECRET}: 1"})
+
+    assert SECRET not in text
+    assert not server.requests
+
+
+async def test_an_error_holds_nothing_that_the_server_said(tmp_path: Path) -> None:
+    async def garbled(request: Request) -> None:
+        request.write(f"{SECRET}\r\n\r\n".encode())
+
+    async def broken(request: Request) -> None:
+        request.begin(200, "application/json", Content_Length="100")
+        request.write(SECRET.encode())
+
+    for handler in (garbled, broken):
+        async with site(handler) as server:
+            text = await cause(tmp_path, f"{server.url}?{SECRET}")
+        assert SECRET not in text
+        assert server.origin.rpartition(":")[2] not in text
+    assert "lost before the answer was complete" in text
+
+
+async def test_a_proxy_that_cannot_be_reached_is_to_blame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:1")
+
+    text = await cause(tmp_path, "http://far.example/")
+
+    assert text == "the proxy could not be reached: Connection refused"
+
+
+async def test_a_server_without_tls_fails_at_the_handshake(tmp_path: Path) -> None:
+    def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    text = await cause(tmp_path, f"https://127.0.0.1:{port}/{SECRET}")
+
+    server.close()
+    assert text.startswith("the TLS connection failed: ")
+    assert SECRET not in text
+
+
+async def test_a_certificate_that_is_not_trusted_is_said_to_be_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_authority() -> ssl.SSLContext:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    trustme = pytest.importorskip("trustme")
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(server_side)
+    monkeypatch.setattr(ssl, "create_default_context", no_authority)
+    server = await asyncio.start_server(
+        lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=server_side
+    )
+    port = server.sockets[0].getsockname()[1]
+
+    text = await cause(tmp_path, f"https://127.0.0.1:{port}/{SECRET}")
+
+    server.close()
+    assert text.startswith("the server's certificate is not valid: ")
+    assert SECRET not in text
+    assert "127.0.0.1" not in text
+
+
+async def test_after_close_nothing_is_sent(tmp_path: Path) -> None:
+    async with site(said) as server:
+        async with web(tmp_path, server.url) as client:
+            pass
+        with pytest.raises(UpstreamGone, match="closed"):
+            async with client.request("GET", {}):
+                pass
+        assert not server.requests
+
+
+async def test_a_compressed_answer_is_measured_as_it_unfolds(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    packed = b"".join(packer.compress(b"x" * MIB) for _ in range(256)) + packer.flush()
+
+    async def answer(request: Request) -> None:
+        request.answer(200, packed, Content_Encoding="gzip")
+
+    async with site(answer) as server, web(tmp_path, server.url) as client:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        async with client.request("POST", {}, b"{}") as reply:
+            with pytest.raises(TooLarge, match="larger than 1 MiB"):
+                await reply.body(MIB)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
