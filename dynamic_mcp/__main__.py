@@ -3,13 +3,13 @@
 import os
 import sys
 
-from dynamic_mcp.extras.early_answers import Doorstep
+from dynamic_mcp.extras.early_answers import EarlyAnswers
 
 
 def main() -> None:
     """Answer what can be answered at once, then run the command line."""
     words = sys.argv[1:]
-    doorstep = Doorstep.of(words, os.environ)
+    doorstep = EarlyAnswers.of(words, os.environ)
     if doorstep is not None:
         doorstep.load()
     from dynamic_mcp import cli

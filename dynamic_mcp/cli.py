@@ -18,7 +18,7 @@ from dynamic_mcp import __version__
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
-    from dynamic_mcp.extras.early_answers import Doorstep
+    from dynamic_mcp.extras.early_answers import EarlyAnswers
 
 USAGE_ERROR = 2
 _EPILOG = """\
@@ -69,7 +69,7 @@ def config_path(argument: str | None, environment: Mapping[str, str]) -> str | N
     return argument or environment.get("DYNAMIC_MCP_CONFIG") or None
 
 
-def main(arguments: Sequence[str] | None = None, doorstep: Doorstep | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, doorstep: EarlyAnswers | None = None) -> None:
     """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
@@ -107,7 +107,7 @@ def load(
     named: str | None,
     command_line: argparse.ArgumentParser,
     log_level: str | None,
-    doorstep: Doorstep | None = None,
+    doorstep: EarlyAnswers | None = None,
 ) -> tuple[Path, Config]:
     """The configuration that the argument or the environment names; ends the program when there is none that can be used.
 
@@ -132,7 +132,7 @@ def load(
         fail(str(error))
 
 
-def _run(path: Path, loaded: Config, doorstep: Doorstep | None) -> int:
+def _run(path: Path, loaded: Config, doorstep: EarlyAnswers | None) -> int:
     import anyio
 
     from dynamic_mcp.frontend.client import take_over_stdio

@@ -44,12 +44,12 @@ class UpstreamError(DynamicMcpError):
 class UpstreamFailed(UpstreamError):
     """The upstream could not be started or reached, or it broke the protocol.
 
-    ``last_words`` is what the upstream said about it, such as the end of its stderr: for the caller, not for our own stderr.
+    ``stderr_tail`` is what the upstream said about it, such as the end of its stderr: for the caller, not for our own stderr.
     """
 
-    def __init__(self, message: str, last_words: str = "") -> None:
+    def __init__(self, message: str, stderr_tail: str = "") -> None:
         super().__init__(message)
-        self.last_words = last_words
+        self.stderr_tail = stderr_tail
 
     def again(self) -> UpstreamFailed:
         """The same error as a new object: one that is raised many times collects the frames of all its tracebacks."""
@@ -71,8 +71,8 @@ class TooLarge(UpstreamFailed):
 class HttpStatus(UpstreamFailed):
     """A server behind a URL answered with a status that is no answer; its body is not shown, it may hold anything."""
 
-    def __init__(self, message: str, last_words: str = "", *, status: int = 0) -> None:
-        super().__init__(message, last_words)
+    def __init__(self, message: str, stderr_tail: str = "", *, status: int = 0) -> None:
+        super().__init__(message, stderr_tail)
         self.status = status
 
 
@@ -82,8 +82,8 @@ class SignInNeeded(UpstreamFailed):
     ``challenge`` is what the server said it wants (``oauth.challenge.Challenge``).
     """
 
-    def __init__(self, message: str, last_words: str = "", *, challenge: object = None) -> None:
-        super().__init__(message, last_words)
+    def __init__(self, message: str, stderr_tail: str = "", *, challenge: object = None) -> None:
+        super().__init__(message, stderr_tail)
         self.challenge = challenge
 
 

@@ -19,12 +19,12 @@ from dynamic_mcp import __version__
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.extras import tuning
 from dynamic_mcp.extras.audit import trail
-from dynamic_mcp.extras.early_answers import Doorstep
+from dynamic_mcp.extras.early_answers import EarlyAnswers
 from dynamic_mcp.extras.tracing import base
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
@@ -39,7 +39,9 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
-async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Doorstep | None = None) -> int:
+async def serve(
+    path: Path, config: Config, source: int, sink: int, doorstep: EarlyAnswers | None = None
+) -> int:
     """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
 
     ``doorstep`` is who has spoken to the client until now. The exit status: 0 after end of input, 128 + n after signal n.
@@ -59,9 +61,9 @@ async def serve(path: Path, config: Config, source: int, sink: int, doorstep: Do
     traces = base.start(os.environ)
     guard = Guard()
     link = ClientLink(source, sink, lambda paused: supervisor.pause(paused), doorstep)
-    session = Session(link.send)
+    session = ClientSession(link.send)
     relay = Relay(session, groups)
-    face = Face(groups, session, relay, link.send, traces)
+    face = Frontend(groups, session, relay, link.send, traces)
     supervisor = Supervisor(config, groups, make_group, face.changing)
     reload = Reload(path, config, supervisor)
 

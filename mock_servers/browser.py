@@ -22,7 +22,7 @@ from mock_servers.journal import Journal
 #: the header by which the authorization server learns what the user wants
 USER = "X-Mock-User"
 _WITHIN = 10.0
-_MOST_REDIRECTS = 10
+_MAX_REDIRECTS = 10
 _LIFE = 120
 
 
@@ -133,7 +133,7 @@ class _Visit:
     def _sign_in(self) -> str | None:
         """Follow redirects up to the callback's URL."""
         url = self._url
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             location = self._ask("visit", "GET", url, {USER: self._user.answer})
             if location is None:
                 return None

@@ -5,7 +5,7 @@ grandchildren never mix and no lock is needed (a signal handler may write too). 
 seconds, which on Linux and macOS is one clock for all processes of the machine: an entry of one mock
 compares with an entry of another.
 
-Limits: the file must be on a local file system. What the mock itself sends is cut to `LONGEST_SENT`
+Limits: the file must be on a local file system. What the mock itself sends is cut to `MAX_SENT`
 characters (the entry then holds the full size in `bytes`); what it receives is never cut.
 """
 
@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-LONGEST_SENT = 65_536
+MAX_SENT = 65_536
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Journal:
     def write_sent(self, data: bytes, **more: Any) -> None:
         """Append what goes out, shortened when it is long. Written before the bytes leave, so that an entry
         about the other side's reaction always comes later."""
-        text = data[:LONGEST_SENT].decode(errors="replace").rstrip("\n")
-        self.write("sent", **more, text=text, **({"bytes": len(data)} if len(data) > LONGEST_SENT else {}))
+        text = data[:MAX_SENT].decode(errors="replace").rstrip("\n")
+        self.write("sent", **more, text=text, **({"bytes": len(data)} if len(data) > MAX_SENT else {}))
 
 
 def read_journal(path: str | os.PathLike[str]) -> list[Entry]:

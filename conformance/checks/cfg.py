@@ -19,99 +19,99 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
 
 
-async def works(bench: Workbench, *upstreams: Upstream, **start: Any) -> None:
+async def works(workbench: Workbench, *upstreams: Upstream, **start: Any) -> None:
     """The implementation, started like this, makes the tools of the upstreams available."""
-    async with bench.proxy(**start) as proxy:
+    async with workbench.proxy(**start) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
 
 
-async def refuses(bench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
+async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
     """The implementation, started with this configuration, ends with an explanation."""
-    outcome = await bench.run_to_exit(config=config)
-    with bench.case(what):
+    outcome = await workbench.run_to_exit(config=config)
+    with workbench.case(what):
         outcome.refused(mentioning)
 
 
 @check("CFG-001", timeout=30)
-async def without_a_named_configuration_the_proxy_refuses_to_start(bench: Workbench) -> None:
+async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Workbench) -> None:
     """Started bare among configurations in all the tempting places, the proxy explains its usage and starts
     nothing.
     """
     places = [
-        bench.sandbox.cwd / "config.json",
-        bench.sandbox.cwd / "dynamic-mcp.json",
-        bench.sandbox.home / ".dynamic-mcp" / "config.json",
-        bench.sandbox.home / ".config" / "dynamic-mcp" / "config.json",
+        workbench.sandbox.cwd / "config.json",
+        workbench.sandbox.cwd / "dynamic-mcp.json",
+        workbench.sandbox.home / ".dynamic-mcp" / "config.json",
+        workbench.sandbox.home / ".config" / "dynamic-mcp" / "config.json",
     ]
-    decoys = [bench.stdio(f"decoy{number}") for number, _ in enumerate(places)]
+    decoys = [workbench.stdio(f"decoy{number}") for number, _ in enumerate(places)]
     for decoy, place in zip(decoys, places, strict=True):
-        bench.config(decoy, folder=place.parent, name=place.name)
-    (await bench.run_to_exit(args=[])).refused("usage|config")
+        workbench.config(decoy, folder=place.parent, name=place.name)
+    (await workbench.run_to_exit(args=[])).refused("usage|config")
     for decoy in decoys:
         decoy.was_never_started()
-    with bench.witness("a decoy works when it is named"):
-        await works(bench, decoys[0], config=places[0])
+    with workbench.witness("a decoy works when it is named"):
+        await works(workbench, decoys[0], config=places[0])
 
 
 @check("CFG-002", timeout=30, slow=True)
-async def the_argument_beats_the_environment(bench: Workbench) -> None:
+async def the_argument_beats_the_environment(workbench: Workbench) -> None:
     """With one file named by the argument and another by the variable, only the first one's upstream ever
     starts.
     """
-    chosen, other = bench.stdio("chosen"), bench.stdio("other")
-    other_config = bench.config(other)
-    async with bench.proxy(chosen, env={CONFIG_VARIABLE: str(other_config)}) as proxy:
+    chosen, other = workbench.stdio("chosen"), workbench.stdio("other")
+    other_config = workbench.config(other)
+    async with workbench.proxy(chosen, env={CONFIG_VARIABLE: str(other_config)}) as proxy:
         await proxy.handshake()
-        with bench.must("the file named by the argument is loaded"):
+        with workbench.must("the file named by the argument is loaded"):
             await proxy.ready(chosen)
-        await bench.throughout(3.0, other.was_never_started)
+        await workbench.throughout(3.0, other.was_never_started)
         groups = await proxy.groups()
-        bench.expect("other" not in groups, "no group of the file named by the variable", groups)
-    with bench.witness("the other file works when the argument names it"):
-        await works(bench, other, config=other_config)
+        workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
+    with workbench.witness("the other file works when the argument names it"):
+        await works(workbench, other, config=other_config)
 
 
 @check("CFG-003", timeout=30)
-async def the_environment_variable_alone_is_enough_unless_it_is_empty(bench: Workbench) -> None:
+async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench: Workbench) -> None:
     """Named by the variable alone a file is loaded; an empty variable is no name, and the start fails."""
-    upstream = bench.stdio("a")
-    config = bench.config(upstream)
-    with bench.must("the file named by the variable is loaded"):
-        await works(bench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
-    with bench.case("the variable is empty"):
-        (await bench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
+    upstream = workbench.stdio("a")
+    config = workbench.config(upstream)
+    with workbench.must("the file named by the variable is loaded"):
+        await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
+    with workbench.case("the variable is empty"):
+        (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
 
 
 @check("CFG-004", timeout=40)
-async def any_path_the_operating_system_can_open_is_accepted(bench: Workbench) -> None:
+async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbench) -> None:
     """Relative, with spaces, with other letters, through a link, without .json: each starts its upstream."""
-    upstreams = [bench.stdio(f"a{number}") for number in range(6)]
+    upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
-    with bench.witness("an absolute path of plain letters works"):
-        await works(bench, plain, config=bench.config(plain))
-    link = bench.sandbox.configs / "link.json"
-    link.symlink_to(bench.config(linked))
+    with workbench.witness("an absolute path of plain letters works"):
+        await works(workbench, plain, config=workbench.config(plain))
+    link = workbench.sandbox.configs / "link.json"
+    link.symlink_to(workbench.config(linked))
     paths = {
-        "a relative path": (near, Path("..") / bench.config(near).relative_to(bench.sandbox.root)),
-        "a path with spaces": (spaced, bench.config(spaced, name="my servers.json")),
-        "a path with non-ASCII letters": (foreign, bench.config(foreign, name="Köln-設定.json")),
+        "a relative path": (near, Path("..") / workbench.config(near).relative_to(workbench.sandbox.root)),
+        "a path with spaces": (spaced, workbench.config(spaced, name="my servers.json")),
+        "a path with non-ASCII letters": (foreign, workbench.config(foreign, name="Köln-設定.json")),
         "a symbolic link": (linked, link),
-        "a name without .json": (bare, bench.config(bare, name="servers.conf")),
+        "a name without .json": (bare, workbench.config(bare, name="servers.conf")),
     }
 
     async def loads(what: str, upstream: StdioUpstream, path: Path) -> None:
-        with bench.must(f"the proxy loads {what}"):
-            await works(bench, upstream, config=path)
+        with workbench.must(f"the proxy loads {what}"):
+            await works(workbench, upstream, config=path)
 
-    await bench.together(*(partial(loads, what, *pair) for what, pair in paths.items()))
+    await workbench.together(*(partial(loads, what, *pair) for what, pair in paths.items()))
 
 
 @check("CFG-005", timeout=30)
-async def a_file_that_is_not_json_ends_the_start(bench: Workbench) -> None:
+async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     """Whatever is no JSON object ends the start with an explanation, before any upstream is contacted."""
-    upstream, remote = bench.stdio("a"), await bench.http("b")
-    valid = bench.config(upstream, remote)
+    upstream, remote = workbench.stdio("a"), await workbench.http("b")
+    valid = workbench.config(upstream, remote)
     text = valid.read_bytes().rstrip()
     broken = {
         "a stray brace": b"{bad",
@@ -120,90 +120,104 @@ async def a_file_that_is_not_json_ends_the_start(bench: Workbench) -> None:
         "a truncated configuration": text[:-1],
         "invalid UTF-8": text.replace(b"The a upstream", b"The \xff upstream"),
     }
-    await bench.together(
-        *(partial(refuses, bench, what, bench.config_text(content)) for what, content in broken.items())
+    await workbench.together(
+        *(
+            partial(refuses, workbench, what, workbench.config_text(content))
+            for what, content in broken.items()
+        )
     )
     upstream.was_never_started()
     remote.saw_nothing()
-    with bench.witness("the whole configuration works"):
-        await works(bench, upstream, remote, config=valid)
+    with workbench.witness("the whole configuration works"):
+        await works(workbench, upstream, remote, config=valid)
 
 
 @check("CFG-006", timeout=30)
-async def a_server_entry_without_its_required_fields_is_rejected(bench: Workbench) -> None:
+async def a_server_entry_without_its_required_fields_is_rejected(workbench: Workbench) -> None:
     """An entry without description, or with neither command nor url, ends the start; the message names the
     field.
     """
-    upstream = bench.stdio("a")
+    upstream = workbench.stdio("a")
     remote = json.dumps({"mcpServers": {"b": {"url": "http://127.0.0.1:9/mcp"}}})
-    await bench.together(
-        partial(refuses, bench, "no description", bench.config(upstream.but("description")), "description"),
-        partial(refuses, bench, "url, no description", bench.config_text(remote), "description"),
+    await workbench.together(
         partial(
-            refuses, bench, "no command, no url", bench.config(upstream.but("command", "args")), "command|url"
+            refuses, workbench, "no description", workbench.config(upstream.but("description")), "description"
+        ),
+        partial(refuses, workbench, "url, no description", workbench.config_text(remote), "description"),
+        partial(
+            refuses,
+            workbench,
+            "no command, no url",
+            workbench.config(upstream.but("command", "args")),
+            "command|url",
         ),
     )
     upstream.was_never_started()
-    with bench.witness("the complete entry works"):
-        await works(bench, upstream, config=bench.config(upstream))
+    with workbench.witness("the complete entry works"):
+        await works(workbench, upstream, config=workbench.config(upstream))
 
 
 @check("CFG-007", timeout=30)
-async def unknown_fields_are_rejected_at_every_level(bench: Workbench) -> None:
+async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> None:
     """One misspelt key at any of the four levels ends the start and is named; `$schema` at the root is
     welcome.
     """
-    upstream = bench.stdio("a")
+    upstream = workbench.stdio("a")
     misspelt = {
-        "mcpServerz": bench.config(upstream, extra={"mcpServerz": {}}),
-        "enabeld": bench.config(upstream.but(enabeld=True)),
-        "toolz": bench.config(upstream.but(features={"toolz": True})),
-        "resorces": bench.config(upstream.but(timeout={"resorces": "5s"})),
+        "mcpServerz": workbench.config(upstream, extra={"mcpServerz": {}}),
+        "enabeld": workbench.config(upstream.but(enabeld=True)),
+        "toolz": workbench.config(upstream.but(features={"toolz": True})),
+        "resorces": workbench.config(upstream.but(timeout={"resorces": "5s"})),
     }
-    await bench.together(
-        *(partial(refuses, bench, f"the key {key}", config, key) for key, config in misspelt.items())
+    await workbench.together(
+        *(partial(refuses, workbench, f"the key {key}", config, key) for key, config in misspelt.items())
     )
     upstream.was_never_started()
-    with bench.witness("the same entry works when nothing is misspelt"):
+    with workbench.witness("the same entry works when nothing is misspelt"):
         right = upstream.but(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
-        await works(bench, upstream, config=bench.config(right))
-    with bench.must("$schema at the root is allowed"):
+        await works(workbench, upstream, config=workbench.config(right))
+    with workbench.must("$schema at the root is allowed"):
         schema = {"$schema": "https://example.invalid/config-schema.json"}
-        await works(bench, upstream, config=bench.config(upstream, extra=schema))
+        await works(workbench, upstream, config=workbench.config(upstream, extra=schema))
 
 
 @check("CFG-008", timeout=30)
-async def the_fields_of_an_entry_select_its_transport(bench: Workbench) -> None:
+async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> None:
     """`command` selects stdio, a URL alone or with type "http" begins with a POST, with type "sse" with a GET;
     types that contradict the entry or do not exist end the start.
     """
-    upstream = bench.stdio("a")
+    upstream = workbench.stdio("a")
     wrong = {
         "type stdio with url": {"type": "stdio", "url": "http://127.0.0.1:9/mcp"},
         "type http with command": {**upstream.entry, "type": "http"},
         "type ws": {"type": "ws", "url": "ws://127.0.0.1:9/mcp"},
     }
-    await bench.together(
+    await workbench.together(
         *(
-            partial(refuses, bench, what, bench.config(upstream.exactly({"description": "wrong", **entry})))
+            partial(
+                refuses,
+                workbench,
+                what,
+                workbench.config(upstream.exactly({"description": "wrong", **entry})),
+            )
             for what, entry in wrong.items()
         )
     )
     upstream.was_never_started()
-    with bench.must("command selects stdio"):
-        await works(bench, upstream, config=bench.config(upstream))
-    bare, typed = (await bench.http("bare")).but("type"), await bench.http("typed")
-    older = await bench.sse("older")
+    with workbench.must("command selects stdio"):
+        await works(workbench, upstream, config=workbench.config(upstream))
+    bare, typed = (await workbench.http("bare")).but("type"), await workbench.http("typed")
+    older = await workbench.sse("older")
     first = [(bare, "POST"), (typed, "POST"), (older, "GET")]
-    async with bench.proxy(bare, typed.but(type="http"), older) as proxy:
+    async with workbench.proxy(bare, typed.but(type="http"), older) as proxy:
         await proxy.handshake()
         for remote, verb in first:
-            await _begins_with(bench, proxy, remote, verb)
+            await _begins_with(workbench, proxy, remote, verb)
 
 
-async def _begins_with(bench: Workbench, proxy: Proxy, remote: RemoteUpstream, verb: str) -> None:
+async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteUpstream, verb: str) -> None:
     await proxy.tools_of(remote.name)  # wakes a lazy proxy
     what = f"a request reaches the upstream of the {remote.name} entry"
-    await bench.eventually(lambda: remote.verbs, within=5.0, what=what)
+    await workbench.eventually(lambda: remote.verbs, within=5.0, what=what)
     first = next(request for request in remote.http if not request.is_probe)
-    bench.expect(first.method == verb, f"the {remote.name} entry begins with {verb}", first)
+    workbench.expect(first.method == verb, f"the {remote.name} entry begins with {verb}", first)

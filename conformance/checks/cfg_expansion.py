@@ -13,86 +13,88 @@ if TYPE_CHECKING:
     from conformance.workbench import StdioUpstream, Workbench
 
 
-async def start_with(bench: Workbench, upstream: StdioUpstream, env: dict[str, str]) -> tuple[list[str], str]:
+async def start_with(
+    workbench: Workbench, upstream: StdioUpstream, env: dict[str, str]
+) -> tuple[list[str], str]:
     """The arguments that the upstream is started with, and what the implementation has written to stderr."""
-    async with bench.proxy(upstream, env=env) as proxy:
+    async with workbench.proxy(upstream, env=env) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
     return upstream.starts[-1].args, proxy.stderr
 
 
 @check("CFG-009")
-async def var_expands_in_every_documented_place(bench: Workbench) -> None:
+async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
     """References inside longer strings of args, env, url, headers and oauth_client_id arrive as values, each as
     often as it occurs.
     """
     mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
-    upstream = bench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
-    remote = await bench.http("b", headers={"X-Mixed": mixed})
+    upstream = workbench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
+    remote = await workbench.http("b", headers={"X-Mixed": mixed})
     entry = remote.but(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
-    protected = await bench.oauth("c", OAuth(clients=[expanded]), oauth_client_id=mixed)
-    browser = bench.browser()
-    async with bench.proxy(upstream, entry, protected, env={"FIRST": "VAL", "SECOND": "VAL2"}) as proxy:
+    protected = await workbench.oauth("c", OAuth(clients=[expanded]), oauth_client_id=mixed)
+    browser = workbench.browser()
+    async with workbench.proxy(upstream, entry, protected, env={"FIRST": "VAL", "SECOND": "VAL2"}) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        with bench.must("an upstream whose url and headers hold references becomes usable"):
+        with workbench.must("an upstream whose url and headers hold references becomes usable"):
             await proxy.ready(entry)
         await proxy.wake(protected.name)
         page = await browser.opened()
-        bench.expect(page.params.get("client_id") == expanded, f"client_id={expanded}", page)
-        await signs_in(bench, proxy, protected)
+        workbench.expect(page.params.get("client_id") == expanded, f"client_id={expanded}", page)
+        await signs_in(workbench, proxy, protected)
     start = upstream.starts[-1]
-    bench.expect(
+    workbench.expect(
         start.args == [expanded, "VAL", "VALVAL/x"], "every reference in args is expanded", start.args
     )
     value = start.env.get("MIXED")
-    bench.expect(value == expanded, "every reference in a value of env is expanded", value)
+    workbench.expect(value == expanded, "every reference in a value of env is expanded", value)
     for request in remote.http:
-        bench.expect(request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request)
+        workbench.expect(request.target == "/mcp?k=VAL-VAL", "every reference in url is expanded", request)
         header = request.header("X-Mixed")
-        bench.expect(header == expanded, "every reference in a header is expanded", request)
+        workbench.expect(header == expanded, "every reference in a header is expanded", request)
 
 
 @check("CFG-010")
-async def no_other_expansion_syntax_exists(bench: Workbench) -> None:
+async def no_other_expansion_syntax_exists(workbench: Workbench) -> None:
     """Everything that is not exactly ${NAME} reaches the upstream byte for byte, and no command is run."""
-    marker = bench.sandbox.root / "marker"
+    marker = workbench.sandbox.root / "marker"
     literals = ["$VAR", "%VAR%", "~", "~/x", "$(touch " + str(marker) + ")", f"`touch {marker}`", "$$", "*"]
     literals += ["${}", "${1X}", "${VAR:-default}", "${VAR", "$ {VAR}", "#{VAR}"]
-    upstream = bench.stdio("a", args=literals, env={"MIXED": " ".join(literals)})
-    args, _ = await start_with(bench, upstream, {"VAR": "value", "1X": "value"})
-    bench.expect(args == literals, f"the arguments are the literals {literals}", args)
+    upstream = workbench.stdio("a", args=literals, env={"MIXED": " ".join(literals)})
+    args, _ = await start_with(workbench, upstream, {"VAR": "value", "1X": "value"})
+    workbench.expect(args == literals, f"the arguments are the literals {literals}", args)
     value = upstream.starts[-1].env.get("MIXED")
-    bench.expect(value == " ".join(literals), "the value of env is the literals too", value)
-    bench.expect(not marker.exists(), "no command in the configuration is run", f"{marker} exists")
+    workbench.expect(value == " ".join(literals), "the value of env is the literals too", value)
+    workbench.expect(not marker.exists(), "no command in the configuration is run", f"{marker} exists")
 
 
 @check("CFG-011", timeout=30)
-async def an_undefined_variable_stays_literal_and_is_warned_about(bench: Workbench) -> None:
+async def an_undefined_variable_stays_literal_and_is_warned_about(workbench: Workbench) -> None:
     """References to an unset variable arrive literally; stderr names the variable, and nothing that stands
     around it.
     """
-    upstream = bench.stdio("a", args=["canary-${NOPE_X}"], env={"MIXED": "canary-${NOPE_X}"})
-    remote = await bench.http("b", headers={"X-Note": "canary-${NOPE_X}"})
-    async with bench.proxy(upstream, remote) as proxy:
-        with bench.must("the start goes on"):
+    upstream = workbench.stdio("a", args=["canary-${NOPE_X}"], env={"MIXED": "canary-${NOPE_X}"})
+    remote = await workbench.http("b", headers={"X-Note": "canary-${NOPE_X}"})
+    async with workbench.proxy(upstream, remote) as proxy:
+        with workbench.must("the start goes on"):
             await proxy.handshake()
             await proxy.ready(upstream, remote)
         start = upstream.starts[-1]
-        bench.expect(start.args == ["canary-${NOPE_X}"], "the argument is literal", start.args)
+        workbench.expect(start.args == ["canary-${NOPE_X}"], "the argument is literal", start.args)
         value = start.env.get("MIXED")
-        bench.expect(value == "canary-${NOPE_X}", "the environment value is literal", value)
+        workbench.expect(value == "canary-${NOPE_X}", "the environment value is literal", value)
         headers = {request.header("X-Note") for request in remote.http}
-        bench.expect(headers == {"canary-${NOPE_X}"}, "the header is literal", headers)
+        workbench.expect(headers == {"canary-${NOPE_X}"}, "the header is literal", headers)
         what = "stderr names the undefined variable NOPE_X"
-        await bench.eventually(
+        await workbench.eventually(
             lambda: _seen("NOPE_X", proxy.stderr),
             within=3.0,
             what=what,
             seen=lambda: f"stderr: {proxy.stderr!r}",
         )
-    bench.expect("canary" not in proxy.stderr, "the warning shows no value, only the name", proxy.stderr)
-    bench.expect(not proxy.junk, "only JSON messages on stdout", proxy.junk)
+    workbench.expect("canary" not in proxy.stderr, "the warning shows no value, only the name", proxy.stderr)
+    workbench.expect(not proxy.junk, "only JSON messages on stdout", proxy.junk)
 
 
 def _seen(name: str, stderr: str) -> re.Match[str] | None:
@@ -100,22 +102,26 @@ def _seen(name: str, stderr: str) -> re.Match[str] | None:
 
 
 @check("CFG-012")
-async def empty_is_a_value_and_names_are_case_sensitive(bench: Workbench) -> None:
+async def empty_is_a_value_and_names_are_case_sensitive(workbench: Workbench) -> None:
     """A variable that is set but empty expands to nothing, without a warning; ${foo} is not ${FOO}."""
-    upstream = bench.stdio("a", args=["${SET_EMPTY}x${SET_EMPTY}", "${foo_case}"])
-    args, stderr = await start_with(bench, upstream, {"SET_EMPTY": "", "FOO_CASE": "wrong"})
-    bench.expect(args[:1] == ["x"], "${SET_EMPTY}x${SET_EMPTY} arrives as x", args)
-    bench.expect(args[1:] == ["${foo_case}"], "${foo_case} arrives literally when only FOO_CASE is set", args)
-    bench.expect(not _seen("SET_EMPTY", stderr), "no warning about the empty variable", stderr)
+    upstream = workbench.stdio("a", args=["${SET_EMPTY}x${SET_EMPTY}", "${foo_case}"])
+    args, stderr = await start_with(workbench, upstream, {"SET_EMPTY": "", "FOO_CASE": "wrong"})
+    workbench.expect(args[:1] == ["x"], "${SET_EMPTY}x${SET_EMPTY} arrives as x", args)
+    workbench.expect(
+        args[1:] == ["${foo_case}"], "${foo_case} arrives literally when only FOO_CASE is set", args
+    )
+    workbench.expect(not _seen("SET_EMPTY", stderr), "no warning about the empty variable", stderr)
 
 
 @check("CFG-013")
-async def expansion_works_on_parsed_values_and_only_once(bench: Workbench) -> None:
+async def expansion_works_on_parsed_values_and_only_once(workbench: Workbench) -> None:
     """A value full of JSON syntax and references arrives as one argument, exactly as it is."""
     value = 'a","b\\\n${HOME}\\"}'
-    upstream = bench.stdio("a", args=["${VALUE}", "${OUTER}"], env={"COPY": "${VALUE}"})
-    with bench.must("a value cannot break the configuration"):
-        args, _ = await start_with(bench, upstream, {"VALUE": value, "OUTER": "${INNER}", "INNER": "twice"})
-    bench.expect(args == [value, "${INNER}"], f"two arguments, {value!r} and '${{INNER}}'", args)
+    upstream = workbench.stdio("a", args=["${VALUE}", "${OUTER}"], env={"COPY": "${VALUE}"})
+    with workbench.must("a value cannot break the configuration"):
+        args, _ = await start_with(
+            workbench, upstream, {"VALUE": value, "OUTER": "${INNER}", "INNER": "twice"}
+        )
+    workbench.expect(args == [value, "${INNER}"], f"two arguments, {value!r} and '${{INNER}}'", args)
     copy = upstream.starts[-1].env.get("COPY")
-    bench.expect(copy == value, f"the environment value {value!r}", copy)
+    workbench.expect(copy == value, f"the environment value {value!r}", copy)

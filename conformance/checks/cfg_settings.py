@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 @check("CFG-014", slow=True, timeout=60)
-async def a_disabled_server_is_left_alone(bench: Workbench) -> None:
+async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
     """For 35 s, the periodic retry included, disabled upstreams, one of them remote, are neither contacted nor
     named.
     """
-    disabled, enabled = bench.stdio("sleeper"), bench.stdio("worker")
-    remote = await bench.http("sleeper-too")
+    disabled, enabled = workbench.stdio("sleeper"), workbench.stdio("worker")
+    remote = await workbench.http("sleeper-too")
 
     def is_left_alone() -> None:
         disabled.was_never_started()
         remote.saw_nothing()
 
-    async with bench.proxy(disabled.but(enabled=False), remote.but(enabled=False), enabled) as proxy:
+    async with workbench.proxy(disabled.but(enabled=False), remote.but(enabled=False), enabled) as proxy:
         await proxy.handshake()
         await proxy.ready(enabled)
-        await bench.throughout(35.0, is_left_alone)
+        await workbench.throughout(35.0, is_left_alone)
         for method in ("tools/list", "resources/list", "prompts/list"):
             listing = await proxy.request(method, {})
-            bench.expect("sleeper" not in listing.raw, f"{method} does not name the server", listing.raw)
+            workbench.expect("sleeper" not in listing.raw, f"{method} does not name the server", listing.raw)
         result = await proxy.call("worker", "echo", {"x": 1})
-        bench.expect(not result.is_error, "the enabled server beside it works", result.raw)
+        workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
         is_left_alone()
-    with bench.witness("the same entries work when they are enabled"):
-        await works(bench, disabled, remote, config=bench.config(disabled, remote))
+    with workbench.witness("the same entries work when they are enabled"):
+        await works(workbench, disabled, remote, config=workbench.config(disabled, remote))
 
 
 RESOURCE = "mock://one"
@@ -49,47 +49,47 @@ EVERYTHING = Script(
 
 
 @check("CFG-015", timeout=40)
-async def a_feature_flag_switches_a_feature_off_on_both_sides(bench: Workbench) -> None:
+async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workbench) -> None:
     """What is switched off is never asked of the upstream and is an error at the proxy; what is not, works."""
-    no_tools = bench.stdio("notools", features={"tools": False})
-    remote = await bench.http("remote", features={"tools": False})
-    no_resources = bench.stdio("noresources", EVERYTHING, features={"resources": False})
-    async with bench.proxy(no_tools, no_resources, remote) as proxy:
+    no_tools = workbench.stdio("notools", features={"tools": False})
+    remote = await workbench.http("remote", features={"tools": False})
+    no_resources = workbench.stdio("noresources", EVERYTHING, features={"resources": False})
+    async with workbench.proxy(no_tools, no_resources, remote) as proxy:
         await proxy.handshake()
         await proxy.ready(no_resources)
         for without in (no_tools, remote):
-            await _has_no_tools(bench, proxy, without)
+            await _has_no_tools(workbench, proxy, without)
 
         called = await proxy.call("noresources", "echo", {"x": 1})
-        bench.expect(not called.is_error, "tools work when only resources are off", called.raw)
+        workbench.expect(not called.is_error, "tools work when only resources are off", called.raw)
         for method, params in {"resources/list": {}, "resources/read": {"uri": RESOURCE}}.items():
             answer = await proxy.request(method, {"group": "noresources", **params})
             what = f"{method} is an error for a group without resources"
-            bench.expect(answer.is_error, what, answer.raw)
+            workbench.expect(answer.is_error, what, answer.raw)
         asked = [line for line in no_resources.lines if '"resources/' in line]
-        bench.expect(not asked, "no request about resources reaches the upstream", asked)
+        workbench.expect(not asked, "no request about resources reaches the upstream", asked)
         # A proxy that passes on no prompts at all has nothing that the flag could have left on.
         if "prompts" in _capabilities(proxy):
             prompts = await proxy.request("prompts/list", {"group": "noresources"})
-            bench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
+            workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
 
 
-async def _has_no_tools(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
     """Calls are errors, and the upstream never hears of tools."""
-    await _is_connected(bench, proxy, upstream)
+    await _is_connected(workbench, proxy, upstream)
     for _ in range(2):
         refused = await proxy.call(upstream.name, "echo", {"x": 1})
-        bench.expect(refused.is_error, "calling a tool of a group without tools is an error", refused.raw)
+        workbench.expect(refused.is_error, "calling a tool of a group without tools is an error", refused.raw)
     asked = [*upstream.requests("tools/list"), *upstream.requests("tools/call")]
-    bench.expect(not asked, "no request about tools reaches the upstream", asked)
+    workbench.expect(not asked, "no request about tools reaches the upstream", asked)
 
 
-async def _is_connected(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
     """Wait until an upstream whose tools are off has answered, so that an error is not about its absence."""
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
-    with bench.witness("the upstream without tools is connected"):
+    with workbench.witness("the upstream without tools is connected"):
         answered = f"{upstream.name} has answered the first request"
-        await bench.eventually(
+        await workbench.eventually(
             lambda: [entry for entry in upstream.entries if entry.event == "sent"], within=10.0, what=answered
         )
 
@@ -101,33 +101,40 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
 
 
 @check("CFG-016", timeout=40, slow=True)
-async def timeouts_accept_four_text_forms_and_whole_seconds(bench: Workbench) -> None:
+async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench) -> None:
     """A silent upstream is cut at the configured time, an answer within it is not, nonsense ends the start."""
-    await _nonsense_is_refused(bench)
+    await _nonsense_is_refused(workbench)
     hanging = Script(on=[on_call("echo", silence())])
     answering = Script(on=[on_call("echo", sleep(0.6))])
     cut = {"t1500ms": ("1500ms", 1.5), "t2": (2, 2.0)}
     kept = {"t5s": "5s", "t1min": "1min", "t2m": "2m"}
     forms = {"resources": "500ms", "prompts": "1min"}
-    slow = [bench.stdio(name, hanging, timeout={"tools": text, **forms}) for name, (text, _) in cut.items()]
-    good = [bench.stdio(name, answering, timeout={"tools": text, **forms}) for name, text in kept.items()]
-    async with bench.proxy(*slow, *good) as proxy:
-        with bench.must("every documented form is accepted"):
+    slow = [
+        workbench.stdio(name, hanging, timeout={"tools": text, **forms}) for name, (text, _) in cut.items()
+    ]
+    good = [workbench.stdio(name, answering, timeout={"tools": text, **forms}) for name, text in kept.items()]
+    async with workbench.proxy(*slow, *good) as proxy:
+        with workbench.must("every documented form is accepted"):
             await proxy.handshake()
             await proxy.ready(*slow, *good)
-        await bench.together(
-            *(partial(_is_cut, bench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
-            *(partial(_is_kept, bench, proxy, upstream) for upstream in good),
+        await workbench.together(
+            *(partial(_is_cut, workbench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
+            *(partial(_is_kept, workbench, proxy, upstream) for upstream in good),
         )
 
 
-async def _nonsense_is_refused(bench: Workbench) -> None:
-    upstream = bench.stdio("a")
+async def _nonsense_is_refused(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a")
     nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
     nonsense += [("resources", "abc"), ("prompts", "abc")]
-    await bench.together(
+    await workbench.together(
         *(
-            partial(refuses, bench, f"{kind}: {value!r}", bench.config(upstream.but(timeout={kind: value})))
+            partial(
+                refuses,
+                workbench,
+                f"{kind}: {value!r}",
+                workbench.config(upstream.but(timeout={kind: value})),
+            )
             for kind, value in nonsense
         )
     )
@@ -135,7 +142,7 @@ async def _nonsense_is_refused(bench: Workbench) -> None:
 
 
 async def _is_cut(
-    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, value: Any, seconds: float
+    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, value: Any, seconds: float
 ) -> None:
     """Not before the time has passed since the call, not long after it has passed since the call's arrival.
 
@@ -144,44 +151,44 @@ async def _is_cut(
     sent = time.monotonic()
     answer = await proxy.call(upstream.name, "echo", within=seconds + 10)
     arrived = upstream.requests("tools/call")
-    bench.expect(arrived, f"timeout {value!r}: the call reaches the upstream", upstream.lines)
+    workbench.expect(arrived, f"timeout {value!r}: the call reaches the upstream", upstream.lines)
     after_sending, after_arrival = answer.t - sent, answer.t - arrived[-1].t
-    bench.expect(after_sending >= seconds - 0.1, f"{value!r} waits {seconds} s", f"{after_sending:.2f} s")
-    bench.expect(
+    workbench.expect(after_sending >= seconds - 0.1, f"{value!r} waits {seconds} s", f"{after_sending:.2f} s")
+    workbench.expect(
         after_arrival <= seconds + 2.5, f"{value!r} ends the call after {seconds} s", f"{after_arrival:.2f} s"
     )
 
 
-async def _is_kept(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     answer = await proxy.call(upstream.name, "echo", {"x": 1})
     what = f"timeout {upstream.entry['timeout']['tools']!r}: an answer after 0.6 s is passed on"
-    bench.expect(not answer.is_error, what, answer.raw)
+    workbench.expect(not answer.is_error, what, answer.raw)
 
 
 @check("CFG-017", slow=True, timeout=40)
-async def the_configuration_file_is_only_read(bench: Workbench) -> None:
+async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
     """For 10 s of work, a sign-in among it, a configuration of mode 0644 keeps its content, mode and time, and
     gets no neighbours.
     """
-    upstream, protected = bench.stdio("a"), await bench.oauth("b")
-    bench.browser()
-    config = bench.config(upstream, protected)
+    upstream, protected = workbench.stdio("a"), await workbench.oauth("b")
+    workbench.browser()
+    config = workbench.config(upstream, protected)
     config.chmod(0o644)
     before = _state_of(config)
 
     def is_unchanged() -> None:
         now = _state_of(config)
-        bench.expect(now == before, f"the file stays {before}", now)
+        workbench.expect(now == before, f"the file stays {before}", now)
 
-    async with bench.proxy(config=config) as proxy:
-        with bench.must("a file of mode 0644 is accepted"):
+    async with workbench.proxy(config=config) as proxy:
+        with workbench.must("a file of mode 0644 is accepted"):
             await proxy.handshake()
             await proxy.ready(upstream)
         await proxy.ready(protected)
         for name in ("a", "b"):
             result = await proxy.call(name, "echo", {"x": 1})
-            bench.expect(not result.is_error, f"a call of {name} works", result.raw)
-        await bench.throughout(10.0, is_unchanged)
+            workbench.expect(not result.is_error, f"a call of {name} works", result.raw)
+        await workbench.throughout(10.0, is_unchanged)
     is_unchanged()
 
 

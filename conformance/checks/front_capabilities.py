@@ -70,41 +70,41 @@ ANNOUNCED = {
 
 
 @check("FRONT-003", timeout=40)
-async def declared_capabilities_are_true(bench: Workbench) -> None:
+async def declared_capabilities_are_true(workbench: Workbench) -> None:
     """In front of an upstream that can do everything, every declared method gives a result and every declared
     notification comes; what is not declared, here or with all features but tools off, is an unknown method.
     """
-    able, newcomer = bench.stdio("able", ABLE), bench.stdio("newcomer")
-    config = bench.config(able)
-    async with bench.proxy(config=config) as proxy:
+    able, newcomer = workbench.stdio("able", ABLE), workbench.stdio("newcomer")
+    config = workbench.config(able)
+    async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        declared = _introduction(bench, proxy)
+        declared = _introduction(workbench, proxy)
         await proxy.ready(able)
-        await _methods_are_as_declared(bench, proxy, declared)
-        await _changes_are_announced(bench, proxy, declared)
+        await _methods_are_as_declared(workbench, proxy, declared)
+        await _changes_are_announced(workbench, proxy, declared)
         if _is_declared(declared, "tools", "listChanged"):
-            os.replace(bench.config(able, newcomer), config)
-            await _hears(bench, proxy, "notifications/tools/list_changed")
-    tools_only = bench.stdio("toolsonly", features={"resources": False, "prompts": False})
-    async with bench.proxy(tools_only) as proxy:
+            os.replace(workbench.config(able, newcomer), config)
+            await _hears(workbench, proxy, "notifications/tools/list_changed")
+    tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
+    async with workbench.proxy(tools_only) as proxy:
         await proxy.handshake()
-        declared = _introduction(bench, proxy)
+        declared = _introduction(workbench, proxy)
         await proxy.ready(tools_only)
         for method, (capability, flag, params) in PROMISED.items():
             if not _is_declared(declared, capability, flag):
-                await _is_unknown(bench, proxy, method, params)
+                await _is_unknown(workbench, proxy, method, params)
 
 
-def _introduction(bench: Workbench, proxy: Proxy) -> dict[str, Any]:
+def _introduction(workbench: Workbench, proxy: Proxy) -> dict[str, Any]:
     """The declared capabilities."""
     assert proxy.greeting is not None
     greeting = proxy.greeting.result
     info = greeting.get("serverInfo")
     introduced = isinstance(info, dict) and all(info.get(member) for member in ("name", "version"))
-    bench.expect(introduced, "serverInfo with a name and a version", greeting)
+    workbench.expect(introduced, "serverInfo with a name and a version", greeting)
     capabilities = greeting.get("capabilities")
     has_tools = isinstance(capabilities, dict) and isinstance(capabilities.get("tools"), dict)
-    bench.expect(has_tools, "the capability tools", greeting)
+    workbench.expect(has_tools, "the capability tools", greeting)
     return dict(capabilities)
 
 
@@ -114,35 +114,37 @@ def _is_declared(capabilities: dict[str, Any], name: str, flag: str | None) -> b
     return bool((capabilities.get(name) or {}).get(flag))
 
 
-async def _methods_are_as_declared(bench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
     for method, (capability, flag, params) in PROMISED.items():
         if not _is_declared(declared, capability, flag):
-            await _is_unknown(bench, proxy, method, params)
+            await _is_unknown(workbench, proxy, method, params)
             continue
         answer = await proxy.request(method, params)
-        bench.expect(isinstance(answer.result, dict), f"{method} is declared and gives a result", answer.raw)
+        workbench.expect(
+            isinstance(answer.result, dict), f"{method} is declared and gives a result", answer.raw
+        )
         if method == "completion/complete":
-            bench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
+            workbench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
 
 
-async def _is_unknown(bench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     answer = await proxy.request(method, params)
     code = (answer.error or {}).get("code")
-    bench.expect(code == -32601, f"{method} is not declared and answered with -32601", answer.raw)
+    workbench.expect(code == -32601, f"{method} is not declared and answered with -32601", answer.raw)
 
 
-async def _changes_are_announced(bench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+async def _changes_are_announced(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
     """The subscription and the log level are set by now."""
     answer = await proxy.call("able", "announce")
-    with bench.witness("the upstream tells of its changes"):
-        bench.expect(not answer.is_error, "a call of announce works", answer.raw)
+    with workbench.witness("the upstream tells of its changes"):
+        workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
         if _is_declared(declared, capability, flag):
-            await _hears(bench, proxy, method)
+            await _hears(workbench, proxy, method)
 
 
-async def _hears(bench: Workbench, proxy: Proxy, method: str) -> None:
+async def _hears(workbench: Workbench, proxy: Proxy, method: str) -> None:
     def heard() -> list[Any]:
         return [message for message in proxy.received if message.get("method") == method]
 
-    await bench.eventually(heard, within=5.0, what=f"{method} is declared and comes")
+    await workbench.eventually(heard, within=5.0, what=f"{method} is declared and comes")

@@ -17,40 +17,40 @@ if TYPE_CHECKING:
 
 
 @check("FRONT-013", timeout=30, slow=True)
-async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(bench: Workbench) -> None:
+async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Workbench) -> None:
     """A call that times out, one whose upstream dies, and one to a group without tools are answered by an
     error, or by a result that says isError itself and has a text.
     """
-    silent = bench.stdio("silent", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
-    dying = bench.stdio("dying", Script(on=[on_call("echo", crash())]))
-    closed = bench.stdio("closed", features={"tools": False})
-    async with bench.proxy(silent, dying, closed) as proxy:
+    silent = workbench.stdio("silent", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
+    dying = workbench.stdio("dying", Script(on=[on_call("echo", crash())]))
+    closed = workbench.stdio("closed", features={"tools": False})
+    async with workbench.proxy(silent, dying, closed) as proxy:
         await proxy.handshake()
         await proxy.ready(silent, dying)
-        with bench.witness("a call that can be executed succeeds"):
+        with workbench.witness("a call that can be executed succeeds"):
             for upstream in (silent, dying):
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-                bench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
+                workbench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
 
         async def fails(upstream: StdioUpstream) -> None:
             answer = await proxy.call(upstream.name, "echo")
-            with bench.case(upstream.name):
-                bench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
-                bench.expect(answer.text.strip(), "a text", answer.raw)
+            with workbench.case(upstream.name):
+                workbench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
+                workbench.expect(answer.text.strip(), "a text", answer.raw)
 
-        await bench.together(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
+        await workbench.together(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
 
 
 @check("FRONT-014")
-async def upstream_errors_keep_their_message(bench: Workbench) -> None:
+async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
     """An upstream's -32050 "boom", whether to a call, a resource read or a prompt get, comes back as an error with
     that code and its data, or as a result with isError and that text.
     """
     boom = error(-32050, "boom", {"k": 1})
     rules = [on_call("echo", boom), Rule("resources/read", [boom]), Rule("prompts/get", [boom])]
     resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
-    upstream = bench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
+    async with workbench.serving(upstream) as proxy:
         asked = {
             "tools/call": proxy.calling("a", "echo"),
             "resources/read": {"uri": "mock://one"},
@@ -58,21 +58,25 @@ async def upstream_errors_keep_their_message(bench: Workbench) -> None:
         }
         for method, params in asked.items():
             answer = await proxy.request(method, params, within=10.0)
-            with bench.case(method):
-                bench.expect(upstream.requests(method), "it reaches the upstream", answer.raw)
-                bench.expect(answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw)
+            with workbench.case(method):
+                workbench.expect(upstream.requests(method), "it reaches the upstream", answer.raw)
+                workbench.expect(
+                    answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw
+                )
                 if answer.error is not None:
                     code, data = answer.error.get("code"), answer.error.get("data")
-                    bench.expect(code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw)
+                    workbench.expect(
+                        code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw
+                    )
 
 
 @check("FRONT-015")
-async def bad_addressing_is_an_error_before_any_upstream_call(bench: Workbench) -> None:
+async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workbench) -> None:
     """Calls that name no group, no tool, or nothing that exists, are answered within a second by -32602 or
     by isError with a text; what has no right group reaches no upstream.
     """
-    upstream = bench.stdio("a")
-    call, get = (bench.sut.profile.tools[name] for name in ("call", "list"))
+    upstream = workbench.stdio("a")
+    call, get = (workbench.sut.profile.tools[name] for name in ("call", "list"))
     echo = {"name": "echo", "args": {}}
     no_group: dict[str, tuple[str, dict[str, Any]]] = {
         "an unknown group": (call, {"group": "nobody", **echo}),
@@ -86,57 +90,60 @@ async def bad_addressing_is_an_error_before_any_upstream_call(bench: Workbench) 
         "no name": (call, {"group": "a", "args": {}}),
         "a name that is a list": (call, {"group": "a", "name": ["echo"], "args": {}}),
     }
-    async with bench.proxy(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        await bench.together(
-            *(partial(_is_refused, bench, proxy, what, *case) for what, case in no_group.items())
+        await workbench.together(
+            *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_group.items())
         )
         called = upstream.requests("tools/call")
-        bench.expect(not called, "a call without a right group reaches no upstream", called)
-        await bench.together(
-            *(partial(_is_refused, bench, proxy, what, *case) for what, case in no_tool.items())
+        workbench.expect(not called, "a call without a right group reaches no upstream", called)
+        await workbench.together(
+            *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
-        with bench.witness("the right address works"):
+        with workbench.witness("the right address works"):
             answer = await proxy.call("a", "echo", {"x": 1})
-            bench.expect(not answer.is_error, "a result", answer.raw)
+            workbench.expect(not answer.is_error, "a result", answer.raw)
 
 
 async def _is_refused(
-    bench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
+    workbench: Workbench, proxy: Proxy, what: str, tool: str, arguments: dict[str, Any]
 ) -> None:
-    with bench.case(what):
+    with workbench.case(what):
         answer = await proxy.request("tools/call", {"name": tool, "arguments": arguments}, within=1.0)
         if answer.error is not None:
-            bench.expect(
+            workbench.expect(
                 answer.error.get("code") == -32602, "code -32602, or a result with isError", answer.raw
             )
-        bench.expect(answer.is_error, "an error", answer.raw)
-        bench.expect(answer.text.strip(), "a text that helps", answer.raw)
+        workbench.expect(answer.is_error, "an error", answer.raw)
+        workbench.expect(answer.text.strip(), "a text that helps", answer.raw)
 
 
 @check("FRONT-016", timeout=40)
-async def failed_groups_are_visible_and_harm_no_others(bench: Workbench) -> None:
+async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> None:
     """Beside a server whose command does not exist, another works; the client is told the name of the failed
     one and the reason, and a call to it fails at once.
     """
-    good = bench.stdio("good")
-    broken = bench.stdio("broken").but(command=str(bench.sandbox.root / "no-such-program"))
-    async with bench.proxy(broken, good) as proxy:
-        with bench.must("the other group works"):
+    good = workbench.stdio("good")
+    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    async with workbench.proxy(broken, good) as proxy:
+        with workbench.must("the other group works"):
             await proxy.handshake()
             await proxy.ready(good)
         answer = await proxy.call("good", "echo", {"x": 1})
-        bench.expect(not answer.is_error, "a call to the other group works", answer.raw)
-        with bench.must("what is asked about the failed group is answered"), bench.case("within 12 s"):
-            await _is_reported(bench, proxy, broken)
+        workbench.expect(not answer.is_error, "a call to the other group works", answer.raw)
+        with (
+            workbench.must("what is asked about the failed group is answered"),
+            workbench.case("within 12 s"),
+        ):
+            await _is_reported(workbench, proxy, broken)
         refused = await proxy.call("broken", "echo", within=1.0)
         # Where the answer says that it is an error is FRONT-013.
         fails = refused.is_error or _names_group_and_reason(refused.raw, "broken")
-        bench.expect(fails, "a call to the failed group fails at once", refused.raw)
+        workbench.expect(fails, "a call to the failed group fails at once", refused.raw)
 
 
-async def _is_reported(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     deadline = time.monotonic() + 12.0
     while True:
         told: list[Answer] = [
@@ -147,7 +154,7 @@ async def _is_reported(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) 
         if any(_names_group_and_reason(answer.raw, upstream.name) for answer in told):
             return
         seen = [answer.raw for answer in told]
-        bench.expect(time.monotonic() < deadline, f"{upstream.name} is reported with the reason", seen)
+        workbench.expect(time.monotonic() < deadline, f"{upstream.name} is reported with the reason", seen)
         await anyio.sleep(0.2)
 
 

@@ -33,10 +33,10 @@ REMOVED = {
 
 @asynccontextmanager
 async def modern(
-    bench: Workbench, *upstreams: StdioUpstream, capabilities: dict[str, Any] | None = None, **start: Any
+    workbench: Workbench, *upstreams: StdioUpstream, capabilities: dict[str, Any] | None = None, **start: Any
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of these upstreams for a client of the modern era that has these capabilities."""
-    async with bench.proxy(*upstreams, **start) as proxy:
+    async with workbench.proxy(*upstreams, **start) as proxy:
         proxy.modern = True
         proxy.capabilities = capabilities or {}
         await proxy.ready(*upstreams)
@@ -48,87 +48,87 @@ def code_of(answer: Answer) -> Any:
 
 
 @check("FRONT-027", timeout=30)
-async def server_discover_is_answered_beside_initialize(bench: Workbench) -> None:
+async def server_discover_is_answered_beside_initialize(workbench: Workbench) -> None:
     """In one process: `server/discover`, then `initialize`, then a modern request, each answered within 2 s as its era
     demands. A legacy-only proxy answers the first with an error and serves the second.
     """
-    async with bench.proxy(bench.stdio("a")) as proxy:
+    async with workbench.proxy(workbench.stdio("a")) as proxy:
         found = await proxy.request("server/discover", era="modern", within=2.0)
-        with bench.must("initialize is accepted after the probe"):
+        with workbench.must("initialize is accepted after the probe"):
             await proxy.handshake(within=2.0)
         listed = await proxy.request("tools/list", within=2.0)
-        bench.expect("result" in listed.message, "the session is served", listed.raw)
+        workbench.expect("result" in listed.message, "the session is served", listed.raw)
         if found.error is not None:
-            bench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
+            workbench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             return
-        _has_envelope(bench, found, cached=True)
-        bench.expect(found.result["resultType"] == "complete", "a complete result", found.raw)
-        bench.expect(isinstance(found.result.get("capabilities"), dict), "capabilities", found.raw)
+        _has_envelope(workbench, found, cached=True)
+        workbench.expect(found.result["resultType"] == "complete", "a complete result", found.raw)
+        workbench.expect(isinstance(found.result.get("capabilities"), dict), "capabilities", found.raw)
         versions = found.result.get("supportedVersions")
-        bench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
+        workbench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
         answer = await proxy.request("tools/list", {}, era="modern", within=2.0)
         served = "result" in answer.message
-        bench.expect(served == (MODERN in versions), f"{MODERN} is served if it is supported", answer.raw)
+        workbench.expect(served == (MODERN in versions), f"{MODERN} is served if it is supported", answer.raw)
 
 
 @check("FRONT-028", timeout=30)
-async def a_modern_request_needs_no_handshake(bench: Workbench) -> None:
+async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
     """The first message is a modern request and is served; faulty envelopes and removed methods get their codes, before
     and after a legacy session has begun, which is not disturbed.
     """
-    async with bench.proxy(bench.stdio("a")) as proxy:
-        await _obeys_the_envelope(bench, proxy, "without a session")
+    async with workbench.proxy(workbench.stdio("a")) as proxy:
+        await _obeys_the_envelope(workbench, proxy, "without a session")
         await proxy.handshake()
-        await _obeys_the_envelope(bench, proxy, "beside a session")
+        await _obeys_the_envelope(workbench, proxy, "beside a session")
         for method in ("ping", "tools/list"):
             answer = await proxy.request(method, {}, within=1.0)
-            bench.expect("result" in answer.message, f"{method} works in the session", answer.raw)
+            workbench.expect("result" in answer.message, f"{method} works in the session", answer.raw)
 
 
-async def _obeys_the_envelope(bench: Workbench, proxy: Proxy, when: str) -> None:
+async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> None:
     async def ask(method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
         envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
         # In the era "legacy" the client sends params as they are: here with an envelope of our own.
         return await proxy.request(method, {**params, "_meta": envelope}, era="legacy", within=1.0)
 
-    with bench.case(when):
+    with workbench.case(when):
         # The program may only just have been started.
         served = await proxy.request("tools/list", {}, era="modern")
-        bench.expect("result" in served.message, "a modern request is served", served.raw)
+        workbench.expect("result" in served.message, "a modern request is served", served.raw)
         refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
         data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
         right = isinstance(data, dict) and MODERN in data.get("supported", [])
         right = right and data.get("requested") == "2099-01-01" and code_of(refused) == -32022
-        bench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
+        workbench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
         bare = await ask("tools/list", {}, {CAPABILITIES_KEY: None})
-        bench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
+        workbench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
         for method, params in REMOVED.items():
             gone = await ask(method, params, {})
-            bench.expect(code_of(gone) == -32601, f"-32601 for {method}", gone.raw)
+            workbench.expect(code_of(gone) == -32601, f"-32601 for {method}", gone.raw)
 
 
 @check("FRONT-029", timeout=40)
-async def modern_results_have_their_envelope_and_caching_hints(bench: Workbench) -> None:
+async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbench) -> None:
     """With a legacy and a modern upstream, every result for a modern client has its envelope, and what comes from the
     legacy one is private and stale at once; a legacy client gets valid results from both.
     """
-    upstreams = [bench.stdio("old", _full("old")), bench.stdio("new", _full("new", era="modern"))]
-    async with modern(bench, *upstreams) as proxy:
+    upstreams = [workbench.stdio("old", _full("old")), workbench.stdio("new", _full("new", era="modern"))]
+    async with modern(workbench, *upstreams) as proxy:
         found = await proxy.request("server/discover")
         for method, params in _requests(proxy, found.result.get("capabilities", {})):
             answer = await proxy.request(method, params)
-            with bench.case(f"{method} {params}"):
+            with workbench.case(f"{method} {params}"):
                 cached = method not in ("tools/call", "prompts/get")
-                _has_envelope(bench, answer, cached=cached)
+                _has_envelope(workbench, answer, cached=cached)
                 if cached and "x://new" not in json.dumps(params):
                     hints = answer.result["ttlMs"], answer.result["cacheScope"]
-                    bench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
-    async with bench.serving(*upstreams) as proxy:
+                    workbench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
+    async with workbench.serving(*upstreams) as proxy:
         greeting = proxy.greeting.result if proxy.greeting else {}
         for method, params in _requests(proxy, greeting.get("capabilities", {})):
             answer = await proxy.request(method, params)
-            with bench.case(f"legacy client, {method} {params}"):
-                bench.expect("result" in answer.message, "a result", answer.raw)
+            with workbench.case(f"legacy client, {method} {params}"):
+                workbench.expect("result" in answer.message, "a result", answer.raw)
 
 
 def _full(name: str, **fields: Any) -> Script:
@@ -163,59 +163,63 @@ def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dic
     return requests
 
 
-def _has_envelope(bench: Workbench, answer: Answer, *, cached: bool) -> None:
+def _has_envelope(workbench: Workbench, answer: Answer, *, cached: bool) -> None:
     result = answer.result
-    bench.expect(isinstance(result, dict), "a result", answer.raw)
-    bench.expect(isinstance(result.get("resultType"), str), "resultType", answer.raw)
+    workbench.expect(isinstance(result, dict), "a result", answer.raw)
+    workbench.expect(isinstance(result.get("resultType"), str), "resultType", answer.raw)
     if cached:
         ttl = result.get("ttlMs")
-        bench.expect(type(ttl) is int and ttl >= 0, "an integer ttlMs of at least 0", answer.raw)
-        bench.expect(result.get("cacheScope") in ("private", "public"), "cacheScope", answer.raw)
+        workbench.expect(type(ttl) is int and ttl >= 0, "an integer ttlMs of at least 0", answer.raw)
+        workbench.expect(result.get("cacheScope") in ("private", "public"), "cacheScope", answer.raw)
 
 
 @check("FRONT-030", timeout=40, slow=True)
-async def subscriptions_deliver_what_was_asked_for(bench: Workbench) -> None:
+async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None:
     """Nobody listens: an upstream's message and its changed prompts stay unheard. Then one listens for tools, another
     for prompts, a server is added and the prompts change: each hears of its own, after the acknowledgement and under its
     id, until it cancels.
     """
     noise = notify("notifications/message", {"level": "error", "data": "unasked"})
     changes = [noise, set_prompts([{"name": "p1"}, {"name": "p2"}]), list_changed("prompts")]
-    upstream = bench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *changes)]))
-    config = bench.config(upstream)
-    async with bench.proxy(config=config) as proxy:
+    upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *changes)]))
+    config = workbench.config(upstream)
+    async with workbench.proxy(config=config) as proxy:
         proxy.modern = True
         await proxy.ready(upstream)
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
-        bench.expect(not proxy.received, "nothing comes before somebody listens", proxy.received)
-        tools_honoured = await _listen(bench, proxy, "tools-1", "toolsListChanged")
-        prompts_honoured = await _listen(bench, proxy, 77, "promptsListChanged")
+        workbench.expect(not proxy.received, "nothing comes before somebody listens", proxy.received)
+        tools_honoured = await _listen(workbench, proxy, "tools-1", "toolsListChanged")
+        prompts_honoured = await _listen(workbench, proxy, 77, "promptsListChanged")
 
         await proxy.call("a", "echo")
         if prompts_honoured:
-            await _hears(bench, proxy, 77, "prompts")
+            await _hears(workbench, proxy, 77, "prompts")
         before = await proxy.request("tools/list", {})
-        bench.config(upstream, bench.stdio("b"), folder=config.parent, name=config.name)
+        workbench.config(upstream, workbench.stdio("b"), folder=config.parent, name=config.name)
         # Whether a running proxy takes up the new server at all is RLD-001.
         if tools_honoured and await _changes(proxy, before):
-            await _hears(bench, proxy, "tools-1", "tools")
+            await _hears(workbench, proxy, "tools-1", "tools")
 
         await proxy.notify("notifications/cancelled", {"requestId": 77})
         await anyio.sleep(0.2)
         heard = len(_delivered(proxy, 77))
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
-        bench.expect(len(_delivered(proxy, 77)) == heard, "nothing after it was cancelled", proxy.received)
-        _only_what_was_asked_for(bench, proxy)
+        workbench.expect(
+            len(_delivered(proxy, 77)) == heard, "nothing after it was cancelled", proxy.received
+        )
+        _only_what_was_asked_for(workbench, proxy)
 
 
-async def _listen(bench: Workbench, proxy: Proxy, id: str | int, kind: str) -> bool:
+async def _listen(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> bool:
     """Open a subscription; whether its kind is honoured."""
     await proxy.begin("subscriptions/listen", {"notifications": {kind: True}}, id=id)
     what = f"the acknowledgement of {id!r}, under exactly this id"
-    first = (await bench.eventually(lambda: _delivered(proxy, id), within=2.0, what=what))[0]
-    bench.expect(first["method"] == "notifications/subscriptions/acknowledged", f"{what}, comes first", first)
+    first = (await workbench.eventually(lambda: _delivered(proxy, id), within=2.0, what=what))[0]
+    workbench.expect(
+        first["method"] == "notifications/subscriptions/acknowledged", f"{what}, comes first", first
+    )
     honoured = first["params"].get("notifications")
     return isinstance(honoured, dict) and honoured.get(kind) is True
 
@@ -231,9 +235,9 @@ def _subscription(message: dict[str, Any]) -> str:
     return json.dumps(meta.get(SUBSCRIPTION_KEY) if isinstance(meta, dict) else None)
 
 
-async def _hears(bench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
+async def _hears(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
     method = f"notifications/{kind}/list_changed"
-    await bench.eventually(
+    await workbench.eventually(
         lambda: [message for message in _delivered(proxy, id) if message["method"] == method],
         within=5.0,
         what=f"{method} under the id {id!r}",
@@ -250,7 +254,7 @@ async def _changes(proxy: Proxy, before: Answer) -> bool:
     return False
 
 
-def _only_what_was_asked_for(bench: Workbench, proxy: Proxy) -> None:
+def _only_what_was_asked_for(workbench: Workbench, proxy: Proxy) -> None:
     acknowledged = "notifications/subscriptions/acknowledged"
     wanted = {
         ('"tools-1"', acknowledged),
@@ -261,4 +265,4 @@ def _only_what_was_asked_for(bench: Workbench, proxy: Proxy) -> None:
     # An answer to the cancelled request has no method; whether one comes is not at issue.
     told = [message for message in proxy.received if "method" in message]
     unasked = [message for message in told if (_subscription(message), message["method"]) not in wanted]
-    bench.expect(not unasked, "only notifications that were asked for, under their ids", unasked)
+    workbench.expect(not unasked, "only notifications that were asked for, under their ids", unasked)

@@ -48,29 +48,29 @@ def declared(proxy: Proxy, *path: str) -> bool:
     return value is not None and value is not False
 
 
-async def is_unknown(bench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
+async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     """A method whose capability is not declared is answered with -32601."""
     answer = await proxy.request(method, params)
     code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    bench.expect(code == -32601, f"{method} is not declared, so it is answered with -32601", answer.raw)
+    workbench.expect(code == -32601, f"{method} is not declared, so it is answered with -32601", answer.raw)
 
 
-async def succeeds(bench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> Answer:
+async def succeeds(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> Answer:
     answer = await proxy.request(method, params, within=2.0)
-    bench.expect("result" in answer.message, f"{method} is answered with a result", answer.raw)
+    workbench.expect("result" in answer.message, f"{method} is answered with a result", answer.raw)
     return answer
 
 
-async def shows(bench: Workbench, name: str, listing: Callable[[], Awaitable[Answer]]) -> None:
+async def shows(workbench: Workbench, name: str, listing: Callable[[], Awaitable[Answer]]) -> None:
     """The name is in the listing within 2 s."""
     deadline = time.monotonic() + 2.0
     while name not in (answer := await listing()).raw:
-        bench.expect(time.monotonic() < deadline, f"{name} is listed within 2 s", answer.raw)
+        workbench.expect(time.monotonic() < deadline, f"{name} is listed within 2 s", answer.raw)
         await anyio.sleep(0.05)
 
 
 @check("FRONT-021", timeout=30, slow=True)
-async def subscriptions_reach_the_owner_and_its_updates_come_back(bench: Workbench) -> None:
+async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Workbench) -> None:
     """The upstream has seen the subscription to one of its two resources; when it updates both, the client hears of
     that one, and of none after it has unsubscribed.
     """
@@ -85,56 +85,58 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(bench: Workben
             on_call("echo", *updates),
         ],
     )
-    upstream = bench.stdio("a", script)
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", script)
+    async with workbench.serving(upstream) as proxy:
         if not declared(proxy, "resources", "subscribe"):
-            await is_unknown(bench, proxy, "resources/subscribe", one)
+            await is_unknown(workbench, proxy, "resources/subscribe", one)
             return
 
         def heard() -> list[Any]:
             return [update.params for update in proxy.transcript.heard("notifications/resources/updated")]
 
-        await succeeds(bench, proxy, "resources/subscribe", one)
-        await _was_told(bench, upstream, "resources/subscribe", one)
+        await succeeds(workbench, proxy, "resources/subscribe", one)
+        await _was_told(workbench, upstream, "resources/subscribe", one)
         await proxy.call("a", "echo")
-        await bench.eventually(heard, within=2.0, what="an update of the resource comes within 2 s")
-        await succeeds(bench, proxy, "resources/unsubscribe", one)
-        await _was_told(bench, upstream, "resources/unsubscribe", one)
+        await workbench.eventually(heard, within=2.0, what="an update of the resource comes within 2 s")
+        await succeeds(workbench, proxy, "resources/unsubscribe", one)
+        await _was_told(workbench, upstream, "resources/unsubscribe", one)
         await proxy.call("a", "echo")
-        await bench.throughout(
-            1.0, lambda: bench.expect(heard() == [one], "one update, that of the subscription", heard())
+        await workbench.throughout(
+            1.0, lambda: workbench.expect(heard() == [one], "one update, that of the subscription", heard())
         )
 
 
-async def _was_told(bench: Workbench, upstream: StdioUpstream, method: str, about: dict[str, Any]) -> None:
+async def _was_told(
+    workbench: Workbench, upstream: StdioUpstream, method: str, about: dict[str, Any]
+) -> None:
     what = f"{method} reaches the upstream within 2 s"
-    told = await bench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
-    bench.expect(
+    told = await workbench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
+    workbench.expect(
         [request.params.get("uri") for request in told] == [about["uri"]], f"{method} of {about}", told
     )
 
 
 @check("FRONT-022", timeout=30)
-async def a_changed_upstream_list_is_shown_by_the_next_listing(bench: Workbench) -> None:
+async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbench) -> None:
     """An upstream adds a tool and a prompt and says so: the next listings show them, and the client is told about
     the prompts if that is declared.
     """
     more_tools, more_prompts = [*default_tools(), tool("t3")], [{"name": "p1"}, {"name": "p3"}]
     change = [set_tools(more_tools), set_prompts(more_prompts), list_changed(), list_changed("prompts")]
-    upstream = bench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *change)]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *change)]))
+    async with workbench.serving(upstream) as proxy:
         has_prompts = declared(proxy, "prompts")
-        with bench.witness("the listings work before the change"):
+        with workbench.witness("the listings work before the change"):
             if has_prompts:
-                await shows(bench, "p1", partial(proxy.request, "prompts/list"))
+                await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
             listing = await proxy.tools_of("a")
-            bench.expect("t3" not in listing.text, "no tool t3", listing.raw)
+            workbench.expect("t3" not in listing.text, "no tool t3", listing.raw)
             await proxy.call("a", "echo")
-        await shows(bench, "t3", partial(proxy.tools_of, "a"))
+        await shows(workbench, "t3", partial(proxy.tools_of, "a"))
         if has_prompts:
-            await shows(bench, "p3", partial(proxy.request, "prompts/list"))
+            await shows(workbench, "p3", partial(proxy.request, "prompts/list"))
         if declared(proxy, "prompts", "listChanged"):
-            await bench.eventually(
+            await workbench.eventually(
                 lambda: proxy.transcript.heard("notifications/prompts/list_changed"),
                 within=2.0,
                 what="the client is told that the prompts have changed",
@@ -142,103 +144,103 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(bench: Workbench)
 
 
 @check("FRONT-023", timeout=40, slow=True)
-async def progress_is_relayed_under_the_clients_token(bench: Workbench) -> None:
+async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> None:
     """An upstream reports progress three times and once more after its answer, and for a token nobody gave: under
     "abc" and 0 the client hears three reports before the answer, without a token none.
     """
     stray = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
     work = [stray, progress(1), sleep(0.2), progress(2), sleep(0.2), progress(3), reply(), progress(4)]
-    upstream = bench.stdio("a", Script(on=[on_call("echo", *work)]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", *work)]))
+    async with workbench.serving(upstream) as proxy:
         for token in ("abc", 0):
-            with bench.case(f"token {json.dumps(token)}"):
-                await _reports_progress(bench, proxy, upstream, token)
+            with workbench.case(f"token {json.dumps(token)}"):
+                await _reports_progress(workbench, proxy, upstream, token)
         before = len(proxy.transcript.heard("notifications/progress"))
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
         more = proxy.transcript.heard("notifications/progress")[before:]
-        bench.expect(not more, "no progress for a call without a token", more)
+        workbench.expect(not more, "no progress for a call without a token", more)
 
 
 async def _reports_progress(
-    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, token: str | int
+    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, token: str | int
 ) -> None:
     before = len(proxy.transcript.heard("notifications/progress"))
     answer = await proxy.request(
         "tools/call", {**proxy.calling("a", "echo"), "_meta": {"progressToken": token}}
     )
     call = upstream.requests("tools/call")[-1]
-    bench.expect(
+    workbench.expect(
         "progressToken" in call.params.get("_meta", {}), "the upstream's request has a token", call.message
     )
     await anyio.sleep(0.5)  # for what comes too late
     heard = proxy.transcript.heard("notifications/progress")[before:]
     tokens = [json.dumps(report.params.get("progressToken")) for report in heard]
-    bench.expect(tokens == [json.dumps(token)] * 3, f"three reports under the token {token!r}", heard)
+    workbench.expect(tokens == [json.dumps(token)] * 3, f"three reports under the token {token!r}", heard)
     values = [report.params["progress"] for report in heard]
-    bench.expect(values == sorted(set(values)), "increasing values", heard)
-    bench.expect(heard[-1].t <= answer.t, "no report after the answer", heard)
+    workbench.expect(values == sorted(set(values)), "increasing values", heard)
+    workbench.expect(heard[-1].t <= answer.t, "no report after the answer", heard)
     emitted = [
         entry.t for entry in upstream.events("sent") if entry.t > call.t and '"nobody"' not in entry.text
     ]
     delays = [report.t - t for report, t in zip(heard, emitted, strict=False)]
-    bench.expect(max(delays) <= 1.0, "each within 1 s of being emitted", delays)
+    workbench.expect(max(delays) <= 1.0, "each within 1 s of being emitted", delays)
 
 
 @check("FRONT-024", timeout=40, slow=True)
-async def a_cancellation_reaches_the_upstream_and_ends_the_call(bench: Workbench) -> None:
+async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workbench) -> None:
     """A call of 5 s is cancelled after 1 s: the upstream is told within 1 s under the id that it knows, the client
     hears nothing more of the call, and the next one works.
     """
-    upstream = bench.stdio("a", Script(on=[on_call("echo", sleep(5.0), nth=1)]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), nth=1)]))
+    async with workbench.serving(upstream) as proxy:
         await proxy.begin("tools/call", proxy.calling("a", "echo"), id="to-be-cancelled")
-        with bench.witness("the call reaches the upstream"):
-            calls = await bench.eventually(
+        with workbench.witness("the call reaches the upstream"):
+            calls = await workbench.eventually(
                 lambda: upstream.requests("tools/call"), within=5.0, what="the upstream has the call"
             )
-            call = bench.one(calls, "the upstream has it once")
+            call = workbench.one(calls, "the upstream has it once")
         await anyio.sleep(1.0)
         cancelled_at = time.monotonic()
         await proxy.notify("notifications/cancelled", {"requestId": "to-be-cancelled", "reason": "enough"})
-        words = await bench.eventually(
+        words = await workbench.eventually(
             lambda: upstream.requests("notifications/cancelled"), within=2.0, what="the upstream is told"
         )
-        told = bench.one(words, "the upstream is told once")
-        bench.expect(told.params.get("requestId") == call.id, f"under the id {call.id!r}", told.message)
-        bench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
+        told = workbench.one(words, "the upstream is told once")
+        workbench.expect(told.params.get("requestId") == call.id, f"under the id {call.id!r}", told.message)
+        workbench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
 
         def unanswered() -> None:
             answers = [heard.message for heard in proxy.transcript.heard() if "method" not in heard.message]
             late = [message for message in answers if message.get("id") == "to-be-cancelled"]
-            bench.expect(not late, "no answer to the cancelled call", late)
+            workbench.expect(not late, "no answer to the cancelled call", late)
 
-        await bench.throughout(6.0, unanswered)
+        await workbench.throughout(6.0, unanswered)
         following = await proxy.call("a", "echo")
-        bench.expect(not following.is_error, "the next call works", following.raw)
+        workbench.expect(not following.is_error, "the next call works", following.raw)
 
 
 @check("FRONT-025", timeout=40)
-async def logging_and_completion_work_if_they_are_declared(bench: Workbench) -> None:
+async def logging_and_completion_work_if_they_are_declared(workbench: Workbench) -> None:
     """Each of the eight levels is accepted and forwarded, another is refused, messages below the level are held back;
     a completion comes from the owner of the prompt. What is not declared is answered with -32601.
     """
     level_set = {"level": "warning"}
     prompt = {"ref": {"type": "ref/prompt", "name": "of-b"}, "argument": {"name": "x", "value": "v"}}
-    upstreams = [bench.stdio(name, _talkative(name)) for name in ("a", "b")]
-    async with bench.serving(*upstreams) as proxy:
+    upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
+    async with workbench.serving(*upstreams) as proxy:
         if not declared(proxy, "logging"):
-            await is_unknown(bench, proxy, "logging/setLevel", level_set)
+            await is_unknown(workbench, proxy, "logging/setLevel", level_set)
         else:
-            await _accepts_levels(bench, proxy, upstreams[0])
-            await succeeds(bench, proxy, "logging/setLevel", level_set)
-            await _holds_back(bench, proxy, LEVELS[LEVELS.index("warning") :])
+            await _accepts_levels(workbench, proxy, upstreams[0])
+            await succeeds(workbench, proxy, "logging/setLevel", level_set)
+            await _holds_back(workbench, proxy, LEVELS[LEVELS.index("warning") :])
         if not declared(proxy, "completions"):
-            await is_unknown(bench, proxy, "completion/complete", prompt)
+            await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:
-            answer = await succeeds(bench, proxy, "completion/complete", prompt)
+            answer = await succeeds(workbench, proxy, "completion/complete", prompt)
             values = answer.result.get("completion", {}).get("values")
-            bench.expect(values == ["from b"], "the completion of the prompt's owner", answer.raw)
+            workbench.expect(values == ["from b"], "the completion of the prompt's owner", answer.raw)
 
 
 def _talkative(name: str) -> Script:
@@ -257,58 +259,60 @@ def _talkative(name: str) -> Script:
     )
 
 
-async def _accepts_levels(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     for level in LEVELS:
-        with bench.case(f"the level {level}"):
-            await succeeds(bench, proxy, "logging/setLevel", {"level": level})
+        with workbench.case(f"the level {level}"):
+            await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
     answer = await proxy.request("logging/setLevel", {"level": "verbose"}, within=2.0)
     code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    bench.expect(code == -32602, "the level verbose is refused with -32602", answer.raw)
+    workbench.expect(code == -32602, "the level verbose is refused with -32602", answer.raw)
 
     def forwarded() -> bool:
         levels = [request.params.get("level") for request in upstream.requests("logging/setLevel")]
         return set(LEVELS) == set(levels)
 
-    await bench.eventually(forwarded, within=2.0, what="the eight levels, and no other, reach the upstream")
+    await workbench.eventually(
+        forwarded, within=2.0, what="the eight levels, and no other, reach the upstream"
+    )
 
 
-async def _holds_back(bench: Workbench, proxy: Proxy, expected: list[str]) -> None:
+async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -> None:
     before = len(proxy.transcript.heard("notifications/message"))
 
     def heard() -> list[str]:
         return [h.params["data"] for h in proxy.transcript.heard("notifications/message")[before:]]
 
     await proxy.call("a", "echo")
-    await bench.eventually(
+    await workbench.eventually(
         lambda: len(heard()) >= len(expected), within=2.0, what=f"messages of the levels {expected}"
     )
     await anyio.sleep(0.3)
-    bench.expect(heard() == [f"a {level}" for level in expected], f"the levels {expected} only", heard())
+    workbench.expect(heard() == [f"a {level}" for level in expected], f"the levels {expected} only", heard())
 
 
 @check("FRONT-026", timeout=60)
-async def upstreams_are_offered_only_what_the_client_can_do(bench: Workbench) -> None:
+async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench) -> None:
     """A client that can do nothing: no capability is offered, and a request is refused. A client that can be asked:
     two upstreams that ask under the same id both get their own answer, or were not offered it.
     """
     clients: tuple[dict[str, Any], ...] = ({}, {"elicitation": {}})
     for capabilities in clients:
-        upstreams = [bench.stdio(name, _asking(name)) for name in ("a", "b")]
-        async with bench.proxy(*upstreams) as proxy, answering(proxy, _ANSWERS):
+        upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
+        async with workbench.proxy(*upstreams) as proxy, answering(proxy, _ANSWERS):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(*upstreams)
-            await bench.together(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
+            await workbench.together(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
             for upstream in upstreams:
-                with bench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
-                    _was_asked_honestly(bench, upstream, set(capabilities))
+                with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
+                    _was_asked_honestly(workbench, upstream, set(capabilities))
             asked: list[Heard] = proxy.transcript.asked()
             ids = [heard.message["id"] for heard in asked]
-            bench.expect(
+            workbench.expect(
                 len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
             )
             others = [heard for heard in asked if heard.message["method"] != "elicitation/create"]
-            bench.expect(not others, "the client is asked only for what it can do", others)
+            workbench.expect(not others, "the client is asked only for what it can do", others)
 
 
 _ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "$message"}}}
@@ -327,17 +331,19 @@ async def _calls(proxy: Proxy, group: str) -> None:
     await proxy.call(group, "echo", within=20.0)
 
 
-def _was_asked_honestly(bench: Workbench, upstream: StdioUpstream, possible: set[str]) -> None:
+def _was_asked_honestly(workbench: Workbench, upstream: StdioUpstream, possible: set[str]) -> None:
     introduction = upstream.requests("initialize")[-1]
     offered = set(introduction.params["capabilities"]) & set(CLIENT_CAPABILITIES)
-    bench.expect(
+    workbench.expect(
         offered <= possible, f"no capability beyond {sorted(possible)} is offered", introduction.message
     )
     answers = {entry.data["id"]: json.loads(entry.text) for entry in upstream.events("answer")}
-    bench.expect(set(answers) == {1, 2, 3}, "each request of the upstream is answered within 5 s", answers)
+    workbench.expect(
+        set(answers) == {1, 2, 3}, "each request of the upstream is answered within 5 s", answers
+    )
     if "elicitation" in offered:
         given = answers.pop(1).get("result")
         expected = {"action": "accept", "content": {"name": f"for {upstream.name}"}}
-        bench.expect(given == expected, "the client's own answer", given)
+        workbench.expect(given == expected, "the client's own answer", given)
     for answer in answers.values():
-        bench.expect("error" in answer, "what was not offered is refused with an error", answer)
+        workbench.expect("error" in answer, "what was not offered is refused with an error", answer)

@@ -49,26 +49,26 @@ LISTS: list[tuple[str, str, list[Json]]] = [
 
 
 @check("FRONT-017", timeout=50, slow=True)
-async def resource_lists_are_the_union_of_all_groups(bench: Workbench) -> None:
+async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> None:
     """Beside one upstream that has no resources, one that refuses to list them and one that says so only when
     asked, two others appear completely, at once; beside one that never answers, within 12 s.
     """
-    full = bench.stdio("full", Script(resources=RESOURCES, templates=TEMPLATES))
-    other = bench.stdio("other", Script(resources=OTHER))
-    without = bench.stdio("without")
-    refusing = bench.stdio("refusing", _listing_is(error(-32601, "Method not found")))
-    failing = bench.stdio("failing", _listing_is(error(-32050, "boom")))
-    silent = bench.stdio("silent", _listing_is(silence()), timeout={"resources": "10s"})
-    async with bench.serving(without, refusing, full, failing, other) as proxy:
+    full = workbench.stdio("full", Script(resources=RESOURCES, templates=TEMPLATES))
+    other = workbench.stdio("other", Script(resources=OTHER))
+    without = workbench.stdio("without")
+    refusing = workbench.stdio("refusing", _listing_is(error(-32601, "Method not found")))
+    failing = workbench.stdio("failing", _listing_is(error(-32050, "boom")))
+    silent = workbench.stdio("silent", _listing_is(silence()), timeout={"resources": "10s"})
+    async with workbench.serving(without, refusing, full, failing, other) as proxy:
         for case in LISTS:
-            await _lists_all(bench, proxy, *case, within=2.0)
+            await _lists_all(workbench, proxy, *case, within=2.0)
 
     async def beside_a_silent_one(*case: Any) -> None:
         # Each in a session of its own: that one request does not wait for another is FRONT-005.
-        async with bench.serving(silent, full, other) as proxy:
-            await _lists_all(bench, proxy, *case, within=12.0)
+        async with workbench.serving(silent, full, other) as proxy:
+            await _lists_all(workbench, proxy, *case, within=12.0)
 
-    await bench.together(*(partial(beside_a_silent_one, *case) for case in LISTS))
+    await workbench.together(*(partial(beside_a_silent_one, *case) for case in LISTS))
 
 
 def _listing_is(*actions: Json) -> Script:
@@ -77,48 +77,48 @@ def _listing_is(*actions: Json) -> Script:
 
 
 async def _lists_all(
-    bench: Workbench, proxy: Proxy, method: str, member: str, wanted: list[Json], *, within: float
+    workbench: Workbench, proxy: Proxy, method: str, member: str, wanted: list[Json], *, within: float
 ) -> None:
     shown = await proxy.items(method, member, within=within)
-    bench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
+    workbench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
     for entry in wanted:
-        bench.expect(entry in shown, f"{method} holds {entry} with all fields", shown)
+        workbench.expect(entry in shown, f"{method} holds {entry} with all fields", shown)
 
 
 @check("FRONT-018", timeout=30)
-async def a_resource_is_read_from_the_group_that_owns_its_uri(bench: Workbench) -> None:
+async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workbench) -> None:
     """A listed URI and one that only a template covers are read from their owners alone; an unknown one is an
     error with a code of the client's revision.
     """
-    listing = bench.stdio("listing", Script(resources=[{"uri": "mock://one", "name": "one"}]))
-    covering = bench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
+    listing = workbench.stdio("listing", Script(resources=[{"uri": "mock://one", "name": "one"}]))
+    covering = workbench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
     owners = {"mock://one": listing, "x://42": covering}
-    async with bench.serving(listing, covering) as proxy:
+    async with workbench.serving(listing, covering) as proxy:
         for uri, owner in owners.items():
-            with bench.case(f"reading {uri}"):
+            with workbench.case(f"reading {uri}"):
                 answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
                 contents = (answer.result or {}).get("contents")
                 expected = [{"uri": uri, "mimeType": "text/plain", "text": f"contents of {uri}"}]
-                bench.expect(contents == expected, f"the contents from {owner.name}", answer.raw)
+                workbench.expect(contents == expected, f"the contents from {owner.name}", answer.raw)
         for owner in (listing, covering):
             read = [request.params["uri"] for request in owner.requests("resources/read")]
             own = [uri for uri in owners if owners[uri] is owner]
-            bench.expect(read == own, f"{owner.name} is asked for {own} and nothing else", read)
-        await _is_not_found(bench, proxy, {-32002, -32602})
+            workbench.expect(read == own, f"{owner.name} is asked for {own} and nothing else", read)
+        await _is_not_found(workbench, proxy, {-32002, -32602})
         discovery = await proxy.request("server/discover", era="modern")
         if MODERN in (discovery.result or {}).get("supportedVersions", []):
             proxy.modern = True
-            await _is_not_found(bench, proxy, {-32602})
+            await _is_not_found(workbench, proxy, {-32602})
 
 
-async def _is_not_found(bench: Workbench, proxy: Proxy, codes: set[int]) -> None:
+async def _is_not_found(workbench: Workbench, proxy: Proxy, codes: set[int]) -> None:
     answer = await proxy.request("resources/read", {"uri": "nobody://has-it"}, within=10.0)
     code = (answer.error or {}).get("code")
-    bench.expect(code in codes, f"an unknown URI, {proxy.era} client: an error with {codes}", answer.raw)
+    workbench.expect(code in codes, f"an unknown URI, {proxy.era} client: an error with {codes}", answer.raw)
 
 
 @check("FRONT-019", timeout=30)
-async def prompts_are_aggregated_and_routed_by_name(bench: Workbench) -> None:
+async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> None:
     """Two upstreams' prompts are listed with all fields; a get reaches its owner alone, with the arguments as
     sent, and its messages come back; an unknown prompt and a missing name are answered with -32602.
     """
@@ -132,27 +132,27 @@ async def prompts_are_aggregated_and_routed_by_name(bench: Workbench) -> None:
     }
     part = {"name": "part"}
     first, second = (
-        bench.stdio("first", Script(prompts=[greet])),
-        bench.stdio("second", Script(prompts=[part])),
+        workbench.stdio("first", Script(prompts=[greet])),
+        workbench.stdio("second", Script(prompts=[part])),
     )
-    async with bench.serving(first, second) as proxy:
+    async with workbench.serving(first, second) as proxy:
         shown = await proxy.items("prompts/list", "prompts")
         for prompt in (greet, part):
-            bench.expect(prompt in shown, f"prompts/list holds {prompt}", shown)
-        bench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
+            workbench.expect(prompt in shown, f"prompts/list holds {prompt}", shown)
+        workbench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
         asked = [request.params.get("arguments") for request in first.requests("prompts/get")]
-        bench.expect(asked == [arguments], f"the owner is asked with {arguments}", asked)
-        bench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
-        bench.expect(not second.requests("prompts/get"), "nobody else is asked", second.lines)
+        workbench.expect(asked == [arguments], f"the owner is asked with {arguments}", asked)
+        workbench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
+        workbench.expect(not second.requests("prompts/get"), "nobody else is asked", second.lines)
         other = await proxy.request("prompts/get", {"name": "part"}, within=10.0)
-        bench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
+        workbench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
         faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
         for what, params in faulty.items():
             refused = await proxy.request("prompts/get", params, within=10.0)
             code = (refused.error or {}).get("code")
-            bench.expect(code == -32602, f"{what}: an error with code -32602", refused.raw)
+            workbench.expect(code == -32602, f"{what}: an error with code -32602", refused.raw)
 
 
 SAME = "same"
@@ -161,24 +161,26 @@ _RESTARTS = 10
 
 
 @check("FRONT-020", slow=True, timeout=90)
-async def equal_names_in_two_groups_stay_reachable(bench: Workbench) -> None:
+async def equal_names_in_two_groups_stay_reachable(workbench: Workbench) -> None:
     """Of two groups with a tool, a prompt and a resource of the same name, both can be asked for each of the
     three; asked for a bare name, each of ten starts takes the same one, whichever of the two is slow to start.
     """
-    owners = [bench.stdio(name, _says(name)) for name in ("zeta", "alpha")]
-    config = bench.config(*owners)
+    owners = [workbench.stdio(name, _says(name)) for name in ("zeta", "alpha")]
+    config = workbench.config(*owners)
     choices: list[tuple[str, str]] = []
     for number in range(_RESTARTS):
         for place, owner in enumerate(owners):
             is_slow = number % len(owners) == place
             _says(owner.name, startup=[sleep(0.3)] if is_slow else []).save(owner.folder / "script.json")
-        async with bench.serving(*owners, config=config) as proxy:
+        async with workbench.serving(*owners, config=config) as proxy:
             if not choices:
-                await _reaches_both(bench, proxy, owners)
+                await _reaches_both(workbench, proxy, owners)
             prompt = await proxy.request("prompts/get", {"name": SAME})
             resource = await proxy.request("resources/read", {"uri": SAME_URI})
             choices.append((_who(prompt), _who(resource)))
-    bench.expect(len(set(choices)) == 1, "every start takes the same prompt and resource by default", choices)
+    workbench.expect(
+        len(set(choices)) == 1, "every start takes the same prompt and resource by default", choices
+    )
 
 
 def _says(name: str, **how: Any) -> Script:
@@ -201,7 +203,7 @@ def _who(answer: Answer) -> str:
     return " and ".join(spoke) or "nobody"
 
 
-async def _reaches_both(bench: Workbench, proxy: Proxy, owners: list[StdioUpstream]) -> None:
+async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioUpstream]) -> None:
     """By the names that the lists show, or with the group beside the bare name."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     prompts = await proxy.items("prompts/list", "prompts")
@@ -217,4 +219,4 @@ async def _reaches_both(bench: Workbench, proxy: Proxy, owners: list[StdioUpstre
     for method, tries in ways.items():
         reached[method] = [_who(await proxy.request(method, params)) for params in tries]
     for method, whom in reached.items():
-        bench.expect(set(groups) <= set(whom), f"{method} can reach both {groups}", whom)
+        workbench.expect(set(groups) <= set(whom), f"{method} can reach both {groups}", whom)

@@ -16,41 +16,45 @@ if TYPE_CHECKING:
 
 
 @check("FRONT-009", timeout=30)
-async def the_two_tool_face_lists_exactly_two_tools(bench: Workbench) -> None:
+async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> None:
     """With eight groups, one of them of 200 tools, and a disabled and a broken server, five listings are the
     same two tools in less than 8 KiB; they name the groups in the order of the configuration.
     """
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
     names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]
-    groups = [bench.stdio(name, many if name == "mid" else None) for name in names]
-    broken = bench.stdio("broken").but(command=str(bench.sandbox.root / "no-such-program"))
-    disabled = bench.stdio("disabled", enabled=False)
-    async with bench.serving(
-        *groups, config=bench.config(*groups[:4], broken, disabled, *groups[4:])
+    groups = [workbench.stdio(name, many if name == "mid" else None) for name in names]
+    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    disabled = workbench.stdio("disabled", enabled=False)
+    async with workbench.serving(
+        *groups, config=workbench.config(*groups[:4], broken, disabled, *groups[4:])
     ) as proxy:
         listings = [await proxy.request("tools/list", {}) for _ in range(5)]
-        tools = [_two_tools(bench, listing) for listing in listings]
-        bench.expect(all(seen == tools[0] for seen in tools), "five equal listings", tools)
+        tools = [_two_tools(workbench, listing) for listing in listings]
+        workbench.expect(all(seen == tools[0] for seen in tools), "five equal listings", tools)
         for found, required in zip(tools[0], (["group"], ["group", "name"]), strict=True):
             schema = found["inputSchema"]
-            bench.expect(schema.get("type") == "object", "the schema of an object", schema)
-            bench.expect(sorted(schema.get("required", [])) == required, f"{required} are required", schema)
+            workbench.expect(schema.get("type") == "object", "the schema of an object", schema)
+            workbench.expect(
+                sorted(schema.get("required", [])) == required, f"{required} are required", schema
+            )
         members = tools[0][1]["inputSchema"]["properties"].keys()
-        bench.expect(members >= {"group", "name", "args"}, "group, name and args are described", members)
+        workbench.expect(members >= {"group", "name", "args"}, "group, name and args are described", members)
         listed = await proxy.groups()
         connected = [name for name in listed if name != "broken"]
-        bench.expect(connected == names, f"the groups {names}, whether or not with the broken one", listed)
+        workbench.expect(
+            connected == names, f"the groups {names}, whether or not with the broken one", listed
+        )
         missing = [group.name for group in groups if f"The {group.name} upstream" not in listings[0].raw]
-        bench.expect(not missing, "the description of each group", listings[0].raw)
+        workbench.expect(not missing, "the description of each group", listings[0].raw)
 
 
-def _two_tools(bench: Workbench, listing: Answer) -> list[dict[str, Any]]:
+def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
     """The tool that lists and the tool that calls, which are all there is."""
-    wanted = [bench.sut.profile.tools[name] for name in ("list", "call")]
+    wanted = [workbench.sut.profile.tools[name] for name in ("list", "call")]
     tools = {tool["name"]: tool for tool in (listing.result or {}).get("tools", [])}
-    bench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
-    bench.expect(len(listing.raw) < 8192, "less than 8 KiB", f"{len(listing.raw)} bytes")
-    bench.expect("nextCursor" not in listing.result, "one page", listing.raw)
+    workbench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
+    workbench.expect(len(listing.raw) < 8192, "less than 8 KiB", f"{len(listing.raw)} bytes")
+    workbench.expect("nextCursor" not in listing.result, "one page", listing.raw)
     return [tools[name] for name in wanted]
 
 
@@ -85,15 +89,15 @@ FULL_TOOL = {
 
 
 @check("FRONT-010")
-async def tool_definitions_reach_the_client_complete(bench: Workbench) -> None:
+async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> None:
     """A tool that uses every field, between two plain ones, is shown with the JSON of its upstream."""
-    upstream = bench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
+    async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of("a")
         shown = definitions(answer, "full")
-        bench.expect(shown, "the definition of the tool as JSON", answer.raw)
+        workbench.expect(shown, "the definition of the tool as JSON", answer.raw)
         for definition in shown:
-            _is_equal(bench, json.dumps(FULL_TOOL), json.dumps(definition))
+            _is_equal(workbench, json.dumps(FULL_TOOL), json.dumps(definition))
 
 
 def definitions(answer: Answer, name: str) -> list[Any]:
@@ -122,12 +126,14 @@ LISTS = {
 
 
 @check("FRONT-011", timeout=40)
-async def all_pages_of_upstream_lists_are_reachable(bench: Workbench) -> None:
+async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
     """Of an upstream with three pages, whose cursors are "" and "p2", everything is reachable; an upstream
     that repeats its cursor for ever does not keep a listing from its end; a cursor that nobody gave is invalid.
     """
-    paged = bench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
-    await bench.together(partial(_shows_all, bench, paged), partial(_ends, bench, bench.stdio("loop", LOOP)))
+    paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
+    await workbench.together(
+        partial(_shows_all, workbench, paged), partial(_ends, workbench, workbench.stdio("loop", LOOP))
+    )
 
 
 def _three_of_everything(**paging: Any) -> Script:
@@ -158,33 +164,33 @@ LOOP = Script(
 )
 
 
-async def _shows_all(bench: Workbench, upstream: StdioUpstream) -> None:
-    async with bench.serving(upstream) as proxy:
+async def _shows_all(workbench: Workbench, upstream: StdioUpstream) -> None:
+    async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of(upstream.name)
         missing = [name for name in upstream.tool_names if not definitions(answer, name)]
-        bench.expect(not missing, "the tools of all three pages are shown", answer.raw)
+        workbench.expect(not missing, "the tools of all three pages are shown", answer.raw)
         called = await proxy.call(upstream.name, "tool2")
-        bench.expect(not called.is_error, "a tool of the last page can be called", called.raw)
+        workbench.expect(not called.is_error, "a tool of the last page can be called", called.raw)
         script = upstream.script
         everything = (script.resources, script.templates, script.prompts)
         for (method, (member, key)), whole in zip(LISTS.items(), everything, strict=True):
             shown = [str(item.get(key)) for item in await proxy.items(method, member)]
             wanted = [item[key] for item in whole or []]
-            bench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
+            workbench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
         for method in ("tools/list", *LISTS):
             refused = await proxy.request(method, {"cursor": "a cursor that nobody gave"})
             code = (refused.error or {}).get("code")
-            bench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
+            workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 
-async def _ends(bench: Workbench, upstream: StdioUpstream) -> None:
-    async with bench.proxy(upstream) as proxy:
+async def _ends(workbench: Workbench, upstream: StdioUpstream) -> None:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("the tools of an upstream that repeats its cursor are shown"):
+        with workbench.must("the tools of an upstream that repeats its cursor are shown"):
             await proxy.ready(upstream, within=10.0)
         for method, (member, _) in LISTS.items():
             shown = await proxy.items(method, member)
-            bench.expect(shown, f"{method} shows what the upstream repeats", shown)
+            workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 
 #: arguments as text: decoding would hide what a JSON library does to numbers
@@ -210,49 +216,51 @@ def _answer_with(result: str) -> Any:
 
 
 @check("FRONT-012")
-async def arguments_and_results_are_relayed_verbatim(bench: Workbench) -> None:
+async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> None:
     """Arguments that are easily damaged arrive at the upstream with equal values, left out ones do not become
     null; a success and a failure with every kind of content come back with equal values.
     """
     names = {"full.name-with/all_1": RESULT, "failing": FAILED}
-    upstream = bench.stdio(
+    upstream = workbench.stdio(
         "a",
         Script(
             tools=[tool(name) for name in names],
             on=[on_call(name, _answer_with(result)) for name, result in names.items()],
         ),
     )
-    async with bench.serving(upstream) as proxy:
+    async with workbench.serving(upstream) as proxy:
         for name, result in names.items():
-            answer = await _call_with(bench, proxy, name, ARGUMENTS)
-            with bench.case(f"the result of {name}"):
-                _is_equal(bench, result, slice_of(answer.raw, "result"))
-        await _call_with(bench, proxy, "failing", None)
+            answer = await _call_with(workbench, proxy, name, ARGUMENTS)
+            with workbench.case(f"the result of {name}"):
+                _is_equal(workbench, result, slice_of(answer.raw, "result"))
+        await _call_with(workbench, proxy, "failing", None)
         lines = [request.text for request in upstream.requests("tools/call")]
-        bench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
+        workbench.expect(len(lines) == 3, "each of three calls reaches the upstream once", lines)
         *full, empty = lines
         for line, name in zip(full, names, strict=True):
-            with bench.case(f"the arguments of {name}"):
-                _is_equal(bench, json.dumps(name), slice_of(line, "params", "name"))
-                _is_equal(bench, ARGUMENTS, slice_of(line, "params", "arguments"))
+            with workbench.case(f"the arguments of {name}"):
+                _is_equal(workbench, json.dumps(name), slice_of(line, "params", "name"))
+                _is_equal(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
         arguments = slice_of(empty, "params", "arguments")
-        bench.expect(arguments in (None, "{}"), "arguments that are left out do not become null", arguments)
+        workbench.expect(
+            arguments in (None, "{}"), "arguments that are left out do not become null", arguments
+        )
 
 
-async def _call_with(bench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
+async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
     args = "" if arguments is None else f', "args": {arguments}'
     called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
-    tool_name = json.dumps(bench.sut.profile.tools["call"])
+    tool_name = json.dumps(workbench.sut.profile.tools["call"])
     params = f'{{"name": {tool_name}, "arguments": {called}}}'
     what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
     line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
     return await proxy.exchange(line, what, what)
 
 
-def _is_equal(bench: Workbench, expected: str, seen: str | None) -> None:
-    bench.expect(seen is not None, "there is one", seen)
+def _is_equal(workbench: Workbench, expected: str, seen: str | None) -> None:
+    workbench.expect(seen is not None, "there is one", seen)
     difference = _difference(_value(expected), _value(seen or ""))
-    bench.expect(not difference, f"equal values, but {difference}", seen)
+    workbench.expect(not difference, f"equal values, but {difference}", seen)
 
 
 def _difference(expected: Any, seen: Any, path: str = "") -> str:

@@ -26,7 +26,7 @@ STATE = 'opaque "state" é\u2028{}\\'
 CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 
 
-def _needing_input(bench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
+def _needing_input(workbench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
     """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
     gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
     asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
@@ -40,64 +40,68 @@ def _needing_input(bench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
             Rule("resources/read", [error(-32602, "Resource not found")]),
         ],
     )
-    return bench.stdio("old", old), bench.stdio("new", new)
+    return workbench.stdio("old", old), workbench.stdio("new", new)
 
 
 @check("FRONT-031", timeout=60)
-async def messages_are_translated_between_the_eras(bench: Workbench) -> None:
+async def messages_are_translated_between_the_eras(workbench: Workbench) -> None:
     """A modern and a legacy client, each in front of a modern and a legacy upstream: a call that needs input, and a read
     of a resource that does not exist, end as the client's era demands.
     """
-    old, new = _needing_input(bench)
-    async with modern(bench, old, new, capabilities=CAN_BE_ASKED) as proxy:
-        with bench.case("modern client, modern upstream"):
-            await _is_relayed(bench, proxy, new)
-        with bench.case("modern client, legacy upstream"):
-            await _is_settled_without_a_request(bench, proxy, old)
+    old, new = _needing_input(workbench)
+    async with modern(workbench, old, new, capabilities=CAN_BE_ASKED) as proxy:
+        with workbench.case("modern client, modern upstream"):
+            await _is_relayed(workbench, proxy, new)
+        with workbench.case("modern client, legacy upstream"):
+            await _is_settled_without_a_request(workbench, proxy, old)
         has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
-        await _finds_nothing(bench, proxy, {-32602}, has_resources)
+        await _finds_nothing(workbench, proxy, {-32602}, has_resources)
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
-        old, new = _needing_input(bench)
-        async with bench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
+        old, new = _needing_input(workbench)
+        async with workbench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(old, new)
-            with bench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
-                await _is_asked_or_refused(bench, proxy, new, bool(capabilities))
-            with bench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
+            with workbench.case(f"legacy client that declares {list(capabilities)}, modern upstream"):
+                await _is_asked_or_refused(workbench, proxy, new, bool(capabilities))
+            with workbench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
                 await proxy.call("old", "echo")
-                bench.expect(old.events("answer"), "the upstream's request is answered within 4 s", "none")
-            await _finds_nothing(bench, proxy, {-32002, -32602}, declared(proxy, "resources"))
+                workbench.expect(
+                    old.events("answer"), "the upstream's request is answered within 4 s", "none"
+                )
+            await _finds_nothing(workbench, proxy, {-32002, -32602}, declared(proxy, "resources"))
 
 
-async def _is_relayed(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
-    bench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
-    bench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
-    bench.expect(result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw)
+    workbench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
+    workbench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
+    workbench.expect(
+        result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw
+    )
     retried = await _retry(proxy, "new", answer)
-    bench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
+    workbench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
     params = upstream.requests("tools/call")[-1].params
     seen = params.get("requestState"), params.get("inputResponses")
-    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
 
 
-async def _is_settled_without_a_request(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_settled_without_a_request(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     """The upstream's request is refused or becomes an input_required result; the client gets no request."""
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     if result.get("resultType") == "input_required":
         answer = await _retry(proxy, "old", answer)
-        bench.expect(not answer.is_error, "the retry is completed", answer.raw)
+        workbench.expect(not answer.is_error, "the retry is completed", answer.raw)
         given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
-        bench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
+        workbench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
     answers = upstream.events("answer")
-    bench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
+    workbench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
     asked = proxy.transcript.asked()
-    bench.expect(not asked, "no request to a modern client", asked)
+    workbench.expect(not asked, "no request to a modern client", asked)
 
 
 async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
@@ -109,23 +113,25 @@ async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
 
 
 async def _is_asked_or_refused(
-    bench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
+    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
 ) -> None:
     """A legacy client is asked with a request, if it can be, or told of an error."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
-    bench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
+    workbench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
     asked = proxy.transcript.asked(ELICIT)
     if answer.is_error:
         return
-    bench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
-    bench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
+    workbench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
+    workbench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
     params = upstream.requests("tools/call")[-1].params
     seen = params.get("requestState"), params.get("inputResponses")
-    bench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
 
 
-async def _finds_nothing(bench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:
+async def _finds_nothing(workbench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:
     for uri in ("x://old", "x://new") if has_resources else ():
         answer = await proxy.request("resources/read", {"uri": uri})
-        bench.expect(code_of(answer) in codes, f"{uri} does not exist: one of {sorted(codes)}", answer.raw)
+        workbench.expect(
+            code_of(answer) in codes, f"{uri} does not exist: one of {sorted(codes)}", answer.raw
+        )

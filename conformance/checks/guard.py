@@ -31,56 +31,58 @@ AT_A_TIME = 4
 
 
 @check("GUARD-001", timeout=40, slow=True)
-async def sigkill_of_the_proxy_leaves_no_process_behind(bench: Workbench) -> None:
+async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) -> None:
     """Two upstreams and their helpers ignore the end of their input and SIGTERM: 8 s after SIGKILL of the
     proxy nothing is alive, whatever did the cleanup included.
     """
-    upstreams = [bench.stdio("a", STUBBORN), bench.stdio("b", STUBBORN)]
-    async with bench.proxy(*upstreams) as proxy:
+    upstreams = [workbench.stdio("a", STUBBORN), workbench.stdio("b", STUBBORN)]
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
         alive = {person.pid for person in proxy.family.alive()}
         members = {pid for upstream in upstreams for pid in upstream.pids}
-        with bench.witness("both upstreams and both helpers are alive"):
-            bench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
+        with workbench.witness("both upstreams and both helpers are alive"):
+            workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
         proxy.signal(signal.SIGKILL)
-        await bench.nobody_left(proxy, within=8.0)
+        await workbench.nobody_left(proxy, within=8.0)
 
 
 @check("GUARD-002", timeout=90, slow=True)
-async def a_cancelled_start_leaves_no_process_behind(bench: Workbench) -> None:
+async def a_cancelled_start_leaves_no_process_behind(workbench: Workbench) -> None:
     """Twenty times a start is ended, by SIGTERM or by the end of its input, at another moment, before its
     upstream has answered anything: nothing is alive 10 s later.
     """
-    took = await _seconds_until_the_upstream_runs(bench)
+    took = await _seconds_until_the_upstream_runs(workbench)
     # A slow machine starts later: the moments must lie on both sides of the start of the upstream.
     moments = [max(0.6, 2 * took) * number / (STARTS - 1) for number in range(STARTS)]
-    upstreams = [bench.stdio(f"a{number}", SILENT) for number in range(STARTS)]
+    upstreams = [workbench.stdio(f"a{number}", SILENT) for number in range(STARTS)]
     places = anyio.Semaphore(AT_A_TIME)
 
     async def one(number: int) -> None:
-        async with places, bench.proxy(upstreams[number]) as proxy:
+        async with places, workbench.proxy(upstreams[number]) as proxy:
             await _start_for(moments[number], proxy, upstreams[number])
             if number % 2:
                 proxy.signal(signal.SIGTERM)
             else:
                 proxy.close_stdin()
-            with bench.case(f"{'SIGTERM' if number % 2 else 'end of file'} after {moments[number]:.2f} s"):
-                await bench.nobody_left(proxy, within=10.0)
+            with workbench.case(
+                f"{'SIGTERM' if number % 2 else 'end of file'} after {moments[number]:.2f} s"
+            ):
+                await workbench.nobody_left(proxy, within=10.0)
 
-    await bench.together(*(partial(one, number) for number in range(STARTS)))
-    with bench.witness("some upstreams had been started"):
+    await workbench.together(*(partial(one, number) for number in range(STARTS)))
+    with workbench.witness("some upstreams had been started"):
         started = [upstream.name for upstream in upstreams if upstream.starts]
-        bench.expect(len(started) >= 3, "at least three of them", started)
+        workbench.expect(len(started) >= 3, "at least three of them", started)
 
 
-async def _seconds_until_the_upstream_runs(bench: Workbench) -> float:
-    upstream = bench.stdio("first", SILENT)
-    async with bench.proxy(upstream) as proxy:
+async def _seconds_until_the_upstream_runs(workbench: Workbench) -> float:
+    upstream = workbench.stdio("first", SILENT)
+    async with workbench.proxy(upstream) as proxy:
         began = time.monotonic()
         async with anyio.create_task_group() as driver:
             driver.start_soon(_start_for, 15.0, proxy, upstream)
-            with bench.witness("an upstream that does not answer is started"):
+            with workbench.witness("an upstream that does not answer is started"):
                 start = await upstream.started(within=10.0)
             driver.cancel_scope.cancel()
     return start.t - began

@@ -42,79 +42,83 @@ _PROMPT = 3.0
 
 
 @check("HARD-005", timeout=90, slow=True)
-async def an_audit_log_can_be_kept(bench: Workbench) -> None:
+async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     """A sign-in, a renewal, calls, a refused call, a reload that adds an upstream and one that ends it: each call is a
     line of JSON at once, with the fields, in a file of mode 0600 that is only appended to and begun anew when it was
     renamed; no secret is in it, and no argument before that is asked for.
     """
-    file = bench.sandbox.tmp / "audit.jsonl"
+    file = workbench.sandbox.tmp / "audit.jsonl"
     file.write_text(BEFORE)
     file.chmod(0o600)
     header, _, child = CONFIGURED.values()
     oauth = OAuth(lifetimes=[3600])
-    signed = await bench.oauth("signed", oauth, Script(on=[on_call("add", revoke_tokens(), nth=1)]))
-    remote = await bench.http("remote", headers={"X-Key": header})
-    stdio, later = bench.stdio("stdio", env={"SECRET": child}), bench.stdio("later")
-    bench.browser()
-    settings = bench.sut.profile.configured(audit={"file": str(file)})
-    config = bench.config(signed, remote, stdio, extra=settings)
-    async with bench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
+    signed = await workbench.oauth("signed", oauth, Script(on=[on_call("add", revoke_tokens(), nth=1)]))
+    remote = await workbench.http("remote", headers={"X-Key": header})
+    stdio, later = workbench.stdio("stdio", env={"SECRET": child}), workbench.stdio("later")
+    workbench.browser()
+    settings = workbench.sut.profile.configured(audit={"file": str(file)})
+    config = workbench.config(signed, remote, stdio, extra=settings)
+    async with workbench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
         await proxy.handshake()
-        with bench.witness("everything works"):
+        with workbench.witness("everything works"):
             await proxy.ready(signed, remote, stdio)
             await proxy.call("signed", "add", {"a": 1, "b": 2})
             await proxy.call("signed", "echo", {"x": MARKER})
-            await can_call(bench, proxy, remote)
-        await _is_told_of_at_once(bench, proxy, stdio, file)
+            await can_call(workbench, proxy, remote)
+        await _is_told_of_at_once(workbench, proxy, stdio, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
-        bench.save(config, signed, remote, stdio, later, extra=settings)
-        with bench.witness("an upstream that is added can be used"):
-            await is_usable(bench, proxy, later)
+        workbench.save(config, signed, remote, stdio, later, extra=settings)
+        with workbench.witness("an upstream that is added can be used"):
+            await is_usable(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
-        await _is_told_of_at_once(bench, proxy, stdio, file)
-        bench.save(config, signed, remote, stdio, extra=settings)
+        await _is_told_of_at_once(workbench, proxy, stdio, file)
+        workbench.save(config, signed, remote, stdio, extra=settings)
         await later.gone(within=15.0)
-        await bench.eventually(
-            lambda: _happened(_lines(bench, file), "an end of an upstream", "later"),
+        await workbench.eventually(
+            lambda: _happened(_lines(workbench, file), "an end of an upstream", "later"),
             within=_PROMPT,
             what="the end of an upstream that was removed is in the file",
         )
-    bench.expect(
+    workbench.expect(
         rotated.read_text().startswith(BEFORE), "the file is only appended to", rotated.read_text()[:200]
     )
-    lines = _lines(bench, rotated, skip=1) + _lines(bench, file)
+    lines = _lines(workbench, rotated, skip=1) + _lines(workbench, file)
     for path in (rotated, file):
         mode = stat.S_IMODE(path.stat().st_mode)
-        bench.expect(mode == 0o600, f"{path.name} has mode 0600", f"{mode:04o}")
+        workbench.expect(mode == 0o600, f"{path.name} has mode 0600", f"{mode:04o}")
     calls = [line for line in lines if line["server"] == "stdio" and "echo" in line.values()]
-    bench.expect(len(calls) == 2 * len(ARGUMENTS), f"{2 * len(ARGUMENTS)} calls of echo", calls)
+    workbench.expect(len(calls) == 2 * len(ARGUMENTS), f"{2 * len(ARGUMENTS)} calls of echo", calls)
     for what, server in (
         ("a sign-in or a token", "signed"),
         ("a start of an upstream", "later"),
         ("a reload", None),
         ("a refused request", "stdio"),
     ):
-        bench.expect(_happened(lines, what, server), f"{what} in the file", lines)
+        workbench.expect(_happened(lines, what, server), f"{what} in the file", lines)
     text = rotated.read_text() + file.read_text()
     found = leaked(
         text, {**issued_by(signed), "a header": header, "an environment": child, "an argument": MARKER}
     )
-    bench.expect(not found, "neither a secret nor an argument in the file", found)
-    await _has_arguments_when_that_is_asked_for(bench, file.with_suffix(".2"))
+    workbench.expect(not found, "neither a secret nor an argument in the file", found)
+    await _has_arguments_when_that_is_asked_for(workbench, file.with_suffix(".2"))
 
 
-async def _is_told_of_at_once(bench: Workbench, proxy: Proxy, upstream: StdioUpstream, file: Path) -> None:
+async def _is_told_of_at_once(
+    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, file: Path
+) -> None:
     for args in ARGUMENTS:
-        before = len(_lines(bench, file))
+        before = len(_lines(workbench, file))
         await proxy.call(upstream.name, "echo", args)
 
         def told(before: int = before) -> bool:
-            return any(line["server"] == upstream.name for line in _lines(bench, file)[before:])
+            return any(line["server"] == upstream.name for line in _lines(workbench, file)[before:])
 
-        await bench.eventually(told, within=_PROMPT, what=f"a call is in {file.name} while the proxy runs")
+        await workbench.eventually(
+            told, within=_PROMPT, what=f"a call is in {file.name} while the proxy runs"
+        )
 
 
-def _lines(bench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:
+def _lines(workbench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:
     """The lines of the file, every one of which is what it should be."""
     if not file.exists():
         return []
@@ -130,8 +134,8 @@ def _lines(bench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:
             and fields <= line.keys()
             and any(key.startswith("duration") for key in line)
         )
-        bench.expect(whole, f"an object with {', '.join(sorted(fields))} and a duration", text)
-        bench.expect(_is_instant(line["time"]), "a time with its zone, in RFC 3339", text)
+        workbench.expect(whole, f"an object with {', '.join(sorted(fields))} and a duration", text)
+        workbench.expect(_is_instant(line["time"]), "a time with its zone, in RFC 3339", text)
         found.append(line)
     return found
 
@@ -152,14 +156,14 @@ def _happened(lines: list[dict[str, Any]], what: str, server: str | None) -> boo
     )
 
 
-async def _has_arguments_when_that_is_asked_for(bench: Workbench, file: Path) -> None:
-    upstream = bench.stdio("a")
-    settings = bench.sut.profile.configured(audit={"file": str(file), "arguments": "value"})
-    async with bench.serving(upstream, config=bench.config(upstream, extra=settings)) as proxy:
+async def _has_arguments_when_that_is_asked_for(workbench: Workbench, file: Path) -> None:
+    upstream = workbench.stdio("a")
+    settings = workbench.sut.profile.configured(audit={"file": str(file), "arguments": "value"})
+    async with workbench.serving(upstream, config=workbench.config(upstream, extra=settings)) as proxy:
         await proxy.call("a", "echo", {"x": MARKER})
-        await bench.eventually(
+        await workbench.eventually(
             lambda: file.exists() and MARKER in file.read_text(),
             within=_PROMPT,
             what="arguments are in the file when they are asked for",
         )
-    _lines(bench, file)
+    _lines(workbench, file)

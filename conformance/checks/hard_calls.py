@@ -26,75 +26,75 @@ _TIME = re.compile(r"\d\s?(?:ms|s\b|sec)|\d\d:\d\d")
 
 
 @check("HARD-004", timeout=40, slow=True)
-async def calls_per_server_can_be_limited(bench: Workbench) -> None:
+async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
     """Of 8 calls at once to a server that gets 5 in 2 s, 5 reach it and 3 are answered with the limit and the time to
     try again; after 2 s calls pass again. A server that gets 2 at once never has a third. Others with the same limits
     of their own answer all the time.
     """
-    configured = bench.sut.profile.configured
+    configured = workbench.sut.profile.configured
     rate = configured(rate_limit={"calls": CALLS, "per": "2s"})
     few = configured(max_concurrent_calls=AT_ONCE)
     slow = Script(on=[on_call("echo", sleep(0.5))])
-    often, beside = bench.stdio("often", **rate), bench.stdio("beside", **rate)
-    crowded, empty = bench.stdio("crowded", slow, **few), bench.stdio("empty", **few)
-    async with bench.serving(often, beside, crowded, empty) as proxy:
-        await bench.together(
-            partial(_keeps_the_rate, bench, proxy, often, beside),
-            partial(_keeps_the_places, bench, proxy, crowded, empty),
+    often, beside = workbench.stdio("often", **rate), workbench.stdio("beside", **rate)
+    crowded, empty = workbench.stdio("crowded", slow, **few), workbench.stdio("empty", **few)
+    async with workbench.serving(often, beside, crowded, empty) as proxy:
+        await workbench.together(
+            partial(_keeps_the_rate, workbench, proxy, often, beside),
+            partial(_keeps_the_places, workbench, proxy, crowded, empty),
         )
 
 
 async def _keeps_the_rate(
-    bench: Workbench, proxy: Proxy, often: StdioUpstream, beside: StdioUpstream
+    workbench: Workbench, proxy: Proxy, often: StdioUpstream, beside: StdioUpstream
 ) -> None:
-    answers = await _calls(bench, proxy, often, 8)
+    answers = await _calls(workbench, proxy, often, 8)
     for answer in answers:
         if answer.is_error:
-            _names_the_limit(bench, answer, CALLS)
-            bench.expect(_TIME.search(answer.text), "the time to try again", answer.raw)
+            _names_the_limit(workbench, answer, CALLS)
+            workbench.expect(_TIME.search(answer.text), "the time to try again", answer.raw)
     arrived = often.requests("tools/call")
-    bench.expect(len(arrived) == CALLS, f"{CALLS} of 8 calls reach the upstream", len(arrived))
+    workbench.expect(len(arrived) == CALLS, f"{CALLS} of 8 calls reach the upstream", len(arrived))
     refused = sum(answer.is_error for answer in answers)
-    bench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls are answered with an error", refused)
-    with bench.case("another server"):
-        await is_echoed(bench, proxy, beside.name, {"x": 1})
-    await until(bench, max(call.t for call in arrived) + PER + 0.2)
-    with bench.case(f"{PER:g} s later"):
-        await is_echoed(bench, proxy, often.name, {"x": 1})
+    workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls are answered with an error", refused)
+    with workbench.case("another server"):
+        await is_echoed(workbench, proxy, beside.name, {"x": 1})
+    await until(workbench, max(call.t for call in arrived) + PER + 0.2)
+    with workbench.case(f"{PER:g} s later"):
+        await is_echoed(workbench, proxy, often.name, {"x": 1})
 
 
 async def _keeps_the_places(
-    bench: Workbench, proxy: Proxy, crowded: StdioUpstream, empty: StdioUpstream
+    workbench: Workbench, proxy: Proxy, crowded: StdioUpstream, empty: StdioUpstream
 ) -> None:
     answers: list[Answer] = []
 
     async def crowd() -> None:
-        answers.extend(await _calls(bench, proxy, crowded, 6))
+        answers.extend(await _calls(workbench, proxy, crowded, 6))
 
     async def beside() -> None:
-        await bench.eventually(
+        await workbench.eventually(
             lambda: crowded.requests("tools/call"), within=5.0, what="a call reaches the upstream"
         )
-        with bench.case("another server, meanwhile"):
-            await is_echoed(bench, proxy, empty.name, {"x": 1})
+        with workbench.case("another server, meanwhile"):
+            await is_echoed(workbench, proxy, empty.name, {"x": 1})
             done = [entry for entry in crowded.events("sent") if '"content"' in entry.text]
-            bench.expect(len(done) < 6, "an answer before the crowd is gone", done)
+            workbench.expect(len(done) < 6, "an answer before the crowd is gone", done)
 
-    await bench.together(crowd, beside)
+    await workbench.together(crowd, beside)
     for answer in answers:
         if answer.is_error:
-            _names_the_limit(bench, answer, AT_ONCE)
+            _names_the_limit(workbench, answer, AT_ONCE)
     served = sum(not answer.is_error for answer in answers)
-    bench.expect(
+    workbench.expect(
         served >= AT_ONCE, f"{AT_ONCE} calls at least are served", [answer.raw for answer in answers]
     )
     most = _most_in_flight(crowded)
-    bench.expect(most <= AT_ONCE, f"never more than {AT_ONCE} calls in flight", most)
+    workbench.expect(most <= AT_ONCE, f"never more than {AT_ONCE} calls in flight", most)
 
 
-def _names_the_limit(bench: Workbench, answer: Answer, limit: int) -> None:
-    bench.expect("error" not in answer.message, "an error in the result", answer.raw)
-    bench.expect(
+def _names_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
+    workbench.expect("error" not in answer.message, "an error in the result", answer.raw)
+    workbench.expect(
         re.search(rf"\b{limit}\b", answer.text), f"an error that names the limit, {limit}", answer.raw
     )
 
@@ -113,14 +113,14 @@ def _most_in_flight(upstream: StdioUpstream) -> int:
     return most
 
 
-async def _calls(bench: Workbench, proxy: Proxy, upstream: StdioUpstream, count: int) -> list[Answer]:
+async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, count: int) -> list[Answer]:
     """So many calls at once; their answers."""
     answers: list[Answer] = []
 
     async def one(number: int) -> None:
         answers.append(await proxy.call(upstream.name, "echo", {"number": number}))
 
-    await bench.together(*(partial(one, number) for number in range(count)))
+    await workbench.together(*(partial(one, number) for number in range(count)))
     return answers
 
 
@@ -158,12 +158,12 @@ EXACT = (
 
 
 @check("HARD-006", timeout=60, slow=True)
-async def arguments_can_be_validated_against_the_schema_of_the_tool(bench: Workbench) -> None:
+async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: Workbench) -> None:
     """Arguments of a wrong type, without a required property, or with one that is not allowed are answered with an error
     that names the place and holds the schema, and never reach the upstream; valid ones do, byte for byte. Schemas that
     are broken, lead elsewhere or take for ever to check stop no call, and the first is said on stderr.
     """
-    elsewhere = await bench.collector()
+    elsewhere = await workbench.collector()
     forever = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 60)}
     schemas: dict[str, Any] = {
         "person": PERSON,
@@ -174,31 +174,37 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(bench: Workb
         "forever": {"$defs": {"d0": {"type": "object"}, **forever}, "$ref": "#/$defs/d59"},
     }
     tools = [{**tool(name), "inputSchema": schema} for name, schema in schemas.items()]
-    upstream = bench.stdio("a", Script(tools=tools), **bench.sut.profile.configured(validate_arguments=True))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio(
+        "a", Script(tools=tools), **workbench.sut.profile.configured(validate_arguments=True)
+    )
+    async with workbench.serving(upstream) as proxy:
         for what, (args, place) in WRONG.items():
-            with bench.case(what):
+            with workbench.case(what):
                 answer = await proxy.call("a", "person", args)
-                _is_refused(bench, upstream, answer)
-                bench.expect(place in answer.text, f"an error that names {place!r}", answer.raw)
-                bench.expect('"additionalProperties"' in answer.text, "an error with the schema", answer.raw)
+                _is_refused(workbench, upstream, answer)
+                workbench.expect(place in answer.text, f"an error that names {place!r}", answer.raw)
+                workbench.expect(
+                    '"additionalProperties"' in answer.text, "an error with the schema", answer.raw
+                )
         for args in WRONG_NEWER:
-            with bench.case(f"{args}, against the keywords of 2020-12"):
-                _is_refused(bench, upstream, await proxy.call("a", "newer", args))
+            with workbench.case(f"{args}, against the keywords of 2020-12"):
+                _is_refused(workbench, upstream, await proxy.call("a", "newer", args))
         for args in FITS_NEWER:
-            with bench.case(f"{args}, against the keywords of 2020-12"):
-                await _passes(bench, proxy, "newer", args)
-        await _passes(bench, proxy, "person", {"name": "x", "age": 5})
-        await _passes_exactly(bench, proxy, upstream)
+            with workbench.case(f"{args}, against the keywords of 2020-12"):
+                await _passes(workbench, proxy, "newer", args)
+        await _passes(workbench, proxy, "person", {"name": "x", "age": 5})
+        await _passes_exactly(workbench, proxy, upstream)
         for name in ("broken", "elsewhere", "forever"):
-            with bench.case(f"the schema of {name}"):
-                await _passes(bench, proxy, name, {"x": 1})
-        with bench.case("the schemas that cannot be used"):
+            with workbench.case(f"the schema of {name}"):
+                await _passes(workbench, proxy, name, {"x": 1})
+        with workbench.case("the schemas that cannot be used"):
             for name in ("broken", "elsewhere"):
-                bench.expect(re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr)
-        with bench.case("after all that"):
+                workbench.expect(
+                    re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr
+                )
+        with workbench.case("after all that"):
             _is_refused(
-                bench,
+                workbench,
                 upstream,
                 await proxy.call("a", "person", {}),
                 calls=len(upstream.requests("tools/call")),
@@ -206,22 +212,22 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(bench: Workb
     elsewhere.saw_nothing()
 
 
-async def _passes(bench: Workbench, proxy: Proxy, name: str, args: dict[str, Any]) -> None:
+async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str, Any]) -> None:
     answer = await proxy.call("a", name, args, within=20.0)
-    bench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
+    workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
 
 
-def _is_refused(bench: Workbench, upstream: StdioUpstream, answer: Answer, calls: int = 0) -> None:
+def _is_refused(workbench: Workbench, upstream: StdioUpstream, answer: Answer, calls: int = 0) -> None:
     refused = "error" not in answer.message and answer.is_error
-    bench.expect(refused, "a result that says isError", answer.raw)
+    workbench.expect(refused, "a result that says isError", answer.raw)
     made = [call.text for call in upstream.requests("tools/call")]
-    bench.expect(len(made) == calls, "no call reaches the upstream", made)
+    workbench.expect(len(made) == calls, "no call reaches the upstream", made)
 
 
-async def _passes_exactly(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     params = json.dumps(proxy.calling("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")
-    bench.expect(not answer.is_error, "valid arguments pass", answer.raw)
+    workbench.expect(not answer.is_error, "valid arguments pass", answer.raw)
     text = upstream.requests("tools/call")[-1].text
-    bench.expect(EXACT in text, f"the bytes {EXACT}", text)
+    workbench.expect(EXACT in text, f"the bytes {EXACT}", text)

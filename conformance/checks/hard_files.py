@@ -31,105 +31,105 @@ def _lines_with(text: str, *parts: str) -> list[str]:
 
 
 @check("HARD-001", timeout=60, slow=True)
-async def a_lax_token_store_is_repaired(bench: Workbench) -> None:
+async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     """A stored token works with a file of 0644 in folders of 0755, under a HOME of 0755: then they are 0600 and 0700,
     stderr names the file, and HOME is as it was. With a file of 0666 its token arrives nowhere, at this start
     and at the next.
     """
-    upstream = await bench.oauth("a")
-    bench.browser()
-    with bench.witness("the first sign-in works"):
-        await sign_in(bench, upstream)
-    file, home = token_file(bench.sandbox.home, "a"), bench.sandbox.home
-    with bench.witness("the tokens are stored in the documented place"):
-        bench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    with workbench.witness("the first sign-in works"):
+        await sign_in(workbench, upstream)
+    file, home = token_file(workbench.sandbox.home, "a"), workbench.sandbox.home
+    with workbench.witness("the tokens are stored in the documented place"):
+        workbench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
     folders = [file.parent, file.parent.parent]
     for path, mode in ((file, 0o644), *((folder, 0o755) for folder in (*folders, home))):
         path.chmod(mode)
-    browser = bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    browser = workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.witness("the stored token is used"):
+        with workbench.witness("the stored token is used"):
             await proxy.ready(upstream)
-            await can_use(bench, proxy, upstream)
-            bench.expect(not browser.openings, "no second sign-in", browser.openings)
-        with bench.case("0644 in 0755"):
+            await can_use(workbench, proxy, upstream)
+            workbench.expect(not browser.openings, "no second sign-in", browser.openings)
+        with workbench.case("0644 in 0755"):
             for path, private in ((file, 0o600), *((folder, 0o700) for folder in folders)):
-                bench.expect(_mode(path) == private, f"{private:04o} for {path}", f"{_mode(path):04o}")
-            bench.expect(_mode(home) == 0o755, "the mode of HOME is not changed", f"{_mode(home):04o}")
+                workbench.expect(_mode(path) == private, f"{private:04o} for {path}", f"{_mode(path):04o}")
+            workbench.expect(_mode(home) == 0o755, "the mode of HOME is not changed", f"{_mode(home):04o}")
             said = _lines_with(proxy.stderr, str(file))
-            bench.expect(said, f"a warning that names {file}", proxy.stderr)
+            workbench.expect(said, f"a warning that names {file}", proxy.stderr)
     file.chmod(0o666)
-    bench.browser(User("leaves"))
+    workbench.browser(User("leaves"))
     for start in ("the first start", "the next start"):
-        with bench.case(f"0666, {start}"):
-            await _uses_no_token(bench, upstream)
-    with bench.case("0666"):
+        with workbench.case(f"0666, {start}"):
+            await _uses_no_token(workbench, upstream)
+    with workbench.case("0666"):
         left = f"{_mode(file):04o}" if file.exists() else "no file"
-        bench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
+        workbench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
 
 
-async def _uses_no_token(bench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _uses_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
     """A proxy reaches the upstream and shows it none of the tokens."""
     before = len(upstream.mcp)
-    async with bench.proxy(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        with bench.witness("the upstream is visited"):
+        with workbench.witness("the upstream is visited"):
             what = "a request reaches it"
-            await bench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
+            await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
 
         def shows_none() -> None:
             sent = [request for request in upstream.mcp[before:] if upstream.bearer(request)]
-            bench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
+            workbench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
 
-        await bench.throughout(2.0, shows_none)
+        await workbench.throughout(2.0, shows_none)
 
 
 @check("HARD-011", timeout=60)
-async def exposed_secrets_in_the_configuration_are_pointed_out(bench: Workbench) -> None:
+async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbench) -> None:
     """A file of 0644 with a literal value under a telling name: one line on stderr that names the file and the key, at the
     start and again when the file has been changed and read anew, without the value. With mode 0600, or
     with a reference in place of the value, or with a harmless name: none.
     """
     literal = {"API_TOKEN": LITERAL, "MODE": "plain"}
-    remote = await bench.http("remote")
+    remote = await workbench.http("remote")
     cases: list[tuple[str, int, Upstream, str | None]] = [
-        ("env", 0o644, bench.stdio("a", env=literal), "API_TOKEN"),
+        ("env", 0o644, workbench.stdio("a", env=literal), "API_TOKEN"),
         ("a header", 0o644, remote.but(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
-        ("0600", 0o600, bench.stdio("a", env=literal), None),
-        ("a reference", 0o644, bench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
+        ("0600", 0o600, workbench.stdio("a", env=literal), None),
+        ("a reference", 0o644, workbench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
         (
             "a reference in a header",
             0o644,
             remote.but(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
             None,
         ),
-        ("a harmless name", 0o644, bench.stdio("a", env={"MODE": LITERAL}), None),
+        ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), None),
     ]
-    await bench.together(*(partial(_is_pointed_out, bench, *case) for case in cases))
+    await workbench.together(*(partial(_is_pointed_out, workbench, *case) for case in cases))
 
 
 async def _is_pointed_out(
-    bench: Workbench, what: str, mode: int, upstream: Upstream, key: str | None
+    workbench: Workbench, what: str, mode: int, upstream: Upstream, key: str | None
 ) -> None:
     """Each time that this configuration is read, stderr has one line more about it, or none."""
-    added = bench.stdio("added")
-    config = bench.config(upstream, name=f"{what.replace(' ', '-')}.json")
+    added = workbench.stdio("added")
+    config = workbench.config(upstream, name=f"{what.replace(' ', '-')}.json")
     config.chmod(mode)
 
     def lines() -> list[str]:
         return _lines_with(proxy.stderr, config.name, key or "")
 
-    async with bench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
+    async with workbench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
         await proxy.handshake()
-        with bench.witness(f"{what}: the group is ready"):
+        with workbench.witness(f"{what}: the group is ready"):
             await proxy.ready(upstream)
-        with bench.case(what):
+        with workbench.case(what):
             times = 0 if key is None else 1
-            bench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
-            bench.save(config, upstream, added)
-            with bench.witness("the change is noticed"):
+            workbench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
+            workbench.save(config, upstream, added)
+            with workbench.witness("the change is noticed"):
                 await proxy.ready(added)
-            bench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
-            bench.expect(LITERAL not in proxy.stderr, "the value is not shown", proxy.stderr)
+            workbench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
+            workbench.expect(LITERAL not in proxy.stderr, "the value is not shown", proxy.stderr)

@@ -18,65 +18,65 @@ if TYPE_CHECKING:
 
 
 @check("HARD-003", timeout=90, slow=True)
-async def https_can_be_required(bench: Workbench) -> None:
+async def https_can_be_required(workbench: Workbench) -> None:
     """An http:// upstream of either transport on an address that is not loopback sees no connection, its group is failed
     with the reason, and nothing gets to such an address by a redirect, a token endpoint or the endpoint of an
     event stream of an https:// upstream; http:// on loopback works. Without the option the first one
     works, with one line on stderr.
     """
     host = an_address()
-    await _is_required(bench, host)
-    free = await bench.http("free", host=host)
-    async with bench.serving(free) as proxy:
-        await can_call(bench, proxy, free)
+    await _is_required(workbench, host)
+    free = await workbench.http("free", host=host)
+    async with workbench.serving(free) as proxy:
+        await can_call(workbench, proxy, free)
     said = [line for line in proxy.stderr.splitlines() if speaks_of_plain_text(line)]
-    bench.expect(len(said) == 1, "without the option, one line on stderr about it", proxy.stderr)
+    workbench.expect(len(said) == 1, "without the option, one line on stderr about it", proxy.stderr)
 
 
-async def _is_required(bench: Workbench, host: str) -> None:
-    required = bench.sut.profile.configured(require_https=True)
-    authority = Authority(bench.sandbox.root / "tls")
+async def _is_required(workbench: Workbench, host: str) -> None:
+    required = workbench.sut.profile.configured(require_https=True)
+    authority = Authority(workbench.sandbox.root / "tls")
     refused = [
-        await bench.http("refused", host=host, **required),
-        await bench.http("refused-sse", kind="sse", host=host, **required),
+        await workbench.http("refused", host=host, **required),
+        await workbench.http("refused-sse", kind="sse", host=host, **required),
     ]
-    loopback = await bench.http("loopback", **required)
-    plain = await bench.collector(host=host)
+    loopback = await workbench.http("loopback", **required)
+    plain = await workbench.collector(host=host)
     away = redirect(plain.at("/away"))
     first, call = Script(on=[Rule("initialize", [away])]), Script(on=[on_call("echo", away)])
     token = OAuth(server_fields={"token_endpoint": plain.at("/token")})
     stream = Script(http=Http(endpoint=plain.at("/post")))
     secure = {"tls": authority.good(), **required}
-    calls = await bench.http("calls", call, **secure)
+    calls = await workbench.http("calls", call, **secure)
     lured = [
-        await bench.http("first", first, **secure),
-        await bench.oauth("token", token, **secure),
-        await bench.http("stream", stream, kind="sse", **secure),
+        await workbench.http("first", first, **secure),
+        await workbench.oauth("token", token, **secure),
+        await workbench.http("stream", stream, kind="sse", **secure),
     ]
-    bench.browser()
+    workbench.browser()
     upstreams = (*refused, loopback, calls, *lured)
-    async with bench.proxy(*upstreams, env=authority.environment) as proxy:
+    async with workbench.proxy(*upstreams, env=authority.environment) as proxy:
         await proxy.handshake()
-        with bench.must("http:// on loopback is allowed"):
+        with workbench.must("http:// on loopback is allowed"):
             await proxy.ready(loopback)
-            await can_call(bench, proxy, loopback)
-        with bench.witness("https:// works"):
+            await can_call(workbench, proxy, loopback)
+        with workbench.witness("https:// works"):
             await proxy.ready(calls)
         await proxy.call("calls", "echo")
         for upstream in lured:
             await proxy.wake(upstream.name)
-            with bench.witness(f"{upstream.name} is visited"):
-                await bench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
+            with workbench.witness(f"{upstream.name} is visited"):
+                await workbench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
         for upstream in refused:
             answer = await proxy.tools_of(upstream.name)
             told = answer.is_error and speaks_of_plain_text(answer.text)
-            bench.expect(told, f"{upstream.name} is failed, with the reason", answer.raw)
+            workbench.expect(told, f"{upstream.name} is failed, with the reason", answer.raw)
 
         def nothing_arrives() -> None:
             for upstream in (*refused, plain):
                 upstream.saw_nothing()
 
-        await bench.throughout(3.0, nothing_arrives)
+        await workbench.throughout(3.0, nothing_arrives)
 
 
 def _is_visited(upstream: RemoteUpstream) -> bool:

@@ -25,41 +25,44 @@ SHORT = 3
 
 
 @check("HARD-002", timeout=60, slow=True)
-async def tokens_can_be_kept_in_the_system_keychain(bench: Workbench) -> None:
+async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> None:
     """After a sign-in, and after a renewal, the tokens are in the keyring and in no file under HOME, and each start uses
     them without a page. Without a usable keyring that is said, and no file has a token.
     """
-    settings = bench.sut.profile.configured(token_store="keyring")
-    upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT, 3600]))
-    config = bench.config(upstream, extra=settings)
-    keychain, env = mock_keychain(bench)
-    browser = bench.browser()
+    settings = workbench.sut.profile.configured(token_store="keyring")
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600]))
+    config = workbench.config(upstream, extra=settings)
+    keychain, env = mock_keychain(workbench)
+    browser = workbench.browser()
     # The first token lives so short that a slow first start may have renewed it.
     for start, issued in ((1, (1, 2)), (2, (2,)), (3, (2,))):
-        with bench.case(f"start number {start}"):
-            async with bench.proxy(upstream, config=config, env=env) as proxy:
+        with workbench.case(f"start number {start}"):
+            async with workbench.proxy(upstream, config=config, env=env) as proxy:
                 await proxy.handshake()
-                await signs_in(bench, proxy, upstream)
-                await can_use(bench, proxy, upstream)
-            bench.expect(len(browser.openings) == 1, "one page in all", browser.openings)
-            bench.expect(
+                await signs_in(workbench, proxy, upstream)
+                await can_use(workbench, proxy, upstream)
+            workbench.expect(len(browser.openings) == 1, "one page in all", browser.openings)
+            workbench.expect(
                 len(upstream.access_tokens) in issued, f"{issued} access tokens", upstream.token_requests
             )
             kept = keychain.read_text() if keychain.exists() else "no entry"
-            bench.expect(upstream.access_tokens[-1] in kept, "the newest token in the keyring", kept)
-            bench.expect(upstream.refresh_tokens[-1] in kept, "and the newest refresh token", kept)
-            _has_no_token(bench, upstream)
+            workbench.expect(upstream.access_tokens[-1] in kept, "the newest token in the keyring", kept)
+            workbench.expect(upstream.refresh_tokens[-1] in kept, "and the newest refresh token", kept)
+            _has_no_token(workbench, upstream)
         if start == 1:
-            await until(bench, upstream.token_requests[-1].t + SHORT + 0.5)
+            await until(workbench, upstream.token_requests[-1].t + SHORT + 0.5)
     await _is_said_where_there_is_none(
-        bench, {**env, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+        workbench, {**env, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     )
 
 
-def mock_keychain(bench: Workbench) -> tuple[Path, dict[str, str]]:
+def mock_keychain(workbench: Workbench) -> tuple[Path, dict[str, str]]:
     """The file of a keyring outside of HOME, and the environment that has it used."""
-    keychain = bench.sandbox.mocks / "keychain.json"
-    paths = [str(Path(mock_servers.keychain.__file__).parent), bench.sut.environment.get("PYTHONPATH", "")]
+    keychain = workbench.sandbox.mocks / "keychain.json"
+    paths = [
+        str(Path(mock_servers.keychain.__file__).parent),
+        workbench.sut.environment.get("PYTHONPATH", ""),
+    ]
     return keychain, {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "MOCK_KEYCHAIN": str(keychain),
@@ -67,31 +70,31 @@ def mock_keychain(bench: Workbench) -> tuple[Path, dict[str, str]]:
     }
 
 
-async def _is_said_where_there_is_none(bench: Workbench, env: dict[str, str]) -> None:
-    upstream = await bench.oauth("b")
-    bench.browser()
-    config = bench.config(upstream, extra=bench.sut.profile.configured(token_store="keyring"))
-    with bench.case("without a usable keyring"):
-        async with bench.proxy(upstream, config=config, env=env) as proxy:
+async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]) -> None:
+    upstream = await workbench.oauth("b")
+    workbench.browser()
+    config = workbench.config(upstream, extra=workbench.sut.profile.configured(token_store="keyring"))
+    with workbench.case("without a usable keyring"):
+        async with workbench.proxy(upstream, config=config, env=env) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with bench.witness("the upstream is visited"):
-                await bench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
-            await bench.eventually(
+            with workbench.witness("the upstream is visited"):
+                await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
+            await workbench.eventually(
                 lambda: "keyring" in proxy.stderr.lower() or "keychain" in proxy.stderr.lower(),
                 within=5.0,
                 what="stderr says that the keyring cannot be used",
             )
-            await bench.throughout(3.0, lambda: _has_no_token(bench, upstream))
+            await workbench.throughout(3.0, lambda: _has_no_token(workbench, upstream))
 
 
-def _has_no_token(bench: Workbench, upstream: ProtectedUpstream) -> None:
+def _has_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
     """No file of the user's holds a token, and there is no token file with anything in it."""
     tokens = tokens_of(upstream)
-    for path in bench.sandbox.home.rglob("*"):
+    for path in workbench.sandbox.home.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             found = leaked(content.decode(errors="replace"), tokens)
-            bench.expect(not found, f"no token in {path.relative_to(bench.sandbox.home)}", found)
+            workbench.expect(not found, f"no token in {path.relative_to(workbench.sandbox.home)}", found)
             is_token_file = path.suffix == ".json" and path.parent.name == "oauth-servers"
-            bench.expect(not (is_token_file and content), "no token file", path)
+            workbench.expect(not (is_token_file and content), "no token file", path)

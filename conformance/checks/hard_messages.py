@@ -23,59 +23,59 @@ LARGE = 8 * MIB
 ENDLESS = 64 * MIB
 FIRST = {"number": "first"}
 #: what the memory may grow by, all upstreams together
-MOST_GROWTH = 16 * BOUND
+MAX_GROWTH = 16 * BOUND
 
 
 @check("HARD-009", timeout=60, serial=True, slow=True)
-async def one_oversized_message_costs_one_call(bench: Workbench) -> None:
+async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
     """The bound is 1 MiB, and the first answers are 8 MiB, as a line, a JSON body and an event, and a line of 64 MiB
     that does not end: each costs its own call only, with an error that says so, the memory grows by 16 MiB at most, and
     the next calls work.
     """
-    fields = bench.sut.profile.configured(max_message_size="1MiB")
+    fields = workbench.sut.profile.configured(max_message_size="1MiB")
     first = {"arguments": FIRST}
     large = Script(on=[on_call("echo", payload(LARGE), params=first), on_call("add", sleep(1.0))])
     event = Script(on=[on_call("echo", answer_as("sse"), payload(LARGE), params=first)])
     endless = Script(on=[on_call("echo", unending(ENDLESS), params=first)])
-    line = bench.stdio("line", large, **fields)
+    line = workbench.stdio("line", large, **fields)
     upstreams: list[Upstream] = [
         line,
-        await bench.http("body", large, **fields),
-        await bench.http("event", event, **fields),
-        await bench.sse("stream", large, **fields),
-        bench.stdio("endless", endless, **fields),
+        await workbench.http("body", large, **fields),
+        await workbench.http("event", event, **fields),
+        await workbench.sse("stream", large, **fields),
+        workbench.stdio("endless", endless, **fields),
     ]
-    async with bench.serving(*upstreams) as proxy:
+    async with workbench.serving(*upstreams) as proxy:
         before = _peak(proxy)
-        await bench.together(
-            *(partial(_costs_one_call, bench, proxy, upstream) for upstream in upstreams),
-            partial(_adds, bench, proxy, line),
+        await workbench.together(
+            *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
+            partial(_adds, workbench, proxy, line),
         )
         after = _peak(proxy)
         if before is None or after is None:
-            bench.note("there is no /proc, so the memory is not judged")
+            workbench.note("there is no /proc, so the memory is not judged")
         else:
             grown = f"{(after - before) / MIB:.1f} MiB"
-            bench.expect(
-                after - before <= MOST_GROWTH, f"at most {MOST_GROWTH // MIB} MiB more memory", grown
+            workbench.expect(
+                after - before <= MAX_GROWTH, f"at most {MAX_GROWTH // MIB} MiB more memory", grown
             )
 
 
-async def _costs_one_call(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
-    with bench.case(upstream.name):
+async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+    with workbench.case(upstream.name):
         answer = await proxy.call(upstream.name, "echo", FIRST, within=15.0)
         seen = answer.raw[:1000]
-        bench.expect(answer.is_error, "an error for the answer that is too large", seen)
+        workbench.expect(answer.is_error, "an error for the answer that is too large", seen)
         words = ("large", "size", "limit", "exceed", "too long", "bytes", "end")
-        bench.expect(any(word in answer.text.lower() for word in words), "an error that says so", seen)
+        workbench.expect(any(word in answer.text.lower() for word in words), "an error that says so", seen)
         # Whoever had to be started again may take a moment.
-        await works_again(bench, proxy, upstream)
+        await works_again(workbench, proxy, upstream)
 
 
-async def _adds(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
-    with bench.case("a call that is under way meanwhile"):
+async def _adds(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+    with workbench.case("a call that is under way meanwhile"):
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-        bench.expect(answer.text == "3", "its answer", answer.raw[:1000])
+        workbench.expect(answer.text == "3", "its answer", answer.raw[:1000])
 
 
 def _peak(proxy: Proxy) -> int | None:

@@ -34,15 +34,15 @@ exec "$@"
 
 
 @check("HARD-007")
-async def the_environment_of_a_child_can_be_limited(bench: Workbench) -> None:
+async def the_environment_of_a_child_can_be_limited(workbench: Workbench) -> None:
     """With a list of one name and one beginning the child sees these, PATH, HOME and the like of the proxy, and its own
     `env`, also where that refers to a variable that is not on the list; no other. A child without a list
     sees all.
     """
     allowed = ["LISTED", "FAMILY_*", "ABSENT", TOKEN_VARIABLE]
     own = {"OWN": "own", "LISTED_TOO": "from-${UNLISTED}"}
-    limited = bench.stdio("limited", env=own, **bench.sut.profile.configured(environment=allowed))
-    free = bench.stdio("free")
+    limited = workbench.stdio("limited", env=own, **workbench.sut.profile.configured(environment=allowed))
+    free = workbench.stdio("free")
     given = {
         "LISTED": "1",
         "LISTED_LONGER": "2",
@@ -54,59 +54,59 @@ async def the_environment_of_a_child_can_be_limited(bench: Workbench) -> None:
         "TERM": "dumb",
         "LC_TIME": "C",
     }
-    async with bench.serving(limited, free, env=given):
+    async with workbench.serving(limited, free, env=given):
         seen, all_of_it = limited.starts[-1].env, free.starts[-1].env
-    with bench.case("the child without a list"):
-        bench.expect(given.items() <= all_of_it.items(), f"all of {given}", all_of_it)
+    with workbench.case("the child without a list"):
+        workbench.expect(given.items() <= all_of_it.items(), f"all of {given}", all_of_it)
     platform = {name: value for name, value in all_of_it.items() if NEEDED.fullmatch(name)}
     expected = {name: given[name] for name in ("LISTED", "FAMILY_A", "FAMILY_")}
     expected |= {"OWN": "own", "LISTED_TOO": "from-6"}
     got = {name: seen.get(name) for name in expected}
-    bench.expect(got == expected, f"the variables {expected}", got)
+    workbench.expect(got == expected, f"the variables {expected}", got)
     for name in ("PATH", "HOME"):
-        bench.expect(seen.get(name) == platform[name], f"{name}={platform[name]}", seen.get(name))
+        workbench.expect(seen.get(name) == platform[name], f"{name}={platform[name]}", seen.get(name))
     foreign = sorted(set(seen) - set(expected) - {TOKEN_VARIABLE} - set(platform))
-    bench.expect(not foreign, "no other variable of the proxy", foreign)
+    workbench.expect(not foreign, "no other variable of the proxy", foreign)
 
 
 @check("HARD-008", timeout=60, slow=True)
-async def resources_of_a_child_can_be_limited(bench: Workbench) -> None:
+async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
     """A child with limits and its helper have them, a child without has those of the proxy. Children that go past their
     memory at the start, past their memory in a call, and past their CPU time in a call, die, and the answers
     name the limit.
     """
 
     def limited(name: str, script: Script, **limits: int) -> StdioUpstream:
-        return bench.stdio(name, script, **bench.sut.profile.configured(limits=limits))
+        return workbench.stdio(name, script, **workbench.sut.profile.configured(limits=limits))
 
     every = {"memory": MEMORY, "cpu_time": CPU_TIME + 20, "open_files": OPEN_FILES, "processes": PROCESSES}
     reads = limited("reads", Script(grandchildren=[Grandchild()]), **every)
-    free = bench.stdio("free")
+    free = workbench.stdio("free")
     # Asked for, and not touched: where the limit does not hold, no memory is used up.
     much = allocate(4 * MEMORY)
     starting = limited("starting", Script(startup=[much]), memory=MEMORY)
     calling = limited("calling", Script(on=[on_call("echo", much)]), memory=MEMORY)
     busy = limited("busy", Script(on=[on_call("echo", compute(CPU_TIME + 5.0))]), cpu_time=CPU_TIME)
-    async with bench.proxy(reads, free, starting, calling, busy) as proxy:
+    async with workbench.proxy(reads, free, starting, calling, busy) as proxy:
         await proxy.handshake()
-        with bench.witness("the upstreams that keep to their limits work"):
+        with workbench.witness("the upstreams that keep to their limits work"):
             await proxy.ready(reads, free, calling, busy)
-        with bench.case("the child"):
-            _has_limits(bench, reads.starts[-1].limits, every)
-        with bench.case("its helper"):
-            _has_limits(bench, reads.events("grandchild-start")[-1].data["limits"], every)
-        with bench.case("a child without limits of its own"):
+        with workbench.case("the child"):
+            _has_limits(workbench, reads.starts[-1].limits, every)
+        with workbench.case("its helper"):
+            _has_limits(workbench, reads.events("grandchild-start")[-1].data["limits"], every)
+        with workbench.case("a child without limits of its own"):
             ours = {name: list(limits) for name, limits in resource_limits().items()}
             others = free.starts[-1].limits
-            bench.expect(others == ours, "the limits that the proxy was started with", others)
-        await bench.together(
-            partial(_dies_of, bench, starting, "memory", proxy.tools_of),
-            partial(_dies_of, bench, calling, "memory", partial(proxy.call, tool="echo")),
-            partial(_dies_of, bench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
+            workbench.expect(others == ours, "the limits that the proxy was started with", others)
+        await workbench.together(
+            partial(_dies_of, workbench, starting, "memory", proxy.tools_of),
+            partial(_dies_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
+            partial(_dies_of, workbench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
         )
 
 
-def _has_limits(bench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
+def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
     """Memory may be limited as what is writable or as what is mapped."""
     kinds = {
         "memory": ("data", "as"),
@@ -116,53 +116,53 @@ def _has_limits(bench: Workbench, seen: dict[str, list[int]], every: dict[str, i
     }
     for name, value in every.items():
         soft = {kind: seen[kind][0] for kind in kinds[name] if kind in seen}
-        bench.expect(value in soft.values(), f"{value} for {name}", soft)
+        workbench.expect(value in soft.values(), f"{value} for {name}", soft)
 
 
-async def _dies_of(bench: Workbench, upstream: StdioUpstream, limit: str, ask: Any) -> None:
+async def _dies_of(workbench: Workbench, upstream: StdioUpstream, limit: str, ask: Any) -> None:
     """The upstream dies, and the answer about it names the limit."""
     answer = await ask(upstream.name)
-    with bench.case(upstream.name):
-        bench.expect(not upstream.alive or len(upstream.starts) > 1, "the process dies", upstream.alive)
+    with workbench.case(upstream.name):
+        workbench.expect(not upstream.alive or len(upstream.starts) > 1, "the process dies", upstream.alive)
         named = answer.is_error and re.search(limit, answer.text, re.IGNORECASE)
-        bench.expect(named, f"an error that names the limit /{limit}/", answer.raw)
+        workbench.expect(named, f"an error that names the limit /{limit}/", answer.raw)
 
 
 @check("HARD-010", timeout=40, slow=True)
-async def a_server_can_be_started_behind_a_command_prefix(bench: Workbench) -> None:
+async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) -> None:
     """A program of two words is called with the server's command line behind them, at the first start and at the one
     after a crash. With a program that does not exist the group fails, the answer names it, and the
     server is not started.
     """
-    log, shim = bench.sandbox.root / "shim.log", bench.sandbox.root / "shim"
+    log, shim = workbench.sandbox.root / "shim.log", workbench.sandbox.root / "shim"
     shim.write_text(SHIM.format(log=log))
     shim.chmod(0o755)
-    missing = bench.sandbox.root / "no-such-program"
+    missing = workbench.sandbox.root / "no-such-program"
     words = ["one argument", "$HOME"]
 
     def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioUpstream:
-        settings = bench.sut.profile.configured(command_prefix=prefix)
-        return bench.stdio(name, script, args=words, **settings)
+        settings = workbench.sut.profile.configured(command_prefix=prefix)
+        return workbench.stdio(name, script, args=words, **settings)
 
     behind = prefixed("behind", [str(shim), "/usr/bin/env"], Script(on=[on_call("echo", crash())]))
     bare = prefixed("bare", [str(missing)])
-    free = bench.stdio("free")
-    async with bench.proxy(behind, bare, free) as proxy:
+    free = workbench.stdio("free")
+    async with workbench.proxy(behind, bare, free) as proxy:
         await proxy.handshake()
-        with bench.must("a server behind a prefix that runs it works"):
+        with workbench.must("a server behind a prefix that runs it works"):
             await proxy.ready(behind, free)
         expected = ["/usr/bin/env", behind.entry["command"], *behind.entry["args"]]
         called = log.read_text().split("\n\n")[0].splitlines()
-        bench.expect(called == expected, f"the prefix is called with {expected}", called)
+        workbench.expect(called == expected, f"the prefix is called with {expected}", called)
         seen = behind.starts[-1].args
-        bench.expect(seen == words, f"the server's own arguments {words}", seen)
+        workbench.expect(seen == words, f"the server's own arguments {words}", seen)
         await proxy.call("behind", "echo")
-        with bench.witness("the server comes back after a crash"):
+        with workbench.witness("the server comes back after a crash"):
             what = "a second start"
-            await bench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
+            await workbench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
         calls = log.read_text().count("\n\n")
-        bench.expect(calls == len(behind.starts), "the prefix is called for each start", calls)
+        workbench.expect(calls == len(behind.starts), "the prefix is called for each start", calls)
         answer = await proxy.tools_of("bare")
-        bench.expect(answer.is_error, "the group whose prefix is missing is failed", answer.raw)
-        bench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
-        await bench.throughout(2.5, bare.was_never_started)
+        workbench.expect(answer.is_error, "the group whose prefix is missing is failed", answer.raw)
+        workbench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
+        await workbench.throughout(2.5, bare.was_never_started)

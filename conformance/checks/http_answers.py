@@ -25,42 +25,42 @@ def _script(*rules: Rule) -> Script:
     return Script(tools=[tool("echo"), *(tool(str(name)) for name in names)], on=list(rules))
 
 
-async def _says(bench: Workbench, proxy: Proxy, upstream: RemoteUpstream, name: str, text: str) -> None:
+async def _says(workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, name: str, text: str) -> None:
     result = await proxy.call(upstream.name, name)
-    bench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
-    bench.expect(result.text == text, f"the call of {name} says {text!r}", result.raw)
+    workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
+    workbench.expect(result.text == text, f"the call of {name} says {text!r}", result.raw)
 
 
 @check("HTTP-002")
-async def a_plain_json_answer_is_accepted(bench: Workbench) -> None:
+async def a_plain_json_answer_is_accepted(workbench: Workbench) -> None:
     """A JSON body counts as the answer, with the bare content type and with a charset parameter."""
     answer = reply({"content": [{"type": "text", "text": TEXT}]})
     kinds = {"bare": "application/json", "charset": "application/json; charset=utf-8"}
-    upstream = await bench.http(
+    upstream = await workbench.http(
         "a", _script(*(on_call(name, answer_as("json", kind), answer) for name, kind in kinds.items()))
     )
-    async with bench.serving(upstream) as proxy:
+    async with workbench.serving(upstream) as proxy:
         for name in kinds:
-            await _says(bench, proxy, upstream, name, TEXT)
+            await _says(workbench, proxy, upstream, name, TEXT)
 
 
 @check("HTTP-003")
-async def the_response_is_found_among_other_messages(bench: Workbench) -> None:
+async def the_response_is_found_among_other_messages(workbench: Workbench) -> None:
     """A progress and a log notification and a ping precede the response on one stream: the call succeeds, the
     ping is answered.
     """
     log = notify("notifications/message", {"level": "info", "data": "working"})
     rule = on_call("echo", PROGRESS, log, request("ping", id="ping-of-the-server"), reply())
-    upstream = await bench.http("a", _script(rule))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(rule))
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "the answer"}, within=5.0)
-        bench.expect(not result.is_error, "the call succeeds", result.raw)
-        bench.expect("the answer" in result.text, "the result of the response", result.raw)
+        workbench.expect(not result.is_error, "the call succeeds", result.raw)
+        workbench.expect("the answer" in result.text, "the result of the response", result.raw)
         answered = "a POST that answers the upstream's ping"
-        pongs = await bench.eventually(lambda: upstream.events("answer"), within=5.0, what=answered)
-        pong = bench.one(pongs, "one answer to it")
-        bench.expect(pong.data["id"] == "ping-of-the-server", answered, pong.text)
-        bench.expect("result" in (pong.message or {}), "the ping is answered with a result", pong.text)
+        pongs = await workbench.eventually(lambda: upstream.events("answer"), within=5.0, what=answered)
+        pong = workbench.one(pongs, "one answer to it")
+        workbench.expect(pong.data["id"] == "ping-of-the-server", answered, pong.text)
+        workbench.expect("result" in (pong.message or {}), "the ping is answered with a result", pong.text)
 
 
 def _encodings() -> dict[str, list[str | bytes]]:
@@ -90,30 +90,30 @@ def _encodings() -> dict[str, list[str | bytes]]:
 
 
 @check("HTTP-004", timeout=40)
-async def event_streams_are_parsed_as_the_standard_says(bench: Workbench) -> None:
+async def event_streams_are_parsed_as_the_standard_says(workbench: Workbench) -> None:
     """Six encodings of one answer, with every line end, comments, odd fields and cuts, give one result."""
     encodings = _encodings()
     rules = [on_call(name, stream(*pieces, pause=0.05)) for name, pieces in encodings.items()]
-    upstream = await bench.http("a", _script(*rules))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(*rules))
+    async with workbench.serving(upstream) as proxy:
         for name in encodings:
-            await _says(bench, proxy, upstream, name, TEXT)
+            await _says(workbench, proxy, upstream, name, TEXT)
 
 
 @check("HTTP-005", timeout=40)
-async def the_result_is_delivered_as_soon_as_its_event_arrives(bench: Workbench) -> None:
+async def the_result_is_delivered_as_soon_as_its_event_arrives(workbench: Workbench) -> None:
     """The stream stays open for 20 s after the response; the client has its result within 2 s."""
-    upstream = await bench.http("a", _script(on_call("echo", answer_as("sse"), reply(), sleep(20.0))))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(on_call("echo", answer_as("sse"), reply(), sleep(20.0))))
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "early"}, within=15.0)
-        bench.expect(not result.is_error, "the call succeeds", result.raw)
+        workbench.expect(not result.is_error, "the call succeeds", result.raw)
         answers = [entry for entry in upstream.events("sent") if "early" in entry.text]
-        late = result.t - bench.one(answers, "the call is made once").t
-        bench.expect(late <= 2.0, "the result within 2 s after its event", f"{late:.2f} s")
+        late = result.t - workbench.one(answers, "the call is made once").t
+        workbench.expect(late <= 2.0, "the result within 2 s after its event", f"{late:.2f} s")
 
 
 @check("HTTP-016", timeout=60)
-async def a_bad_answer_fails_one_call_only(bench: Workbench) -> None:
+async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
     """A 400, a 500, an HTML page, half a JSON text and a foreign id fail five calls; the sixth succeeds."""
     html, json_type = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
     bad = {
@@ -123,54 +123,56 @@ async def a_bad_answer_fails_one_call_only(bench: Workbench) -> None:
         "broken": respond(200, '{"jsonrpc":"2.0","id":"$id","result":{"content":[', headers=json_type),
         "foreign": wrong_id_reply(),
     }
-    upstream = await bench.http("a", _script(*(on_call(name, action) for name, action in bad.items())))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(*(on_call(name, action) for name, action in bad.items())))
+    async with workbench.serving(upstream) as proxy:
         for name in bad:
             answer = await proxy.call("a", name, within=5.0)
-            bench.expect(answer.is_error, f"the answer {name} is an error for the client", answer.raw)
-        await can_call(bench, proxy, upstream)
+            workbench.expect(answer.is_error, f"the answer {name} is an error for the client", answer.raw)
+        await can_call(workbench, proxy, upstream)
 
 
 @check("HTTP-017", timeout=60, slow=True)
-async def no_hidden_timeout_cuts_a_call_short(bench: Workbench) -> None:
+async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
     """An answer after 12 s is delivered although no timeout is configured."""
-    upstream = await bench.http("a", _script(on_call("echo", sleep(12.0))))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(on_call("echo", sleep(12.0))))
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "slow"}, within=30.0)
-        bench.expect(not result.is_error and "slow" in result.text, "the result after 12 s", result.raw)
+        workbench.expect(not result.is_error and "slow" in result.text, "the result after 12 s", result.raw)
 
 
 @check("HTTP-018")
-async def calls_to_one_upstream_run_concurrently(bench: Workbench) -> None:
+async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
     """The upstream answers the first call only when it has answered the second: both succeed."""
     rules = [on_call("first", hold("second")), on_call("second", reply(), release("second"))]
-    upstream = await bench.http("a", _script(*rules))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(*rules))
+    async with workbench.serving(upstream) as proxy:
         await proxy.begin_call("a", "first", {"x": "held back"})
         arrived = "the first call reaches the upstream"
-        await bench.eventually(lambda: upstream.requests("tools/call"), within=5.0, what=arrived)
+        await workbench.eventually(lambda: upstream.requests("tools/call"), within=5.0, what=arrived)
         second = await proxy.call("a", "second", {"x": 2}, within=5.0)
-        bench.expect(not second.is_error, "the second call succeeds while the first is pending", second.raw)
+        workbench.expect(
+            not second.is_error, "the second call succeeds while the first is pending", second.raw
+        )
         sent = upstream.requests("tools/call")[-1].t
-        bench.expect(second.t - sent <= 1.0, "its result within 1 s", f"{second.t - sent:.2f} s")
+        workbench.expect(second.t - sent <= 1.0, "its result within 1 s", f"{second.t - sent:.2f} s")
         what = "the first call succeeds too"
-        await bench.eventually(lambda: "held back" in json.dumps(proxy.received), within=5.0, what=what)
+        await workbench.eventually(lambda: "held back" in json.dumps(proxy.received), within=5.0, what=what)
 
 
 @check("HTTP-019", timeout=40)
-async def a_connection_lost_before_the_response_ends_the_call(bench: Workbench) -> None:
+async def a_connection_lost_before_the_response_ends_the_call(workbench: Workbench) -> None:
     """After a progress event the connection breaks: an error within 5 s, the call is not repeated, the next
     call works on another connection.
     """
-    upstream = await bench.http("a", _script(on_call("lost", PROGRESS, sleep(0.2), cut())))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", _script(on_call("lost", PROGRESS, sleep(0.2), cut())))
+    async with workbench.serving(upstream) as proxy:
         answer = await proxy.call("a", "lost", within=20.0)
-        bench.expect(answer.is_error, "the call is an error", answer.raw)
-        lost = bench.one(upstream.posts("tools/call"), "the call is POSTed once")
+        workbench.expect(answer.is_error, "the call is an error", answer.raw)
+        lost = workbench.one(upstream.posts("tools/call"), "the call is POSTed once")
         assert lost.ended is not None
         late = answer.t - lost.ended
-        bench.expect(late <= 5.0, "an error within 5 s after the break", f"{late:.2f} s")
-        await can_call(bench, proxy, upstream)
+        workbench.expect(late <= 5.0, "an error within 5 s after the break", f"{late:.2f} s")
+        await can_call(workbench, proxy, upstream)
         calls = upstream.posts("tools/call")
-        bench.expect(len(calls) == 2, "the next call is POSTed once", calls)
-        bench.expect(calls[1].connection != lost.connection, "another connection", calls[1])
+        workbench.expect(len(calls) == 2, "the next call is POSTed once", calls)
+        workbench.expect(calls[1].connection != lost.connection, "another connection", calls[1])

@@ -18,52 +18,54 @@ FOREIGN_NAME = "größe_設定"
 
 
 @check("HTTP-022")
-async def modern_requests_carry_matching_metadata_and_headers(bench: Workbench) -> None:
+async def modern_requests_carry_matching_metadata_and_headers(workbench: Workbench) -> None:
     """An upstream that compares every header with the body refuses nothing, not even a tool whose name is not
     ASCII.
     """
-    upstream = await bench.http("a", Script(era="modern", tools=[tool("echo"), tool(FOREIGN_NAME)]))
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.http("a", Script(era="modern", tools=[tool("echo"), tool(FOREIGN_NAME)]))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, upstream, what="a modern upstream becomes usable")
-        await can_call(bench, proxy, upstream, FOREIGN_NAME)
-    bench.expect(upstream.posts("tools/call"), "calls reach the upstream", upstream.http)
+        await is_usable(workbench, proxy, upstream, what="a modern upstream becomes usable")
+        await can_call(workbench, proxy, upstream, FOREIGN_NAME)
+    workbench.expect(upstream.posts("tools/call"), "calls reach the upstream", upstream.http)
     for request in upstream.http:
-        bench.expect(request.status == 200, "the upstream refuses nothing", request)
+        workbench.expect(request.status == 200, "the upstream refuses nothing", request)
         meta = request.message["params"]["_meta"]
         version = meta.get("io.modelcontextprotocol/protocolVersion")
-        bench.expect(version == MODERN == request.header(VERSION), f"{MODERN} in body and header", request)
+        workbench.expect(
+            version == MODERN == request.header(VERSION), f"{MODERN} in body and header", request
+        )
 
 
 @check("HTTP-023", timeout=40)
-async def the_era_of_an_upstream_is_recognised_by_its_first_answer(bench: Workbench) -> None:
+async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Workbench) -> None:
     """Two modern upstreams, one of which rejects the version, are only spoken to in the modern way; two that
     refuse the probe with 400 and 404 receive `initialize` and work.
     """
-    modern = await bench.http("modern", Script(era="modern"))
-    rejecting = await bench.http("rejecting", Script(era="modern", on=[Rule("*", [_rejected()])]))
+    modern = await workbench.http("modern", Script(era="modern"))
+    rejecting = await workbench.http("rejecting", Script(era="modern", on=[Rule("*", [_rejected()])]))
     refusing = {
         "text": respond(400, "Bad Request: no session", headers={"Content-Type": "text/plain"}),
         "empty": respond(404),
     }
     legacy = [
-        await bench.http(name, Script(on=[Rule("server/discover", [action])]))
+        await workbench.http(name, Script(on=[Rule("server/discover", [action])]))
         for name, action in refusing.items()
     ]
-    async with bench.proxy(modern, rejecting, *legacy) as proxy:
+    async with workbench.proxy(modern, rejecting, *legacy) as proxy:
         await proxy.handshake()
         for upstream in (modern, *legacy):
-            await is_usable(bench, proxy, upstream, within=10.0)
+            await is_usable(workbench, proxy, upstream, within=10.0)
         what = "the upstream that rejects the version is asked"
-        await bench.eventually(lambda: rejecting.http, within=10.0, what=what)
+        await workbench.eventually(lambda: rejecting.http, within=10.0, what=what)
         answer = await proxy.call("rejecting", "echo")
-        bench.expect(
+        workbench.expect(
             answer.is_error, "a call to the upstream that rejects the version is an error", answer.raw
         )
     for upstream in legacy:
-        bench.expect(upstream.posts("initialize"), f"{upstream.name} receives initialize", upstream.http)
+        workbench.expect(upstream.posts("initialize"), f"{upstream.name} receives initialize", upstream.http)
     for upstream in (modern, rejecting):
-        _is_spoken_to_in_the_modern_way(bench, upstream)
+        _is_spoken_to_in_the_modern_way(workbench, upstream)
 
 
 def _rejected() -> dict[str, object]:
@@ -73,9 +75,9 @@ def _rejected() -> dict[str, object]:
     return respond(400, body, headers={"Content-Type": "application/json"})
 
 
-def _is_spoken_to_in_the_modern_way(bench: Workbench, upstream: RemoteUpstream) -> None:
+def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteUpstream) -> None:
     for request in upstream.http:
-        bench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)
-        bench.expect(request.rpc != "initialize", f"no initialize to {upstream.name}", request)
+        workbench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)
+        workbench.expect(request.rpc != "initialize", f"no initialize to {upstream.name}", request)
         for name in (SESSION, "Last-Event-ID"):
-            bench.expect(request.header(name) is None, f"no {name} to {upstream.name}", request)
+            workbench.expect(request.header(name) is None, f"no {name} to {upstream.name}", request)

@@ -20,178 +20,180 @@ SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
 
 
-async def can_call(bench: Workbench, proxy: Proxy, upstream: Upstream, tool: str = "echo") -> None:
+async def can_call(workbench: Workbench, proxy: Proxy, upstream: Upstream, tool: str = "echo") -> None:
     """A call through the proxy is answered with a success."""
     result = await proxy.call(upstream.name, tool, {"x": 1})
-    bench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
+    workbench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
 
 
 async def is_usable(
-    bench: Workbench, proxy: Proxy, upstream: Upstream, *, what: str | None = None, within: float = 15.0
+    workbench: Workbench, proxy: Proxy, upstream: Upstream, *, what: str | None = None, within: float = 15.0
 ) -> None:
     """The tools of the upstream are listed within so many seconds, and a call to it succeeds."""
-    with bench.must(what or f"{upstream.name} becomes usable"):
+    with workbench.must(what or f"{upstream.name} becomes usable"):
         await proxy.ready(upstream, within=within)
-    await can_call(bench, proxy, upstream)
+    await can_call(workbench, proxy, upstream)
 
 
-async def has_its_headers(bench: Workbench, upstream: RemoteUpstream, headers: dict[str, str]) -> None:
+async def has_its_headers(workbench: Workbench, upstream: RemoteUpstream, headers: dict[str, str]) -> None:
     """An upstream that wants these headers is usable, and no request reaches it without them."""
-    async with bench.proxy(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         what = "an upstream that wants the configured headers becomes usable"
-        await is_usable(bench, proxy, upstream, what=what)
+        await is_usable(workbench, proxy, upstream, what=what)
     for request in upstream.http:
         for name, value in headers.items():
-            bench.expect(request.header(name) == value, f"{name}: {value}", request)
+            workbench.expect(request.header(name) == value, f"{name}: {value}", request)
 
 
-def after_initialize(bench: Workbench, upstream: RemoteUpstream) -> list[HttpRequest]:
+def after_initialize(workbench: Workbench, upstream: RemoteUpstream) -> list[HttpRequest]:
     """The requests after the first `initialize`, at least one."""
     requests = [request for request in upstream.http if not request.is_probe]
     begun = [place for place, request in enumerate(requests) if request.rpc == "initialize"]
     later = requests[begun[0] + 1 :] if begun else []
-    bench.expect(later, "initialize and further requests reach the upstream", requests)
+    workbench.expect(later, "initialize and further requests reach the upstream", requests)
     return later
 
 
 @check("HTTP-001")
-async def every_message_is_one_well_formed_post_to_the_configured_url(bench: Workbench) -> None:
+async def every_message_is_one_well_formed_post_to_the_configured_url(workbench: Workbench) -> None:
     """While the client initializes, lists and calls, every POST has the path, the query, both headers and one
     JSON object.
     """
-    remote = await bench.http("a")
+    remote = await workbench.http("a")
     upstream = remote.but(url=f"{remote.url}?k=v")
-    async with bench.serving(upstream) as proxy:
-        await can_call(bench, proxy, upstream)
+    async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
     posts = [request for request in remote.http if request.method == "POST"]
     methods = [request.rpc for request in posts]
     for wanted in ("initialize", "tools/list", "tools/call"):
-        bench.expect(wanted in methods, f"{wanted} is POSTed", methods)
+        workbench.expect(wanted in methods, f"{wanted} is POSTed", methods)
     for post in posts:
-        bench.expect(post.target == "/mcp?k=v", "the path and query of the configured URL", post)
+        workbench.expect(post.target == "/mcp?k=v", "the path and query of the configured URL", post)
         kind = (post.header("Content-Type") or "").partition(";")[0].strip().lower()
-        bench.expect(kind == "application/json", "Content-Type: application/json", post)
+        workbench.expect(kind == "application/json", "Content-Type: application/json", post)
         accepted = [
             part.partition(";")[0].strip().lower() for part in (post.header("Accept") or "").split(",")
         ]
         both = {"application/json", "text/event-stream"} <= set(accepted)
-        bench.expect(both, "Accept lists application/json and text/event-stream", post)
-        bench.expect(isinstance(post.message, dict), "a body that is one JSON object", post.body.decode())
+        workbench.expect(both, "Accept lists application/json and text/event-stream", post)
+        workbench.expect(isinstance(post.message, dict), "a body that is one JSON object", post.body.decode())
 
 
 @check("HTTP-006", timeout=40)
-async def initialized_is_posted_before_any_other_request(bench: Workbench) -> None:
+async def initialized_is_posted_before_any_other_request(workbench: Workbench) -> None:
     """Strict upstreams that confirm it, sent once, with an empty 202, 200 or 204 refuse nothing and become usable."""
     upstreams = [
-        await bench.http(f"a{status}", Script(strict=True, http=Http(accepted=status)))
+        await workbench.http(f"a{status}", Script(strict=True, http=Http(accepted=status)))
         for status in (202, 200, 204)
     ]
-    async with bench.proxy(*upstreams) as proxy:
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            await is_usable(bench, proxy, upstream, within=10.0)
+            await is_usable(workbench, proxy, upstream, within=10.0)
     for upstream in upstreams:
         sent = [post.rpc for post in upstream.posts()]
         begins = ["initialize", "notifications/initialized"]
-        bench.expect(sent[:2] == begins, f"{upstream.name} receives {begins} first", sent)
-        bench.expect(sent.count(begins[1]) == 1, f"{upstream.name} receives {begins[1]} once", sent)
+        workbench.expect(sent[:2] == begins, f"{upstream.name} receives {begins} first", sent)
+        workbench.expect(sent.count(begins[1]) == 1, f"{upstream.name} receives {begins[1]} once", sent)
         refused = [post for post in upstream.posts() if (post.status or 0) >= 400]
-        bench.expect(not refused, f"{upstream.name} refuses nothing", refused)
+        workbench.expect(not refused, f"{upstream.name} refuses nothing", refused)
 
 
 @check("HTTP-007")
-async def an_assigned_session_id_is_sent_on_every_later_request(bench: Workbench) -> None:
+async def an_assigned_session_id_is_sent_on_every_later_request(workbench: Workbench) -> None:
     """The upstream's mixed-case id comes back unchanged on every POST, GET and DELETE, and nothing is refused."""
-    upstream = await bench.http("a", Script(http=SESSIONS))
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.http("a", Script(http=SESSIONS))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, upstream, what="an upstream that wants its session id becomes usable")
-    for request in after_initialize(bench, upstream):
+        await is_usable(
+            workbench, proxy, upstream, what="an upstream that wants its session id becomes usable"
+        )
+    for request in after_initialize(workbench, upstream):
         value = request.header(SESSION)
-        bench.expect(value in upstream.sessions, f"{SESSION} is one of {upstream.sessions}", request)
-        bench.expect(request.status not in (400, 404), "the upstream refuses nothing", request)
+        workbench.expect(value in upstream.sessions, f"{SESSION} is one of {upstream.sessions}", request)
+        workbench.expect(request.status not in (400, 404), "the upstream refuses nothing", request)
 
 
 @check("HTTP-008")
-async def a_session_id_is_never_invented(bench: Workbench) -> None:
+async def a_session_id_is_never_invented(workbench: Workbench) -> None:
     """An upstream that assigns no session never sees the header; one that does sees none on `initialize`."""
-    without, assigning = await bench.http("without"), await bench.http("with", Script(http=SESSIONS))
-    async with bench.proxy(without, assigning) as proxy:
+    without, assigning = await workbench.http("without"), await workbench.http("with", Script(http=SESSIONS))
+    async with workbench.proxy(without, assigning) as proxy:
         await proxy.handshake()
         await proxy.ready(without)
-        await can_call(bench, proxy, without)
+        await can_call(workbench, proxy, without)
         await proxy.tools_of("with")  # wakes a lazy proxy
-        with bench.witness("the upstream that assigns ids is connected to"):
+        with workbench.witness("the upstream that assigns ids is connected to"):
             what = "initialize"
-            await bench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
-    after_initialize(bench, without)
+            await workbench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
+    after_initialize(workbench, without)
     begun = assigning.posts("initialize")
     for request in [*without.http, *begun]:
-        bench.expect(request.header(SESSION) is None, f"no {SESSION} that nobody assigned", request)
+        workbench.expect(request.header(SESSION) is None, f"no {SESSION} that nobody assigned", request)
 
 
 @check("HTTP-011", timeout=40)
-async def the_version_header_carries_the_negotiated_version(bench: Workbench) -> None:
+async def the_version_header_carries_the_negotiated_version(workbench: Workbench) -> None:
     """Three upstreams answer with three versions; each sees its own on every later request."""
     versions = ("2025-03-26", "2025-06-18", "2025-11-25")
     upstreams = {
-        version: await bench.http(f"v{version}", Script(protocol_version=version)) for version in versions
+        version: await workbench.http(f"v{version}", Script(protocol_version=version)) for version in versions
     }
-    async with bench.serving(*upstreams.values()) as proxy:
+    async with workbench.serving(*upstreams.values()) as proxy:
         for upstream in upstreams.values():
-            await can_call(bench, proxy, upstream)
+            await can_call(workbench, proxy, upstream)
     for version, upstream in upstreams.items():
-        for request in after_initialize(bench, upstream):
-            bench.expect(request.header(VERSION) == version, f"{VERSION}: {version}", request)
+        for request in after_initialize(workbench, upstream):
+            workbench.expect(request.header(VERSION) == version, f"{VERSION}: {version}", request)
 
 
 @check("HTTP-012", timeout=40, slow=True)
-async def a_counter_offered_version_is_used_or_declined(bench: Workbench) -> None:
+async def a_counter_offered_version_is_used_or_declined(workbench: Workbench) -> None:
     """Over HTTP and stdio: an older version is used after one `initialize`; an unknown one ends in a failed
     group without a listing.
     """
     older, unknown = Script(protocol_version="2025-03-26"), Script(protocol_version="1999-01-01")
-    good = [await bench.http("old-http", older), bench.stdio("old-stdio", older)]
-    bad = [await bench.http("bad-http", unknown), bench.stdio("bad-stdio", unknown)]
-    async with bench.proxy(*good, *bad) as proxy:
+    good = [await workbench.http("old-http", older), workbench.stdio("old-stdio", older)]
+    bad = [await workbench.http("bad-http", unknown), workbench.stdio("bad-stdio", unknown)]
+    async with workbench.proxy(*good, *bad) as proxy:
         await proxy.handshake()
         for upstream in good:
-            await is_usable(bench, proxy, upstream, within=10.0)
+            await is_usable(workbench, proxy, upstream, within=10.0)
             begun = [request.message for request in upstream.requests("initialize")]
-            bench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
-        await bench.together(*(partial(_is_declined, bench, proxy, upstream) for upstream in bad))
+            workbench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
+        await workbench.together(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
 
 
-async def _is_declined(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     name = upstream.name
-    await bench.eventually(
+    await workbench.eventually(
         lambda: upstream.requests("initialize"), within=10.0, what=f"{name} receives initialize"
     )
 
     def nothing_follows() -> None:
         listed = [request.message for request in upstream.requests("tools/list")]
-        bench.expect(not listed, f"no tools/list follows the unknown version of {name}", listed)
+        workbench.expect(not listed, f"no tools/list follows the unknown version of {name}", listed)
 
-    await bench.throughout(3.0, nothing_follows)
+    await workbench.throughout(3.0, nothing_follows)
     answer = await proxy.call(name, "echo")
-    bench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
+    workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
     nothing_follows()
 
 
 @check("HTTP-013")
-async def configured_headers_are_on_every_request(bench: Workbench) -> None:
+async def configured_headers_are_on_every_request(workbench: Workbench) -> None:
     """An upstream that answers 401 without the configured headers, User-Agent among them, never has to."""
     headers = {"Authorization": "Bearer canary-7f3a", "X-Team": "a b; c", "User-Agent": "configured/1.0"}
     script = Script(http=Http(required_headers=headers))
-    await has_its_headers(bench, await bench.http("a", script, headers=headers), headers)
+    await has_its_headers(workbench, await workbench.http("a", script, headers=headers), headers)
 
 
 @check("HTTP-014")
-async def plain_http_upstreams_work_without_opt_in(bench: Workbench) -> None:
+async def plain_http_upstreams_work_without_opt_in(workbench: Workbench) -> None:
     """An http:// URL in an ordinary configuration: the group connects and a call succeeds."""
-    upstream = await bench.http("a")
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.http("a")
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, upstream, what="an upstream with an http:// URL becomes usable")
+        await is_usable(workbench, proxy, upstream, what="an upstream with an http:// URL becomes usable")

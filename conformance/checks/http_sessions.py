@@ -19,72 +19,72 @@ if TYPE_CHECKING:
 
 
 @check("HTTP-009", timeout=40)
-async def a_404_for_the_session_leads_to_a_new_session(bench: Workbench) -> None:
+async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> None:
     """The upstream forgets the session between two calls: one 404, one `initialize` without the old id, and
     calls with the new one.
     """
-    upstream = await bench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
+    async with workbench.serving(upstream) as proxy:
         forgets = await proxy.call("a", "add", {"a": 1, "b": 2})
-        with bench.witness("the call that makes the upstream forget"):
-            bench.expect(not forgets.is_error, "it succeeds", forgets.raw)
+        with workbench.witness("the call that makes the upstream forget"):
+            workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
         await proxy.call("a", "echo", {"x": 1})  # may fail, or be repeated in the new session
         result = await proxy.call("a", "echo", {"x": 2}, within=10.0)
-        bench.expect(not result.is_error, "the call after that succeeds", result.raw)
+        workbench.expect(not result.is_error, "the call after that succeeds", result.raw)
     old, new = upstream.sessions[0], upstream.sessions[-1]
     refused = [request for request in upstream.http if request.status == 404]
     begun = upstream.posts("initialize")
-    bench.expect(refused, "a request of the old session is answered with 404", upstream.verbs)
-    bench.expect(2 <= len(begun) <= 1 + len(refused), "one new initialize, at most one per 404", begun)
-    bench.expect(begun[1].header(SESSION) is None, "initialize without the old id", begun[1])
-    bench.expect(begun[1].t > refused[0].t, "the new initialize after the 404", begun[1])
+    workbench.expect(refused, "a request of the old session is answered with 404", upstream.verbs)
+    workbench.expect(2 <= len(begun) <= 1 + len(refused), "one new initialize, at most one per 404", begun)
+    workbench.expect(begun[1].header(SESSION) is None, "initialize without the old id", begun[1])
+    workbench.expect(begun[1].t > refused[0].t, "the new initialize after the 404", begun[1])
     last = upstream.posts("tools/call")[-1]
-    bench.expect(last.header(SESSION) == new != old, f"the last call carries {new}", last)
+    workbench.expect(last.header(SESSION) == new != old, f"the last call carries {new}", last)
 
 
 @check("HTTP-010", timeout=40, slow=True)
-async def a_session_is_ended_with_delete(bench: Workbench) -> None:
+async def a_session_is_ended_with_delete(workbench: Workbench) -> None:
     """Three upstreams, which answer DELETE with 200, with 405 and never, each see one; the proxy exits in 5 s."""
     upstreams = [
-        await bench.http(f"delete{status}", Script(http=Http(sessions=True, delete=status)))
+        await workbench.http(f"delete{status}", Script(http=Http(sessions=True, delete=status)))
         for status in (200, 405, None)
     ]
-    async with bench.serving(*upstreams) as proxy:
+    async with workbench.serving(*upstreams) as proxy:
         proxy.close_stdin()
         code = await proxy.wait_exit(within=5.0)
-        bench.expect(code is not None, "the proxy exits within 5 s", proxy.how_it_ended())
+        workbench.expect(code is not None, "the proxy exits within 5 s", proxy.how_it_ended())
     for upstream in upstreams:
         deletes = [request for request in upstream.http if request.method == "DELETE"]
-        bench.expect(deletes, f"{upstream.name} sees a DELETE", upstream.verbs)
+        workbench.expect(deletes, f"{upstream.name} sees a DELETE", upstream.verbs)
         for request in deletes:
             at = request.target == "/mcp" and request.header(SESSION) in upstream.sessions
-            bench.expect(at, "DELETE of the endpoint with the session id", request)
+            workbench.expect(at, "DELETE of the endpoint with the session id", request)
 
 
 @check("HTTP-015", timeout=40)
-async def a_refused_post_leads_to_the_older_transport(bench: Workbench) -> None:
+async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> None:
     """Without a `type`, HTTP+SSE upstreams that refuse the POST with 400, 404 or 405 work; 401 and 500 lead to
     no GET.
     """
     older = [
-        (await bench.sse(f"old{status}", Script(http=Http(stream_post=status)))).but("type")
+        (await workbench.sse(f"old{status}", Script(http=Http(stream_post=status)))).but("type")
         for status in (400, 404, 405)
     ]
     broken = [
-        await bench.http(f"broken{status}", Script(on=[Rule("POST", [respond(status, "no")])]))
+        await workbench.http(f"broken{status}", Script(on=[Rule("POST", [respond(status, "no")])]))
         for status in (401, 500)
     ]
-    async with bench.proxy(*older, *broken) as proxy:
+    async with workbench.proxy(*older, *broken) as proxy:
         await proxy.handshake()
         for upstream in older:
-            await is_usable(bench, proxy, upstream, within=10.0)
+            await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
-            with bench.witness(what):
+            with workbench.witness(what):
                 # The probe of the modern era counts here: one that ends with 401 need not be followed by anything.
-                await bench.eventually(partial(_all_posts, other), within=10.0, what=what)
+                await workbench.eventually(partial(_all_posts, other), within=10.0, what=what)
             gets = [request for request in other.http if request.method == "GET" and request.target == "/mcp"]
-            bench.expect(not gets, f"no attempt at the older transport with {other.name}", gets)
+            workbench.expect(not gets, f"no attempt at the older transport with {other.name}", gets)
 
 
 def _all_posts(upstream: RemoteUpstream) -> list[HttpRequest]:
@@ -92,51 +92,53 @@ def _all_posts(upstream: RemoteUpstream) -> list[HttpRequest]:
 
 
 @check("HTTP-020", timeout=40)
-async def a_broken_stream_is_resumed_and_retry_respected(bench: Workbench) -> None:
+async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -> None:
     """An event with an id and `retry: 500`, then the end: a GET with this id follows between 0.45 and 2 s
     later and brings the result; the call is POSTed once.
     """
     rule = on_call("echo", event("", id="event-1", retry=500), end_stream(), reply())
-    upstream = await bench.http("a", Script(http=Http(sessions=True, get=False, event_ids=True), on=[rule]))
-    async with bench.serving(upstream) as proxy:
+    upstream = await workbench.http(
+        "a", Script(http=Http(sessions=True, get=False, event_ids=True), on=[rule])
+    )
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "resumed"}, within=15.0)
-        bench.expect(not result.is_error, "the call succeeds", result.raw)
-        bench.expect("resumed" in result.text, "the result that came on the new stream", result.raw)
+        workbench.expect(not result.is_error, "the call succeeds", result.raw)
+        workbench.expect("resumed" in result.text, "the result that came on the new stream", result.raw)
     calls = upstream.posts("tools/call")
-    bench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
+    workbench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
     resuming = [request for request in upstream.http if request.header("Last-Event-ID") == "event-1"]
-    bench.expect(resuming, "a GET with Last-Event-ID: event-1", upstream.http)
+    workbench.expect(resuming, "a GET with Last-Event-ID: event-1", upstream.http)
     assert calls[0].ended is not None
     after = resuming[0].t - calls[0].ended
-    bench.expect(0.45 <= after <= 2.0, "the GET 0.45 to 2 s after the end", f"{after:.2f} s")
+    workbench.expect(0.45 <= after <= 2.0, "the GET 0.45 to 2 s after the end", f"{after:.2f} s")
 
 
 @check("HTTP-021", timeout=60, slow=True)
-async def a_standalone_stream_receives_notifications(bench: Workbench) -> None:
+async def a_standalone_stream_receives_notifications(workbench: Workbench) -> None:
     """A change of tools that is announced on the GET stream shows in the next listing; 405 does no harm and is
     not asked for again and again.
     """
     changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
     upstream, without = (
-        await bench.http("a", Script(http=SESSIONS, on=[changes])),
-        await bench.http("without", Script(http=Http(sessions=True, get=False))),
+        await workbench.http("a", Script(http=SESSIONS, on=[changes])),
+        await workbench.http("without", Script(http=Http(sessions=True, get=False))),
     )
-    async with bench.serving(upstream, without) as proxy:
+    async with workbench.serving(upstream, without) as proxy:
 
         def gets_are_few() -> None:
             count = without.verbs["GET"]
-            bench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
+            workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
-        await bench.throughout(10.0, gets_are_few)
-        await can_call(bench, proxy, without)
+        await workbench.throughout(10.0, gets_are_few)
+        await can_call(workbench, proxy, without)
         opened = "a GET for the notifications of the upstream"
-        await bench.eventually(lambda: upstream.streams, within=5.0, what=opened)
+        await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)
         accepted = upstream.streams[0].header("Accept") or ""
-        bench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
+        workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")
         deadline = time.monotonic() + 5.0
         while "brand_new" not in (listing := await proxy.tools_of("a")).text:
-            bench.expect(
+            workbench.expect(
                 time.monotonic() < deadline, "the listing shows the new tool within 5 s", listing.raw
             )
             await anyio.sleep(0.1)

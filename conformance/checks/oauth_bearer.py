@@ -14,64 +14,68 @@ if TYPE_CHECKING:
     from conformance.workbench import HttpRequest, ProtectedUpstream, Proxy, Workbench
 
 
-async def can_use(bench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
+async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
     """A call reaches the upstream with a good token, and its answer comes back."""
     word = f"word-{len(upstream.http)}"
     result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
     fine = not result.is_error and word in result.text
-    bench.expect(fine, f"a call to {upstream.name} succeeds", result.raw)
+    workbench.expect(fine, f"a call to {upstream.name} succeeds", result.raw)
 
 
 @check("OAUTH-024", timeout=30)
-async def every_request_carries_the_bearer_once(bench: Workbench) -> None:
+async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
     """A configured `authorization` is replaced: after the sign-in every request to the MCP URL has one
     Authorization header, with the token, and no URL has the token.
     """
     script = Script(http=Http(sessions=True))
-    upstream = await bench.oauth("a", script=script, headers={"authorization": "Basic x"})
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", script=script, headers={"authorization": "Basic x"})
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
-        await can_use(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
+        await can_use(workbench, proxy, upstream)
     token = upstream.access_tokens[0]
     signed_in = upstream.exchanges[0].t
     later = [request for request in upstream.mcp if request.t > signed_in]
-    bench.expect("tools/call" in [request.rpc for request in later], "a call arrives", later)
+    workbench.expect("tools/call" in [request.rpc for request in later], "a call arrives", later)
     for request in later:
-        bench.expect(request.header("Authorization") == f"Bearer {token}", f"Bearer {token}, once", request)
+        workbench.expect(
+            request.header("Authorization") == f"Bearer {token}", f"Bearer {token}, once", request
+        )
     for request in upstream.http:
-        bench.expect(token not in request.target, "no token in a URL", request)
+        workbench.expect(token not in request.target, "no token in a URL", request)
 
 
 @check("OAUTH-025", timeout=60)
-async def a_later_401_is_handled_once(bench: Workbench) -> None:
+async def a_later_401_is_handled_once(workbench: Workbench) -> None:
     """A token is revoked during the session: the call is repeated with a new one and succeeds. Where no token is
     good any more, the call ends with an error after at most 4 requests and one page.
     """
-    once = await bench.oauth("once", script=Script(on=[on_call("add", revoke_tokens())]))
-    forever = await bench.oauth("forever", script=Script(on=[on_call("add", revoke_tokens(all_later=True))]))
-    browser = bench.browser()
-    async with bench.proxy(once, forever) as proxy:
+    once = await workbench.oauth("once", script=Script(on=[on_call("add", revoke_tokens())]))
+    forever = await workbench.oauth(
+        "forever", script=Script(on=[on_call("add", revoke_tokens(all_later=True))])
+    )
+    browser = workbench.browser()
+    async with workbench.proxy(once, forever) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(once, forever)
         for upstream in (once, forever):
             revokes = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-            with bench.witness("the call that makes the upstream revoke its tokens"):
-                bench.expect(not revokes.is_error, "it succeeds", revokes.raw)
-        with bench.case("after a revocation"):
-            await can_use(bench, proxy, once)
+            with workbench.witness("the call that makes the upstream revoke its tokens"):
+                workbench.expect(not revokes.is_error, "it succeeds", revokes.raw)
+        with workbench.case("after a revocation"):
+            await can_use(workbench, proxy, once)
         renewed = [*once.refreshes, *once.exchanges[1:]]
-        bench.expect(len(renewed) == 1, "one refresh or one new sign-in", once.token_requests)
+        workbench.expect(len(renewed) == 1, "one refresh or one new sign-in", once.token_requests)
 
         posts, pages = len(_calls(forever)), len(browser.pages_of(forever))
         result = await proxy.call("forever", "echo", {"x": 1}, within=20.0)
-        bench.expect(result.is_error, "a call that is always refused is an error", result.raw)
+        workbench.expect(result.is_error, "a call that is always refused is an error", result.raw)
         sent = _calls(forever)[posts:]
-        bench.expect(1 <= len(sent) <= 4, "at most 4 requests for the call", sent)
+        workbench.expect(1 <= len(sent) <= 4, "at most 4 requests for the call", sent)
         opened = browser.pages_of(forever)[pages:]
-        bench.expect(len(opened) <= 1, "at most one page for the call", opened)
+        workbench.expect(len(opened) <= 1, "at most one page for the call", opened)
 
 
 def _calls(upstream: ProtectedUpstream) -> list[HttpRequest]:
@@ -79,26 +83,28 @@ def _calls(upstream: ProtectedUpstream) -> list[HttpRequest]:
 
 
 @check("OAUTH-026", timeout=60)
-async def insufficient_scope_leads_to_one_step_up(bench: Workbench) -> None:
+async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
     """A call needs the scope `b` while only `a` was asked for: a second sign-in asks for both and the call
     succeeds. Where that is never enough, there are at most 3 attempts.
     """
-    enough = await bench.oauth("enough", OAuth(tool_scopes={"echo": "b"}), oauth_scopes=["a"])
-    never = await bench.oauth(
+    enough = await workbench.oauth("enough", OAuth(tool_scopes={"echo": "b"}), oauth_scopes=["a"])
+    never = await workbench.oauth(
         "never", OAuth(tool_scopes={"echo": "b"}, never_enough=True), oauth_scopes=["a"]
     )
-    browser = bench.browser()
-    async with bench.proxy(enough, never) as proxy:
+    browser = workbench.browser()
+    async with workbench.proxy(enough, never) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(enough, never)
-        with bench.case("after a step-up"):
-            await can_use(bench, proxy, enough)
+        with workbench.case("after a step-up"):
+            await can_use(workbench, proxy, enough)
         pages = browser.pages_of(enough)
-        bench.expect(len(pages) == 2, "one more sign-in", pages)
+        workbench.expect(len(pages) == 2, "one more sign-in", pages)
         scopes = set(pages[1].params.get("scope", "").split(" "))
-        bench.expect({"a", "b"} <= scopes, "the second sign-in asks for both scopes", pages[1])
+        workbench.expect({"a", "b"} <= scopes, "the second sign-in asks for both scopes", pages[1])
         result = await proxy.call("never", "echo", {"x": 1}, within=25.0)
-        bench.expect(result.is_error, "a call that is always refused is an error", result.raw)
-        bench.expect(len(_calls(never)) <= 3, "at most 3 attempts", _calls(never))
-        bench.expect(len(browser.pages_of(never)) <= 4, "at most 3 more sign-ins", browser.pages_of(never))
+        workbench.expect(result.is_error, "a call that is always refused is an error", result.raw)
+        workbench.expect(len(_calls(never)) <= 3, "at most 3 attempts", _calls(never))
+        workbench.expect(
+            len(browser.pages_of(never)) <= 4, "at most 3 more sign-ins", browser.pages_of(never)
+        )

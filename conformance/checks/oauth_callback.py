@@ -37,12 +37,12 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 @asynccontextmanager
 async def attempt(
-    bench: Workbench, upstream: ProtectedUpstream, user: User, *others: Upstream, **start: Any
+    workbench: Workbench, upstream: ProtectedUpstream, user: User, *others: Upstream, **start: Any
 ) -> AsyncIterator[tuple[Proxy, Browser]]:
     """A proxy of its own, asked for the tools of the upstream; what comes of it is up to the user."""
-    browser = bench.browser(user)
+    browser = workbench.browser(user)
     env = {**browser.environment, **start.pop("env", {})}
-    async with bench.proxy(upstream, *others, env=env, **start) as proxy:
+    async with workbench.proxy(upstream, *others, env=env, **start) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
         yield proxy, browser
@@ -55,14 +55,14 @@ def refused_or_ignored(entry: Entry) -> bool:
 
 
 @check("OAUTH-011", timeout=60, slow=True)
-async def a_callback_with_a_wrong_state_is_rejected(bench: Workbench) -> None:
+async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> None:
     """`state` missing, different, without its last character, in the other case, and twice: none of them brings a
     token request. A right one does.
     """
-    right = await bench.oauth("right")
-    with bench.witness("a callback with the right state is accepted"):
-        bench.browser()
-        await sign_in(bench, right)
+    right = await workbench.oauth("right")
+    with workbench.witness("a callback with the right state is accepted"):
+        workbench.browser()
+        await sign_in(workbench, right)
     forms: dict[str, str | list[str] | None] = {
         "missing": None,
         "different": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
@@ -72,61 +72,65 @@ async def a_callback_with_a_wrong_state_is_rejected(bench: Workbench) -> None:
     }
 
     async def is_rejected(name: str, state: str | list[str] | None) -> None:
-        upstream = await bench.oauth(name)
-        async with attempt(bench, upstream, User(callbacks=[{"state": state}])) as (_, browser):
+        upstream = await workbench.oauth(name)
+        async with attempt(workbench, upstream, User(callbacks=[{"state": state}])) as (_, browser):
             await browser.done()
-            await bench.throughout(3.0, upstream.got_no_token_request)
+            await workbench.throughout(3.0, upstream.got_no_token_request)
 
-    await bench.together(*(partial(is_rejected, name, state) for name, state in forms.items()))
+    await workbench.together(*(partial(is_rejected, name, state) for name, state in forms.items()))
 
 
 @check("OAUTH-012", timeout=30)
-async def stray_requests_do_not_end_the_flow(bench: Workbench) -> None:
+async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
     """An icon, a wrong path, a HEAD, a connection without data and a callback with a bad `state` come first; then the
     right callback succeeds.
     """
-    upstream = await bench.oauth("a")
+    upstream = await workbench.oauth("a")
     user = User(
         strays=["GET /favicon.ico", "GET /wrong?code=x&state=y", "HEAD $callback", "connect"],
         callbacks=[{"state": "bad"}, {}],
     )
-    async with attempt(bench, upstream, user) as (proxy, browser):
+    async with attempt(workbench, upstream, user) as (proxy, browser):
         await browser.done(within=25.0)
-        await signs_in(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
     odd = [
         entry for entry in [*browser.events("stray"), browser.callbacks[0]] if not refused_or_ignored(entry)
     ]
-    bench.expect(not odd, "4xx or no answer", [entry.data for entry in odd])
+    workbench.expect(not odd, "4xx or no answer", [entry.data for entry in odd])
 
 
 @check("OAUTH-013", timeout=40, slow=True)
-async def the_callback_listener_is_on_loopback_only(bench: Workbench) -> None:
+async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> None:
     """While two sign-ins are pending their listeners are on loopback only, on different ports, and the host of the
     redirect URI led to them when the browser was called.
     """
-    upstreams = [await bench.oauth("a"), await bench.oauth("b")]
+    upstreams = [await workbench.oauth("a"), await workbench.oauth("b")]
     ports = []
     for upstream in upstreams:
-        async with attempt(bench, upstream, User(wait=60.0)) as (proxy, browser):
+        async with attempt(workbench, upstream, User(wait=60.0)) as (proxy, browser):
             page = await browser.opened()
             ports.append(urlsplit(page.redirect_uri).port)
             listening = _listening(proxy)
-            bench.expect(ports[-1] in [port for _, port in listening], "a listener at the port", listening)
+            workbench.expect(
+                ports[-1] in [port for _, port in listening], "a listener at the port", listening
+            )
             open_to_all = [place for place in listening if place[0] not in LOOPBACK]
-            bench.expect(not open_to_all, "listeners on loopback only", listening)
-        async with attempt(bench, upstream, User(wait=60.0, probes=True)) as (_, browser):
+            workbench.expect(not open_to_all, "listeners on loopback only", listening)
+        async with attempt(workbench, upstream, User(wait=60.0, probes=True)) as (_, browser):
             await browser.opened()
-            await bench.eventually(
+            await workbench.eventually(
                 partial(browser.events, "reachable"), within=5.0, what="the browser connects"
             )
             for entry in browser.events("reachable"):
                 problem = entry.data["problem"]
                 if _can_bind(entry.data["address"]):
-                    bench.expect(problem is None, "the redirect URI's host leads to the listener", entry.data)
-    bench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
-    with bench.witness("the listener serves a callback"):
-        bench.browser()
-        await sign_in(bench, upstreams[0])
+                    workbench.expect(
+                        problem is None, "the redirect URI's host leads to the listener", entry.data
+                    )
+    workbench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
+    with workbench.witness("the listener serves a callback"):
+        workbench.browser()
+        await sign_in(workbench, upstreams[0])
 
 
 def _listening(proxy: Proxy) -> list[tuple[str, int]]:
@@ -153,26 +157,26 @@ def _can_bind(address: str) -> bool:
 
 
 @check("OAUTH-020", timeout=30)
-async def an_error_callback_ends_this_flow_only(bench: Workbench) -> None:
+async def an_error_callback_ends_this_flow_only(workbench: Workbench) -> None:
     """The user denies: no token request, access_denied in the failure text, an answer for the browser, and another
     group that works.
     """
-    upstream, other = await bench.oauth("a"), bench.stdio("other")
-    async with attempt(bench, upstream, User("denies"), other) as (proxy, browser):
+    upstream, other = await workbench.oauth("a"), workbench.stdio("other")
+    async with attempt(workbench, upstream, User("denies"), other) as (proxy, browser):
         await browser.done()
         text, deadline = "", time.monotonic() + 5.0
         while "access_denied" not in text and time.monotonic() < deadline:
             text = (await proxy.tools_of("a")).text
             await anyio.sleep(0.1)
-        bench.expect("access_denied" in text, "access_denied in the failure text within 5 s", text)
+        workbench.expect("access_denied" in text, "access_denied in the failure text within 5 s", text)
         statuses = [entry.data["status"] for entry in browser.callbacks]
-        bench.expect(statuses and None not in statuses, "the browser gets an answer", statuses)
+        workbench.expect(statuses and None not in statuses, "the browser gets an answer", statuses)
         upstream.got_no_token_request()
-        await is_usable(bench, proxy, other, what="the other group works")
+        await is_usable(workbench, proxy, other, what="the other group works")
 
 
 @check("OAUTH-021", timeout=60, slow=True)
-async def iss_in_the_authorization_response_is_validated(bench: Workbench) -> None:
+async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -> None:
     """Announced or not, `iss` right, absent or wrong (a trailing slash, the scheme in capitals): only responses that
     RFC 9207 accepts bring a token request, and of a wrong one not even the error text is used.
     """
@@ -190,66 +194,70 @@ async def iss_in_the_authorization_response_is_validated(bench: Workbench) -> No
         "silent-foreign": OAuth(iss="https://honest.example"),
         "foreign-error": OAuth(iss="https://honest.example", error="canary_of_another"),
     }
-    right = [await bench.oauth(name, oauth) for name, oauth in good.items()]
-    wrong = [await bench.oauth(name, oauth) for name, oauth in bad.items()]
-    browser = bench.browser()
-    async with bench.proxy(*right, *wrong) as proxy:
+    right = [await workbench.oauth(name, oauth) for name, oauth in good.items()]
+    wrong = [await workbench.oauth(name, oauth) for name, oauth in bad.items()]
+    browser = workbench.browser()
+    async with workbench.proxy(*right, *wrong) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, *right)
+        await signs_in(workbench, proxy, *right)
         for upstream in wrong:
             await proxy.wake(upstream.name)
-        with bench.witness("every flow gets its callback"):
+        with workbench.witness("every flow gets its callback"):
             await browser.done(len(right) + len(wrong))
 
         def nothing_follows() -> None:
             for upstream in wrong:
                 upstream.got_no_token_request()
 
-        await bench.throughout(3.0, nothing_follows)
+        await workbench.throughout(3.0, nothing_follows)
         answer = await proxy.call("foreign-error", "echo", within=10.0)
-        bench.expect("canary_of_another" not in answer.raw, "no error text of a foreign response", answer.raw)
+        workbench.expect(
+            "canary_of_another" not in answer.raw, "no error text of a foreign response", answer.raw
+        )
 
 
 @check("OAUTH-022", timeout=60, slow=True)
-async def the_users_time_is_not_the_connection_timeout(bench: Workbench) -> None:
+async def the_users_time_is_not_the_connection_timeout(workbench: Workbench) -> None:
     """The user takes 20 s, and the group connects. That the wait has an end is not tried: it may be 10 minutes."""
-    upstream = await bench.oauth("a")
-    async with attempt(bench, upstream, User(wait=20.0)) as (proxy, browser):
+    upstream = await workbench.oauth("a")
+    async with attempt(workbench, upstream, User(wait=20.0)) as (proxy, browser):
         await browser.done(within=30.0)
-        await signs_in(bench, proxy, upstream)
-        bench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
+        await signs_in(workbench, proxy, upstream)
+        workbench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
 
 
 @check("OAUTH-023", timeout=60, slow=True)
-async def without_a_browser_the_url_is_printed_on_stderr(bench: Workbench) -> None:
+async def without_a_browser_the_url_is_printed_on_stderr(workbench: Workbench) -> None:
     """Each opener fails, and then there is none: the URL is on stderr, not on stdout, and the flow goes on when
     somebody follows it by hand.
     """
-    failing, missing = await bench.oauth("failing"), await bench.oauth("missing")
-    await _by_hand(bench, failing, bench.browser(works=False), {})
-    tools = bench.sandbox.tmp / "tools"
+    failing, missing = await workbench.oauth("failing"), await workbench.oauth("missing")
+    await _by_hand(workbench, failing, workbench.browser(works=False), {})
+    tools = workbench.sandbox.tmp / "tools"
     tools.mkdir()
     for name in ("env", "sh", "node", "python3"):
         program = shutil.which(name, path=os.environ.get("PATH", os.defpath))
         if program is not None:
             (tools / name).symlink_to(program)
     nowhere = {"PATH": str(tools), "BROWSER": "", "DISPLAY": ""}
-    await _by_hand(bench, missing, bench.browser(), nowhere)
+    await _by_hand(workbench, missing, workbench.browser(), nowhere)
 
 
 async def _by_hand(
-    bench: Workbench, upstream: ProtectedUpstream, browser: Browser, env: dict[str, str]
+    workbench: Workbench, upstream: ProtectedUpstream, browser: Browser, env: dict[str, str]
 ) -> None:
-    async with bench.proxy(upstream, env={**browser.environment, **env}) as proxy:
+    async with workbench.proxy(upstream, env={**browser.environment, **env}) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
         begin = re.escape(f"{upstream.issuer}/authorize?")
-        urls: list[str] = await bench.eventually(
+        urls: list[str] = await workbench.eventually(
             lambda: re.findall(rf"{begin}[^\s\"'<>\x1b]+", proxy.stderr),
             within=10.0,
             what=f"{upstream.name}: the authorization URL on stderr",
         )
         browser.open(urls[0])
-        await signs_in(bench, proxy, upstream)
-        bench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
-        bench.expect(b"/authorize?" not in proxy.stdout, "no authorization URL on stdout", proxy.stdout_lines)
+        await signs_in(workbench, proxy, upstream)
+        workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
+        workbench.expect(
+            b"/authorize?" not in proxy.stdout, "no authorization URL on stdout", proxy.stdout_lines
+        )

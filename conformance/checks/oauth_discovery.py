@@ -32,7 +32,7 @@ def documents(upstream: ProtectedUpstream, base: str) -> list[str]:
 
 
 @check("OAUTH-002", timeout=40)
-async def the_resource_metadata_of_the_challenge_is_used(bench: Workbench) -> None:
+async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -> None:
     """The challenge names a document at a path of its own, quoted, unquoted, and among other schemes; from there
     the proxy goes to the authorization server on another port.
     """
@@ -43,117 +43,121 @@ async def the_resource_metadata_of_the_challenge_is_used(bench: Workbench) -> No
     }
     custom = ["/custom/prm.json"]
     upstreams = [
-        await bench.oauth(name, OAuth(own_origin=True, resource_metadata=custom, challenges=challenges))
+        await workbench.oauth(name, OAuth(own_origin=True, resource_metadata=custom, challenges=challenges))
         for name, challenges in forms.items()
     ]
-    bench.browser()
-    async with bench.proxy(*upstreams) as proxy:
+    workbench.browser()
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            with bench.case(upstream.name):
-                await signs_in(bench, proxy, upstream)
+            with workbench.case(upstream.name):
+                await signs_in(workbench, proxy, upstream)
     for upstream in upstreams:
         named, metadata = upstream.at(custom[0]), f"{upstream.issuer}{SERVER}"
         asked = upstream.elsewhere
         found = named in asked and metadata in asked and asked.index(named) < asked.index(metadata)
-        bench.expect(found, f"{upstream.name}: {named} is asked for, then {metadata}", asked)
+        workbench.expect(found, f"{upstream.name}: {named} is asked for, then {metadata}", asked)
 
 
 @check("OAUTH-003", timeout=30)
-async def resource_metadata_is_sought_with_the_path_then_at_the_root(bench: Workbench) -> None:
+async def resource_metadata_is_sought_with_the_path_then_at_the_root(workbench: Workbench) -> None:
     """Without a named document the one with the path is asked for first, then the one at the root, which there
     is.
     """
     oauth = OAuth(own_origin=True, challenges=["Bearer"], resource_metadata=[RESOURCE])
-    upstream = await bench.oauth("a", oauth, Script(http=Http(path="/public/mcp")))
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", oauth, Script(http=Http(path="/public/mcp")))
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
     asked = [path for path in documents(upstream, upstream.url) if path.startswith(RESOURCE)]
     wanted = [f"{RESOURCE}/public/mcp", RESOURCE]
-    bench.expect(asked == wanted, f"{wanted} in this order", upstream.elsewhere)
+    workbench.expect(asked == wanted, f"{wanted} in this order", upstream.elsewhere)
 
 
 @check("OAUTH-004", timeout=30)
-async def without_resource_metadata_the_mcp_origin_is_asked(bench: Workbench) -> None:
+async def without_resource_metadata_the_mcp_origin_is_asked(workbench: Workbench) -> None:
     """No resource metadata anywhere; that of the authorization server is on the MCP origin, and the flow ends with
     a bearer.
     """
-    upstream = await bench.oauth("a", OAuth(resource_metadata=[]))
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(resource_metadata=[]))
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
     asked = documents(upstream, upstream.url)
-    bench.expect(SERVER in asked, f"{SERVER} is asked for", upstream.elsewhere)
-    bench.expect(upstream.access_tokens[0] in upstream.bearers, "the bearer arrives", upstream.bearers)
+    workbench.expect(SERVER in asked, f"{SERVER} is asked for", upstream.elsewhere)
+    workbench.expect(upstream.access_tokens[0] in upstream.bearers, "the bearer arrives", upstream.bearers)
 
 
 @check("OAUTH-005", timeout=40)
-async def server_metadata_is_tried_in_the_standard_order(bench: Workbench) -> None:
+async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -> None:
     """Only the last candidate answers, of three for an issuer with a path and of two for one without."""
     with_path = [f"{SERVER}/tenant", f"{OPENID}/tenant", f"/tenant{OPENID}"]
     without = [SERVER, OPENID]
     upstreams = [
-        await bench.oauth(
+        await workbench.oauth(
             "path", OAuth(own_origin=True, issuer_path="/tenant", server_metadata=with_path[-1:])
         ),
-        await bench.oauth("root", OAuth(own_origin=True, server_metadata=without[-1:])),
+        await workbench.oauth("root", OAuth(own_origin=True, server_metadata=without[-1:])),
     ]
-    bench.browser()
-    async with bench.proxy(*upstreams) as proxy:
+    workbench.browser()
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, *upstreams)
+        await signs_in(workbench, proxy, *upstreams)
     for upstream, wanted in zip(upstreams, (with_path, without), strict=True):
         asked = documents(upstream, upstream.issuer)
-        bench.expect(asked == wanted, f"{upstream.name}: {wanted} in this order", asked)
+        workbench.expect(asked == wanted, f"{upstream.name}: {wanted} in this order", asked)
 
 
-async def only_the_good_one_signs_in(bench: Workbench, *bad: OAuth) -> None:
+async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
     """An upstream with nothing wrong becomes usable; for the others no page is opened, no token is asked for, and
     a call says that they failed.
     """
-    good = await bench.oauth("good")
-    upstreams = [await bench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
-    browser = bench.browser()
-    async with bench.proxy(good, *upstreams) as proxy:
+    good = await workbench.oauth("good")
+    upstreams = [await workbench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
+    browser = workbench.browser()
+    async with workbench.proxy(good, *upstreams) as proxy:
         await proxy.handshake()
-        with bench.witness("the upstream with nothing wrong becomes usable"):
+        with workbench.witness("the upstream with nothing wrong becomes usable"):
             await proxy.ready(good)
         for upstream in upstreams:
             await proxy.wake(upstream.name)
 
         def nothing_happens() -> None:
             for upstream in upstreams:
-                bench.expect(not browser.pages_of(upstream), f"no page for {upstream.name}", browser.openings)
+                workbench.expect(
+                    not browser.pages_of(upstream), f"no page for {upstream.name}", browser.openings
+                )
                 upstream.got_no_token_request()
 
-        await bench.throughout(5.0, nothing_happens)
+        await workbench.throughout(5.0, nothing_happens)
         for upstream in upstreams:
             answer = await proxy.call(upstream.name, "echo", within=15.0)
-            bench.expect(
+            workbench.expect(
                 answer.is_error and answer.text, f"a call to {upstream.name} says why it failed", answer.raw
             )
-            bench.expect(upstream.http, f"{upstream.name} was asked at all", upstream.http)
+            workbench.expect(upstream.http, f"{upstream.name} was asked at all", upstream.http)
         nothing_happens()
 
 
 @check("OAUTH-006", timeout=40, slow=True)
-async def metadata_of_another_issuer_is_not_used(bench: Workbench) -> None:
+async def metadata_of_another_issuer_is_not_used(workbench: Workbench) -> None:
     """The metadata says that its issuer is https://honest.example, which it is not."""
-    await only_the_good_one_signs_in(bench, OAuth(server_fields={"issuer": "https://honest.example"}))
+    await only_the_good_one_signs_in(workbench, OAuth(server_fields={"issuer": "https://honest.example"}))
 
 
 @check("OAUTH-007", timeout=40, slow=True)
-async def metadata_of_another_resource_stops_the_flow(bench: Workbench) -> None:
+async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> None:
     """The resource metadata is about https://evil.example/mcp."""
-    await only_the_good_one_signs_in(bench, OAuth(resource_fields={"resource": "https://evil.example/mcp"}))
+    await only_the_good_one_signs_in(
+        workbench, OAuth(resource_fields={"resource": "https://evil.example/mcp"})
+    )
 
 
 @check("OAUTH-010", timeout=40, slow=True)
-async def without_announced_s256_there_is_no_flow(bench: Workbench) -> None:
+async def without_announced_s256_there_is_no_flow(workbench: Workbench) -> None:
     """The metadata lists no PKCE methods at all, or only `plain`."""
     unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
     plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
-    await only_the_good_one_signs_in(bench, unsaid, plain)
+    await only_the_good_one_signs_in(workbench, unsaid, plain)

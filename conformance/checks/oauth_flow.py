@@ -17,153 +17,157 @@ if TYPE_CHECKING:
     from conformance.workbench import Asked, ProtectedUpstream, Proxy, Workbench
 
 
-async def signs_in(bench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
+async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
     """The upstreams become usable, which without a token they cannot be."""
     for upstream in upstreams:
-        with bench.must(f"the sign-in to {upstream.name} is completed and its tools are listed"):
+        with workbench.must(f"the sign-in to {upstream.name} is completed and its tools are listed"):
             await proxy.ready(upstream)
 
 
-async def sign_in(bench: Workbench, *upstreams: ProtectedUpstream) -> None:
+async def sign_in(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
     """A proxy of its own signs in to the upstreams and is ended."""
-    async with bench.proxy(*upstreams) as proxy:
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, *upstreams)
+        await signs_in(workbench, proxy, *upstreams)
 
 
-def flow_of(bench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
+def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
     """The one authorization request and the one exchange of a sign-in."""
-    authorized = bench.one(upstream.authorizations, "one authorization request")
-    return authorized, bench.one(upstream.exchanges, "one exchange of the code")
+    authorized = workbench.one(upstream.authorizations, "one authorization request")
+    return authorized, workbench.one(upstream.exchanges, "one exchange of the code")
 
 
 @check("OAUTH-001", timeout=30)
-async def a_configured_client_id_starts_exactly_one_flow(bench: Workbench) -> None:
+async def a_configured_client_id_starts_exactly_one_flow(workbench: Workbench) -> None:
     """One page is opened, with this client id and response_type=code, and before its callback was delivered the
     token endpoint has no request.
     """
-    upstream = await bench.oauth("a")
-    browser = bench.browser()
-    await sign_in(bench, upstream)
-    page = bench.one(browser.openings, "one page is opened")
-    bench.expect(page.params.get("client_id") == CLIENT, f"client_id={CLIENT}", page)
-    bench.expect(page.params.get("response_type") == "code", "response_type=code", page)
+    upstream = await workbench.oauth("a")
+    browser = workbench.browser()
+    await sign_in(workbench, upstream)
+    page = workbench.one(browser.openings, "one page is opened")
+    workbench.expect(page.params.get("client_id") == CLIENT, f"client_id={CLIENT}", page)
+    workbench.expect(page.params.get("response_type") == "code", "response_type=code", page)
     first, authorized = upstream.token_requests[0], upstream.authorizations[0]
-    bench.expect(first.t > authorized.t, "no token request before the authorization", first)
+    workbench.expect(first.t > authorized.t, "no token request before the authorization", first)
 
 
 @check("OAUTH-008", timeout=30)
-async def the_code_is_protected_with_s256(bench: Workbench) -> None:
+async def the_code_is_protected_with_s256(workbench: Workbench) -> None:
     """The challenge is the SHA-256 of the verifier that comes with the code, both of the right form."""
-    upstream = await bench.oauth("a")
-    bench.browser()
-    await sign_in(bench, upstream)
-    authorized, exchanged = flow_of(bench, upstream)
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    await sign_in(workbench, upstream)
+    authorized, exchanged = flow_of(workbench, upstream)
     challenge = authorized.params.get("code_challenge", "")
     verifier = exchanged.params.get("code_verifier", "")
     method = authorized.params.get("code_challenge_method")
-    bench.expect(method == "S256", "code_challenge_method=S256", method)
-    bench.expect(CHALLENGE.fullmatch(challenge), "a challenge of 43 base64url characters", challenge)
-    bench.expect(VERIFIER.fullmatch(verifier), "a verifier of 43 to 128 unreserved characters", verifier)
-    bench.expect(challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier)
+    workbench.expect(method == "S256", "code_challenge_method=S256", method)
+    workbench.expect(CHALLENGE.fullmatch(challenge), "a challenge of 43 base64url characters", challenge)
+    workbench.expect(VERIFIER.fullmatch(verifier), "a verifier of 43 to 128 unreserved characters", verifier)
+    workbench.expect(challenge_of(verifier) == challenge, "the challenge is that of the verifier", verifier)
 
 
 @check("OAUTH-009", timeout=40, slow=True)
-async def state_and_verifier_are_fresh_and_long(bench: Workbench) -> None:
+async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
     """Five sign-ins in two processes: five values of each, each `state` of 22 characters at least, and no verifier
     in any URL that was opened.
     """
-    upstreams = [await bench.oauth(name) for name in "abcde"]
-    browser = bench.browser()
-    await sign_in(bench, *upstreams[:4])
-    await sign_in(bench, upstreams[4])
-    flows = [flow_of(bench, upstream) for upstream in upstreams]
+    upstreams = [await workbench.oauth(name) for name in "abcde"]
+    browser = workbench.browser()
+    await sign_in(workbench, *upstreams[:4])
+    await sign_in(workbench, upstreams[4])
+    flows = [flow_of(workbench, upstream) for upstream in upstreams]
     states = [authorized.params.get("state", "") for authorized, _ in flows]
     verifiers = [exchanged.params.get("code_verifier", "") for _, exchanged in flows]
-    bench.expect(len(set(states)) == len(flows), "a state of its own in each flow", states)
-    bench.expect(len(set(verifiers)) == len(flows), "a verifier of its own in each flow", verifiers)
-    bench.expect(all(len(state) >= 22 for state in states), "at least 22 characters in each state", states)
+    workbench.expect(len(set(states)) == len(flows), "a state of its own in each flow", states)
+    workbench.expect(len(set(verifiers)) == len(flows), "a verifier of its own in each flow", verifiers)
+    workbench.expect(
+        all(len(state) >= 22 for state in states), "at least 22 characters in each state", states
+    )
     urls = [unquote(opening.url) for opening in browser.openings]
     seen = [url for url in urls if any(verifier in url for verifier in verifiers)]
-    bench.expect(not seen, "no verifier in a URL", seen)
+    workbench.expect(not seen, "no verifier in a URL", seen)
 
 
 @check("OAUTH-014", timeout=30)
-async def the_redirect_uri_is_identical_in_both_requests(bench: Workbench) -> None:
+async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -> None:
     """The exchange repeats the redirect URI of the authorization request."""
-    upstream = await bench.oauth("a")
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        await bench.eventually(lambda: upstream.exchanges, within=10.0, what="the code is exchanged")
-        authorized, exchanged = flow_of(bench, upstream)
+        await workbench.eventually(lambda: upstream.exchanges, within=10.0, what="the code is exchanged")
+        authorized, exchanged = flow_of(workbench, upstream)
         wanted, repeated = authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
-        bench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
-        await signs_in(bench, proxy, upstream)
+        workbench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
+        await signs_in(workbench, proxy, upstream)
 
 
 @check("OAUTH-015", timeout=30)
-async def the_authorization_request_names_the_resource(bench: Workbench) -> None:
+async def the_authorization_request_names_the_resource(workbench: Workbench) -> None:
     """The `resource`, decoded once, is the configured URL, with a trailing slash where that has one."""
     upstreams = [
-        await bench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
-        await bench.oauth("slash", script=Script(http=Http(path="/some/mcp/"))),
+        await workbench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
+        await workbench.oauth("slash", script=Script(http=Http(path="/some/mcp/"))),
     ]
-    browser = bench.browser()
-    await sign_in(bench, *upstreams)
+    browser = workbench.browser()
+    await sign_in(workbench, *upstreams)
     for upstream in upstreams:
         for page in browser.pages_of(upstream):
             named = [value for name, value in page.pairs if name == "resource"]
-            bench.expect(named == [upstream.url], f"resource={upstream.url}, once", page)
+            workbench.expect(named == [upstream.url], f"resource={upstream.url}, once", page)
 
 
 @check("OAUTH-016", timeout=30)
-async def the_token_request_names_the_same_resource(bench: Workbench) -> None:
+async def the_token_request_names_the_same_resource(workbench: Workbench) -> None:
     """The exchange carries the `resource` of the authorization request."""
-    upstream = await bench.oauth("a")
-    bench.browser()
-    await sign_in(bench, upstream)
-    authorized, exchanged = flow_of(bench, upstream)
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    await sign_in(workbench, upstream)
+    authorized, exchanged = flow_of(workbench, upstream)
     wanted = authorized.params.get("resource", upstream.url)
-    bench.expect(exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged)
+    workbench.expect(
+        exchanged.params.get("resource") == wanted, f"resource={wanted} in the exchange", exchanged
+    )
 
 
 @check("OAUTH-017", timeout=30)
-async def the_exchange_is_one_well_formed_post(bench: Workbench) -> None:
+async def the_exchange_is_one_well_formed_post(workbench: Workbench) -> None:
     """A code with characters that a form must encode comes back whole, once, with all that belongs to it and no
     secret.
     """
-    upstream = await bench.oauth("a")
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        await bench.eventually(
+        await workbench.eventually(
             lambda: upstream.token_requests, within=10.0, what="the token endpoint is asked"
         )
-        with bench.must("the exchange is accepted"):
+        with workbench.must("the exchange is accepted"):
             await proxy.ready(upstream)
-    bench.expect(len(upstream.token_requests) == 1, "one request", upstream.token_requests)
-    authorized, exchanged = flow_of(bench, upstream)
+    workbench.expect(len(upstream.token_requests) == 1, "one request", upstream.token_requests)
+    authorized, exchanged = flow_of(workbench, upstream)
     request = next(request for request in upstream.http if request.n == exchanged.n)
     kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
-    bench.expect(request.method == "POST", "a POST", request)
-    bench.expect(kind == "application/x-www-form-urlencoded", "a form", request)
-    bench.expect("?" not in request.target, "no parameters in the URL", request)
+    workbench.expect(request.method == "POST", "a POST", request)
+    workbench.expect(kind == "application/x-www-form-urlencoded", "a form", request)
+    workbench.expect("?" not in request.target, "no parameters in the URL", request)
     wanted = {
         "grant_type": "authorization_code",
         "code": authorized.issued["code"],
         "client_id": upstream.client_id,
     }
     for name, value in wanted.items():
-        bench.expect(exchanged.params.get(name) == value, f"{name}={value}", exchanged)
-    bench.expect("code_verifier" in exchanged.params, "a code_verifier", exchanged)
-    bench.expect("client_secret" not in exchanged.params, "no client secret", exchanged)
+        workbench.expect(exchanged.params.get(name) == value, f"{name}={value}", exchanged)
+    workbench.expect("code_verifier" in exchanged.params, "a code_verifier", exchanged)
+    workbench.expect("client_secret" not in exchanged.params, "no client secret", exchanged)
 
 
 @check("OAUTH-018", timeout=30)
-async def scopes_come_from_configuration_challenge_or_metadata(bench: Workbench) -> None:
+async def scopes_come_from_configuration_challenge_or_metadata(workbench: Workbench) -> None:
     """Configured scopes win over challenged ones, these over those of the metadata; without any there is no
     `scope`.
     """
@@ -171,37 +175,37 @@ async def scopes_come_from_configuration_challenge_or_metadata(bench: Workbench)
     challenges = ['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"']
     both = OAuth(challenges=challenges, resource_fields=listed)
     upstreams = {
-        "conf:1 conf:2": await bench.oauth("configured", both, oauth_scopes=["conf:1", "conf:2"]),
-        "chal:1 chal:2": await bench.oauth("challenged", both),
-        "meta:1 meta:2": await bench.oauth("listed", OAuth(resource_fields=listed)),
-        None: await bench.oauth("without"),
+        "conf:1 conf:2": await workbench.oauth("configured", both, oauth_scopes=["conf:1", "conf:2"]),
+        "chal:1 chal:2": await workbench.oauth("challenged", both),
+        "meta:1 meta:2": await workbench.oauth("listed", OAuth(resource_fields=listed)),
+        None: await workbench.oauth("without"),
     }
-    browser = bench.browser()
-    async with bench.proxy(*upstreams.values()) as proxy:
+    browser = workbench.browser()
+    async with workbench.proxy(*upstreams.values()) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, *upstreams.values())
+        await signs_in(workbench, proxy, *upstreams.values())
     for wanted, upstream in upstreams.items():
         for page in browser.pages_of(upstream):
             scope = page.params.get("scope")
             same = (
                 sorted(scope.split(" ")) == sorted(wanted.split(" ")) if scope and wanted else scope == wanted
             )
-            bench.expect(same, f"scope={wanted}" if wanted else "no scope", page)
+            workbench.expect(same, f"scope={wanted}" if wanted else "no scope", page)
 
 
 @check("OAUTH-019", timeout=30)
-async def the_query_of_the_authorization_endpoint_survives(bench: Workbench) -> None:
+async def the_query_of_the_authorization_endpoint_survives(workbench: Workbench) -> None:
     """An endpoint with `?tenant=1` keeps it, in one query, with every parameter once."""
     fields = {"authorization_endpoint": "$issuer/authorize?tenant=1"}
-    upstream = await bench.oauth("a", OAuth(server_fields=fields))
-    browser = bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(server_fields=fields))
+    browser = workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
         page = await browser.opened()
         names = [name for name, _ in page.pairs]
-        bench.expect(page.url.count("?") == 1, "one question mark", page)
-        bench.expect(page.params.get("tenant") == "1", "tenant=1", page)
-        bench.expect(len(names) == len(set(names)), "every parameter once", page)
-        bench.expect(urlsplit(page.url).path == "/authorize", "the path of the endpoint", page)
-        await signs_in(bench, proxy, upstream)
+        workbench.expect(page.url.count("?") == 1, "one question mark", page)
+        workbench.expect(page.params.get("tenant") == "1", "tenant=1", page)
+        workbench.expect(len(names) == len(set(names)), "every parameter once", page)
+        workbench.expect(urlsplit(page.url).path == "/authorize", "the path of the endpoint", page)
+        await signs_in(workbench, proxy, upstream)

@@ -24,54 +24,54 @@ PROMPT = 2.0
 
 
 @check("OAUTH-027", timeout=30, slow=True)
-async def a_pending_sign_in_blocks_nothing_else(bench: Workbench) -> None:
+async def a_pending_sign_in_blocks_nothing_else(workbench: Workbench) -> None:
     """The user never comes back. Meanwhile ping, tools/list, the other group's listing and calls to it are
     answered within 2 s each.
     """
-    upstream, other = await bench.oauth("a"), bench.stdio("other")
-    async with attempt(bench, upstream, User("leaves"), other) as (proxy, browser):
+    upstream, other = await workbench.oauth("a"), workbench.stdio("other")
+    async with attempt(workbench, upstream, User("leaves"), other) as (proxy, browser):
         await browser.opened()
-        with bench.must("the other group becomes usable while the sign-in is pending"):
+        with workbench.must("the other group becomes usable while the sign-in is pending"):
             await proxy.ready(other, within=5.0)
         over = time.monotonic() + 3.0  # what blocks may begin only after the page was opened
         while time.monotonic() < over:
             await proxy.request("ping", within=PROMPT)
             await proxy.request("tools/list", {}, within=PROMPT)
             result = await proxy.call("other", "echo", {"x": 1}, within=PROMPT)
-            bench.expect(not result.is_error, "a call to the other group succeeds", result.raw)
-            with bench.must("a listing of the other group within 2 s"):
+            workbench.expect(not result.is_error, "a call to the other group succeeds", result.raw)
+            with workbench.must("a listing of the other group within 2 s"):
                 await proxy.tools_of("other", within=PROMPT)
             await anyio.sleep(0.1)
 
 
 @check("OAUTH-028", timeout=60, slow=True)
-async def concurrent_flows_do_not_mix(bench: Workbench) -> None:
+async def concurrent_flows_do_not_mix(workbench: Workbench) -> None:
     """Two sign-ins end in the reverse order, each code at its own server with its own verifier. The `state` of one
     does not open the listener of the other.
     """
-    first, second = await bench.oauth("first"), await bench.oauth("second")
-    browser = bench.browser(User(wait=3.0), User())
-    async with bench.proxy(first, second) as proxy:
+    first, second = await workbench.oauth("first"), await workbench.oauth("second")
+    browser = workbench.browser(User(wait=3.0), User())
+    async with workbench.proxy(first, second) as proxy:
         await proxy.handshake()
         for upstream in (first, second):
             await proxy.wake(upstream.name)
         await browser.opened(2, within=15.0)
-        await signs_in(bench, proxy, first, second)
+        await signs_in(workbench, proxy, first, second)
     order = [entry.data["number"] for entry in browser.callbacks]
     if order != [2, 1]:
-        bench.note(
+        workbench.note(
             "the second page was opened only after the first callback: the flows were never concurrent"
         )
     for upstream in (first, second):
         refused = [asked for asked in upstream.token_requests if asked.problem is not None]
-        bench.expect(not refused, f"{upstream.name} refuses no token request", refused)
-    await _states_do_not_cross(bench)
+        workbench.expect(not refused, f"{upstream.name} refuses no token request", refused)
+    await _states_do_not_cross(workbench)
 
 
-async def _states_do_not_cross(bench: Workbench) -> None:
-    third, fourth = await bench.oauth("third"), await bench.oauth("fourth")
-    browser = bench.browser(User("leaves"))
-    async with bench.proxy(third, fourth) as proxy:
+async def _states_do_not_cross(workbench: Workbench) -> None:
+    third, fourth = await workbench.oauth("third"), await workbench.oauth("fourth")
+    browser = workbench.browser(User("leaves"))
+    async with workbench.proxy(third, fourth) as proxy:
         await proxy.handshake()
         for upstream in (third, fourth):
             await proxy.wake(upstream.name)
@@ -79,7 +79,7 @@ async def _states_do_not_cross(bench: Workbench) -> None:
         one, two = browser.openings
         if one.redirect_uri == two.redirect_uri:
             states = [page.params.get("state") for page in (one, two)]
-            bench.expect(states[0] != states[1], "one listener, two states", states)
+            workbench.expect(states[0] != states[1], "one listener, two states", states)
             return
         await browser.ask(f"{two.redirect_uri}?code=crossed&state={one.params['state']}")
 
@@ -87,54 +87,58 @@ async def _states_do_not_cross(bench: Workbench) -> None:
             for upstream in (third, fourth):
                 upstream.got_no_token_request()
 
-        await bench.throughout(2.0, nothing_follows)
+        await workbench.throughout(2.0, nothing_follows)
 
 
 @check("OAUTH-029", timeout=40, slow=True)
-async def without_a_client_id_it_registers_or_says_so(bench: Workbench) -> None:
+async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> None:
     """With a registration endpoint: a well-formed registration and a sign-in with the new client, or no page and a
     group that says why. Without one: the latter. The number of requests stays bounded.
     """
-    offered = await bench.oauth("offered", OAuth(registration=True), oauth_client_id=None)
-    refused = await bench.oauth("refused", oauth_client_id=None)
-    browser = bench.browser()
-    async with bench.proxy(offered, refused) as proxy:
+    offered = await workbench.oauth("offered", OAuth(registration=True), oauth_client_id=None)
+    refused = await workbench.oauth("refused", oauth_client_id=None)
+    browser = workbench.browser()
+    async with workbench.proxy(offered, refused) as proxy:
         await proxy.handshake()
         await proxy.wake("offered")
         await proxy.wake("refused")
-        await bench.throughout(5.0, lambda: None)
+        await workbench.throughout(5.0, lambda: None)
         if offered.registrations:
-            _is_well_formed(bench, offered)
-            await signs_in(bench, proxy, offered)
+            _is_well_formed(workbench, offered)
+            await signs_in(workbench, proxy, offered)
             clients = [page.params.get("client_id") for page in browser.pages_of(offered)]
             new = offered.registrations[-1].issued.get("client_id")
-            bench.expect(clients == [new], f"one page, with the client {new}", browser.openings)
+            workbench.expect(clients == [new], f"one page, with the client {new}", browser.openings)
         else:
-            await _says_why(bench, proxy, browser, offered)
-        await _says_why(bench, proxy, browser, refused)
+            await _says_why(workbench, proxy, browser, offered)
+        await _says_why(workbench, proxy, browser, refused)
     for upstream in (offered, refused):
-        bench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
+        workbench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
 
 
-def _is_well_formed(bench: Workbench, upstream: ProtectedUpstream) -> None:
+def _is_well_formed(workbench: Workbench, upstream: ProtectedUpstream) -> None:
     asked = upstream.registrations
-    bench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
+    workbench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
     document = asked[0].document
     wanted = {"application_type": "native", "token_endpoint_auth_method": "none"}
     for name, value in wanted.items():
-        bench.expect(document.get(name) == value, f"{name}: {value}", document)
+        workbench.expect(document.get(name) == value, f"{name}: {value}", document)
     for uri in map(str, document.get("redirect_uris", [])):
-        bench.expect(_is_loopback(urlsplit(uri)), "redirect URIs on loopback", document)
+        workbench.expect(_is_loopback(urlsplit(uri)), "redirect URIs on loopback", document)
 
 
 def _is_loopback(uri: SplitResult) -> bool:
     return uri.scheme == "http" and uri.hostname in (*LOOPBACK, "localhost")
 
 
-async def _says_why(bench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedUpstream) -> None:
+async def _says_why(
+    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedUpstream
+) -> None:
     pages = browser.pages_of(upstream)
-    bench.expect(not pages, f"no page for {upstream.name}", pages)
+    workbench.expect(not pages, f"no page for {upstream.name}", pages)
     upstream.got_no_token_request()
     answer = await proxy.call(upstream.name, "echo", within=15.0)
     says = re.search("auth|client.?id|sign.?in|log.?in|401", answer.text, re.IGNORECASE)
-    bench.expect(answer.is_error and says, f"{upstream.name} says that authorization is needed", answer.raw)
+    workbench.expect(
+        answer.is_error and says, f"{upstream.name} says that authorization is needed", answer.raw
+    )

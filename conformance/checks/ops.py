@@ -32,47 +32,47 @@ LINGERING = Script(ignore_eof=True, linger=30.0, grandchildren=[Grandchild()])
 
 
 @check("OPS-001", timeout=40)
-async def the_command_line_behaves_as_users_expect(bench: Workbench) -> None:
+async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None:
     """Help and version are answers; an unknown option and a file that cannot be read are refusals that name
     it, and none of them shows what is in the environment.
     """
-    upstream = bench.stdio("a")
-    config, folder = bench.config(upstream), bench.sandbox.configs
+    upstream = workbench.stdio("a")
+    config, folder = workbench.config(upstream), workbench.sandbox.configs
     refusals = {
         "an unknown option": (config, ["--no-such-option"], "no-such-option"),
         "a file that does not exist": (folder / "missing.json", [], re.escape(str(folder / "missing.json"))),
         "a folder that does not exist": (folder / "gone" / "x.json", [], re.escape(str(folder / "gone"))),
         "a folder in place of a file": (folder, [], re.escape(str(folder))),
     }
-    locked = bench.config(upstream)
+    locked = workbench.config(upstream)
     locked.chmod(0o000)
     if not os.access(locked, os.R_OK):  # the superuser may read everything
         refusals["a file without permission"] = (locked, [], re.escape(str(locked)))
     secret = {"API_KEY": "canary-7f3a"}
 
     async def answers(option: str) -> None:
-        outcome = await bench.run_to_exit(args=[option], env=secret)
-        with bench.case(option):
-            bench.expect(outcome.code == 0, "exit status 0", outcome)
-            bench.expect(outcome.stdout.strip(), "text on stdout", outcome)
+        outcome = await workbench.run_to_exit(args=[option], env=secret)
+        with workbench.case(option):
+            workbench.expect(outcome.code == 0, "exit status 0", outcome)
+            workbench.expect(outcome.stdout.strip(), "text on stdout", outcome)
 
     async def refuses(what: str, file: Path, args: list[str], mentioning: str) -> None:
-        outcome: Outcome = await bench.run_to_exit(config=file, args=args, env=secret)
-        with bench.case(what):
+        outcome: Outcome = await workbench.run_to_exit(config=file, args=args, env=secret)
+        with workbench.case(what):
             outcome.refused(mentioning)
-            bench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
+            workbench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
 
-    await bench.together(
+    await workbench.together(
         *(partial(answers, option) for option in ("--help", "--version")),
         *(partial(refuses, what, *case) for what, case in refusals.items()),
     )
     upstream.was_never_started()
-    with bench.witness("the same file without the unknown option works"):
-        await works(bench, upstream, config=config)
+    with workbench.witness("the same file without the unknown option works"):
+        await works(workbench, upstream, config=config)
 
 
 @check("OPS-002", timeout=50, slow=True)
-async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(bench: Workbench) -> None:
+async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbench) -> None:
     """Ten seconds after either signal neither the proxy nor a lingering child is alive; after a second
     signal it takes two.
     """
@@ -80,81 +80,83 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(bench: Workbench) -
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
     async def ends(upstream: StdioUpstream, signals: list[int], within: float) -> None:
-        async with bench.proxy(upstream) as proxy:
-            await _in_use(bench, proxy, upstream)
+        async with workbench.proxy(upstream) as proxy:
+            await _in_use(workbench, proxy, upstream)
             proxy.signal(signals[0])
             for number in signals[1:]:
                 await proxy.wait_exit(0.5)
                 proxy.signal(number)
-            with bench.case(" and ".join(signal.Signals(number).name for number in signals)):
-                await bench.nobody_left(proxy, within=within)
+            with workbench.case(" and ".join(signal.Signals(number).name for number in signals)):
+                await workbench.nobody_left(proxy, within=within)
             # 0, 128 + n and death by the signal are all found in the field: the cleanup is what counts.
-            bench.note(f"{upstream.name}: {proxy.how_it_ended()}")
+            workbench.note(f"{upstream.name}: {proxy.how_it_ended()}")
 
-    await bench.together(
-        partial(ends, bench.stdio("interrupted", LINGERING), [signal.SIGINT], 10.0),
-        partial(ends, bench.stdio("terminated", LINGERING), [signal.SIGTERM], 10.0),
-        partial(ends, bench.stdio("pressed", stubborn), [signal.SIGTERM, signal.SIGTERM], 2.0),
+    await workbench.together(
+        partial(ends, workbench.stdio("interrupted", LINGERING), [signal.SIGINT], 10.0),
+        partial(ends, workbench.stdio("terminated", LINGERING), [signal.SIGTERM], 10.0),
+        partial(ends, workbench.stdio("pressed", stubborn), [signal.SIGTERM, signal.SIGTERM], 2.0),
     )
 
 
-async def _in_use(bench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> None:
+async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> None:
     """The upstreams run, whatever the implementation waits with until it is needed."""
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
-        with bench.witness("a call works"):
+        with workbench.witness("a call works"):
             answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-            bench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
+            workbench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
 
 
 @check("OPS-003", timeout=50, slow=True)
-async def the_proxy_ends_when_its_client_is_gone(bench: Workbench) -> None:
+async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
     """Whether the client closes its end while nothing happens, during a call, or stops reading: the proxy and
     its lingering children are gone in ten seconds.
     """
     busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
 
     async def idle(upstream: StdioUpstream) -> None:
-        async with bench.proxy(upstream) as proxy:
-            await _in_use(bench, proxy, upstream)
+        async with workbench.proxy(upstream) as proxy:
+            await _in_use(workbench, proxy, upstream)
             proxy.close_stdin()
-            await _ends(bench, proxy, "end of file while idle", status=0)
+            await _ends(workbench, proxy, "end of file while idle", status=0)
 
     async def busy(upstream: StdioUpstream) -> None:
-        async with bench.proxy(upstream) as proxy:
-            await _in_use(bench, proxy, upstream)
+        async with workbench.proxy(upstream) as proxy:
+            await _in_use(workbench, proxy, upstream)
             await proxy.begin_call(upstream.name, "echo")
             what = "the call reaches the upstream"
-            await bench.eventually(lambda: len(upstream.requests("tools/call")) == 2, within=5.0, what=what)
+            await workbench.eventually(
+                lambda: len(upstream.requests("tools/call")) == 2, within=5.0, what=what
+            )
             proxy.close_stdin()
-            await _ends(bench, proxy, "end of file during a call", status=0)
-            bench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
+            await _ends(workbench, proxy, "end of file during a call", status=0)
+            workbench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
 
     async def unread(upstream: StdioUpstream) -> None:
-        async with bench.proxy(upstream) as proxy:
-            await _in_use(bench, proxy, upstream)
+        async with workbench.proxy(upstream) as proxy:
+            await _in_use(workbench, proxy, upstream)
             proxy.close_stdout()
             with contextlib.suppress(Violation):  # who notices without the ping has closed its stdin already
                 await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
-            await _ends(bench, proxy, "nobody reads stdout")
+            await _ends(workbench, proxy, "nobody reads stdout")
 
-    await bench.together(
-        partial(idle, bench.stdio("idle", LINGERING)),
-        partial(busy, bench.stdio("busy", busy_script)),
-        partial(unread, bench.stdio("unread", LINGERING)),
+    await workbench.together(
+        partial(idle, workbench.stdio("idle", LINGERING)),
+        partial(busy, workbench.stdio("busy", busy_script)),
+        partial(unread, workbench.stdio("unread", LINGERING)),
     )
 
 
-async def _ends(bench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
-    with bench.case(what):
-        await bench.nobody_left(proxy, within=10.0)
+async def _ends(workbench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
+    with workbench.case(what):
+        await workbench.nobody_left(proxy, within=10.0)
         code = await proxy.wait_exit()
-        bench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
+        workbench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
 
 
 @check("OPS-008", timeout=60, slow=True)
-async def calls_end_at_their_timeout_and_say_so(bench: Workbench) -> None:
+async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
     """Without a configured value a hanging call ends after 30 s, a resource read and a prompt get after 10 s, with
     one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
     """
@@ -162,7 +164,7 @@ async def calls_end_at_their_timeout_and_say_so(bench: Workbench) -> None:
     def hanging(name: str, *rules: Rule, **fields: Any) -> StdioUpstream:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
         script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
-        return bench.stdio(name, script, **fields)
+        return workbench.stdio(name, script, **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
@@ -174,18 +176,20 @@ async def calls_end_at_their_timeout_and_say_so(bench: Workbench) -> None:
         (hanging("get", timeout={"prompts": "500ms"}), {get: (0.5, _HALF), read: (10.0, "10")}),
     ]
     # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
-    await bench.together(*(partial(_are_cut, bench, *case) for case in cases))
+    await workbench.together(*(partial(_are_cut, workbench, *case) for case in cases))
 
 
 _HALF = "500|0?[.]5"
 _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
 
 
-async def _are_cut(bench: Workbench, upstream: StdioUpstream, limits: dict[str, tuple[float, str]]) -> None:
+async def _are_cut(
+    workbench: Workbench, upstream: StdioUpstream, limits: dict[str, tuple[float, str]]
+) -> None:
     """`limits` by method: seconds, and a pattern for how a message may write their number."""
-    async with bench.proxy(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("a listing may take longer than a call"):
+        with workbench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
         asked = {
             "tools/call": proxy.calling(upstream.name, "echo"),
@@ -193,53 +197,57 @@ async def _are_cut(bench: Workbench, upstream: StdioUpstream, limits: dict[str, 
             "prompts/get": {"name": "greet"},
         }
         for method, (limit, number) in limits.items():
-            with bench.case(f"{method} with a limit of {limit:g} s"):
+            with workbench.case(f"{method} with a limit of {limit:g} s"):
                 sent = time.monotonic()
                 answer = await proxy.request(method, asked[method], within=limit + 10.0)
                 arrived = upstream.requests(method)
-                bench.expect(arrived, "the request reaches the upstream", answer.raw)
+                workbench.expect(arrived, "the request reaches the upstream", answer.raw)
                 early, late = answer.t - sent, answer.t - arrived[-1].t
-                bench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
-                bench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
+                workbench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
+                workbench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
                 # The upstream never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
                 naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
-                bench.expect(re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw)
+                workbench.expect(
+                    re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw
+                )
                 later = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-                bench.expect(not later.is_error, "the next call works", later.raw)
+                workbench.expect(not later.is_error, "the next call works", later.raw)
 
 
 @check("OPS-009", timeout=30, slow=True)
-async def warnings_are_visible_details_on_request_and_stdout_stays_clean(bench: Workbench) -> None:
+async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workbench: Workbench) -> None:
     """An undefined variable, an upstream that cannot be started and a reload that is not valid are on stderr by
     default, more is there with RUST_LOG=debug, and stdout holds only messages.
     """
-    good = bench.stdio("good", args=["${NOPE_X}"])
-    broken = bench.stdio("unreachable").but(command=str(bench.sandbox.root / "no-such-program"))
+    good = workbench.stdio("good", args=["${NOPE_X}"])
+    broken = workbench.stdio("unreachable").but(command=str(workbench.sandbox.root / "no-such-program"))
 
     async def run(env: dict[str, str]) -> str:
-        config = bench.config(good, broken, name="watched.json")
-        async with bench.proxy(config=config, env=env) as proxy:
-            await _in_use(bench, proxy, good)
+        config = workbench.config(good, broken, name="watched.json")
+        async with workbench.proxy(config=config, env=env) as proxy:
+            await _in_use(workbench, proxy, good)
             await proxy.tools_of("unreachable")
             for name in ("NOPE_X", "unreachable"):
                 what = f"stderr names {name} (environment {env})"
-                await bench.eventually(partial(_names, proxy, name), within=5.0, what=what)
+                await workbench.eventually(partial(_names, proxy, name), within=5.0, what=what)
             before = len(proxy.stderr)
-            bench.config_text('{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent)
+            workbench.config_text(
+                '{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent
+            )
             what = f"stderr names the file that cannot be used, or what is wrong in it (environment {env})"
             said = partial(_names, proxy, "watched|unfinished", before)
-            await bench.eventually(said, within=5.0, what=what)
+            await workbench.eventually(said, within=5.0, what=what)
             proxy.close_stdin()
             await proxy.wait_exit()
-            bench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
+            workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
             unfinished = proxy.stdout.rpartition(b"\n")[2]
-            bench.expect(not unfinished, "every message on stdout is complete", unfinished)
+            workbench.expect(not unfinished, "every message on stdout is complete", unfinished)
             return proxy.stderr
 
     default = await run({})
     detailed = await run({"RUST_LOG": "debug"})
     more = len(detailed.splitlines()) > len(default.splitlines())
-    bench.expect(more, "more lines with RUST_LOG=debug than without", f"{default!r}, then {detailed!r}")
+    workbench.expect(more, "more lines with RUST_LOG=debug than without", f"{default!r}, then {detailed!r}")
 
 
 def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
@@ -248,69 +256,69 @@ def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
 
 
 @check("OPS-010", timeout=120, slow=True)
-async def long_use_leaks_neither_sockets_processes_nor_descriptors(bench: Workbench) -> None:
+async def long_use_leaks_neither_sockets_processes_nor_descriptors(workbench: Workbench) -> None:
     """After 20 upstreams have crashed, and after 20 reloads that add, change and remove one, the proxy has no
     zombie child, no listening socket, and as many descriptors as before.
     """
-    await _is_clean_after_crashes(bench)
-    await _is_clean_after_reloads(bench)
+    await _is_clean_after_crashes(workbench)
+    await _is_clean_after_reloads(workbench)
 
 
-async def _is_clean_after_crashes(bench: Workbench) -> None:
+async def _is_clean_after_crashes(workbench: Workbench) -> None:
     # Twenty upstreams once each: the pauses before restarts of one upstream would add up to many minutes.
     crashing = Script(on=[on_call("echo", crash())])
-    upstreams = [bench.stdio(f"a{number}", crashing) for number in range(20)]
-    async with bench.proxy(*upstreams) as proxy:
+    upstreams = [workbench.stdio(f"a{number}", crashing) for number in range(20)]
+    async with workbench.proxy(*upstreams) as proxy:
         process = psutil.Process(proxy.pid)
         await proxy.handshake()
         await proxy.ready(*upstreams, within=30.0)
         before = process.num_fds()
         for upstream in upstreams:
             await proxy.begin_call(upstream.name, "echo")
-        with bench.witness("all twenty crash"):
+        with workbench.witness("all twenty crash"):
             what = "each exits at the call"
-            await bench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
+            await workbench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
         # A dead child holds no descriptors. So they are counted when all are back, where there is a restart at all.
         with anyio.move_on_after(15.0):
             while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
             await proxy.ready(*upstreams)
-        await _keeps_nothing(bench, process, before, "of what has crashed")
+        await _keeps_nothing(workbench, process, before, "of what has crashed")
 
 
-async def _is_clean_after_reloads(bench: Workbench) -> None:
-    stays, comes = bench.stdio("stays"), bench.stdio("comes")
-    other = bench.stdio("comes", args=["other"])
-    config = bench.config(stays)
-    async with bench.serving(stays, config=config) as proxy:
+async def _is_clean_after_reloads(workbench: Workbench) -> None:
+    stays, comes = workbench.stdio("stays"), workbench.stdio("comes")
+    other = workbench.stdio("comes", args=["other"])
+    config = workbench.config(stays)
+    async with workbench.serving(stays, config=config) as proxy:
         process = psutil.Process(proxy.pid)
         before = process.num_fds()
         for number in range(20):
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
-            bench.save(config, *upstreams)
-            with bench.witness(f"reload number {number + 1} is applied"):
-                await _has_groups(bench, proxy, {upstream.name for upstream in upstreams})
+            workbench.save(config, *upstreams)
+            with workbench.witness(f"reload number {number + 1} is applied"):
+                await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
                     await other.started()
         for upstream in (comes, other):
-            with bench.must("nothing of the last upstream is left"):
+            with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
-        await _keeps_nothing(bench, process, before, "of what was removed")
+        await _keeps_nothing(workbench, process, before, "of what was removed")
 
 
-async def _has_groups(bench: Workbench, proxy: Proxy, names: set[str]) -> None:
+async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
     deadline = time.monotonic() + 5.0
     while (groups := set(await proxy.groups())) != names:
-        bench.expect(time.monotonic() < deadline, f"the groups {names}", groups)
+        workbench.expect(time.monotonic() < deadline, f"the groups {names}", groups)
         await anyio.sleep(0.1)
 
 
-async def _keeps_nothing(bench: Workbench, process: psutil.Process, before: int, what: str) -> None:
+async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: int, what: str) -> None:
     with anyio.move_on_after(5.0):
         while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
             await anyio.sleep(0.1)
     kept = _kept(process, before)
-    bench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
+    workbench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
 
 
 def _has_exited(upstream: StdioUpstream) -> bool:

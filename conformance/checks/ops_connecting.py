@@ -27,79 +27,82 @@ if TYPE_CHECKING:
 
 
 @check("OPS-004", timeout=30, serial=True, slow=True)
-async def slow_upstreams_delay_neither_the_client_nor_each_other(bench: Workbench) -> None:
+async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Workbench) -> None:
     """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
     ready together.
     """
-    hanging = bench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
+    hanging = workbench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
     slow = [
-        bench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
+        workbench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
     ]
     began = time.monotonic()
 
     async def becomes_ready(proxy: Proxy, upstream: StdioUpstream) -> None:
         await proxy.ready(upstream)
         seconds = time.monotonic() - began
-        bench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
+        workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
 
-    async with bench.proxy(hanging, *slow) as proxy:
-        with bench.must("initialize is answered while upstreams are slow"):
+    async with workbench.proxy(hanging, *slow) as proxy:
+        with workbench.must("initialize is answered while upstreams are slow"):
             greeting = await proxy.handshake()
         listing = await proxy.request("tools/list", {})
         for what, answer in {"initialize": greeting, "tools/list": listing}.items():
             took = answer.t - began
-            bench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
-        with bench.must("three upstreams that need 2 s each become ready"):
-            await bench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
+            workbench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
+        with workbench.must("three upstreams that need 2 s each become ready"):
+            await workbench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
 
 
 @check("OPS-005", timeout=40, slow=True)
-async def a_silent_upstream_is_given_up_after_about_ten_seconds(bench: Workbench) -> None:
+async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workbench) -> None:
     """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child is
     gone, or after its first request the server is not waited for any more, and the client knows.
     """
     mute, listless = Rule("*", [silence()]), Rule("tools/list", [silence()])
     children = [
-        bench.stdio("mute", Script(on=[mute], ignore_eof=True)),
-        bench.stdio("listless", Script(on=[listless], ignore_eof=True)),
+        workbench.stdio("mute", Script(on=[mute], ignore_eof=True)),
+        workbench.stdio("listless", Script(on=[listless], ignore_eof=True)),
     ]
     servers = {
-        "initialize": await bench.http("mute-server", Script(on=[mute])),
-        "tools/list": await bench.http("listless-server", Script(on=[listless])),
+        "initialize": await workbench.http("mute-server", Script(on=[mute])),
+        "tools/list": await workbench.http("listless-server", Script(on=[listless])),
     }
     # A proxy for each, so that one which connects to a server at a time is judged by its limit alone.
-    await bench.together(
-        *(partial(_is_given_up, bench, child, partial(_child_ends, bench, child)) for child in children),
+    await workbench.together(
         *(
-            partial(_is_given_up, bench, server, partial(_request_ends, bench, server, method))
+            partial(_is_given_up, workbench, child, partial(_child_ends, workbench, child))
+            for child in children
+        ),
+        *(
+            partial(_is_given_up, workbench, server, partial(_request_ends, workbench, server, method))
             for method, server in servers.items()
         ),
     )
 
 
 async def _is_given_up(
-    bench: Workbench, upstream: Upstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
+    workbench: Workbench, upstream: Upstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
 ) -> None:
     """`ends` waits for the end of the first attempt; it gives the times of its beginning and its end."""
-    async with bench.proxy(upstream) as proxy:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must(f"the client is told about {upstream.name}"):
+        with workbench.must(f"the client is told about {upstream.name}"):
             asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
-        with bench.case(upstream.name):
+        with workbench.case(upstream.name):
             began, ended = await ends(proxy)
             waited, patience = asked.t - began, ended - began
-            bench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
+            workbench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
             # Some count from the moment of sending, and the upstream from that of reading.
-            bench.expect(patience >= 5.0 - 0.2, "the upstream has at least 5 s", f"{patience:.1f} s")
+            workbench.expect(patience >= 5.0 - 0.2, "the upstream has at least 5 s", f"{patience:.1f} s")
             known = await proxy.tools_of(upstream.name, within=20.0)
-            bench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
+            workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
 
 
-async def _child_ends(bench: Workbench, upstream: StdioUpstream, proxy: Proxy) -> tuple[float, float]:
+async def _child_ends(workbench: Workbench, upstream: StdioUpstream, proxy: Proxy) -> tuple[float, float]:
     first = await upstream.started()
     while first.pid in {person.pid for person in proxy.family.alive()}:
         seconds = time.monotonic() - first.t
-        bench.expect(
+        workbench.expect(
             seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
         )
         await anyio.sleep(0.1)
@@ -107,12 +110,12 @@ async def _child_ends(bench: Workbench, upstream: StdioUpstream, proxy: Proxy) -
 
 
 async def _request_ends(
-    bench: Workbench, upstream: RemoteUpstream, method: str, _: Proxy
+    workbench: Workbench, upstream: RemoteUpstream, method: str, _: Proxy
 ) -> tuple[float, float]:
-    arrived = await bench.eventually(lambda: upstream.http, within=5.0, what="a request")
+    arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
     left = arrived[0].t + 16.0 - time.monotonic()
     what = f"16 s after the first request nobody waits for the answer to {method}"
-    ended = await bench.eventually(
+    ended = await workbench.eventually(
         lambda: [request.ended for request in upstream.posts(method) if request.ended], within=left, what=what
     )
     return arrived[0].t, ended[0]
@@ -174,38 +177,40 @@ def _pauses(upstream: StdioUpstream | RemoteUpstream) -> list[float]:
 
 
 @check("OPS-006", timeout=50, slow=True)
-async def a_failed_connection_is_retried_three_times_with_growing_pauses(bench: Workbench) -> None:
+async def a_failed_connection_is_retried_three_times_with_growing_pauses(workbench: Workbench) -> None:
     """An upstream that dies at every start, and one that resets each connection, are tried again after 2, 4 and
     8 s, and then not for a while.
     """
-    good, dying = bench.stdio("good"), bench.stdio("dying", Script(startup=[crash()]))
+    good, dying = workbench.stdio("good"), workbench.stdio("dying", Script(startup=[crash()]))
     resets = [Rule(what, [cut(reset=True)]) for what in ("*", "GET")]
-    resetting = await bench.http("resetting", Script(on=resets))
-    async with bench.proxy(good, dying, resetting) as proxy:
+    resetting = await workbench.http("resetting", Script(on=resets))
+    async with workbench.proxy(good, dying, resetting) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await bench.together(
-            *(partial(_is_tried_again, bench, proxy, upstream) for upstream in (dying, resetting))
+        await workbench.together(
+            *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in (dying, resetting))
         )
 
 
-async def _is_tried_again(bench: Workbench, proxy: Proxy, upstream: StdioUpstream | RemoteUpstream) -> None:
+async def _is_tried_again(
+    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream | RemoteUpstream
+) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
-    with bench.case(upstream.name):
+    with workbench.case(upstream.name):
         for number, pause in enumerate((2.0, 4.0, 8.0)):
             what = f"attempt {number + 2} comes {pause:g} s after the failure before it"
-            pauses = await bench.eventually(
+            pauses = await workbench.eventually(
                 partial(_more_than, number, upstream), within=pause + 5.0, what=what
             )
             right = pause - 0.2 <= pauses[number] <= pause + 3.0
-            bench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
+            workbench.expect(right, f"{what}, -0.2 s to +3 s", f"pauses of {pauses} s")
         count = len(_attempts(upstream))
 
         def no_more() -> None:
             seen = f"{_pauses(upstream)} s"
-            bench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
+            workbench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
 
-        await bench.throughout(4.0, no_more)
+        await workbench.throughout(4.0, no_more)
 
 
 def _more_than(number: int, upstream: StdioUpstream | RemoteUpstream) -> list[float]:
@@ -214,35 +219,35 @@ def _more_than(number: int, upstream: StdioUpstream | RemoteUpstream) -> list[fl
 
 
 @check("OPS-007", timeout=110, slow=True)
-async def failed_groups_are_retried_every_half_minute(bench: Workbench) -> None:
+async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> None:
     """An upstream that is down at first comes up at 40 s and is used by 80 s; the attempts after the initial
     ones are 20 s to 40 s apart.
     """
-    upstream = bench.stdio("late", Script(startup=[crash()]))
-    async with bench.proxy(upstream) as proxy:
+    upstream = workbench.stdio("late", Script(startup=[crash()]))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.tools_of("late")  # wakes a lazy proxy
         began = (await upstream.started()).t
 
         def keeps_trying() -> None:
             idle = time.monotonic() - upstream.starts[-1].t
-            bench.expect(idle <= 43.0, "an attempt at least every 40 s", f"none for {idle:.0f} s")
+            workbench.expect(idle <= 43.0, "an attempt at least every 40 s", f"none for {idle:.0f} s")
             pauses = _pauses(upstream)  # the first three are those of OPS-006
             what = "at least 20 s between the later attempts"
-            bench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
+            workbench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
 
-        await bench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
+        await workbench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
         before = len(upstream.starts)
         _comes_up(upstream)
         while len(upstream.starts) == before:
             keeps_trying()
             await anyio.sleep(0.1)
-        with bench.must("the group is usable once the upstream is up"):
+        with workbench.must("the group is usable once the upstream is up"):
             await proxy.ready(upstream)
         answer = await proxy.call("late", "add", {"a": 1, "b": 2})
-        bench.expect(not answer.is_error, "a call works", answer.raw)
+        workbench.expect(not answer.is_error, "a call works", answer.raw)
         seconds = time.monotonic() - began
-        bench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
+        workbench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
 
 
 def _comes_up(upstream: StdioUpstream) -> None:

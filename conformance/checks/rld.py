@@ -30,28 +30,28 @@ _POLL = 0.1
 
 
 @check("RLD-001", timeout=40)
-async def a_server_that_is_added_to_the_file_becomes_usable(bench: Workbench) -> None:
+async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench) -> None:
     """The file is overwritten in place with one more server: the running session lists its group, and a call
     of it works.
     """
-    old, new = bench.stdio("a"), bench.stdio("b")
-    config = bench.config(old)
-    async with bench.serving(old, config=config) as proxy:
-        bench.save(config, old, new)
-        await is_usable(bench, proxy, new)
-        await _works(bench, proxy, old)
+    old, new = workbench.stdio("a"), workbench.stdio("b")
+    config = workbench.config(old)
+    async with workbench.serving(old, config=config) as proxy:
+        workbench.save(config, old, new)
+        await is_usable(workbench, proxy, new)
+        await _works(workbench, proxy, old)
 
 
-async def is_usable(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     """A server that was added is listed and can be called, in time."""
-    await _lists(bench, proxy, upstream.name)
-    with bench.must(f"the tools of {upstream.name} can be used"):
+    await _lists(workbench, proxy, upstream.name)
+    with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
-    await _works(bench, proxy, upstream)
+    await _works(workbench, proxy, upstream)
 
 
 async def _lists(
-    bench: Workbench, proxy: Proxy, *names: str, without: str = "", within: float = NOTICED + STARTED
+    workbench: Workbench, proxy: Proxy, *names: str, without: str = "", within: float = NOTICED + STARTED
 ) -> None:
     """Wait until these groups are listed, and one is not."""
     deadline = time.monotonic() + within
@@ -61,96 +61,96 @@ async def _lists(
             return
         if time.monotonic() >= deadline:
             wanted = f"{', '.join(names)} listed" + (f" and {without} not" if without else "")
-            bench.expect(False, f"{wanted} after {within:g} s", groups)
+            workbench.expect(False, f"{wanted} after {within:g} s", groups)
         await anyio.sleep(_POLL)
 
 
-async def _works(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-    bench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
+    workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
 
 @check("RLD-002", timeout=60)
-async def every_replacement_by_rename_is_noticed(bench: Workbench) -> None:
+async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
     """Three saves write a neighbour and rename it over the file: each adds a server, and each time it becomes
     usable.
     """
-    upstreams = [bench.stdio("a")]
-    config = bench.config(*upstreams)
-    async with bench.serving(*upstreams, config=config) as proxy:
+    upstreams = [workbench.stdio("a")]
+    config = workbench.config(*upstreams)
+    async with workbench.serving(*upstreams, config=config) as proxy:
         for name in ("b", "c", "d"):
-            upstreams.append(bench.stdio(name))
-            bench.save(config, *upstreams, how=save_styles.by_rename)
-            with bench.case(f"save number {len(upstreams) - 1}"):
-                await is_usable(bench, proxy, upstreams[-1])
+            upstreams.append(workbench.stdio(name))
+            workbench.save(config, *upstreams, how=save_styles.by_rename)
+            with workbench.case(f"save number {len(upstreams) - 1}"):
+                await is_usable(workbench, proxy, upstreams[-1])
 
 
 @check("RLD-003", timeout=60, slow=True)
-async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(bench: Workbench) -> None:
+async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workbench: Workbench) -> None:
     """An upstream and its helper that ignore the end of their input and SIGTERM are gone 10 s after the save,
     their group is not listed any more, and a call of it is an error.
     """
 
     async def goes(how: str, changed: StdioUpstream | None, gone: StdioUpstream, kept: StdioUpstream) -> None:
-        config = bench.config(kept, gone)
-        async with bench.serving(kept, gone, config=config) as proxy:
-            with bench.witness("the upstream and its helper are alive"):
-                bench.expect(len(gone.alive) == 2, "two processes", gone.alive)
-            bench.save(config, *([kept] if changed is None else [kept, changed]))
-            with bench.case(how):
+        config = workbench.config(kept, gone)
+        async with workbench.serving(kept, gone, config=config) as proxy:
+            with workbench.witness("the upstream and its helper are alive"):
+                workbench.expect(len(gone.alive) == 2, "two processes", gone.alive)
+            workbench.save(config, *([kept] if changed is None else [kept, changed]))
+            with workbench.case(how):
                 await gone.gone(within=10.0)
-                await _lists(bench, proxy, kept.name, without=gone.name)
+                await _lists(workbench, proxy, kept.name, without=gone.name)
                 answer = await proxy.call(gone.name, "add", {"a": 1, "b": 2})
-                bench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
-                await _works(bench, proxy, kept)
-                bench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
+                workbench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
+                await _works(workbench, proxy, kept)
+                workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
-    removed, disabled = bench.stdio("removed", STUBBORN), bench.stdio("disabled", STUBBORN)
-    await bench.together(
-        partial(goes, "removed from the file", None, removed, bench.stdio("a")),
-        partial(goes, "enabled is false", disabled.but(enabled=False), disabled, bench.stdio("b")),
+    removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
+    await workbench.together(
+        partial(goes, "removed from the file", None, removed, workbench.stdio("a")),
+        partial(goes, "enabled is false", disabled.but(enabled=False), disabled, workbench.stdio("b")),
     )
 
 
 @check("RLD-004", timeout=60, slow=True)
-async def a_changed_definition_is_used_for_the_next_call(bench: Workbench) -> None:
+async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -> None:
     """One save changes the args and env of a process and the headers of a remote server, with a reference that
     the file did not have before, and a timeout from 30 s to 1 s: all of that is seen by the upstreams.
     """
     mark = "mark-of-the-environment"
-    local = bench.stdio("local", args=["before"], env={"WHICH": "before"})
-    remote = await bench.http("remote", headers={"X-Which": "before"})
-    slow = bench.stdio("slow", Script(on=[on_call("echo", silence())]), timeout={"tools": "30s"})
-    config = bench.config(local, remote, slow)
-    async with bench.serving(local, remote, slow, config=config, env={"MARK": mark}) as proxy:
+    local = workbench.stdio("local", args=["before"], env={"WHICH": "before"})
+    remote = await workbench.http("remote", headers={"X-Which": "before"})
+    slow = workbench.stdio("slow", Script(on=[on_call("echo", silence())]), timeout={"tools": "30s"})
+    config = workbench.config(local, remote, slow)
+    async with workbench.serving(local, remote, slow, config=config, env={"MARK": mark}) as proxy:
         argv = [*local.entry["args"][:-1], "after-${MARK}"]
-        bench.save(
+        workbench.save(
             config,
             local.but(args=argv, env={"WHICH": "${MARK}"}),
             remote.but(headers={"X-Which": "after-${MARK}"}),
             slow.but(timeout={"tools": 1}),
         )
         expected = [f"after-{mark}"], mark
-        with bench.case("the new argument and environment"):
-            await bench.eventually(
+        with workbench.case("the new argument and environment"):
+            await workbench.eventually(
                 lambda: expected in [(start.args, start.env.get("WHICH")) for start in local.starts],
                 within=10.0,
                 what=f"a start with {expected}",
             )
         await proxy.ready(local)
-        await _works(bench, proxy, local)
+        await _works(workbench, proxy, local)
 
         deadline = time.monotonic() + 10.0
         while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
-            bench.expect(time.monotonic() < deadline, "a call is sent with the new header", sent)
+            workbench.expect(time.monotonic() < deadline, "a call is sent with the new header", sent)
             await anyio.sleep(_POLL)
 
         began = time.monotonic()
-        with bench.case("the timeout is 1 s now"):
+        with workbench.case("the timeout is 1 s now"):
             await proxy.call("slow", "echo", within=10.0)
         took = time.monotonic() - began
-        bench.expect(0.9 <= took <= 3.5, "the call ends at its new timeout of 1 s", f"{took:.2f} s")
-        bench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
+        workbench.expect(0.9 <= took <= 3.5, "the call ends at its new timeout of 1 s", f"{took:.2f} s")
+        workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
 
 
 async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
@@ -160,32 +160,36 @@ async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
 
 
 @check("RLD-005", timeout=60, slow=True)
-async def content_that_is_not_valid_changes_nothing(bench: Workbench) -> None:
+async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> None:
     """Content that is no JSON, and JSON that is no configuration: the group goes on in the same process, stderr
     gets a diagnostic that is not repeated, and the next valid save is applied.
     """
     no_schema = '{"mcpServers": {"a": {"description": "the command is missing"}}}'
 
     async def holds(what: str, text: str, old: StdioUpstream, new: StdioUpstream) -> None:
-        config = bench.config(old)
-        async with bench.serving(old, config=config) as proxy:
+        config = workbench.config(old)
+        async with workbench.serving(old, config=config) as proxy:
             before = len(proxy.stderr)
-            bench.config_text(text, name=config.name, folder=config.parent)
-            with bench.case(what):
+            workbench.config_text(text, name=config.name, folder=config.parent)
+            with workbench.case(what):
                 said = partial(_said_since, proxy, before)
-                await bench.eventually(said, within=NOTICED, what="a diagnostic appears on stderr")
-                await bench.throughout(2.0, lambda: bench.expect(len(said()) <= 10, "one diagnostic", said()))
-                await _works(bench, proxy, old)
+                await workbench.eventually(said, within=NOTICED, what="a diagnostic appears on stderr")
+                await workbench.throughout(
+                    2.0, lambda: workbench.expect(len(said()) <= 10, "one diagnostic", said())
+                )
+                await _works(workbench, proxy, old)
                 pids = [start.pid for start in old.starts]
-                bench.expect(len(pids) == 1 and old.alive == pids, "the same process", (pids, old.alive))
-            with bench.case(f"a valid save after {what}"):
-                bench.save(config, old, new)
-                await is_usable(bench, proxy, new)
-                await _works(bench, proxy, old)
+                workbench.expect(len(pids) == 1 and old.alive == pids, "the same process", (pids, old.alive))
+            with workbench.case(f"a valid save after {what}"):
+                workbench.save(config, old, new)
+                await is_usable(workbench, proxy, new)
+                await _works(workbench, proxy, old)
 
-    await bench.together(
-        partial(holds, "content that is no JSON", "{bad", bench.stdio("a"), bench.stdio("b")),
-        partial(holds, "JSON that is no configuration", no_schema, bench.stdio("c"), bench.stdio("d")),
+    await workbench.together(
+        partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
+        partial(
+            holds, "JSON that is no configuration", no_schema, workbench.stdio("c"), workbench.stdio("d")
+        ),
     )
 
 
@@ -194,49 +198,49 @@ def _said_since(proxy: Proxy, before: int) -> list[str]:
 
 
 @check("RLD-006", timeout=60, slow=True)
-async def servers_that_did_not_change_keep_running(bench: Workbench) -> None:
+async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None:
     """A call of 3 s is under way when a server is added, the file is touched five times, its white space changes
     and another server is added: the call succeeds, and nothing was started twice.
     """
-    first = bench.stdio("a", Script(on=[on_call("echo", sleep(3.0), reply())]))
-    second, third = bench.stdio("b"), bench.stdio("c")
-    config = bench.config(first)
-    async with bench.serving(first, config=config) as proxy:
+    first = workbench.stdio("a", Script(on=[on_call("echo", sleep(3.0), reply())]))
+    second, third = workbench.stdio("b"), workbench.stdio("c")
+    config = workbench.config(first)
+    async with workbench.serving(first, config=config) as proxy:
 
         async def long_call() -> None:
             answer = await proxy.call("a", "echo", {"x": 1}, within=15.0)
-            bench.expect(not answer.is_error, "the call that was under way succeeds", answer.raw)
+            workbench.expect(not answer.is_error, "the call that was under way succeeds", answer.raw)
 
         async def changes() -> None:
             what = "the call reaches the upstream"
-            await bench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
-            bench.save(config, first, second)
-            await is_usable(bench, proxy, second)
+            await workbench.eventually(lambda: first.requests("tools/call"), within=5.0, what=what)
+            workbench.save(config, first, second)
+            await is_usable(workbench, proxy, second)
             for _ in range(5):
                 os.utime(config)
                 await anyio.sleep(0.3)
             config.write_bytes(config.read_bytes().replace(b"\n", b"\n\n \t") + b"\n")
             await anyio.sleep(1.0)
             # When this one is there, what came before has been noticed.
-            bench.save(config, first, second, third)
-            await is_usable(bench, proxy, third)
+            workbench.save(config, first, second, third)
+            await is_usable(workbench, proxy, third)
 
-        await bench.together(long_call, changes)
+        await workbench.together(long_call, changes)
         for upstream in (first, second):
             starts = [start.pid for start in upstream.starts]
-            bench.expect(len(starts) == 1, f"{upstream.name} was started once", starts)
+            workbench.expect(len(starts) == 1, f"{upstream.name} was started once", starts)
 
 
 @check("RLD-007", timeout=60, slow=True)
-async def the_client_is_told_exactly_when_the_visible_set_changed(bench: Workbench) -> None:
+async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Workbench) -> None:
     """A server with tools, resources and prompts is added and removed: each declared list is announced both
     times, no other one ever, and nothing when only white space or a timeout changed.
     """
-    old = bench.stdio("a")
+    old = workbench.stdio("a")
     listed = {"resources": [{"uri": "mock:///b", "name": "b"}], "prompts": [{"name": "hello"}]}
-    new = bench.stdio("b", Script(**listed))  # type: ignore[arg-type]
-    config = bench.config(old)
-    async with bench.serving(old, config=config) as proxy:
+    new = workbench.stdio("b", Script(**listed))  # type: ignore[arg-type]
+    config = workbench.config(old)
+    async with workbench.serving(old, config=config) as proxy:
         assert proxy.greeting is not None
         capabilities = proxy.greeting.result.get("capabilities", {})
         kinds = ("tools", "resources", "prompts")
@@ -248,14 +252,14 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(bench: Workben
 
         async def announces(what: str, *upstreams: StdioUpstream) -> None:
             before = told()
-            bench.save(config, *upstreams)
-            with bench.witness("the save is applied"):
-                await _lists(bench, proxy, *(upstream.name for upstream in upstreams))
+            workbench.save(config, *upstreams)
+            with workbench.witness("the save is applied"):
+                await _lists(workbench, proxy, *(upstream.name for upstream in upstreams))
                 if new not in upstreams:
-                    await _lists(bench, proxy, without=new.name)
+                    await _lists(workbench, proxy, without=new.name)
             for kind in sorted(declared):
-                with bench.case(what):
-                    await bench.eventually(
+                with workbench.case(what):
+                    await workbench.eventually(
                         lambda kind=kind: told()[kind] > before[kind],  # type: ignore[misc]
                         within=STARTED,
                         what=f"notifications/{kind}/list_changed",
@@ -263,8 +267,8 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(bench: Workben
 
         async def is_silent(what: str) -> None:
             before = told()
-            await bench.throughout(
-                2.0, lambda: bench.expect(told() == before, f"nothing for {what}", told() - before)
+            await workbench.throughout(
+                2.0, lambda: workbench.expect(told() == before, f"nothing for {what}", told() - before)
             )
 
         await announces("a server was added", old, new)
@@ -272,25 +276,25 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(bench: Workben
         await anyio.sleep(0.5)  # what an upstream announces at its start is its own affair
         config.write_bytes(config.read_bytes().replace(b"\n", b"\n  ") + b"\n")
         await is_silent("white space")
-        bench.save(config, old.but(timeout={"tools": "20s"}), new)
+        workbench.save(config, old.but(timeout={"tools": "20s"}), new)
         await is_silent("a timeout")
         await announces("a server was removed", old)
         undeclared = set(told()) - declared
-        bench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())
+        workbench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())
 
 
 @check("RLD-008", timeout=60, slow=True)
-async def slow_and_bursty_writers_end_in_what_they_wrote_last(bench: Workbench) -> None:
+async def slow_and_bursty_writers_end_in_what_they_wrote_last(workbench: Workbench) -> None:
     """A file that is truncated and written in pieces over a second, and one that is saved 20 times in 2 s: until
     the first is complete the old group works, and then exactly the last content is there, each server once.
     """
-    await bench.together(partial(_slow_writer, bench), partial(_bursty_writer, bench))
+    await workbench.together(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
 
 
-async def _slow_writer(bench: Workbench) -> None:
-    old, new = bench.stdio("a"), bench.stdio("b")
-    config, complete = bench.config(old), bench.config(old, new).read_bytes()
-    async with bench.serving(old, config=config) as proxy:
+async def _slow_writer(workbench: Workbench) -> None:
+    old, new = workbench.stdio("a"), workbench.stdio("b")
+    config, complete = workbench.config(old), workbench.config(old, new).read_bytes()
+    async with workbench.serving(old, config=config) as proxy:
         async with anyio.create_task_group() as writing:
 
             async def write() -> None:
@@ -299,32 +303,32 @@ async def _slow_writer(bench: Workbench) -> None:
                 writing.cancel_scope.cancel()
 
             writing.start_soon(write)
-            with bench.case("while the file is half written"):
+            with workbench.case("while the file is half written"):
                 while True:
-                    await _works(bench, proxy, old)
+                    await _works(workbench, proxy, old)
                     await anyio.sleep(_POLL)
         save_styles.in_place(config, complete)
-        with bench.case("a slow writer"):
-            await is_usable(bench, proxy, new)
-            await _holds_exactly(bench, proxy, old, new)
+        with workbench.case("a slow writer"):
+            await is_usable(workbench, proxy, new)
+            await _holds_exactly(workbench, proxy, old, new)
 
 
-async def _bursty_writer(bench: Workbench) -> None:
-    old, between, last = bench.stdio("c"), bench.stdio("d"), bench.stdio("e")
-    config = bench.config(old)
-    async with bench.serving(old, config=config) as proxy:
-        contents = [bench.config(old).read_bytes(), bench.config(old, between).read_bytes()]
+async def _bursty_writer(workbench: Workbench) -> None:
+    old, between, last = workbench.stdio("c"), workbench.stdio("d"), workbench.stdio("e")
+    config = workbench.config(old)
+    async with workbench.serving(old, config=config) as proxy:
+        contents = [workbench.config(old).read_bytes(), workbench.config(old, between).read_bytes()]
         for number in range(20):
-            data = contents[number % 2] if number < 19 else bench.config(old, last).read_bytes()
+            data = contents[number % 2] if number < 19 else workbench.config(old, last).read_bytes()
             # Truncated for a moment each time, as it is by a program that writes while it thinks.
             await save_styles.in_pieces(config, data, 2, pause=0.05)
-        with bench.case("twenty saves"):
-            await is_usable(bench, proxy, last)
-            await _holds_exactly(bench, proxy, old, last, nobody=between)
+        with workbench.case("twenty saves"):
+            await is_usable(workbench, proxy, last)
+            await _holds_exactly(workbench, proxy, old, last, nobody=between)
 
 
 async def _holds_exactly(
-    bench: Workbench, proxy: Proxy, *upstreams: StdioUpstream, nobody: StdioUpstream | None = None
+    workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream, nobody: StdioUpstream | None = None
 ) -> None:
     """One process for each of these, and for a second it stays so."""
 
@@ -338,26 +342,26 @@ async def _holds_exactly(
     with anyio.move_on_after(10.0):
         while not is_so():  # noqa: ASYNC110 - nothing tells us of another process's children
             await anyio.sleep(_POLL)
-    await bench.throughout(1.0, lambda: bench.expect(is_so(), expected, seen()))
+    await workbench.throughout(1.0, lambda: workbench.expect(is_so(), expected, seen()))
     groups = await proxy.groups()
     names = sorted(one.name for one in upstreams)
-    bench.expect(sorted(groups) == names, f"the groups {names}", groups)
+    workbench.expect(sorted(groups) == names, f"the groups {names}", groups)
 
 
 @check("RLD-009", timeout=60, slow=True)
-async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(bench: Workbench) -> None:
+async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: Workbench) -> None:
     """The file is removed for two seconds, in which the group works; a new one with one more server is created,
     and that server becomes usable.
     """
-    old, new = bench.stdio("a"), bench.stdio("b")
-    config = bench.config(old)
-    async with bench.serving(old, config=config) as proxy:
+    old, new = workbench.stdio("a"), workbench.stdio("b")
+    config = workbench.config(old)
+    async with workbench.serving(old, config=config) as proxy:
         config.unlink()
         deadline = time.monotonic() + 2.0
         while time.monotonic() < deadline:
-            with bench.case("without the file"):
-                await _works(bench, proxy, old)
+            with workbench.case("without the file"):
+                await _works(workbench, proxy, old)
             await anyio.sleep(_POLL)
-        bench.save(config, old, new)
-        await is_usable(bench, proxy, new)
-        await _works(bench, proxy, old)
+        workbench.save(config, old, new)
+        await is_usable(workbench, proxy, new)
+        await _works(workbench, proxy, old)

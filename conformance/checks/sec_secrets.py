@@ -56,7 +56,7 @@ def issued_by(upstream: ProtectedUpstream) -> dict[str, str]:
 
 
 @check("SEC-001", timeout=60, slow=True)
-async def secrets_are_never_logged(bench: Workbench) -> None:
+async def secrets_are_never_logged(workbench: Workbench) -> None:
     """A sign-in, a refresh, a refused refresh, refused calls and a configuration that cannot be read, everything at the
     most talkative level: no token, code, verifier or configured secret is on stdout or stderr, in any form.
     """
@@ -65,34 +65,34 @@ async def secrets_are_never_logged(bench: Workbench) -> None:
     refused = Fault("token", grant="refresh_token", nth=2, status=400, body={"error": "invalid_grant"})
     script = Script(on=[on_call("add", revoke_tokens(all_later=True))])
     oauth = OAuth(lifetimes=[2, 3600], faults=[refused])
-    signed = await bench.oauth("signed", oauth, script, headers=headers)
-    failing = await bench.http("failing", Script(on=ECHOES), headers=headers)
-    stdio = bench.stdio("stdio", env={"SECRET": child})
-    gone = bench.stdio("gone").exactly({**bench.needed_by("http"), **NOWHERE, "headers": headers})
+    signed = await workbench.oauth("signed", oauth, script, headers=headers)
+    failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
+    stdio = workbench.stdio("stdio", env={"SECRET": child})
+    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": headers})
     env = {**TALKATIVE, "CANARY": variable}
-    bench.browser()
-    async with bench.proxy(signed, env=env) as before:
+    workbench.browser()
+    async with workbench.proxy(signed, env=env) as before:
         await before.handshake()
-        with bench.witness("a sign-in works"):
+        with workbench.witness("a sign-in works"):
             await before.ready(signed)
-    await until(bench, signed.exchanges[0].t + 2.2)
-    async with bench.proxy(signed, failing, stdio, gone, env=env) as proxy:
+    await until(workbench, signed.exchanges[0].t + 2.2)
+    async with workbench.proxy(signed, failing, stdio, gone, env=env) as proxy:
         await proxy.handshake()
-        with bench.witness("a refresh and a call work"):
+        with workbench.witness("a refresh and a call work"):
             await proxy.ready(signed, failing, stdio)
-            bench.expect(signed.refreshes, "a refresh", signed.token_requests)
-            await can_call(bench, proxy, stdio)
+            workbench.expect(signed.refreshes, "a refresh", signed.token_requests)
+            await can_call(workbench, proxy, stdio)
         await proxy.call("failing", "echo")
         await proxy.call("gone", "echo")
         await proxy.call("signed", "add", {"a": 1, "b": 2})
         await proxy.call("signed", "echo")
-    with bench.witness("secrets are used"):
-        bench.expect(failing.posts("tools/call")[0].header("X-Key") == header, "the header", failing.http)
-        bench.expect(failing.posts()[0].header("X-Variable") == variable, "the variable", failing.http)
-        bench.expect(stdio.starts[0].env.get("SECRET") == child, "the environment", stdio.starts[0].args)
+    with workbench.witness("secrets are used"):
+        workbench.expect(failing.posts("tools/call")[0].header("X-Key") == header, "the header", failing.http)
+        workbench.expect(failing.posts()[0].header("X-Variable") == variable, "the variable", failing.http)
+        workbench.expect(stdio.starts[0].env.get("SECRET") == child, "the environment", stdio.starts[0].args)
     secrets = {**CONFIGURED, **issued_by(signed)}
-    broken = bench.config(failing, stdio).read_text() + ","
-    outcome = await bench.run_to_exit(config=bench.config_text(broken), env=env, within=2.0)
+    broken = workbench.config(failing, stdio).read_text() + ","
+    outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
     texts = {
         "stderr": before.stderr + proxy.stderr,
         "stdout": (before.stdout + proxy.stdout).decode(errors="replace"),
@@ -100,45 +100,45 @@ async def secrets_are_never_logged(bench: Workbench) -> None:
     }
     for where, text in texts.items():
         found = leaked(text, secrets)
-        bench.expect(not found, f"no secret in {where}", found)
+        workbench.expect(not found, f"no secret in {where}", found)
 
 
 @check("SEC-002", timeout=60, slow=True)
-async def secrets_reach_neither_the_client_nor_other_processes(bench: Workbench) -> None:
+async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbench) -> None:
     """Of upstreams that cannot be reached, refuse every call with the request's header, or hold a token, the client
     learns no secret; no command line has one, and no child a token in its environment.
     """
     header = CONFIGURED["a header"]
     headers = {"X-Key": header, "Authorization": f"Bearer {header}"}
-    signed = await bench.oauth("signed", script=Script(on=ECHOES))
-    failing = await bench.http("failing", Script(on=ECHOES), headers=headers)
+    signed = await workbench.oauth("signed", script=Script(on=ECHOES))
+    failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
     query = {**headers, "X-Query": QUERY}
-    gone = bench.stdio("gone").exactly({**bench.needed_by("http"), **NOWHERE, "headers": query})
-    stdio = bench.stdio("stdio")
-    browser = bench.browser()
-    with bench.witness("a first run signs in"):
-        await sign_in(bench, signed)
-    config = bench.config(signed, failing, gone)
-    async with bench.proxy(config=config) as proxy:
+    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": query})
+    stdio = workbench.stdio("stdio")
+    browser = workbench.browser()
+    with workbench.witness("a first run signs in"):
+        await sign_in(workbench, signed)
+    config = workbench.config(signed, failing, gone)
+    async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        with bench.witness("the token is used, and refused calls are"):
+        with workbench.witness("the token is used, and refused calls are"):
             await proxy.ready(signed, failing)
             for upstream in (signed, failing):
                 for tool in ("echo", "add"):
                     await proxy.call(upstream.name, tool, {"a": 1, "b": 2})
                 statuses = {request.status for request in upstream.posts("tools/call")}
-                bench.expect({400, 500} <= statuses, "both refusals", upstream.http)
-            bench.expect(signed.access_tokens[0] in signed.bearers, "a bearer", signed.http)
+                workbench.expect({400, 500} <= statuses, "both refusals", upstream.http)
+            workbench.expect(signed.access_tokens[0] in signed.bearers, "a bearer", signed.http)
         # A child that is started when there is a token: the proxy's environment may have changed.
-        bench.save(config, signed, failing, gone, stdio)
-        with bench.witness("a child that comes later is started"):
+        workbench.save(config, signed, failing, gone, stdio)
+        with workbench.witness("a child that comes later is started"):
             await proxy.ready(stdio)
         await proxy.call("gone", "echo")
         await proxy.tools_of("gone")
         for method in ("tools/list", "resources/list", "resources/templates/list", "prompts/list"):
             await proxy.request(method, {})
         tokens = tokens_of(signed)
-        bench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
+        workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
         secrets = {**issued_by(signed), "a header": header, "a query": QUERY}
         commands = "\n".join(person.command for person in proxy.family.alive())
         environments = _environments_of_children(proxy)
@@ -150,7 +150,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(bench: Workbench)
         ("the environment of a child", environments, tokens),
     ):
         found = leaked(text, hidden)
-        bench.expect(not found, f"no secret in {where}", found)
+        workbench.expect(not found, f"no secret in {where}", found)
 
 
 def _environments_of_children(proxy: Proxy) -> str:
@@ -165,14 +165,14 @@ def _environments_of_children(proxy: Proxy) -> str:
 
 
 @check("SEC-011", timeout=60)
-async def credentials_of_one_server_never_reach_another(bench: Workbench) -> None:
+async def credentials_of_one_server_never_reach_another(workbench: Workbench) -> None:
     """Two upstreams of one host, authorization server and client id, each with a header and a session of its own:
     none of them sees what belongs to the other, and what the client sends leads to no other address or header.
     """
-    other = await bench.collector()
+    other = await workbench.collector()
     script = Script(http=SESSIONS)
     keys = {"first": "canary-key-1", "second": "canary-key-2"}
-    first = await bench.oauth("first", OAuth(any_resource=True), script, headers={"X-Key": keys["first"]})
+    first = await workbench.oauth("first", OAuth(any_resource=True), script, headers={"X-Key": keys["first"]})
     issuer = first.issuer
     endpoints = {
         "issuer": issuer,
@@ -181,23 +181,23 @@ async def credentials_of_one_server_never_reach_another(bench: Workbench) -> Non
     }
     elsewhere = {"authorization_servers": [issuer]}
     oauth = OAuth(any_token=True, resource_fields=elsewhere, server_fields=endpoints)
-    second = await bench.oauth("second", oauth, script, headers={"X-Key": keys["second"]})
-    bench.browser()
-    async with bench.proxy(first, second) as proxy:
+    second = await workbench.oauth("second", oauth, script, headers={"X-Key": keys["second"]})
+    workbench.browser()
+    async with workbench.proxy(first, second) as proxy:
         await proxy.handshake()
-        with bench.must("both become usable with one authorization server"):
-            await bench.eventually(lambda: len(first.exchanges) == 2, within=15.0, what="two sign-ins")
+        with workbench.must("both become usable with one authorization server"):
+            await workbench.eventually(lambda: len(first.exchanges) == 2, within=15.0, what="two sign-ins")
         resources = {asked.issued["code"]: asked.params.get("resource") for asked in first.authorizations}
         owner = {
             asked.issued["access_token"]: resources[asked.params["code"]]
             for asked in first.exchanges
             if "access_token" in asked.issued
         }
-        with bench.witness("both can be used, and assign sessions"):
+        with workbench.witness("both can be used, and assign sessions"):
             await proxy.ready(first, second)
-            await can_use(bench, proxy, first)
-            await can_use(bench, proxy, second)
-            bench.expect(first.sessions and second.sessions, "a session of each", first.sessions)
+            await can_use(workbench, proxy, first)
+            await can_use(workbench, proxy, second)
+            workbench.expect(first.sessions and second.sessions, "a session of each", first.sessions)
         lures = {"url": other.at("/lure"), "headers": {"X-Evil": "1"}, "Authorization": "Bearer evil"}
         for upstream in (first, second):
             await proxy.call(upstream.name, "echo", lures)
@@ -211,12 +211,12 @@ async def credentials_of_one_server_never_reach_another(bench: Workbench) -> Non
             **{f"session {n}": session for n, session in enumerate(theirs.sessions, 1)},
             "header": keys[theirs.name],
         }
-        bench.expect(len(foreign) == 3, "a token, a session and a header of the other", foreign)
+        workbench.expect(len(foreign) == 3, "a token, a session and a header of the other", foreign)
         for request in mine.mcp:
             whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
             found = leaked(whole, foreign)
-            bench.expect(not found, f"{mine.name} sees nothing of the other", found)
+            workbench.expect(not found, f"{mine.name} sees nothing of the other", found)
             sent = {name.lower(): value for name, value in request.headers}
-            bench.expect("x-evil" not in sent, "no header that the client wrote", request)
-            bench.expect("evil" not in sent.get("authorization", ""), "the own token", request)
+            workbench.expect("x-evil" not in sent, "no header that the client wrote", request)
+            workbench.expect("evil" not in sent.get("authorization", ""), "the own token", request)
     other.saw_nothing()

@@ -32,11 +32,11 @@ TAG = "<script>X</script>"
 
 
 @check("SEC-003", timeout=90, slow=True)
-async def server_names_cannot_escape_the_token_store(bench: Workbench) -> None:
+async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> None:
     """Servers with names that are paths, with NUL and with 300 characters sign in, or are refused: outside the store
     nothing is written or read, and a second set of similar names leaves the files of the first as they are.
     """
-    home, tmp = bench.sandbox.home, bench.sandbox.tmp
+    home, tmp = workbench.sandbox.home, workbench.sandbox.tmp
     planted = {"access_token": PLANTED, "refresh_token": PLANTED, "expires_at": "2099-01-01T00:00:00Z"}
     for place in (home / "evil.json", tmp / "evil.json"):
         place.write_text(json.dumps(planted))
@@ -45,54 +45,58 @@ async def server_names_cannot_escape_the_token_store(bench: Workbench) -> None:
         ["plain", "../../evil", str(tmp / "evil"), "a/b", "..", "A", f"{long}1", "nul\0"],
         ["plain2", "a_b", "a", f"{long}2"],
     ]
-    before = _outside_of_the_store(bench)
-    bench.browser()
+    before = _outside_of_the_store(workbench)
+    workbench.browser()
     mine: list[str] = []
     for names in sets:
-        upstreams = await _protected(bench, names)
+        upstreams = await _protected(workbench, names)
         kept = _store(home)
-        for group in await _accepted(bench, upstreams):
-            async with bench.proxy(*group) as proxy:
+        for group in await _accepted(workbench, upstreams):
+            async with workbench.proxy(*group) as proxy:
                 await proxy.handshake()
-                steps = (partial(_signs_in, bench, proxy, one) for one in group)
-                await bench.together(*steps)
+                steps = (partial(_signs_in, workbench, proxy, one) for one in group)
+                await workbench.together(*steps)
         for upstream in upstreams:
-            with bench.case(repr(upstream.name[:30])):
+            with workbench.case(repr(upstream.name[:30])):
                 foreign = [token for token in upstream.bearers if token not in upstream.access_tokens]
-                bench.expect(not foreign, "no token of another server, and none that was planted", foreign)
+                workbench.expect(
+                    not foreign, "no token of another server, and none that was planted", foreign
+                )
                 used = [asked.params.get("refresh_token") for asked in upstream.refreshes]
-                bench.expect(not set(used) - set(upstream.refresh_tokens), "its own refresh tokens", used)
+                workbench.expect(not set(used) - set(upstream.refresh_tokens), "its own refresh tokens", used)
         mine += [token for upstream in upstreams for token in upstream.access_tokens]
         changed = [name for name, content in kept.items() if _store(home).get(name) != content]
-        bench.expect(not changed, "the files of other names stay as they are", changed)
-        after = _outside_of_the_store(bench)
+        workbench.expect(not changed, "the files of other names stay as they are", changed)
+        after = _outside_of_the_store(workbench)
         differ = sorted(set(before.items()) ^ set(after.items()))
-        bench.expect(not differ, "nothing outside of the store changes", differ)
+        workbench.expect(not differ, "nothing outside of the store changes", differ)
         for upstream in upstreams:
             flow = upstream.exchanges or not upstream.http
-            bench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
-    with bench.witness("tokens are stored"):
+            workbench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
+    with workbench.witness("tokens are stored"):
         stored = " ".join(content.decode(errors="replace") for content in _store(home).values())
-        bench.expect(any(token in stored for token in mine), "tokens in the store", stored)
+        workbench.expect(any(token in stored for token in mine), "tokens in the store", stored)
 
 
-async def _protected(bench: Workbench, names: list[str]) -> list[ProtectedUpstream]:
+async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedUpstream]:
     made: dict[str, ProtectedUpstream] = {}
 
     async def make(name: str) -> None:
-        made[name] = await bench.oauth(name)
+        made[name] = await workbench.oauth(name)
 
-    await bench.together(*(partial(make, name) for name in names))
+    await workbench.together(*(partial(make, name) for name in names))
     return [made[name] for name in names]
 
 
-async def _accepted(bench: Workbench, upstreams: list[ProtectedUpstream]) -> list[list[ProtectedUpstream]]:
+async def _accepted(
+    workbench: Workbench, upstreams: list[ProtectedUpstream]
+) -> list[list[ProtectedUpstream]]:
     """All together where a configuration with their names is accepted; else each alone that is."""
 
     async def is_refused(*some: ProtectedUpstream) -> bool:
         # Switched off, so that this is about the names only.
         switched_off = [one.but(enabled=False) for one in some]
-        outcome = await bench.run_to_exit(config=bench.config(*switched_off), within=1.0)
+        outcome = await workbench.run_to_exit(config=workbench.config(*switched_off), within=1.0)
         if outcome.code is not None:
             outcome.refused()
         return outcome.code is not None
@@ -100,20 +104,20 @@ async def _accepted(bench: Workbench, upstreams: list[ProtectedUpstream]) -> lis
     if not await is_refused(*upstreams):
         return [upstreams]
     found = [[one] for one in upstreams if not await is_refused(one)]
-    with bench.witness("an ordinary name is accepted"):
-        bench.expect([upstreams[0]] in found, upstreams[0].name, found)
+    with workbench.witness("an ordinary name is accepted"):
+        workbench.expect([upstreams[0]] in found, upstreams[0].name, found)
     return found
 
 
-async def _signs_in(bench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
+async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
     """An ordinary name has to work; others get their time."""
     if upstream.name.startswith("plain"):
-        with bench.witness("an ordinary name works"):
+        with workbench.witness("an ordinary name works"):
             await proxy.ready(upstream)
         return
     await proxy.wake(upstream.name)
     with suppress(Violation):  # what came instead is judged by the caller
-        await bench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in is completed")
+        await workbench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in is completed")
         await proxy.call(upstream.name, "echo", {"x": 1}, within=15.0)
 
 
@@ -122,11 +126,11 @@ def _store(home: Path) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in files}
 
 
-def _outside_of_the_store(bench: Workbench) -> dict[str, str]:
+def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
     """Every file below HOME, TMPDIR and the working directory that is not in the store, with what is in it."""
-    store = bench.sandbox.home / FOLDER
+    store = workbench.sandbox.home / FOLDER
     found = {}
-    for root in (bench.sandbox.home, bench.sandbox.tmp, bench.sandbox.cwd):
+    for root in (workbench.sandbox.home, workbench.sandbox.tmp, workbench.sandbox.cwd):
         for path in root.rglob("*"):
             if path.is_file() and not path.is_relative_to(store):
                 found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -134,11 +138,11 @@ def _outside_of_the_store(bench: Workbench) -> dict[str, str]:
 
 
 @check("SEC-007", timeout=40, slow=True)
-async def only_a_safe_authorization_url_is_opened(bench: Workbench) -> None:
+async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
     """Endpoints that are no web addresses are never handed to a browser, and their sign-ins fail; one that a shell
     would run is one argument, or not opened.
     """
-    marker = bench.sandbox.tmp / "M"
+    marker = workbench.sandbox.tmp / "M"
     shell = f"https://127.0.0.1:1/$(touch$IFS{marker});x|y"
     places = {
         "javascript": "javascript:alert(1)",
@@ -148,39 +152,41 @@ async def only_a_safe_authorization_url_is_opened(bench: Workbench) -> None:
     }
 
     async def with_endpoint(name: str, place: str) -> ProtectedUpstream:
-        return await bench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
+        return await workbench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
 
-    good = await bench.oauth("good")
+    good = await workbench.oauth("good")
     bad = [await with_endpoint(name, place) for name, place in places.items()]
     odd = await with_endpoint("odd", shell)
-    browser = bench.browser()
-    with bench.witness("a page that is safe is opened"):
-        await sign_in(bench, good)
-        bench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
+    browser = workbench.browser()
+    with workbench.witness("a page that is safe is opened"):
+        await sign_in(workbench, good)
+        workbench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
 
     def only_safe_pages() -> None:
         for page in browser.openings[1:]:
-            bench.expect(
+            workbench.expect(
                 page.url.startswith("https://127.0.0.1:1/"), "only web addresses are opened", page.argv
             )
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
-            bench.expect(whole, "the address is one argument", page.argv)
+            workbench.expect(whole, "the address is one argument", page.argv)
 
     async def fails(proxy: Proxy, upstream: ProtectedUpstream) -> None:
         answer = await proxy.call(upstream.name, "echo", within=15.0)
-        bench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
+        workbench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
 
-    async with bench.proxy(odd, *bad) as proxy:
+    async with workbench.proxy(odd, *bad) as proxy:
         await proxy.handshake()
         for upstream in (odd, *bad):
             await proxy.wake(upstream.name)
         for upstream in (odd, *bad):
-            with bench.witness(f"the metadata of {upstream.name} is read"):
-                await bench.eventually(partial(_is_explored, upstream), within=10.0, what="it is asked for")
-        await bench.throughout(2.5, only_safe_pages)
-        await bench.together(*(partial(fails, proxy, upstream) for upstream in bad))
+            with workbench.witness(f"the metadata of {upstream.name} is read"):
+                await workbench.eventually(
+                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                )
+        await workbench.throughout(2.5, only_safe_pages)
+        await workbench.together(*(partial(fails, proxy, upstream) for upstream in bad))
         only_safe_pages()
-    bench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
+    workbench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
 
 
 def _is_explored(upstream: ProtectedUpstream) -> bool:
@@ -189,7 +195,7 @@ def _is_explored(upstream: ProtectedUpstream) -> bool:
 
 
 @check("SEC-008", timeout=40, slow=True)
-async def the_callback_page_is_harmless(bench: Workbench) -> None:
+async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     """Whatever a request to the callback address holds, no answer repeats a tag from it; and after a sign-in that
     succeeded the page has neither the code nor a token.
     """
@@ -202,24 +208,26 @@ async def the_callback_page_is_harmless(bench: Workbench) -> None:
     }
 
     async def repeats_no_tag(name: str, user: User) -> None:
-        upstream = await bench.oauth(name)
-        async with attempt(bench, upstream, user) as (_, browser):
-            with bench.witness("the callback is delivered"):
+        upstream = await workbench.oauth(name)
+        async with attempt(workbench, upstream, user) as (_, browser):
+            with workbench.witness("the callback is delivered"):
                 await browser.done()
         for entry in [*browser.events("stray"), *browser.callbacks]:
             body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
-            bench.expect(TAG.lower() not in body.lower(), f"{name}: no tag of the request in the page", body)
+            workbench.expect(
+                TAG.lower() not in body.lower(), f"{name}: no tag of the request in the page", body
+            )
             if body:
                 kind = {key.lower() for key in headers}
-                bench.expect("content-type" in kind, f"{name}: a Content-Type", headers)
+                workbench.expect("content-type" in kind, f"{name}: a Content-Type", headers)
 
     async def shows_no_secret() -> None:
-        upstream = await bench.oauth("success")
-        async with attempt(bench, upstream, User()) as (proxy, browser):
-            with bench.witness("the sign-in works"):
-                await signs_in(bench, proxy, upstream)
+        upstream = await workbench.oauth("success")
+        async with attempt(workbench, upstream, User()) as (proxy, browser):
+            with workbench.witness("the sign-in works"):
+                await signs_in(workbench, proxy, upstream)
                 await browser.done()
-                bench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
+                workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
         code = upstream.exchanges[0].params["code"]
         secrets = {
             "code": code,
@@ -230,50 +238,52 @@ async def the_callback_page_is_harmless(bench: Workbench) -> None:
         }
         for entry in browser.callbacks:
             found = leaked(entry.data["body"], secrets)
-            bench.expect(not found, "no secret in the page", found)
+            workbench.expect(not found, "no secret in the page", found)
 
     steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
-    await bench.together(*steps, shows_no_secret)
+    await workbench.together(*steps, shows_no_secret)
 
 
 @check("SEC-012", timeout=40, slow=True)
-async def plain_text_oauth_endpoints_are_refused_or_warned_about(bench: Workbench) -> None:
+async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Workbench) -> None:
     """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
     loopback: neither gets anything, or stderr has a warning. The same on loopback works.
     """
     host = an_address()
-    listener = await bench.collector(host=host)
+    listener = await workbench.collector(host=host)
     ends: dict[str, Any] = {
         "token": {"token_endpoint": listener.at("/token")},
         "authorization": {"authorization_endpoint": listener.at("/authorization")},
     }
-    loopback = await bench.oauth("loopback")
-    upstreams = [await bench.oauth(name, OAuth(server_fields=fields)) for name, fields in ends.items()]
-    browser = bench.browser()
-    async with bench.proxy(loopback) as proxy:
+    loopback = await workbench.oauth("loopback")
+    upstreams = [await workbench.oauth(name, OAuth(server_fields=fields)) for name, fields in ends.items()]
+    browser = workbench.browser()
+    async with workbench.proxy(loopback) as proxy:
         await proxy.handshake()
-        with bench.must("http on loopback is allowed"):
-            await signs_in(bench, proxy, loopback)
-    with bench.witness("the address can be reached"):
-        bench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
+        with workbench.must("http on loopback is allowed"):
+            await signs_in(workbench, proxy, loopback)
+    with workbench.witness("the address can be reached"):
+        workbench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
     for upstream in upstreams:
-        async with bench.proxy(upstream) as proxy:
+        async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with bench.witness("the metadata is read"):
-                await bench.eventually(partial(_is_explored, upstream), within=10.0, what="it is asked for")
-            await bench.throughout(
-                2.5, partial(_gets_nothing_without_warning, bench, upstream, listener, proxy)
+            with workbench.witness("the metadata is read"):
+                await workbench.eventually(
+                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                )
+            await workbench.throughout(
+                2.5, partial(_gets_nothing_without_warning, workbench, upstream, listener, proxy)
             )
-    bench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
+    workbench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
 
 
 def _gets_nothing_without_warning(
-    bench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
+    workbench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
     warned = speaks_of_plain_text(proxy.stderr)
-    bench.expect(not sent or warned, f"nothing arrives at {listener.url} without a warning", sent)
+    workbench.expect(not sent or warned, f"nothing arrives at {listener.url} without a warning", sent)
 
 
 def an_address() -> str:

@@ -24,68 +24,71 @@ INJECTED = "a\r\nX-Evil: 1"
 
 
 @check("SEC-004", timeout=60, slow=True)
-async def certificates_are_validated(bench: Workbench) -> None:
+async def certificates_are_validated(workbench: Workbench) -> None:
     """MCP servers, authorization servers and token endpoints with a self-signed, foreign, expired or unknown
     certificate fail before a byte of HTTP; with a good one they work.
     """
-    authority = Authority(bench.sandbox.root / "tls")
-    good = await bench.http("good", tls=authority.good())
-    signed = await bench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
+    authority = Authority(workbench.sandbox.root / "tls")
+    good = await workbench.http("good", tls=authority.good())
+    signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
     cases: list[tuple[RemoteUpstream, RemoteUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
-        server, listener = await bench.http(name, tls=tls), await bench.http(name, kind="collector", tls=tls)
+        server, listener = (
+            await workbench.http(name, tls=tls),
+            await workbench.http(name, kind="collector", tls=tls),
+        )
         issuer = OAuth(resource_fields={"authorization_servers": [listener.at("")]})
-        cases.extend([(server, server), (await bench.oauth(f"{name}-issuer", issuer), listener)])
-        token = await bench.http(name, kind="collector", tls=tls)
+        cases.extend([(server, server), (await workbench.oauth(f"{name}-issuer", issuer), listener)])
+        token = await workbench.http(name, kind="collector", tls=tls)
         endpoint = OAuth(server_fields={"token_endpoint": token.at("/token")})
-        cases.append((await bench.oauth(f"{name}-token", endpoint), token))
+        cases.append((await workbench.oauth(f"{name}-token", endpoint), token))
 
-    await bench.together(*(partial(make, name, tls) for name, tls in authority.bad().items()))
-    bench.browser()
+    await workbench.together(*(partial(make, name, tls) for name, tls in authority.bad().items()))
+    workbench.browser()
     env = {**authority.environment, **SWITCHES}
-    async with bench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
+    async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
-        with bench.witness("the trusted certificate is accepted"):
+        with workbench.witness("the trusted certificate is accepted"):
             await proxy.ready(good, signed)
-            await can_call(bench, proxy, good)
-        await bench.together(*(partial(_is_refused, bench, proxy, *case) for case in cases))
+            await can_call(workbench, proxy, good)
+        await workbench.together(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
 
 
 async def _is_refused(
-    bench: Workbench, proxy: Proxy, upstream: RemoteUpstream, listener: RemoteUpstream
+    workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, listener: RemoteUpstream
 ) -> None:
     """The upstream fails, because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
-    with bench.witness(f"{name}: a connection to {listener.url} is tried"):
+    with workbench.witness(f"{name}: a connection to {listener.url} is tried"):
         what = "a TLS handshake"
-        await bench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
+        await workbench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
     answer = await proxy.call(name, "echo")
-    bench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
-    bench.expect(not listener.http, f"{name}: no request reaches {listener.url}", listener.http)
+    workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
+    workbench.expect(not listener.http, f"{name}: no request reaches {listener.url}", listener.http)
 
 
 @check("SEC-005")
-async def trusted_certificates_work(bench: Workbench) -> None:
+async def trusted_certificates_work(workbench: Workbench) -> None:
     """An upstream whose certificate is signed by an authority that SSL_CERT_FILE names is connected to."""
-    authority = Authority(bench.sandbox.root / "tls")
-    upstream = await bench.http("a", tls=authority.good())
-    async with bench.proxy(upstream, env=authority.environment) as proxy:
+    authority = Authority(workbench.sandbox.root / "tls")
+    upstream = await workbench.http("a", tls=authority.good())
+    async with workbench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, upstream, what="the trusted certificate is accepted")
+        await is_usable(workbench, proxy, upstream, what="the trusted certificate is accepted")
 
 
 @check("SEC-006", timeout=40, slow=True)
-async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
+async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
     """Calls, the handshake, the GET, the exchange of a code and a refresh are redirected to another port: no header,
     bearer, session id or body gets there.
     """
-    other = await bench.collector()
+    other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
     upstreams = [
-        await bench.http(
+        await workbench.http(
             f"call{status}",
             Script(
                 http=SESSIONS, on=[on_call("echo", redirect(away, status)), Rule("GET", [redirect(away)])]
@@ -94,34 +97,34 @@ async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
         )
         for status in (302, 307, 308)
     ]
-    first = await bench.http("first", Script(on=[Rule("initialize", [redirect(away)])]), headers=headers)
+    first = await workbench.http("first", Script(on=[Rule("initialize", [redirect(away)])]), headers=headers)
     to = {"Location": away}
     exchanges = [
-        await bench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
+        await workbench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
         for status in (302, 307, 308)
     ]
     renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
     calls = Script(on=[on_call("echo", redirect(away))])
-    protected = [await bench.oauth("bearer", script=calls), await bench.oauth("refresh", renewal)]
-    bench.browser()
-    async with bench.proxy(*upstreams, first, *exchanges, *protected) as proxy:
+    protected = [await workbench.oauth("bearer", script=calls), await workbench.oauth("refresh", renewal)]
+    workbench.browser()
+    async with workbench.proxy(*upstreams, first, *exchanges, *protected) as proxy:
         await proxy.handshake()
         for upstream in (first, *exchanges):
             await proxy.wake(upstream.name)
-        with bench.witness("sign-ins work where the token endpoint does not redirect"):
+        with workbench.witness("sign-ins work where the token endpoint does not redirect"):
             await proxy.ready(*protected)
             await proxy.call("bearer", "echo", {"x": "canary-body"})
-            await until(bench, protected[1].exchanges[-1].t + 2.2)
+            await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
         for upstream in upstreams:
-            with bench.witness(f"{upstream.name} works where it does not redirect"):
+            with workbench.witness(f"{upstream.name} works where it does not redirect"):
                 await proxy.ready(upstream)
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-                bench.expect(not result.is_error, "a call succeeds", result.raw)
+                workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        with bench.witness("the redirects are met"):
+        with workbench.witness("the redirects are met"):
             everybody = (*upstreams, first, *exchanges, *protected)
-            await bench.eventually(
+            await workbench.eventually(
                 lambda: all(map(_has_redirected, everybody)),
                 within=10.0,
                 what="each upstream has redirected a request",
@@ -135,10 +138,10 @@ async def redirects_do_not_carry_credentials_away(bench: Workbench) -> None:
             for request in other.http:
                 carried = f"{request.target} {request.headers} {request.body!r}"
                 found = [canary for canary in canaries if canary in carried]
-                bench.expect(not found, "no credential and no body at the other origin", request)
-                bench.expect(not request.body, "no body at the other origin", request.body)
+                workbench.expect(not found, "no credential and no body at the other origin", request)
+                workbench.expect(not request.body, "no body at the other origin", request.body)
 
-        await bench.throughout(2.0, nothing_gets_there)
+        await workbench.throughout(2.0, nothing_gets_there)
 
 
 def _has_redirected(upstream: RemoteUpstream) -> bool:
@@ -148,56 +151,56 @@ def _has_redirected(upstream: RemoteUpstream) -> bool:
 
 
 @check("SEC-009", timeout=40, slow=True)
-async def values_cannot_add_headers_or_requests(bench: Workbench) -> None:
+async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     """CR, LF and NUL in a header's variable, in the URL's and in the name of a tool: no header X-Evil, no
     request of another kind; plain values arrive.
     """
-    plain = await bench.http("plain", headers={"X-Value": "${PLAIN}"})
-    header = await bench.http("header", headers={"X-Value": "${EVIL}"})
-    url = await bench.http("url")
+    plain = await workbench.http("plain", headers={"X-Value": "${PLAIN}"})
+    header = await workbench.http("header", headers={"X-Value": "${EVIL}"})
+    url = await workbench.http("url")
     names = [f"echo{INJECTED}", "echo\0"]
     tools = [*default_tools(), *map(tool, names)]
     named = [
-        await bench.http("legacy", Script(tools=tools)),
-        await bench.http("modern", Script(era="both", tools=tools)),
+        await workbench.http("legacy", Script(tools=tools)),
+        await workbench.http("modern", Script(era="both", tools=tools)),
     ]
     bad = [header, url.but(url=url.url + "?k=${EVIL}")]
     env = {"PLAIN": "as it is", "EVIL": INJECTED}
-    async with bench.proxy(plain, *named, env=env) as proxy:
+    async with workbench.proxy(plain, *named, env=env) as proxy:
         await proxy.handshake()
-        with bench.witness("upstreams with plain values work"):
+        with workbench.witness("upstreams with plain values work"):
             await proxy.ready(plain, *named)
-            await can_call(bench, proxy, plain)
+            await can_call(workbench, proxy, plain)
             sent = {post.header("X-Value") for post in plain.posts()}
-            bench.expect(sent == {"as it is"}, "the value of the variable", sent)
+            workbench.expect(sent == {"as it is"}, "the value of the variable", sent)
         for upstream in named:
             for name in names:
                 await proxy.call(upstream.name, name)  # may succeed, or be an error
     for upstream in bad:
-        outcome = await bench.run_to_exit(config=bench.config(upstream), env=env, within=2.0)
+        outcome = await workbench.run_to_exit(config=workbench.config(upstream), env=env, within=2.0)
         if outcome.code is not None:
             outcome.refused()  # refusing such a configuration is as good as failing the request
             continue
-        async with bench.proxy(upstream, env=env) as proxy:
+        async with workbench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
             await proxy.call(upstream.name, "echo")
     # Of a URL many parsers drop CR and LF, as the URL standard says; a header value cannot be saved.
     calls = header.posts("tools/call")
-    bench.expect(not calls, "no call with such a header is sent", calls)
+    workbench.expect(not calls, "no call with such a header is sent", calls)
     for upstream in (plain, header, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
-            bench.expect(not evil, f"no injected header at {upstream.name}", request)
+            workbench.expect(not evil, f"no injected header at {upstream.name}", request)
             usual = request.method in ("GET", "POST", "DELETE") and request.target.startswith("/mcp")
-            bench.expect(usual, f"no injected request at {upstream.name}", request)
+            workbench.expect(usual, f"no injected request at {upstream.name}", request)
 
 
 @check("SEC-010", timeout=30, slow=True)
-async def nothing_is_fetched_because_an_upstream_mentions_it(bench: Workbench) -> None:
+async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbench) -> None:
     """URLs of a collector are in a schema, in icons, in a result and in the server's description: it sees no
     request.
     """
-    other = await bench.collector()
+    other = await workbench.collector()
     schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     icons = [{"src": other.at("/icon.png"), "mimeType": "image/png"}]
     link = {"type": "resource_link", "uri": other.at("/linked"), "name": "linked"}
@@ -211,11 +214,11 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(bench: Workbench) -
         instructions=f"Read {other.at('/instructions')}",
         on=[on_call("echo", reply({"content": [link]}))],
     )
-    upstreams = [bench.stdio("stdio", script), await bench.http("http", script)]
-    async with bench.serving(*upstreams) as proxy:
+    upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
+    async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
-            with bench.witness("the call that returns a link"):
+            with workbench.witness("the call that returns a link"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
-                bench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
+                workbench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
             await proxy.call(upstream.name, "typed")  # its answer has a schema that cannot be resolved
-        await bench.throughout(3.0, other.saw_nothing)
+        await workbench.throughout(3.0, other.saw_nothing)

@@ -23,28 +23,28 @@ def _endpoint_announced(upstream: RemoteUpstream) -> list[float]:
 
 
 @check("SSE-001", slow=True)
-async def the_stream_is_opened_first_with_get(bench: Workbench) -> None:
+async def the_stream_is_opened_first_with_get(workbench: Workbench) -> None:
     """The upstream announces its endpoint 1 s late: a GET comes first, and no message before the event."""
-    upstream = await bench.sse("a", Script(on=[Rule("GET", [sleep(1.0)])]))
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.sse("a", Script(on=[Rule("GET", [sleep(1.0)])]))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.tools_of("a")  # wakes a lazy proxy
         what = "a request within 5 s"
-        await bench.eventually(lambda: upstream.verbs, within=5.0, what=what)
+        await workbench.eventually(lambda: upstream.verbs, within=5.0, what=what)
         first = next(request for request in upstream.http if not request.is_probe)
-        bench.expect(first.method == "GET", "the first request is a GET", first)
-        bench.expect(first.target == "/mcp", "a GET of the configured URL", first)
+        workbench.expect(first.method == "GET", "the first request is a GET", first)
+        workbench.expect(first.target == "/mcp", "a GET of the configured URL", first)
         accepted = first.header("Accept") or ""
-        bench.expect("text/event-stream" in accepted, "Accept: text/event-stream", first)
-        with bench.must("the group becomes usable"):
+        workbench.expect("text/event-stream" in accepted, "Accept: text/event-stream", first)
+        with workbench.must("the group becomes usable"):
             await proxy.ready(upstream)
     announced = _endpoint_announced(upstream)[0]
     early = [post for post in upstream.posts() if post.t < announced]
-    bench.expect(not early, "no message before the endpoint event", early)
+    workbench.expect(not early, "no message before the endpoint event", early)
 
 
 @check("SSE-002", timeout=40)
-async def the_endpoint_is_resolved_against_the_stream_url(bench: Workbench) -> None:
+async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) -> None:
     """A path, a relative reference and an absolute URL, all with a query: messages arrive where they point."""
     announced = {
         "path": ("/messages?sid=$sid", "/messages"),
@@ -52,170 +52,177 @@ async def the_endpoint_is_resolved_against_the_stream_url(bench: Workbench) -> N
         "absolute": ("$origin/deep/er?sid=$sid", "/deep/er"),
     }
     upstreams = [
-        await bench.sse(name, Script(http=Http(path="/base/sse", endpoint=uri)))
+        await workbench.sse(name, Script(http=Http(path="/base/sse", endpoint=uri)))
         for name, (uri, _) in announced.items()
     ]
-    async with bench.proxy(*upstreams) as proxy:
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
             await is_usable(
-                bench, proxy, upstream, what=f"the group with the {upstream.name} endpoint becomes usable"
+                workbench, proxy, upstream, what=f"the group with the {upstream.name} endpoint becomes usable"
             )
     for upstream in upstreams:
         pattern = re.escape(announced[upstream.name][1]) + r"\?sid=Session-\w+-aBcXyZ"
         for post in upstream.posts():
             right = re.fullmatch(pattern, post.target)
-            bench.expect(right, f"a POST to {announced[upstream.name][1]} with its query", post)
+            workbench.expect(right, f"a POST to {announced[upstream.name][1]} with its query", post)
 
 
 @check("SSE-003", timeout=40, slow=True)
-async def responses_are_taken_from_the_stream(bench: Workbench) -> None:
+async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
     """POSTs are answered with the text `Accepted`, or with JSON that is no result; two calls are answered in
     reverse order on the stream, and each gets its own result.
     """
     rules = [on_call("first", sleep(1.0)), on_call("second", sleep(0.5))]
     tools = [tool("echo"), tool("first"), tool("second")]
-    text = await bench.sse("text", Script(tools=tools, on=rules))
+    text = await workbench.sse("text", Script(tools=tools, on=rules))
     misleading = Http(accepted=200, accepted_body='{"status": "ok", "result": {"content": []}}')
-    other = await bench.sse("json", Script(tools=tools, on=rules, http=misleading))
-    async with bench.proxy(text, other) as proxy:
+    other = await workbench.sse("json", Script(tools=tools, on=rules, http=misleading))
+    async with workbench.proxy(text, other) as proxy:
         await proxy.handshake()
         for upstream in (text, other):
-            with bench.must(f"the group {upstream.name} becomes usable"):
+            with workbench.must(f"the group {upstream.name} becomes usable"):
                 await proxy.ready(upstream)
             results: dict[str, str] = {}
 
             async def take(name: str, group: str = upstream.name, results: dict[str, str] = results) -> None:
                 result = await proxy.call(group, name, {"x": f"for-{name}"}, within=5.0)
-                bench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
+                workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
                 results[name] = result.text
 
-            await bench.together(lambda: take("first"), lambda: take("second"))
+            await workbench.together(lambda: take("first"), lambda: take("second"))
             for name, seen in results.items():
-                bench.expect(f"for-{name}" in seen, f"the call of {name} receives its own result", results)
+                workbench.expect(
+                    f"for-{name}" in seen, f"the call of {name} receives its own result", results
+                )
 
 
 @check("SSE-004", timeout=40)
-async def headers_are_on_the_get_and_on_every_post(bench: Workbench) -> None:
+async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None:
     """An upstream that answers 401 to any request without the configured headers never has to, and one that wants
     a bearer does not have to after the sign-in.
     """
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
     script = Script(http=Http(required_headers=headers))
-    upstream, protected = await bench.sse("a", script, headers=headers), await bench.oauth("b", kind="sse")
-    bench.browser()
-    await bench.together(
-        lambda: has_its_headers(bench, upstream, headers), lambda: _has_the_bearer(bench, protected)
+    upstream, protected = (
+        await workbench.sse("a", script, headers=headers),
+        await workbench.oauth("b", kind="sse"),
+    )
+    workbench.browser()
+    await workbench.together(
+        lambda: has_its_headers(workbench, upstream, headers), lambda: _has_the_bearer(workbench, protected)
     )
 
 
-async def _has_the_bearer(bench: Workbench, upstream: ProtectedUpstream) -> None:
-    async with bench.proxy(upstream) as proxy:
+async def _has_the_bearer(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, upstream, what="an upstream that wants a bearer becomes usable")
+        await is_usable(workbench, proxy, upstream, what="an upstream that wants a bearer becomes usable")
     signed_in, token = upstream.exchanges[-1].t, upstream.access_tokens[-1]
     later = [request for request in upstream.http if request.t > signed_in]
     verbs = {request.method for request in later}
-    bench.expect({"GET", "POST"} <= verbs, "the stream and messages after the sign-in", later)
+    workbench.expect({"GET", "POST"} <= verbs, "the stream and messages after the sign-in", later)
     for request in later:
         header = request.header("Authorization")
-        bench.expect(header == f"Bearer {token}", f"Authorization: Bearer {token}", request)
+        workbench.expect(header == f"Bearer {token}", f"Authorization: Bearer {token}", request)
 
 
 @check("SSE-005", timeout=40, slow=True)
-async def an_endpoint_of_another_origin_is_refused(bench: Workbench) -> None:
+async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None:
     """For 10 s nothing reaches the other port that the endpoint names, and the group is an error; the same
     upstream with its own origin works.
     """
-    other = await bench.collector()
+    other = await workbench.collector()
     headers = {"Authorization": "Bearer canary-90de"}
-    own = await bench.sse("own", headers=headers)
+    own = await workbench.sse("own", headers=headers)
     foreign = Http(endpoint=other.at("/messages?sid=$sid"))
-    upstream = await bench.sse("foreign", Script(http=foreign), headers=headers)
-    async with bench.proxy(own, upstream) as proxy:
+    upstream = await workbench.sse("foreign", Script(http=foreign), headers=headers)
+    async with workbench.proxy(own, upstream) as proxy:
         await proxy.handshake()
-        with bench.witness("an endpoint of the same origin works"):
+        with workbench.witness("an endpoint of the same origin works"):
             await proxy.ready(own)
-            await can_call(bench, proxy, own)
+            await can_call(workbench, proxy, own)
         await proxy.tools_of("foreign")  # wakes a lazy proxy
-        with bench.witness("the foreign endpoint is announced"):
+        with workbench.witness("the foreign endpoint is announced"):
             what = "an endpoint event"
-            await bench.eventually(lambda: _endpoint_announced(upstream), within=10.0, what=what)
-        await bench.throughout(10.0, other.saw_nothing)
+            await workbench.eventually(lambda: _endpoint_announced(upstream), within=10.0, what=what)
+        await workbench.throughout(10.0, other.saw_nothing)
         answer = await proxy.call("foreign", "echo")
-        bench.expect(answer.is_error, "a call to the group is an error", answer.raw)
+        workbench.expect(answer.is_error, "a call to the group is an error", answer.raw)
         other.saw_nothing()
 
 
 @check("SSE-006", timeout=70, slow=True)
-async def an_idle_stream_stays_open(bench: Workbench) -> None:
+async def an_idle_stream_stays_open(workbench: Workbench) -> None:
     """After 35 s of silence, or of comments only, the same stream carries a call."""
     comments = [": still here\n\n"] * 70
     chatty = Rule("GET", [endpoint("/messages?sid=$sid"), stream(*comments, pause=0.5)])
-    upstreams = [await bench.sse("silent"), await bench.sse("comments", Script(on=[chatty]))]
-    async with bench.proxy(*upstreams) as proxy:
+    upstreams = [await workbench.sse("silent"), await workbench.sse("comments", Script(on=[chatty]))]
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        with bench.must("the groups become usable"):
+        with workbench.must("the groups become usable"):
             await proxy.ready(*upstreams)
 
         def one_stream_each() -> None:
             for upstream in upstreams:
                 gets = [request for request in upstream.http if request.method == "GET"]
                 alone = len(gets) == 1 and gets[0].ended is None
-                bench.expect(alone, f"{upstream.name}: one GET, still open", gets)
+                workbench.expect(alone, f"{upstream.name}: one GET, still open", gets)
 
-        await bench.throughout(35.0, one_stream_each)
+        await workbench.throughout(35.0, one_stream_each)
         for upstream in upstreams:
-            await can_call(bench, proxy, upstream)
+            await can_call(workbench, proxy, upstream)
         one_stream_each()
 
 
 @check("SSE-007", timeout=100, slow=True)
-async def a_lost_stream_fails_calls_and_is_opened_anew(bench: Workbench) -> None:
+async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> None:
     """The stream breaks during a call: an error within 5 s, then another stream with another endpoint and
     handshake, on which calls work, and which SIGTERM ends.
     """
-    upstream = await bench.sse("a", Script(on=[on_call("add", close_streams(), silence(), times=1)]))
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.sse("a", Script(on=[on_call("add", close_streams(), silence(), times=1)]))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("the group becomes usable"):
+        with workbench.must("the group becomes usable"):
             await proxy.ready(upstream)
         answer = await proxy.call("a", "add", {"a": 1, "b": 2}, within=20.0)
-        bench.expect(answer.is_error, "the pending call is an error", answer.raw)
+        workbench.expect(answer.is_error, "the pending call is an error", answer.raw)
         lost = upstream.streams[0].ended
         assert lost is not None
-        bench.expect(answer.t - lost <= 5.0, "within 5 s of the loss", f"{answer.t - lost:.2f} s")
+        workbench.expect(answer.t - lost <= 5.0, "within 5 s of the loss", f"{answer.t - lost:.2f} s")
 
-        await is_usable(bench, proxy, upstream, what="the group works again within 60 s", within=60.0)
+        await is_usable(workbench, proxy, upstream, what="the group works again within 60 s", within=60.0)
         begun = upstream.posts("initialize")
-        bench.expect(len(begun) >= 2, "a fresh handshake", begun)
+        workbench.expect(len(begun) >= 2, "a fresh handshake", begun)
         targets = {request.target for request in begun}
-        bench.expect(len(targets) == len(begun), "each handshake at the endpoint of its own stream", begun)
+        workbench.expect(
+            len(targets) == len(begun), "each handshake at the endpoint of its own stream", begun
+        )
         last = upstream.posts("tools/call")[-1]
-        bench.expect(last.target == begun[-1].target, "the call at the newest endpoint", last)
+        workbench.expect(last.target == begun[-1].target, "the call at the newest endpoint", last)
 
         proxy.signal(signal.SIGTERM)
         what = "the proxy closes its GET within 5 s of SIGTERM"
-        await bench.eventually(
+        await workbench.eventually(
             lambda: all(request.ended for request in upstream.streams), within=5.0, what=what
         )
 
 
 @check("SSE-008", timeout=40, slow=True)
-async def a_server_that_never_announces_its_endpoint_fails_alone(bench: Workbench) -> None:
+async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Workbench) -> None:
     """Comments and nothing else: within 12 s the GET is closed and the group an error; a second group works
     from the beginning.
     """
     mute = Script(on=[Rule("GET", [stream(*[": wait\n\n"] * 60, pause=0.5)])])
-    silent, good = await bench.sse("silent", mute), await bench.sse("good")
+    silent, good = await workbench.sse("silent", mute), await workbench.sse("good")
     started = time.monotonic()
-    async with bench.proxy(silent, good) as proxy:
+    async with workbench.proxy(silent, good) as proxy:
         await proxy.handshake()
-        await is_usable(bench, proxy, good, what="the other group works from the beginning", within=5.0)
-        with bench.witness("the mute upstream is asked for its stream"):
-            await bench.eventually(lambda: silent.streams, within=5.0, what="a GET")
+        await is_usable(workbench, proxy, good, what="the other group works from the beginning", within=5.0)
+        with workbench.witness("the mute upstream is asked for its stream"):
+            await workbench.eventually(lambda: silent.streams, within=5.0, what="a GET")
         left = started + 12.0 - time.monotonic()
         closed = "the GET without an endpoint is closed within 12 s of the start"
-        await bench.eventually(lambda: silent.streams[0].ended_by == "client", within=left, what=closed)
+        await workbench.eventually(lambda: silent.streams[0].ended_by == "client", within=left, what=closed)
         answer = await proxy.call("silent", "echo")
-        bench.expect(answer.is_error, "a call to the mute group is an error", answer.raw)
+        workbench.expect(answer.is_error, "a call to the mute group is an error", answer.raw)

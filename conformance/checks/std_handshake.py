@@ -17,25 +17,25 @@ PROBE = "server/discover"
 
 
 @check("STD-014")
-async def a_legacy_upstream_gets_the_full_handshake(bench: Workbench) -> None:
+async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> None:
     """An upstream that refuses everything before notifications/initialized is told it, and becomes usable."""
-    upstream = bench.stdio("a", Script(strict=True))
-    async with bench.proxy(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(strict=True))
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.must("a strict legacy upstream becomes usable"):
+        with workbench.must("a strict legacy upstream becomes usable"):
             await proxy.ready(upstream)
-        await is_echoed(bench, proxy, "a", {"x": 1})
+        await is_echoed(workbench, proxy, "a", {"x": 1})
     story = _messages_of(upstream, upstream.first_call.pid)
     asked = [message for event, message in story if event == "line"]
     greetings = [message for message in asked if message.get("method") == "initialize"]
-    bench.expect(len(greetings) == 1 and asked[0] == greetings[0], "initialize, once, comes first", asked)
+    workbench.expect(len(greetings) == 1 and asked[0] == greetings[0], "initialize, once, comes first", asked)
     params = greetings[0].get("params")
-    bench.expect(_is_complete(params), "protocolVersion, capabilities and clientInfo", params)
-    bench.expect(asked[1].get("method") == "notifications/initialized", "then initialized", asked[1])
-    bench.expect("id" not in asked[1], "initialized is a notification: it has no id", asked[1])
+    workbench.expect(_is_complete(params), "protocolVersion, capabilities and clientInfo", params)
+    workbench.expect(asked[1].get("method") == "notifications/initialized", "then initialized", asked[1])
+    workbench.expect("id" not in asked[1], "initialized is a notification: it has no id", asked[1])
     before = story[: story.index(("line", asked[1]))]
     answered = any(event == "sent" and "result" in message for event, message in before)
-    bench.expect(answered, "initialized follows the answer to initialize", before)
+    workbench.expect(answered, "initialized follows the answer to initialize", before)
 
 
 def _messages_of(upstream: StdioUpstream, pid: int) -> list[tuple[str, dict[str, Any]]]:
@@ -58,7 +58,7 @@ def _is_complete(params: Any) -> bool:
 
 
 @check("STD-022", slow=True, timeout=60)
-async def a_stdio_upstream_is_asked_for_its_era_first(bench: Workbench) -> None:
+async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> None:
     """By its reaction to the probe each upstream is taken for modern or legacy, and each becomes usable."""
     # A contradiction, but the only way to ask for a retry from a proxy that knows one modern version.
     versions = {"supported": ["2099-01-01", MODERN], "requested": MODERN}
@@ -68,26 +68,26 @@ async def a_stdio_upstream_is_asked_for_its_era_first(bench: Workbench) -> None:
         "server-error": error(-32000, "Not initialized"),
         "silent": silence(),
     }
-    modern = bench.stdio("modern", Script(era="modern"))
-    picky = bench.stdio(
+    modern = workbench.stdio("modern", Script(era="modern"))
+    picky = workbench.stdio(
         "picky", Script(era="modern", on=[Rule(PROBE, [error(-32022, "Unsupported", versions)], nth=1)])
     )
-    quitter = bench.stdio("quitter", Script(on=[Rule(PROBE, [crash(1)])]))
-    old = [bench.stdio(name, Script(on=[Rule(PROBE, [act])])) for name, act in legacy.items()]
-    async with bench.proxy(modern, picky, quitter, *old) as proxy:
+    quitter = workbench.stdio("quitter", Script(on=[Rule(PROBE, [crash(1)])]))
+    old = [workbench.stdio(name, Script(on=[Rule(PROBE, [act])])) for name, act in legacy.items()]
+    async with workbench.proxy(modern, picky, quitter, *old) as proxy:
         await proxy.handshake()
-        cases = [partial(_stays_modern, bench, proxy, upstream) for upstream in (modern, picky)]
-        cases += [partial(_falls_back, bench, proxy, upstream) for upstream in old]
-        await bench.together(*cases, partial(_is_restarted, bench, proxy, quitter))
+        cases = [partial(_stays_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
+        cases += [partial(_falls_back, workbench, proxy, upstream) for upstream in old]
+        await workbench.together(*cases, partial(_is_restarted, workbench, proxy, quitter))
 
 
-async def _becomes_usable(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    with bench.must(f"{upstream.name} becomes usable"):
+async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    with workbench.must(f"{upstream.name} becomes usable"):
         await proxy.ready(upstream)
-    await is_echoed(bench, proxy, upstream.name, {"x": 1})
+    await is_echoed(workbench, proxy, upstream.name, {"x": 1})
     first = upstream.events("line")[0]
     what = f"{upstream.name}: the first message is {PROBE} with modern _meta"
-    bench.expect(_is_probe(first.message), what, first.text)
+    workbench.expect(_is_probe(first.message), what, first.text)
 
 
 def _is_probe(message: Any) -> bool:
@@ -105,28 +105,28 @@ def _is_probe(message: Any) -> bool:
     return False
 
 
-async def _stays_modern(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    await _becomes_usable(bench, proxy, upstream)
+async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    await _becomes_usable(workbench, proxy, upstream)
     greetings = upstream.requests("initialize")
-    bench.expect(not greetings, f"{upstream.name}: no initialize for a modern upstream", greetings)
+    workbench.expect(not greetings, f"{upstream.name}: no initialize for a modern upstream", greetings)
 
 
-async def _falls_back(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    await _becomes_usable(bench, proxy, upstream)
+async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    await _becomes_usable(workbench, proxy, upstream)
     starts = len(upstream.starts)
-    bench.expect(starts == 1, f"{upstream.name}: initialize goes to the same process", f"{starts} starts")
+    workbench.expect(starts == 1, f"{upstream.name}: initialize goes to the same process", f"{starts} starts")
     greetings = upstream.requests("initialize")
-    bench.expect(greetings, f"{upstream.name}: initialize follows", upstream.lines)
+    workbench.expect(greetings, f"{upstream.name}: initialize follows", upstream.lines)
     took = greetings[0].t - upstream.requests(PROBE)[0].t
-    bench.expect(took <= 10.0, f"{upstream.name}: initialize within 10 s of the probe", f"{took:.1f} s")
+    workbench.expect(took <= 10.0, f"{upstream.name}: initialize within 10 s of the probe", f"{took:.1f} s")
 
 
-async def _is_restarted(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    await _becomes_usable(bench, proxy, upstream)
+async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    await _becomes_usable(workbench, proxy, upstream)
     again = upstream.starts[1]
     met_with = next(entry.message or {} for entry in upstream.events("line") if entry.pid == again.pid)
     what = f"{upstream.name}: the new process gets initialize first"
-    bench.expect(met_with.get("method") == "initialize", what, met_with)
+    workbench.expect(met_with.get("method") == "initialize", what, met_with)
     # The first retry after a failure comes after 2 s; this is none.
     took = again.t - upstream.events("exit")[0].t
-    bench.expect(took < 1.5, f"{upstream.name}: it is started again at once", f"after {took:.1f} s")
+    workbench.expect(took < 1.5, f"{upstream.name}: it is started again at once", f"after {took:.1f} s")

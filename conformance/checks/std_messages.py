@@ -50,48 +50,50 @@ def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
         return False
 
 
-async def is_echoed(bench: Workbench, proxy: Proxy, group: str, arguments: dict[str, Any]) -> None:
+async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: dict[str, Any]) -> None:
     """A call of `echo` with these arguments returns them."""
     answer = await proxy.call(group, "echo", arguments)
-    bench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
+    workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
 
 
 @check("STD-011")
-async def every_message_to_the_child_is_one_line_of_utf_8(bench: Workbench) -> None:
+async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) -> None:
     """Whatever a call's arguments hold, each line that reaches the child is a JSON-RPC message by itself."""
     arguments = {"text": "one\ntwo\r\nthree\u2028four\u2029five\x85six", "emoji": "\U0001f9ea", "ä\n": "ö"}
-    upstream = bench.stdio("a")
+    upstream = workbench.stdio("a")
     try:
-        async with bench.serving(upstream) as proxy:
-            await is_echoed(bench, proxy, "a", arguments)
+        async with workbench.serving(upstream) as proxy:
+            await is_echoed(workbench, proxy, "a", arguments)
     finally:
         # Also when nothing was understood, which may be the consequence of exactly this.
         for entry in upstream.events("line"):
             is_message = entry.message is not None and entry.message.get("jsonrpc") == "2.0"
-            bench.expect(is_message, "each line is one JSON-RPC message in UTF-8", entry.text or entry.data)
+            workbench.expect(
+                is_message, "each line is one JSON-RPC message in UTF-8", entry.text or entry.data
+            )
     params = upstream.first_call.params
-    bench.expect(params.get("arguments") == arguments, f"the arguments {arguments}", params)
+    workbench.expect(params.get("arguments") == arguments, f"the arguments {arguments}", params)
 
 
 @check("STD-012", slow=True)
-async def answers_are_matched_by_id(bench: Workbench) -> None:
+async def answers_are_matched_by_id(workbench: Workbench) -> None:
     """Of five calls at once, whose answers come back in the opposite order, each gets its own."""
     delays = [1.0, 0.75, 0.5, 0.25]
     script = Script(on=[on_call("echo", sleep(delay), nth=n) for n, delay in enumerate(delays, start=1)])
-    upstream = bench.stdio("a", script)
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", script)
+    async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
-        await bench.together(*(partial(is_echoed, bench, proxy, "a", {"number": n}) for n in numbers))
+        await workbench.together(*(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers))
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
         if [id_ for id_ in sent if id_ in asked] == asked:
-            bench.note(
+            workbench.note(
                 "the calls reached the upstream one after the other, so no answer could be out of order"
             )
 
 
 @check("STD-013")
-async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(bench: Workbench) -> None:
+async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
     """Behind text, blank lines, a notification and a stranger's answer, in three pieces, the answer is found."""
     # Of two cuts one byte apart at least one is inside a character when all characters have three bytes.
     text = "設定" * 200
@@ -103,29 +105,33 @@ async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(bench: Work
         wrong_id_reply(987654),
     ]
     answer = reply_in_chunks([200, 1], pause=0.05, result={"content": [{"type": "text", "text": text}]})
-    upstream = bench.stdio("a", Script(on=[on_call("echo", *noise, answer)]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", *noise, answer)]))
+    async with workbench.serving(upstream) as proxy:
         for number in (1, 2):
             result = await proxy.call("a", "echo", {"number": number}, within=5.0)
-            bench.expect(not result.is_error and result.text == text, f"call {number} succeeds", result.raw)
+            workbench.expect(
+                not result.is_error and result.text == text, f"call {number} succeeds", result.raw
+            )
 
 
 @check("STD-015", slow=True)
-async def a_late_answer_is_discarded(bench: Workbench) -> None:
+async def a_late_answer_is_discarded(workbench: Workbench) -> None:
     """The answer that comes a second after its call's timeout is nobody's: all later calls get their own."""
-    upstream = bench.stdio("a", Script(on=[on_call("echo", sleep(2.0), nth=1)]), timeout={"tools": "1s"})
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(2.0), nth=1)]), timeout={"tools": "1s"})
+    async with workbench.serving(upstream) as proxy:
         await proxy.call("a", "echo", {"number": 1})
         id_ = upstream.first_call.id
-        bench.expect(
+        workbench.expect(
             not _answers(upstream, id_), "the first call is over before its answer", upstream.entries
         )
-        await is_echoed(bench, proxy, "a", {"number": 2})
-        with bench.witness("the late answer is sent"):
+        await is_echoed(workbench, proxy, "a", {"number": 2})
+        with workbench.witness("the late answer is sent"):
             what = "an answer to the first call in the upstream's journal"
-            await bench.eventually(lambda: _answers(upstream, id_), within=5.0, what=what)
-        await is_echoed(bench, proxy, "a", {"number": 3})
-        await bench.together(*(partial(is_echoed, bench, proxy, "a", {"number": n}) for n in range(4, 8)))
+            await workbench.eventually(lambda: _answers(upstream, id_), within=5.0, what=what)
+        await is_echoed(workbench, proxy, "a", {"number": 3})
+        await workbench.together(
+            *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in range(4, 8))
+        )
 
 
 def _answers(upstream: StdioUpstream, id_: Any) -> list[Entry]:
@@ -133,43 +139,43 @@ def _answers(upstream: StdioUpstream, id_: Any) -> list[Entry]:
 
 
 @check("STD-016")
-async def the_death_of_a_child_ends_its_calls_promptly(bench: Workbench) -> None:
+async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> None:
     """A call on a child that exits, or closes its stdout, is over within 5 s, and other groups work on."""
     ends = {"exits": crash(1), "closes": close_stdout()}
-    dying = [bench.stdio(name, Script(on=[on_call("echo", end)])) for name, end in ends.items()]
-    healthy = bench.stdio("healthy")
-    async with bench.serving(*dying, healthy) as proxy:
-        await bench.together(*(partial(_ends_soon, bench, proxy, upstream) for upstream in dying))
-        await is_echoed(bench, proxy, "healthy", {"x": 1})
+    dying = [workbench.stdio(name, Script(on=[on_call("echo", end)])) for name, end in ends.items()]
+    healthy = workbench.stdio("healthy")
+    async with workbench.serving(*dying, healthy) as proxy:
+        await workbench.together(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
+        await is_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
-async def _ends_soon(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    with bench.case(f"a child that {upstream.name}"):
+async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+    with workbench.case(f"a child that {upstream.name}"):
         answer = await proxy.call(upstream.name, "echo", within=10.0)
     took = answer.t - upstream.first_call.t
     what = f"the call on a child that {upstream.name} is over within 5 s"
-    bench.expect(took <= 5.0, what, f"after {took:.1f} s: {answer.raw}")
+    workbench.expect(took <= 5.0, what, f"after {took:.1f} s: {answer.raw}")
 
 
 @check("STD-017", slow=True, timeout=90)
-async def a_dead_stdio_upstream_is_started_again(bench: Workbench) -> None:
+async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
     """A killed child is replaced within 60 s and callable; one that always dies is not started in a tight loop."""
-    mortal = bench.stdio("mortal")
+    mortal = workbench.stdio("mortal")
     # A shell and no mock: on a slow machine a mock takes so long to start that even a tight loop has pauses.
-    marks = bench.sandbox.tmp / "starts"
+    marks = workbench.sandbox.tmp / "starts"
     shell = {"command": "/bin/sh", "args": ["-c", 'echo >> "$0"; exit 1', str(marks)]}
-    at_once = bench.stdio("at-once").exactly({"description": "Ends at once", **shell})
-    when_ready = bench.stdio("when-ready", Script(on=[Rule("tools/list", [reply(), crash(1)])]))
+    at_once = workbench.stdio("at-once").exactly({"description": "Ends at once", **shell})
+    when_ready = workbench.stdio("when-ready", Script(on=[Rule("tools/list", [reply(), crash(1)])]))
     began = time.monotonic()
-    async with bench.proxy(mortal, at_once, when_ready) as proxy:
+    async with workbench.proxy(mortal, at_once, when_ready) as proxy:
         await proxy.handshake()
         await proxy.ready(mortal)
         with suppress(Untestable):  # whatever is answered, it has woken a lazy proxy
             await proxy.tools_of(at_once.name)
             await proxy.tools_of(when_ready.name)
         os.kill(mortal.starts[-1].pid, signal.SIGKILL)
-        await bench.eventually(lambda: len(mortal.starts) > 1, within=60.0, what="a second start")
-        await works_again(bench, proxy, mortal)
+        await workbench.eventually(lambda: len(mortal.starts) > 1, within=60.0, what="a second start")
+        await works_again(workbench, proxy, mortal)
 
         def is_no_loop() -> None:
             # A child that ends on the probe of its era is started twice in one attempt (STD-022).
@@ -177,34 +183,34 @@ async def a_dead_stdio_upstream_is_started_again(bench: Workbench) -> None:
             for upstream, starts, each in ((at_once, marked, 2), (when_ready, len(when_ready.starts), 1)):
                 seconds = time.monotonic() - began
                 seen = f"{starts} starts of {upstream.name} in {seconds:.1f} s"
-                bench.expect(starts <= each * (seconds + 1), "at most one attempt per second", seen)
+                workbench.expect(starts <= each * (seconds + 1), "at most one attempt per second", seen)
 
-        await bench.throughout(began + 5.0 - time.monotonic(), is_no_loop)
-    with bench.witness("the one that always dies was started"):
-        bench.expect(marks.exists(), "a mark of its start", "none")
+        await workbench.throughout(began + 5.0 - time.monotonic(), is_no_loop)
+    with workbench.witness("the one that always dies was started"):
+        workbench.expect(marks.exists(), "a mark of its start", "none")
 
 
-async def works_again(bench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def works_again(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
     """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
     deadline = time.monotonic() + 15.0
     while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):
-        bench.expect(time.monotonic() < deadline, f"{upstream.name} can be called again", answer.raw)
+        workbench.expect(time.monotonic() < deadline, f"{upstream.name} can be called again", answer.raw)
         await anyio.sleep(0.2)
 
 
 @check("STD-018", timeout=40)
-async def large_lines_pass_intact(bench: Workbench) -> None:
+async def large_lines_pass_intact(workbench: Workbench) -> None:
     """An argument and a result of 5 MiB each have the same digest on both sides."""
     argument, answer = (_mebibytes(5, word) for word in ("argument", "réponse"))
     content = {"content": [{"type": "text", "text": answer}]}
-    upstream = bench.stdio("a", Script(on=[on_call("echo", reply(content))]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", reply(content))]))
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"text": argument}, within=15.0)
-        bench.expect(not result.is_error, "the call succeeds", result.raw[:1000])
+        workbench.expect(not result.is_error, "the call succeeds", result.raw[:1000])
         arrived = upstream.first_call.params.get("arguments", {}).get("text", "")
         for what, sent, received in (("argument", argument, arrived), ("result", answer, result.text)):
             expected, seen = (f"{_digest(text)}, {len(text)} characters" for text in (sent, received))
-            bench.expect(seen == expected, f"the {what} has the digest {expected}", seen)
+            workbench.expect(seen == expected, f"the {what} has the digest {expected}", seen)
 
 
 def _mebibytes(count: int, word: str) -> str:
@@ -218,7 +224,7 @@ def _digest(text: str) -> str:
 
 
 @check("STD-020")
-async def requests_from_the_upstream_are_answered(bench: Workbench) -> None:
+async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
     """In the middle of a call, ping gets an empty result and sampling an error, even under the call's own id."""
     sampling = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5}
     actions = [
@@ -226,70 +232,72 @@ async def requests_from_the_upstream_are_answered(bench: Workbench) -> None:
         request("sampling/createMessage", sampling, id="sampling", wait=5.0),
         request("ping", id="ping", wait=5.0),
     ]
-    upstream = bench.stdio("a", Script(on=[on_call("echo", *actions, reply())]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", *actions, reply())]))
+    async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": 1}, within=15.0)
-        bench.expect(is_echo(result, {"x": 1}), "the call completes", result.raw)
+        workbench.expect(is_echo(result, {"x": 1}), "the call completes", result.raw)
         call = upstream.first_call.id
         for id_ in ("ping", call):
-            answer = await _answer_to(bench, upstream, id_)
-            bench.expect(answer.get("result") == {}, f"an empty result for the ping {id_!r}", answer)
-        answer = await _answer_to(bench, upstream, "sampling")
-        bench.expect(
+            answer = await _answer_to(workbench, upstream, id_)
+            workbench.expect(answer.get("result") == {}, f"an empty result for the ping {id_!r}", answer)
+        answer = await _answer_to(workbench, upstream, "sampling")
+        workbench.expect(
             isinstance(answer.get("error"), dict), "an error for sampling, which was not declared", answer
         )
 
 
-async def _answer_to(bench: Workbench, upstream: StdioUpstream, id_: Any) -> dict[str, Any]:
+async def _answer_to(workbench: Workbench, upstream: StdioUpstream, id_: Any) -> dict[str, Any]:
     def answers() -> list[dict[str, Any]]:
         return [entry.message or {} for entry in upstream.events("answer") if entry.data["id"] == id_]
 
-    return (await bench.eventually(answers, within=5.0, what=f"an answer to the request {id_!r}"))[0]
+    return (await workbench.eventually(answers, within=5.0, what=f"an answer to the request {id_!r}"))[0]
 
 
 @check("STD-021", slow=True, timeout=60)
-async def a_timed_out_call_is_cancelled_at_the_upstream(bench: Workbench) -> None:
+async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) -> None:
     """The upstream hears that its call is cancelled, by the id that it knows; initialize is never cancelled."""
-    hanging = bench.stdio("hanging", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
-    mute = bench.stdio("mute", Script(on=[Rule("initialize", [silence()])]))
-    async with bench.proxy(hanging, mute) as proxy:
+    hanging = workbench.stdio("hanging", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
+    mute = workbench.stdio("mute", Script(on=[Rule("initialize", [silence()])]))
+    async with workbench.proxy(hanging, mute) as proxy:
         await proxy.handshake()
         await proxy.ready(hanging)
         for _ in range(5):
             await proxy.groups()  # so that the client's ids and the upstream's go apart
-        await bench.together(
-            partial(_is_cancelled, bench, proxy, hanging), partial(_is_abandoned, bench, proxy, mute)
+        await workbench.together(
+            partial(_is_cancelled, workbench, proxy, hanging), partial(_is_abandoned, workbench, proxy, mute)
         )
     initialize = [(request.pid, request.id) for request in mute.requests("initialize")]
     cancelled = [(note.pid, _named_by(note)) for note in mute.requests("notifications/cancelled")]
     wrong = [named for named in cancelled if named in initialize]
-    bench.expect(not wrong, "initialize is never cancelled", wrong)
+    workbench.expect(not wrong, "initialize is never cancelled", wrong)
 
 
-async def _is_cancelled(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     await proxy.call(upstream.name, "echo")
-    cancelled = await bench.eventually(
+    cancelled = await workbench.eventually(
         lambda: upstream.requests("notifications/cancelled"),
         within=3.0,
         what="notifications/cancelled reaches the upstream",
     )
     named, call = _named_by(cancelled[0]), upstream.first_call
-    bench.expect(named == call.id and type(named) is type(call.id), f"requestId {call.id!r}", named)
+    workbench.expect(named == call.id and type(named) is type(call.id), f"requestId {call.id!r}", named)
     took = cancelled[0].t - call.t
-    bench.expect(took <= 2.5, "it comes within 1 s after the timeout of 1 s", f"{took:.2f} s after the call")
+    workbench.expect(
+        took <= 2.5, "it comes within 1 s after the timeout of 1 s", f"{took:.2f} s after the call"
+    )
 
 
 def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 
-async def _is_abandoned(bench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
     """Wait until the proxy has given up its first initialize; one that never does has cancelled nothing."""
     with suppress(Untestable):
         await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     await upstream.started()
     with suppress(Violation):
-        await bench.eventually(
+        await workbench.eventually(
             lambda: upstream.events("eof") or len(upstream.starts) > 1 or not upstream.alive,
             within=17.0,
             what="initialize is given up",

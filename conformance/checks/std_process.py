@@ -24,104 +24,106 @@ GONE_WITHIN = 10.0
 
 
 @check("STD-001")
-async def the_child_gets_exactly_the_configured_argument_list(bench: Workbench) -> None:
+async def the_child_gets_exactly_the_configured_argument_list(workbench: Workbench) -> None:
     """Arguments full of shell syntax arrive one by one as they are, and a bare command is found in PATH."""
-    marker = bench.sandbox.root / "marker"
+    marker = workbench.sandbox.root / "marker"
     arguments = ["a b", f"$(touch {marker})", ";", "", "*", "$HOME"]
-    exact = bench.stdio("exact", args=arguments)
-    folder = bench.sandbox.root / "only-in-path"
+    exact = workbench.stdio("exact", args=arguments)
+    folder = workbench.sandbox.root / "only-in-path"
     folder.mkdir()
     (folder / "bare-command").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (folder / "bare-command").chmod(0o755)
-    bare = bench.stdio("bare", command="bare-command")
-    async with bench.serving(exact):
+    bare = workbench.stdio("bare", command="bare-command")
+    async with workbench.serving(exact):
         seen = exact.starts[-1].args
-        bench.expect(seen == arguments, f"the arguments {arguments}", seen)
-        bench.expect(not marker.exists(), "no command among the arguments is run", f"{marker} exists")
-    with bench.must("a bare command name is found in a folder of PATH"):
-        async with bench.serving(bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}):
-            bench.expect(bare.starts, "the bare command is started", "no start in its journal")
+        workbench.expect(seen == arguments, f"the arguments {arguments}", seen)
+        workbench.expect(not marker.exists(), "no command among the arguments is run", f"{marker} exists")
+    with workbench.must("a bare command name is found in a folder of PATH"):
+        async with workbench.serving(bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}):
+            workbench.expect(bare.starts, "the bare command is started", "no start in its journal")
 
 
 @check("STD-002")
-async def the_configured_environment_reaches_its_own_child_and_wins(bench: Workbench) -> None:
+async def the_configured_environment_reaches_its_own_child_and_wins(workbench: Workbench) -> None:
     """Of two children only the one whose entry says so sees the overridden and the additional variable."""
-    first = bench.stdio("first", env={"X": "1", "K": "for-${WHOM}"})
-    second = bench.stdio("second")
-    async with bench.serving(first, second, env={"X": "9", "WHOM": "one"}):
+    first = workbench.stdio("first", env={"X": "1", "K": "for-${WHOM}"})
+    second = workbench.stdio("second")
+    async with workbench.serving(first, second, env={"X": "9", "WHOM": "one"}):
         own, other = first.starts[-1].env, second.starts[-1].env
-    bench.expect(own.get("X") == "1", "its own X=1 beats the inherited X=9", own.get("X"))
-    bench.expect(own.get("K") == "for-one", "its own K=for-one", own.get("K"))
-    bench.expect(other.get("X") == "9", "the other child keeps the inherited X=9", other.get("X"))
-    bench.expect("K" not in other, "the other child has no K", other.get("K"))
+    workbench.expect(own.get("X") == "1", "its own X=1 beats the inherited X=9", own.get("X"))
+    workbench.expect(own.get("K") == "for-one", "its own K=for-one", own.get("K"))
+    workbench.expect(other.get("X") == "9", "the other child keeps the inherited X=9", other.get("X"))
+    workbench.expect("K" not in other, "the other child has no K", other.get("K"))
 
 
 @check("STD-003")
-async def children_inherit_the_environment_of_the_proxy(bench: Workbench) -> None:
+async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) -> None:
     """A variable of the proxy's environment, PATH and HOME are what the child sees."""
-    upstream = bench.stdio("a", env={"OTHER": "1"})
-    async with bench.serving(upstream, env={"PARENT_MARK": "1"}):
+    upstream = workbench.stdio("a", env={"OTHER": "1"})
+    async with workbench.serving(upstream, env={"PARENT_MARK": "1"}):
         env = upstream.starts[-1].env
-    expected = {"PARENT_MARK": "1", "PATH": os.environ["PATH"], "HOME": str(bench.sandbox.home)}
+    expected = {"PARENT_MARK": "1", "PATH": os.environ["PATH"], "HOME": str(workbench.sandbox.home)}
     seen = {name: env.get(name) for name in expected}
-    bench.expect(seen == expected, f"the inherited variables {expected}", seen)
+    workbench.expect(seen == expected, f"the inherited variables {expected}", seen)
 
 
 @check("STD-004")
-async def every_child_leads_a_process_group_of_its_own(bench: Workbench) -> None:
+async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> None:
     """Each child's group is its own pid; SIGINT to the group of the proxy, as Ctrl-C sends it, reaches none."""
-    upstreams = [bench.stdio("first"), bench.stdio("second")]
-    async with bench.serving(*upstreams) as proxy:
+    upstreams = [workbench.stdio("first"), workbench.stdio("second")]
+    async with workbench.serving(*upstreams) as proxy:
         for start in (upstream.starts[-1] for upstream in upstreams):
-            bench.expect(start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid)
+            workbench.expect(
+                start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid
+            )
         proxy.signal(signal.SIGINT, whole_group=True)
         await proxy.wait_exit(GONE_WITHIN)
         for upstream in upstreams:
             interrupts = [e for e in upstream.events("signal") if e.data["number"] == signal.SIGINT]
-            bench.expect(not interrupts, "the child gets no SIGINT", interrupts)
+            workbench.expect(not interrupts, "the child gets no SIGINT", interrupts)
 
 
 @check("STD-005", timeout=30)
-async def termination_reaches_grandchildren_too(bench: Workbench) -> None:
+async def termination_reaches_grandchildren_too(workbench: Workbench) -> None:
     """A helper of the child, which outlives it and does not read stdin, has seen SIGTERM and is gone."""
-    upstream = bench.stdio("a", Script(grandchildren=[Grandchild()]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(grandchildren=[Grandchild()]))
+    async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
         await upstream.gone(GONE_WITHIN)
         signals = [entry.data["number"] for entry in upstream.events("grandchild-signal")]
-        bench.expect(signal.SIGTERM in signals, "the grandchild gets SIGTERM", signals or "no signal")
+        workbench.expect(signal.SIGTERM in signals, "the grandchild gets SIGTERM", signals or "no signal")
 
 
 @check("STD-006", slow=True, timeout=40)
-async def survivors_are_killed(bench: Workbench) -> None:
+async def survivors_are_killed(workbench: Workbench) -> None:
     """Child and grandchild that ignore end of file and SIGTERM do not survive a SIGTERM to the proxy."""
     stubborn = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
-    upstream = bench.stdio("a", stubborn)
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", stubborn)
+    async with workbench.serving(upstream) as proxy:
         proxy.signal(signal.SIGTERM)
         await upstream.gone(GONE_WITHIN)
 
 
 @check("STD-007", timeout=30, slow=True)
-async def the_grace_period_is_long_enough_to_be_used(bench: Workbench) -> None:
+async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> None:
     """A child that stays after end of file and needs 300 ms after SIGTERM finishes its work."""
-    upstream = bench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))
+    async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
         await upstream.gone(GONE_WITHIN)
     done = upstream.events("marker")
-    bench.expect(done, "the child's handler of SIGTERM comes to its end", _ending(upstream))
+    workbench.expect(done, "the child's handler of SIGTERM comes to its end", _ending(upstream))
 
 
 @check("STD-008", timeout=30)
-async def closing_stdin_comes_before_any_signal(bench: Workbench) -> None:
+async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     """A child that exits 200 ms after the end of its input sees this end and no signal."""
-    upstream = bench.stdio("a", Script(ignore_eof=True, linger=0.2))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(ignore_eof=True, linger=0.2))
+    async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
-    bench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
+    workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
 
 
 def _ending(upstream: StdioUpstream) -> list[str]:
@@ -130,40 +132,40 @@ def _ending(upstream: StdioUpstream) -> list[str]:
 
 
 @check("STD-009")
-async def what_a_child_writes_to_stderr_is_discarded(bench: Workbench) -> None:
+async def what_a_child_writes_to_stderr_is_discarded(workbench: Workbench) -> None:
     """A word that a child writes at its start and on a call is on neither output stream of the proxy."""
     noise = stderr("NOISE-4711 from the child\n")
-    upstream = bench.stdio("a", Script(startup=[noise], on=[on_call("echo", noise)]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(startup=[noise], on=[on_call("echo", noise)]))
+    async with workbench.serving(upstream) as proxy:
         await proxy.call("a", "echo")
     written = [entry for entry in upstream.events("action") if entry.data["do"] == "stderr"]
-    with bench.witness("the child has written to stderr twice"):
-        bench.expect(len(written) == 2, "two entries in its journal", written)
+    with workbench.witness("the child has written to stderr twice"):
+        workbench.expect(len(written) == 2, "two entries in its journal", written)
     for name, stream in {"stdout": proxy.stdout.decode(errors="replace"), "stderr": proxy.stderr}.items():
-        bench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
+        workbench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
 
 
 @check("STD-010")
-async def a_chatty_stderr_never_blocks_the_child(bench: Workbench) -> None:
+async def a_chatty_stderr_never_blocks_the_child(workbench: Workbench) -> None:
     """A child that writes 4 MiB to stderr before it answers is answered for, twice."""
-    upstream = bench.stdio("a", Script(on=[on_call("echo", stderr(4 << 20))]))
-    async with bench.serving(upstream) as proxy:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", stderr(4 << 20))]))
+    async with workbench.serving(upstream) as proxy:
         for number in (1, 2):
             result = await proxy.call("a", "echo", {"number": number}, within=5.0)
-            bench.expect(not result.is_error, f"call {number} completes", result.raw)
+            workbench.expect(not result.is_error, f"call {number} completes", result.raw)
 
 
 @check("STD-019")
-async def children_do_not_hold_each_others_descriptors(bench: Workbench) -> None:
+async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> None:
     """No child holds a pipe of another or of the proxy's client, so each sees the end when the proxy is killed."""
-    upstreams = [bench.stdio(name) for name in ("first", "second", "third")]
-    async with bench.serving(*upstreams) as proxy:
+    upstreams = [workbench.stdio(name) for name in ("first", "second", "third")]
+    async with workbench.serving(*upstreams) as proxy:
         starts = [upstream.starts[-1] for upstream in upstreams]
-        _holds_only_its_own(bench, starts, proxy)
+        _holds_only_its_own(workbench, starts, proxy)
         proxy.signal(signal.SIGKILL)
         for upstream in upstreams:
             what = f"{upstream.name} sees the end of its input when the proxy is killed"
-            await bench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
+            await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
 
 
 def _has_seen_the_end(upstream: StdioUpstream) -> bool:
@@ -171,7 +173,7 @@ def _has_seen_the_end(upstream: StdioUpstream) -> bool:
     return bool(upstream.events("eof")) or not upstream.alive
 
 
-def _holds_only_its_own(bench: Workbench, starts: list[Start], proxy: Proxy) -> None:
+def _holds_only_its_own(workbench: Workbench, starts: list[Start], proxy: Proxy) -> None:
     """Stderr is left out: where children share it, no end of file is kept from anybody."""
     held = [
         {target for number, target in start.fds.items() if number != "2" and target.startswith("pipe:")}
@@ -179,4 +181,4 @@ def _holds_only_its_own(bench: Workbench, starts: list[Start], proxy: Proxy) -> 
     ]
     for number, start in enumerate(starts):
         foreign = set(proxy.pipes).union(*held[:number], *held[number + 1 :]) & set(start.fds.values())
-        bench.expect(not foreign, f"no foreign pipe in child {start.pid}", f"{foreign} in {start.fds}")
+        workbench.expect(not foreign, f"no foreign pipe in child {start.pid}", f"{foreign} in {start.fds}")

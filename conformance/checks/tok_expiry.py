@@ -20,149 +20,151 @@ if TYPE_CHECKING:
     from conformance.workbench import ProtectedUpstream, Workbench
 
 
-async def first_run(bench: Workbench, *upstreams: ProtectedUpstream) -> None:
+async def first_run(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
     """The tokens are there to be used in a second run."""
-    bench.browser()
-    with bench.witness("the first run signs in"):
-        await sign_in(bench, *upstreams)
+    workbench.browser()
+    with workbench.witness("the first run signs in"):
+        await sign_in(workbench, *upstreams)
 
 
-async def until(bench: Workbench, instant: float) -> None:
+async def until(workbench: Workbench, instant: float) -> None:
     """Let time pass until this (monotonic) instant."""
-    await bench.throughout(max(0.0, instant - time.monotonic()), lambda: None)
+    await workbench.throughout(max(0.0, instant - time.monotonic()), lambda: None)
 
 
-def has_no_refresh(bench: Workbench, upstream: ProtectedUpstream) -> None:
+def has_no_refresh(workbench: Workbench, upstream: ProtectedUpstream) -> None:
     """No refresh was asked for."""
-    bench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
+    workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
 
 
-async def _is_used_again(bench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _is_used_again(workbench: Workbench, upstream: ProtectedUpstream) -> None:
     """After a restart the one access token is used, without a page and without a token request."""
-    await first_run(bench, upstream)
+    await first_run(workbench, upstream)
     asked, seen = len(upstream.token_requests), len(upstream.mcp)
-    browser = bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    browser = workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
-        await can_use(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
+        await can_use(workbench, proxy, upstream)
     browser.was_never_opened()
     later = upstream.token_requests[asked:]
-    bench.expect(not later, "no token request in the second run", later)
+    workbench.expect(not later, "no token request in the second run", later)
     bearers = {upstream.bearer(request) for request in upstream.mcp[seen:]} - {None}
-    bench.expect(bearers == {upstream.access_tokens[0]}, "the first access token is used", bearers)
+    workbench.expect(bearers == {upstream.access_tokens[0]}, "the first access token is used", bearers)
 
 
 @check("TOK-004", timeout=30)
-async def a_stored_token_is_used_again_after_a_restart(bench: Workbench) -> None:
+async def a_stored_token_is_used_again_after_a_restart(workbench: Workbench) -> None:
     """In the second run no page is opened, the token endpoint is not asked, and the first access token is used."""
-    await _is_used_again(bench, await bench.oauth("a", OAuth(lifetimes=[3600])))
+    await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[3600])))
 
 
 @check("TOK-015", timeout=30)
-async def a_token_without_expires_in_is_used_until_a_401(bench: Workbench) -> None:
+async def a_token_without_expires_in_is_used_until_a_401(workbench: Workbench) -> None:
     """The sign-in is completed, and after a restart the same token is used without a refresh."""
-    await _is_used_again(bench, await bench.oauth("a", OAuth(lifetimes=[None])))
+    await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[None])))
 
 
 @check("TOK-005", timeout=40, slow=True)
-async def the_buffer_holds_when_connecting(bench: Workbench) -> None:
+async def the_buffer_holds_when_connecting(workbench: Workbench) -> None:
     """Stored tokens with 290, 200 and 30 s to live: after a restart the first POST to each upstream carries one that
     was issued in this run.
     """
-    upstreams = [await bench.oauth(f"a{s}", OAuth(lifetimes=[s])) for s in (290, 200, 30)]
-    await first_run(bench, *upstreams)
+    upstreams = [await workbench.oauth(f"a{s}", OAuth(lifetimes=[s])) for s in (290, 200, 30)]
+    await first_run(workbench, *upstreams)
     before = {upstream.name: (list(upstream.access_tokens), len(upstream.mcp)) for upstream in upstreams}
-    browser = bench.browser()
-    async with bench.proxy(*upstreams) as proxy:
+    browser = workbench.browser()
+    async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, *upstreams)
+        await signs_in(workbench, proxy, *upstreams)
     browser.was_never_opened()
     for upstream in upstreams:
         stored, seen = before[upstream.name]
         posts = [request for request in upstream.mcp[seen:] if request.method == "POST"]
         token = upstream.bearer(posts[0])
         fresh = token in upstream.access_tokens and token not in stored
-        bench.expect(fresh, f"{upstream.name}: the first POST carries a renewed token", posts[0])
+        workbench.expect(fresh, f"{upstream.name}: the first POST carries a renewed token", posts[0])
 
 
 @check("TOK-006", timeout=60, slow=True)
-async def outside_the_buffer_there_is_no_refresh(bench: Workbench) -> None:
+async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
     """With 6 minutes to live, neither a restart nor five calls within 20 s lead to a refresh."""
-    upstream = await bench.oauth("a", OAuth(lifetimes=[360]))
-    await first_run(bench, upstream)
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[360]))
+    await first_run(workbench, upstream)
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
         for _ in range(5):
-            await can_use(bench, proxy, upstream)
-            await bench.throughout(3.0, partial(has_no_refresh, bench, upstream))
-    has_no_refresh(bench, upstream)
+            await can_use(workbench, proxy, upstream)
+            await workbench.throughout(3.0, partial(has_no_refresh, workbench, upstream))
+    has_no_refresh(workbench, upstream)
 
 
 @check("TOK-007", timeout=40, slow=True)
-async def the_buffer_holds_during_a_session(bench: Workbench) -> None:
+async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
     """The buffer begins 8 s after the sign-in: a call before carries the first token, a call after it the second,
     with one refresh and no 401 in between.
     """
-    upstream = await bench.oauth("a", OAuth(lifetimes=[308, 3600]))
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[308, 3600]))
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(upstream)
         signed_in = upstream.exchanges[0].t
-        await can_use(bench, proxy, upstream)
+        await can_use(workbench, proxy, upstream)
         if time.monotonic() - signed_in > 7.0:
             raise Untestable("the first call came too late, the machine is too slow")
-        has_no_refresh(bench, upstream)
-        bench.expect(upstream.bearers[-1] == upstream.access_tokens[0], "the first token", upstream.bearers)
-        await until(bench, signed_in + 12.0)
-        await can_use(bench, proxy, upstream)
-    bench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
+        has_no_refresh(workbench, upstream)
+        workbench.expect(
+            upstream.bearers[-1] == upstream.access_tokens[0], "the first token", upstream.bearers
+        )
+        await until(workbench, signed_in + 12.0)
+        await can_use(workbench, proxy, upstream)
+    workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp if request.rpc == "tools/call"]
     token = upstream.bearer(calls[-1])
-    bench.expect(token == upstream.access_tokens[1], "the second token in the second call", calls[-1])
+    workbench.expect(token == upstream.access_tokens[1], "the second token in the second call", calls[-1])
     refused = [request for request in upstream.mcp if request.t > signed_in and request.status == 401]
-    bench.expect(not refused, "no 401 after the sign-in", refused)
+    workbench.expect(not refused, "no 401 after the sign-in", refused)
 
 
 @check("TOK-011", timeout=40, slow=True)
-async def an_expired_token_is_never_sent(bench: Workbench) -> None:
+async def an_expired_token_is_never_sent(workbench: Workbench) -> None:
     """The first token lives for 2 s and the proxy is started again after 3: the upstream does not see it any more,
     and a new one was got by a refresh or, where there was no refresh token, by a sign-in.
     """
     upstreams = [
-        await bench.oauth("with", OAuth(lifetimes=[2, 3600])),
-        await bench.oauth("without", OAuth(lifetimes=[2, 3600], refresh_tokens=False)),
+        await workbench.oauth("with", OAuth(lifetimes=[2, 3600])),
+        await workbench.oauth("without", OAuth(lifetimes=[2, 3600], refresh_tokens=False)),
     ]
-    await first_run(bench, *upstreams)
-    await until(bench, max(upstream.exchanges[0].t for upstream in upstreams) + 3.0)
+    await first_run(workbench, *upstreams)
+    await until(workbench, max(upstream.exchanges[0].t for upstream in upstreams) + 3.0)
     seen = {upstream.name: len(upstream.mcp) for upstream in upstreams}
-    bench.browser()
-    await sign_in(bench, *upstreams)
+    workbench.browser()
+    await sign_in(workbench, *upstreams)
     for upstream in upstreams:
         old = upstream.access_tokens[0]
         late = [request for request in upstream.mcp[seen[upstream.name] :] if upstream.bearer(request) == old]
-        bench.expect(not late, f"{upstream.name}: the expired token is not sent", late)
+        workbench.expect(not late, f"{upstream.name}: the expired token is not sent", late)
     with_refresh, without = upstreams
-    bench.expect(with_refresh.refreshes, "a refresh", with_refresh.token_requests)
-    bench.expect(len(without.exchanges) == 2, "a second sign-in", without.token_requests)
+    workbench.expect(with_refresh.refreshes, "a refresh", with_refresh.token_requests)
+    workbench.expect(len(without.exchanges) == 2, "a second sign-in", without.token_requests)
 
 
 @check("TOK-016", timeout=40, slow=True)
-async def short_lifetimes_cause_no_refresh_loop(bench: Workbench) -> None:
+async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
     """Every token lives for 60 s: 10 s without a call and then three calls cost four refreshes at most."""
-    upstream = await bench.oauth("a", OAuth(lifetimes=[60]))
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[60]))
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
+        await signs_in(workbench, proxy, upstream)
 
         def is_bounded() -> None:
-            bench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
+            workbench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
 
-        await bench.throughout(10.0, is_bounded)
+        await workbench.throughout(10.0, is_bounded)
         for _ in range(3):
-            await can_use(bench, proxy, upstream)
+            await can_use(workbench, proxy, upstream)
         is_bounded()

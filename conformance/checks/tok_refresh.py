@@ -20,82 +20,84 @@ REFRESH = "refresh_token"
 SHORT = 3
 
 
-async def runs_with_expired_tokens(bench: Workbench, upstream: ProtectedUpstream, count: int) -> Browser:
+async def runs_with_expired_tokens(workbench: Workbench, upstream: ProtectedUpstream, count: int) -> Browser:
     """Sign in, then start the proxy again so many times, each time after the last token has expired; the browser of
     these later runs.
     """
-    await first_run(bench, upstream)
-    browser = bench.browser()
+    await first_run(workbench, upstream)
+    browser = workbench.browser()
     for _ in range(count):
-        await until(bench, upstream.token_requests[-1].t + SHORT + 0.5)
-        await sign_in(bench, upstream)
+        await until(workbench, upstream.token_requests[-1].t + SHORT + 0.5)
+        await sign_in(workbench, upstream)
     return browser
 
 
 @check("TOK-008", timeout=45, slow=True)
-async def the_refresh_request_is_well_formed(bench: Workbench) -> None:
+async def the_refresh_request_is_well_formed(workbench: Workbench) -> None:
     """A form with the grant type, the current refresh token, the client id and the resource, without a verifier and
     without a scope that was not granted.
     """
-    upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT, 3600]), oauth_scopes=["x", "y"])
-    await runs_with_expired_tokens(bench, upstream, 1)
-    asked = bench.one(upstream.refreshes, "one refresh")
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600]), oauth_scopes=["x", "y"])
+    await runs_with_expired_tokens(workbench, upstream, 1)
+    asked = workbench.one(upstream.refreshes, "one refresh")
     request = next(request for request in upstream.http if request.n == asked.n)
     kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     form = "application/x-www-form-urlencoded"
-    bench.expect(request.method == "POST" and kind == form, "a POST with a form", request)
+    workbench.expect(request.method == "POST" and kind == form, "a POST with a form", request)
     wanted = {REFRESH: upstream.refresh_tokens[0], "client_id": upstream.client_id, "resource": upstream.url}
     for name, value in wanted.items():
-        bench.expect(asked.params.get(name) == value, f"{name}={value}", asked)
-    bench.expect("code_verifier" not in asked.params, "no code_verifier", asked)
-    bench.expect(set(asked.params.get("scope", "").split()) <= {"x", "y"}, "no scope beyond x and y", asked)
+        workbench.expect(asked.params.get(name) == value, f"{name}={value}", asked)
+    workbench.expect("code_verifier" not in asked.params, "no code_verifier", asked)
+    workbench.expect(
+        set(asked.params.get("scope", "").split()) <= {"x", "y"}, "no scope beyond x and y", asked
+    )
 
 
 @check("TOK-009", timeout=60, slow=True)
-async def a_rotated_refresh_token_replaces_the_old_one(bench: Workbench) -> None:
+async def a_rotated_refresh_token_replaces_the_old_one(workbench: Workbench) -> None:
     """Three restarts after three expiries: the refresh tokens are used in the order in which they were issued, each
     once, and the last one is in the file.
     """
-    upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT]))
-    browser = await runs_with_expired_tokens(bench, upstream, 3)
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT]))
+    browser = await runs_with_expired_tokens(workbench, upstream, 3)
     browser.was_never_opened()
     used = [asked.params.get(REFRESH) for asked in upstream.refreshes]
-    bench.expect(len(used) >= 3, "three refreshes", upstream.token_requests)
+    workbench.expect(len(used) >= 3, "three refreshes", upstream.token_requests)
     issued = upstream.refresh_tokens[: len(used)]
-    bench.expect(used == issued, f"{issued} in this order", used)
-    content = stored(bench.sandbox.home, "a")
-    bench.expect(upstream.refresh_tokens[-1] in content, "the last refresh token is in the file", content)
+    workbench.expect(used == issued, f"{issued} in this order", used)
+    content = stored(workbench.sandbox.home, "a")
+    workbench.expect(upstream.refresh_tokens[-1] in content, "the last refresh token is in the file", content)
 
 
 @check("TOK-010", timeout=60, slow=True)
-async def without_rotation_the_refresh_token_is_kept(bench: Workbench) -> None:
+async def without_rotation_the_refresh_token_is_kept(workbench: Workbench) -> None:
     """The refresh brings no new refresh token: the old one stays in the file and is used at the next start too."""
-    upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT], rotation=False))
-    browser = await runs_with_expired_tokens(bench, upstream, 2)
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT], rotation=False))
+    browser = await runs_with_expired_tokens(workbench, upstream, 2)
     browser.was_never_opened()
     used = [asked.params.get(REFRESH) for asked in upstream.refreshes]
-    bench.expect(len(used) >= 2, "two refreshes", upstream.token_requests)
-    bench.expect(set(used) == {upstream.refresh_tokens[0]}, "the one refresh token each time", used)
-    content = stored(bench.sandbox.home, "a")
-    bench.expect(upstream.refresh_tokens[0] in content, "it is still in the file", content)
+    workbench.expect(len(used) >= 2, "two refreshes", upstream.token_requests)
+    workbench.expect(set(used) == {upstream.refresh_tokens[0]}, "the one refresh token each time", used)
+    content = stored(workbench.sandbox.home, "a")
+    workbench.expect(upstream.refresh_tokens[0] in content, "it is still in the file", content)
 
 
 @check("TOK-012", timeout=40, slow=True)
-async def invalid_grant_leads_to_one_new_sign_in(bench: Workbench) -> None:
+async def invalid_grant_leads_to_one_new_sign_in(workbench: Workbench) -> None:
     """The refresh token is refused with invalid_grant: it is tried once, and one page is opened."""
     refuses = Fault("token", grant=REFRESH, status=400, body={"error": "invalid_grant"})
-    upstream = await bench.oauth("a", OAuth(lifetimes=[SHORT, 3600], faults=[refuses]))
-    browser = bench.browser()
-    with bench.witness("the first run signs in"):
-        await sign_in(bench, upstream)
-    await until(bench, upstream.exchanges[0].t + SHORT + 0.5)
-    await sign_in(bench, upstream)
-    bench.expect(len(upstream.refreshes) == 1, "one refresh request", upstream.refreshes)
-    bench.expect(len(browser.openings) == 2, "one page for each run", browser.openings)
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600], faults=[refuses]))
+    browser = workbench.browser()
+    with workbench.witness("the first run signs in"):
+        await sign_in(workbench, upstream)
+    await until(workbench, upstream.exchanges[0].t + SHORT + 0.5)
+    await sign_in(workbench, upstream)
+    workbench.expect(len(upstream.refreshes) == 1, "one refresh request", upstream.refreshes)
+    workbench.expect(len(browser.openings) == 2, "one page for each run", browser.openings)
 
 
 @check("TOK-013", timeout=120, slow=True)
-async def a_passing_refresh_failure_costs_nothing(bench: Workbench) -> None:
+async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
     """Inside the buffer the token endpoint answers 503 and then cuts the connection: calls go on with the token that
     there is, and the file keeps the refresh token. Once the endpoint has recovered a refresh succeeds. No page.
     """
@@ -103,46 +105,46 @@ async def a_passing_refresh_failure_costs_nothing(bench: Workbench) -> None:
         Fault("token", grant=REFRESH, times=1, status=503),
         Fault("token", grant=REFRESH, times=1, cut=True),
     ]
-    upstream = await bench.oauth("a", OAuth(lifetimes=[200, 3600], faults=faults))
-    browser = bench.browser()
-    with bench.witness("the first run signs in"):
-        await sign_in(bench, upstream)
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[200, 3600], faults=faults))
+    browser = workbench.browser()
+    with workbench.witness("the first run signs in"):
+        await sign_in(workbench, upstream)
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
-        await can_use(bench, proxy, upstream)
-        bench.expect(upstream.refreshes, "a refresh is tried inside the buffer", upstream.token_requests)
+        await signs_in(workbench, proxy, upstream)
+        await can_use(workbench, proxy, upstream)
+        workbench.expect(upstream.refreshes, "a refresh is tried inside the buffer", upstream.token_requests)
         for _ in range(40):
-            await can_use(bench, proxy, upstream)
+            await can_use(workbench, proxy, upstream)
             if len(upstream.access_tokens) > 1:
                 break
-            content = stored(bench.sandbox.home, "a")
+            content = stored(workbench.sandbox.home, "a")
             kept = upstream.refresh_tokens[0] in content or len(upstream.access_tokens) > 1
-            bench.expect(kept, "the file keeps the refresh token", content)
-            await bench.throughout(2.0, lambda: None)
-        bench.expect(len(upstream.access_tokens) == 2, "the refresh is tried again", upstream.refreshes)
-        await can_use(bench, proxy, upstream)
+            workbench.expect(kept, "the file keeps the refresh token", content)
+            await workbench.throughout(2.0, lambda: None)
+        workbench.expect(len(upstream.access_tokens) == 2, "the refresh is tried again", upstream.refreshes)
+        await can_use(workbench, proxy, upstream)
         token = upstream.access_tokens[1]
-        bench.expect(upstream.bearers[-1] == token, "the new token is used", upstream.bearers)
-    bench.expect(len(browser.openings) == 1, "no page after the first sign-in", browser.openings)
+        workbench.expect(upstream.bearers[-1] == token, "the new token is used", upstream.bearers)
+    workbench.expect(len(browser.openings) == 1, "no page after the first sign-in", browser.openings)
 
 
 @check("TOK-014", timeout=40, slow=True)
-async def parallel_calls_cause_one_refresh(bench: Workbench) -> None:
+async def parallel_calls_cause_one_refresh(workbench: Workbench) -> None:
     """Ten calls at once inside the buffer, a slow token endpoint that takes a second use of a refresh token for
     theft: one refresh, and ten successes with the new token.
     """
     late = Fault("token", grant=REFRESH, delay=0.5)
-    upstream = await bench.oauth("a", OAuth(lifetimes=[306, 3600], faults=[late]))
-    bench.browser()
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[306, 3600], faults=[late]))
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(upstream)
-        await until(bench, upstream.exchanges[0].t + 7.5)
+        await until(workbench, upstream.exchanges[0].t + 7.5)
         before = len(upstream.mcp)
-        await bench.together(*(partial(can_use, bench, proxy, upstream) for _ in range(10)))
-    bench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
+        await workbench.together(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
+    workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp[before:] if request.rpc == "tools/call"]
     old = [request for request in calls if upstream.bearer(request) != upstream.access_tokens[1]]
-    bench.expect(len(calls) == 10 and not old, "ten calls with the second token", calls)
+    workbench.expect(len(calls) == 10 and not old, "ten calls with the second token", calls)

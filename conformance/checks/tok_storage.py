@@ -68,43 +68,43 @@ def values_in(document: Any) -> list[Any]:
 
 
 @check("TOK-001", timeout=30)
-async def tokens_lie_in_the_documented_place(bench: Workbench) -> None:
+async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
     """After a sign-in HOME holds the file of the server and its folders, nothing else but empty files beside it (a
     lock), and the working directory nothing.
     """
-    upstream = await bench.oauth("s")
-    bench.browser()
-    file = token_file(bench.sandbox.home, "s")
-    async with bench.proxy(upstream) as proxy:
+    upstream = await workbench.oauth("s")
+    workbench.browser()
+    file = token_file(workbench.sandbox.home, "s")
+    async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await signs_in(bench, proxy, upstream)
-        await bench.eventually(file.is_file, within=3.0, what=f"~/{FOLDER}/s.json exists")
-    home = bench.sandbox.home
+        await signs_in(workbench, proxy, upstream)
+        await workbench.eventually(file.is_file, within=3.0, what=f"~/{FOLDER}/s.json exists")
+    home = workbench.sandbox.home
     locks = [path for path in file.parent.iterdir() if path.is_file() and not path.stat().st_size]
     seen = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path not in locks)
     wanted = [".dynamic-mcp", FOLDER, f"{FOLDER}/s.json"]
-    bench.expect(seen == wanted, f"{wanted} under HOME, nothing else", seen)
-    left = sorted(map(str, bench.sandbox.cwd.rglob("*")))
-    bench.expect(not left, "nothing in the working directory", left)
+    workbench.expect(seen == wanted, f"{wanted} under HOME, nothing else", seen)
+    left = sorted(map(str, workbench.sandbox.cwd.rglob("*")))
+    workbench.expect(not left, "nothing in the working directory", left)
 
 
 @check("TOK-002", timeout=30)
-async def the_file_is_json_with_an_absolute_expiry(bench: Workbench) -> None:
+async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None:
     """The file is an object in which both tokens occur, and a time within 5 s of receipt plus `expires_in`, in
     RFC 3339 or as seconds since 1970.
     """
-    upstream = await bench.oauth("a", OAuth(lifetimes=[3600]))
-    bench.browser()
-    await sign_in(bench, upstream)
-    document = stored_json(bench.sandbox.home, "a")
-    bench.expect(isinstance(document, dict), "one JSON object", document)
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[3600]))
+    workbench.browser()
+    await sign_in(workbench, upstream)
+    document = stored_json(workbench.sandbox.home, "a")
+    workbench.expect(isinstance(document, dict), "one JSON object", document)
     values = values_in(document)
     for token in (upstream.access_tokens[0], upstream.refresh_tokens[0]):
-        bench.expect(token in values, f"{token} in the file", document)
+        workbench.expect(token in values, f"{token} in the file", document)
     received = time.time() - (time.monotonic() - upstream.exchanges[0].t)
     times = [found for value in values if (found := _instant(value)) is not None]
     close = [found for found in times if abs(found - (received + 3600)) <= 5]
-    bench.expect(close, f"an expiry close to {received + 3600:.0f}", document)
+    workbench.expect(close, f"an expiry close to {received + 3600:.0f}", document)
 
 
 def _instant(value: Any) -> float | None:
@@ -119,46 +119,46 @@ def _instant(value: Any) -> float | None:
 
 
 @check("TOK-003", timeout=60, serial=True, slow=True)
-async def token_files_are_private_from_the_first_moment(bench: Workbench) -> None:
+async def token_files_are_private_from_the_first_moment(workbench: Workbench) -> None:
     """Under the umasks 000 and 022, and in a folder that was 0755 before, no file or folder of tokens is ever open
     to anybody else, through a sign-in and a refresh.
     """
-    bench.browser()
-    await bench.together(
-        partial(_are_private, bench, "umask 000", umask=0),
-        partial(_are_private, bench, "umask 022", umask=0o022),
-        partial(_are_private, bench, "0755 before", umask=0o022, before=True),
+    workbench.browser()
+    await workbench.together(
+        partial(_are_private, workbench, "umask 000", umask=0),
+        partial(_are_private, workbench, "umask 022", umask=0o022),
+        partial(_are_private, workbench, "0755 before", umask=0o022, before=True),
     )
 
 
-async def _are_private(bench: Workbench, what: str, *, umask: int, before: bool = False) -> None:
-    upstream = await bench.oauth("a", OAuth(lifetimes=[_SHORT, 3600]))
-    home = bench.sandbox.tmp / what.replace(" ", "-")
+async def _are_private(workbench: Workbench, what: str, *, umask: int, before: bool = False) -> None:
+    upstream = await workbench.oauth("a", OAuth(lifetimes=[_SHORT, 3600]))
+    home = workbench.sandbox.tmp / what.replace(" ", "-")
     folder = home / FOLDER
     home.mkdir(mode=0o700)
     if before:
         folder.mkdir(parents=True)
         for place in (folder, folder.parent):
             place.chmod(0o755)
-    with bench.case(what), watching(partial(_modes, home)) as seen:
+    with workbench.case(what), watching(partial(_modes, home)) as seen:
         for _ in range(2):
-            await bench.throughout(_left_of_life(upstream), lambda: None)
-            async with bench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
+            await workbench.throughout(_left_of_life(upstream), lambda: None)
+            async with workbench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
                 await proxy.handshake()
-                await signs_in(bench, proxy, upstream)
-    with bench.case(what):
-        bench.expect(
+                await signs_in(workbench, proxy, upstream)
+    with workbench.case(what):
+        workbench.expect(
             upstream.refreshes, "the tokens are renewed by the second process", upstream.token_requests
         )
         files = {mode for name, mode in seen if name.endswith(".json")}
-        bench.expect(files, "a token file", seen)
+        workbench.expect(files, "a token file", seen)
         wide = sorted(f"{name} {mode:04o}" for name, mode in seen if mode & 0o077)
         if before:
             wide = [one for one in wide if not one.endswith(" 0755")]
             wide += [f"{name} {mode:04o} in the end" for name, mode in _modes(home) if mode & 0o077]
-        bench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
-        with bench.witness("the second process renews the tokens"):
-            bench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
+        workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
+        with workbench.witness("the second process renews the tokens"):
+            workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 
 
 def _left_of_life(upstream: ProtectedUpstream) -> float:
@@ -202,7 +202,7 @@ def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
 
 
 @check("TOK-017", timeout=40, slow=True)
-async def a_damaged_file_is_treated_as_no_token(bench: Workbench) -> None:
+async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
     """The file is empty, truncated, not JSON or without fields: each time one page is opened, the group connects and
     the file is whole again.
     """
@@ -212,67 +212,67 @@ async def a_damaged_file_is_treated_as_no_token(bench: Workbench) -> None:
         "binary": lambda _: b"\xff\x00not json",
         "fieldless": lambda _: b"{}",
     }
-    upstreams = [await bench.oauth(name) for name in damage]
-    bench.browser()
-    with bench.witness("the first sign-in works"):
-        await sign_in(bench, *upstreams)
-    files = {name: token_file(bench.sandbox.home, name) for name in damage}
+    upstreams = [await workbench.oauth(name) for name in damage]
+    workbench.browser()
+    with workbench.witness("the first sign-in works"):
+        await sign_in(workbench, *upstreams)
+    files = {name: token_file(workbench.sandbox.home, name) for name in damage}
     for name, file in files.items():
-        with bench.must("the tokens are stored in the documented place"):
-            bench.expect(file.is_file(), f"~/{FOLDER}/{name}.json", file)
+        with workbench.must("the tokens are stored in the documented place"):
+            workbench.expect(file.is_file(), f"~/{FOLDER}/{name}.json", file)
         file.write_bytes(damage[name](file.read_bytes()))
-    browser = bench.browser()
-    await sign_in(bench, *upstreams)
+    browser = workbench.browser()
+    await sign_in(workbench, *upstreams)
     for upstream in upstreams:
-        with bench.case(upstream.name):
-            bench.expect(len(browser.pages_of(upstream)) == 1, "one page", browser.openings)
-            _is_whole(bench, files[upstream.name], upstream)
+        with workbench.case(upstream.name):
+            workbench.expect(len(browser.pages_of(upstream)) == 1, "one page", browser.openings)
+            _is_whole(workbench, files[upstream.name], upstream)
 
 
-def _is_whole(bench: Workbench, file: Path, upstream: ProtectedUpstream) -> None:
+def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedUpstream) -> None:
     content = file.read_bytes()
     try:
         values = values_in(json.loads(content))
     except ValueError:
         values = []
-    bench.expect(upstream.access_tokens[-1] in values, "a whole file with the new token", content)
+    workbench.expect(upstream.access_tokens[-1] in values, "a whole file with the new token", content)
 
 
 @check("TOK-018", timeout=60, slow=True)
-async def tokens_are_saved_atomically_and_before_use(bench: Workbench) -> None:
+async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> None:
     """The file can be parsed all through 50 refreshes; and when the proxy is killed as soon as a request carries the
     second access token, the second refresh token is in the file.
     """
-    often = await bench.oauth("often", script=Script(on=[on_call("add", revoke_tokens())]))
-    once = await bench.oauth(
+    often = await workbench.oauth("often", script=Script(on=[on_call("add", revoke_tokens())]))
+    once = await workbench.oauth(
         "once", script=Script(on=[on_call("add", revoke_tokens(), nth=1), on_call("add", silence(), nth=2)])
     )
-    bench.browser()
-    file = token_file(bench.sandbox.home, "often")
-    async with bench.proxy(often) as proxy:
+    workbench.browser()
+    file = token_file(workbench.sandbox.home, "often")
+    async with workbench.proxy(often) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(often)
         with watching(lambda: _unreadable(file)) as broken:
             for _ in range(51):
                 await proxy.call("often", "add", {"a": 1, "b": 2})
-        bench.expect(len(often.refreshes) >= 50, "a refresh after each revocation", len(often.refreshes))
-        bench.expect(not broken, "the file is JSON at every instant", broken)
-    async with bench.proxy(once) as proxy:
+        workbench.expect(len(often.refreshes) >= 50, "a refresh after each revocation", len(often.refreshes))
+        workbench.expect(not broken, "the file is JSON at every instant", broken)
+    async with workbench.proxy(once) as proxy:
         await proxy.handshake()
-        with bench.witness("the sign-in works"):
+        with workbench.witness("the sign-in works"):
             await proxy.ready(once)
         await proxy.call("once", "add", {"a": 1, "b": 2})
         await proxy.begin_call("once", "add", {"a": 1, "b": 2})
-        await bench.eventually(
+        await workbench.eventually(
             lambda: len(once.access_tokens) > 1 and once.access_tokens[1] in once.bearers,
             within=10.0,
             what="a request carries the second access token",
         )
         proxy.signal(signal.SIGKILL)
         await proxy.wait_exit()
-    values = values_in(stored_json(bench.sandbox.home, "once"))
-    bench.expect(once.refresh_tokens[1] in values, f"{once.refresh_tokens[1]} in the file", values)
+    values = values_in(stored_json(workbench.sandbox.home, "once"))
+    workbench.expect(once.refresh_tokens[1] in values, f"{once.refresh_tokens[1]} in the file", values)
 
 
 def _unreadable(file: Path) -> set[bytes]:
@@ -287,39 +287,41 @@ def _unreadable(file: Path) -> set[bytes]:
 
 
 @check("TOK-019", timeout=40, slow=True)
-async def tokens_are_bound_to_server_and_issuer(bench: Workbench) -> None:
+async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
     """Under the same name the URL leads to another upstream, and then the same URL names another issuer: no stored
     token reaches the former, nor the refresh token the latter.
     """
-    first, other = await bench.oauth("a"), await bench.oauth("a")
-    bench.browser()
-    with bench.witness("the first sign-in works"):
-        await sign_in(bench, first)
-    async with bench.proxy(other) as proxy:
-        await _gets_none(bench, proxy, other, first.access_tokens + first.refresh_tokens)
-        await signs_in(bench, proxy, other)
+    first, other = await workbench.oauth("a"), await workbench.oauth("a")
+    workbench.browser()
+    with workbench.witness("the first sign-in works"):
+        await sign_in(workbench, first)
+    async with workbench.proxy(other) as proxy:
+        await _gets_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
+        await signs_in(workbench, proxy, other)
     apart = OAuth(own_origin=True)
-    old = await bench.oauth("b", apart)
-    with bench.witness("a sign-in at a server on a port of its own works"):
-        await sign_in(bench, old)
+    old = await workbench.oauth("b", apart)
+    with workbench.witness("a sign-in at a server on a port of its own works"):
+        await sign_in(workbench, old)
     await old.stop()
-    new = await bench.oauth("b", apart, port=urlsplit(old.url).port or 0)
+    new = await workbench.oauth("b", apart, port=urlsplit(old.url).port or 0)
     # The access token goes to the URL that it was issued for. Whether the proxy finds the new authorization server
     # by itself, or reports that the old one is gone, is up to it.
-    async with bench.proxy(new) as proxy:
-        await _gets_none(bench, proxy, new, old.refresh_tokens)
+    async with workbench.proxy(new) as proxy:
+        await _gets_none(workbench, proxy, new, old.refresh_tokens)
 
 
-async def _gets_none(bench: Workbench, proxy: Proxy, upstream: ProtectedUpstream, tokens: list[str]) -> None:
+async def _gets_none(
+    workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream, tokens: list[str]
+) -> None:
     await proxy.handshake()
     await proxy.wake(upstream.name)
-    with bench.witness(f"the changed upstream {upstream.name} is visited"):
-        await bench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
-    await bench.throughout(3.0, lambda: _has_none(bench, upstream, tokens))
+    with workbench.witness(f"the changed upstream {upstream.name} is visited"):
+        await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
+    await workbench.throughout(3.0, lambda: _has_none(workbench, upstream, tokens))
 
 
-def _has_none(bench: Workbench, upstream: ProtectedUpstream, tokens: list[str]) -> None:
+def _has_none(workbench: Workbench, upstream: ProtectedUpstream, tokens: list[str]) -> None:
     for request in upstream.http:
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]
-        bench.expect(not found, f"none of {tokens} arrives", request)
+        workbench.expect(not found, f"none of {tokens} arrives", request)

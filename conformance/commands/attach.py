@@ -49,8 +49,8 @@ class Attaching:
     @asynccontextmanager
     async def __call__(self, sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
         with unhurried():
-            async with open_workbench(sut, check_id, keep=keep, on_start=self._wait) as bench:
-                yield bench
+            async with open_workbench(sut, check_id, keep=keep, on_start=self._wait) as workbench:
+                yield workbench
 
     async def _wait(self, start: ProgramStart) -> None:
         go = start.root / "go"

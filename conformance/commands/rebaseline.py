@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from conformance.model.baseline import Baseline
     from conformance.model.results import Result, RunReport
 
-LONGEST_REASON = 160
+MAX_REASON = 160
 
 _ENTRY = re.compile(r"\s*\[\[\s*known\s*\]\]\s*(#.*)?")
 _TABLE = re.compile(r"\s*\[")
@@ -85,7 +85,7 @@ def revised(known: Iterable[Known], results: Iterable[Result]) -> list[Known]:
 
 
 def _to_do(result: Result) -> str:
-    seen = one_line(result.seen or result.message, LONGEST_REASON)
+    seen = one_line(result.seen or result.message, MAX_REASON)
     return f"{TODO}: say why; seen: {seen}" if seen else f"{TODO}: say why"
 
 

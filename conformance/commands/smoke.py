@@ -53,12 +53,12 @@ async def smoke(
 ) -> SmokeResult:
     """Walk through the steps, calling `on_step` with each one that worked."""
     step = START
-    bench = None
+    workbench = None
     try:
         with anyio.fail_after(SECONDS):
-            async with open_workbench(sut, "SMOKE", keep=False) as bench:
-                upstream = bench.stdio("a")
-                async with bench.proxy(upstream) as proxy:
+            async with open_workbench(sut, "SMOKE", keep=False) as workbench:
+                upstream = workbench.stdio("a")
+                async with workbench.proxy(upstream) as proxy:
                     await proxy.handshake()
                     on_step(step)
                     step = LIST
@@ -74,7 +74,7 @@ async def smoke(
         foreseen = isinstance(first, ConformanceError | TimeoutError | OSError) and not isinstance(
             first, HarnessError
         )
-        stderr = bench.evidence.stderr_tail if bench is not None else ""
+        stderr = workbench.evidence.stderr_tail if workbench is not None else ""
         reason = f"no end within {SECONDS:g} s" if type(first) is TimeoutError else str(first) or repr(first)
         return SmokeResult(step, reason, stderr, harness_broke=not foreseen)
     return SmokeResult(None)

@@ -186,17 +186,17 @@ class Execution:
         """Never raises an `Exception`: whatever happens becomes an outcome."""
         deadline = check.timeout * self.time_scale
         began = time.monotonic()
-        bench: Workbench | None = None
+        workbench: Workbench | None = None
         failures: list[BaseException] = []
         duration: float | None = None
         try:
             with anyio.fail_after(deadline + SETUP_AND_TEARDOWN) as outer:
-                async with self.open_workbench(self.sut, check.id, keep=self.keep) as bench:
+                async with self.open_workbench(self.sut, check.id, keep=self.keep) as workbench:
                     check_began = time.monotonic()
                     with anyio.move_on_after(deadline) as inner:
                         # Kept aside while the workbench closes, so that a failing teardown cannot hide it.
                         try:
-                            await check.run(bench)
+                            await check.run(workbench)
                         except Exception as error:
                             failures.append(error)
                     duration = time.monotonic() - check_began
@@ -210,8 +210,8 @@ class Execution:
             failures.append(error)
         if duration is None:
             duration = time.monotonic() - began
-        evidence = _evidence_of(bench, failures)
-        self.version = self.version or (bench.version if bench is not None else "")
+        evidence = _evidence_of(workbench, failures)
+        self.version = self.version or (workbench.version if workbench is not None else "")
         if not failures:
             return _Outcome(Verdict.PASS, None, "", evidence, duration)
         failure = (
@@ -269,11 +269,11 @@ def _message(failure: BaseException, level: Level) -> str:
     return encodable("\n".join(parts))
 
 
-def _evidence_of(bench: Workbench | None, failures: list[BaseException]) -> Evidence:
-    if bench is None:
+def _evidence_of(workbench: Workbench | None, failures: list[BaseException]) -> Evidence:
+    if workbench is None:
         return Evidence()
     try:
-        return bench.evidence
+        return workbench.evidence
     except Exception as error:
         failures.append(error)
         return Evidence()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 
 
 @mutant("FRONT-003", also={"FRONT-021": "no update comes"})
@@ -16,9 +16,9 @@ def declares_subscriptions_and_never_sends_an_update() -> None:
 
 @mutant("FRONT-003")
 def declares_changes_of_tools_and_never_announces_one() -> None:
-    right = Face._capabilities
+    right = Frontend._capabilities
 
-    def wrong(self: Face, *, legacy: bool) -> dict[str, Any]:
+    def wrong(self: Frontend, *, legacy: bool) -> dict[str, Any]:
         return {**right(self, legacy=legacy), "tools": {"listChanged": True}}
 
     replace(right, wrong)
@@ -33,16 +33,16 @@ def declares_changes_of_tools_and_never_announces_one() -> None:
     },
 )
 def declares_nothing_but_tools() -> None:
-    def wrong(self: Face, *, legacy: bool) -> dict[str, Any]:
+    def wrong(self: Frontend, *, legacy: bool) -> dict[str, Any]:
         return {"tools": {}}
 
-    replace(Face._capabilities, wrong)
+    replace(Frontend._capabilities, wrong)
 
 
 def _never_sends(notification: str) -> None:
-    right = Session.notify
+    right = ClientSession.notify
 
-    def wrong(self: Session, method: str, params: bytes = b"") -> None:
+    def wrong(self: ClientSession, method: str, params: bytes = b"") -> None:
         if method != notification:
             right(self, method, params)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend import bridge, server
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import Listener
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import Refusal
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @mutant("FRONT-027", also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031"), "its modern client probes"))
 def stays_silent_when_it_is_probed() -> None:
-    right = Face._route_modern
+    right = Frontend._route_modern
 
-    def wrong(self: Face, incoming: Incoming) -> None:
+    def wrong(self: Frontend, incoming: Incoming) -> None:
         if incoming.method != "server/discover":
             right(self, incoming)
 
@@ -29,14 +29,14 @@ def stays_silent_when_it_is_probed() -> None:
 
 @mutant("FRONT-027", also={"FRONT-028": "its client of the handshake comes after a modern request"})
 def refuses_initialize_after_the_probe() -> None:
-    right_modern, right_legacy = Face._route_modern, Face._route_legacy
-    probed: set[Face] = set()
+    right_modern, right_legacy = Frontend._route_modern, Frontend._route_legacy
+    probed: set[Frontend] = set()
 
-    def modern(self: Face, incoming: Incoming) -> None:
+    def modern(self: Frontend, incoming: Incoming) -> None:
         probed.add(self)
         right_modern(self, incoming)
 
-    def legacy(self: Face, incoming: Incoming) -> None:
+    def legacy(self: Frontend, incoming: Incoming) -> None:
         if incoming.method == "initialize" and self in probed:
             raise Refusal(era.UNSUPPORTED_VERSION, "This connection is modern")
         right_legacy(self, incoming)
@@ -49,9 +49,9 @@ def refuses_initialize_after_the_probe() -> None:
     "FRONT-028", also=dict.fromkeys(("FRONT-029", "FRONT-030", "FRONT-031"), "its modern client makes none")
 )
 def wants_a_handshake_of_modern_clients() -> None:
-    right = Face._route_modern
+    right = Frontend._route_modern
 
-    def wrong(self: Face, incoming: Incoming) -> None:
+    def wrong(self: Frontend, incoming: Incoming) -> None:
         if self._session.version is None:
             raise Refusal(jsonrpc.INVALID_REQUEST, "Not initialized")
         right(self, incoming)
@@ -66,9 +66,9 @@ def calls_an_unsupported_version_invalid_params() -> None:
 
 @mutant("FRONT-028")
 def serves_removed_methods_to_modern_clients() -> None:
-    right = Face._route_modern
+    right = Frontend._route_modern
 
-    def wrong(self: Face, incoming: Incoming) -> None:
+    def wrong(self: Frontend, incoming: Incoming) -> None:
         if incoming.method == "ping":
             server._answer(incoming, b"{}")
         else:
@@ -113,7 +113,7 @@ def turns_the_id_of_a_subscription_into_a_string() -> None:
 
 @mutant("FRONT-030")
 def speaks_to_modern_clients_that_do_not_listen() -> None:
-    def wrong(self: Session, method: str, params: bytes = b"") -> None:
-        self.asking.notify(method, params)
+    def wrong(self: ClientSession, method: str, params: bytes = b"") -> None:
+        self.client_peer.notify(method, params)
 
-    replace(Session.notify, wrong)
+    replace(ClientSession.notify, wrong)

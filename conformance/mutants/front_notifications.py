@@ -12,8 +12,8 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import UPDATED
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
@@ -100,14 +100,14 @@ def relays_progress_that_the_client_did_not_ask_for() -> None:
 
 @mutant("FRONT-024", also={"FRONT-030": "a cancelled stream goes on"})
 def ignores_cancellations() -> None:
-    replace(Face._on_cancelled, lambda self, params: None)
+    replace(Frontend._on_cancelled, lambda self, params: None)
 
 
 @mutant("FRONT-024", also={"FRONT-004": "the cancellation seems to be answered"})
 def answers_the_cancelled_call() -> None:
-    right = Face._on_cancelled
+    right = Frontend._on_cancelled
 
-    def wrong(self: Face, params: Raw) -> None:
+    def wrong(self: Frontend, params: Raw) -> None:
         right(self, params)
         id = bytes(msgspec.json.decode(params, type=dict[str, Raw])["requestId"])
         self._send(jsonrpc.error(id, jsonrpc.error_object(-32800, "Request cancelled")))
@@ -117,10 +117,10 @@ def answers_the_cancelled_call() -> None:
 
 @mutant("FRONT-024")
 def forwards_the_clients_id() -> None:
-    right_cancelled, right_abandon = Face._on_cancelled, Peer._abandon
+    right_cancelled, right_abandon = Frontend._on_cancelled, Peer._abandon
     given: list[Raw] = []
 
-    def on_cancelled(self: Face, params: Raw) -> None:
+    def on_cancelled(self: Frontend, params: Raw) -> None:
         given.append(msgspec.json.decode(params, type=dict[str, Raw])["requestId"])
         right_cancelled(self, params)
 
@@ -145,18 +145,18 @@ def completes_with_an_empty_object() -> None:
 
 @mutant("FRONT-025")
 def accepts_any_log_level() -> None:
-    def wrong(self: Session, level: str) -> None:
+    def wrong(self: ClientSession, level: str) -> None:
         self.level = level if level in ("debug", "warning") else self.level
 
-    replace(Session.set_level, wrong)
+    replace(ClientSession.set_level, wrong)
 
 
 @mutant("FRONT-025")
 def relays_messages_below_the_level() -> None:
-    def wrong(self: Session, message: Message) -> None:
+    def wrong(self: ClientSession, message: Message) -> None:
         self.notify("notifications/message", bytes(message.params))
 
-    replace(Session.log, wrong)
+    replace(ClientSession.log, wrong)
 
 
 @mutant("FRONT-026")
@@ -174,4 +174,4 @@ def offers_sampling_and_leaves_the_request_unanswered() -> None:
 
 @mutant("FRONT-026", also={"FRONT-031": "its client cannot be asked"})
 def asks_the_client_what_it_cannot_answer() -> None:
-    replace(Session.can, lambda self, capability: True)
+    replace(ClientSession.can, lambda self, capability: True)

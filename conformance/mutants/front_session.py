@@ -12,8 +12,8 @@ from msgspec import Raw
 from conformance.mutants import mutant, replace
 from dynamic_mcp.frontend.batch import Batch
 from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.oauth import browser
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     also=dict.fromkeys(("FRONT-026", "FRONT-031"), "questions have another form in another version"),
 )
 def answers_with_a_constant_version() -> None:
-    right = Session.initialize
+    right = ClientSession.initialize
 
-    def wrong(self: Session, params: Raw) -> str:
+    def wrong(self: ClientSession, params: Raw) -> str:
         right(self, params)
         return "2024-11-05"
 
@@ -44,9 +44,9 @@ def answers_with_a_constant_version() -> None:
 
 @mutant("FRONT-002")
 def echoes_any_version() -> None:
-    right = Session.initialize
+    right = ClientSession.initialize
 
-    def wrong(self: Session, params: Raw) -> str:
+    def wrong(self: ClientSession, params: Raw) -> str:
         right(self, params)
         return str(msgspec.json.decode(params)["protocolVersion"])
 
@@ -108,9 +108,9 @@ def talks_about_a_bad_file_on_stdout() -> None:
     },
 )
 def answers_notifications() -> None:
-    right = Face._on_notification
+    right = Frontend._on_notification
 
-    def wrong(self: Face, message: Message) -> None:
+    def wrong(self: Frontend, message: Message) -> None:
         right(self, message)
         error = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
         self._send(jsonrpc.error(jsonrpc.NULL, error))
@@ -120,9 +120,9 @@ def answers_notifications() -> None:
 
 @mutant("FRONT-005", also={"FRONT-028": "ping has to work in a session"})
 def does_not_know_ping() -> None:
-    right = Face._route_legacy
+    right = Frontend._route_legacy
 
-    def wrong(self: Face, incoming: Incoming) -> None:
+    def wrong(self: Frontend, incoming: Incoming) -> None:
         if incoming.method == "ping":
             raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "Method not found: ping")
         right(self, incoming)
@@ -138,9 +138,9 @@ def does_not_know_ping() -> None:
     },
 )
 def serves_one_request_after_the_other() -> None:
-    right = Face.receive
+    right = Frontend.receive
 
-    def wrong(self: Face, line: bytes) -> None:
+    def wrong(self: Frontend, line: bytes) -> None:
         if self._running:
             asyncio.get_running_loop().call_later(0.01, wrong, self, line)
         else:
@@ -198,7 +198,7 @@ def answers_each_member_of_a_batch_in_a_line_of_its_own() -> None:
 
 @mutant("FRONT-008")
 def ignores_batches_in_silence() -> None:
-    replace(Face._receive_batch, lambda self, line: None)
+    replace(Frontend._receive_batch, lambda self, line: None)
 
 
 def _on_stdout() -> Callable[[str], None]:

@@ -15,14 +15,14 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import metadata
 from dynamic_mcp.origin import is_plain
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 
 
 @mutant("HARD-003")
 def ignores_that_https_is_required() -> None:
-    right = Web.__init__
+    right = HttpClient.__init__
 
-    def wrong(self: Web, *arguments: Any, require_https: bool) -> None:
+    def wrong(self: HttpClient, *arguments: Any, require_https: bool) -> None:
         right(self, *arguments)
 
     replace(right, wrong)
@@ -30,9 +30,9 @@ def ignores_that_https_is_required() -> None:
 
 @mutant("HARD-003")
 def looks_at_the_scheme_after_it_has_connected() -> None:
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         parts = urlsplit(self.url)
         async with await anyio.connect_tcp(parts.hostname or "", parts.port or 80):
             await right(self)
@@ -65,9 +65,9 @@ def posts_to_any_endpoint_of_an_event_stream() -> None:
 
 @mutant("HARD-003")
 def does_not_say_that_https_is_required() -> None:
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         try:
             await right(self)
         except UpstreamFailed:
@@ -83,9 +83,9 @@ def is_silent_about_http() -> None:
 
 @mutant("HARD-003")
 def warns_of_http_at_each_connection() -> None:
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         if is_plain(self.url):
             log.warning("the connection is not encrypted")
         await right(self)

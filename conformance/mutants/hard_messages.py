@@ -8,7 +8,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http.client import Reply
+from dynamic_mcp.upstream.http.client import HttpReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,9 @@ def lines_of_a_child_have_no_bound() -> None:
 
 @mutant("HARD-009")
 def bodies_have_no_bound() -> None:
-    right = Reply.body
+    right = HttpReply.body
 
-    async def wrong(self: Reply, most: int) -> bytes:
+    async def wrong(self: HttpReply, most: int) -> bytes:
         return await right(self, 1 << 40)
 
     replace(right, wrong)

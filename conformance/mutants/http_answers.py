@@ -13,21 +13,21 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.http import event_stream
-from dynamic_mcp.upstream.http.client import Reply, Web
+from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.event_stream import EventParser
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream, _Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from dynamic_mcp.upstream.http.event_stream import Event
+    from dynamic_mcp.upstream.http.event_stream import ServerSentEvent
 
 
 @mutant("HTTP-002")
 def compares_the_whole_content_type() -> None:
-    right = Reply.__init__
+    right = HttpReply.__init__
 
-    def wrong(self: Reply, response: Any) -> None:
+    def wrong(self: HttpReply, response: Any) -> None:
         right(self, response)
         self.content_type = response.headers.get("Content-Type", "").lower()
 
@@ -38,9 +38,11 @@ def compares_the_whole_content_type() -> None:
 def joins_the_data_of_all_events() -> None:
     right = _Stream._events
 
-    async def wrong(self: _Stream, reply: Reply) -> AsyncIterator[Event]:
+    async def wrong(self: _Stream, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
         found = [event async for event in right(self, reply)]
-        yield event_stream.Event("message", b"\n".join(event.data for event in found), self.parser.last_id)
+        yield event_stream.ServerSentEvent(
+            "message", b"\n".join(event.data for event in found), self.parser.last_id
+        )
 
     replace(right, wrong)
 
@@ -59,7 +61,7 @@ def takes_the_first_event_for_the_answer() -> None:
 
 @mutant("HTTP-004", also={"HTTP-020": "the event to resume after has none"})
 def fails_at_an_event_without_data() -> None:
-    def check(event: Event) -> None:
+    def check(event: ServerSentEvent) -> None:
         if not event.data:
             raise UpstreamFailed("an event has no data")
 
@@ -70,7 +72,7 @@ def fails_at_an_event_without_data() -> None:
 def knows_only_lf_as_line_end() -> None:
     right = EventParser.feed
 
-    def wrong(self: EventParser, chunk: bytes) -> list[Event]:
+    def wrong(self: EventParser, chunk: bytes) -> list[ServerSentEvent]:
         return right(self, chunk.replace(b"\r", b" "))
 
     replace(right, wrong)
@@ -78,9 +80,9 @@ def knows_only_lf_as_line_end() -> None:
 
 @mutant("HTTP-005", also={"HTTP-015": "one of the refusals has no end"})
 def reads_an_answer_to_its_end_first() -> None:
-    right = Reply.chunks
+    right = HttpReply.chunks
 
-    async def wrong(self: Reply) -> AsyncIterator[bytes]:
+    async def wrong(self: HttpReply) -> AsyncIterator[bytes]:
         yield b"".join([chunk async for chunk in right(self)])
 
     replace(right, wrong)
@@ -90,7 +92,7 @@ def reads_an_answer_to_its_end_first() -> None:
 def takes_a_page_for_the_answer() -> None:
     right = StreamableHttpUpstream._take_whole
 
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: Reply, *more: Any) -> None:
+    async def wrong(self: StreamableHttpUpstream, id: int, reply: HttpReply, *more: Any) -> None:
         if reply.content_type != "text/html":
             await right(self, id, reply, *more)
             return
@@ -171,9 +173,9 @@ def keeps_to_the_broken_connection() -> None:
 
 def limit_exchanges(seconds: float) -> None:
     """Give the HTTP library a time limit for a whole exchange."""
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         await right(self)
         import aiohttp
 
@@ -183,10 +185,10 @@ def limit_exchanges(seconds: float) -> None:
     replace(right, wrong)
 
 
-def _look_at_events(look: Callable[[Event], None]) -> None:
+def _look_at_events(look: Callable[[ServerSentEvent], None]) -> None:
     right = _Stream._events
 
-    async def wrong(self: _Stream, reply: Reply) -> AsyncIterator[Event]:
+    async def wrong(self: _Stream, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
         async for event in right(self, reply):
             look(event)
             yield event

@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.http import client, detect, streamable
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ SESSION = "Mcp-Session-Id"
 
 @mutant("HTTP-001")
 def drops_the_query_of_the_url() -> None:
-    right = Web.__init__
+    right = HttpClient.__init__
 
-    def wrong(self: Web, url: str, *more: Any, **named: Any) -> None:
+    def wrong(self: HttpClient, url: str, *more: Any, **named: Any) -> None:
         right(self, url.partition("?")[0], *more, **named)
 
     replace(right, wrong)
@@ -160,9 +160,9 @@ def takes_any_version() -> None:
 
 @mutant("HTTP-013")
 def sends_the_configured_headers_once() -> None:
-    right = Web._send
+    right = HttpClient._send
 
-    async def wrong(self: Web, *request: Any) -> Any:
+    async def wrong(self: HttpClient, *request: Any) -> Any:
         response = await right(self, *request)
         self._headers = {}
         return response
@@ -189,9 +189,9 @@ def prefers_its_own_user_agent() -> None:
     },
 )
 def refuses_plain_http() -> None:
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         if not self.url.startswith("https:"):
             raise UpstreamFailed("its address is not one of TLS")
         await right(self)

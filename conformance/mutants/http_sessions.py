@@ -40,7 +40,7 @@ def leaves_without_a_word() -> None:
     async def wrong(self: StreamableHttpUpstream) -> None:
         return None
 
-    replace(StreamableHttpUpstream._say_goodbye, wrong)
+    replace(StreamableHttpUpstream._end_session, wrong)
 
 
 @mutant("HTTP-010")

@@ -8,7 +8,7 @@ import time
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser, callback, pkce, signin
-from dynamic_mcp.oauth.callback import Answer, Callback
+from dynamic_mcp.oauth.callback import Callback, CallbackAnswer
 
 
 @mutant("OAUTH-011")
@@ -23,7 +23,7 @@ def the_first_request_ends_the_wait() -> None:
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         status, text = right(self, method, target)
         if status >= 400 and not self._answer.done():
-            self._answer.set_result(Answer(None, "invalid_callback", None))
+            self._answer.set_result(CallbackAnswer(None, "invalid_callback", None))
         return status, text
 
     replace(right, wrong)

@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser, pkce, signin, token_endpoint
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.pkce import Pkce
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.upstream.http import client
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.oauth.callback import Answer
+    from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered
 
@@ -31,7 +31,7 @@ def alter_token_requests(grant: str, change: Callable[[Form], Form]) -> None:
     """Every token request of this grant type has a changed form."""
     right = token_endpoint.request_tokens
 
-    async def wrong(http: httpx.AsyncClient, endpoint: str, client: Client, form: Form) -> Tokens:
+    async def wrong(http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: Form) -> Tokens:
         return await right(http, endpoint, client, change(form) if form["grant_type"] == grant else form)
 
     replace(right, wrong)
@@ -109,7 +109,7 @@ def the_exchange_names_no_resource() -> None:
 def exchanges_the_code_twice() -> None:
     right = token_endpoint.request_tokens
 
-    async def wrong(http: httpx.AsyncClient, endpoint: str, client: Client, form: Form) -> Tokens:
+    async def wrong(http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: Form) -> Tokens:
         tokens = await right(http, endpoint, client, form)
         if "code" in form:
             await http.post(endpoint, data={**form, "client_id": client.client_id})
@@ -142,7 +142,12 @@ def ignores_iss() -> None:
     right = signin._exchange
 
     async def wrong(
-        http: httpx.AsyncClient, found: Discovered, client: Client, uri: str, answer: Answer, pkce: Pkce
+        http: httpx.AsyncClient,
+        found: Discovered,
+        client: ClientRegistration,
+        uri: str,
+        answer: CallbackAnswer,
+        pkce: Pkce,
     ) -> Tokens:
         issuer = found.server.issuer
         return await right(http, found, client, uri, msgspec.structs.replace(answer, iss=issuer), pkce)
@@ -172,7 +177,7 @@ def a_refused_token_is_refused_for_good() -> None:
 def asks_for_what_is_missing_only() -> None:
     right = signin._scope
 
-    def wrong(wanted: signin.Wanted, challenge: Challenge, found: Discovered) -> str | None:
+    def wrong(wanted: signin.SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
         if challenge.error == "insufficient_scope":
             return challenge.scope
         return right(wanted, challenge, found)
@@ -205,7 +210,12 @@ def keeps_one_verifier_for_the_process() -> None:
         return made[-1]
 
     async def wrong(
-        http: httpx.AsyncClient, found: Discovered, client: Client, uri: str, answer: Answer, pkce: Pkce
+        http: httpx.AsyncClient,
+        found: Discovered,
+        client: ClientRegistration,
+        uri: str,
+        answer: CallbackAnswer,
+        pkce: Pkce,
     ) -> Tokens:
         return await right(http, found, client, uri, answer, made[-1])
 
@@ -215,7 +225,7 @@ def keeps_one_verifier_for_the_process() -> None:
 
 @mutant("OAUTH-029")
 def has_an_empty_client_id() -> None:
-    async def wrong(http: httpx.AsyncClient, wanted: signin.Wanted, *rest: Any) -> Client:
-        return Client(wanted.client_id or "")
+    async def wrong(http: httpx.AsyncClient, wanted: signin.SignInRequest, *rest: Any) -> ClientRegistration:
+        return ClientRegistration(wanted.client_id or "")
 
     replace(signin._client, wrong)

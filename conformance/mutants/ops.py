@@ -21,9 +21,9 @@ from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, UpstreamError
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.groups import backoff, group
-from dynamic_mcp.groups.backoff import Pauses
+from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS, list_all
 from dynamic_mcp.groups.reload import Reload
@@ -93,10 +93,10 @@ def a_second_signal_changes_nothing() -> None:
 
 @mutant("OPS-003")
 def waits_for_the_running_call_at_the_end() -> None:
-    async def wrong(self: Face) -> None:
+    async def wrong(self: Frontend) -> None:
         await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
 
-    replace(Face.close, wrong)
+    replace(Frontend.close, wrong)
 
 
 @mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
@@ -120,13 +120,13 @@ def connects_one_upstream_at_a_time() -> None:
 def lets_the_client_wait_for_the_upstreams() -> None:
     known: list[Group] = []
     waiting: list[asyncio.Future[None]] = []
-    begin, right = Group.run, Face.receive
+    begin, right = Group.run, Frontend.receive
 
     async def run(self: Group) -> None:
         known.append(self)
         await begin(self)
 
-    async def wait(self: Face, line: bytes) -> None:
+    async def wait(self: Frontend, line: bytes) -> None:
         with anyio.move_on_after(2 * server.SILENT_CLIENT):
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -134,7 +134,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
             await one.settled()
         right(self, line)
 
-    def wrong(self: Face, line: bytes) -> None:
+    def wrong(self: Frontend, line: bytes) -> None:
         waiting.append(asyncio.ensure_future(wait(self, line)))
 
     replace(begin, run)
@@ -186,7 +186,7 @@ def connects_to_a_server_only_once() -> None:
         if isinstance(self.server.transport, StdioTransport):
             await right(self)
         else:
-            await self._live(Pauses())
+            await self._live(Backoff())
             await anyio.sleep_forever()
 
     replace(right, wrong)

@@ -13,7 +13,7 @@ from dynamic_mcp import config
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.model import Config
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
+from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.groups import reload
 from dynamic_mcp.groups.supervisor import Supervisor, _Life
 
@@ -183,7 +183,7 @@ def restarts_at_every_event_of_the_file() -> None:
 
 @mutant("RLD-007")
 def tells_of_changed_tools_without_having_declared_it() -> None:
-    right = Face._capabilities
+    right = Frontend._capabilities
     replace(right, lambda self, legacy: {**right(self, legacy=legacy), "tools": {}})
 
 
@@ -200,13 +200,13 @@ def does_not_tell_of_changed_tools() -> None:
 
 @mutant("RLD-007")
 def does_not_tell_of_the_prompts_of_a_removed_server() -> None:
-    right = Face._visible
+    right = Frontend._visible
     replace(right, lambda self: {**right(self), "notifications/prompts/list_changed": ()})
 
 
 @mutant("RLD-007")
 def tells_of_changed_tools_at_every_reload() -> None:
-    right = Face._visible
+    right = Frontend._visible
     replace(right, lambda self: {**right(self), TOOLS_CHANGED: object()})
 
 
@@ -257,7 +257,7 @@ def drops_what_is_saved_in_a_hurry() -> None:
             hurried.remove(self)
             self._second_look = float("inf")
 
-    watch.QUIET, watch.MOST_DELAY = 1.0, float("inf")
+    watch.QUIET, watch.MAX_DELAY = 1.0, float("inf")
     replace(rest, wrong_rest)
     replace(right, wrong)
 

@@ -19,7 +19,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth import token_endpoint
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.detect import Remote
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from dynamic_mcp.upstream.stdio import StdioUpstream
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamic_mcp.oauth.tokens import Tokens
-    from dynamic_mcp.upstream.http.client import Reply
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("SEC-001")
@@ -77,9 +77,9 @@ def logs_the_callback() -> None:
 
 @mutant("SEC-001")
 def logs_headers_in_base64() -> None:
-    right = Web._send
+    right = HttpClient._send
 
-    async def wrong(self: Web, *arguments: Any) -> Any:
+    async def wrong(self: HttpClient, *arguments: Any) -> Any:
         log.debug("headers: %s", base64.b64encode(repr(self._headers).encode()).decode())
         return await right(self, *arguments)
 
@@ -112,9 +112,9 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
 
 @mutant("SEC-002")
 def tells_the_client_the_address_that_failed() -> None:
-    right = Web._send
+    right = HttpClient._send
 
-    async def wrong(self: Web, *arguments: Any) -> Any:
+    async def wrong(self: HttpClient, *arguments: Any) -> Any:
         try:
             return await right(self, *arguments)
         except UpstreamGone as error:
@@ -127,7 +127,7 @@ def tells_the_client_the_address_that_failed() -> None:
 def tells_the_client_what_a_refusal_says() -> None:
     right = StreamableHttpUpstream._take_whole
 
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: Reply, session: str | None) -> None:
+    async def wrong(self: StreamableHttpUpstream, id: int, reply: HttpReply, session: str | None) -> None:
         if reply.status >= 400 and reply.content_type != "application/json":
             words = (await reply.body(1 << 20)).decode(errors="replace")
             raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
@@ -182,7 +182,7 @@ def keeps_one_set_of_headers_for_each_host() -> None:
     shared: dict[str | None, dict[str, str]] = {}
     right = Remote._web
 
-    def wrong(self: Remote) -> Web:
+    def wrong(self: Remote) -> HttpClient:
         web = right(self)
         headers = shared.setdefault(urlsplit(web.url).hostname, {})
         headers.update(web._headers)
@@ -194,10 +194,15 @@ def keeps_one_set_of_headers_for_each_host() -> None:
 
 @mutant("SEC-011")
 def lets_the_client_choose_the_address() -> None:
-    right = Web._send
+    right = HttpClient._send
 
     async def wrong(
-        self: Web, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
+        self: HttpClient,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        url: str,
+        bearer: str | None,
     ) -> Any:
         chosen = re.search(rb'"arguments":\s*\{"url":\s*"([^"]+)"', body or b"")
         return await right(self, method, headers, body, chosen[1].decode() if chosen else url, bearer)
@@ -207,10 +212,15 @@ def lets_the_client_choose_the_address() -> None:
 
 @mutant("SEC-011", also={"SEC-009": "a header that is added is what is looked for"})
 def lets_the_client_add_headers() -> None:
-    right = Web._send
+    right = HttpClient._send
 
     async def wrong(
-        self: Web, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
+        self: HttpClient,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        url: str,
+        bearer: str | None,
     ) -> Any:
         more = {"X-Evil": "1"} if b"X-Evil" in (body or b"") else {}
         return await right(self, method, {**headers, **more}, body, url, bearer)

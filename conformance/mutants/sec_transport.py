@@ -16,7 +16,7 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
 from dynamic_mcp.groups.listing import list_all
 from dynamic_mcp.oauth import authorization
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,9 +54,9 @@ def trusts_no_certificate() -> None:
 
 @mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
-    right = Web.start
+    right = HttpClient.start
 
-    async def wrong(self: Web) -> None:
+    async def wrong(self: HttpClient) -> None:
         await right(self)
         session: Any = self._session
         request = session.request

@@ -15,7 +15,7 @@ from dynamic_mcp.groups import group
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
 
 @mutant("SSE-004")
 def sends_the_configured_headers_with_the_get_only() -> None:
-    right = Web._send
+    right = HttpClient._send
 
-    async def wrong(self: Web, method: str, *request: Any) -> Any:
+    async def wrong(self: HttpClient, method: str, *request: Any) -> Any:
         configured = self._headers
         self._headers = configured if method == "GET" else {}
         try:
@@ -98,9 +98,11 @@ def sends_the_configured_headers_with_the_get_only() -> None:
 
 @mutant("SSE-004")
 def sends_the_bearer_with_the_get_only() -> None:
-    right = Web._send
+    right = HttpClient._send
 
-    async def wrong(self: Web, method: str, headers: Any, body: Any, url: str, bearer: str | None) -> Any:
+    async def wrong(
+        self: HttpClient, method: str, headers: Any, body: Any, url: str, bearer: str | None
+    ) -> Any:
         return await right(self, method, headers, body, url, bearer if method == "GET" else None)
 
     replace(right, wrong)

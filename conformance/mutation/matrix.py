@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: how Python, and the bundled proxy, begin to report an exception that nobody thought of
 _STACK_TRACE = re.compile(r"Traceback \(most recent call last\)|internal error \w")
-_LONGEST_TRACE = 4000
+_MAX_TRACE = 4000
 
 
 class Worth(StrEnum):
@@ -99,7 +99,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 def stack_trace_in(stderr: str) -> str:
     """What a program wrote to stderr from its first stack trace on, or nothing."""
     found = _STACK_TRACE.search(stderr)
-    return stderr[found.start() :][:_LONGEST_TRACE] if found else ""
+    return stderr[found.start() :][:_MAX_TRACE] if found else ""
 
 
 def cell(meeting: Meeting, result: Result, stderr: str) -> Cell:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conformance.mutation.matrix import Cell, Matrix
 
-_LONGEST_SUMMARY = 160
+_MAX_SUMMARY = 160
 _NOW_AND_THEN = 100
 
 
@@ -90,7 +90,7 @@ def _table_of_mutants(cells: list[Cell]) -> Table:
     for cell in cells:
         if cell.declared is None and not cell.worth.is_hole:
             continue  # where nothing was expected and nothing happened, there is nothing to tell
-        summary = plain(cell.summary[:_LONGEST_SUMMARY])
+        summary = plain(cell.summary[:_MAX_SUMMARY])
         table.add_row(cell.id, Text(cell.program), _worth(cell), str(cell.verdict), summary)
     for column in table.columns[:-1]:
         # What is left goes to the last one: a name that is cut cannot be searched for.

@@ -182,11 +182,11 @@ class _Program:
 
     @asynccontextmanager
     async def _open_and_listen(self, sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
-        async with self._open_workbench(sut, check_id, keep=keep) as bench:
+        async with self._open_workbench(sut, check_id, keep=keep) as workbench:
             try:
-                yield bench
+                yield workbench
             finally:
-                self._stderr[check_id] = bench.stderr
+                self._stderr[check_id] = workbench.stderr
 
 
 class _Expected(Baseline):

@@ -15,7 +15,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-_LONGEST_LINE = 64 << 20
+_MAX_LINE = 64 << 20
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 #: seconds for the proxy to leave after its input has ended
 _GRACE = 10.0
@@ -80,7 +80,7 @@ async def running(command: Sequence[str], environment: dict[str, str] | None = N
         stdout=asyncio.subprocess.PIPE,
         stderr=sys.stderr,
         env=environment,
-        limit=_LONGEST_LINE,
+        limit=_MAX_LINE,
     )
     proxy = Proxy(process)
     reading = asyncio.create_task(proxy.read())

@@ -1,6 +1,6 @@
 """Markdown for the summary of a CI job: the totals, a table of what is not simply green, the details folded.
 
-GitHub refuses a summary of more than 1 MiB, so the text stays below `MOST_BYTES`; what is left out is counted in its
+GitHub refuses a summary of more than 1 MiB, so the text stays below `MAX_BYTES`; what is left out is counted in its
 last line. Text from the implementation stands in code blocks whose fence it does not contain, or with every character
 escaped that Markdown could take for its own.
 """
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from conformance.model.results import Result, RunReport
 
 #: GitHub's limit is 1024 * 1024 bytes for each step; this leaves room for what else a step writes
-MOST_BYTES = 1_000_000
-LONGEST_CELL = 200
-LONGEST_BLOCK = 4_000
+MAX_BYTES = 1_000_000
+MAX_CELL = 200
+MAX_BLOCK = 4_000
 
 #: what is markup in the middle of a line; callers put words of their own before it
 _MARKUP = re.compile(r"[\\`*_\[\]|~@$]")
@@ -35,7 +35,7 @@ def render(report: RunReport) -> str:
     return bounded(_parts(report))
 
 
-def bounded(parts: Iterable[str], most: int = MOST_BYTES) -> str:
+def bounded(parts: Iterable[str], most: int = MAX_BYTES) -> str:
     """The parts up to `most` bytes of UTF-8, then how many did not fit."""
     kept: list[str] = []
     size = skipped = 0
@@ -50,7 +50,7 @@ def bounded(parts: Iterable[str], most: int = MOST_BYTES) -> str:
     return "".join(kept)
 
 
-def inline(text: str, longest: int | None = LONGEST_CELL) -> str:
+def inline(text: str, longest: int | None = MAX_CELL) -> str:
     """The text on one line, as text: in a table cell, a heading or a paragraph, after other words."""
     return _MARKUP.sub(r"\\\g<0>", html.escape(one_line(text, longest), quote=False))
 
@@ -58,8 +58,8 @@ def inline(text: str, longest: int | None = LONGEST_CELL) -> str:
 def block(text: str) -> str:
     """The text as a code block."""
     shown = lines(text)
-    if len(shown) > LONGEST_BLOCK:
-        shown = f"{shown[:LONGEST_BLOCK]}\n[{len(shown) - LONGEST_BLOCK} more characters]"
+    if len(shown) > MAX_BLOCK:
+        shown = f"{shown[:MAX_BLOCK]}\n[{len(shown) - MAX_BLOCK} more characters]"
     fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(shown))])
     return f"{fence}text\n{shown}\n{fence}\n"
 
@@ -108,7 +108,7 @@ def verdict_of(result: Result, *, strict: bool = False) -> str:
 
 def _details(result: Result) -> str:
     # Up to the first blank line this is HTML, from there on it is Markdown again.
-    summary = html.escape(one_line(f"{result.id} {result.title}", LONGEST_CELL))
+    summary = html.escape(one_line(f"{result.id} {result.title}", MAX_CELL))
     parts = [f"<details><summary>{summary}</summary>\n\nStatement: {inline(result.statement, None)}\n\n"]
     if result.known is not None:
         parts.append(f"Known: {inline(result.known, None)}\n\n")

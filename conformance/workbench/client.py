@@ -43,7 +43,7 @@ _POLL = 0.1
 #: our own requests count from here: the smaller ids are left to checks that choose theirs
 _FIRST_ID = 1001
 #: pages after which a list is taken for endless
-_MOST_PAGES = 100
+_MAX_PAGES = 100
 #: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
 _LAST_MOMENT = 1.0
 
@@ -315,7 +315,7 @@ class Proxy:
         found: list[Json] = []
         asked = dict(params or {})
         deadline = time.monotonic() + prolonged(within)
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
             page = answer.result.get(member) if isinstance(answer.result, dict) else None
             if not isinstance(page, list):
@@ -324,7 +324,7 @@ class Proxy:
             if answer.result.get("nextCursor") is None:
                 return found
             asked["cursor"] = answer.result["nextCursor"]
-        raise Violation(f"{method} comes to an end", f"{_MOST_PAGES} pages, the last: {shorten(answer.raw)}")
+        raise Violation(f"{method} comes to an end", f"{_MAX_PAGES} pages, the last: {shorten(answer.raw)}")
 
     def calling(self, group: str, tool: str, args: Json | None = None) -> Json:
         """The params of a call of this tool, through the calling tool."""

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 RequestId = str | int
 
 #: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
-MOST_UNASKED = 20_000
+MAX_UNASKED = 20_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Inbox(Listener):
     @property
     def flooded(self) -> bool:
         """Whether so much came unasked for that the rest is ignored."""
-        return len(self.received) + len(self.junk) >= MOST_UNASKED
+        return len(self.received) + len(self.junk) >= MAX_UNASKED
 
     def on_stdout_end(self) -> None:
         self.ended.set()

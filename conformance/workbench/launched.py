@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from conformance.workbench.timeline import Timeline
 
-MOST_STDOUT = 64 * 1024 * 1024
-MOST_STDERR = 8 * 1024 * 1024
+MAX_STDOUT = 64 * 1024 * 1024
+MAX_STDERR = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 _LOOK_AGAIN = 0.01
 
@@ -121,8 +121,8 @@ class Launched:
         stdin, stdout, stderr = streams
         self._stdin: int | None = stdin
         os.set_blocking(stdin, False)
-        self.stdout = Capture(stdout, MOST_STDOUT, listener.on_stdout, listener.on_stdout_end)
-        self.stderr = Capture(stderr, MOST_STDERR, lambda _: None, lambda: None)
+        self.stdout = Capture(stdout, MAX_STDOUT, listener.on_stdout, listener.on_stdout_end)
+        self.stderr = Capture(stderr, MAX_STDERR, lambda _: None, lambda: None)
         self._writing = anyio.Lock()
 
     @property

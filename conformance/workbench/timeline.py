@@ -18,8 +18,8 @@ import msgspec
 from conformance.model.evidence import Event, encodable
 
 REDACTED = "[redacted]"
-LONGEST_TEXT = 600
-MOST_EVENTS = 2000
+MAX_TEXT = 600
+MAX_EVENTS = 2000
 #: both ends of a long log are worth reading
 FIRST_EVENTS = 500
 
@@ -30,7 +30,7 @@ class Timeline:
     def __init__(self) -> None:
         self.origin = time.monotonic()
         self._first: list[Event] = []
-        self._last: deque[Event] = deque(maxlen=MOST_EVENTS - FIRST_EVENTS)
+        self._last: deque[Event] = deque(maxlen=MAX_EVENTS - FIRST_EVENTS)
         self._dropped = 0
         self._secrets: list[str] = []
 
@@ -76,7 +76,7 @@ class Timeline:
         return text[-longest:]
 
 
-def shorten(text: str, longest: int = LONGEST_TEXT) -> str:
+def shorten(text: str, longest: int = MAX_TEXT) -> str:
     """The text itself, or its two ends with the number of characters that are left out."""
     if len(text) <= longest:
         return text

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from conformance.workbench.inbox import Json
 
 #: problems of one message that are told
-_MOST_PROBLEMS = 3
+_MAX_PROBLEMS = 3
 
 
 @lru_cache
@@ -152,5 +152,5 @@ def _seen(problem: Exception, value: Any) -> str:
     if isinstance(problem, KeyError):
         return f"this version has no such message: {shorten(json.dumps(value))}"
     errors: list[Any] = getattr(problem, "errors", list)()
-    told = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors[:_MOST_PROBLEMS]]
+    told = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors[:_MAX_PROBLEMS]]
     return f"{'; '.join(told) or problem}; in {shorten(json.dumps(value))}"

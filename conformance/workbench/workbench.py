@@ -432,9 +432,9 @@ async def open_workbench(
     """
     adopt_orphans()
     wiretypes.official_types()  # here, because loading them in the middle of a check would spoil its times
-    bench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
+    workbench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
     try:
-        yield bench
+        yield workbench
     finally:
         with anyio.CancelScope(shield=True), anyio.fail_after(_TEARDOWN):
-            await bench.close(keep)
+            await workbench.close(keep)

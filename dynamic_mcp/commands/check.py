@@ -33,7 +33,7 @@ from dynamic_mcp.origin import has_credentials_twice
 from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
-    from dynamic_mcp.commands.probe import Seen
+    from dynamic_mcp.commands.probe import ProbeResult
     from dynamic_mcp.config.model import Config
 
 #: Characters of JSON that are about one token to the models of today. An estimate: each model cuts text in its own way.
@@ -195,7 +195,7 @@ def _connect(config: Config, report: Report) -> None:
     from dynamic_mcp.frontend.tools import surface_of
     from dynamic_mcp.process.guard import Guard
 
-    async def look_at_all() -> list[Seen]:
+    async def look_at_all() -> list[ProbeResult]:
         guard = Guard()
         try:
             return await asyncio.gather(*(look(server, guard) for server in config.servers))
@@ -212,12 +212,12 @@ def _connect(config: Config, report: Report) -> None:
     report.tokens_proxy = _tokens(len(surface_of(config.servers)))
 
 
-def _summary(seen: Seen) -> Connected:
+def _summary(seen: ProbeResult) -> Connected:
     definitions = sum(len(bytes(raw)) for raw in seen.listings.get(TOOLS, {}).values())
     return Connected(
         ok=not seen.failure,
         failure=seen.failure,
-        stderr=seen.last_words,
+        stderr=seen.stderr_tail,
         name=seen.title,
         version=seen.version,
         protocol=seen.protocol,

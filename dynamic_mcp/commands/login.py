@@ -110,10 +110,10 @@ async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
 
     from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.groups.group import CONNECT_BUDGET
-    from dynamic_mcp.upstream.base import Nobody
+    from dynamic_mcp.upstream.base import NullEvents
     from dynamic_mcp.upstream.http.detect import Remote
 
-    upstream = Remote(name, transport).upstream(Nobody())
+    upstream = Remote(name, transport).upstream(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)

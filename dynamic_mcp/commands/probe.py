@@ -18,7 +18,7 @@ from dynamic_mcp.groups.group import CONNECT_BUDGET
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Handshake, Nobody, Options, Upstream
+from dynamic_mcp.upstream.base import Handshake, NullEvents, Options, Upstream
 from dynamic_mcp.upstream.http.detect import Remote
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -26,7 +26,7 @@ from dynamic_mcp.upstream.stdio import StdioUpstream
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 
 
-class Seen(msgspec.Struct):
+class ProbeResult(msgspec.Struct):
     """What a server showed of itself."""
 
     #: what it calls itself, with its version; empty when it did not say
@@ -40,18 +40,18 @@ class Seen(msgspec.Struct):
     seconds: float = 0.0
     #: why it cannot be used, and what it wrote last; empty when it can
     failure: str = ""
-    last_words: str = ""
+    stderr_tail: str = ""
     needs_sign_in: bool = False
 
 
-async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> Seen:
-    """Connect to a server once and list these kinds. Never raises for what the server does: ``Seen.failure`` says it."""
-    seen, began = Seen(), time.monotonic()
+async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
+    """Connect to a server once and list these kinds. Never raises for what the server does: ``ProbeResult.failure`` says it."""
+    seen, began = ProbeResult(), time.monotonic()
     if isinstance(server.transport, StdioTransport):
         remote, upstream = None, _child(server.transport, guard)
     else:
         remote = Remote(server.name, server.transport)
-        upstream = remote.upstream(Nobody())
+        upstream = remote.upstream(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
@@ -65,10 +65,10 @@ async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -
         seen.failure, seen.needs_sign_in = "it wants you to sign in", True
     except UpstreamError as error:
         seen.failure = str(error)
-        seen.last_words = error.last_words if isinstance(error, UpstreamFailed) else ""
+        seen.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
     finally:
         if seen.failure:
-            seen.last_words = seen.last_words or upstream.last_words()
+            seen.stderr_tail = seen.stderr_tail or upstream.stderr_tail()
         await upstream.close()
         if remote is not None:
             await remote.authorization.close()
@@ -77,10 +77,10 @@ async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -
 
 
 def _child(transport: StdioTransport, guard: Guard) -> Upstream:
-    return StdioUpstream(transport, Nobody(), guard)
+    return StdioUpstream(transport, NullEvents(), guard)
 
 
-def _introduce(seen: Seen, agreed: Handshake, *, modern: bool) -> None:
+def _introduce(seen: ProbeResult, agreed: Handshake, *, modern: bool) -> None:
     seen.protocol = era.MODERN if modern else agreed.version
     seen.instructions = _text(agreed.instructions)
     info = _members(agreed.server_info) or _members(_members(agreed.meta).get(era.SERVER_INFO, Raw(b"")))

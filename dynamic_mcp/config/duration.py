@@ -6,7 +6,7 @@ import re
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|min)")
-_MOST_SECONDS = 366 * 24 * 3600
+_MAX_SECONDS = 366 * 24 * 3600
 
 ACCEPTED = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
 
@@ -19,7 +19,7 @@ def seconds(value: str | int) -> float:
         result = int(match.group(1)) * _UNITS[match.group(2)]
     else:
         raise ValueError("is not a duration")
-    if not 0 < result <= _MOST_SECONDS:
+    if not 0 < result <= _MAX_SECONDS:
         raise ValueError("must be more than zero and at most a year")
     # Only now: JSON has integers that no float holds.
     return float(result)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 from dynamic_mcp.secret import Secret
 
 
@@ -54,7 +54,7 @@ class StdioTransport(msgspec.Struct, frozen=True):
     #: program and arguments that the command is started with
     prefix: tuple[str, ...] = ()
     #: bytes
-    max_message_size: int = MOST_MESSAGE
+    max_message_size: int = MAX_MESSAGE
 
     def __repr__(self) -> str:
         return f"StdioTransport({len(self.args)} args, env {[name for name, _ in self.env]})"
@@ -74,7 +74,7 @@ class HttpTransport(msgspec.Struct, frozen=True):
     oauth_scopes: tuple[str, ...]
     require_https: bool = False
     #: bytes
-    max_message_size: int = MOST_MESSAGE
+    max_message_size: int = MAX_MESSAGE
     token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 
@@ -87,7 +87,7 @@ class SseTransport(msgspec.Struct, frozen=True):
     oauth_scopes: tuple[str, ...]
     require_https: bool = False
     #: bytes
-    max_message_size: int = MOST_MESSAGE
+    max_message_size: int = MAX_MESSAGE
     token_store: TokenStore = "file"  # noqa: S105  # where they are kept
 
 

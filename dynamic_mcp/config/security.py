@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from dynamic_mcp.config import duration, size
 from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStore
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 _N = TypeVar("_N", int, float)
@@ -86,7 +86,7 @@ class Security(msgspec.Struct, frozen=True):
     validate_arguments: bool = False
     rate_limit: RateLimit | None = None
     max_concurrent_calls: int | None = None
-    max_message_size: int = MOST_MESSAGE
+    max_message_size: int = MAX_MESSAGE
     environment: tuple[str, ...] | None = None
     limits: ResourceLimits = ResourceLimits()
     command_prefix: tuple[str, ...] = ()

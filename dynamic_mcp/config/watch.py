@@ -21,7 +21,7 @@ LOOK = 0.1
 LOOK_CLOSELY = 0.025
 #: Seconds without a change after which a save counts as finished, and the most that a busy writer delays that.
 QUIET = 0.1
-MOST_DELAY = 2.0
+MAX_DELAY = 2.0
 #: Seconds to a second look at the content: coarse clocks (FAT, NFS) do not show every write.
 SECOND_LOOK = 2.5
 
@@ -58,7 +58,7 @@ class Watch:
     async def _rest(self, state: object) -> object:
         """Wait until nothing has changed for a moment; the state that it has then."""
         since = time.monotonic()
-        end = since + MOST_DELAY
+        end = since + MAX_DELAY
         while time.monotonic() < min(since + QUIET, end):
             await anyio.sleep(LOOK_CLOSELY)
             if (now := _state_of(self._path)) != state:

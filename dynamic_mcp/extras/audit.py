@@ -29,8 +29,8 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import Refusal, one_line
 
 #: Characters of one text; bytes of arguments that are written out, of larger ones only the digest is.
-MOST_TEXT = 500
-MOST_ARGUMENTS = 1 << 20
+MAX_TEXT = 500
+MAX_ARGUMENTS = 1 << 20
 _PRIVATE = 0o600
 # Not to wait where the file is a pipe that nobody reads.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -85,7 +85,7 @@ class Trail:
             fields["lines_lost"] = self._lost
         for name, value in more.items():
             if value is not None:
-                fields[name] = value[:MOST_TEXT] if isinstance(value, str) else value
+                fields[name] = value[:MAX_TEXT] if isinstance(value, str) else value
         self._write(msgspec.json.encode(fields) + b"\n")
 
     def arguments(self, args: bytes) -> dict[str, object]:
@@ -99,7 +99,7 @@ class Trail:
     def _as_configured(self, name: str, data: bytes, value: Callable[[], object]) -> dict[str, object]:
         if self._arguments == "none":
             return {}
-        if self._arguments == "value" and len(data) <= MOST_ARGUMENTS:
+        if self._arguments == "value" and len(data) <= MAX_ARGUMENTS:
             return {name: value()}
         return {f"{name}_sha256": hashlib.sha256(data).hexdigest()}
 

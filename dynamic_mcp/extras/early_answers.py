@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 FOLLOW_UP = 5
 
 _HEAVY = ("msgspec", "asyncio", "anyio", "dynamic_mcp.config", "dynamic_mcp.server")
-_MOST = 1 << 20
+_MAX_SIZE = 1 << 20
 _CHUNK = 1 << 16
 
 
-class Doorstep:
+class EarlyAnswers:
     """Answers on the standard streams, as long as it knows the answers."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Doorstep:
         self._over = False
 
     @staticmethod
-    def of(words: Sequence[str], environment: Mapping[str, str]) -> Doorstep | None:
+    def of(words: Sequence[str], environment: Mapping[str, str]) -> EarlyAnswers | None:
         """The doorstep of a command line that serves a plain configuration to a client on pipes; None for any other."""
         named = words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", "")
         # A bare word may be a command, and whatever begins with a dash is an option.
@@ -61,7 +61,7 @@ class Doorstep:
             return None
         try:
             status = os.stat(named)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
                 # A pipe can be read only once, and that is for the loader.
                 return None
             with open(named, "rb") as file:
@@ -69,7 +69,7 @@ class Doorstep:
         except (OSError, ValueError):
             return None
         servers = plain_servers(content)
-        return None if servers is None else Doorstep(content, status, answers(servers))
+        return None if servers is None else EarlyAnswers(content, status, answers(servers))
 
     def load(self) -> None:
         """Import what the proxy needs, and answer meanwhile."""

@@ -14,8 +14,8 @@ import gc
 import sys
 
 #: Bytes: larger blocks are still given back at once, and what is free at the end of the heap when it is more than this.
-LARGEST_KEPT = 32 << 20
-MOST_KEPT = 64 << 20
+MAX_KEPT_BLOCK = 32 << 20
+MAX_KEPT = 64 << 20
 #: New objects after which cycles are looked for.
 OBJECTS = 10_000
 
@@ -34,5 +34,5 @@ def prepare() -> None:
         # Another C library than glibc has no such function, or one that does nothing.
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_M_TRIM_THRESHOLD, MOST_KEPT)
-            library.mallopt(_M_MMAP_THRESHOLD, LARGEST_KEPT)
+            library.mallopt(_M_TRIM_THRESHOLD, MAX_KEPT)
+            library.mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BLOCK)

@@ -84,7 +84,7 @@ class Call:
         self._on_progress = on_progress
 
     @property
-    def is_of_the_handshake(self) -> bool:
+    def is_legacy_on_both_sides(self) -> bool:
         """Whether neither the client nor the upstream is modern, so that a result goes through as it is."""
         upstream = None if self.group is None else self.group.upstream
         return not self.incoming.modern and upstream is not None and not upstream.modern

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import anyio
 
-from dynamic_mcp.extras.early_answers import Doorstep
+from dynamic_mcp.extras.early_answers import EarlyAnswers
 from dynamic_mcp.process.pipes import LineWriter, enlarge
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, LineSplitter, OnOversized
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
 
 #: Seconds that a client may take to read its last answers when the proxy ends.
 FLUSH_GRACE = 1.0
@@ -42,7 +42,7 @@ class ClientLink:
         source: int,
         sink: int,
         on_pause: Callable[[bool], None] = lambda paused: None,
-        doorstep: Doorstep | None = None,
+        doorstep: EarlyAnswers | None = None,
     ) -> None:
         """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False).
 
@@ -63,7 +63,7 @@ class ClientLink:
     async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
         """Start reading; ``receive`` gets each line, ``receive_oversized`` hears of each that is too long."""
         self._receive = receive
-        self._splitter = LineSplitter(MOST_MESSAGE, receive_oversized)
+        self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
@@ -101,7 +101,7 @@ class ClientLink:
         for line in self._splitter.feed(data):
             self._receive(line)
 
-    def _take_over(self, doorstep: Doorstep) -> None:
+    def _take_over(self, doorstep: EarlyAnswers) -> None:
         """Hear what the client has said; what was answered is not answered again."""
         self._is_silent = True
         for line in doorstep.answered:

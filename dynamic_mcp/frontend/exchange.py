@@ -179,7 +179,7 @@ class Exchanges:
         exchange.answer(inputs)
         return await self.run(exchange)
 
-    def asking(self, group: Group, method: str) -> Exchange | None:
+    def find_for(self, group: Group, method: str) -> Exchange | None:
         """The one call that a question of the upstream can belong to; None where there is none, or more than one."""
         concerned = [exchange for exchange in self._running if exchange.concerns(group, method)]
         return concerned[0] if len(concerned) == 1 else None

@@ -17,7 +17,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.call import Call, Incoming, OnProgress
 from dynamic_mcp.frontend.exchange import Exchanges
-from dynamic_mcp.frontend.session import LEVELS, NEEDED, Session, importance_of, refusal_of
+from dynamic_mcp.frontend.session import LEVELS, NEEDED, ClientSession, importance_of, refusal_of
 from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
@@ -37,9 +37,9 @@ class _UpdatedParams(msgspec.Struct):
 
 
 class Relay:
-    """See the module; the ``Hub`` of all groups."""
+    """See the module; the ``GroupListener`` of all groups."""
 
-    def __init__(self, session: Session, groups: Mapping[str, Group]) -> None:
+    def __init__(self, session: ClientSession, groups: Mapping[str, Group]) -> None:
         self.exchanges = Exchanges()
         self.listeners: list[Listener] = []
         self._session = session
@@ -86,14 +86,14 @@ class Relay:
         for task in self._tasks:
             task.cancel()
 
-    # What the groups tell (``groups.Hub``)
+    # What the groups tell (``groups.GroupListener``)
 
     def offered(self) -> bytes:
-        """See ``Hub``."""
+        """See ``GroupListener``."""
         return self._session.offered()
 
     def on_ready(self, group: Group) -> None:
-        """See ``Hub``."""
+        """See ``GroupListener``."""
         self._tell_level(group)
         assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
@@ -101,7 +101,7 @@ class Relay:
                 self.announce(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
-        """See ``Hub``."""
+        """See ``GroupListener``."""
         method = message.method or ""
         if method == "notifications/message":
             self._log(group, message)
@@ -113,10 +113,10 @@ class Relay:
             self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
-        """See ``Hub``."""
+        """See ``GroupListener``."""
         method = message.method or ""
         params = bytes(message.params)
-        exchange = self.exchanges.asking(group, method)
+        exchange = self.exchanges.find_for(group, method)
         if exchange is not None:
             return await exchange.ask(method, params)
         if not self._session.can(NEEDED.get(method, "")):

@@ -24,7 +24,7 @@ from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.exchange import Exchange, questions_of, responses, state_of_ours
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.session import Session, answerable
+from dynamic_mcp.frontend.session import ClientSession, answerable
 from dynamic_mcp.frontend.subscriptions import Subscriptions
 from dynamic_mcp.frontend.tools import Toolbox, explain
 from dynamic_mcp.groups.group import Group
@@ -41,7 +41,7 @@ from dynamic_mcp.protocol.jsonrpc import (
 )
 
 #: The most rounds of questions that one call may take.
-MOST_ROUNDS = 20
+MAX_ROUNDS = 20
 
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
 #: Handlers by method, and the kinds of things one of which has to be in use for it.
@@ -56,13 +56,13 @@ class _LevelParams(msgspec.Struct):
     level: str
 
 
-class Face:
+class Frontend:
     """The MCP server that the client talks to; ``send`` writes one line to it."""
 
     def __init__(
         self,
         groups: Mapping[str, Group],
-        session: Session,
+        session: ClientSession,
         relay: Relay,
         send: Callable[[bytes], None],
         tracing: Tracing | None = None,
@@ -95,9 +95,9 @@ class Face:
             "resources/subscribe": (subscriptions.subscribe, (RESOURCES,)),
             "resources/unsubscribe": (subscriptions.unsubscribe, (RESOURCES,)),
         }
-        self._handlers = {name: (self._ask_by_result(do), kinds) for name, (do, kinds) in handlers.items()}
+        self._handlers = {name: (self._elicit_by_result(do), kinds) for name, (do, kinds) in handlers.items()}
         self._legacy_handlers = {
-            name: (self._ask_between(do), kinds) for name, (do, kinds) in legacy_handlers.items()
+            name: (self._elicit_by_request(do), kinds) for name, (do, kinds) in legacy_handlers.items()
         }
 
     @contextmanager
@@ -130,7 +130,7 @@ class Face:
         """Answer for a message that was too large to keep, under its id where that was seen, once."""
         id = jsonrpc.id_at(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MOST_MESSAGE)}."
+            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MAX_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
@@ -165,7 +165,7 @@ class Face:
             self._malformed(problem, batch)
             return
         if message.method is None:
-            self._session.asking.answered(message)
+            self._session.client_peer.answered(message)
         elif message.id:
             self._on_request(message, batch)
         else:
@@ -173,7 +173,7 @@ class Face:
 
     def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
         if problem.answer:
-            self._session.asking.malformed(problem)
+            self._session.client_peer.malformed(problem)
         line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
         if batch is None:
             self._send(line)
@@ -194,23 +194,23 @@ class Face:
         incoming = Incoming(bytes(message.id), message.method, message.params, self._send, batch)
         if batch is not None:
             batch.opened()
-        stamp = era.stamp_of(message.params) if message.params else None
+        meta = era.request_meta(message.params) if message.params else None
         if self._tracing is not None:
-            version = self._session.version if stamp is None else stamp.version
+            version = self._session.version if meta is None else meta.version
             incoming.span = self._tracing.request(message.method, incoming.id, message.params, version)
         try:
-            if stamp is None:
+            if meta is None:
                 incoming.capabilities = self._session.capabilities
                 incoming.log_level = self._session.level
                 self._route_legacy(incoming)
             else:
                 incoming.modern = True
-                if stamp.version != era.MODERN:
-                    data = {"supported": [era.MODERN], "requested": stamp.version}
+                if meta.version != era.MODERN:
+                    data = {"supported": [era.MODERN], "requested": meta.version}
                     raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
-                if stamp.capabilities is None:
+                if meta.capabilities is None:
                     raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
-                incoming.capabilities, incoming.log_level = stamp.capabilities, stamp.log_level
+                incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
                 self._route_modern(incoming)
         except Refusal as refusal:
             trail.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
@@ -308,24 +308,24 @@ class Face:
             text = "Internal error of the proxy; its stderr says more"
             return _error_line(incoming, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text))
 
-    def _ask_between(self, handler: Handler) -> Handler:
+    def _elicit_by_request(self, handler: Handler) -> Handler:
         """For a client of the handshake: a modern upstream's questions are asked by requests, then the call is made again."""
 
         async def run(call: Call) -> bytes:
-            for _ in range(MOST_ROUNDS):
+            for _ in range(MAX_ROUNDS):
                 result = await handler(call)
-                if call.is_of_the_handshake:
+                if call.is_legacy_on_both_sides:
                     return result
                 questions = questions_of(result)
                 if questions is None:
                     return bridge.legacy_result(result)
                 call.inputs = await responses(questions, self._session.can, self._session.ask)
                 call.state = questions.state
-            raise UpstreamFailed(f"it asked more than {MOST_ROUNDS} times")
+            raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 
         return run
 
-    def _ask_by_result(self, handler: Handler) -> Handler:
+    def _elicit_by_result(self, handler: Handler) -> Handler:
         """For a modern client: a handshake upstream's requests become questions in a result."""
 
         async def run(call: Call) -> bytes:
@@ -367,7 +367,7 @@ def _answer(incoming: Incoming, result: bytes) -> None:
 
 
 def _told(error: UpstreamError) -> str:
-    words = error.last_words if isinstance(error, UpstreamFailed) else ""
+    words = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
     return f"The upstream server failed: {error}" + (f"\nWhat it said last:\n{words}" if words else "")
 
 

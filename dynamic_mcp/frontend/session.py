@@ -35,7 +35,7 @@ class _InitializeParams(msgspec.Struct):
     capabilities: dict[str, Raw] = {}
 
 
-class Session:
+class ClientSession:
     """The client of this process."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
@@ -48,7 +48,7 @@ class Session:
         #: the capabilities whose changes it was told to expect, in the answer to ``initialize``
         self.announced: frozenset[str] = frozenset()
         #: requests to the client and their answers
-        self.asking = Peer(send, lambda message: None)
+        self.client_peer = Peer(send, lambda message: None)
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
         self._capabilities: dict[str, Raw] = {}
@@ -89,12 +89,12 @@ class Session:
 
     async def ask(self, method: str, params: bytes) -> bytes:
         """Ask the client of the handshake. Raises UpstreamError, for this client as for any other peer."""
-        return await self.asking.request(method, params, HUMAN_TIME)
+        return await self.client_peer.request(method, params, HUMAN_TIME)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Tell the client of the handshake; nothing happens without one."""
         if self._initialized:
-            self.asking.notify(method, params)
+            self.client_peer.notify(method, params)
 
     def log(self, message: Message) -> None:
         """Pass on a log message that is important enough."""

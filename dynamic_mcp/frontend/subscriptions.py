@@ -16,7 +16,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.log import log
@@ -31,7 +31,7 @@ _WANTED = {
 UPDATED = "notifications/resources/updated"
 
 
-class Wish(msgspec.Struct):
+class ListenFilter(msgspec.Struct):
     """The ``notifications`` member of a listen request."""
 
     tools: bool = msgspec.field(name="toolsListChanged", default=False)
@@ -43,7 +43,7 @@ class Wish(msgspec.Struct):
 class ListenParams(msgspec.Struct):
     """The params of a listen request."""
 
-    notifications: Wish = msgspec.field(default_factory=Wish)
+    notifications: ListenFilter = msgspec.field(default_factory=ListenFilter)
 
 
 class Listener:
@@ -86,7 +86,7 @@ class Listener:
 class Subscriptions:
     """The subscriptions of the client, and what they need of the upstreams."""
 
-    def __init__(self, session: Session, catalog: Catalog, listeners: list[Listener]) -> None:
+    def __init__(self, session: ClientSession, catalog: Catalog, listeners: list[Listener]) -> None:
         self._session = session
         self._catalog = catalog
         self._listeners = listeners
@@ -108,12 +108,12 @@ class Subscriptions:
 
     async def listen(self, call: Call) -> bytes:
         """Tell until cancelled; the result when there is nothing more to tell. Raises Refusal."""
-        wish = call.read(ListenParams).notifications
-        subscribed = await self._subscribe_all(wish.uris)
+        wanted = call.read(ListenParams).notifications
+        subscribed = await self._subscribe_all(wanted.uris)
         methods = {
             method
             for name, (kind, method) in _WANTED.items()
-            if getattr(wish, name) and (kind is TOOLS or self._catalog.has(kind))
+            if getattr(wanted, name) and (kind is TOOLS or self._catalog.has(kind))
         }
         listener = Listener(call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send)
         listener.acknowledge()

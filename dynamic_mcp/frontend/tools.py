@@ -229,7 +229,7 @@ def _tools_are_off(group: Group) -> str:
 
 def _not_available(group: Group, error: UpstreamFailed) -> str:
     text = f"Group {group.name!r} is not available: {error}. Other groups are not affected."
-    return f"{text}\nWhat the server said last:\n{error.last_words}" if error.last_words else text
+    return f"{text}\nWhat the server said last:\n{error.stderr_tail}" if error.stderr_tail else text
 
 
 def _unknown_tool(group: Group, name: str, tools: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ RESTART_DELAY = 1.0
 STEADY = 30.0
 
 
-class Pauses:
+class Backoff:
     """How long to wait before the next attempt, in seconds, after what has happened."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.extras.audit import Life
 from dynamic_mcp.extras.policy.gate import Gate
 from dynamic_mcp.extras.tracing.base import Tracing
-from dynamic_mcp.groups.backoff import Pauses
+from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.listing import CHANGED, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.process.guard import Guard
@@ -40,7 +40,7 @@ _LISTING_ATTEMPTS = 3
 _T = TypeVar("_T")
 
 
-class Hub(Protocol):
+class GroupListener(Protocol):
     """Who speaks for the client, and hears what the upstreams say by themselves."""
 
     def offered(self) -> bytes:
@@ -63,7 +63,9 @@ class Hub(Protocol):
 class Group:
     """The life of one configured server."""
 
-    def __init__(self, server: Server, guard: Guard, hub: Hub, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self, server: Server, guard: Guard, hub: GroupListener, tracing: Tracing | None = None
+    ) -> None:
         self.server = server
         self._guard = guard
         self._hub = hub
@@ -133,7 +135,7 @@ class Group:
             return cached
         for _ in range(_LISTING_ATTEMPTS):
             changes = self._changes
-            listing = await self._under_way(list_all(upstream, kind, Options(self.timeout(kind))))
+            listing = await self._tracked(list_all(upstream, kind, Options(self.timeout(kind))))
             if changes == self._changes:
                 self._listings[kind] = listing
                 break
@@ -142,9 +144,9 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        return await self._under_way(upstream.request(method, params, options))
+        return await self._tracked(upstream.request(method, params, options))
 
-    async def _under_way(self, request: Coroutine[object, object, _T]) -> _T:
+    async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
         """A request that ``finish_calls`` waits for, and that is told why the connection was closed."""
         self._in_flight += 1
         try:
@@ -196,23 +198,23 @@ class Group:
 
     async def run(self) -> None:
         """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
-        pauses = Pauses()
+        backoff = Backoff()
         try:
             while True:
-                need = await self._live(pauses)
+                need = await self._live(backoff)
                 if need is None:
-                    log.info("group %s: next attempt in %g s", self.name, pauses.next)
-                    with anyio.move_on_after(pauses.next):
+                    log.info("group %s: next attempt in %g s", self.name, backoff.next)
+                    with anyio.move_on_after(backoff.next):
                         await self._hurry.wait()
                 else:
-                    await self._sign_in(need, pauses)
+                    await self._sign_in(need, backoff)
         finally:
             if self.gate is not None:
                 await self.gate.close()
             if self._remote is not None:
                 await self._remote.authorization.close()
 
-    async def _live(self, pauses: Pauses) -> SignInNeeded | None:
+    async def _live(self, backoff: Backoff) -> SignInNeeded | None:
         """One life of the upstream, from its start to its end; the sign-in that has to come before the next one."""
         # New for each attempt, because one that failed may be told to hurry while it is still being cleaned up.
         self._hurry = anyio.Event()
@@ -224,33 +226,33 @@ class Group:
                 await self._connect(upstream)
             except SignInNeeded as need:
                 life.failed(str(need), outcome="sign_in_needed")
-                if not pauses.signed_in:
+                if not backoff.signed_in:
                     self._fail("it waits for you to sign in, in the browser", "", level=logging.INFO)
                     return need
-                pauses.after_failure()
+                backoff.after_failure()
                 self._fail("it refuses the authorization that was just given to it", "")
             except UpstreamError as error:
                 life.failed(str(error))
-                pauses.after_failure()
+                backoff.after_failure()
                 # Said before the cleaning up, which may take seconds.
-                said = error.last_words if isinstance(error, UpstreamFailed) else ""
-                self._fail(str(error), said or (upstream.last_words() if upstream is not None else ""))
+                said = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
+                self._fail(str(error), said or (upstream.stderr_tail() if upstream is not None else ""))
             except Exception as error:
                 # What nobody thought of must not end the others.
                 life.failed("internal error")
-                pauses.after_failure()
+                backoff.after_failure()
                 report_bug(f"group {self.name}", error)
                 self._fail(f"an internal error of the proxy ({type(error).__name__})", "")
             else:
-                pauses.connected()
+                backoff.connected()
                 life.ready()
                 self._set_ready(upstream)
                 end = await upstream.lost()
                 life.failed(str(end), outcome="lost")
-                if pauses.after_crash():
+                if backoff.after_crash():
                     self._restart(str(end))
                 else:
-                    self._fail(f"it was connected, but {end}", end.last_words)
+                    self._fail(f"it was connected, but {end}", end.stderr_tail)
         finally:
             self._upstream = None
             for task in self._background:
@@ -260,18 +262,18 @@ class Group:
             life.closed()
         return None
 
-    async def _sign_in(self, need: SignInNeeded, pauses: Pauses) -> None:
+    async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
         """Wait for the user, who is in no hurry (ARCHITECTURE.md, "OAuth": its own time limit)."""
         assert self._remote is not None
         try:
             await self._remote.authorization.sign_in(need)
         except UpstreamError as error:
-            pauses.after_failure()
+            backoff.after_failure()
             self._fail(str(error), "")
             # Not to be hurried: the next attempt opens a browser.
-            await anyio.sleep(pauses.next)
+            await anyio.sleep(backoff.next)
         else:
-            pauses.signed_in = True
+            backoff.signed_in = True
 
     # What the configuration makes of it (``supervisor``)
 
@@ -414,12 +416,12 @@ class Group:
         self._listings.clear()
         self._settled = anyio.Event()
 
-    def _fail(self, reason: str, last_words: str, *, level: int = logging.WARNING) -> None:
+    def _fail(self, reason: str, stderr_tail: str, *, level: int = logging.WARNING) -> None:
         # The same reason again, every 30 s for days, is news for nobody. What the server said is for its callers only.
         level = logging.INFO if reason == self._warned else level
         log.log(level, "group %s is not available: %s", self.name, reason)
         self._upstream = None
         self._listings.clear()
-        self._failure = UpstreamFailed(reason, last_words)
+        self._failure = UpstreamFailed(reason, stderr_tail)
         self._warned = reason
         self._settled.set()

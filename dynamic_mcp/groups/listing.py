@@ -10,7 +10,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
 
 #: The most pages of one listing: an upstream that never ends its list must not hold us for ever.
-MOST_PAGES = 1000
+MAX_PAGES = 1000
 
 #: Definitions by what names them, in the upstream's order.
 Listing = dict[str, Raw]
@@ -50,7 +50,7 @@ async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
     listing: Listing = {}
     cursor: str | None = None
     seen: set[str] = set()
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         params = b"" if cursor is None else msgspec.json.encode({"cursor": cursor})
         try:
             answer = await upstream.request(kind.method, params, options)

@@ -240,11 +240,11 @@ class Authorization:
         """RFC 6749, section 6: a new refresh token takes the place of the old one, else the old one stays."""
         from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.token_endpoint import request_tokens
-        from dynamic_mcp.oauth.tokens import Client
+        from dynamic_mcp.oauth.tokens import ClientRegistration
 
         client = old.client
         if client is None or (self._client_id is not None and not client.registered):
-            client = Client(self._client_id or "")
+            client = ClientRegistration(self._client_id or "")
         endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
         if endpoint is None or resource is None:
             found = await discover(http, self._url, Challenge())
@@ -314,10 +314,10 @@ class Authorization:
 
     async def _sign_in(self, challenge: Challenge) -> None:
         from dynamic_mcp.oauth.request import TransientFailure
-        from dynamic_mcp.oauth.signin import Wanted, sign_in
+        from dynamic_mcp.oauth.signin import SignInRequest, sign_in
 
         before = self._tokens or await self._stored()
-        wanted = Wanted(
+        wanted = SignInRequest(
             self._server,
             self._url,
             self._client_id,

@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 """
 
 
-class Answer(msgspec.Struct, frozen=True):
+class CallbackAnswer(msgspec.Struct, frozen=True):
     """What the authorization server said by way of the browser (RFC 6749, section 4.1.2; RFC 9207)."""
 
     code: str | None
@@ -49,11 +49,11 @@ class Callback:
         self.redirect_uri = ""
         self._name = server_name
         self._state = state
-        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[CallbackAnswer] = asyncio.get_running_loop().create_future()
         #: whether the sign-in succeeded after the answer; decides what the browser is shown
         self._outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
-    async def wait(self) -> Answer:
+    async def wait(self) -> CallbackAnswer:
         """The answer with the right state."""
         return await asyncio.shield(self._answer)
 
@@ -103,7 +103,7 @@ class Callback:
         first = {name: values[0] for name, values in query.items()}
         if not first.get("code") and not first.get("error"):
             return 400, "This answer has neither a code nor an error."
-        self._answer.set_result(Answer(first.get("code"), first.get("error"), first.get("iss")))
+        self._answer.set_result(CallbackAnswer(first.get("code"), first.get("error"), first.get("iss")))
         return 200, None
 
     async def _respond(self, writer: asyncio.StreamWriter, status: int, text: str | None) -> None:

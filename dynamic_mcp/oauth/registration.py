@@ -16,7 +16,7 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.request import Unreadable, ask, read
-from dynamic_mcp.oauth.tokens import Client
+from dynamic_mcp.oauth.tokens import ClientRegistration
 
 _METHODS = ("none", "client_secret_basic", "client_secret_post")
 
@@ -38,7 +38,7 @@ def method_of(server: ServerMetadata) -> str:
 
 async def register(
     http: httpx.AsyncClient, server: ServerMetadata, redirect_uri: str, scope: str | None
-) -> Client:
+) -> ClientRegistration:
     """Register with the server. Raises UpstreamFailed when it does not take registrations, or not ours."""
     if server.registration_endpoint is None:
         raise UpstreamFailed(
@@ -67,7 +67,7 @@ async def register(
     method = made.method or method
     if made.client_secret is not None and method == "none":
         method = "client_secret_basic"
-    return Client(
+    return ClientRegistration(
         made.client_id,
         made.client_secret,
         method,
@@ -83,7 +83,9 @@ def _expiry_of(made: _Registered) -> float | None:
     return float(at) if is_time and made.client_secret is not None else None
 
 
-def authenticate(client: Client, form: dict[str, str]) -> tuple[dict[str, str], tuple[str, str] | None]:
+def authenticate(
+    client: ClientRegistration, form: dict[str, str]
+) -> tuple[dict[str, str], tuple[str, str] | None]:
     """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
 
     The client is always named in the form, which section 3.2.1 allows: servers of the official Python SDK look for it there first and

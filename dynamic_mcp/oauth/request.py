@@ -19,7 +19,7 @@ from dynamic_mcp.errors import UpstreamFailed
 #: Seconds that one request may take, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
 #: Bytes that an answer may have.
-MOST_ANSWER = 1 << 20
+MAX_ANSWER = 1 << 20
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -52,8 +52,8 @@ async def ask(
                 status, body = reply.status_code, bytearray()
                 async for chunk in reply.aiter_bytes():
                     body += chunk
-                    if len(body) > MOST_ANSWER:
-                        raise TransientFailure(f"the answer of {what} is larger than {MOST_ANSWER >> 20} MiB")
+                    if len(body) > MAX_ANSWER:
+                        raise TransientFailure(f"the answer of {what} is larger than {MAX_ANSWER >> 20} MiB")
     # ValueError: names that DNS cannot hold, found out by the operating system's resolver.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
         raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None

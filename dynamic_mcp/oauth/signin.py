@@ -12,20 +12,20 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser
-from dynamic_mcp.oauth.callback import Answer, Callback, listening
+from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.metadata import Discovered, discover
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.registration import register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 #: Seconds that a person may take in the browser.
 HUMAN_TIME = 300.0
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class SignInRequest(msgspec.Struct, frozen=True):
     """What the sign-in is for."""
 
     server: str
@@ -35,7 +35,7 @@ class Wanted(msgspec.Struct, frozen=True):
     #: what was granted or asked for before; asked for again together with what is missing
     granted: str | None = None
     #: the registration of an earlier sign-in, with the issuer that it was made with
-    client: Client | None = None
+    client: ClientRegistration | None = None
     issuer: str | None = None
 
 
@@ -48,7 +48,7 @@ async def _open_browser(address: str, server: str, callback: Callback) -> None:
 
 
 async def sign_in(
-    http: httpx.AsyncClient, wanted: Wanted, challenge: Challenge, present: Present | None = None
+    http: httpx.AsyncClient, wanted: SignInRequest, challenge: Challenge, present: Present | None = None
 ) -> Tokens:
     """Send the user to the browser and wait. Raises UpstreamFailed with the reason when it does not come to tokens."""
     found = await discover(http, wanted.url, challenge)
@@ -81,7 +81,7 @@ async def sign_in(
 
 
 async def _finish(
-    http: httpx.AsyncClient, found: Discovered, client: Client, callback: Callback, pkce: Pkce
+    http: httpx.AsyncClient, found: Discovered, client: ClientRegistration, callback: Callback, pkce: Pkce
 ) -> Tokens:
     with anyio.move_on_after(HUMAN_TIME):
         answer = await callback.wait()
@@ -90,7 +90,12 @@ async def _finish(
 
 
 async def _exchange(
-    http: httpx.AsyncClient, found: Discovered, client: Client, redirect_uri: str, answer: Answer, pkce: Pkce
+    http: httpx.AsyncClient,
+    found: Discovered,
+    client: ClientRegistration,
+    redirect_uri: str,
+    answer: CallbackAnswer,
+    pkce: Pkce,
 ) -> Tokens:
     # First of all: an answer of another server says nothing, not even that something failed (RFC 9207, section 2.4).
     if answer.iss != found.server.issuer and (
@@ -117,20 +122,20 @@ async def _exchange(
 
 async def _client(
     http: httpx.AsyncClient,
-    wanted: Wanted,
+    wanted: SignInRequest,
     found: Discovered,
     redirect_uri: str,
     scope: str | None,
-    known: Client | None,
-) -> Client:
+    known: ClientRegistration | None,
+) -> ClientRegistration:
     if wanted.client_id is not None:
-        return Client(wanted.client_id)
+        return ClientRegistration(wanted.client_id)
     if known is not None and known.redirect_uri == redirect_uri:
         return known
     return await register(http, found.server, redirect_uri, scope)
 
 
-def _scope(wanted: Wanted, challenge: Challenge, found: Discovered) -> str | None:
+def _scope(wanted: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
     """What is configured, else what the challenge names, else what the resource supports; and what was granted before.
 
     MCP 2025-11-25, authorization, "Scope Selection Strategy"; the union is of 2026-07-28, step-up.
@@ -148,7 +153,12 @@ def _scope(wanted: Wanted, challenge: Challenge, found: Discovered) -> str | Non
 
 
 def _address(
-    found: Discovered, client: Client, redirect_uri: str, state: str, pkce: Pkce, scope: str | None
+    found: Discovered,
+    client: ClientRegistration,
+    redirect_uri: str,
+    state: str,
+    pkce: Pkce,
+    scope: str | None,
 ) -> str:
     """The authorization request (RFC 6749, section 4.1.1), beside what the endpoint's own query holds (section 3.1)."""
     asked = {
@@ -168,7 +178,7 @@ def _address(
     return urlunsplit(parts._replace(query=urlencode([*own, *asked.items()])))
 
 
-def _port_of(client: Client | None) -> int:
+def _port_of(client: ClientRegistration | None) -> int:
     """The port that a registration was made with: an authorization server may insist on it."""
     if client is None or client.redirect_uri is None:
         return 0

@@ -32,7 +32,7 @@ from dynamic_mcp.oauth.tokens import Tokens
 #: Seconds to wait for another process that renews the same token.
 LOCK_PATIENCE = 30.0
 _LOCK_POLL = 0.05
-_LONGEST_NAME = 180
+_MAX_NAME = 180
 _PRIVATE_DIR = 0o700
 _PRIVATE_FILE = 0o600
 
@@ -51,7 +51,7 @@ def file_name(server: str) -> str:
     name = quote(server, safe="-_.~", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
-    if len(name) > _LONGEST_NAME:
+    if len(name) > _MAX_NAME:
         # "%~" is never the beginning of an encoded character.
         name = f"{name[:100]}%~{hashlib.sha256(server.encode(errors='surrogatepass')).hexdigest()}"
     return name

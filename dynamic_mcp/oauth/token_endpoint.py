@@ -11,18 +11,18 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.registration import authenticate
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, ask, read
-from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 
 _CODE = re.compile(r"[a-z0-9_.-]{1,40}", re.IGNORECASE)
 #: Seconds that a token may live at most for its expiry to be a date (a hundred years).
-_LONGEST_LIFE = 100 * 365 * 86400.0
+_MAX_LIFE = 100 * 365 * 86400.0
 
 
 class GrantRefused(UpstreamFailed):
     """The token endpoint will not take this grant, now or later; ``code`` is its error code (RFC 6749, section 5.2)."""
 
-    def __init__(self, message: str, last_words: str = "", *, code: str = "") -> None:
-        super().__init__(message, last_words)
+    def __init__(self, message: str, stderr_tail: str = "", *, code: str = "") -> None:
+        super().__init__(message, stderr_tail)
         self.code = code
 
 
@@ -39,7 +39,7 @@ class _Refusal(msgspec.Struct):
 
 
 async def request_tokens(
-    http: httpx.AsyncClient, endpoint: str, client: Client, form: dict[str, str]
+    http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
     """Send one token request; the tokens without what only the caller knows. Raises TransientFailure and GrantRefused."""
     form, basic = authenticate(client, form)
@@ -56,7 +56,7 @@ async def request_tokens(
         raise TransientFailure("the answer of its token endpoint cannot be read") from None
     if not answer.access_token or answer.token_type.lower() != "bearer":
         raise GrantRefused("its token endpoint gave no bearer token")
-    if lifetime is not None and not 0 <= lifetime <= _LONGEST_LIFE:
+    if lifetime is not None and not 0 <= lifetime <= _MAX_LIFE:
         lifetime = None
     return Tokens(
         access_token=answer.access_token,

@@ -14,7 +14,7 @@ import msgspec
 BUFFER = 300.0
 
 
-class Client(msgspec.Struct, frozen=True, omit_defaults=True):
+class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who we are to the authorization server: configured, or registered there (RFC 7591)."""
 
     client_id: str
@@ -49,13 +49,13 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: str | None = None
     #: seconds that the token lived when it was issued
     lifetime: float | None = None
-    client: Client | None = None
+    client: ClientRegistration | None = None
 
     def __repr__(self) -> str:
         return f"Tokens(hidden, expires_at={self.expires_at!r})"
 
     @property
-    def registration(self) -> Client | None:
+    def registration(self) -> ClientRegistration | None:
         """The client that was registered for these tokens, if one was."""
         return self.client if self.client is not None and self.client.registered else None
 

@@ -81,7 +81,7 @@ class Child:
         """
         self._guard = guard
         #: the end of what the child wrote to stderr
-        self.last_words: StderrTail | None = None
+        self.stderr_tail: StderrTail | None = None
         if sys.platform == "win32":
             self._process = windows.popen(argv, environment)
             self._job = windows.Job(int(self._process._handle))
@@ -104,7 +104,7 @@ class Child:
     def _attach(self, secrets: Iterable[str]) -> None:
         if self._process.stderr is not None:
             with self._process.stderr as stderr:
-                self.last_words = StderrTail(os.dup(stderr.fileno()), secrets)
+                self.stderr_tail = StderrTail(os.dup(stderr.fileno()), secrets)
         self._watch()
 
     async def wait_left(self) -> None:
@@ -153,8 +153,8 @@ class Child:
                 self._guard.forget(self.pid)
                 self._process.wait()
             live.discard(self)
-            if self.last_words is not None:
-                self.last_words.close()
+            if self.stderr_tail is not None:
+                self.stderr_tail.close()
             if sys.platform == "win32":
                 self._job.close()
 

@@ -16,9 +16,9 @@ SHOWN_LINES = 5
 SHOWN_CHARACTERS = 600
 
 # A shorter value would blot out ordinary words.
-_SHORTEST_SECRET = 6
+_MIN_SECRET = 6
 _CHUNK = 1 << 16
-_MOST_CHUNKS = 32
+_MAX_CHUNKS = 32
 
 
 class StderrTail:
@@ -28,7 +28,7 @@ class StderrTail:
         self._descriptor: int | None = descriptor
         self._kept = b""
         # The longest first: one value may be part of another.
-        self._secrets = sorted((s for s in secrets if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = sorted((s for s in secrets if len(s) >= _MIN_SECRET), key=len, reverse=True)
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._read)
@@ -51,7 +51,7 @@ class StderrTail:
 
     def _read_waiting(self) -> None:
         """Take what the child has written before it left; bounded, because another process may still be writing."""
-        for _ in range(_MOST_CHUNKS):
+        for _ in range(_MAX_CHUNKS):
             if self._descriptor is None or not self._read():
                 return
 

@@ -43,7 +43,7 @@ class _Params(msgspec.Struct):
 _decode_params = msgspec.json.Decoder(_Params).decode
 
 
-class Stamp(msgspec.Struct, frozen=True):
+class RequestMeta(msgspec.Struct, frozen=True):
     """What a modern request says of itself."""
 
     version: str
@@ -52,7 +52,7 @@ class Stamp(msgspec.Struct, frozen=True):
     log_level: str | None = None
 
 
-def stamp_of(params: Raw) -> Stamp | None:
+def request_meta(params: Raw) -> RequestMeta | None:
     """The stamp of a modern request, or None for a legacy one."""
     text = bytes(params)
     # A key with a backslash in it may be the mark in another spelling: some encoders write "\/" for every slash.
@@ -65,7 +65,7 @@ def stamp_of(params: Raw) -> Stamp | None:
     if not meta.version:
         return None
     version, capabilities = _text(meta.version), bytes(meta.capabilities)
-    return Stamp(
+    return RequestMeta(
         bytes(meta.version).decode() if version is None else version,
         capabilities if capabilities[:1] == b"{" else None,
         _text(meta.log_level),

@@ -22,7 +22,7 @@ NULL = b"null"
 
 
 #: Bytes of the longest message that is taken; a larger one is dropped and answered for.
-MOST_MESSAGE = 128 << 20
+MAX_MESSAGE = 128 << 20
 #: A message so many times larger than the bound is taken to have no end.
 ENDLESS = 16
 #: Bytes of an oversized message that are kept of its beginning and of its end, to find the id in.
@@ -53,7 +53,7 @@ class LineSplitter:
 
     __slots__ = ("_dropped", "_edge", "_most", "_on_oversized", "_partial", "_size")
 
-    def __init__(self, most: int = MOST_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
+    def __init__(self, most: int = MAX_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
         self._most = most
         self._on_oversized = on_oversized
         self._partial: list[bytes] = []

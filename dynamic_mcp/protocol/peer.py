@@ -20,7 +20,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message, Refusal
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 #: The deadline of what waits for ever.
@@ -55,7 +55,7 @@ class Peer:
         "_loop",
         "_most",
         "_next_id",
-        "_on_abandoned",
+        "_on_cancelled",
         "_on_notification",
         "_on_request",
         "_pending",
@@ -67,18 +67,18 @@ class Peer:
         send: Callable[[bytes], None],
         on_notification: Callable[[Message], None],
         on_request: Callable[[Message], Awaitable[bytes]] | None = None,
-        on_abandoned: Callable[[int], bool] | None = None,
+        on_cancelled: Callable[[int], bool] | None = None,
         *,
-        most: int = MOST_MESSAGE,
+        most: int = MAX_MESSAGE,
     ) -> None:
-        """``on_abandoned`` hears of a request that nobody waits for any more; where it returns true no notification is sent.
+        """``on_cancelled`` hears of a request that nobody waits for any more; where it returns true no notification is sent.
 
         ``most`` is the bound in bytes that ``receive_oversized`` tells of.
         """
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
-        self._on_abandoned = on_abandoned
+        self._on_cancelled = on_cancelled
         self._most = most
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
@@ -283,7 +283,7 @@ class Peer:
     def _abandon(self, id: int, method: str, reason: str) -> None:
         if self._pending.pop(id, None) is None:
             return
-        ended = self._on_abandoned is not None and self._on_abandoned(id)
+        ended = self._on_cancelled is not None and self._on_cancelled(id)
         if not ended and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
 

@@ -60,7 +60,7 @@ class Upstream(Protocol):
         """Wait until the connection is gone, and say why."""
         ...
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """What the upstream said of itself beside the protocol, such as the end of its stderr; may be empty."""
         ...
 
@@ -73,7 +73,7 @@ class Upstream(Protocol):
         ...
 
 
-class Delegate:
+class UpstreamWrapper:
     """An upstream that leaves to another one what a subclass does not do itself."""
 
     def __init__(self, behind: Upstream) -> None:
@@ -105,9 +105,9 @@ class Delegate:
         """See ``Upstream``."""
         return await self._behind.lost()
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """See ``Upstream``."""
-        return self._behind.last_words()
+        return self._behind.stderr_tail()
 
     def pause(self, paused: bool) -> None:
         """See ``Upstream``."""
@@ -134,7 +134,7 @@ class Events(Protocol):
         ...
 
 
-class Nobody:
+class NullEvents:
     """The events of a connection whose server has nothing to say by itself."""
 
     def capabilities(self) -> bytes:

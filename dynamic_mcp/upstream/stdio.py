@@ -4,7 +4,7 @@ After ``close`` returned, nothing of the child's process group is alive. While t
 only, and whatever else the child prints to stdout is dropped. Its stderr is shown to nobody but the caller of a request that the
 child did not survive (SECURITY.md: "Stderr redirected to null").
 
-Memory is bounded: a child that does not read gets no further request once ``MOST_UNREAD`` bytes wait for it, a message longer than
+Memory is bounded: a child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it, a message longer than
 the configured bound is dropped and fails its request, one without an end ends the child, and a paused upstream is not read at all.
 """
 
@@ -30,7 +30,7 @@ from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
 
 #: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
-MOST_UNREAD = 16 << 20
+MAX_UNREAD = 16 << 20
 #: Seconds that a child which closed its stdout may take to exit, so that the reason can say how it ended.
 _EXIT_GRACE = 0.25
 
@@ -81,9 +81,9 @@ class StdioUpstream:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
         running = self._connected()
-        if running.unread > MOST_UNREAD:
+        if running.unread > MAX_UNREAD:
             raise UpstreamFailed(
-                f"the server does not read its input; {readable(MOST_UNREAD)} are waiting for it"
+                f"the server does not read its input; {readable(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
             params = handshake.stamped(params, options.capabilities, options.log_level)
@@ -105,9 +105,9 @@ class StdioUpstream:
         await running.ended.wait()
         return running.end
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """See ``Upstream``: the last lines of the child's stderr."""
-        return self._running.last_words() if self._running is not None else ""
+        return self._running.stderr_tail() if self._running is not None else ""
 
     def pause(self, paused: bool) -> None:
         """See ``Upstream``."""
@@ -180,8 +180,8 @@ class _Running(asyncio.Protocol):
         """Bytes that wait for the child to read them."""
         return 0 if self._writer is None else self._writer.unread
 
-    def last_words(self) -> str:
-        return self._child.last_words.text() if self._child.last_words is not None else ""
+    def stderr_tail(self) -> str:
+        return self._child.stderr_tail.text() if self._child.stderr_tail is not None else ""
 
     def pause(self, paused: bool) -> None:
         if self._reader is not None and not self._reader.is_closing():
@@ -227,7 +227,7 @@ class _Running(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Nothing can be answered any more. The task is kept, or it could be collected before it ran.
-        self._farewell = asyncio.get_running_loop().create_task(self._tell_the_end())
+        self._exit_watch = asyncio.get_running_loop().create_task(self._tell_the_end())
 
     async def _tell_the_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
@@ -236,6 +236,6 @@ class _Running(asyncio.Protocol):
         how = f"ended ({status})" if self._child.has_left else "closed its output"
         if self._splitter.is_endless:
             how = f"writes a message without end, of more than {readable(ENDLESS * self._most)}"
-        self.end = UpstreamGone(f"the server process {how}", self.last_words())
+        self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

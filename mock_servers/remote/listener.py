@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mock_servers.journal import Journal
 from mock_servers.lifecycle import Life
 
-_LONGEST_HEAD = 1 << 20
+_MAX_HEAD = 1 << 20
 _IDLE = 120
 
 
@@ -71,7 +71,7 @@ def listen(
         access_log=False,
         server_header=False,
         timeout_keep_alive=_IDLE,
-        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        h11_max_incomplete_event_size=_MAX_HEAD,
         ssl_certfile=place.tls_cert,
         ssl_keyfile=place.tls_key,
     )
@@ -124,7 +124,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.number = 0
-        self.conn = self.parser = _Parser(h11.SERVER, _LONGEST_HEAD)
+        self.conn = self.parser = _Parser(h11.SERVER, _MAX_HEAD)
         self.app_state = {"connection": self}
 
     @property

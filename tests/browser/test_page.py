@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.model.evidence import Event, Evidence
-from conformance.reports.html import MOST_BYTES, render_comparison
+from conformance.reports.html import MAX_BYTES, render_comparison
 from tests.conformance.reports.test_html import HOSTILE, LOG, OTHER, everywhere, long_report
 from tests.conformance.reports.test_reports import REPORT, result
 
@@ -267,7 +267,7 @@ def test_a_comparison_of_three_long_runs_loads_at_once(visit: Open) -> None:
         for name, failing in {"one": 0, "two": 60, "three": 90}.items()
     ]
     text = render_comparison(reports)
-    assert len(text.encode()) <= MOST_BYTES
+    assert len(text.encode()) <= MAX_BYTES
     page = visit(text).page
     cost = _Cost(page)
     page.reload()

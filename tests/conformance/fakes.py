@@ -52,7 +52,7 @@ def fake_sut(profile: Profile | None = None) -> Sut:
     return Sut("fake", ("/bin/fake", "{config}"), profile or Profile("fake"))
 
 
-async def passes(bench: Any) -> None:
+async def passes(workbench: Any) -> None:
     """It holds."""
 
 
@@ -69,7 +69,7 @@ def passing(requirement_id: str = MUST, **how: Any) -> Check:
 def raising(error: BaseException, requirement_id: str = MUST, **how: Any) -> Check:
     """A check that always ends with `error`."""
 
-    async def raises(bench: Any) -> None:
+    async def raises(workbench: Any) -> None:
         raise error
 
     return make_check(raises, requirement_id, **how)

@@ -50,7 +50,7 @@ def test_3_when_the_harness_broke_even_beside_a_failure() -> None:
 
 
 def test_3_when_the_run_was_interrupted() -> None:
-    async def is_interrupted(bench: Any) -> None:
+    async def is_interrupted(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 

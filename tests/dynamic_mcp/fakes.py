@@ -12,8 +12,8 @@ from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.extras.tracing.base import Tracing
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import Kind, Listing
@@ -74,7 +74,7 @@ class FakeUpstream:
         never: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
         return await never
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         return ""
 
     def pause(self, paused: bool) -> None:
@@ -90,7 +90,7 @@ class FakeGroup(Group):
     def __init__(
         self, server: Server, upstream: Upstream | None = None, tools: dict[str, bytes] | None = None
     ) -> None:
-        super().__init__(server, Guard(), Relay(Session(lambda line: None), {}))
+        super().__init__(server, Guard(), Relay(ClientSession(lambda line: None), {}))
         self._fake = upstream
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
@@ -125,11 +125,11 @@ class Client:
         self.lines: list[bytes] = []
         self.face = self.face_over(*self.groups)
 
-    def face_over(self, *groups: Group) -> Face:
+    def face_over(self, *groups: Group) -> Frontend:
         """A face that answers to this client."""
-        session = Session(self.lines.append)
+        session = ClientSession(self.lines.append)
         live = named(*groups)
-        return Face(live, session, Relay(session, live), self.lines.append, self.tracing)
+        return Frontend(live, session, Relay(session, live), self.lines.append, self.tracing)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mock_servers.journal import LONGEST_SENT, Entry, Journal, read_journal
+from mock_servers.journal import MAX_SENT, Entry, Journal, read_journal
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -59,9 +59,9 @@ def test_a_line_that_is_not_utf8_is_kept_as_base64(tmp_path: Path) -> None:
 
 
 def test_long_output_is_shortened_but_its_size_is_kept(tmp_path: Path) -> None:
-    Journal(tmp_path / "j").write_sent(b"x" * (LONGEST_SENT + 10))
+    Journal(tmp_path / "j").write_sent(b"x" * (MAX_SENT + 10))
     (entry,) = read_journal(tmp_path / "j")
-    assert (len(entry.text), entry.data["bytes"]) == (LONGEST_SENT, LONGEST_SENT + 10)
+    assert (len(entry.text), entry.data["bytes"]) == (MAX_SENT, MAX_SENT + 10)
 
 
 def test_the_message_of_an_entry_is_its_text_decoded(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from tests.wire import Wire
 
 MIB = 1 << 20
 UPSTREAMS = 20
-MOST_IN_FLIGHT = 40
+MAX_IN_FLIGHT = 40
 #: Configured timeout of a call, and the longest that its end may take on a busy machine.
 TIMEOUT = "1s"
 ANSWERED_WITHIN = 30.0
@@ -166,7 +166,7 @@ class _Life:
         while time.monotonic() < end:
             if (message := wire.receive_if_any(max(0.0, end - time.monotonic()))) is not None:
                 self._check(message)
-        if len(self._calls) >= MOST_IN_FLIGHT:
+        if len(self._calls) >= MAX_IN_FLIGHT:
             return
         choice = self._random.random()
         if self._random.random() < RELOADING:

@@ -2,7 +2,7 @@
 
 Guarantees: nothing is loaded from anywhere; whatever a report contains stays text (every value is escaped, what cannot
 be seen is written out, and a Content-Security-Policy allows exactly the page's own style and script); the page can be
-read without JavaScript; the same reports give the same page. It stays below `MOST_BYTES` by showing less of each log
+read without JavaScript; the same reports give the same page. It stays below `MAX_BYTES` by showing less of each log
 and message. Limits: nothing bounds the number of results, so with very many of them even the shortest form is larger. Of
 checks that passed, the whole log is packed (deflate) and drawn by JavaScript; without it the ends of the log are shown.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from conformance.model.results import RunReport
 
-MOST_BYTES = 3_000_000
+MAX_BYTES = 3_000_000
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 #: stands between packed logs; `visible` leaves none of it in any text
@@ -45,9 +45,9 @@ def render_comparison(reports: Sequence[RunReport]) -> str:
     rows = page.rows_of(reports)
     *larger, smallest = page.DETAILS
     for detail in larger:
-        if page.least_bytes(rows, detail) <= MOST_BYTES:
+        if page.least_bytes(rows, detail) <= MAX_BYTES:
             text = _render(reports, rows, detail)
-            if len(text.encode()) <= MOST_BYTES:
+            if len(text.encode()) <= MAX_BYTES:
                 return text
     return _render(reports, rows, smallest)
 

@@ -25,7 +25,7 @@ _PLURAL = {
     Role.AUTHORIZATION: "authorization servers",
     Role.OTHER: "others",
 }
-_LONGEST_LABEL = 100
+_MAX_LABEL = 100
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _place(step: Step, places: Mapping[Party, int], lanes: list[str], longest: i
         source=None if step.source is None else places[step.source],
         target=None if step.target is None else places[step.target],
         who=" → ".join(party.name for party in parties),
-        label=cut(step.label, _LONGEST_LABEL),
+        label=cut(step.label, _MAX_LABEL),
         text=text,
         about=about,
         minor=step.minor,

@@ -29,7 +29,7 @@ from dynamic_mcp.config.model import Features
 from dynamic_mcp.errors import ConfigError
 
 DEFAULT_OUTPUT = Path("dynamic-mcp.json")
-_LONGEST_DESCRIPTION = 200
+_MAX_DESCRIPTION = 200
 
 
 def parser() -> argparse.ArgumentParser:
@@ -204,7 +204,7 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
     """What the servers say of themselves, by name; nothing of those that cannot be started."""
     import asyncio
 
-    from dynamic_mcp.commands.probe import Seen, look
+    from dynamic_mcp.commands.probe import ProbeResult, look
     from dynamic_mcp.config.model import Server
     from dynamic_mcp.groups import listing
     from dynamic_mcp.process.guard import Guard
@@ -212,11 +212,11 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
     text = json.dumps({"mcpServers": {one.name: {"description": "", **(one.entry or {})} for one in unknown}})
     config = parse(text.encode(), "", os.environ)
 
-    async def look_at_all() -> list[Seen]:
+    async def look_at_all() -> list[ProbeResult]:
         guard = Guard()
         done = itertools.count(1)
 
-        async def one(server: Server) -> Seen:
+        async def one(server: Server) -> ProbeResult:
             seen = await look(server, guard, kinds=(listing.TOOLS,))
             say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {seen.failure or 'started'}")
             return seen
@@ -244,9 +244,9 @@ def shortened(text: str) -> str:
     line = next((line.strip(" #*") for line in text.splitlines() if line.strip(" #*")), "")
     line = "".join(letter if letter.isprintable() else " " for letter in line)
     sentence = re.split(r"(?<=[.!?])\s", line)[0]
-    if len(sentence) <= _LONGEST_DESCRIPTION:
+    if len(sentence) <= _MAX_DESCRIPTION:
         return sentence
-    return sentence[:_LONGEST_DESCRIPTION].rsplit(" ", 1)[0] + " ..."
+    return sentence[:_MAX_DESCRIPTION].rsplit(" ", 1)[0] + " ..."
 
 
 def _agrees(question: str, *, default: bool = True) -> bool:

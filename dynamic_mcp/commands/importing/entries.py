@@ -19,7 +19,7 @@ OURSELVES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "d
 _STARTERS = frozenset({"uvx", "uv", "pipx", "npx", "bunx", "python", "python3", "py", "sh", "bash", "cmd"})
 
 #: Seconds.
-_LONGEST_TIMEOUT = 100_000
+_MAX_TIMEOUT = 100_000
 
 _TRANSPORTS = {
     "stdio": "stdio",
@@ -231,7 +231,7 @@ class _Conversion:
             seconds = None if given is None else given * self._unit
         if seconds is None:
             return
-        if not 0.001 <= seconds < _LONGEST_TIMEOUT:
+        if not 0.001 <= seconds < _MAX_TIMEOUT:
             self._note("its timeout is out of bounds; it was left out")
         elif seconds % 1:
             self._entry["timeout"] = {"tools": f"{round(seconds * 1000)}ms"}

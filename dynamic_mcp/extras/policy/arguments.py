@@ -21,7 +21,7 @@ from dynamic_mcp.errors import CallRefused, UpstreamError, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol.jsonrpc import readable
-from dynamic_mcp.upstream.base import Nobody, Options
+from dynamic_mcp.upstream.base import NullEvents, Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 #: The command of the checker. -P: nothing that lies beside it or where the proxy was started is imported.
@@ -29,10 +29,10 @@ COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("checker.py")))
 #: Seconds for the checker to start, and for one check of it (its own limit is about processor time).
 PATIENCE = 10.0
 #: Bytes of the largest schema and of the largest arguments that are looked at.
-MOST_SCHEMA = 1 << 20
-MOST_ARGS = 4 << 20
+MAX_SCHEMA = 1 << 20
+MAX_ARGS = 4 << 20
 #: Characters of a schema that go into an error.
-MOST_SHOWN = 16_384
+MAX_SHOWN = 16_384
 
 _MISSING = (
     "validate_arguments is set for this server, and what checks the arguments is not installed; "
@@ -84,9 +84,9 @@ class ArgumentCheck:
         tool = self._tool(name, bytes(definition))
         if tool.unchecked:
             return
-        if len(args) > MOST_ARGS:
+        if len(args) > MAX_ARGS:
             raise CallRefused(
-                f"the arguments are larger than {readable(MOST_ARGS)}, which is the most that is checked"
+                f"the arguments are larger than {readable(MAX_ARGS)}, which is the most that is checked"
             )
         async with self._turn:
             verdict = await self._verdict(name, tool, args)
@@ -119,8 +119,8 @@ class ArgumentCheck:
         return known
 
     async def _verdict(self, name: str, tool: _Tool, args: bytes) -> _Verdict:
-        if len(tool.schema) > MOST_SCHEMA:
-            return _Verdict(broken=f"it is larger than {readable(MOST_SCHEMA)}")
+        if len(tool.schema) > MAX_SCHEMA:
+            return _Verdict(broken=f"it is larger than {readable(MAX_SCHEMA)}")
         if (verdict := await self._ask(name, tool, args)) is not None:
             return verdict
         if args != b"{}" and await self._ask(name, tool, b"{}") is not None:
@@ -154,7 +154,7 @@ class ArgumentCheck:
         if self._checker is not None and self._checker.is_gone:
             await self._end()
         if self._checker is None:
-            checker = StdioUpstream(StdioTransport(COMMAND[0], COMMAND[1:], ()), Nobody(), self._guard)
+            checker = StdioUpstream(StdioTransport(COMMAND[0], COMMAND[1:], ()), NullEvents(), self._guard)
             try:
                 await checker.open(PATIENCE, skip_probe=True)
             except BaseException:
@@ -174,7 +174,7 @@ class ArgumentCheck:
 def _explained(name: str, problems: list[_Problem], schema: bytes) -> str:
     lines = "\n".join(f"- {_place(problem.path)}: {problem.text}" for problem in problems)
     text = schema.decode()
-    shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... (get_dynamic_tools has all of it)"
+    shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... (get_dynamic_tools has all of it)"
     return (
         f"the arguments of {name!r} do not fit its input schema:\n{lines}\nInput schema of the tool: {shown}"
     )

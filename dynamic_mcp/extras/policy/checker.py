@@ -1,7 +1,7 @@
 """The program that checks arguments against schemas, as a child process of its own: ``policy.arguments`` starts it.
 
 A schema is a program that a server wrote: it may loop for years, eat memory, or find a mistake in a library that is machine code. Here
-that ends this process and nothing else. A check that takes more than ``MOST_TIME`` seconds of processor time is ended by the
+that ends this process and nothing else. A check that takes more than ``MAX_TIME`` seconds of processor time is ended by the
 kernel, which no library can delay. Nothing is ever fetched: a reference that leads out of the schema makes it a broken one.
 
 Spoken to as an MCP server with one method, ``check``: the name of a tool, and the texts of its schema and of the arguments; the schema is
@@ -18,10 +18,10 @@ from itertools import islice
 from typing import Any
 
 #: Seconds of processor time that one check may take.
-MOST_TIME = 0.5
+MAX_TIME = 0.5
 #: Mistakes that are named, and characters of each text.
-MOST_PROBLEMS = 5
-MOST_TEXT = 300
+MAX_PROBLEMS = 5
+MAX_TEXT = 300
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def result_of(message: Json) -> Json:
             "capabilities": {},
             "serverInfo": {"name": "checker", "version": "1"},
         }
-    _limit(MOST_TIME)
+    _limit(MAX_TIME)
     try:
         return check(**message["params"])
     finally:
@@ -74,7 +74,7 @@ def check(tool: str, args: str, schema: str | None = None) -> Json:
         return {"broken": _short(str(error).partition("\n")[0])}
     problems = []
     try:
-        for problem in islice(_validators[tool].iter_errors(read(args)), MOST_PROBLEMS):
+        for problem in islice(_validators[tool].iter_errors(read(args)), MAX_PROBLEMS):
             if problem.message.startswith("Error executing regex"):
                 return {"broken": "one of its patterns takes too long"}
             problems.append({"path": [str(step) for step in problem.instance_path], "text": _text(problem)})
@@ -101,7 +101,7 @@ def _text(problem: Any) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "..."
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
 
 
 def _limit(seconds: float) -> None:

@@ -50,7 +50,7 @@ class Gate:
         timeout = options.timeout
         if timeout is None or (self._policy.rate_limit is None and self._policy.max_concurrent_calls is None):
             return await send(options)
-        async with self._limits.place(timeout) as waited:
+        async with self._limits.slot(timeout) as waited:
             if waited < _NOTICED:
                 return await send(options)
             left = max(round(timeout - waited, 2), 0.01)

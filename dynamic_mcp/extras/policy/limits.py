@@ -34,7 +34,7 @@ class Limits:
         self._let_go()
 
     @asynccontextmanager
-    async def place(self, timeout: float) -> AsyncIterator[float]:
+    async def slot(self, timeout: float) -> AsyncIterator[float]:
         """Held during a call; gives the seconds that it waited. ``timeout`` in seconds.
 
         Raises CallRefused beyond the rate, UpstreamTimeout when no place became free in time.

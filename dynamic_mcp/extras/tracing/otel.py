@@ -33,11 +33,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 from dynamic_mcp import __version__
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras.audit import MOST_TEXT, trail
+from dynamic_mcp.extras.audit import MAX_TEXT, trail
 from dynamic_mcp.extras.tracing.base import EXPORTER
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.upstream.base import Delegate, Options, Upstream
+from dynamic_mcp.upstream.base import Options, Upstream, UpstreamWrapper
 
 #: Seconds that the last spans may take to be handed over when the proxy ends, while its servers end.
 CLOSE_GRACE = 1.0
@@ -87,7 +87,7 @@ class OpenTelemetry:
         """See ``Tracing``."""
         asked = _read(params)
         name, attributes = _described(method, asked.name, version, pipe=True)
-        attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MOST_TEXT]
+        attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_TEXT]
         carrier = self._carried(asked.meta)
         parent = self._propagator.extract(
             {key: _text(raw) for key, raw in carrier.items()}, contexts.Context()
@@ -178,7 +178,7 @@ class RequestSpan:
         self._span.end()
 
 
-class _Traced(Delegate):
+class _Traced(UpstreamWrapper):
     """An upstream with a span for each request that a request of the client leads to."""
 
     def __init__(self, tracing: OpenTelemetry, behind: Upstream, server: Server) -> None:
@@ -222,15 +222,15 @@ def _read(params: Raw) -> _Params:
 
 def _described(method: str, name: Raw, version: str | None, *, pipe: bool) -> tuple[str, dict[str, str]]:
     """The name and the attributes that a request has on either side."""
-    shown = method[:MOST_TEXT]
+    shown = method[:MAX_TEXT]
     attributes = {"mcp.method.name": shown, "network.transport": "pipe" if pipe else "tcp"}
     if not pipe:
         attributes["network.protocol.name"] = "http"
     if version:
-        attributes["mcp.protocol.version"] = version[:MOST_TEXT]
+        attributes["mcp.protocol.version"] = version[:MAX_TEXT]
     if method == "tools/call":
         attributes["gen_ai.operation.name"] = "execute_tool"
-    if method in _NAMED and (target := _text(name)[:MOST_TEXT]):
+    if method in _NAMED and (target := _text(name)[:MAX_TEXT]):
         attributes[_NAMED[method]] = target
         shown = f"{shown} {target}"
     return shown, attributes

@@ -40,7 +40,7 @@ ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
 
 
-class Reply:
+class HttpReply:
     """The answer to one request, as it comes in."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -70,7 +70,7 @@ class Reply:
         return b"".join(chunks)
 
 
-class Web:
+class HttpClient:
     """Requests to one server."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Web:
     @asynccontextmanager
     async def request(
         self, method: str, headers: Mapping[str, str], body: bytes | None = None, *, url: str | None = None
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncIterator[HttpReply]:
         """Send a request, to the server's own address unless another ``url`` is given; the reply once its head is here.
 
         Where the server refuses the token, the request is sent once more with a renewed one. Raises UpstreamGone when no reply comes,
@@ -139,7 +139,7 @@ class Web:
                     response = await self._send(method, headers, body, url or self.url, bearer)
                 elif challenge.error == "insufficient_scope" and bearer is not None:
                     raise SignInNeeded("it needs you to allow more", challenge=challenge)
-            yield Reply(response)
+            yield HttpReply(response)
         finally:
             # A body that was not read to its end must not be read now: the connection goes.
             if response.content.at_eof():

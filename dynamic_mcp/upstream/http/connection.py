@@ -14,23 +14,23 @@ import anyio
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 
 
-class OverHttp(ABC):
+class HttpUpstream(ABC):
     """The part of an ``Upstream`` behind a URL that does not depend on its transport."""
 
     def __init__(
         self,
-        web: Web,
+        web: HttpClient,
         events: Events,
-        on_abandoned: Callable[[int], bool] | None = None,
+        on_cancelled: Callable[[int], bool] | None = None,
         *,
-        most: int = MOST_MESSAGE,
+        most: int = MAX_MESSAGE,
     ) -> None:
         """``most``: bytes of the longest message that is taken."""
         self.modern = False
@@ -38,7 +38,7 @@ class OverHttp(ABC):
         self._web = web
         self._events = events
         self._most = most
-        self._peer = Peer(self._send, events.on_notification, events.on_request, on_abandoned, most=most)
+        self._peer = Peer(self._send, events.on_notification, events.on_request, on_cancelled, most=most)
         #: from then on a sign-in is waited for here; before that it is for the group, outside its time limit
         self._opened = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class OverHttp(ABC):
         """See ``Upstream``."""
         return await asyncio.shield(self._end)
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """See ``Upstream``: such a server has no stderr."""
         return ""
 
@@ -80,7 +80,7 @@ class OverHttp(ABC):
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._say_goodbye()
+            await self._end_session()
             await self._web.close()
             self._lose(gone)
 
@@ -89,7 +89,7 @@ class OverHttp(ABC):
         """Have one line of the peer posted."""
 
     @abstractmethod
-    async def _say_goodbye(self) -> None:
+    async def _end_session(self) -> None:
         """What there is to do before the connections are closed. Bounded, raises nothing."""
 
     def _lose(self, reason: UpstreamFailed) -> None:

@@ -13,8 +13,8 @@ from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.upstream.base import Delegate, Events, Upstream
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.base import Events, Upstream, UpstreamWrapper
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
@@ -35,14 +35,14 @@ class Remote:
         streamable = StreamableHttpUpstream(self._web(), events, most=self._transport.max_message_size)
         if not self._transport.detect:
             return streamable
-        return Detected(streamable, lambda: self._sse(events))
+        return AutoDetect(streamable, lambda: self._sse(events))
 
     def _sse(self, events: Events) -> SseUpstream:
         return SseUpstream(self._web(), events, most=self._transport.max_message_size)
 
-    def _web(self) -> Web:
+    def _web(self) -> HttpClient:
         headers = {name: value.reveal() for name, value in self._transport.headers}
-        return Web(
+        return HttpClient(
             self._transport.url.reveal(),
             headers,
             self.authorization,
@@ -50,7 +50,7 @@ class Remote:
         )
 
 
-class Detected(Delegate):
+class AutoDetect(UpstreamWrapper):
     """Streamable HTTP, or the older transport when ``open`` finds that."""
 
     def __init__(self, first: Upstream, otherwise: Callable[[], Upstream]) -> None:

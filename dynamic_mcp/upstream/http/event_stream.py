@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MOST_MESSAGE, OnOversized, cut
+from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, cut
 
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(msgspec.Struct, frozen=True):
+class ServerSentEvent(msgspec.Struct, frozen=True):
     """One event. ``data`` may be empty: such an event only carries an id."""
 
     type: str
@@ -30,7 +30,7 @@ class EventParser:
 
     def __init__(
         self,
-        most: int = MOST_MESSAGE,
+        most: int = MAX_MESSAGE,
         on_oversized: OnOversized = lambda edge, last: None,
         *,
         last_id: str = "",
@@ -58,7 +58,7 @@ class EventParser:
         """Whether the event that is being dropped will not end."""
         return self._dropped > ENDLESS * self._most
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""
         if self._at_start and chunk:
             chunk = self._without_bom(chunk)
@@ -113,7 +113,7 @@ class EventParser:
         if self._line:
             self._line = [b"data:"]
 
-    def _take(self, line: bytes) -> Event | None:
+    def _take(self, line: bytes) -> ServerSentEvent | None:
         if not line:
             return self._dispatch()
         name, _, value = line.partition(b":")
@@ -136,7 +136,7 @@ class EventParser:
                 pass  # a comment, or a field that nobody knows
         return None
 
-    def _dispatch(self) -> Event | None:
+    def _dispatch(self) -> ServerSentEvent | None:
         edge, data, has_fields = self._edge, b"\n".join(self._data), self._has_fields
         kind = self._type.decode(errors="replace") or "message"
         self._edge, self._has_fields, self._type = None, False, b""
@@ -147,4 +147,4 @@ class EventParser:
         if edge is not None:
             self._on_oversized(edge, True)
             return None
-        return Event(kind, data, self.last_id) if has_fields else None
+        return ServerSentEvent(kind, data, self.last_id) if has_fields else None

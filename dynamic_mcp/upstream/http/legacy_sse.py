@@ -14,18 +14,18 @@ from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, MOST_MESSAGE, Message, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Message, readable
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
-from dynamic_mcp.upstream.http.client import Reply, Web
-from dynamic_mcp.upstream.http.connection import OverHttp
+from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
 
 
-class SseUpstream(OverHttp):
+class SseUpstream(HttpUpstream):
     """A server of the older transport. It knows no other era than its own."""
 
-    def __init__(self, web: Web, events: Events, *, most: int = MOST_MESSAGE) -> None:
+    def __init__(self, web: HttpClient, events: Events, *, most: int = MAX_MESSAGE) -> None:
         super().__init__(web, events, most=most)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -38,7 +38,7 @@ class SseUpstream(OverHttp):
         await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
         self._opened = True
 
-    async def _say_goodbye(self) -> None:
+    async def _end_session(self) -> None:
         self._endpoint.cancel()
 
     # The stream
@@ -55,7 +55,7 @@ class SseUpstream(OverHttp):
         except UpstreamFailed as error:
             self._over(error)
 
-    async def _read(self, reply: Reply) -> None:
+    async def _read(self, reply: HttpReply) -> None:
         parser = EventParser(self._most, self._peer.receive_oversized)
         async for chunk in reply.chunks():
             await self._resume.wait()

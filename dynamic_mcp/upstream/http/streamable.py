@@ -29,18 +29,18 @@ from dynamic_mcp.errors import (
 )
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE, Malformed, Message
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
-from dynamic_mcp.upstream.http.client import Reply, Web
-from dynamic_mcp.upstream.http.connection import OverHttp
-from dynamic_mcp.upstream.http.event_stream import Event, EventParser
+from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+from dynamic_mcp.upstream.http.connection import HttpUpstream
+from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
 #: Seconds before a broken stream is taken up again, when the server does not say; doubled each time it breaks at once.
 RETRY = 1.0
-MOST_RETRY = 30.0
+MAX_RETRY = 30.0
 #: The shortest pause before the own stream of a server is taken up again, whatever it says.
-LEAST_RETRY = 0.1
+MIN_RETRY = 0.1
 #: How often one answer is fetched again before it is given up.
 RESUMPTIONS = 5
 #: Seconds that the server may take to answer the end of the session.
@@ -63,14 +63,14 @@ class _NoAnswer(UpstreamFailed):
     """The server accepted a request and did not answer it."""
 
 
-class StreamableHttpUpstream(OverHttp):
+class StreamableHttpUpstream(HttpUpstream):
     """A server behind a URL. Nothing happens before ``open``.
 
     One that cannot be reached fails its calls; it is lost when no new session can be begun.
     """
 
-    def __init__(self, web: Web, events: Events, *, most: int = MOST_MESSAGE) -> None:
-        super().__init__(web, events, self._on_abandoned, most=most)
+    def __init__(self, web: HttpClient, events: Events, *, most: int = MAX_MESSAGE) -> None:
+        super().__init__(web, events, self._on_cancelled, most=most)
         self._posts: dict[int, asyncio.Task[None]] = {}
         self._session: str | None = None
         self._version: str | None = None
@@ -136,7 +136,7 @@ class StreamableHttpUpstream(OverHttp):
             self._posts[id] = task
             task.add_done_callback(lambda _: self._posts.pop(id, None))
 
-    def _on_abandoned(self, id: int) -> bool:
+    def _on_cancelled(self, id: int) -> bool:
         """Nobody waits any more. For a modern server the end of the connection is the cancellation."""
         if (task := self._posts.get(id)) is not None:
             task.cancel()
@@ -170,7 +170,7 @@ class StreamableHttpUpstream(OverHttp):
                 return
         await self._take_up_again(stream)
 
-    async def _take_whole(self, id: int, reply: Reply, session: str | None) -> None:
+    async def _take_whole(self, id: int, reply: HttpReply, session: str | None) -> None:
         """The answer as JSON; an error reply may hold a JSON-RPC error, which then is the answer.
 
         ``session`` is the one that the request was sent in; by now there may be another.
@@ -268,7 +268,7 @@ class StreamableHttpUpstream(OverHttp):
                 Message(jsonrpc="2.0", method=f"notifications/{method}/list_changed")
             )
 
-    async def _say_goodbye(self) -> None:
+    async def _end_session(self) -> None:
         """End the session; a server that cannot do that, or does not answer, changes nothing."""
         if self._session is None:
             return
@@ -317,12 +317,12 @@ class StreamableHttpUpstream(OverHttp):
             except UpstreamGone as error:
                 log.debug("the server's own stream broke: %s", error)
             last_id = stream.parser.last_id
-            if asyncio.get_running_loop().time() - began > MOST_RETRY:
+            if asyncio.get_running_loop().time() - began > MAX_RETRY:
                 delay = RETRY
             # A server that says when to come again ends its streams on purpose.
             asked = stream.parser.retry
-            await asyncio.sleep(delay if asked is None else max(asked, LEAST_RETRY))
-            delay = min(delay * 2, MOST_RETRY)
+            await asyncio.sleep(delay if asked is None else max(asked, MIN_RETRY))
+            delay = min(delay * 2, MAX_RETRY)
 
 
 class _Stream:
@@ -334,7 +334,7 @@ class _Stream:
         self._is_oversized = False
         self.parser = EventParser(upstream._most, self._on_oversized, last_id=last_id)
 
-    async def read(self, reply: Reply) -> bool:
+    async def read(self, reply: HttpReply) -> bool:
         """Read until the answer, or to the end; true when the answer came. A connection that breaks is an end."""
         before = self.parser
         self.parser = EventParser(
@@ -348,7 +348,7 @@ class _Stream:
             log.debug("a stream broke: %s", error)
         return self._is_oversized
 
-    async def _events(self, reply: Reply) -> AsyncIterator[Event]:
+    async def _events(self, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
         async for chunk in reply.chunks():
             await self._upstream._resume.wait()
             for event in self.parser.feed(chunk):

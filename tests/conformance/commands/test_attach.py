@@ -86,8 +86,8 @@ async def attached(person: Person, sut: Sut, check: Any, *actions: Any) -> RunRe
     return report
 
 
-async def starts_once(bench: Workbench) -> None:
-    async with bench.proxy():
+async def starts_once(workbench: Workbench) -> None:
+    async with workbench.proxy():
         pass
 
 
@@ -117,8 +117,8 @@ async def test_the_check_goes_on_when_the_file_appears_also_without_a_terminal(p
 
 
 async def test_nobody_waits_for_a_program_that_has_ended(person: Person) -> None:
-    async def runs_to_exit(bench: Workbench) -> None:
-        assert (await bench.run_to_exit()).code == 3
+    async def runs_to_exit(workbench: Workbench) -> None:
+        assert (await workbench.run_to_exit()).code == 3
 
     report = await attached(person, python("raise SystemExit(3)"), runs_to_exit)
     assert [result.verdict for result in report.results] == [Verdict.PASS]
@@ -128,9 +128,9 @@ async def test_nobody_waits_for_a_program_that_has_ended(person: Person) -> None
 async def test_what_is_shown_starts_the_program_in_the_same_place(person: Person) -> None:
     outputs: list[str] = []
 
-    async def compares(bench: Workbench) -> None:
-        bench.secret("s3cret value")
-        outcome = await bench.run_to_exit(
+    async def compares(workbench: Workbench) -> None:
+        workbench.secret("s3cret value")
+        outcome = await workbench.run_to_exit(
             args=["it's", "s3cret value"], env={"X": "a b", "Y": "s3cret value"}
         )
         command = person.shown[0].partition("\n\n")[2]
@@ -153,8 +153,8 @@ time.sleep(0.5)
 print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {}}), flush=True)
 sys.stdin.read()""")
 
-    async def asks(bench: Workbench) -> None:
-        async with bench.proxy(wire_types=False) as proxy:
+    async def asks(workbench: Workbench) -> None:
+        async with workbench.proxy(wire_types=False) as proxy:
             answer = await proxy.request("ping", within=0.01)
             assert answer.result == {}
 

@@ -129,7 +129,7 @@ def test_the_matrix_and_the_report_of_every_run_are_written(
 def test_an_interruption_ends_the_comparison_with_what_there_is(
     tmp_path: Path, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def is_interrupted(bench: Any) -> None:
+    async def is_interrupted(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 

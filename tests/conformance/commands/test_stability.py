@@ -31,7 +31,7 @@ def test_all_runs_are_made_and_the_last_one_beside_busy_loops(capsys: pytest.Cap
     factory = FakeFactory()
     loops: list[int] = []
 
-    async def counts_loops(bench: Any) -> None:
+    async def counts_loops(workbench: Any) -> None:
         loops.append(len(psutil.Process().children()))
 
     before = len(psutil.Process().children())
@@ -55,8 +55,8 @@ def test_a_warning_is_1() -> None:
 def test_a_check_that_needs_its_second_attempt_in_one_run_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     attempts: list[str] = []
 
-    async def fails_once(bench: Any) -> None:
-        attempts.append(bench.check_id)
+    async def fails_once(workbench: Any) -> None:
+        attempts.append(workbench.check_id)
         if len(attempts) == 2:
             raise VIOLATION
 
@@ -70,7 +70,7 @@ def test_a_check_that_needs_its_second_attempt_in_one_run_is_1(capsys: pytest.Ca
 def test_an_interruption_is_3_and_the_last_run() -> None:
     factory = FakeFactory()
 
-    async def is_interrupted(bench: Any) -> None:
+    async def is_interrupted(workbench: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await anyio.sleep_forever()
 

@@ -64,7 +64,7 @@ async def test_a_check_that_outlives_its_deadline_times_out() -> None:
 
 
 async def test_the_time_scale_stretches_the_deadline() -> None:
-    async def takes_a_while(bench: Any) -> None:
+    async def takes_a_while(workbench: Any) -> None:
         await anyio.sleep(0.2)
 
     result = await result_of(make_check(takes_a_while, MUST, timeout=0.02), time_scale=500)
@@ -72,7 +72,7 @@ async def test_the_time_scale_stretches_the_deadline() -> None:
 
 
 async def test_a_violation_raised_while_a_timed_out_check_ends_does_not_hide_the_timeout() -> None:
-    async def complains_late(bench: Any) -> None:
+    async def complains_late(workbench: Any) -> None:
         try:
             await anyio.sleep_forever()
         finally:
@@ -84,7 +84,7 @@ async def test_a_violation_raised_while_a_timed_out_check_ends_does_not_hide_the
 
 
 async def test_a_violation_raised_inside_a_task_group_is_a_violation() -> None:
-    async def with_tasks(bench: Any) -> None:
+    async def with_tasks(workbench: Any) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             raise VIOLATION
@@ -115,13 +115,13 @@ async def test_a_workbench_that_does_not_open_is_a_harness_error() -> None:
 async def test_a_red_check_is_tried_again_after_all_others_and_both_attempts_are_reported() -> None:
     calls: list[str] = []
 
-    async def fails_at_first(bench: Any) -> None:
-        calls.append(bench.check_id)
+    async def fails_at_first(workbench: Any) -> None:
+        calls.append(workbench.check_id)
         if len(calls) == 1:
             raise VIOLATION
 
-    async def records(bench: Any) -> None:
-        calls.append(bench.check_id)
+    async def records(workbench: Any) -> None:
+        calls.append(workbench.check_id)
 
     flaky = make_check(fails_at_first, "CFG-001")
     serial = make_check(records, "CFG-003", serial=True)
@@ -150,11 +150,11 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool,
     factory = FakeFactory()
     serial_saw: list[int] = []
 
-    async def yields(bench: Any) -> None:
+    async def yields(workbench: Any) -> None:
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
 
-    async def is_alone(bench: Any) -> None:
+    async def is_alone(workbench: Any) -> None:
         serial_saw.append(len(factory.opened) - len(factory.closed))
 
     checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
@@ -166,11 +166,11 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool,
 async def test_slow_checks_have_places_of_their_own() -> None:
     ended = anyio.Event()
 
-    async def waits(bench: Any) -> None:
+    async def waits(workbench: Any) -> None:
         with anyio.fail_after(5):
             await ended.wait()
 
-    async def ends_the_wait(bench: Any) -> None:
+    async def ends_the_wait(workbench: Any) -> None:
         ended.set()
 
     slow = [make_check(waits, f"CFG-{number:03}", slow=True) for number in (1, 2)]
@@ -213,7 +213,7 @@ async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:
 async def test_a_signal_ends_the_run_after_teardown_and_leaves_an_incomplete_report(number: int) -> None:
     factory = FakeFactory()
 
-    async def is_interrupted(bench: Any) -> None:
+    async def is_interrupted(workbench: Any) -> None:
         os.kill(os.getpid(), number)
         await anyio.sleep_forever()
 
@@ -235,5 +235,5 @@ def test_the_rerun_line_can_be_pasted() -> None:
     assert rerun_line(sut, "CFG-001") == expected
 
 
-async def hang(bench: Any) -> None:
+async def hang(workbench: Any) -> None:
     await anyio.sleep_forever()

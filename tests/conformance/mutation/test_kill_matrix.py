@@ -240,8 +240,8 @@ class TestTheCommand:
         )
 
     def test_1_for_a_kill_with_a_stack_trace(self, capsys: pytest.CaptureFixture[str]) -> None:
-        async def fails_with_a_trace(bench: FakeWorkbench) -> None:
-            bench.stderr = TRACE
+        async def fails_with_a_trace(workbench: FakeWorkbench) -> None:
+            workbench.stderr = TRACE
             raise VIOLATION
 
         checks = [make_check(fails_with_a_trace, MUST)]  # type: ignore[arg-type]  # a fake

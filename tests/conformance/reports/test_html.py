@@ -21,7 +21,7 @@ from conformance.model.registry import Era
 from conformance.model.results import Attempt, Result, RunReport
 from conformance.model.verdicts import Level, Verdict
 from conformance.reports import FORMATS
-from conformance.reports.html import MOST_BYTES, TEMPLATES, content_security_policy, render, render_comparison
+from conformance.reports.html import MAX_BYTES, TEMPLATES, content_security_policy, render, render_comparison
 from conformance.reports.html.page import DETAILS
 from conformance.reports.html.visible import cut, visible
 from tests.conformance.reports.test_reports import REPORT, result
@@ -358,7 +358,7 @@ def test_three_long_reports_stay_below_three_megabytes() -> None:
         long_report(name, results=193, failing=failing, events=50, text=400)
         for name, failing in names.items()
     ]
-    assert len(render_comparison(reports).encode()) <= MOST_BYTES
+    assert len(render_comparison(reports).encode()) <= MAX_BYTES
 
 
 def test_a_short_report_is_shown_in_full() -> None:

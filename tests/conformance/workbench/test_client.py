@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.errors import Violation
-from tests.conformance.workbench.test_workbench import bench_for, python
+from tests.conformance.workbench.test_workbench import python, workbench_for
 
 #: two pages, the second behind an empty cursor; "endless/list" goes on, "broken/list" is refused
 PAGES = python("""
@@ -35,7 +35,7 @@ for line in sys.stdin:
 
 class TestARequest:
     async def test_for_a_list_follows_every_cursor(self) -> None:
-        async with bench_for(PAGES) as bench, bench.proxy(wire_types=False) as proxy:
+        async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
             items = await proxy.items("some/list", "items", {"group": "a"})
         assert items == [{"group": "a"}, {"group": "a", "cursor": ""}]
 
@@ -48,19 +48,19 @@ class TestARequest:
         ],
     )
     async def test_for_a_list_that_is_none_is_a_violation(self, method: str, member: str, what: str) -> None:
-        async with bench_for(PAGES) as bench, bench.proxy(wire_types=False) as proxy:
+        async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
             with pytest.raises(Violation, match=what):
                 await proxy.items(method, member)
 
     async def test_gets_the_answer_whose_id_has_the_same_type(self) -> None:
-        async with bench_for(MIXES_UP) as bench, bench.proxy(wire_types=False) as proxy:
+        async with workbench_for(MIXES_UP) as workbench, workbench.proxy(wire_types=False) as proxy:
             answer = await proxy.request("some/method", id="1")
             with pytest.raises(Violation, match="an answer to some/method"):
                 await proxy.request("some/method", id=1, within=0.3)
         assert answer.message["id"] == "1"
 
     async def test_whose_answer_comes_twice_leaves_the_second_behind(self) -> None:
-        async with bench_for(ANSWERS_TWICE) as bench, bench.proxy(wire_types=False) as proxy:
+        async with workbench_for(ANSWERS_TWICE) as workbench, workbench.proxy(wire_types=False) as proxy:
             await proxy.request("some/method", id="twice")
-            await bench.eventually(lambda: proxy.received, within=5, what="the second answer")
+            await workbench.eventually(lambda: proxy.received, within=5, what="the second answer")
             assert proxy.received == [{"id": "twice", "result": {}}]

@@ -35,7 +35,7 @@ for line in sys.stdin:
 )
 async def test_a_request_to_the_client_is_answered_and_kept(method: str, told: dict[str, object]) -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
-    async with open_workbench(sut, "TEST", keep=False) as bench, bench.proxy() as proxy:
+    async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:
         async with answering(proxy, {"vendor/scripted": {"name": "$message"}}):
             answer = await proxy.request("vendor/ask", {"ask": method})
         assert answer.result == {"told": told}
@@ -46,8 +46,8 @@ async def test_what_goes_wrong_meanwhile_comes_out_as_it_is() -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     with pytest.raises(Violation, match="the reason"):
         async with (
-            open_workbench(sut, "TEST", keep=False) as bench,
-            bench.proxy() as proxy,
+            open_workbench(sut, "TEST", keep=False) as workbench,
+            workbench.proxy() as proxy,
             answering(proxy, {}),
         ):
             raise Violation("the reason", "nothing")
@@ -58,8 +58,8 @@ async def test_a_proxy_whose_messages_are_not_of_the_protocol_fails_its_check() 
 
     async def list_tools(*, wire_types: bool) -> None:
         async with (
-            open_workbench(sut, "TEST", keep=False) as bench,
-            bench.proxy(wire_types=wire_types) as proxy,
+            open_workbench(sut, "TEST", keep=False) as workbench,
+            workbench.proxy(wire_types=wire_types) as proxy,
             answering(proxy, {}),
         ):
             await proxy.request("tools/list", {"ask": "ping"})
@@ -74,7 +74,11 @@ async def test_without_the_official_types_the_evidence_says_that_nothing_was_jud
 ) -> None:
     monkeypatch.setattr(wiretypes, "official_types", lambda: None)
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
-    async with open_workbench(sut, "TEST", keep=False) as bench, bench.proxy() as proxy, answering(proxy, {}):
+    async with (
+        open_workbench(sut, "TEST", keep=False) as workbench,
+        workbench.proxy() as proxy,
+        answering(proxy, {}),
+    ):
         await proxy.request("tools/list", {"ask": "ping"})
-    notes = [event.text for event in bench.evidence.events if event.kind == "note"]
+    notes = [event.text for event in workbench.evidence.events if event.kind == "note"]
     assert notes == ["mcp-types is not installed: the shapes of messages are not judged"]

@@ -118,8 +118,8 @@ async def test_a_mock_whose_start_is_given_up_does_not_live_on(monkeypatch: pyte
 
         include = Census.include
         monkeypatch.setattr(Census, "include", gives_up)
-        async with open_workbench(NOBODY, "TEST", keep=False) as bench:
-            await bench.http("a")
+        async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+            await workbench.http("a")
 
     (pid,) = pids
     assert pid not in processes.table() or not processes.table()[pid].lives
@@ -127,6 +127,6 @@ async def test_a_mock_whose_start_is_given_up_does_not_live_on(monkeypatch: pyte
 
 async def test_where_orphans_cannot_be_adopted_a_mock_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remotes, "nursery", lambda: None)
-    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
-        upstream = await bench.http("a")
+    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+        upstream = await workbench.http("a")
         assert upstream.events("listening")

@@ -31,7 +31,7 @@ VERIFIER = "v" * 43
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Workbench]:
+async def workbench() -> AsyncIterator[Workbench]:
     async with open_workbench(NOBODY, "TEST", keep=False) as made:
         yield made
 
@@ -59,9 +59,9 @@ async def ask(url: str, body: dict[str, str] | bytes | None = None, **headers: s
     await anyio.to_thread.run_sync(work)
 
 
-async def signs_in(bench: Workbench, upstream: ProtectedUpstream, browser: Browser) -> None:
+async def signs_in(workbench: Workbench, upstream: ProtectedUpstream, browser: Browser) -> None:
     """By hand: a page, its callback to a collector, the exchange, one request with the token."""
-    listener = await bench.collector()
+    listener = await workbench.collector()
     await anyio.to_thread.run_sync(browser.open, page_of(upstream, listener.at("/callback")))
     await browser.done()
     code = upstream.authorizations[-1].issued["code"]
@@ -76,19 +76,19 @@ async def signs_in(bench: Workbench, upstream: ProtectedUpstream, browser: Brows
 
 
 async def test_the_evidence_tells_what_the_browser_was_given_and_did() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
-        await signs_in(bench, await bench.oauth("a"), bench.browser())
-    kinds = [event.kind for event in bench.evidence.events if event.actor == "browser"]
+    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+        await signs_in(workbench, await workbench.oauth("a"), workbench.browser())
+    kinds = [event.kind for event in workbench.evidence.events if event.actor == "browser"]
     assert kinds == ["opened", "thinks", "visit", "callback", "done"]
 
 
 @pytest.mark.parametrize("oauth", [OAuth(), OAuth(own_origin=True, issuer_path="/tenant")])
-async def test_a_sign_in_is_seen_from_all_sides(bench: Workbench, oauth: OAuth) -> None:
-    upstream, browser = await bench.oauth("a", oauth), bench.browser()
+async def test_a_sign_in_is_seen_from_all_sides(workbench: Workbench, oauth: OAuth) -> None:
+    upstream, browser = await workbench.oauth("a", oauth), workbench.browser()
     assert upstream.entry["oauth_client_id"] == CLIENT
     upstream.got_no_token_request()
     browser.was_never_opened()
-    await signs_in(bench, upstream, browser)
+    await signs_in(workbench, upstream, browser)
     (page,) = browser.pages_of(upstream)
     assert page.params["state"] == "s"
     assert page.redirect_uri.endswith("/callback")
@@ -105,23 +105,27 @@ async def test_a_sign_in_is_seen_from_all_sides(bench: Workbench, oauth: OAuth) 
         browser.was_never_opened()
 
 
-async def test_a_page_of_another_server_is_not_of_this_one(bench: Workbench) -> None:
-    one, other, browser = await bench.oauth("one"), await bench.oauth("other"), bench.browser(User("leaves"))
+async def test_a_page_of_another_server_is_not_of_this_one(workbench: Workbench) -> None:
+    one, other, browser = (
+        await workbench.oauth("one"),
+        await workbench.oauth("other"),
+        workbench.browser(User("leaves")),
+    )
     await anyio.to_thread.run_sync(browser.open, page_of(one, "http://127.0.0.1:9/"))
     assert len(browser.pages_of(one)) == 1
     assert browser.pages_of(other) == []
 
 
-async def test_the_client_id_can_be_skipped(bench: Workbench) -> None:
-    assert "oauth_client_id" not in (await bench.oauth("a", oauth_client_id=None)).entry
+async def test_the_client_id_can_be_skipped(workbench: Workbench) -> None:
+    assert "oauth_client_id" not in (await workbench.oauth("a", oauth_client_id=None)).entry
 
 
 async def test_the_implementation_finds_a_browser_whatever_it_looks_for(
-    bench: Workbench, tmp_path: Path
+    workbench: Workbench, tmp_path: Path
 ) -> None:
-    upstream = await bench.oauth("a")
-    bench.browser()
-    assert set(OPENERS) == {path.name for path in (bench.sandbox.mocks / "browser-1" / "bin").iterdir()}
+    upstream = await workbench.oauth("a")
+    workbench.browser()
+    assert set(OPENERS) == {path.name for path in (workbench.sandbox.mocks / "browser-1" / "bin").iterdir()}
     url = page_of(upstream, "http://127.0.0.1:9/")
     script = tmp_path / "opens.py"
     script.write_text(f"import subprocess\nsubprocess.run(['xdg-open', {url!r}], check=True)\n")
@@ -144,12 +148,12 @@ async def test_openers_that_fail_open_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_user_who_still_thinks_is_no_leftover() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
-        upstream, browser = await bench.oauth("a"), bench.browser(User(wait=60))
+    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+        upstream, browser = await workbench.oauth("a"), workbench.browser(User(wait=60))
         await anyio.to_thread.run_sync(browser.open, page_of(upstream, "http://127.0.0.1:9/"))
-        await bench.eventually(lambda: browser.events("thinks"), within=10.0, what="the user thinks")
-    assert bench.census.alive() == []
-    assert bench.evidence.leftovers == []
+        await workbench.eventually(lambda: browser.events("thinks"), within=10.0, what="the user thinks")
+    assert workbench.census.alive() == []
+    assert workbench.evidence.leftovers == []
 
 
 def test_the_desktop_of_the_machine_is_out_of_sight(tmp_path: Path) -> None:
@@ -172,8 +176,8 @@ async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> No
         assert not bare.script.oauth.registration
 
 
-async def test_a_configured_client_is_the_client(bench: Workbench) -> None:
-    assert (await bench.oauth("a")).client_id == CLIENT
+async def test_a_configured_client_is_the_client(workbench: Workbench) -> None:
+    assert (await workbench.oauth("a")).client_id == CLIENT
 
 
 def test_a_token_file_that_is_missing_or_no_json_is_the_fault_of_the_implementation(tmp_path: Path) -> None:

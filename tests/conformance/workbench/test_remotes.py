@@ -30,7 +30,7 @@ BODY = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Workbench]:
+async def workbench() -> AsyncIterator[Workbench]:
     async with open_workbench(NOBODY, "TEST", keep=False) as made:
         yield made
 
@@ -46,8 +46,8 @@ async def fetch(url: str, body: bytes | None = None, context: ssl.SSLContext | N
     return await anyio.to_thread.run_sync(work)
 
 
-async def test_an_upstream_runs_and_says_what_it_saw(bench: Workbench) -> None:
-    upstream = await bench.http("a", Script(http=Http(path="/here")), headers={"X-A": "b"})
+async def test_an_upstream_runs_and_says_what_it_saw(workbench: Workbench) -> None:
+    upstream = await workbench.http("a", Script(http=Http(path="/here")), headers={"X-A": "b"})
     assert upstream.entry == {
         "description": "The a upstream",
         "url": upstream.url,
@@ -63,47 +63,47 @@ async def test_an_upstream_runs_and_says_what_it_saw(bench: Workbench) -> None:
     assert upstream.at("/x?y") == upstream.url.replace("/here", "/x?y")
 
 
-async def test_the_entry_of_an_sse_upstream_says_so(bench: Workbench) -> None:
-    upstream = await bench.sse("a")
+async def test_the_entry_of_an_sse_upstream_says_so(workbench: Workbench) -> None:
+    upstream = await workbench.sse("a")
     assert upstream.entry["type"] == "sse"
     other = upstream.but("type", timeout={"tools": 1})
     assert "type" not in other.entry
     assert other.http == []
 
 
-async def test_a_collector_complains_about_a_mere_connection(bench: Workbench) -> None:
-    collector = await bench.collector()
+async def test_a_collector_complains_about_a_mere_connection(workbench: Workbench) -> None:
+    collector = await workbench.collector()
     collector.saw_nothing()
     with socket.create_connection(("127.0.0.1", urlsplit(collector.url).port or 0)):
-        await bench.eventually(lambda: collector.events("connection"), within=5.0, what="a connection")
+        await workbench.eventually(lambda: collector.events("connection"), within=5.0, what="a connection")
     with pytest.raises(Violation):
         collector.saw_nothing()
 
 
-async def test_a_stopped_upstream_refuses_connections(bench: Workbench) -> None:
-    upstream = await bench.http("a")
+async def test_a_stopped_upstream_refuses_connections(workbench: Workbench) -> None:
+    upstream = await workbench.http("a")
     await upstream.stop()
     await upstream.stop()
     with pytest.raises(OSError, match="refused"):
         await fetch(upstream.url, BODY)
-    again = await bench.http("a", port=urlsplit(upstream.url).port or 0)
+    again = await workbench.http("a", port=urlsplit(upstream.url).port or 0)
     assert again.url == upstream.url
     assert await fetch(again.url, BODY)
 
 
 async def test_nothing_is_left_and_nothing_counts_as_leftover() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as bench:
-        await bench.http("a")
-        assert len(bench.census.alive()) == 1
-    assert bench.census.alive() == []
-    assert bench.evidence.leftovers == []
-    kinds = {event.kind for event in bench.evidence.events if event.actor == "upstream a"}
+    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+        await workbench.http("a")
+        assert len(workbench.census.alive()) == 1
+    assert workbench.census.alive() == []
+    assert workbench.evidence.leftovers == []
+    kinds = {event.kind for event in workbench.evidence.events if event.actor == "upstream a"}
     assert {"start", "listening", "exit"} <= kinds
 
 
-async def test_a_mock_that_cannot_start_is_our_fault(bench: Workbench) -> None:
+async def test_a_mock_that_cannot_start_is_our_fault(workbench: Workbench) -> None:
     with pytest.raises(HarnessError, match="did not start"):
-        await bench.http("a", Script(on=[Rule("GET", [{**respond(200), "do": "nonsense"}])]))
+        await workbench.http("a", Script(on=[Rule("GET", [{**respond(200), "do": "nonsense"}])]))
 
 
 class TestTls:
@@ -113,18 +113,20 @@ class TestTls:
         return tmp_path
 
     async def test_the_good_certificate_is_accepted_with_its_authority_only(
-        self, bench: Workbench, files: Path
+        self, workbench: Workbench, files: Path
     ) -> None:
         from conformance.workbench.certificates import Authority
 
         authority = Authority(files)
-        upstream = await bench.http("a", tls=authority.good())
+        upstream = await workbench.http("a", tls=authority.good())
         assert upstream.url.startswith("https://")
         trusting = ssl.create_default_context(cafile=str(authority.file))
         assert b'"result"' in await fetch(upstream.url, BODY, trusting)
         await _refuses(upstream, ssl.create_default_context())
 
-    async def test_bad_certificates_are_refused_before_a_request(self, bench: Workbench, files: Path) -> None:
+    async def test_bad_certificates_are_refused_before_a_request(
+        self, workbench: Workbench, files: Path
+    ) -> None:
         from conformance.workbench.certificates import Authority
 
         authority = Authority(files)
@@ -132,7 +134,7 @@ class TestTls:
         bad = authority.bad()
         assert set(bad) == {"expired", "wrong-host", "unknown-authority", "self-signed"}
         for name, tls in bad.items():
-            await _refuses(await bench.http(name, tls=tls), trusting)
+            await _refuses(await workbench.http(name, tls=tls), trusting)
 
 
 async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:

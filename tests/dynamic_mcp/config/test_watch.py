@@ -172,7 +172,7 @@ async def test_a_write_that_the_clock_does_not_show_is_found_by_the_second_look(
 async def test_a_writer_that_never_rests_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "MOST_DELAY", 0.2)
+    monkeypatch.setattr(watch, "MAX_DELAY", 0.2)
     path = tmp_path / "config.json"
     path.write_bytes(b"x")
 

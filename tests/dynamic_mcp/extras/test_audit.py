@@ -17,7 +17,7 @@ import pytest
 from dynamic_mcp.config.model import Audit, CallPolicy, RateLimit
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.extras import audit
-from dynamic_mcp.extras.audit import MOST_ARGUMENTS, MOST_TEXT, Life, Trail
+from dynamic_mcp.extras.audit import MAX_ARGUMENTS, MAX_TEXT, Life, Trail
 from dynamic_mcp.frontend.tool_surface import CALL
 from tests.dynamic_mcp.fakes import Client
 from tests.dynamic_mcp.helpers import eventually
@@ -209,7 +209,7 @@ async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception
 def test_large_arguments_are_only_a_digest(trail: Trail, file: Path) -> None:
     trail.configure(Audit(file, "value"))
 
-    assert set(trail.arguments(b'"%b"' % (b"x" * MOST_ARGUMENTS))) == {"arguments_sha256"}
+    assert set(trail.arguments(b'"%b"' % (b"x" * MAX_ARGUMENTS))) == {"arguments_sha256"}
 
 
 # Upstreams
@@ -244,11 +244,11 @@ def test_nothing_is_written_without_a_file(file: Path) -> None:
 
 
 def test_a_line_has_the_fields_and_no_endless_text(trail: Trail, file: Path) -> None:
-    trail.record("start", reason="x" * (MOST_TEXT + 1), nothing=None)
+    trail.record("start", reason="x" * (MAX_TEXT + 1), nothing=None)
 
     (line,) = lines(file)
     assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason"]
-    assert len(line["reason"]) == MOST_TEXT
+    assert len(line["reason"]) == MAX_TEXT
     assert line["pid"] == os.getpid()
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from dynamic_mcp.config import parse
 from dynamic_mcp.extras.early_answers import answers, plain_servers
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from tests.dynamic_mcp.fakes import FakeGroup, named
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
@@ -99,12 +99,12 @@ _messages = st.builds(
 )
 
 
-def face_over(content: bytes) -> tuple[Face, list[bytes]]:
+def face_over(content: bytes) -> tuple[Frontend, list[bytes]]:
     """A face over the servers of a configuration, and what it says."""
     lines: list[bytes] = []
-    session = Session(lines.append)
+    session = ClientSession(lines.append)
     groups = named(*(FakeGroup(server) for server in parse(content, "c", {}).servers))
-    return Face(groups, session, Relay(session, groups), lines.append), lines
+    return Frontend(groups, session, Relay(session, groups), lines.append), lines
 
 
 @given(_configurations, st.lists(_messages | _lines, max_size=3))

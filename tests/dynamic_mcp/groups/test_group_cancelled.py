@@ -11,7 +11,7 @@ import pytest
 
 from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.process import child as module
 from dynamic_mcp.process.guard import Guard
@@ -24,7 +24,7 @@ async def cancelled_after(turns: int) -> set[psutil.Process]:
     """Run a group for so many turns of the event loop; the processes that it had by then."""
     guard = Guard()
     group = Group(
-        Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(Session(lambda line: None), {})
+        Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(ClientSession(lambda line: None), {})
     )
     before = set(psutil.Process().children())
     with anyio.fail_after(WITHIN):

@@ -20,8 +20,8 @@ from dynamic_mcp.config import Config, Features, Server, StdioTransport, Timeout
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
-from dynamic_mcp.frontend.server import Face
-from dynamic_mcp.frontend.session import Session
+from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.process.guard import Guard
@@ -99,9 +99,9 @@ class Proxy:
         self.exclusive = False
         self.groups: dict[str, Group] = {}
         self.config = Config(servers)
-        session = Session(self.lines.append)
+        session = ClientSession(self.lines.append)
         self.relay = Relay(session, self.groups)
-        self.face = Face(self.groups, session, self.relay, self.lines.append)
+        self.face = Frontend(self.groups, session, self.relay, self.lines.append)
         self.supervisor = Supervisor(self.config, self.groups, self._make, self.face.changing)
 
     def _make(self, configured: Server) -> Group:

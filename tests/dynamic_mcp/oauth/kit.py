@@ -15,7 +15,7 @@ import respx
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
-from dynamic_mcp.oauth.tokens import Client, Tokens, expiry
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 from dynamic_mcp.secret import Secret
 
 URL = "https://mcp.test/public/mcp"
@@ -170,7 +170,7 @@ def stored(left: float | None = 100.0, number: int = 0, **changes: Any) -> Token
         issuer=ISSUER,
         token_endpoint=TOKEN,
         lifetime=3600.0,
-        client=Client("app"),
+        client=ClientRegistration("app"),
     )
     return msgspec.structs.replace(tokens, **changes)
 

@@ -15,7 +15,7 @@ from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
@@ -241,7 +241,7 @@ async def test_a_registration_that_the_server_forgot_is_made_anew(
     make: Make, store: Store, met_by: str
 ) -> None:
     """By the next sign-in, be it of this process or of ``dynamic-mcp login``."""
-    client = Client("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
+    client = ClientRegistration("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
     port = await free_port()
     client = msgspec.structs.replace(client, redirect_uri=f"http://127.0.0.1:{port}/oauth/callback")
     store.save(stored(-1.0 if met_by == "the renewal" else None, client=client))

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from dynamic_mcp.oauth import callback as callback_module
-from dynamic_mcp.oauth.callback import PATH, Answer, Callback, listening
+from dynamic_mcp.oauth.callback import PATH, Callback, CallbackAnswer, listening
 from tests.dynamic_mcp.oauth.kit import CODE, ISSUER, visit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def status_of(reply: str) -> int:
     return int(reply.split(" ", 2)[1])
 
 
-async def answer_of(callback: Callback) -> Answer:
+async def answer_of(callback: Callback) -> CallbackAnswer:
     async with asyncio.timeout(10):
         return await callback.wait()
 
@@ -39,7 +39,7 @@ async def answer_of(callback: Callback) -> Answer:
 async def succeeds(callback: Callback) -> None:
     """The right answer arrives, after whatever came before."""
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
-    assert await answer_of(callback) == Answer(CODE, None, None)
+    assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
     callback.finish(None)
     assert status_of(await visiting) == 200
 
@@ -131,14 +131,17 @@ async def test_connections_without_a_request_do_not_end_the_wait(
 @pytest.mark.parametrize(
     ("query", "answer"),
     [
-        (f"code=a%2Bb%26c+d&state={STATE}", Answer("a+b&c d", None, None)),
-        (f"state={STATE}&code=x&iss={quote(ISSUER, safe='')}", Answer("x", None, ISSUER)),
-        (f"state={STATE}&code=x&iss=", Answer("x", None, "")),
-        (f"error=access_denied&error_description=d&state={STATE}", Answer(None, "access_denied", None)),
-        (f"error=e&code=x&state={STATE}", Answer("x", "e", None)),
+        (f"code=a%2Bb%26c+d&state={STATE}", CallbackAnswer("a+b&c d", None, None)),
+        (f"state={STATE}&code=x&iss={quote(ISSUER, safe='')}", CallbackAnswer("x", None, ISSUER)),
+        (f"state={STATE}&code=x&iss=", CallbackAnswer("x", None, "")),
+        (
+            f"error=access_denied&error_description=d&state={STATE}",
+            CallbackAnswer(None, "access_denied", None),
+        ),
+        (f"error=e&code=x&state={STATE}", CallbackAnswer("x", "e", None)),
     ],
 )
-async def test_an_answer_is_read(callback: Callback, query: str, answer: Answer) -> None:
+async def test_an_answer_is_read(callback: Callback, query: str, answer: CallbackAnswer) -> None:
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{query}"))
 
     assert await answer_of(callback) == answer
@@ -148,13 +151,13 @@ async def test_an_answer_is_read(callback: Callback, query: str, answer: Answer)
 
 async def test_a_second_answer_changes_nothing(callback: Callback) -> None:
     first = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
-    assert await answer_of(callback) == Answer(CODE, None, None)
+    assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
 
     second = await visit(f"{callback.redirect_uri}?code=other&state={STATE}")
 
     assert status_of(second) == 400
     assert "answered already" in second
-    assert await answer_of(callback) == Answer(CODE, None, None)
+    assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
     callback.finish(None)
     assert "Signed in" in await first
     assert status_of(await visit(f"{callback.redirect_uri}?{RIGHT}")) == 400
@@ -232,7 +235,7 @@ async def test_a_pasted_address_that_is_no_answer_is_explained(
 
 async def test_an_address_can_be_pasted(callback: Callback) -> None:
     assert callback.paste(f"  {callback.redirect_uri}?{RIGHT}\n") is None
-    assert await answer_of(callback) == Answer(CODE, None, None)
+    assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
     assert callback.paste(f"{callback.redirect_uri}?{RIGHT}") == "This sign-in was answered already."
 
 

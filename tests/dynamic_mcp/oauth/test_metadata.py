@@ -330,7 +330,7 @@ async def test_an_address_that_cannot_be_asked_is_a_failure_of_the_server(addres
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(http: httpx.AsyncClient) -> None:
-    respx.get(f"{RESOURCE_METADATA}/public/mcp").respond(content=b" " * (request.MOST_ANSWER + 1))
+    respx.get(f"{RESOURCE_METADATA}/public/mcp").respond(content=b" " * (request.MAX_ANSWER + 1))
 
     with pytest.raises(TransientFailure, match="larger than 1 MiB"):
         await discover(http, URL, NO_CHALLENGE)

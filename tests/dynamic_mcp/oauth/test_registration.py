@@ -12,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.registration import authenticate, method_of, register
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.tokens import Client
+from dynamic_mcp.oauth.tokens import ClientRegistration
 from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN
 
 REDIRECT = "http://127.0.0.1:4711/oauth/callback"
@@ -33,7 +33,7 @@ async def test_what_is_registered_is_a_native_public_client(http: httpx.AsyncCli
 
     client = await register(http, server(), REDIRECT, "a b")
 
-    assert client == Client("made", None, "none", REDIRECT, registered=True)
+    assert client == ClientRegistration("made", None, "none", REDIRECT, registered=True)
     assert json.loads(route.calls.last.request.content) == {
         "client_name": "dynamic-mcp",
         "redirect_uris": [REDIRECT],
@@ -165,24 +165,24 @@ async def test_an_answer_that_is_no_registration(http: httpx.AsyncClient, body: 
 @pytest.mark.parametrize(
     ("client", "form", "basic"),
     [
-        (Client("app"), {"x": "1", "client_id": "app"}, None),
-        (Client("app", None, "client_secret_basic"), {"x": "1", "client_id": "app"}, None),
-        (Client("app", "s", "none"), {"x": "1", "client_id": "app"}, None),
+        (ClientRegistration("app"), {"x": "1", "client_id": "app"}, None),
+        (ClientRegistration("app", None, "client_secret_basic"), {"x": "1", "client_id": "app"}, None),
+        (ClientRegistration("app", "s", "none"), {"x": "1", "client_id": "app"}, None),
         (
-            Client("app", "s", "client_secret_post"),
+            ClientRegistration("app", "s", "client_secret_post"),
             {"x": "1", "client_id": "app", "client_secret": "s"},
             None,
         ),
-        (Client("app", "s", "client_secret_basic"), {"x": "1", "client_id": "app"}, ("app", "s")),
+        (ClientRegistration("app", "s", "client_secret_basic"), {"x": "1", "client_id": "app"}, ("app", "s")),
         (
-            Client("a:b", "c d/é", "client_secret_basic"),
+            ClientRegistration("a:b", "c d/é", "client_secret_basic"),
             {"x": "1", "client_id": "a:b"},
             ("a%3Ab", "c%20d%2F%C3%A9"),
         ),
     ],
 )
 def test_how_a_client_says_who_it_is(
-    client: Client, form: dict[str, str], basic: tuple[str, str] | None
+    client: ClientRegistration, form: dict[str, str], basic: tuple[str, str] | None
 ) -> None:
     given = {"x": "1"}
 

@@ -15,7 +15,7 @@ from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import Store
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     DAY,
@@ -138,7 +138,9 @@ async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make
 
 
 async def test_a_registered_client_renews_with_its_secret(make: Make, store: Store) -> None:
-    client = Client("made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True)
+    client = ClientRegistration(
+        "made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True
+    )
     store.save(stored(client=client))
     route = renewals(grant(1))
 

@@ -17,9 +17,9 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import signin
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.signin import Wanted, sign_in
+from dynamic_mcp.oauth.signin import SignInRequest, sign_in
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     CODE,
@@ -39,7 +39,7 @@ from tests.dynamic_mcp.oauth.kit import (
     visit,
 )
 
-WANTED = Wanted("docs", URL, "app", ())
+WANTED = SignInRequest("docs", URL, "app", ())
 UNREGISTERED = msgspec.structs.replace(WANTED, client_id=None)
 EXTRA = "iss=" + ISSUER
 
@@ -47,7 +47,7 @@ EXTRA = "iss=" + ISSUER
 async def attempt(
     http: httpx.AsyncClient,
     user: User | None = None,
-    wanted: Wanted = WANTED,
+    wanted: SignInRequest = WANTED,
     challenge: Challenge | None = None,
 ) -> Tokens:
     async with asyncio.timeout(10):
@@ -93,7 +93,7 @@ async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
         issuer=ISSUER,
         token_endpoint=TOKEN,
         lifetime=3600.0,
-        client=Client("app"),
+        client=ClientRegistration("app"),
     )
     page = await user.page()
     assert "docs can be used now" in page
@@ -331,7 +331,7 @@ async def test_a_client_id_may_be_the_address_of_a_document(http: httpx.AsyncCli
     tokens = await attempt(http, user, msgspec.structs.replace(WANTED, client_id=document))
 
     assert query_of(user.addresses[0])["client_id"] == document
-    assert tokens.client == Client(document)
+    assert tokens.client == ClientRegistration(document)
     assert not register.called
 
 
@@ -344,7 +344,9 @@ async def test_without_a_client_id_one_is_registered_and_kept(http: httpx.AsyncC
     tokens = await attempt(http, user, UNREGISTERED)
 
     redirect_uri = query_of(user.addresses[0])["redirect_uri"]
-    assert tokens.client == Client("made", KEY, "client_secret_basic", redirect_uri, registered=True)
+    assert tokens.client == ClientRegistration(
+        "made", KEY, "client_secret_basic", redirect_uri, registered=True
+    )
     assert token.calls.last.request.headers["Authorization"].startswith("Basic ")
     assert KEY not in user.addresses[0]
     assert len(register.calls) == 1
@@ -369,7 +371,9 @@ async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
     listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     async with listener:
         port = listener.sockets[0].getsockname()[1]
-        client = Client("old", None, "none", f"http://127.0.0.1:{port}/oauth/callback", registered=True)
+        client = ClientRegistration(
+            "old", None, "none", f"http://127.0.0.1:{port}/oauth/callback", registered=True
+        )
         issuer = ISSUER if reason == "the port is taken" else "https://old.test"
         tokens = await attempt(
             http, user, msgspec.structs.replace(UNREGISTERED, client=client, issuer=issuer)

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.store import Store, default_directory, file_name
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.helpers import WITHIN
 
-TOKENS = Tokens("a", "r", "2026-01-31T18:03:17.250Z", server="docs", client=Client("app"))
+TOKENS = Tokens("a", "r", "2026-01-31T18:03:17.250Z", server="docs", client=ClientRegistration("app"))
 NAMES = st.text(st.characters(), max_size=300)
 #: Names that a file system or a URL may fold into one.
 CLOSE_NAMES = st.text(st.sampled_from("aA%~./ \0é2E"), max_size=8)

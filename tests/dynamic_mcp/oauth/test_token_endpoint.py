@@ -15,14 +15,14 @@ import respx
 from dynamic_mcp.oauth import request
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
-from dynamic_mcp.oauth.tokens import Client, Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import ACCESS, CODE, KEY, REFRESH, TOKEN, form_of, granted
 
 FORM = {"grant_type": "authorization_code", "code": "a+b/c=&d ~é"}
 
 
-async def ask_for_tokens(http: httpx.AsyncClient, client: Client | None = None) -> Tokens:
-    return await request_tokens(http, TOKEN, client or Client("app"), FORM)
+async def ask_for_tokens(http: httpx.AsyncClient, client: ClientRegistration | None = None) -> Tokens:
+    return await request_tokens(http, TOKEN, client or ClientRegistration("app"), FORM)
 
 
 async def test_a_code_is_sent_once_in_a_form_and_gives_tokens(http: httpx.AsyncClient) -> None:
@@ -42,7 +42,7 @@ async def test_a_code_is_sent_once_in_a_form_and_gives_tokens(http: httpx.AsyncC
 async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx.AsyncClient) -> None:
     route = respx.post(TOKEN).respond(json=granted())
 
-    await ask_for_tokens(http, Client("id:1 é", "s:e/c+r=t%", "client_secret_basic"))
+    await ask_for_tokens(http, ClientRegistration("id:1 é", "s:e/c+r=t%", "client_secret_basic"))
 
     request = route.calls.last.request
     scheme, _, word = request.headers["Authorization"].partition(" ")
@@ -54,7 +54,7 @@ async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx
 async def test_a_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient) -> None:
     route = respx.post(TOKEN).respond(json=granted())
 
-    await ask_for_tokens(http, Client("id", "s&e=c", "client_secret_post"))
+    await ask_for_tokens(http, ClientRegistration("id", "s&e=c", "client_secret_post"))
 
     request = route.calls.last.request
     assert form_of(request) == {**FORM, "client_id": "id", "client_secret": "s&e=c"}
@@ -213,5 +213,5 @@ async def test_an_endpoint_that_drips_is_not_waited_for_without_end(monkeypatch:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
         async with httpx.AsyncClient(trust_env=False) as http:
             with pytest.raises(TransientFailure, match=r"cannot be reached .TimeoutError.$"):
-                await request_tokens(http, url, Client("app"), FORM)
+                await request_tokens(http, url, ClientRegistration("app"), FORM)
         over.set()

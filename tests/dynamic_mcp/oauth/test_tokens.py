@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dynamic_mcp.oauth.tokens import BUFFER, Client, Tokens, expiry
+from dynamic_mcp.oauth.tokens import BUFFER, ClientRegistration, Tokens, expiry
 
 #: seconds since 1970, from 1980 to 2200
 CLOCKS = st.floats(315_532_800, 7_258_118_400)
@@ -86,6 +86,6 @@ def test_an_expiry_is_written_in_utc_and_read_back(now: float, lifetime: float) 
 
 
 def test_nothing_secret_shows_itself() -> None:
-    tokens = Tokens("canary", "canary", "2026-01-31T18:03:17Z", client=Client("app", "canary"))
+    tokens = Tokens("canary", "canary", "2026-01-31T18:03:17Z", client=ClientRegistration("app", "canary"))
 
     assert "canary" not in f"{tokens!r} {tokens} {[tokens.client]} {tokens.client}"

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.era import Stamp, stamp_of
+from dynamic_mcp.protocol.era import RequestMeta, request_meta
 
 VERSION = f'"{era.PROTOCOL_VERSION}":"2026-07-28"'
 CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
@@ -23,16 +23,16 @@ CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
         (f'{{"_meta":null,"x":{{{VERSION}}}}}', None),
         (f"{{{VERSION}}}", None),
         (f'{{"name":"echo","arguments":{{"_meta":{{{VERSION}}}}}}}', None),
-        (f'{{"_meta":{{{VERSION}}}}}', Stamp("2026-07-28", None)),
-        (f'{{"_meta":{{{VERSION},{CAPABILITIES}}}}}', Stamp("2026-07-28", b"{}")),
-        (f'{{"_meta":{{{VERSION},"{era.CLIENT_CAPABILITIES}":null}}}}', Stamp("2026-07-28", None)),
-        (f'{{"a":[1],"_meta":{{"x":1, {CAPABILITIES} , {VERSION}}}}}', Stamp("2026-07-28", b"{}")),
-        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":"1900-01-01"}}}}', Stamp("1900-01-01", None)),
-        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":7}}}}', Stamp("7", None)),
+        (f'{{"_meta":{{{VERSION}}}}}', RequestMeta("2026-07-28", None)),
+        (f'{{"_meta":{{{VERSION},{CAPABILITIES}}}}}', RequestMeta("2026-07-28", b"{}")),
+        (f'{{"_meta":{{{VERSION},"{era.CLIENT_CAPABILITIES}":null}}}}', RequestMeta("2026-07-28", None)),
+        (f'{{"a":[1],"_meta":{{"x":1, {CAPABILITIES} , {VERSION}}}}}', RequestMeta("2026-07-28", b"{}")),
+        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":"1900-01-01"}}}}', RequestMeta("1900-01-01", None)),
+        (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":7}}}}', RequestMeta("7", None)),
     ],
 )
-def test_only_a_version_in_meta_makes_a_request_modern(params: str, stamp: Stamp | None) -> None:
-    assert stamp_of(Raw(params.encode())) == stamp
+def test_only_a_version_in_meta_makes_a_request_modern(params: str, stamp: RequestMeta | None) -> None:
+    assert request_meta(Raw(params.encode())) == stamp
 
 
 def test_the_spelling_of_the_key_does_not_matter() -> None:
@@ -42,4 +42,4 @@ def test_the_spelling_of_the_key_does_not_matter() -> None:
         params.replace("io.", r"\u0069o."),
         params.replace(":", " :\n"),
     ):
-        assert stamp_of(Raw(spelt.encode())) == Stamp("2026-07-28", b"{}"), spelt
+        assert request_meta(Raw(spelt.encode())) == RequestMeta("2026-07-28", b"{}"), spelt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.protocol.jsonrpc import MOST_MESSAGE
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 from mock_servers.journal import read_journal
 from mock_servers.script import Script, on_call, payload
 from tests.wire import Wire
@@ -35,20 +35,20 @@ def test_a_result_of_64_mib_arrives_whole(tmp_path: Path) -> None:
 
 
 def test_an_answer_beyond_the_bound_fails_its_own_call_and_no_other(tmp_path: Path) -> None:
-    with Wire(tmp_path, a=Script(on=[on_call("echo", payload(MOST_MESSAGE + MIB))])) as wire:
+    with Wire(tmp_path, a=Script(on=[on_call("echo", payload(MAX_MESSAGE + MIB))])) as wire:
         wire.send_call(1, "a")
         failed = wire.receive()
         assert failed["id"] == 1
         assert failed["result"]["isError"] is True
         assert "larger than 128 MiB" in text_of(failed)
         assert wire.call(2, "a", {"a": 1, "b": 2}, tool="add")["result"]["isError"] is False
-        assert wire.memory("VmHWM") < 3 * MOST_MESSAGE
+        assert wire.memory("VmHWM") < 3 * MAX_MESSAGE
 
 
 def test_a_request_beyond_the_bound_is_refused_under_its_id(tmp_path: Path) -> None:
     with Wire(tmp_path, a=Script()) as wire:
         wire.write(b'{"jsonrpc":"2.0","id":"big","method":"tools/call","params":{"x":"')
-        for _ in range(MOST_MESSAGE // MIB + 1):
+        for _ in range(MAX_MESSAGE // MIB + 1):
             wire.write(b"x" * MIB)
         wire.write(b'"}}\n')
         refused = wire.receive()

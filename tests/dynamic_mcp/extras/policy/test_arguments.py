@@ -91,7 +91,7 @@ async def test_a_reason_is_short_however_large_the_arguments_and_the_schema_are(
 
     reason = await tried.refuses(schema, {f"name-{n}": "y" * 10_000 for n in range(100)})
 
-    assert len(reason) < module.MOST_SHOWN + 5_000
+    assert len(reason) < module.MAX_SHOWN + 5_000
     assert reason.endswith("(get_dynamic_tools has all of it)")
 
 
@@ -129,7 +129,7 @@ async def test_what_json_schema_takes_may_pass(
         {"$ref": "file:///etc/passwd"},
         {"$schema": "https://example.com/dialect"},
         5,
-        {"description": "x" * (module.MOST_SCHEMA + 1)},
+        {"description": "x" * (module.MAX_SCHEMA + 1)},
     ],
 )
 async def test_a_broken_schema_stops_no_call_and_is_told_of_once(
@@ -194,7 +194,7 @@ async def test_a_pattern_that_takes_for_ever_is_a_mistake_of_the_schema(
     ("args", "reason"),
     [
         (b'{"x":%b}' % (b"[" * 5000 + b"]" * 5000), "nested too deeply"),
-        (b'{"x":"%b"}' % (b"y" * module.MOST_ARGS), "larger than 4 MiB"),
+        (b'{"x":"%b"}' % (b"y" * module.MAX_ARGS), "larger than 4 MiB"),
     ],
     ids=["deep", "large"],
 )

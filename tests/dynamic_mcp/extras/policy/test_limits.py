@@ -45,7 +45,7 @@ class Crowd:
         return task
 
     async def _stay(self, name: str, timeout: float) -> None:
-        async with self.limits.place(timeout):
+        async with self.limits.slot(timeout):
             self.inside.append(name)
             try:
                 await self._leave[name].wait()
@@ -120,7 +120,7 @@ async def test_waiting_ends_with_the_timeout_and_says_what_it_waited_for() -> No
     async with crowd(at_once(1)) as calls:
         await calls.come("a")
         with pytest.raises(UpstreamTimeout, match=r"waited 0.02 s for one of 1 calls .*max_concurrent_calls"):
-            async with calls.limits.place(0.02):
+            async with calls.limits.slot(0.02):
                 pytest.fail("there was no place")
         await calls.come("b")
         await calls.leave("a")
@@ -150,12 +150,12 @@ async def test_a_refusal_names_the_limit_and_when_to_try_again() -> None:
     limits, clock = Limits(CallPolicy(rate_limit=RateLimit(2, 60.0))), [0.0]
     limits._now = lambda: clock[0]
     for clock[0] in (0.0, 10.0):
-        async with limits.place(1.0):
+        async with limits.slot(1.0):
             pass
     clock[0] = 15.04
 
     with pytest.raises(CallRefused, match=r"at most 2 calls in 60 s .*try again in 45 s"):
-        async with limits.place(1.0):
+        async with limits.slot(1.0):
             pytest.fail("it is one too many")
 
 
@@ -185,7 +185,7 @@ async def _simulate(calls: int, places: int, arrivals: list[_Arrival]) -> None:
     async def call(duration: float) -> None:
         nonlocal refused
         try:
-            async with limits.place(WITHIN):
+            async with limits.slot(WITHIN):
                 begun.append(clock[0])
                 over = asyncio.Event()
                 ends.append((clock[0] + duration, over))

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from dynamic_mcp.config.model import Audit
 from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.extras import audit
-from dynamic_mcp.extras.audit import MOST_TEXT
+from dynamic_mcp.extras.audit import MAX_TEXT
 from dynamic_mcp.extras.tracing.otel import OpenTelemetry
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.protocol import era
@@ -221,8 +221,8 @@ async def test_a_modern_request_says_its_version_itself(client: Client, spans: S
 async def test_texts_of_the_client_are_bounded(client: Client, spans: Spans) -> None:
     await client.ask("m" * 5000, {"_meta": {**STAMP, era.PROTOCOL_VERSION: "v" * 5000}})
     span = spans()[SpanKind.SERVER]
-    assert span.name == attributes(span)["mcp.method.name"] == "m" * MOST_TEXT
-    assert attributes(span)["mcp.protocol.version"] == "v" * MOST_TEXT
+    assert span.name == attributes(span)["mcp.method.name"] == "m" * MAX_TEXT
+    assert attributes(span)["mcp.protocol.version"] == "v" * MAX_TEXT
 
 
 async def test_a_span_holds_no_secrets(client: Client, exporter: InMemorySpanExporter) -> None:

@@ -21,7 +21,7 @@ from dynamic_mcp.oauth.store import Store
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http.client import Web, _merged, _proxy_for
+from dynamic_mcp.upstream.http.client import HttpClient, _merged, _proxy_for
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -36,10 +36,12 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def web(tmp_path: Path, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Web]:
+async def web(
+    tmp_path: Path, url: str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[HttpClient]:
     """A client that has no tokens."""
     transport = HttpTransport(Secret(url), (), False, None, ())
-    made = Web(url, headers or {}, Authorization("a", transport, Store("a", tmp_path)))
+    made = HttpClient(url, headers or {}, Authorization("a", transport, Store("a", tmp_path)))
     await made.start()
     try:
         yield made
@@ -126,7 +128,7 @@ async def test_where_https_is_required_nothing_else_is_opened(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     transport = HttpTransport(Secret(url), (), False, None, ())
-    client = Web(url, {}, Authorization("a", transport, Store("a", tmp_path)), require_https=True)
+    client = HttpClient(url, {}, Authorization("a", transport, Store("a", tmp_path)), require_https=True)
 
     if allowed:
         await client.start()
@@ -185,7 +187,7 @@ async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: P
         for token in (None, "token"):
             if token is not None:
                 store.save(Tokens(token))
-            client = Web(url, {}, Authorization("a", transport, store))
+            client = HttpClient(url, {}, Authorization("a", transport, store))
             await client.start()
             async with client.request("GET", {}) as reply:
                 assert reply.status == 200

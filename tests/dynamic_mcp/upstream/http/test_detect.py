@@ -13,7 +13,7 @@ from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, Upstream
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Handshake, Options
-from dynamic_mcp.upstream.http.detect import Detected, Remote
+from dynamic_mcp.upstream.http.detect import AutoDetect, Remote
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.fakes import FakeUpstream
@@ -44,7 +44,7 @@ class Logged(FakeUpstream):
     async def lost(self) -> UpstreamGone:
         return UpstreamGone(self._name)
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         return self._name
 
     def pause(self, paused: bool) -> None:
@@ -59,7 +59,9 @@ class Pair:
 
     def __init__(self, first: UpstreamError | None, second: UpstreamError | None = None) -> None:
         self.log: list[str] = []
-        self.detected = Detected(Logged("first", self.log, first), lambda: Logged("second", self.log, second))
+        self.detected = AutoDetect(
+            Logged("first", self.log, first), lambda: Logged("second", self.log, second)
+        )
 
     async def speaks_through(self, name: Literal["first", "second"]) -> None:
         """Everything goes to the upstream with this name."""
@@ -68,7 +70,7 @@ class Pair:
         assert detected.modern is (name == "first")
         assert await detected.request("m", b"{}", Options(None)) == name.encode()
         assert str(await detected.lost()) == name
-        assert detected.last_words() == name
+        assert detected.stderr_tail() == name
         self.log.clear()
         detected.notify("n")
         detected.pause(True)
@@ -145,7 +147,7 @@ async def test_where_there_is_a_stream_its_own_failure_is_told(failure: Upstream
     assert raised.value is failure
 
 
-class Nobody:
+class NullEvents:
     """Hears nothing."""
 
     def capabilities(self) -> bytes:
@@ -161,7 +163,7 @@ class Nobody:
 @pytest.mark.parametrize(
     ("transport", "kind"),
     [
-        (HttpTransport(Secret("http://a/"), (), True, None, ()), Detected),
+        (HttpTransport(Secret("http://a/"), (), True, None, ()), AutoDetect),
         (HttpTransport(Secret("http://a/"), (), False, None, ()), StreamableHttpUpstream),
         (SseTransport(Secret("http://a/"), (), None, ()), SseUpstream),
     ],
@@ -171,7 +173,7 @@ async def test_only_an_entry_without_a_type_leaves_the_transport_open(
     transport: HttpTransport | SseTransport, kind: type[object]
 ) -> None:
     remote = Remote("a", transport)
-    one, other = remote.upstream(Nobody()), remote.upstream(Nobody())
+    one, other = remote.upstream(NullEvents()), remote.upstream(NullEvents())
 
     assert type(one) is kind
     assert one is not other

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol.jsonrpc import ENDLESS
-from dynamic_mcp.upstream.http.event_stream import Event, EventParser
+from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
 BOM = b"\xef\xbb\xbf"
 LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -38,10 +38,10 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(ends)]
 
 
-def read_whole(stream: bytes) -> tuple[list[Event], str, float | None]:
+def read_whole(stream: bytes) -> tuple[list[ServerSentEvent], str, float | None]:
     """The events, the last id and the reconnection time of a stream that is at hand as a whole."""
     *lines, _ = LINE_END.split(stream[3:] if stream.startswith(BOM) else stream)
-    found: list[Event] = []
+    found: list[ServerSentEvent] = []
     last_id, retry = "", None
     while b"" in lines:
         end = lines.index(b"")
@@ -56,7 +56,7 @@ def read_whole(stream: bytes) -> tuple[list[Event], str, float | None]:
             last_id = ids[-1].decode(errors="replace")
         if data or ids:
             kind = types[-1].decode(errors="replace") if types else ""
-            found.append(Event(kind or "message", b"\n".join(data), last_id))
+            found.append(ServerSentEvent(kind or "message", b"\n".join(data), last_id))
     for line in LINE_END.split(stream.removeprefix(BOM))[:-1]:
         if time := re.fullmatch(rb"retry: ?([0-9]{1,9})", line):
             retry = int(time[1]) / 1000
@@ -86,9 +86,9 @@ def test_one_byte_at_a_time_is_enough(stream: bytes) -> None:
 def test_an_event_is_there_as_soon_as_its_blank_line_ends_with_cr() -> None:
     parser = EventParser()
 
-    assert parser.feed(b"data: x\r\r") == [Event("message", b"x", "")]
+    assert parser.feed(b"data: x\r\r") == [ServerSentEvent("message", b"x", "")]
     assert parser.feed(b"\ndata: y\r\n") == []
-    assert parser.feed(b"\r\n") == [Event("message", b"y", "")]
+    assert parser.feed(b"\r\n") == [ServerSentEvent("message", b"y", "")]
 
 
 def test_the_id_of_an_event_that_breaks_off_is_no_place_to_go_on_from() -> None:
@@ -102,7 +102,7 @@ def test_the_id_of_an_event_that_breaks_off_is_no_place_to_go_on_from() -> None:
 def test_a_stream_that_is_taken_up_again_begins_with_what_the_broken_one_said() -> None:
     parser = EventParser(last_id="7", retry=0.5)
 
-    assert parser.feed(b"data: x\n\n") == [Event("message", b"x", "7")]
+    assert parser.feed(b"data: x\n\n") == [ServerSentEvent("message", b"x", "7")]
     assert (parser.last_id, parser.retry) == ("7", 0.5)
 
 
@@ -131,7 +131,7 @@ def test_an_event_that_is_too_large_is_dropped_and_told_of_and_no_other(
     for n, value in enumerate(values):
         # A line that is not yet whole counts with its name.
         if len(value) + len(b"data: ") <= MOST:
-            assert delivered[n] == Event("e", value, str(n))
+            assert delivered[n] == ServerSentEvent("e", value, str(n))
         elif len(value) > MOST:
             assert n not in delivered
     dropped = [value for n, value in enumerate(values) if n not in delivered]

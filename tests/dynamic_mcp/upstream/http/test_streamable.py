@@ -20,7 +20,7 @@ from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import streamable
-from dynamic_mcp.upstream.http.client import Web
+from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 from tests.dynamic_mcp.upstream.http.scripted_server import Handler, Request, Site, site
@@ -107,14 +107,14 @@ class Connected:
 
 @asynccontextmanager
 async def connected(
-    tmp_path: Path, server: Server, most: int = jsonrpc.MOST_MESSAGE
+    tmp_path: Path, server: Server, most: int = jsonrpc.MAX_MESSAGE
 ) -> AsyncIterator[Connected]:
     """An upstream over a server; nothing of it is left in the end, on either side."""
     before = asyncio.all_tasks()
     heard = Heard()
     async with site(server) as place:
         transport = HttpTransport(Secret(place.url), (), False, None, ())
-        web = Web(place.url, {}, Authorization("a", transport, Store("a", tmp_path)))
+        web = HttpClient(place.url, {}, Authorization("a", transport, Store("a", tmp_path)))
         upstream = StreamableHttpUpstream(web, heard, most=most)
         try:
             await upstream.open(WITHIN)
