@@ -17,7 +17,7 @@ from dynamic_mcp.config.load import _decode, parse
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.call import Call
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,13 +196,13 @@ def writes_the_configuration_back() -> None:
 @mutant("CFG-017")
 def stores_the_token_in_the_configuration() -> None:
     loaded: list[Path] = []
-    load, save = config.load, Store.save
+    load, save = config.load, FileStore.save
 
     def remember(path: Path, environment: Mapping[str, str]) -> model.Config:
         loaded.append(path)
         return load(path, environment)
 
-    def wrong(self: Store, tokens: Tokens) -> None:
+    def wrong(self: FileStore, tokens: Tokens) -> None:
         save(self, tokens)
         whole = msgspec.json.decode(loaded[-1].read_bytes())
         for entry in whole["mcpServers"].values():

@@ -9,7 +9,7 @@ from dynamic_mcp.config import credential_scan
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import store
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     import os
@@ -33,9 +33,9 @@ def repairs_modes_without_a_word() -> None:
 
 @mutant("HARD-001")
 def closes_home_as_well() -> None:
-    right = Store._close_directories
+    right = FileStore._close_directories
 
-    def wrong(self: Store) -> None:
+    def wrong(self: FileStore) -> None:
         self._directory.parent.parent.chmod(0o700)
         right(self)
 
@@ -49,7 +49,7 @@ def trusts_what_anybody_could_write() -> None:
 
 @mutant("HARD-001")
 def trusts_it_after_the_repair() -> None:
-    def wrong(self: Store) -> bytes | None:
+    def wrong(self: FileStore) -> bytes | None:
         lax = self.path.stat().st_mode & 0o002
         store._close_to_others(self.path, 0o600)
         if lax:
@@ -57,7 +57,7 @@ def trusts_it_after_the_repair() -> None:
             return None
         return self.path.read_bytes()
 
-    replace(Store._read, wrong)
+    replace(FileStore._read, wrong)
 
 
 @mutant("HARD-011")

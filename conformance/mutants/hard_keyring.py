@@ -9,7 +9,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.extras.keychain import KeyringStore
 from dynamic_mcp.oauth import authorization
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.tokens import Tokens
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @mutant("HARD-002")
 def does_not_know_the_keyring() -> None:
-    replace(authorization.store_of, lambda server, kind: Store(server))
+    replace(authorization.store_of, lambda server, kind: FileStore(server))
 
 
 @mutant("HARD-002")

@@ -13,7 +13,7 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import browser, callback, metadata, store
 from dynamic_mcp.oauth.callback import Callback
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
 
 
@@ -35,9 +35,9 @@ def cuts_long_names() -> None:
 
 @mutant("SEC-003")
 def reads_the_file_that_a_name_leads_to() -> None:
-    right = Store.load
+    right = FileStore.load
 
-    def wrong(self: Store) -> Tokens | None:
+    def wrong(self: FileStore) -> Tokens | None:
         path = self._directory / f"{self._server}.json"
         if self.path.exists() or "\0" in str(path) or len(path.name) > 255 or not path.exists():
             return right(self)

@@ -16,7 +16,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store, tokens
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import Tokens
 
@@ -47,7 +47,7 @@ def stores_local_time_without_a_zone() -> None:
     replace(tokens.expiry, lambda now, expires_in: datetime.fromtimestamp(now + expires_in).isoformat())
 
 
-def save_openly(self: Store, kept: Tokens) -> None:
+def save_openly(self: FileStore, kept: Tokens) -> None:
     """Into the file itself, with the modes of the umask."""
     self._directory.mkdir(parents=True, exist_ok=True)
     self.path.write_bytes(msgspec.json.encode(kept))
@@ -55,14 +55,14 @@ def save_openly(self: Store, kept: Tokens) -> None:
 
 @mutant("TOK-003", also={"TOK-018": "it writes in place"})
 def leaves_the_modes_to_the_umask() -> None:
-    replace(Store.save, save_openly)
+    replace(FileStore.save, save_openly)
 
 
 @mutant("TOK-003")
 def a_renewal_loses_the_modes() -> None:
-    right = Store.save
+    right = FileStore.save
 
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         if not self.path.exists():
             right(self, kept)
             return
@@ -80,7 +80,7 @@ def a_renewal_loses_the_modes() -> None:
     ),
 )
 def forgets_at_each_start() -> None:
-    replace(Store.load, lambda self: None)
+    replace(FileStore.load, lambda self: None)
 
 
 @mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "nothing is renewed in time"))
@@ -113,9 +113,9 @@ def the_refresh_names_no_resource() -> None:
 
 @mutant("TOK-009", also={"TOK-018": "the file has the first refresh token"})
 def stores_the_first_refresh_token_only() -> None:
-    right = Store.save
+    right = FileStore.save
 
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         before = self.load()
         right(
             self,
@@ -175,11 +175,11 @@ def each_call_renews_for_itself() -> None:
         await self._renew_once(even_if_not_due)
 
     @asynccontextmanager
-    async def unlocked(self: Store) -> AsyncIterator[None]:
+    async def unlocked(self: FileStore) -> AsyncIterator[None]:
         yield
 
     replace(Authorization._renew, renew)
-    replace(Store.lock, unlocked)
+    replace(FileStore.lock, unlocked)
 
 
 @mutant("TOK-015")
@@ -196,9 +196,9 @@ def renews_short_lived_tokens_before_each_request() -> None:
 
 @mutant("TOK-017")
 def a_damaged_file_fails_the_group() -> None:
-    right = Store.load
+    right = FileStore.load
 
-    def wrong(self: Store) -> Tokens | None:
+    def wrong(self: FileStore) -> Tokens | None:
         found = right(self)
         if found is None and self.path.exists():
             raise UpstreamFailed("its token file is damaged")
@@ -209,7 +209,7 @@ def a_damaged_file_fails_the_group() -> None:
 
 @mutant("TOK-018", also={"TOK-003": "the file is made anew, with the modes of the umask"})
 def truncates_and_then_writes() -> None:
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         self.make_directories()
         data = msgspec.json.encode(kept)
         with open(self.path, "wb") as file:
@@ -218,7 +218,7 @@ def truncates_and_then_writes() -> None:
             time.sleep(0.005)
             file.write(data[10:])
 
-    replace(Store.save, wrong)
+    replace(FileStore.save, wrong)
 
 
 @mutant("TOK-019")

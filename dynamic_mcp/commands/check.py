@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dynamic_mcp import cli
+from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command; its exit status."""
     command_line = parser()
     given = command_line.parse_args(words)
-    named = cli.config_path(given.config, os.environ)
+    named = config_path(given.config, os.environ)
     if named is None:
         command_line.error("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
     report = examine(Path(named), connect=given.connect)
@@ -118,7 +118,7 @@ def main(words: Sequence[str]) -> int:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.writelines(f"{row}\n" for line in shown(report) for row in fitted(line, width))
     if report.error is not None:
-        return cli.USAGE_ERROR
+        return USAGE_ERROR
     return 0 if report.ok and not (given.strict and report.warnings) else 1
 
 
@@ -192,7 +192,7 @@ def _oddities(config: Config, written: Config) -> Iterator[str]:
 
 def _connect(config: Config, report: Report) -> None:
     from dynamic_mcp.commands.probe import look
-    from dynamic_mcp.frontend.tools import surface_of
+    from dynamic_mcp.frontend.tools import tool_definitions
     from dynamic_mcp.process.guard import Guard
 
     async def look_at_all() -> list[ProbeResult]:
@@ -209,7 +209,7 @@ def _connect(config: Config, report: Report) -> None:
     every = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(one.ok for one in every)
     report.tokens_direct = sum(one.tokens for one in every)
-    report.tokens_proxy = _tokens(len(surface_of(config.servers)))
+    report.tokens_proxy = _tokens(len(tool_definitions(config.servers)))
 
 
 def _summary(seen: ProbeResult) -> Connected:

@@ -19,7 +19,7 @@ import msgspec
 from dynamic_mcp.config import credential_scan, duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
-    CallPolicy,
+    CallRules,
     Config,
     Features,
     HttpTransport,
@@ -277,7 +277,7 @@ def _server(
     else:
         raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
     timeouts = _timeouts(entry.timeout, origin, place)
-    policy = CallPolicy(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
+    policy = CallRules(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
     return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
 

@@ -18,21 +18,40 @@ import time
 import anyio
 
 from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.process import limits
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.process.environment import inherited
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, readable
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 
 #: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
 MAX_UNREAD = 16 << 20
 #: Seconds that a child which closed its stdout may take to exit, so that the reason can say how it ended.
 _EXIT_GRACE = 0.25
+
+
+class StdioConnector:
+    """See ``Connector``; nothing outlives a child."""
+
+    def __init__(self, transport: StdioTransport, guard: Guard) -> None:
+        self._transport = transport
+        self._guard = guard
+
+    def connect(self, events: Events) -> Upstream:
+        """See ``Connector``."""
+        return StdioUpstream(self._transport, events, self._guard)
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """See ``Connector``: a child never needs a sign-in."""
+        raise need
+
+    async def close(self) -> None:
+        """See ``Connector``."""
 
 
 class StdioUpstream:
@@ -86,7 +105,7 @@ class StdioUpstream:
                 f"the server does not read its input; {readable(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
-            params = handshake.stamped(params, options.capabilities, options.log_level)
+            params = handshake.with_request_meta(params, options.capabilities, options.log_level)
         return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
@@ -109,10 +128,10 @@ class StdioUpstream:
         """See ``Upstream``: the last lines of the child's stderr."""
         return self._running.stderr_tail() if self._running is not None else ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """See ``Upstream``."""
         if self._running is not None:
-            self._running.pause(paused)
+            self._running.set_paused(paused)
 
     async def close(self) -> None:
         """See ``Upstream``: stdin is closed first, then the whole group is ended and reaped."""
@@ -140,11 +159,11 @@ class _Running(asyncio.Protocol):
 
     def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
         """Start the child. Raises UpstreamFailed with the operating system's reason."""
-        self._most = transport.max_message_size
-        self.peer = Peer(self._write, events.on_notification, events.on_request, most=self._most)
+        self._max_size = transport.max_message_size
+        self.peer = Peer(self._write, events.on_notification, events.on_request, max_size=self._max_size)
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
-        self._splitter = LineSplitter(self._most, self.peer.receive_oversized)
+        self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
         self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
         self._limits = transport.limits
@@ -183,7 +202,7 @@ class _Running(asyncio.Protocol):
     def stderr_tail(self) -> str:
         return self._child.stderr_tail.text() if self._child.stderr_tail is not None else ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         if self._reader is not None and not self._reader.is_closing():
             if paused:
                 self._reader.pause_reading()
@@ -209,9 +228,9 @@ class _Running(asyncio.Protocol):
         elif self._child.stdout is not None:
             self._child.stdout.close()
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, message: Outgoing) -> None:
         if self._writer is not None:
-            self._writer.write(line)
+            self._writer.write(message.line)
 
     # The child's stdout
 
@@ -235,7 +254,7 @@ class _Running(asyncio.Protocol):
         status = limits.explained(self._child.status(), self._limits)
         how = f"ended ({status})" if self._child.has_left else "closed its output"
         if self._splitter.is_endless:
-            how = f"writes a message without end, of more than {readable(ENDLESS * self._most)}"
+            how = f"writes a message without end, of more than {readable(ENDLESS * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp import cli
-from dynamic_mcp.commands import completion
+from dynamic_mcp.commands import completion, terminal
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Does what a TAB at the end of a line does, with the function that is registered for the program.
@@ -123,11 +123,11 @@ def test_without_the_extra_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "argcomplete", None)
     with pytest.raises(SystemExit) as ended:
         completion.main(["bash"])
-    assert ended.value.code == cli.USAGE_ERROR
+    assert ended.value.code == terminal.USAGE_ERROR
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "pip install 'dynamic-mcp-reference[completion]'" in captured.err
-    completion.answer()
+    completion.answer(cli.parser)
 
 
 def test_every_command_of_the_usage_is_completed() -> None:

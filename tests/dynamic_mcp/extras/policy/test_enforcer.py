@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.config.model import CallPolicy, RateLimit
+from dynamic_mcp.config.model import CallRules, RateLimit
 from dynamic_mcp.errors import CallRefused, UpstreamTimeout
-from dynamic_mcp.extras.policy.gate import Gate
+from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Options
 from tests.dynamic_mcp.helpers import WITHIN, eventually
@@ -22,7 +22,7 @@ TOOL = Raw(b'{"name":"t","inputSchema":{"required":["x"]}}')
 class Server:
     """Takes calls, and answers them when it is told to."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: PolicyEnforcer) -> None:
         self.gate = gate
         self.timeouts: list[float] = []
         self.answers = asyncio.Event()
@@ -42,9 +42,9 @@ class Server:
 
 
 @asynccontextmanager
-async def server(policy: CallPolicy) -> AsyncIterator[Server]:
+async def server(policy: CallRules) -> AsyncIterator[Server]:
     guard = Guard()
-    gate = Gate("a", policy, guard)
+    gate = PolicyEnforcer("a", policy, guard)
     try:
         yield Server(gate)
     finally:
@@ -53,7 +53,7 @@ async def server(policy: CallPolicy) -> AsyncIterator[Server]:
 
 
 async def test_what_is_not_valid_does_not_count() -> None:
-    async with server(CallPolicy(True, RateLimit(1, 60.0), 1)) as one:
+    async with server(CallRules(True, RateLimit(1, 60.0), 1)) as one:
         one.answers.set()
         for _ in range(3):
             with pytest.raises(CallRefused, match="required"):
@@ -64,7 +64,7 @@ async def test_what_is_not_valid_does_not_count() -> None:
 
 
 async def test_the_timeout_of_a_call_is_what_its_waiting_left_of_it() -> None:
-    async with server(CallPolicy(max_concurrent_calls=1)) as one:
+    async with server(CallRules(max_concurrent_calls=1)) as one:
         first = asyncio.create_task(one.call(timeout=0.2))
         await eventually(lambda: one.timeouts, "the first call")
         with pytest.raises(UpstreamTimeout, match=r"^no answer, after it had waited 0\.[12] s for its turn"):
@@ -76,7 +76,7 @@ async def test_the_timeout_of_a_call_is_what_its_waiting_left_of_it() -> None:
 
 
 async def test_a_successor_counts_what_its_predecessor_let_through() -> None:
-    policy = CallPolicy(rate_limit=RateLimit(2, 60.0))
+    policy = CallRules(rate_limit=RateLimit(2, 60.0))
     async with server(policy) as old, server(policy) as new:
         for one in (old, new):
             one.answers.set()
@@ -88,10 +88,10 @@ async def test_a_successor_counts_what_its_predecessor_let_through() -> None:
 
 
 async def test_a_policy_that_is_taken_back_lets_everybody_through() -> None:
-    async with server(CallPolicy(max_concurrent_calls=1)) as one:
+    async with server(CallRules(max_concurrent_calls=1)) as one:
         calls = [asyncio.create_task(one.call()) for _ in range(3)]
         await eventually(lambda: one.timeouts, "the first call")
-        one.gate.set(CallPolicy())
+        one.gate.set(CallRules())
         await eventually(lambda: len(one.timeouts) == 3, "all three")
         one.answers.set()
         assert await asyncio.gather(*calls) == [b"{}"] * 3

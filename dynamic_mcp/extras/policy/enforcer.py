@@ -1,4 +1,4 @@
-"""The one way for a call to a server that has a ``CallPolicy``: its arguments are checked, then its rate, then it gets a place."""
+"""The call policy of one server: checks the arguments of a call, then its rate, then waits for a slot."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.config.model import CallPolicy
+from dynamic_mcp.config.model import CallRules
 from dynamic_mcp.errors import UpstreamTimeout
 from dynamic_mcp.extras.policy.arguments import ArgumentCheck
 from dynamic_mcp.extras.policy.limits import Limits
+from dynamic_mcp.hooks import CallPolicy
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Options
 
-#: Seconds of waiting that are worth a word.
+#: Seconds of waiting for a slot below which the remaining timeout is not worth a correction.
 _NOTICED = 0.05
 
 
-class Gate:
-    """Before the calls of one server."""
+class PolicyEnforcer:
+    """Enforces ``CallRules``; see ``hooks.CallPolicy``."""
 
-    def __init__(self, server: str, policy: CallPolicy, guard: Guard) -> None:
-        self._policy = policy
-        self._limits = Limits(policy)
+    def __init__(self, server: str, rules: CallRules, guard: Guard) -> None:
+        self._rules = rules
+        self._limits = Limits(rules)
         self._arguments = ArgumentCheck(server, guard)
 
-    def set(self, policy: CallPolicy) -> None:
-        """Go over to another policy, at once."""
-        self._policy = policy
-        self._limits.set(policy)
+    def set(self, rules: CallRules) -> None:
+        """Apply other rules, at once."""
+        self._rules = rules
+        self._limits.set(rules)
 
-    def succeed(self, other: Gate) -> None:
-        """Take the place of the gate of a server that is replaced: what it let through counts for the rate."""
-        other.set(self._policy)
-        self._limits = other._limits
+    def succeed(self, other: CallPolicy) -> None:
+        """See ``CallPolicy``: calls that the other one let through count for the rate."""
+        if isinstance(other, PolicyEnforcer):
+            other.set(self._rules)
+            self._limits = other._limits
 
     async def call(
         self,
@@ -44,11 +46,11 @@ class Gate:
         options: Options,
         send: Callable[[Options], Awaitable[bytes]],
     ) -> bytes:
-        """Let a call through to ``send``, when it may; the result. Raises CallRefused and UpstreamError."""
-        if self._policy.validate_arguments:
+        """See ``CallPolicy``."""
+        if self._rules.validate_arguments:
             await self._arguments.check(tool, definition, args)
         timeout = options.timeout
-        if timeout is None or (self._policy.rate_limit is None and self._policy.max_concurrent_calls is None):
+        if timeout is None or (self._rules.rate_limit is None and self._rules.max_concurrent_calls is None):
             return await send(options)
         async with self._limits.slot(timeout) as waited:
             if waited < _NOTICED:
@@ -62,5 +64,5 @@ class Gate:
                 ) from None
 
     async def close(self) -> None:
-        """End what belongs to it. Bounded, not cancellable, and may be repeated."""
+        """See ``CallPolicy``."""
         await self._arguments.close()
