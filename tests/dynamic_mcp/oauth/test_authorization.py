@@ -11,6 +11,7 @@ import respx
 
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import FileStore
