@@ -102,7 +102,8 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
 
     import anyio
 
-    from dynamic_mcp import config, log
+    from dynamic_mcp import log
+    from dynamic_mcp.config.load import load, parse
     from dynamic_mcp.errors import ConfigError
     from dynamic_mcp.frontend.client import take_over_stdio
     from dynamic_mcp.server import serve
@@ -110,9 +111,9 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     log.configure(given.log_level)
     try:
         loaded = (
-            config.load(path, os.environ)
+            load(path, os.environ)
             if early is None
-            else config.parse(early.content, str(path), os.environ, early.status)
+            else parse(early.content, str(path), os.environ, early.status)
         )
         if os.isatty(0):
             say(

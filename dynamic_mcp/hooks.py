@@ -10,15 +10,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.config.model import Config, Server
+from dynamic_mcp.config.model import Config, Server, StdioTransport
+from dynamic_mcp.process.child import Launch
 from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.stdio import plain_launch
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -76,16 +78,8 @@ class CallPolicy(Protocol):
 class Hooks:
     """What stands before a call or watches it. This class does nothing; an extra overrides what it needs."""
 
-    def record(
-        self,
-        event: str,
-        *,
-        server: str | None = None,
-        outcome: str = "ok",
-        began: float | None = None,
-        **details: object,
-    ) -> None:
-        """An event happened; see ``events.Record``."""
+    def record(self, event: str, **details: object) -> None:
+        """Record an event; see ``events.Record``."""
 
     def reloaded(self, config: Config, began: float, changes: str) -> None:
         """The configuration was reloaded; it is ``config`` from now on. ``began`` is monotonic time in seconds."""
@@ -100,6 +94,10 @@ class Hooks:
     def policy(self, server: Server, current: CallPolicy | None) -> CallPolicy | None:
         """The policy for the calls of this server; ``current`` is the one of its definition before. None: every call is allowed."""
 
+    def launch(self, transport: StdioTransport) -> Launch:
+        """How the child of a server is started. Raises UpstreamFailed when it cannot be."""
+        return plain_launch(transport)
+
     def connection(self, upstream: Upstream, server: Server) -> Upstream:
         """The connection that requests to this server are sent over."""
         return upstream
@@ -111,22 +109,9 @@ class Hooks:
 class EarlyResponder(Protocol):
     """Has answered the client's first requests from the configuration alone."""
 
-    @property
-    def content(self) -> bytes:
-        """The configuration file as it was read."""
-        ...
-
-    @property
-    def status(self) -> os.stat_result:
-        """The status of that file."""
-        ...
-
-    @property
-    def answered(self) -> Sequence[bytes]:
-        """The lines of the client that need no answer any more."""
-        ...
-
-    @property
-    def rest(self) -> bytes:
-        """What the client wrote after these lines."""
-        ...
+    #: the configuration file as it was read, and its status
+    content: bytes
+    status: os.stat_result
+    #: the lines of the client that need no answer any more, and what the client wrote after them
+    answered: list[bytes]
+    rest: bytes

@@ -16,9 +16,8 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp import __version__
-from dynamic_mcp.config.model import CallRules, Config, Server, StdioTransport
+from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.events import Record
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
@@ -41,22 +40,27 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
-def plug_in(config: Config, guard: Guard) -> Hooks:
-    """The extras that the configuration and the environment ask for. Raises ConfigError where the core runs alone and needs them."""
+def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
+    """The extras that the configuration asks for, and for ``serving`` also the environment.
+
+    Raises ConfigError where extras are not installed and the configuration needs them.
+    """
     if find_spec("dynamic_mcp.extras") is not None:
         from dynamic_mcp.extras import plugin
 
-        return plugin.plug_in(config, guard)
-    needs_extras = (
-        config.audit is not None
-        or config.token_store == "keyring"  # noqa: S105  # where tokens are kept
-        or any(server.policy != CallRules() for server in config.servers)
-    )
-    if needs_extras:
-        raise ConfigError(
-            "the configuration asks for an audit log, a call policy or the keyring: extras that are not installed"
-        )
+        return plugin.plug_in(config, guard, serving=serving)
+    if config.audit is not None or any(map(_needs_extras, config.servers)):
+        raise ConfigError("its security settings need the extras of the proxy, which are not installed")
     return Hooks()
+
+
+def _needs_extras(server: Server) -> bool:
+    transport = server.transport
+    if isinstance(transport, StdioTransport):
+        plain = (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ())
+    else:
+        plain = transport.token_store == "file"  # noqa: S105  # where tokens are kept
+    return not plain or server.policy != CallRules()
 
 
 def token_store(server: str, kind: str) -> TokenStore:
@@ -68,16 +72,16 @@ def token_store(server: str, kind: str) -> TokenStore:
     return FileStore(server)
 
 
-def connector(server: Server, guard: Guard, record: Record) -> Connector:
+def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
     """What makes the connections to a server. The modules for servers behind a URL are imported with the first of them."""
     transport = server.transport
     if isinstance(transport, StdioTransport):
-        return StdioConnector(transport, guard)
+        return StdioConnector(transport, guard, hooks.launch)
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.upstream.http.connector import HttpConnector
 
     store = token_store(server.name, transport.token_store)
-    return HttpConnector(transport, Authorization(server.name, transport, store, record=record))
+    return HttpConnector(transport, Authorization(server.name, transport, store, record=hooks.record))
 
 
 async def serve(
@@ -88,7 +92,7 @@ async def serve(
     ``early`` has answered the client's first requests. The exit status: 0 after end of input, 128 + n after signal n.
     """
     guard = Guard()
-    hooks = plug_in(config, guard)
+    hooks = plug_in(config, guard, serving=True)
     began = time.monotonic()
     hooks.record("start", version=__version__, config=str(path))
     for warning in filter(None, (*config.warnings, config.exposed)):
@@ -97,7 +101,7 @@ async def serve(
     groups: dict[str, Group] = {}
 
     def make_group(server: Server) -> Group:
-        return Group(server, connector(server, guard, hooks.record), relay, hooks)
+        return Group(server, connector(server, guard, hooks), relay, hooks)
 
     link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
     session = ClientSession(link.send)

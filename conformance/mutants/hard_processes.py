@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.process import environment, limits
+from dynamic_mcp.extras.hardening import environment, limits
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.upstream.stdio import _Running
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
+    from dynamic_mcp.hooks import Hooks
     from dynamic_mcp.oauth.callback import Callback
 
 
@@ -61,15 +62,15 @@ def main(words: Sequence[str]) -> int:
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
-    record = plug_in(config, Guard()).record
+    hooks = plug_in(config, Guard())
     if given.command == "logout":
-        return _logout(given.server, config.token_store, record)
+        return _logout(given.server, config.token_store, hooks.record)
     servers = {server.name: server for server in config.servers}
     if given.server not in servers:
         fail(
             f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"
         )
-    return asyncio.run(_login(servers[given.server], record, browser=not given.no_browser))
+    return asyncio.run(_login(servers[given.server], hooks, browser=not given.no_browser))
 
 
 def _logout(server: str, kind: TokenStore, record: Record) -> int:
@@ -91,7 +92,7 @@ def _logout(server: str, kind: TokenStore, record: Record) -> int:
     return 1
 
 
-async def _login(server: Server, record: Record, *, browser: bool) -> int:
+async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.config.model import StdioTransport
     from dynamic_mcp.errors import SignInNeeded, UpstreamError
 
@@ -99,10 +100,10 @@ async def _login(server: Server, record: Record, *, browser: bool) -> int:
         fail(f"{server.name!r} is a child process; only servers with a url are signed in to")
     try:
         try:
-            await _connect(server, record)
+            await _connect(server, hooks)
         except SignInNeeded as need:
-            await _sign_in(server.name, server.transport, need, record, browser=browser)
-            await _connect(server, record)
+            await _sign_in(server.name, server.transport, need, hooks.record, browser=browser)
+            await _connect(server, hooks)
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         return 1
@@ -110,7 +111,7 @@ async def _login(server: Server, record: Record, *, browser: bool) -> int:
     return 0
 
 
-async def _connect(server: Server, record: Record) -> None:
+async def _connect(server: Server, hooks: Hooks) -> None:
     """Connect once, to see whether a sign-in is needed. Raises UpstreamError."""
     import anyio
 
@@ -120,7 +121,7 @@ async def _connect(server: Server, record: Record) -> None:
     from dynamic_mcp.server import connector
     from dynamic_mcp.upstream.base import NullEvents
 
-    upstream = connector(server, Guard(), record).connect(NullEvents())
+    upstream = connector(server, Guard(), hooks).connect(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)

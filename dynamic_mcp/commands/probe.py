@@ -12,14 +12,13 @@ import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.config.model import Server
+from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
-from dynamic_mcp.events import discard
 from dynamic_mcp.groups.group import CONNECT_BUDGET
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.server import connector
+from dynamic_mcp.server import connector, plug_in
 from dynamic_mcp.upstream.base import Handshake, NullEvents, Options
 
 #: Listings of a feature that is switched off are not asked for.
@@ -47,7 +46,7 @@ class ProbeResult(msgspec.Struct):
 async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
     """Connect to a server once and list these kinds. Never raises for what the server does: ``ProbeResult.failure`` says it."""
     seen, began = ProbeResult(), time.monotonic()
-    connections = connector(server, guard, discard)
+    connections = connector(server, guard, plug_in(Config(()), guard))
     upstream = connections.connect(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):

@@ -45,12 +45,13 @@ def required_path(argument: str | None, command_line: argparse.ArgumentParser) -
 
 def load(argument: str | None, command_line: argparse.ArgumentParser) -> Config:
     """The configuration for a command; ends the program when it cannot be used."""
-    from dynamic_mcp import config, log
+    from dynamic_mcp import log
+    from dynamic_mcp.config.load import load as load_file
     from dynamic_mcp.errors import ConfigError
 
     path = required_path(argument, command_line)
     log.configure()
     try:
-        return config.load(path, os.environ)
+        return load_file(path, os.environ)
     except ConfigError as error:
         fail(str(error))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from msgspec import Raw
 
-from dynamic_mcp.config.model import CallRules, Config, Server
+from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
 from dynamic_mcp.extras import tracing, tuning
 from dynamic_mcp.extras.audit import AuditLog
 from dynamic_mcp.extras.tracing.base import Tracing
 from dynamic_mcp.hooks import CallPolicy, Hooks, RequestSpan, Subject
+from dynamic_mcp.process.child import Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Upstream
 
@@ -26,17 +28,9 @@ class Extras(Hooks):
             config.audit, (lambda: None) if self._traces is None else self._traces.current_trace_id
         )
 
-    def record(
-        self,
-        event: str,
-        *,
-        server: str | None = None,
-        outcome: str = "ok",
-        began: float | None = None,
-        **details: object,
-    ) -> None:
+    def record(self, event: str, **details: Any) -> None:
         """See ``Hooks``: one line of the audit log."""
-        self._audit.record(event, server=server, outcome=outcome, began=began, **details)
+        self._audit.record(event, **details)
 
     def reloaded(self, config: Config, began: float, changes: str) -> None:
         """See ``Hooks``. Where the audit log moves, the end of one file and the beginning of the other both say why."""
@@ -63,6 +57,14 @@ class Extras(Hooks):
             return current
         return PolicyEnforcer(server.name, server.policy, self._guard)
 
+    def launch(self, transport: StdioTransport) -> Launch:
+        """See ``Hooks``: with the environment, limits and command prefix that are configured."""
+        if (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ()):
+            return super().launch(transport)
+        from dynamic_mcp.extras import hardening
+
+        return hardening.launch(transport)
+
     def connection(self, upstream: Upstream, server: Server) -> Upstream:
         """See ``Hooks``: each request of a traced request has a span of its own."""
         return upstream if self._traces is None else self._traces.traced(upstream, server)
@@ -73,7 +75,9 @@ class Extras(Hooks):
             await self._traces.close()
 
 
-def plug_in(config: Config, guard: Guard) -> Hooks:
-    """The extras that the configuration and the environment ask for; called once everything of the core is imported."""
+def plug_in(config: Config, guard: Guard, *, serving: bool) -> Hooks:
+    """The extras that the configuration asks for. ``serving``: traces as the environment asks for them, and the memory is tuned."""
+    if not serving:
+        return Extras(config, guard)
     tuning.prepare()
     return Extras(config, guard, tracing.start(os.environ))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import anyio
 
-from dynamic_mcp.config import load
 from dynamic_mcp.config.diff import diff
+from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config
 from dynamic_mcp.config.watch import Watch
 from dynamic_mcp.errors import ConfigError

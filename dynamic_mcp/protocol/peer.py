@@ -29,38 +29,21 @@ _NEVER = float("inf")
 OnProgress = Callable[[dict[str, Raw]], None]
 
 
-class _Pending:
+class _Pending(msgspec.Struct):
     """A request that waits for its answer."""
 
-    __slots__ = ("deadline", "future", "method", "on_progress", "reached", "timeout")
-
-    def __init__(
-        self, future: asyncio.Future[bytes], method: str, timeout: float, on_progress: OnProgress | None
-    ) -> None:
-        self.future = future
-        self.method = method
-        self.timeout = timeout
-        self.deadline = _NEVER
-        self.on_progress = on_progress
-        self.reached = float("-inf")
+    future: asyncio.Future[bytes]
+    method: str
+    timeout: float
+    on_progress: OnProgress | None
+    #: loop time at which the request times out
+    deadline: float = _NEVER
+    #: the progress that was passed on last
+    reached: float = float("-inf")
 
 
 class Peer:
     """Correlates requests and answers. ``send`` writes one line; the others get what the other side begins by itself."""
-
-    __slots__ = (
-        "_alarm",
-        "_asked",
-        "_closed",
-        "_loop",
-        "_max_size",
-        "_next_id",
-        "_on_cancelled",
-        "_on_notification",
-        "_on_request",
-        "_pending",
-        "_send",
-    )
 
     def __init__(
         self,

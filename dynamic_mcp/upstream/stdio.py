@@ -14,14 +14,13 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import Callable
 
 import anyio
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
-from dynamic_mcp.process import limits
-from dynamic_mcp.process.child import Child
-from dynamic_mcp.process.environment import inherited
+from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge
 from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, readable
@@ -35,16 +34,26 @@ MAX_UNREAD = 16 << 20
 _EXIT_GRACE = 0.25
 
 
+def plain_launch(transport: StdioTransport) -> Launch:
+    """Start the command as it is configured, with the environment of the proxy and its own."""
+    own = {name: value.reveal() for name, value in transport.env}
+    return Launch((transport.command, *transport.args), {**os.environ, **own})
+
+
 class StdioConnector:
     """See ``Connector``; nothing outlives a child."""
 
-    def __init__(self, transport: StdioTransport, guard: Guard) -> None:
+    def __init__(
+        self, transport: StdioTransport, guard: Guard, launch: Callable[[StdioTransport], Launch]
+    ) -> None:
+        """``launch`` says how the child is started; it may raise UpstreamFailed."""
         self._transport = transport
         self._guard = guard
+        self._launch = launch
 
     def connect(self, events: Events) -> Upstream:
         """See ``Connector``."""
-        return StdioUpstream(self._transport, events, self._guard)
+        return StdioUpstream(self._transport, events, self._guard, self._launch)
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """See ``Connector``: a child never needs a sign-in."""
@@ -57,12 +66,19 @@ class StdioConnector:
 class StdioUpstream:
     """A server that is started as a child process. Nothing happens before ``open``."""
 
-    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
+    def __init__(
+        self,
+        transport: StdioTransport,
+        events: Events,
+        guard: Guard,
+        launch: Callable[[StdioTransport], Launch] = plain_launch,
+    ) -> None:
         self.modern = False
         self.agreed = Handshake()
         self._transport = transport
         self._events = events
         self._guard = guard
+        self._launch = launch
         self._running: _Running | None = None
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
@@ -143,7 +159,9 @@ class StdioUpstream:
         # (``guard``), and several in a row would be noticed by whoever calls another server.
         async with self._guard.turn:
             began = time.monotonic()
-            self._running = _Running(self._transport, self._events, self._guard)
+            self._running = _Running(
+                self._transport, self._launch(self._transport), self._events, self._guard
+            )
             await anyio.sleep(time.monotonic() - began)
         await self._running.attach()
         return self._running.peer
@@ -157,26 +175,22 @@ class StdioUpstream:
 class _Running(asyncio.Protocol):
     """One child, its two pipes, and the peer that speaks through them."""
 
-    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
+    def __init__(self, transport: StdioTransport, launch: Launch, events: Events, guard: Guard) -> None:
         """Start the child. Raises UpstreamFailed with the operating system's reason."""
         self._max_size = transport.max_message_size
+        self._explain = launch.explain
         self.peer = Peer(self._write, events.on_notification, events.on_request, max_size=self._max_size)
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
         self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
-        self._limits = transport.limits
-        own = {name: value.reveal() for name, value in transport.env}
-        argv = [*transport.prefix, transport.command, *transport.args]
-        environment = {**inherited(transport.environment, os.environ), **own}
-        before_exec = limits.setter(transport.limits)
         try:
-            self._child = Child(argv, environment, guard, own.values(), before_exec)
+            self._child = Child(launch, guard, (value.reveal() for _, value in transport.env))
         except OSError as error:
-            what = "the program of its command_prefix" if transport.prefix else "the command"
+            reason = error.strerror or "operating system error"
             raise UpstreamFailed(
-                f"{what} {argv[0]!r} could not be started: {error.strerror or 'operating system error'}"
+                f"{launch.program} {launch.argv[0]!r} could not be started: {reason}"
             ) from None
         except subprocess.SubprocessError:
             raise UpstreamFailed("its security.limits are refused by the operating system") from None
@@ -251,7 +265,7 @@ class _Running(asyncio.Protocol):
     async def _tell_the_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
-        status = limits.explained(self._child.status(), self._limits)
+        status = self._explain(self._child.status())
         how = f"ended ({status})" if self._child.has_left else "closed its output"
         if self._splitter.is_endless:
             how = f"writes a message without end, of more than {readable(ENDLESS * self._max_size)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
+from dynamic_mcp.config.model import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend

@@ -37,7 +37,8 @@ from dynamic_mcp.extras.audit import MAX_TEXT
 from dynamic_mcp.extras.tracing.base import EXPORTER
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.upstream.base import Options, Upstream, UpstreamWrapper
+from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.http.wrapper import UpstreamWrapper
 
 #: Seconds that the last spans may take to be handed over when the proxy ends, while its servers end.
 CLOSE_GRACE = 1.0

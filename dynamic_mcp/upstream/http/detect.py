@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from dynamic_mcp.errors import HttpStatus
 from dynamic_mcp.log import log
-from dynamic_mcp.upstream.base import Upstream, UpstreamWrapper
+from dynamic_mcp.upstream.base import Upstream
+from dynamic_mcp.upstream.http.wrapper import UpstreamWrapper
 
 _NOT_STREAMABLE = frozenset({400, 404, 405})
 

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config import Config, HttpTransport, Server, StdioTransport
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.config.model import Audit, CallRules, RateLimit, ResourceLimits
+from dynamic_mcp.config.model import (
+    Audit,
+    CallRules,
+    Config,
+    HttpTransport,
+    RateLimit,
+    ResourceLimits,
+    Server,
+    StdioTransport,
+)
 from dynamic_mcp.config.size import size
 from dynamic_mcp.errors import ConfigError
 

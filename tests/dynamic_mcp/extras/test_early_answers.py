@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.config import parse
+from dynamic_mcp.config.load import parse
 from dynamic_mcp.extras.early_answers import answers, plain_servers
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend

@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.workbench import save_styles
-from dynamic_mcp.config import Config, StdioTransport, load, watch
+from dynamic_mcp.config import watch
 from dynamic_mcp.config.diff import Diff, diff
+from dynamic_mcp.config.load import load
+from dynamic_mcp.config.model import Config, StdioTransport
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.groups import reload
 from dynamic_mcp.groups.reload import Reload

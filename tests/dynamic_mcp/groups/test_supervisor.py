@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from dynamic_mcp.config import Config, Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.config.diff import diff
+from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend

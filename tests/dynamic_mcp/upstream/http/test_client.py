@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config import HttpTransport
+from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.config import HttpTransport, SseTransport
+from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.protocol.jsonrpc import Message

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config import HttpTransport
+from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore

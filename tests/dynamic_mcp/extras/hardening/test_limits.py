@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.config import StdioTransport, size
-from dynamic_mcp.config.model import ResourceLimits
+from dynamic_mcp.config import size
+from dynamic_mcp.config.model import ResourceLimits, StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.process import limits
+from dynamic_mcp.extras import hardening
+from dynamic_mcp.extras.hardening import limits
 from dynamic_mcp.process.child import live
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.stdio import StdioUpstream
@@ -31,7 +32,7 @@ SHOWS_OPEN_FILES = "import resource; print(*resource.getrlimit(resource.RLIMIT_N
 def upstream(guard: Guard, wanted: ResourceLimits, *argv: str) -> StdioUpstream:
     command, *args = argv or (sys.executable, "-c", "")
     transport = StdioTransport(command, tuple(args), (), limits=wanted)
-    return StdioUpstream(transport, FakeGroup(server("a")), guard)
+    return StdioUpstream(transport, FakeGroup(server("a")), guard, hardening.launch)
 
 
 def test_no_limits_are_no_step() -> None:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from dynamic_mcp.process import environment
-from dynamic_mcp.process.environment import inherited
+from dynamic_mcp.extras.hardening import environment
+from dynamic_mcp.extras.hardening.environment import inherited
 
 GIVEN = {"PATH": "/bin", "LC_TIME": "C", "TOKEN": "t", "TOKEN_2": "u", "APP_A": "a", "APPB": "b"}
 
