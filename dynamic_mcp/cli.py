@@ -11,10 +11,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp import __version__
-from dynamic_mcp.commands.terminal import fail, required_path, say
+from dynamic_mcp.commands.terminal import COMMANDS, fail, required_path, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.hooks import EarlyResponder
@@ -97,7 +97,9 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
 def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     """Serve a client on the standard streams; the exit status."""
     command_line = parser()
-    given = command_line.parse_args(words)
+    given, rest = command_line.parse_known_args(words)
+    if rest:
+        _refuse_rest(given.config, rest, command_line)
     path = required_path(given.config, command_line)
 
     import anyio
@@ -125,6 +127,16 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
         )
     except ConfigError as error:
         fail(str(error))
+
+
+def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:
+    """End the program: the line has words that serving does not take. Its first word may be a command in the wrong spelling."""
+    import difflib
+
+    if first is not None and first.isalpha() and not os.path.exists(first):
+        near = difflib.get_close_matches(first, COMMANDS, n=1)
+        fail(f"unknown command {first!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    command_line.error(f"unrecognized arguments: {' '.join(rest)}")
 
 
 def _has_uvloop() -> bool:

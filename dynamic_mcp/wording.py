@@ -23,7 +23,7 @@ def wrong_type(message: str) -> str | None:
         return None
     # A member that may be null may also be left out, so null is not worth a word.
     expected = [_TYPES.get(name, name) for name in wrong[1].split(" | ") if name != "null"]
-    found = "a number" if wrong[2] == "int" else _TYPES.get(wrong[2], wrong[2])
+    found = {"int": "a number", "float": "a decimal number"}.get(wrong[2]) or _TYPES.get(wrong[2], wrong[2])
     return f"must be {' or '.join(expected)}, found {found}"
 
 

@@ -87,7 +87,7 @@ class Report(msgspec.Struct):
     warnings: list[str] = []
     #: why the configuration cannot be used
     error: str | None = None
-    #: in the client's context: every tool of every server, and in its place the two tools of the proxy
+    #: in the client's context: every tool of every server, and instead the two tools of the proxy; None unless every server answered
     tokens_direct: int | None = None
     tokens_proxy: int | None = None
 
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the file (else DYNAMIC_MCP_CONFIG)")
     result.add_argument("--connect", action="store_true", help="start each server and see what it has")
     result.add_argument("--strict", action="store_true", help="exit 1 for a warning, too")
-    result.add_argument("--json", action="store_true", help="for programs")
+    result.add_argument("--json", action="store_true", help="print JSON")
     return result
 
 
@@ -208,8 +208,10 @@ def _connect(config: Config, report: Report) -> None:
             shown_.connected.remedy = f"dynamic-mcp login {shlex.join((shown_.name, report.config))}"
     every = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(one.ok for one in every)
-    report.tokens_direct = sum(one.tokens for one in every)
-    report.tokens_proxy = _tokens(len(tool_definitions(config.servers)))
+    if report.ok:
+        # A server that did not answer has an unknown number of tokens, and no sum with it means anything.
+        report.tokens_direct = sum(one.tokens for one in every)
+        report.tokens_proxy = _tokens(len(tool_definitions(config.servers)))
 
 
 def _summary(seen: ProbeResult) -> Connected:
@@ -257,10 +259,11 @@ def shown(report: Report) -> Iterator[str]:
     if report.warnings:
         yield ""
         yield from (f"warning  {warning}" for warning in report.warnings)
-    yield ""
-    if report.tokens_direct is None:
+    if all(server.connected is None for server in report.servers):
+        yield ""
         yield "No server was started; --connect starts each once and shows what it has."
-    else:
+    elif report.tokens_direct is not None:
+        yield ""
         yield (
             f"In the client's context: about {report.tokens_proxy} tokens with the proxy, "
             f"{report.tokens_direct} with these servers side by side ({CHARACTERS_PER_TOKEN} characters are one token)."

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynamic_mcp.commands.terminal import config_path, fail
+from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
 
-COMMANDS = frozenset({"check", "completion", "import", "login", "logout", "schema"})
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -66,14 +65,14 @@ def whole(first: Sequence[str], serving: Callable[..., argparse.ArgumentParser])
     from dynamic_mcp.commands.importing import command
 
     # A parser that takes a configuration would take the command for one.
-    result = serving(takes_config=COMMANDS.isdisjoint(first))
+    result = serving(takes_config=not set(COMMANDS) & set(first))
     commands = result.add_subparsers(dest="command")
     login.add_commands(commands)
     for name, make in (("import", command.parser), ("check", check.parser), ("completion", parser)):
         own = make()
         commands.add_parser(name, parents=[own], help=own.description, conflict_handler="resolve")
     commands.add_parser("schema", help="Print the JSON Schema of configurations.")
-    assert commands.choices.keys() == COMMANDS
+    assert commands.choices.keys() == set(COMMANDS)
     return result
 
 

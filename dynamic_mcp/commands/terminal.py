@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
 
 USAGE_ERROR = 2
+COMMANDS = ("check", "completion", "import", "login", "logout", "schema")
 
 
 def say(text: str) -> None:

@@ -69,7 +69,7 @@ def test_the_copy_has_no_extras_and_no_commands(tmp_path: Path) -> None:
 def test_the_core_refuses_a_configuration_that_needs_extras(tmp_path: Path, security: str) -> None:
     launcher, config = core_only(tmp_path), tmp_path / "config.json"
     config.write_text(
-        '{"mcpServers": {"a": {"description": "d", "command": "x"}}, "security": {%s}}' % security
+        f'{{"mcpServers": {{"a": {{"description": "d", "command": "x"}}}}, "security": {{{security}}}}}'
     )
     done = run(str(launcher), str(config), cwd=tmp_path)
     assert done.returncode == 2
@@ -84,5 +84,4 @@ def test_the_core_passes_the_conformance_suite(tmp_path: Path) -> None:
         *("--", sys.executable, str(launcher), "{config}"),
         cwd=Path(__file__).parents[2],
     )
-    print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -73,7 +73,7 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.mark.slow
 def test_commands_files_and_options_are_offered(shell: Shell) -> None:
     files = {"config.json", "other.json", "deep/"}
-    assert shell.offered("dynamic-mcp ") == {*completion.COMMANDS, *files}
+    assert shell.offered("dynamic-mcp ") == {*terminal.COMMANDS, *files}
     assert shell.offered("dynamic-mcp c") == {"check", "completion", "config.json"}
     assert shell.offered("dynamic-mcp check ") == files
     assert shell.offered("dynamic-mcp check --s") == {"--strict"}
@@ -132,4 +132,4 @@ def test_without_the_extra_it_is_said_what_to_install(
 
 def test_every_command_of_the_usage_is_completed() -> None:
     usage = cli.parser().format_usage()
-    assert all(f"dynamic-mcp {command}" in usage for command in completion.COMMANDS)
+    assert all(f"dynamic-mcp {command}" in usage for command in terminal.COMMANDS)
