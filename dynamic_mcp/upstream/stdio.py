@@ -23,7 +23,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, format_size
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
@@ -118,7 +118,7 @@ class StdioUpstream:
         running = self._connected()
         if running.unread > MAX_UNREAD:
             raise UpstreamFailed(
-                f"the server does not read its input; {readable(MAX_UNREAD)} are waiting for it"
+                f"the server does not read its input; {format_size(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
             params = handshake.with_request_meta(params, options.capabilities, options.log_level)
@@ -268,7 +268,7 @@ class _Running(asyncio.Protocol):
         status = self._explain(self._child.status())
         how = f"ended ({status})" if self._child.has_left else "closed its output"
         if self._splitter.is_endless:
-            how = f"writes a message without end, of more than {readable(ENDLESS * self._max_size)}"
+            how = f"writes a message without end, of more than {format_size(ENDLESS * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

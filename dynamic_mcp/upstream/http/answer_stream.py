@@ -90,7 +90,7 @@ class AnswerStream:
 
     def _on_oversized(self, edge: bytes, last: bool) -> None:
         """Note that the answer of this stream is too large. Other messages that are too large concern no request."""
-        if self._id is not None and jsonrpc.id_at(edge, last) == b"%d" % self._id:
+        if self._id is not None and jsonrpc.find_id(edge, last) == b"%d" % self._id:
             self._is_oversized = True
             self._tell_oversized(edge, last)
 

@@ -25,7 +25,7 @@ from anyio import to_thread
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.origin import has_credentials_twice, is_plain, origin_of, without_user
-from dynamic_mcp.protocol.jsonrpc import readable
+from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.tls import trusted
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class HttpReply:
         async for chunk in self.chunks():
             size += len(chunk)
             if size > max_size:
-                raise TooLarge(f"its answer is larger than {readable(max_size)}")
+                raise TooLarge(f"its answer is larger than {format_size(max_size)}")
             chunks.append(chunk)
         return b"".join(chunks)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, cut
+from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, split_lines
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -70,7 +70,7 @@ class EventParser:
             self._after_cr = True
         if b"\r" in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines, rest = cut(chunk)
+        lines, rest = split_lines(chunk)
         events = []
         for line in lines:
             if self._line:

@@ -188,12 +188,12 @@ class StreamableHttpUpstream(HttpUpstream):
             message = jsonrpc.parse(data)
         except Malformed as problem:
             if problem.answer and problem.id == own:
-                self._peer.malformed(problem)
+                self._peer.receive_malformed(problem)
                 return True
             log.debug("an invalid message was dropped: %s", problem.what)
             return False
         if message.method is not None:
-            self._peer.received(message)
+            self._peer.receive_message(message)
             return False
         if any_id and message.error:
             # A server that refuses the whole request may not have read its id.
