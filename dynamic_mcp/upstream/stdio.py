@@ -22,7 +22,7 @@ from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.process.pipes import LineWriter, enlarge
+from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
 from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, format_size
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
@@ -157,7 +157,7 @@ class StdioUpstream:
     async def _start(self) -> Peer:
         # One start at a time, each with as much time for everybody else after it: the loop waits until the child has its program
         # (``guard``), and several in a row would be noticed by whoever calls another server.
-        async with self._guard.turn:
+        async with self._guard.start_lock:
             began = time.monotonic()
             self._running = _Running(
                 self._transport, self._launch(self._transport), self._events, self._guard
@@ -200,8 +200,8 @@ class _Running(asyncio.Protocol):
     async def attach(self) -> None:
         """Take over the child's pipes."""
         loop = asyncio.get_running_loop()
-        enlarge(self._child.stdin)
-        enlarge(self._child.stdout)
+        enlarge_pipe(self._child.stdin)
+        enlarge_pipe(self._child.stdout)
         # A cancelled attachment leaves a pipe that its loop has closed and its file object believes open; it takes no time.
         with anyio.CancelScope(shield=True):
             writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
@@ -266,7 +266,7 @@ class _Running(asyncio.Protocol):
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
         status = self._explain(self._child.status())
-        how = f"ended ({status})" if self._child.has_left else "closed its output"
+        how = f"ended ({status})" if self._child.has_exited else "closed its output"
         if self._splitter.is_endless:
             how = f"writes a message without end, of more than {format_size(ENDLESS * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
