@@ -105,7 +105,7 @@ class Router:
             self._malformed(problem, batch)
             return
         if message.method is None:
-            self._session.client_peer.answered(message)
+            self._session.client_peer.receive_answer(message)
         elif message.id:
             self._on_request(message, batch)
         else:

@@ -123,7 +123,7 @@ class Peer:
     def receive_message(self, message: Message) -> None:
         """Handle one message from the other side."""
         if message.method is None:
-            self.answered(message)
+            self.receive_answer(message)
         elif message.id:
             self._take_request(message)
         elif message.method == "notifications/progress":
@@ -161,7 +161,7 @@ class Peer:
                 self._timer.cancel()
                 self._timer = None
 
-    def answered(self, message: Message) -> None:
+    def receive_answer(self, message: Message) -> None:
         """Handle an answer."""
         future = self._claim(bytes(message.id))
         if future is None:
