@@ -87,8 +87,8 @@ class Relay:
 
     # From the groups (``groups.group.GroupListener``)
 
-    def offered(self) -> bytes:
-        return self._session.offered()
+    def client_capabilities(self) -> bytes:
+        return self._session.client_capabilities()
 
     def on_ready(self, group: Group) -> None:
         self._tell_level(group)

@@ -79,7 +79,7 @@ class ClientSession:
             self._offered = _answerable(declared)
             self.awake.set()
 
-    def offered(self) -> bytes:
+    def client_capabilities(self) -> bytes:
         """What upstreams are told that the client can be asked for (a JSON object)."""
         return self._offered or b"{}"
 
