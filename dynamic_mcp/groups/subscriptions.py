@@ -1,7 +1,7 @@
 """The subscriptions to one upstream: changed lists, and the resources that clients subscribed to.
 
 The subscriptions outlive the connection: each new connection makes them again. A legacy upstream gets one request for each resource. A
-modern upstream gets one open request for everything, which a change replaces (MCP 2026-07-28, ``subscriptions/listen``).
+modern upstream gets one open request for everything, which a change replaces (MCP 2026-07-28, basic/patterns/subscriptions).
 """
 
 from __future__ import annotations
