@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dynamic_mcp.commands.terminal import config_path, fail, load, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStoreKind
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
     from dynamic_mcp.hooks import Hooks
@@ -73,7 +73,7 @@ def main(words: Sequence[str]) -> int:
     return asyncio.run(_login(servers[given.server], hooks, browser=not given.no_browser))
 
 
-def _logout(server: str, kind: TokenStore, record: Record) -> int:
+def _logout(server: str, kind: TokenStoreKind, record: Record) -> int:
     from dynamic_mcp.errors import StoreFailed
     from dynamic_mcp.server import token_store
 

@@ -1,9 +1,8 @@
-"""Credentials that stand in the configuration file as they are, and whether others can read it.
+"""Finds literal credentials in a configuration file that other users can read.
 
-A credential is an ``Authorization`` header, a password in an address, or a header, env value or query parameter whose name says token,
-secret, password or key; a value that refers to a variable is none. It is told where they are, never what they are. Only the mode of
-the file itself is looked at: a folder above that is closed to others may be opened, or the file copied, by somebody who does not think
-of it.
+A credential is an ``Authorization`` header, a password in a URL, or a header, env value or query parameter whose name contains
+"token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The warning contains locations,
+never values. Only the mode of the file itself counts, not those of its folders, because a user may open a folder or copy the file.
 """
 
 from __future__ import annotations
@@ -17,24 +16,26 @@ from urllib.parse import parse_qsl, urlsplit
 
 from dynamic_mcp.config.expand import REFERENCE
 
-#: "MAX_TOKENS", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM" and "TLS_KEY_FILE" say none of these.
-_TELLING = re.compile(
+#: Does not match "MAX_TOKENS", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM" and "TLS_KEY_FILE".
+_CREDENTIAL_NAME = re.compile(
     r"(token|secrets?|passwords?|passwd|((?<![a-z])|api|access|private)keys?)(?![a-z])(?!_?(file|path|dir)\b)",
     re.IGNORECASE,
 )
 
 
 def credentials(
-    env: Mapping[str, str], headers: Mapping[str, str], url: str | None, place: str
+    env: Mapping[str, str], headers: Mapping[str, str], url: str | None, location: str
 ) -> Iterator[str]:
-    """The places of credentials in one server's entry, whose values are as they were written."""
+    """The locations of credentials in the entry of one server, before the expansion of references."""
     for field, values in (("env", env), ("headers", headers)):
         for name, value in values.items():
-            telling = _TELLING.search(name) or (field == "headers" and name.lower() == "authorization")
-            if telling and _is_literal(value):
-                yield f"{place}.{field}.{name}"
+            is_credential = _CREDENTIAL_NAME.search(name) or (
+                field == "headers" and name.lower() == "authorization"
+            )
+            if is_credential and _is_literal(value):
+                yield f"{location}.{field}.{name}"
     if url is not None and _has_credentials(url):
-        yield f"{place}.url"
+        yield f"{location}.url"
 
 
 def _is_literal(value: str) -> bool:
@@ -46,20 +47,20 @@ def _has_credentials(url: str) -> bool:
         parts = urlsplit(url)
         password = parts.password
     except ValueError:
-        # A reference in the place of the host can look like anything.
+        # A reference may replace the host and the port.
         return False
     named = parse_qsl(parts.query)
     return _is_literal(password or "") or any(
-        _TELLING.search(name) and _is_literal(value) for name, value in named
+        _CREDENTIAL_NAME.search(name) and _is_literal(value) for name, value in named
     )
 
 
-def warning(origin: str, status: os.stat_result, places: Sequence[str]) -> str:
-    """What to say about a file with this status and credentials at these places; empty when there is nothing to say."""
+def warning(origin: str, status: os.stat_result, locations: Sequence[str]) -> str:
+    """The warning about a file with this status and credentials at these locations, or ""."""
     mode = stat.S_IMODE(status.st_mode)
-    if not places or sys.platform == "win32" or not stat.S_ISREG(status.st_mode) or not mode & 0o044:
+    if not locations or sys.platform == "win32" or not stat.S_ISREG(status.st_mode) or not mode & 0o044:
         return ""
     return (
-        f"{origin}: can be read by others (mode {mode:o}) and holds what looks like credentials: {', '.join(places)}; "
+        f"{origin}: can be read by others (mode {mode:o}) and contains what looks like credentials: {', '.join(locations)}; "
         "close it (chmod 600) and write ${VARIABLE} in their place"
     )

@@ -34,9 +34,9 @@ from tests.dynamic_mcp.helpers import eventually
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK", 0.02)
-    monkeypatch.setattr(watch, "LOOK_CLOSELY", 0.005)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.02)
+    monkeypatch.setattr(watch, "FAST_POLL_INTERVAL", 0.005)
     monkeypatch.setattr(watch, "QUIET", 0.01)
     monkeypatch.setattr(reload, "REPORT_DELAY", 0.15)
 
