@@ -18,7 +18,7 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from conformance.checks import Check, load_checks
+from conformance.checks import Check
 from conformance.commands.rebaseline import BaselineFile
 from conformance.commands.run_options import (
     BROKEN,
@@ -33,6 +33,7 @@ from conformance.commands.run_options import (
     selected_ids,
 )
 from conformance.commands.smoke import smoke
+from conformance.engine.loading import load_checks
 from conformance.engine.runner import WorkbenchFactory, workbench_factory
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.workbench import open_workbench
 from conformance.workbench.deadlines import unhurried
+from conformance.workbench.workbench import open_workbench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from conformance.model.sut import Sut
-    from conformance.workbench import Workbench
     from conformance.workbench.outcome import ProgramStart
+    from conformance.workbench.workbench import Workbench
 
 _LOOK_AGAIN = 0.1
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from conformance.checks import Check, load_checks
+from conformance.checks import Check
+from conformance.engine.loading import load_checks
 from conformance.engine.runner import DEFAULT_JOBS, WorkbenchFactory, run
 from conformance.errors import UsageError
 from conformance.model.registry import Registry

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from conformance.checks import Check
-    from conformance.workbench import Workbench
+    from conformance.workbench.workbench import Workbench
 
 DEFAULT_JOBS = 8
 
@@ -284,7 +284,7 @@ def workbench_factory(given: WorkbenchFactory | None) -> WorkbenchFactory:
     if given is not None:
         return given
     # Imported late: it brings process handling that `list`, `show` and the tests of the runner do without.
-    from conformance.workbench import open_workbench
+    from conformance.workbench.workbench import open_workbench
 
     return open_workbench
 

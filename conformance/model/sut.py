@@ -138,7 +138,7 @@ class Sut:
     #: variables that the command needs on top of the scrubbed environment of a check
     environment: dict[str, str] = field(default_factory=dict)
     #: seconds after which no prerequisite is waited for any longer: for programs that never reach one
-    patience: float = math.inf
+    max_wait: float = math.inf
 
     def command_for(self, config: Path | None) -> tuple[str, ...]:
         """The command for one configuration file; None leaves out every argument that would name it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: selects all impostors
 IMPOSTORS = "impostors"
 #: seconds that an impostor gets for what it never does, so that thousands of checks do not wait longer
-PATIENCE = 2.0
+MAX_WAIT = 2.0
 
 
 class Against(StrEnum):
@@ -131,5 +131,5 @@ def sut_of(meeting: Meeting) -> Sut:
     else:
         program = Path(null_programs.__file__).resolve()
         sut = make_sut((sys.executable, "-I", "-S", str(program), meeting.program, PLACEHOLDER))
-        sut = replace(sut, patience=PATIENCE)
+        sut = replace(sut, max_wait=MAX_WAIT)
     return replace(sut, name=meeting.program)

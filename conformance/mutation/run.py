@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 from rich.console import Console
 
-from conformance.checks import Check, load_checks
+from conformance.checks import Check
+from conformance.engine.loading import load_checks
 from conformance.engine.runner import (
     DEFAULT_JOBS,
     Execution,
@@ -27,7 +28,8 @@ from conformance.engine.scheduler import in_lanes, signals_cancel
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry
-from conformance.mutants import Mutant, load_mutants
+from conformance.mutants import Mutant
+from conformance.mutation.loading import load_mutants
 from conformance.mutation.matrix import Cell, Matrix, Worth, cell, worth_of
 from conformance.mutation.plan import Against, Meeting, select, sut_of
 from conformance.mutation.report import FORMATS, Progress, print_matrix
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from conformance.model.sut import Sut
     from conformance.model.verdicts import Verdict
-    from conformance.workbench import Workbench
+    from conformance.workbench.workbench import Workbench
 
 #: what is wrong keeps its check waiting for something that never comes
 MUTANTS_AT_A_TIME = 2 * DEFAULT_JOBS

@@ -38,7 +38,7 @@ managed_pids: set[int] = set()
 
 
 @dataclass(frozen=True)
-class Person:
+class ProcessRef:
     """One process, alive when it was seen."""
 
     pid: int
@@ -63,7 +63,7 @@ class Census:
         self._folder = None if folder is None else str(folder)
         self._seen: set[tuple[int, float]] = set()
 
-    def alive(self) -> list[Person]:
+    def alive(self) -> list[ProcessRef]:
         """Everybody who belongs and is not a zombie, by pid."""
         table = processes.table()
         members = {pid for pid, process in table.items() if self._belongs(process)}
@@ -71,7 +71,9 @@ class Census:
             members |= grown
         self._seen |= {(pid, table[pid].born) for pid in members}
         return [
-            Person(pid, table[pid].born, table[pid].command) for pid in sorted(members) if table[pid].lives
+            ProcessRef(pid, table[pid].born, table[pid].command)
+            for pid in sorted(members)
+            if table[pid].lives
         ]
 
     def include(self, pid: int) -> None:
@@ -79,20 +81,20 @@ class Census:
         if (born := processes.born(pid)) is not None:
             self._seen.add((pid, born))
 
-    async def end_all(self, within: float = 5.0) -> list[Person]:
+    async def end_all(self, within: float = 5.0) -> list[ProcessRef]:
         """Kill until nobody is left; returns who had to be killed. Raises `HarnessError` after `within`
         seconds.
         """
-        killed: dict[tuple[int, float], Person] = {}
+        killed: dict[tuple[int, float], ProcessRef] = {}
         deadline = anyio.current_time() + within
         looks_without = 0
         while (living := self.alive()) or (looks_without := looks_without + 1) < _LOOKS:
             looks_without = 0 if living else looks_without
             if living and anyio.current_time() > deadline:
                 raise HarnessError(f"could not end {', '.join(map(str, living))}")
-            for person in living:
-                killed[person.pid, person.born] = person
-                _kill(person)
+            for process in living:
+                killed[process.pid, process.born] = process
+                _kill(process)
             await anyio.sleep(0.01)
         self.collect_dead()
         return list(killed.values())
@@ -111,10 +113,10 @@ class Census:
         return self._folder is not None and self._folder in row.command
 
 
-def _kill(person: Person) -> None:
+def _kill(process: ProcessRef) -> None:
     with suppress(OSError):  # gone already, or not ours: the next look tells
-        if processes.born(person.pid) == person.born:
-            os.kill(person.pid, signal.SIGKILL)
+        if processes.born(process.pid) == process.born:
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _collect(pid: int) -> None:

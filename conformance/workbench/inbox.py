@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.workbench.conversation import Transcript
 from conformance.workbench.launched import Listener
 from conformance.workbench.timeline import shorten
+from conformance.workbench.transcript import Json, Transcript
 
 if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
 
-Json = dict[str, Any]
 RequestId = str | int
 
 #: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks

@@ -15,7 +15,7 @@ from conformance.workbench.timeline import shorten
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from conformance.workbench.client import Proxy
+    from conformance.workbench.proxy import Proxy
 
 T = TypeVar("T")
 
@@ -38,15 +38,15 @@ class Judgement:
         """
         return await polling.eventually(condition, within=within, what=what, seen=seen)
 
-    async def nobody_left(self, proxy: Proxy, *, within: float) -> None:
+    async def no_process_left(self, proxy: Proxy, *, within: float) -> None:
         """Wait until neither the implementation nor a process that it started is alive; a zombie is dead.
 
         Raises `Violation` with the survivors.
         """
         deadline = time.monotonic() + within
-        while living := proxy.family.alive():
+        while living := proxy.processes.alive():
             if time.monotonic() >= deadline:
-                survivors = "; ".join(shorten(str(person)) for person in living)
+                survivors = "; ".join(shorten(str(process)) for process in living)
                 raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}")
             await anyio.sleep(_WATCH)
 
@@ -69,7 +69,7 @@ class Judgement:
             raise Violation(what, problem.reason) from problem
 
     @contextmanager
-    def witness(self, what: str) -> Iterator[None]:
+    def precondition(self, what: str) -> Iterator[None]:
         """Inside, a violation only means that the check cannot be made: `what` is the prerequisite."""
         try:
             yield
@@ -86,7 +86,7 @@ class Judgement:
         except Violation as problem:
             raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
 
-    async def together(self, *steps: Callable[[], Awaitable[None]]) -> None:
+    async def run_cases(self, *steps: Callable[[], Awaitable[None]]) -> None:
         """Take all steps at once and let each come to its end; raises what went wrong, as a group if several
         did.
         """
@@ -106,7 +106,7 @@ class Judgement:
         if problems:
             raise ExceptionGroup(f"{len(problems)} of {len(steps)} cases", problems)
 
-    async def throughout(self, seconds: float, check: Callable[[], None]) -> None:
+    async def holds_for(self, seconds: float, check: Callable[[], None]) -> None:
         """Call `check`, which raises when something is wrong, again and again for this long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -205,13 +205,13 @@ class Launched:
             self.stderr.drain()
         return self.code
 
-    async def finish(self, patience: float = 5.0) -> None:
-        """End the program: close stdin, wait `patience`, SIGTERM, wait, SIGKILL. Its children are the
+    async def finish(self, within: float = 5.0) -> None:
+        """End the program: close stdin, wait `within` seconds, SIGTERM, wait, SIGKILL. Its children are the
         census's.
         """
         self.close_stdin()
-        if await self.wait(patience) is None:
-            waited = f"{patience:g} s after its stdin was closed"
+        if await self.wait(within) is None:
+            waited = f"{within:g} s after its stdin was closed"
             self._timeline.record("runner", "still-running", waited, peer=self.actor)
             self.signal(signal.SIGTERM)
             if await self.wait(2.0) is None:

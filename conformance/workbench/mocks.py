@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Upstream(Seen):
+class MockUpstream(Seen):
     """A scripted server, by its journal. `fields` are the entry's other fields."""
 
     name: str
@@ -50,12 +50,12 @@ class Upstream(Seen):
         """The fields that say where the upstream is."""
         raise NotImplementedError
 
-    def but(self, *without: str, **changes: Any) -> Self:
+    def variant(self, *without: str, **changes: Any) -> Self:
         """The same upstream, same journal, its entry without some fields and with others changed or added."""
         entry = {**self.entry, **changes}
-        return self.exactly({name: value for name, value in entry.items() if name not in without})
+        return self.with_entry({name: value for name, value in entry.items() if name not in without})
 
-    def exactly(self, entry: Mapping[str, Any]) -> Self:
+    def with_entry(self, entry: Mapping[str, Any]) -> Self:
         """The same upstream, same journal, with this as its whole entry."""
         return replace(self, whole=entry)
 
@@ -83,7 +83,7 @@ class Upstream(Seen):
 
 
 @dataclass(frozen=True)
-class StdioUpstream(StdioSeen, Upstream):
+class StdioMock(StdioSeen, MockUpstream):
     """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
 
     args: tuple[str, ...] = ()

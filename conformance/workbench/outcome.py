@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StartOutcome:
     """How a start without a client went. `code` is None when the program still ran at the deadline."""
 
     code: int | None

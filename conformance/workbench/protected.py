@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from conformance.errors import Violation
 from conformance.workbench.polling import show
-from conformance.workbench.remotes import RemoteUpstream
+from conformance.workbench.remotes import RemoteMock
 from mock_servers.journal_views import ProtectedSeen
 
 
 @dataclass(frozen=True)
-class ProtectedUpstream(ProtectedSeen, RemoteUpstream):
+class ProtectedMock(ProtectedSeen, RemoteMock):
     """Made by `Workbench.oauth`. `http` is every request to both, in order of arrival."""
 
     issuer: str = ""

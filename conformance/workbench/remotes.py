@@ -19,7 +19,7 @@ from conformance.errors import HarnessError, Violation
 from conformance.workbench.deadlines import prolonged
 from conformance.workbench.forkserver import nursery
 from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import Upstream
+from conformance.workbench.mocks import MockUpstream
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
 from mock_servers.journal_views import HttpRequest, RemoteSeen
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
 
 _START = 10.0
-_PATIENCE = 2.0
+_STOP = 2.0
 
 
 class SingleHeaders(HttpRequest):
@@ -47,7 +47,7 @@ class SingleHeaders(HttpRequest):
 
 
 @dataclass(frozen=True)
-class RemoteUpstream(RemoteSeen, Upstream):
+class RemoteMock(RemoteSeen, MockUpstream):
     """A scripted server behind a URL."""
 
     request_type: ClassVar[type[HttpRequest]] = SingleHeaders
@@ -88,7 +88,7 @@ class Started:
             return
         self._stopped = True
         try:
-            await self._launched.finish(_PATIENCE)
+            await self._launched.finish(_STOP)
         finally:
             self._launched.release()
 

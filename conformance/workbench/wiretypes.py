@@ -25,8 +25,7 @@ from mock_servers.answers import SUBSCRIPTION_KEY, VERSION_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conformance.workbench.conversation import Transcript
-    from conformance.workbench.inbox import Json
+    from conformance.workbench.transcript import Json, Transcript
 
 #: problems of one message that are told
 _MAX_PROBLEMS = 3

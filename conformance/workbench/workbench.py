@@ -24,14 +24,14 @@ from conformance.model.evidence import Event, Evidence
 from conformance.workbench import save_styles, wiretypes
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.client import Proxy
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import StdioUpstream, Upstream
-from conformance.workbench.outcome import OnStart, Outcome, ProgramStart, go_on
-from conformance.workbench.protected import ProtectedUpstream
-from conformance.workbench.remotes import RemoteUpstream, Started, start_remote
+from conformance.workbench.mocks import MockUpstream, StdioMock
+from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, go_on
+from conformance.workbench.protected import ProtectedMock
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.remotes import RemoteMock, Started, start_remote
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
 from mock_servers.browser import User
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mock_servers.journal import Entry
 
 #: how long children may take to end by themselves after the implementation has gone
-_CHILDREN_PATIENCE = 0.5
+_CHILDREN_EXIT = 0.5
 _TEARDOWN = 60.0
 
 
@@ -64,7 +64,7 @@ class Workbench(Judgement):
         #: what the implementation said of itself, once it has
         self.version = ""
         self._timeline = Timeline()
-        self._upstreams: dict[Path, Upstream] = {}
+        self._upstreams: dict[Path, MockUpstream] = {}
         self._remotes: list[Started] = []
         self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
@@ -82,7 +82,7 @@ class Workbench(Judgement):
         description: str | None = None,
         args: Sequence[str] = (),
         **fields: Any,
-    ) -> StdioUpstream:
+    ) -> StdioMock:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
@@ -90,8 +90,8 @@ class Workbench(Judgement):
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
-        fields = {**self.needed_by("stdio"), **fields}
-        upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
+        fields = {**self.required_fields("stdio"), **fields}
+        upstream = StdioMock(name, script, folder, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -105,15 +105,15 @@ class Workbench(Judgement):
         host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
-    ) -> RemoteUpstream:
+    ) -> RemoteMock:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
         into its entry. `host` is one of the machine's addresses, `tls` the files of a certificate chain and its key.
         """
         script = script or Script()
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, host, tls)
-        fields = {**self.needed_by(kind), **fields}
-        upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
+        fields = {**self.required_fields(kind), **fields}
+        upstream = RemoteMock(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -127,7 +127,7 @@ class Workbench(Judgement):
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
-    ) -> ProtectedUpstream:
+    ) -> ProtectedMock:
         """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
         entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out. Where the
         implementation can only register itself, the server offers that instead.
@@ -138,14 +138,14 @@ class Workbench(Judgement):
         script = replace(script or Script(), oauth=oauth)
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
-        fields = {**self.needed_by(kind), "oauth_client_id": CLIENT, **fields}
+        fields = {**self.required_fields(kind), "oauth_client_id": CLIENT, **fields}
         named = {key: value for key, value in fields.items() if value is not None}
         place = facts["url"], process, facts["issuer"]
-        upstream = ProtectedUpstream(name, script, folder, kind, *place, fields=named)
+        upstream = ProtectedMock(name, script, folder, kind, *place, fields=named)
         self._upstreams[folder] = upstream
         return upstream
 
-    def needed_by(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
+    def required_fields(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
         """What the implementation wants to see in an entry of this kind, by its profile."""
         transport = "http" if kind == "oauth" else kind
         return self.sut.profile.entries.get(transport, {})
@@ -170,11 +170,11 @@ class Workbench(Judgement):
         self._browsers.append(browser)
         return browser
 
-    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteUpstream:
+    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteMock:
         """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
         return await self.http(name, script, kind="sse", **fields)
 
-    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteUpstream:
+    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteMock:
         """Another origin, where nothing should arrive: `.http` says what did."""
         return await self.http(name, kind="collector", host=host)
 
@@ -187,7 +187,7 @@ class Workbench(Judgement):
 
     def config(
         self,
-        *upstreams: Upstream,
+        *upstreams: MockUpstream,
         extra: Mapping[str, Any] | None = None,
         name: str = "config.json",
         folder: Path | None = None,
@@ -200,7 +200,7 @@ class Workbench(Judgement):
     def save(
         self,
         config: Path,
-        *upstreams: Upstream,
+        *upstreams: MockUpstream,
         extra: Mapping[str, Any] | None = None,
         how: Callable[[Path, bytes], None] = save_styles.in_place,
     ) -> None:
@@ -224,19 +224,19 @@ class Workbench(Judgement):
     @asynccontextmanager
     async def proxy(
         self,
-        *upstreams: Upstream,
+        *upstreams: MockUpstream,
         config: Path | None = None,
         args: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         umask: int = -1,
-        patience: float = 5.0,
+        exit_within: float = 5.0,
         wire_types: bool = True,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, a configuration file, or `args` in place of its
         path.
 
-        At the end of the block its stdin is closed; it has `patience` seconds to end before it is made to.
+        At the end of the block its stdin is closed; the proxy has `exit_within` seconds to end before the workbench ends it.
         Raises `ImplementationCrashed` when it had gone before although the check did not end it, and `Violation`
         when one of its messages is not of the protocol; `wire_types=False` is for upstreams that are scripted
         to make it pass on such messages.
@@ -247,15 +247,15 @@ class Workbench(Judgement):
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
-        launched, family = await self._launch(actor, config, args, env, cwd, umask, inbox)
+        launched, processes = await self._launch(actor, config, args, env, cwd, umask, inbox)
         proxy = Proxy(
             launched,
             inbox,
             self._timeline,
+            processes,
             self.sut.profile,
             self._tool_names,
-            family,
-            self.sut.patience,
+            self.sut.max_wait,
         )
         try:
             yield proxy
@@ -263,12 +263,12 @@ class Workbench(Judgement):
         finally:
             self.version = self.version or proxy.version
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, min(patience, self.sut.patience))
+                await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
         if wire_types:
             wiretypes.judge(inbox.transcript)
 
     @asynccontextmanager
-    async def serving(self, *upstreams: Upstream, **start: Any) -> AsyncIterator[Proxy]:
+    async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:
         """A proxy as `proxy` starts it, after the handshake and with the tools of every upstream at hand."""
         async with self.proxy(*upstreams, **start) as proxy:
             await proxy.handshake()
@@ -283,19 +283,19 @@ class Workbench(Judgement):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         within: float = 5.0,
-    ) -> Outcome:
+    ) -> StartOutcome:
         """Start the implementation without a client, stdin open, and wait for its end; after `within` it is
         ended.
         """
         actor = f"run-{len(self._launched) + 1}"
-        launched, family = await self._launch(actor, config, args, env, cwd, -1, Listener())
+        launched, processes = await self._launch(actor, config, args, env, cwd, -1, Listener())
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
-            return Outcome(code, stdout, stderr, launched.lifetime)
+            return StartOutcome(code, stdout, stderr, launched.lifetime)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, patience=0.0)
+                await self._finish(launched, processes, within=0.0)
 
     async def _launch(
         self,
@@ -322,7 +322,7 @@ class Workbench(Judgement):
             umask=umask,
         )
         self._launched.append(launched)
-        family = Census(token)
+        processes = Census(token)
         redact = self._timeline.redact
         start = ProgramStart(
             launched.pid,
@@ -336,20 +336,20 @@ class Workbench(Judgement):
             await self._on_start(start)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, patience=0.0)
+                await self._finish(launched, processes, within=0.0)
             raise
-        return launched, family
+        return launched, processes
 
-    async def _finish(self, launched: Launched, family: Census, patience: float) -> None:
-        family.alive()  # remember who is there before parents go and leave orphans
+    async def _finish(self, launched: Launched, processes: Census, within: float) -> None:
+        processes.alive()  # remember who is there before parents go and leave orphans
         try:
-            await launched.finish(patience)
-            with anyio.move_on_after(_CHILDREN_PATIENCE):
-                while family.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
+            await launched.finish(within)
+            with anyio.move_on_after(_CHILDREN_EXIT):
+                while processes.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
                     await anyio.sleep(0.02)
-            for person in await family.end_all():
-                self._timeline.record("runner", "ended-leftover", str(person))
-                self._leftovers.append(self._timeline.redact(shorten(str(person))))
+            for process in await processes.end_all():
+                self._timeline.record("runner", "ended-leftover", str(process))
+                self._leftovers.append(self._timeline.redact(shorten(str(process))))
         finally:
             launched.release()
 
@@ -384,7 +384,7 @@ class Workbench(Judgement):
                 await remote.stop()
             leftovers = await self.census.end_all()
             self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
-            self._leftovers += [self._timeline.redact(shorten(str(person))) for person in leftovers]
+            self._leftovers += [self._timeline.redact(shorten(str(process))) for process in leftovers]
         finally:
             self.evidence = self._take_evidence(keep)
             if not keep:
@@ -418,7 +418,7 @@ class Workbench(Judgement):
             yield Event(at_ms, actor, entry.event, shown)
 
 
-def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None) -> str:
+def _configuration(*upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
     servers = {upstream.name: upstream.entry for upstream in upstreams}
     return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
 

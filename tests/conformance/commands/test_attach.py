@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.model.results import RunReport
-    from conformance.workbench import Workbench
+    from conformance.workbench.workbench import Workbench
 
 
 def python(program: str, *arguments: str) -> Sut:

@@ -24,7 +24,7 @@ from conformance.mutation import null_programs
 from conformance.mutation.matrix import Cell, Worth, cell, stack_trace_in
 from conformance.mutation.plan import Against, Meeting, select
 from conformance.mutation.run import main
-from conformance.workbench import Census
+from conformance.workbench.census import Census
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, FakeWorkbench, checks_of, passing, raising
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from conformance import mutants
-from conformance.checks import load_checks
-from conformance.mutants import load_mutants
+from conformance.engine.loading import load_checks
+from conformance.mutation.loading import load_mutants
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,7 +27,7 @@ def test_every_mutant_is_declared_to_fail_checks_that_exist() -> None:
 
 def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
     program = (
-        "import sys; from conformance.mutants import load_mutant; "
+        "import sys; from conformance.mutation.loading import load_mutant; "
         "print(load_mutant('needs-a-restart').kills, load_mutant('nobody'), "
         "*(name for name in sys.modules if name.startswith('conformance.mutants.')))"
     )

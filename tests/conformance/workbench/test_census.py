@@ -13,8 +13,7 @@ import anyio
 import psutil
 import pytest
 
-from conformance.workbench import Census
-from conformance.workbench.census import adopt_orphans, managed_pids
+from conformance.workbench.census import Census, adopt_orphans, managed_pids
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ import pytest
 
 from conformance.errors import HarnessError
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import open_workbench, processes, remotes
+from conformance.workbench import processes, remotes
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.forkserver import Born, Nursery
+from conformance.workbench.workbench import open_workbench
 from mock_servers.commands import MAIN
 from mock_servers.journal import read_journal
 

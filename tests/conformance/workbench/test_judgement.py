@@ -28,7 +28,7 @@ def test_a_prerequisite_can_be_the_requirement() -> None:
 def test_a_violation_can_be_a_missing_prerequisite() -> None:
     with (
         pytest.raises(Untestable, match="the twin works: expected a result; seen: an error"),
-        SAY.witness("the twin works"),
+        SAY.precondition("the twin works"),
     ):
         raise Violation("a result", "an error")
 
@@ -43,7 +43,7 @@ async def test_steps_that_are_taken_together_all_come_to_their_end() -> None:
         raise Violation("nothing", "something")
 
     with pytest.raises(Violation):
-        await SAY.together(bad, good)
+        await SAY.run_cases(bad, good)
     with pytest.raises(ExceptionGroup, match="2 of 3 cases"):
-        await SAY.together(bad, good, bad)
+        await SAY.run_cases(bad, good, bad)
     assert ended == [1, 1]

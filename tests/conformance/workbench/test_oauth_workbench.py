@@ -16,8 +16,9 @@ import pytest
 from conformance.checks.tok_storage import stored_json, token_file
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import Browser, ProtectedUpstream, Workbench, open_workbench
-from conformance.workbench.browsers import OPENERS
+from conformance.workbench.browsers import OPENERS, Browser
+from conformance.workbench.protected import ProtectedMock
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.browser import User
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.remote.oauth.token_registry import challenge_of
@@ -36,7 +37,7 @@ async def workbench() -> AsyncIterator[Workbench]:
         yield made
 
 
-def page_of(upstream: ProtectedUpstream, callback: str, **more: str) -> str:
+def page_of(upstream: ProtectedMock, callback: str, **more: str) -> str:
     """The URL of a right authorization request."""
     asked = {
         "response_type": "code",
@@ -59,7 +60,7 @@ async def ask(url: str, body: dict[str, str] | bytes | None = None, **headers: s
     await anyio.to_thread.run_sync(work)
 
 
-async def signs_in(workbench: Workbench, upstream: ProtectedUpstream, browser: Browser) -> None:
+async def signs_in(workbench: Workbench, upstream: ProtectedMock, browser: Browser) -> None:
     """By hand: a page, its callback to a collector, the exchange, one request with the token."""
     listener = await workbench.collector()
     await anyio.to_thread.run_sync(browser.open, page_of(upstream, listener.at("/callback")))

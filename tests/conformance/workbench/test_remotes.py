@@ -15,8 +15,8 @@ import pytest
 
 from conformance.errors import HarnessError, Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import RemoteUpstream, Workbench, open_workbench
-from conformance.workbench.remotes import SingleHeaders
+from conformance.workbench.remotes import RemoteMock, SingleHeaders
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.journal_views import HttpRequest
 from mock_servers.remote_actions import respond
 from mock_servers.script import Http, Rule, Script
@@ -66,7 +66,7 @@ async def test_an_upstream_runs_and_says_what_it_saw(workbench: Workbench) -> No
 async def test_the_entry_of_an_sse_upstream_says_so(workbench: Workbench) -> None:
     upstream = await workbench.sse("a")
     assert upstream.entry["type"] == "sse"
-    other = upstream.but("type", timeout={"tools": 1})
+    other = upstream.variant("type", timeout={"tools": 1})
     assert "type" not in other.entry
     assert other.http == []
 
@@ -137,7 +137,7 @@ class TestTls:
             await _refuses(await workbench.http(name, tls=tls), trusting)
 
 
-async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:
+async def _refuses(upstream: RemoteMock, context: ssl.SSLContext) -> None:
     before = len(upstream.http)
     hellos = len(upstream.events("tls-hello"))
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):

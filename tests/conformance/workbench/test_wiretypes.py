@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from conformance.errors import Violation
-from conformance.workbench import Transcript, wiretypes
+from conformance.workbench import wiretypes
+from conformance.workbench.transcript import Transcript
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY
 
 MODERN_META = {VERSION_KEY: MODERN_VERSION}

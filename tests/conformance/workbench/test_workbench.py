@@ -14,7 +14,11 @@ import pytest
 
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
 from conformance.model.sut import Profile, Sut, make_sut
-from conformance.workbench import Census, Outcome, StdioUpstream, Workbench, launched, open_workbench
+from conformance.workbench import launched
+from conformance.workbench.census import Census
+from conformance.workbench.mocks import StdioMock
+from conformance.workbench.outcome import StartOutcome
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Script, on_call, silence
 
 if TYPE_CHECKING:
@@ -100,11 +104,11 @@ class TestABrokenImplementation:
     async def test_that_never_answers_the_handshake_is_untestable(self) -> None:
         async with workbench_for(WAITS) as workbench:
             with pytest.raises(Untestable, match="initialize"):
-                async with workbench.proxy(patience=0) as proxy:
+                async with workbench.proxy(exit_within=0) as proxy:
                     await proxy.handshake(within=0.2)
 
-    async def test_that_never_gets_anywhere_is_waited_for_no_longer_than_its_patience(self) -> None:
-        hurried = replace(WAITS, patience=0.1)
+    async def test_that_never_gets_ready_is_waited_for_no_longer_than_max_wait(self) -> None:
+        hurried = replace(WAITS, max_wait=0.1)
         async with workbench_for(hurried) as workbench:
             with anyio.fail_after(4), pytest.raises(Untestable, match=r"within 0\.1 s"):
                 async with workbench.proxy() as proxy:
@@ -149,7 +153,7 @@ class TestABrokenImplementation:
             assert proxy.received == [{"jsonrpc": "2.0", "id": 1001, "method": "ping"}]
 
     async def test_that_does_not_read_cannot_block_us(self) -> None:
-        async with workbench_for(WAITS) as workbench, workbench.proxy(patience=0) as proxy:
+        async with workbench_for(WAITS) as workbench, workbench.proxy(exit_within=0) as proxy:
             with pytest.raises(Violation, match="bytes are read"):
                 await proxy.send_raw(b"x" * 10_000_000, within=0.2)
 
@@ -159,7 +163,10 @@ class TestABrokenImplementation:
     ) -> None:
         monkeypatch.setattr(launched, "MAX_STDOUT", 1_000_000)
         flood = python(f"import sys\nwhile True: sys.stdout.write({line!r} + chr(10))")
-        async with workbench_for(flood) as workbench, workbench.proxy(patience=0, wire_types=False) as proxy:
+        async with (
+            workbench_for(flood) as workbench,
+            workbench.proxy(exit_within=0, wire_types=False) as proxy,
+        ):
             with pytest.raises(Violation, match="flood"):
                 await proxy.request("ping", within=1)
             assert len(proxy.stdout) <= 1_000_000
@@ -170,7 +177,7 @@ class TestABrokenImplementation:
         )
         async with (
             workbench_for(stubborn) as workbench,
-            workbench.proxy(patience=0, wire_types=False) as proxy,
+            workbench.proxy(exit_within=0, wire_types=False) as proxy,
         ):
             await workbench.eventually(lambda: proxy.received, within=5, what="it has started")
         assert "killed by SIGKILL" in [event.text for event in workbench.evidence.events]
@@ -186,11 +193,11 @@ class TestABrokenImplementation:
 
     async def test_is_gone_with_all_its_children_when_the_check_is_cancelled(self) -> None:
         script = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
-        upstream: StdioUpstream | None = None
+        upstream: StdioMock | None = None
         with anyio.move_on_after(30) as scope:
             async with workbench_for(REFERENCE) as workbench:
                 upstream = workbench.stdio("a", script)
-                async with workbench.proxy(upstream, patience=0.2) as proxy:
+                async with workbench.proxy(upstream, exit_within=0.2) as proxy:
                     await proxy.handshake()
                     await proxy.ready("a")
                     scope.cancel()
@@ -204,8 +211,8 @@ class TestABrokenImplementation:
 class TestAnOutcome:
     def outcome(
         self, code: int | None = 1, stdout: bytes = b"", stderr: str = "Error: no such FIELD"
-    ) -> Outcome:
-        return Outcome(code, stdout, stderr, 0.1)
+    ) -> StartOutcome:
+        return StartOutcome(code, stdout, stderr, 0.1)
 
     def test_is_a_refusal_with_a_status_and_a_reason(self) -> None:
         self.outcome().refused("field")
@@ -282,7 +289,7 @@ class TestTheSandbox:
         program = python("import os, time\nos.fork(); print('{}', flush=True); time.sleep(60)")
         async with (
             workbench_for(program) as workbench,
-            workbench.proxy(patience=0, wire_types=False) as proxy,
+            workbench.proxy(exit_within=0, wire_types=False) as proxy,
         ):
             await workbench.eventually(lambda: len(proxy.received) == 2, within=5, what="both run")
             proxy.signal(15, whole_group=whole_group)
@@ -298,7 +305,7 @@ class TestTheSandbox:
         )
         async with (
             workbench_for(program) as workbench,
-            workbench.proxy(patience=0, wire_types=False) as proxy,
+            workbench.proxy(exit_within=0, wire_types=False) as proxy,
         ):
             pipes = proxy.pipes
             await workbench.eventually(lambda: proxy.received, within=5, what="it has looked")
@@ -356,7 +363,7 @@ class TestSayingWhatMustBeSo:
 
     async def test_a_violation_by_the_witness_proves_nothing(self) -> None:
         async with workbench_for(WAITS) as workbench:
-            with pytest.raises(Untestable, match="the twin works"), workbench.witness("the twin works"):
+            with pytest.raises(Untestable, match="the twin works"), workbench.precondition("the twin works"):
                 raise Violation("ready", "silence")
 
     async def test_all_cases_are_tried_and_all_failures_told(self) -> None:
@@ -370,9 +377,9 @@ class TestSayingWhatMustBeSo:
 
         async with workbench_for(WAITS) as workbench:
             with pytest.raises(Violation):
-                await workbench.together(bad, good)
+                await workbench.run_cases(bad, good)
             with pytest.raises(ExceptionGroup, match="2 of 3"):
-                await workbench.together(bad, bad, good)
+                await workbench.run_cases(bad, bad, good)
         assert tried == ["good", "good"]
 
     async def test_an_upstream_that_was_started_was_not_never_started(self) -> None:

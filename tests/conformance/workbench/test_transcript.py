@@ -8,7 +8,8 @@ import pytest
 
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import answering, open_workbench, wiretypes
+from conformance.workbench import wiretypes
+from conformance.workbench.workbench import open_workbench
 
 #: for every request it gets, asks the method that the request names, and answers with what it was told
 ASKS = """
@@ -36,7 +37,7 @@ for line in sys.stdin:
 async def test_a_request_to_the_client_is_answered_and_kept(method: str, told: dict[str, object]) -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:
-        async with answering(proxy, {"vendor/scripted": {"name": "$message"}}):
+        async with proxy.answering({"vendor/scripted": {"name": "$message"}}):
             answer = await proxy.request("vendor/ask", {"ask": method})
         assert answer.result == {"told": told}
         assert [heard.message["id"] for heard in proxy.transcript.asked(method)] == ["question"]
@@ -48,7 +49,7 @@ async def test_what_goes_wrong_meanwhile_comes_out_as_it_is() -> None:
         async with (
             open_workbench(sut, "TEST", keep=False) as workbench,
             workbench.proxy() as proxy,
-            answering(proxy, {}),
+            proxy.answering({}),
         ):
             raise Violation("the reason", "nothing")
 
@@ -60,7 +61,7 @@ async def test_a_proxy_whose_messages_are_not_of_the_protocol_fails_its_check() 
         async with (
             open_workbench(sut, "TEST", keep=False) as workbench,
             workbench.proxy(wire_types=wire_types) as proxy,
-            answering(proxy, {}),
+            proxy.answering({}),
         ):
             await proxy.request("tools/list", {"ask": "ping"})
 
@@ -77,7 +78,7 @@ async def test_without_the_official_types_the_evidence_says_that_nothing_was_jud
     async with (
         open_workbench(sut, "TEST", keep=False) as workbench,
         workbench.proxy() as proxy,
-        answering(proxy, {}),
+        proxy.answering({}),
     ):
         await proxy.request("tools/list", {"ask": "ping"})
     notes = [event.text for event in workbench.evidence.events if event.kind == "note"]
