@@ -33,8 +33,8 @@ from conformance.commands.run_options import (
     selected_ids,
 )
 from conformance.commands.smoke import smoke
+from conformance.engine.execution import WorkbenchFactory, workbench_factory
 from conformance.engine.loading import load_checks
-from conformance.engine.runner import WorkbenchFactory, workbench_factory
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
@@ -195,7 +195,7 @@ def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
         # For its message with the nearest ids: a family or a level is not something to show.
         select(registry, [options.id])
         raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
-    # Imported late: the gallery brings the whole reference proxy.
+    # Imported late, because the mutants import the whole reference proxy.
     from conformance.commands.show import show
 
     show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.bench import servers
 from conformance.bench.client import LineClient, echoes
 from conformance.bench.processes import processor_time
-from conformance.bench.targets import Implementation
+from conformance.bench.targets import ProxyTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ def in_flight(upstream: Upstream, times: int, name: str) -> Measure:
 
 def _timed(target: Target, caller: Caller, times: int, at_once: int) -> tuple[list[float], float]:
     """The seconds of each burst, and the processor seconds that the proxy has used for all; without a proxy none."""
-    proxy = caller if isinstance(target, Implementation) and isinstance(caller, LineClient) else None
+    proxy = caller if isinstance(target, ProxyTarget) and isinstance(caller, LineClient) else None
     echoes(caller, GROUP, times // 10 + 2, at_once)  # connections and caches are warm
     before = processor_time(proxy) if proxy else 0.0
     seconds = echoes(caller, GROUP, times, at_once)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from conformance.bench.tables import ratio_text
 
 if TYPE_CHECKING:
-    from conformance.bench.figures import Figure, Measured, Report, Spread
+    from conformance.bench.figures import BenchReport, Figure, Measured, Spread
 
 _LEFT, _WIDTH, _RIGHT = 460, 480, 90
 _ROW, _TOP = 22, 82
@@ -42,7 +42,7 @@ _STYLE = """
 """
 
 
-def svg(report: Report, other: str) -> str:
+def svg(report: BenchReport, other: str) -> str:
     """The chart of one comparison."""
     rows = [
         measured

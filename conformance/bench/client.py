@@ -1,7 +1,7 @@
-"""Clients that cost as little as possible: whole batches out in one write, answers counted as they come in.
+"""Clients that cost as little as possible: they write a whole batch at once and count the answers as they arrive.
 
-`LineClient` speaks to a started process, which is a proxy or, for the direct line, an upstream itself. `HttpClient` is the direct line to a
-server behind a URL. Both raise `HarnessError` when an answer does not come in time or is not the right one.
+`LineClient` talks to a started process: a proxy or, for the direct line, an upstream itself. `DirectHttpClient` talks directly to a
+server behind a URL. Both raise `HarnessError` when an answer is late or wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Wrap = Callable[[str, str, Mapping[str, Any]], dict[str, Any]]
 
 #: Seconds that an answer may take, and that a group may take until it can be used.
-PATIENCE = 60.0
+DEADLINE = 60.0
 _ECHO = {"text": "hello"}
 _LARGEST_PIECE = 1 << 20
 
@@ -148,14 +148,14 @@ class LineClient:
 
     def until_usable(self, groups: Sequence[str]) -> None:
         """Wait until each group has answered a call."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         for group in groups:
             while not self.echo_works(group):
                 _wait_a_little(deadline, f"group {group} is not usable")
 
     def until_shown(self, groups: Sequence[str]) -> None:
         """Wait until the list of tools names every group."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while True:
             listed = json.dumps(self.ask("tools/list", {}))
             if all(group in listed for group in groups):
@@ -166,11 +166,11 @@ class LineClient:
         """So many answers, in the order they come; notifications are left out."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while len(self._lines) < count:
             if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 missing = count - len(self._lines)
-                raise HarnessError(f"{missing} of {count} answers did not come within {PATIENCE:g} s")
+                raise HarnessError(f"{missing} of {count} answers did not come within {DEADLINE:g} s")
             chunk = os.read(descriptor, _LARGEST_PIECE)
             if not chunk:
                 raise HarnessError("the implementation ended while it was measured")
@@ -201,11 +201,11 @@ class LineClient:
 
 def _wait_a_little(deadline: float, otherwise: str) -> None:
     if time.monotonic() > deadline:
-        raise HarnessError(f"{otherwise} within {PATIENCE:g} s")
+        raise HarnessError(f"{otherwise} within {DEADLINE:g} s")
     time.sleep(0.005)
 
 
-class HttpClient:
+class DirectHttpClient:
     """Calls to a server behind a URL, each on a connection of its own that is kept."""
 
     def __init__(self, url: str) -> None:
@@ -215,7 +215,7 @@ class HttpClient:
         self._path = parts.path
         self._connections: list[socket.socket] = []
 
-    def __enter__(self) -> HttpClient:
+    def __enter__(self) -> DirectHttpClient:
         return self
 
     def __exit__(
@@ -230,7 +230,7 @@ class HttpClient:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
         head = f"POST {self._path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         while len(self._connections) < count:
-            self._connections.append(socket.create_connection(self._address, PATIENCE))
+            self._connections.append(socket.create_connection(self._address, DEADLINE))
         used = self._connections[:count]
         begin = time.perf_counter()
         for connection in used:

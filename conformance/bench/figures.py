@@ -1,7 +1,7 @@
 """What came out: every value of every round, and the ratios that are made of them.
 
 A ratio is always ours by theirs within one round, because only that means something on a machine that does other things too. What counts
-is the median over the rounds. A value that could not be measured is None, and `Report.problems` says why.
+is the median over the rounds. A value that could not be measured is None, and `BenchReport.problems` says why.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Machine(msgspec.Struct, frozen=True):
     load_after: float = 0.0
 
 
-class Report(msgspec.Struct):
+class BenchReport(msgspec.Struct):
     """A whole run."""
 
     machine: Machine

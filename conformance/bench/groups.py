@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.bench.client import LineClient
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 LONG = 2.0
 UPSTREAMS = 20
@@ -28,7 +28,7 @@ _SIZES = (1, 10, UPSTREAMS, 100)
 _BURSTS = 20
 
 
-def isolation(target: Implementation, folder: Path) -> dict[str, float]:
+def isolation(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """Calls to one group, one after the other, as long as a call to another one takes: their 99th percentile."""
     with target.open(folder, {"fast": servers.stdio(), "slow": servers.stdio()}) as client:
         client.until_usable(["fast", "slow"])
@@ -45,7 +45,7 @@ def isolation(target: Implementation, folder: Path) -> dict[str, float]:
         return {"isolation": percentile_99(seconds)}
 
 
-def hanging(target: Implementation, folder: Path) -> dict[str, float]:
+def hanging(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """The first of many upstreams never answers: seconds from the spawn until each of the others has answered a call."""
     entries = {f"g{number}": servers.stdio(0 if number else NEVER) for number in range(UPSTREAMS)}
     with target.open(folder, entries) as client:
@@ -53,7 +53,7 @@ def hanging(target: Implementation, folder: Path) -> dict[str, float]:
         return {"hanging": client.age()}
 
 
-def growth(target: Implementation, folder: Path) -> dict[str, float]:
+def growth(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """The same calls to one group beside none, some and many others, in turn; and the memory that each of them takes."""
     clients: dict[int, LineClient] = {}
     seconds: dict[int, list[float]] = {}
@@ -77,7 +77,7 @@ def growth(target: Implementation, folder: Path) -> dict[str, float]:
     }
 
 
-def idle(target: Implementation, folder: Path) -> dict[str, float]:
+def idle(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """Processor seconds in a second without any work."""
     names = [f"g{number}" for number in range(5)]
     with target.open(folder, {name: servers.stdio() for name in names}) as client:

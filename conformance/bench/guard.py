@@ -17,20 +17,20 @@ from conformance.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.bench.figures import Measured, Report
-    from conformance.bench.targets import Implementation
-    from conformance.bench.workloads import Workload
+    from conformance.bench.figures import BenchReport, Measured
+    from conformance.bench.targets import ProxyTarget
+    from conformance.bench.workloads import BenchWorkload
 
 ATTEMPTS = 3
 ROUNDS = 3
 
 
 def guard(
-    documented: Report,
-    ours: Implementation,
-    other: Implementation,
+    documented: BenchReport,
+    ours: ProxyTarget,
+    other: ProxyTarget,
     say: Callable[[str], None],
-    workloads: Sequence[Workload] = WORKLOADS,
+    workloads: Sequence[BenchWorkload] = WORKLOADS,
 ) -> bool:
     """Whether nothing got slow; says what was compared. Raises UsageError when the documentation has no figure to compare with."""
     limits = {

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.bench.figures import Machine, Measured, Report
-from conformance.bench.targets import Implementation
+from conformance.bench.figures import BenchReport, Machine, Measured
+from conformance.bench.targets import ProxyTarget
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conformance.bench.targets import Target
-    from conformance.bench.workloads import Workload
+    from conformance.bench.workloads import BenchWorkload
 
 
 def measure(
-    workloads: Sequence[Workload],
-    ours: Implementation,
-    others: Sequence[Implementation],
+    workloads: Sequence[BenchWorkload],
+    ours: ProxyTarget,
+    others: Sequence[ProxyTarget],
     rounds: int,
     on_progress: Callable[[str], None] = lambda line: None,
-) -> Report:
+) -> BenchReport:
     """Measure all of them in each round. What fails is a problem in the report, and the rest goes on."""
     machine = Machine(
         f"{platform.system()} {platform.machine()}",
@@ -37,7 +37,7 @@ def measure(
         _load(),
     )
     versions = {one.name: version_of(one) for one in (ours, *others)}
-    report = Report(machine, rounds, ours.name, [one.name for one in others], versions)
+    report = BenchReport(machine, rounds, ours.name, [one.name for one in others], versions)
     found = {
         workload.name: [Measured(workload.section, figure, {}) for figure in workload.figures]
         for workload in workloads
@@ -54,7 +54,7 @@ def measure(
     return report
 
 
-def version_of(target: Implementation) -> str:
+def version_of(target: ProxyTarget) -> str:
     """What it says of itself in the handshake. Raises HarnessError when it cannot be started."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
@@ -64,7 +64,7 @@ def version_of(target: Implementation) -> str:
             raise HarnessError(f"{target.name} cannot be started: {error}") from None
 
 
-def _add(report: Report, found: Sequence[Measured], workload: Workload, target: Target) -> None:
+def _add(report: BenchReport, found: Sequence[Measured], workload: BenchWorkload, target: Target) -> None:
     values: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:

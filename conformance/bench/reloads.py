@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.bench.client import LineClient
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 START = 0.3
 ADDED = 3
@@ -27,7 +27,7 @@ PACE = 0.25
 PAUSE = 0.005
 
 
-def measure(target: Implementation, folder: Path) -> dict[str, float]:
+def measure(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """New servers, one after the other; then many changes that do not concern the server that is called."""
     old = {f"old{number}": servers.stdio(START) for number in range(3)}
     with target.open(folder, old) as client:

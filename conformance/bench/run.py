@@ -11,10 +11,10 @@ import msgspec
 from rich.console import Console
 
 from conformance.bench import chart, tables
-from conformance.bench.figures import Report
+from conformance.bench.figures import BenchReport
 from conformance.bench.guard import guard
 from conformance.bench.measure import measure, version_of
-from conformance.bench.targets import Implementation
+from conformance.bench.targets import ProxyTarget
 from conformance.bench.workloads import WORKLOADS
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import HarnessError, UsageError
@@ -23,7 +23,7 @@ from conformance.model.sut import Profile, make_sut
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.bench.workloads import Workload
+    from conformance.bench.workloads import BenchWorkload
 
 #: What the documentation shows, and the guard compares with.
 DOCUMENTED = Path("docs/performance.json")
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int:
+def main(words: Sequence[str], workloads: Sequence[BenchWorkload] = WORKLOADS) -> int:
     """Run the benchmark; the exit status. `workloads` is for tests."""
     try:
         options = parser().parse_args(words)
@@ -102,7 +102,7 @@ def _prove_writable(options: argparse.Namespace) -> None:
         prove_writable(options.markdown, f"--markdown {options.markdown}")
 
 
-def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Report:
+def _measured(options: argparse.Namespace, workloads: Sequence[BenchWorkload]) -> BenchReport:
     known = {workload.name: workload for workload in workloads}
     if unknown := set(options.workloads) - known.keys():
         raise UsageError(f"there is no workload {sorted(unknown)[0]!r}; there are {', '.join(known)}")
@@ -112,7 +112,7 @@ def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Rep
     return measure(chosen, _ours(), _others(options), options.rounds, _progress())
 
 
-def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Workload]) -> int:
+def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[BenchWorkload]) -> int:
     documented = _read(options.guard)
 
     def say(line: str) -> None:
@@ -127,17 +127,17 @@ def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Wo
     return PASSED if guard(documented, _ours(), other, say, workloads) else SLOW
 
 
-def _ours() -> Implementation:
-    return Implementation(make_sut(()))
+def _ours() -> ProxyTarget:
+    return ProxyTarget(make_sut(()))
 
 
-def _others(options: argparse.Namespace) -> list[Implementation]:
-    return [Implementation(make_sut((), Profile.load(name))) for name in options.against or ["dmcp"]]
+def _others(options: argparse.Namespace) -> list[ProxyTarget]:
+    return [ProxyTarget(make_sut((), Profile.load(name))) for name in options.against or ["dmcp"]]
 
 
-def _read(path: Path) -> Report:
+def _read(path: Path) -> BenchReport:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(path.read_bytes(), type=BenchReport)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; `bench --json {path}` makes one") from None
     except msgspec.DecodeError as error:

@@ -10,12 +10,12 @@ from conformance.bench.processes import processor_time
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 SLOW_START = 0.3
 
 
-def one(target: Implementation, folder: Path) -> dict[str, float]:
+def one(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """One upstream: the answer to `initialize`, the list of tools, and what was used until the first call was answered."""
     with target.open(folder, {"alone": servers.stdio()}) as client:
         client.until_shown(["alone"])
@@ -24,7 +24,7 @@ def one(target: Implementation, folder: Path) -> dict[str, float]:
         return {"initialize": client.introduced, "listed": listed, "start-cpu": processor_time(client)}
 
 
-def five_slow(target: Implementation, folder: Path) -> dict[str, float]:
+def five_slow(target: ProxyTarget, folder: Path) -> dict[str, float]:
     """Five upstreams that need a while: the list of tools, then a call to the first of them."""
     names = [f"slow{number}" for number in range(5)]
     with target.open(folder, {name: servers.stdio(SLOW_START) for name in names}) as client:

@@ -15,7 +15,7 @@ from conformance.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.bench.figures import Figure, Measured, Report, Spread
+    from conformance.bench.figures import BenchReport, Figure, Measured, Spread
 
 _HEADINGS = ("figure", "ratio", "range", "goal", "")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -24,7 +24,7 @@ _NOTHING = "-"
 WIDTH = 138
 
 
-def terminal(report: Report) -> Iterator[Table]:
+def terminal(report: BenchReport) -> Iterator[Table]:
     """One table for each implementation that is compared with."""
     for other in report.others:
         title = f"{report.ours} / {other}, medians of {report.rounds} rounds"
@@ -37,7 +37,7 @@ def terminal(report: Report) -> Iterator[Table]:
         yield table
 
 
-def markdown(report: Report) -> str:
+def markdown(report: BenchReport) -> str:
     """The same for a page."""
     parts = []
     for other in report.others:
@@ -62,7 +62,7 @@ def split(page: Path) -> tuple[str, str]:
     return before, after
 
 
-def write_into(page: Path, report: Report) -> None:
+def write_into(page: Path, report: BenchReport) -> None:
     """Replace what stands between the two marks of a page by the tables. Raises UsageError when the page has none."""
     before, after = split(page)
     write(page, f"{before}{_BEGIN}\n{markdown(report)}{_END}{after}")
@@ -79,11 +79,11 @@ def ratio_text(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def _limits(report: Report, other: str) -> tuple[str, ...]:
+def _limits(report: BenchReport, other: str) -> tuple[str, ...]:
     return tuple(f"{one} / {limit}" for limit in (DIRECT, RELAY) for one in (report.ours, other))
 
 
-def _sections(report: Report) -> Iterator[tuple[str, Iterator[Measured]]]:
+def _sections(report: BenchReport) -> Iterator[tuple[str, Iterator[Measured]]]:
     return groupby(report.measured, lambda measured: measured.section)
 
 
@@ -113,7 +113,7 @@ def _median(spread: Spread | None) -> str:
     return "" if spread is None else ratio_text(spread.median)
 
 
-def _about(report: Report, other: str) -> str:
+def _about(report: BenchReport, other: str) -> str:
     machine = report.machine
     versions = ", ".join(f"{name} {report.versions.get(name, 'unknown')}" for name in (report.ours, other))
     return (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from conformance.bench.client import HttpClient, LineClient
+from conformance.bench.client import DirectHttpClient, LineClient
 from conformance.bench.figures import DIRECT, RELAY
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
-class Implementation:
+class ProxyTarget:
     """A proxy."""
 
     sut: Sut
@@ -60,21 +60,21 @@ class Implementation:
 
 
 @dataclass(frozen=True)
-class Direct:
+class DirectTarget:
     """No proxy at all: the client speaks to the first of the servers."""
 
     name: str = DIRECT
 
-    def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient | HttpClient:
+    def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient | DirectHttpClient:
         """See `Target`."""
         entry = next(iter(entries.values()))
         if "url" in entry:
-            return HttpClient(entry["url"])
+            return DirectHttpClient(entry["url"])
         return LineClient([entry["command"], *entry["args"]], _environment(folder))
 
 
 @dataclass(frozen=True)
-class Relay:
+class RelayTarget:
     """The least that a proxy does: a process between the client and the first of the servers, a child, passes on what they say."""
 
     name: str = RELAY

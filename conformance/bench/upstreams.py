@@ -74,9 +74,9 @@ def serve_stdio(start: str) -> None:
     sleeping: list[tuple[float, int, bytes]] = []
     count = 0
     while True:
-        patience = max(0.0, sleeping[0][0] - time.monotonic()) if sleeping else None
+        timeout = max(0.0, sleeping[0][0] - time.monotonic()) if sleeping else None
         ready: list[bytes] = []
-        if select.select([0], [], [], patience)[0]:
+        if select.select([0], [], [], timeout)[0]:
             chunk = os.read(0, 1 << 20)
             if not chunk:
                 return

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import MockUpstream, StdioMock
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
@@ -103,7 +103,7 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
         "a name without .json": (bare, workbench.config(bare, name="servers.conf")),
     }
 
-    async def loads(what: str, upstream: StdioMock, path: Path) -> None:
+    async def loads(what: str, upstream: StdioMockUpstream, path: Path) -> None:
         with workbench.must(f"the proxy loads {what}"):
             await works(workbench, upstream, config=path)
 
@@ -222,7 +222,7 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
             await _begins_with(workbench, proxy, remote, verb)
 
 
-async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteMock, verb: str) -> None:
+async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteMockUpstream, verb: str) -> None:
     await proxy.tools_of(remote.name)  # wakes a lazy proxy
     what = f"a request reaches the upstream of the {remote.name} entry"
     await workbench.eventually(lambda: remote.verbs, within=5.0, what=what)

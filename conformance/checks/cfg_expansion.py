@@ -10,11 +10,13 @@ from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.workbench import Workbench
 
 
-async def start_with(workbench: Workbench, upstream: StdioMock, env: dict[str, str]) -> tuple[list[str], str]:
+async def start_with(
+    workbench: Workbench, upstream: StdioMockUpstream, env: dict[str, str]
+) -> tuple[list[str], str]:
     """The arguments that the upstream is started with, and what the implementation has written to stderr."""
     async with workbench.proxy(upstream, env=env) as proxy:
         await proxy.handshake()

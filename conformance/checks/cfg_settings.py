@@ -13,7 +13,7 @@ from conformance.checks.cfg import refuses, works
 from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import MockUpstream, StdioMock
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -146,7 +146,7 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
 
 
 async def _is_cut(
-    workbench: Workbench, proxy: Proxy, upstream: StdioMock, value: Any, seconds: float
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, value: Any, seconds: float
 ) -> None:
     """Not before the time has passed since the call, not long after it has passed since the call's arrival.
 
@@ -163,7 +163,7 @@ async def _is_cut(
     )
 
 
-async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "echo", {"x": 1})
     what = f"timeout {upstream.entry['timeout']['tools']!r}: an answer after 0.6 s is passed on"
     workbench.expect(not answer.is_error, what, answer.raw)

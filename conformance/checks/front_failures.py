@@ -14,7 +14,7 @@ from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -35,7 +35,7 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Wo
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
 
-        async def fails(upstream: StdioMock) -> None:
+        async def fails(upstream: StdioMockUpstream) -> None:
             answer = await proxy.call(upstream.name, "echo")
             with workbench.case(upstream.name):
                 workbench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
@@ -146,7 +146,7 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
         workbench.expect(fails, "a call to the failed group fails at once", refused.raw)
 
 
-async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     deadline = time.monotonic() + 12.0
     while True:
         told: list[Answer] = [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -36,7 +36,10 @@ REMOVED = {
 
 @asynccontextmanager
 async def modern(
-    workbench: Workbench, *upstreams: StdioMock, capabilities: dict[str, Any] | None = None, **start: Any
+    workbench: Workbench,
+    *upstreams: StdioMockUpstream,
+    capabilities: dict[str, Any] | None = None,
+    **start: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of these upstreams for a client of the modern era that has these capabilities."""
     async with workbench.proxy(*upstreams, **start) as proxy:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Heard
     from conformance.workbench.workbench import Workbench
@@ -109,7 +109,9 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         )
 
 
-async def _was_told(workbench: Workbench, upstream: StdioMock, method: str, about: dict[str, Any]) -> None:
+async def _was_told(
+    workbench: Workbench, upstream: StdioMockUpstream, method: str, about: dict[str, Any]
+) -> None:
     what = f"{method} reaches the upstream within 2 s"
     told = await workbench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
     workbench.expect(
@@ -164,7 +166,7 @@ async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> N
 
 
 async def _reports_progress(
-    workbench: Workbench, proxy: Proxy, upstream: StdioMock, token: str | int
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, token: str | int
 ) -> None:
     before = len(proxy.transcript.heard("notifications/progress"))
     answer = await proxy.request(
@@ -260,7 +262,7 @@ def _talkative(name: str) -> Script:
     )
 
 
-async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     for level in LEVELS:
         with workbench.case(f"the level {level}"):
             await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
@@ -332,7 +334,7 @@ async def _calls(proxy: Proxy, group: str) -> None:
     await proxy.call(group, "echo", within=20.0)
 
 
-def _was_asked_honestly(workbench: Workbench, upstream: StdioMock, possible: set[str]) -> None:
+def _was_asked_honestly(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
     introduction = upstream.requests("initialize")[-1]
     offered = set(introduction.params["capabilities"]) & set(CLIENT_CAPABILITIES)
     workbench.expect(

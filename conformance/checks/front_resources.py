@@ -12,7 +12,7 @@ from mock_servers.script import Rule, Script, error, on_call, reply, silence, sl
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -206,7 +206,7 @@ def _who(answer: Answer) -> str:
     return " and ".join(spoke) or "nobody"
 
 
-async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMock]) -> None:
+async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
     """By the names that the lists show, or with the group beside the bare name."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     prompts = await proxy.items("prompts/list", "prompts")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -85,7 +85,7 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
     trace = {"RUST_LOG": "trace"}
     workbench.browser()
 
-    async def busy_life(how_it_ends: str, protected: ProtectedMock) -> None:
+    async def busy_life(how_it_ends: str, protected: ProtectedMockUpstream) -> None:
         good = workbench.stdio(
             "good", Script(startup=[stderr("starting\n")], on=[on_call("echo", stderr("x\n"))])
         )

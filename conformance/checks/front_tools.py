@@ -13,7 +13,7 @@ from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -167,7 +167,7 @@ LOOP = Script(
 )
 
 
-async def _shows_all(workbench: Workbench, upstream: StdioMock) -> None:
+async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of(upstream.name)
         missing = [name for name in upstream.tool_names if not definitions(answer, name)]
@@ -186,7 +186,7 @@ async def _shows_all(workbench: Workbench, upstream: StdioMock) -> None:
             workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 
-async def _ends(workbench: Workbench, upstream: StdioMock) -> None:
+async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         with workbench.must("the tools of an upstream that repeats its cursor are shown"):

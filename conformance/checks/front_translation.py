@@ -16,7 +16,7 @@ from mock_servers.script import Rule, Script, error, on_call, reply, request
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -28,7 +28,7 @@ STATE = 'opaque "state" é\u2028{}\\'
 CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 
 
-def _needing_input(workbench: Workbench) -> tuple[StdioMock, StdioMock]:
+def _needing_input(workbench: Workbench) -> tuple[StdioMockUpstream, StdioMockUpstream]:
     """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
     gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
     asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
@@ -75,7 +75,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             await _finds_nothing(workbench, proxy, {-32002, -32602}, declared(proxy, "resources"))
 
 
-async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
@@ -91,7 +91,9 @@ async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -
     workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
 
 
-async def _is_settled_without_a_request(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_settled_without_a_request(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
+) -> None:
     """The upstream's request is refused or becomes an input_required result; the client gets no request."""
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
@@ -115,7 +117,7 @@ async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
 
 
 async def _is_asked_or_refused(
-    workbench: Workbench, proxy: Proxy, upstream: StdioMock, can_be_asked: bool
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, can_be_asked: bool
 ) -> None:
     """A legacy client is asked with a request, if it can be, or told of an error."""
     answer = await proxy.call("new", "echo", within=5.0)

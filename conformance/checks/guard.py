@@ -18,7 +18,7 @@ from conformance.errors import Untestable, Violation
 from mock_servers.script import Grandchild, Rule, Script, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -90,7 +90,7 @@ async def _seconds_until_the_upstream_runs(workbench: Workbench) -> float:
     return start.t - began
 
 
-async def _start_for(seconds: float, proxy: Proxy, upstream: StdioMock) -> None:
+async def _start_for(seconds: float, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Let the start go on for this long, as a client would that wants to use the upstream."""
     with anyio.move_on_after(seconds):
         try:

@@ -24,7 +24,7 @@ from mock_servers.script import Script, on_call
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -105,7 +105,9 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     await _has_arguments_when_that_is_asked_for(workbench, file.with_suffix(".2"))
 
 
-async def _is_told_of_at_once(workbench: Workbench, proxy: Proxy, upstream: StdioMock, file: Path) -> None:
+async def _is_told_of_at_once(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, file: Path
+) -> None:
     for args in ARGUMENTS:
         before = len(_lines(workbench, file))
         await proxy.call(upstream.name, "echo", args)

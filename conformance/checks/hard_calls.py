@@ -18,7 +18,7 @@ from mock_servers.script import Script, on_call, sleep, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -47,7 +47,9 @@ async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
         )
 
 
-async def _keeps_the_rate(workbench: Workbench, proxy: Proxy, often: StdioMock, beside: StdioMock) -> None:
+async def _keeps_the_rate(
+    workbench: Workbench, proxy: Proxy, often: StdioMockUpstream, beside: StdioMockUpstream
+) -> None:
     answers = await _calls(workbench, proxy, often, 8)
     for answer in answers:
         if answer.is_error:
@@ -64,7 +66,9 @@ async def _keeps_the_rate(workbench: Workbench, proxy: Proxy, often: StdioMock, 
         await is_echoed(workbench, proxy, often.name, {"x": 1})
 
 
-async def _keeps_the_places(workbench: Workbench, proxy: Proxy, crowded: StdioMock, empty: StdioMock) -> None:
+async def _keeps_the_places(
+    workbench: Workbench, proxy: Proxy, crowded: StdioMockUpstream, empty: StdioMockUpstream
+) -> None:
     answers: list[Answer] = []
 
     async def crowd() -> None:
@@ -98,7 +102,7 @@ def _names_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
     )
 
 
-def _most_in_flight(upstream: StdioMock) -> int:
+def _most_in_flight(upstream: StdioMockUpstream) -> int:
     """How many calls the upstream had at once, at most."""
     ids = {call.id for call in upstream.requests("tools/call")}
     most, open_ = 0, set()
@@ -112,7 +116,7 @@ def _most_in_flight(upstream: StdioMock) -> int:
     return most
 
 
-async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioMock, count: int) -> list[Answer]:
+async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, count: int) -> list[Answer]:
     """So many calls at once; their answers."""
     answers: list[Answer] = []
 
@@ -216,14 +220,14 @@ async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str,
     workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
 
 
-def _is_refused(workbench: Workbench, upstream: StdioMock, answer: Answer, calls: int = 0) -> None:
+def _is_refused(workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0) -> None:
     refused = "error" not in answer.message and answer.is_error
     workbench.expect(refused, "a result that says isError", answer.raw)
     made = [call.text for call in upstream.requests("tools/call")]
     workbench.expect(len(made) == calls, "no call reaches the upstream", made)
 
 
-async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     params = json.dumps(proxy.call_params("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")

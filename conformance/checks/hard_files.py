@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.workbench.mocks import MockUpstream
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
 
 LITERAL = "canary-literal-4711"
@@ -70,7 +70,7 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
         workbench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
 
 
-async def _uses_no_token(workbench: Workbench, upstream: ProtectedMock) -> None:
+async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """A proxy reaches the upstream and shows it none of the tokens."""
     before = len(upstream.mcp)
     async with workbench.proxy(upstream) as proxy:

@@ -14,7 +14,7 @@ from mock_servers.remote_actions import redirect
 from mock_servers.script import Http, Rule, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 
@@ -80,5 +80,5 @@ async def _is_required(workbench: Workbench, host: str) -> None:
         await workbench.holds_for(3.0, nothing_arrives)
 
 
-def _is_visited(upstream: RemoteMock) -> bool:
+def _is_visited(upstream: RemoteMockUpstream) -> bool:
     return bool(upstream.http)

@@ -19,7 +19,7 @@ from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
 
 SHORT = 3
@@ -89,7 +89,7 @@ async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]
             await workbench.holds_for(3.0, lambda: _has_no_token(workbench, upstream))
 
 
-def _has_no_token(workbench: Workbench, upstream: ProtectedMock) -> None:
+def _has_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """No file of the user's holds a token, and there is no token file with anything in it."""
     tokens = tokens_of(upstream)
     for path in workbench.sandbox.home.rglob("*"):

@@ -15,7 +15,7 @@ from mock_servers.journal import resource_limits
 from mock_servers.script import Grandchild, Script, allocate, compute, crash, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.workbench import Workbench
 
 MEMORY = 256 << 20
@@ -77,7 +77,7 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
     name the limit.
     """
 
-    def limited(name: str, script: Script, **limits: int) -> StdioMock:
+    def limited(name: str, script: Script, **limits: int) -> StdioMockUpstream:
         return workbench.stdio(name, script, **workbench.sut.profile.configured(limits=limits))
 
     every = {"memory": MEMORY, "cpu_time": CPU_TIME + 20, "open_files": OPEN_FILES, "processes": PROCESSES}
@@ -120,7 +120,7 @@ def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[st
         workbench.expect(value in soft.values(), f"{value} for {name}", soft)
 
 
-async def _dies_of(workbench: Workbench, upstream: StdioMock, limit: str, ask: Any) -> None:
+async def _dies_of(workbench: Workbench, upstream: StdioMockUpstream, limit: str, ask: Any) -> None:
     """The upstream dies, and the answer about it names the limit."""
     answer = await ask(upstream.name)
     with workbench.case(upstream.name):
@@ -141,7 +141,7 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
     missing = workbench.sandbox.root / "no-such-program"
     words = ["one argument", "$HOME"]
 
-    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioMock:
+    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioMockUpstream:
         settings = workbench.sut.profile.configured(command_prefix=prefix)
         return workbench.stdio(name, script, args=words, **settings)
 

@@ -15,7 +15,7 @@ from mock_servers.script import Http, Script
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
@@ -44,7 +44,9 @@ async def is_usable(
     await can_call(workbench, proxy, upstream)
 
 
-async def has_its_headers(workbench: Workbench, upstream: RemoteMock, headers: dict[str, str]) -> None:
+async def has_its_headers(
+    workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]
+) -> None:
     """An upstream that wants these headers is usable, and no request reaches it without them."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -55,7 +57,7 @@ async def has_its_headers(workbench: Workbench, upstream: RemoteMock, headers: d
             workbench.expect(request.header(name) == value, f"{name}: {value}", request)
 
 
-def after_initialize(workbench: Workbench, upstream: RemoteMock) -> list[HttpRequest]:
+def after_initialize(workbench: Workbench, upstream: RemoteMockUpstream) -> list[HttpRequest]:
     """The requests after the first `initialize`, at least one."""
     requests = [request for request in upstream.http if not request.is_probe]
     begun = [place for place, request in enumerate(requests) if request.rpc == "initialize"]

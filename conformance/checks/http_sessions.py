@@ -15,7 +15,7 @@ from mock_servers.remote_actions import end_stream, event, expire_session, respo
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
@@ -89,7 +89,7 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
             workbench.expect(not gets, f"no attempt at the older transport with {other.name}", gets)
 
 
-def _all_posts(upstream: RemoteMock) -> list[HttpRequest]:
+def _all_posts(upstream: RemoteMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.http if request.method == "POST"]
 
 

@@ -11,13 +11,13 @@ from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Http, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
 
-async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedMock) -> None:
+async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
     """A call reaches the upstream with a good token, and its answer comes back."""
     word = f"word-{len(upstream.http)}"
     result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
@@ -81,7 +81,7 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
         workbench.expect(len(opened) <= 1, "at most one page for the call", opened)
 
 
-def _calls(upstream: ProtectedMock) -> list[HttpRequest]:
+def _calls(upstream: ProtectedMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.mcp if request.rpc == "tools/call"]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from conformance.workbench.browsers import Browser
     from conformance.workbench.mocks import MockUpstream
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
@@ -41,7 +41,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 @asynccontextmanager
 async def attempt(
-    workbench: Workbench, upstream: ProtectedMock, user: User, *others: MockUpstream, **start: Any
+    workbench: Workbench, upstream: ProtectedMockUpstream, user: User, *others: MockUpstream, **start: Any
 ) -> AsyncIterator[tuple[Proxy, Browser]]:
     """A proxy of its own, asked for the tools of the upstream; what comes of it is up to the user."""
     browser = workbench.browser(user)
@@ -248,7 +248,7 @@ async def without_a_browser_the_url_is_printed_on_stderr(workbench: Workbench) -
 
 
 async def _by_hand(
-    workbench: Workbench, upstream: ProtectedMock, browser: Browser, env: dict[str, str]
+    workbench: Workbench, upstream: ProtectedMockUpstream, browser: Browser, env: dict[str, str]
 ) -> None:
     async with workbench.proxy(upstream, env={**browser.environment, **env}) as proxy:
         await proxy.handshake()

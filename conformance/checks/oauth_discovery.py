@@ -15,7 +15,7 @@ from mock_servers.oauth_script import OAuth
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
 
 WELL_KNOWN = "/.well-known/"
@@ -24,7 +24,7 @@ SERVER = f"{WELL_KNOWN}oauth-authorization-server"
 OPENID = f"{WELL_KNOWN}openid-configuration"
 
 
-def documents(upstream: ProtectedMock, base: str) -> list[str]:
+def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
     """The paths of metadata that were asked for at the origin of this URL, each once, in order."""
     places = [urlsplit(place) for place in upstream.elsewhere]
     netloc = urlsplit(base).netloc

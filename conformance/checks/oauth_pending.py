@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from conformance.workbench.browsers import Browser
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -119,7 +119,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         workbench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
 
 
-def _is_well_formed(workbench: Workbench, upstream: ProtectedMock) -> None:
+def _is_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     asked = upstream.registrations
     workbench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
     document = asked[0].document
@@ -134,7 +134,9 @@ def _is_loopback(uri: SplitResult) -> bool:
     return uri.scheme == "http" and uri.hostname in (*LOOPBACK, "localhost")
 
 
-async def _says_why(workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedMock) -> None:
+async def _says_why(
+    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedMockUpstream
+) -> None:
     pages = browser.pages_of(upstream)
     workbench.expect(not pages, f"no page for {upstream.name}", pages)
     upstream.got_no_token_request()

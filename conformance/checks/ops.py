@@ -25,7 +25,7 @@ from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silenc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.outcome import StartOutcome
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
@@ -82,7 +82,7 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
     # Only the second signal is a reason to be quick: this one's children do not go at a polite request.
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
-    async def ends(upstream: StdioMock, signals: list[int], within: float) -> None:
+    async def ends(upstream: StdioMockUpstream, signals: list[int], within: float) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.signal(signals[0])
@@ -101,7 +101,7 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
     )
 
 
-async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMock) -> None:
+async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     """The upstreams run, whatever the implementation waits with until it is needed."""
     await proxy.handshake()
     await proxy.ready(*upstreams)
@@ -118,13 +118,13 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
     """
     busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
 
-    async def idle(upstream: StdioMock) -> None:
+    async def idle(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdin()
             await _ends(workbench, proxy, "end of file while idle", status=0)
 
-    async def busy(upstream: StdioMock) -> None:
+    async def busy(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             await proxy.begin_call(upstream.name, "echo")
@@ -136,7 +136,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
             await _ends(workbench, proxy, "end of file during a call", status=0)
             workbench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
 
-    async def unread(upstream: StdioMock) -> None:
+    async def unread(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdout()
@@ -164,14 +164,14 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
     one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
     """
 
-    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMock:
+    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
         script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
         return workbench.stdio(name, script, **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
-    cases: list[tuple[StdioMock, dict[str, tuple[float, str]]]] = [
+    cases: list[tuple[StdioMockUpstream, dict[str, tuple[float, str]]]] = [
         (hanging("default"), {call: (30.0, "30")}),
         (hanging("seconds", timeout={"tools": "2s"}), {call: (2.0, "2")}),
         (hanging("short", slow_list, timeout={"tools": "500ms"}), {call: (0.5, _HALF)}),
@@ -186,7 +186,9 @@ _HALF = "500|0?[.]5"
 _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule("prompts/get", [silence()])]
 
 
-async def _are_cut(workbench: Workbench, upstream: StdioMock, limits: dict[str, tuple[float, str]]) -> None:
+async def _are_cut(
+    workbench: Workbench, upstream: StdioMockUpstream, limits: dict[str, tuple[float, str]]
+) -> None:
     """`limits` by method: seconds, and a pattern for how a message may write their number."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -322,7 +324,7 @@ async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: 
     workbench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
 
 
-def _has_exited(upstream: StdioMock) -> bool:
+def _has_exited(upstream: StdioMockUpstream) -> bool:
     return any(entry.event == "exit" for entry in upstream.entries)
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.workbench.remotes import RemoteMock
+from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench.mocks import MockUpstream, StdioMock
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -39,7 +39,7 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
     ]
     began = time.monotonic()
 
-    async def becomes_ready(proxy: Proxy, upstream: StdioMock) -> None:
+    async def becomes_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
         await proxy.ready(upstream)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
@@ -100,7 +100,7 @@ async def _is_given_up(
             workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
 
 
-async def _child_ends(workbench: Workbench, upstream: StdioMock, proxy: Proxy) -> tuple[float, float]:
+async def _child_ends(workbench: Workbench, upstream: StdioMockUpstream, proxy: Proxy) -> tuple[float, float]:
     first = await upstream.started()
     while first.pid in {process.pid for process in proxy.processes.alive()}:
         seconds = time.monotonic() - first.t
@@ -112,7 +112,7 @@ async def _child_ends(workbench: Workbench, upstream: StdioMock, proxy: Proxy) -
 
 
 async def _request_ends(
-    workbench: Workbench, upstream: RemoteMock, method: str, _: Proxy
+    workbench: Workbench, upstream: RemoteMockUpstream, method: str, _: Proxy
 ) -> tuple[float, float]:
     arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
     left = arrived[0].t + 16.0 - time.monotonic()
@@ -123,7 +123,7 @@ async def _request_ends(
     return arrived[0].t, ended[0]
 
 
-def _told_to_go(upstream: StdioMock, pid: int) -> float:
+def _told_to_go(upstream: StdioMockUpstream, pid: int) -> float:
     """When a process that is gone was first asked to go; now, if it was killed without a word."""
     words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
     return min(words, default=time.monotonic())
@@ -144,10 +144,12 @@ _STARTS = 2
 _REQUESTS = 3
 
 
-def _attempts(upstream: StdioMock | RemoteMock) -> list[_Attempt]:
+def _attempts(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[_Attempt]:
     """The finished attempts in order; a few starts, or requests, at once after each other are one attempt."""
     lives, most = (
-        (_exchanges(upstream), _REQUESTS) if isinstance(upstream, RemoteMock) else (_lives(upstream), _STARTS)
+        (_exchanges(upstream), _REQUESTS)
+        if isinstance(upstream, RemoteMockUpstream)
+        else (_lives(upstream), _STARTS)
     )
     attempts: list[_Attempt] = []
     parts = most
@@ -161,16 +163,16 @@ def _attempts(upstream: StdioMock | RemoteMock) -> list[_Attempt]:
     return attempts
 
 
-def _lives(upstream: StdioMock) -> list[tuple[float, float]]:
+def _lives(upstream: StdioMockUpstream) -> list[tuple[float, float]]:
     exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
     return [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
 
 
-def _exchanges(upstream: RemoteMock) -> list[tuple[float, float]]:
+def _exchanges(upstream: RemoteMockUpstream) -> list[tuple[float, float]]:
     return [(request.t, request.ended) for request in upstream.http if request.ended is not None]
 
 
-def _pauses(upstream: StdioMock | RemoteMock) -> list[float]:
+def _pauses(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
     """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
     attempts = _attempts(upstream)
     return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
@@ -192,7 +194,9 @@ async def a_failed_connection_is_retried_three_times_with_growing_pauses(workben
         )
 
 
-async def _is_tried_again(workbench: Workbench, proxy: Proxy, upstream: StdioMock | RemoteMock) -> None:
+async def _is_tried_again(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream | RemoteMockUpstream
+) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     with workbench.case(upstream.name):
         for number, pause in enumerate((2.0, 4.0, 8.0)):
@@ -211,7 +215,7 @@ async def _is_tried_again(workbench: Workbench, proxy: Proxy, upstream: StdioMoc
         await workbench.holds_for(4.0, no_more)
 
 
-def _more_than(number: int, upstream: StdioMock | RemoteMock) -> list[float]:
+def _more_than(number: int, upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
     pauses = _pauses(upstream)
     return pauses if len(pauses) > number else []
 
@@ -248,7 +252,7 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
         workbench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
 
 
-def _comes_up(upstream: StdioMock) -> None:
+def _comes_up(upstream: StdioMockUpstream) -> None:
     """From now on a start succeeds. Renamed into place: no start may read half a script."""
     Script().save(upstream.folder / "next.json")
     os.replace(upstream.folder / "next.json", upstream.folder / "script.json")

@@ -19,9 +19,9 @@ from conformance.workbench import save_styles
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 #: stays until SIGKILL, and so does its helper
@@ -45,7 +45,7 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
         await _works(workbench, proxy, old)
 
 
-async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """A server that was added is listed and can be called, in time."""
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
@@ -68,7 +68,7 @@ async def _lists(
         await anyio.sleep(_POLL)
 
 
-async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
@@ -94,7 +94,9 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
     their group is not listed any more, and a call of it is an error.
     """
 
-    async def goes(how: str, changed: StdioMock | None, gone: StdioMock, kept: StdioMock) -> None:
+    async def goes(
+        how: str, changed: StdioMockUpstream | None, gone: StdioMockUpstream, kept: StdioMockUpstream
+    ) -> None:
         config = workbench.config(kept, gone)
         async with workbench.serving(kept, gone, config=config) as proxy:
             with workbench.precondition("the upstream and its helper are alive"):
@@ -156,7 +158,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
 
 
-async def _header_of_a_call(proxy: Proxy, remote: RemoteMock) -> str | None:
+async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | None:
     await proxy.call(remote.name, "add", {"a": 1, "b": 2})
     calls = remote.posts("tools/call")
     return calls[-1].header("X-Which") if calls else None
@@ -169,7 +171,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
     """
     no_schema = '{"mcpServers": {"a": {"description": "the command is missing"}}}'
 
-    async def holds(what: str, text: str, old: StdioMock, new: StdioMock) -> None:
+    async def holds(what: str, text: str, old: StdioMockUpstream, new: StdioMockUpstream) -> None:
         config = workbench.config(old)
         async with workbench.serving(old, config=config) as proxy:
             before = len(proxy.stderr)
@@ -253,7 +255,7 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
             methods = (str(message.get("method")) for message in proxy.received)
             return Counter(method.split("/")[1] for method in methods if method.endswith("/list_changed"))
 
-        async def announces(what: str, *upstreams: StdioMock) -> None:
+        async def announces(what: str, *upstreams: StdioMockUpstream) -> None:
             before = told()
             workbench.save(config, *upstreams)
             with workbench.precondition("the save is applied"):
@@ -331,7 +333,7 @@ async def _bursty_writer(workbench: Workbench) -> None:
 
 
 async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioMock, nobody: StdioMock | None = None
+    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, nobody: StdioMockUpstream | None = None
 ) -> None:
     """One process for each of these, and for a second it stays so."""
 

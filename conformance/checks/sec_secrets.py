@@ -22,7 +22,7 @@ from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -39,14 +39,14 @@ NOWHERE = {"description": "gone", "url": f"http://127.0.0.1:1/mcp?key={QUERY}"}
 ECHOES = [on_call("echo", respond(500, "$headers")), on_call("add", respond(400, "$headers"))]
 
 
-def tokens_of(upstream: ProtectedMock) -> dict[str, str]:
+def tokens_of(upstream: ProtectedMockUpstream) -> dict[str, str]:
     """Every token that was issued."""
     access = {f"access token {place}": token for place, token in enumerate(upstream.access_tokens, 1)}
     refresh = {f"refresh token {place}": token for place, token in enumerate(upstream.refresh_tokens, 1)}
     return access | refresh
 
 
-def issued_by(upstream: ProtectedMock) -> dict[str, str]:
+def issued_by(upstream: ProtectedMockUpstream) -> dict[str, str]:
     """Every secret of the sign-ins: tokens, codes and verifiers."""
     codes = [asked.params["code"] for asked in upstream.exchanges]
     verifiers = [asked.params["code_verifier"] for asked in upstream.exchanges]

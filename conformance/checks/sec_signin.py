@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 PLANTED = "planted-token"
@@ -81,8 +81,8 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
         workbench.expect(any(token in stored for token in mine), "tokens in the store", stored)
 
 
-async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMock]:
-    made: dict[str, ProtectedMock] = {}
+async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMockUpstream]:
+    made: dict[str, ProtectedMockUpstream] = {}
 
     async def make(name: str) -> None:
         made[name] = await workbench.oauth(name)
@@ -91,10 +91,12 @@ async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMo
     return [made[name] for name in names]
 
 
-async def _accepted(workbench: Workbench, upstreams: list[ProtectedMock]) -> list[list[ProtectedMock]]:
+async def _accepted(
+    workbench: Workbench, upstreams: list[ProtectedMockUpstream]
+) -> list[list[ProtectedMockUpstream]]:
     """All together where a configuration with their names is accepted; else each alone that is."""
 
-    async def is_refused(*some: ProtectedMock) -> bool:
+    async def is_refused(*some: ProtectedMockUpstream) -> bool:
         # Switched off, so that this is about the names only.
         switched_off = [one.variant(enabled=False) for one in some]
         outcome = await workbench.run_to_exit(config=workbench.config(*switched_off), within=1.0)
@@ -110,7 +112,7 @@ async def _accepted(workbench: Workbench, upstreams: list[ProtectedMock]) -> lis
     return found
 
 
-async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMock) -> None:
+async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
     """An ordinary name has to work; others get their time."""
     if upstream.name.startswith("plain"):
         with workbench.precondition("an ordinary name works"):
@@ -152,7 +154,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         "flag": "-flag",
     }
 
-    async def with_endpoint(name: str, place: str) -> ProtectedMock:
+    async def with_endpoint(name: str, place: str) -> ProtectedMockUpstream:
         return await workbench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
 
     good = await workbench.oauth("good")
@@ -171,7 +173,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
             workbench.expect(whole, "the address is one argument", page.argv)
 
-    async def fails(proxy: Proxy, upstream: ProtectedMock) -> None:
+    async def fails(proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
         answer = await proxy.call(upstream.name, "echo", within=15.0)
         workbench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
 
@@ -190,7 +192,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
     workbench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
 
 
-def _is_explored(upstream: ProtectedMock) -> bool:
+def _is_explored(upstream: ProtectedMockUpstream) -> bool:
     """Whether anything but the MCP URL was asked for."""
     return bool(upstream.elsewhere)
 
@@ -280,7 +282,7 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
 
 
 def _gets_nothing_without_warning(
-    workbench: Workbench, upstream: ProtectedMock, listener: RemoteMock, proxy: Proxy
+    workbench: Workbench, upstream: ProtectedMockUpstream, listener: RemoteMockUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
     warned = speaks_of_plain_text(proxy.stderr)

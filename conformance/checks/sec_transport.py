@@ -17,7 +17,7 @@ from mock_servers.script import Rule, Script, default_tools, on_call, tool
 if TYPE_CHECKING:
     from conformance.workbench.certificates import Files
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 #: what switches validation off elsewhere
@@ -33,7 +33,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
     signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
-    cases: list[tuple[RemoteMock, RemoteMock]] = []
+    cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
         server, listener = (
@@ -57,7 +57,9 @@ async def certificates_are_validated(workbench: Workbench) -> None:
         await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
 
 
-async def _is_refused(workbench: Workbench, proxy: Proxy, upstream: RemoteMock, listener: RemoteMock) -> None:
+async def _is_refused(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
+) -> None:
     """The upstream fails, because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
@@ -144,7 +146,7 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
         await workbench.holds_for(2.0, nothing_gets_there)
 
 
-def _has_redirected(upstream: RemoteMock) -> bool:
+def _has_redirected(upstream: RemoteMockUpstream) -> bool:
     """Whether the proxy was sent elsewhere; the browser always is, from the authorization endpoint."""
     met = [request for request in upstream.http if request.status in (302, 307, 308)]
     return any(not request.target.startswith("/authorize") for request in met)

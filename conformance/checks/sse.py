@@ -14,12 +14,12 @@ from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
-    from conformance.workbench.remotes import RemoteMock
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
 
-def _endpoint_announced(upstream: RemoteMock) -> list[float]:
+def _endpoint_announced(upstream: RemoteMockUpstream) -> list[float]:
     """When the endpoint events went out."""
     return [entry.t for entry in upstream.events("http-body") if entry.text.startswith("event: endpoint")]
 
@@ -116,7 +116,7 @@ async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None
     )
 
 
-async def _has_the_bearer(workbench: Workbench, upstream: ProtectedMock) -> None:
+async def _has_the_bearer(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await is_usable(workbench, proxy, upstream, what="an upstream that wants a bearer becomes usable")

@@ -39,7 +39,7 @@ from mock_servers.script import (
 
 if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
-    from conformance.workbench.mocks import MockUpstream, StdioMock
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
@@ -140,7 +140,7 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
         )
 
 
-def _answers(upstream: StdioMock, id_: Any) -> list[Entry]:
+def _answers(upstream: StdioMockUpstream, id_: Any) -> list[Entry]:
     return [entry for entry in upstream.events("sent") if (entry.message or {}).get("id") == id_]
 
 
@@ -155,7 +155,7 @@ async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> 
         await is_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
-async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.case(f"a child that {upstream.name}"):
         answer = await proxy.call(upstream.name, "echo", within=10.0)
     took = answer.t - upstream.first_call.t
@@ -252,7 +252,7 @@ async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
         )
 
 
-async def _answer_to(workbench: Workbench, upstream: StdioMock, id_: Any) -> dict[str, Any]:
+async def _answer_to(workbench: Workbench, upstream: StdioMockUpstream, id_: Any) -> dict[str, Any]:
     def answers() -> list[dict[str, Any]]:
         return [entry.message or {} for entry in upstream.events("answer") if entry.data["id"] == id_]
 
@@ -278,7 +278,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
     workbench.expect(not wrong, "initialize is never cancelled", wrong)
 
 
-async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await proxy.call(upstream.name, "echo")
     cancelled = await workbench.eventually(
         lambda: upstream.requests("notifications/cancelled"),
@@ -297,7 +297,7 @@ def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 
-async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMock) -> None:
+async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Wait until the proxy has given up its first initialize; one that never does has cancelled nothing."""
     with suppress(Untestable):
         await proxy.tools_of(upstream.name)  # wakes a lazy proxy

@@ -17,7 +17,7 @@ from conformance.checks import check
 from mock_servers.script import Grandchild, Script, on_call, stderr
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import StdioMock
+    from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import Start
@@ -129,7 +129,7 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
 
 
-def _ending(upstream: StdioMock) -> list[str]:
+def _ending(upstream: StdioMockUpstream) -> list[str]:
     """What reached the child at the end, and whether it got to its own exit; nothing if it was just killed."""
     return [entry.event for entry in upstream.entries if entry.event in ("eof", "signal", "exit")]
 
@@ -171,7 +171,7 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
             await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
 
 
-def _has_seen_the_end(upstream: StdioMock) -> bool:
+def _has_seen_the_end(upstream: StdioMockUpstream) -> bool:
     # A guard that outlives the proxy may have ended the child before it could write the end down.
     return bool(upstream.events("eof")) or not upstream.alive
 

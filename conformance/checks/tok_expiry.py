@@ -17,11 +17,11 @@ from conformance.errors import Untestable
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
 
 
-async def first_run(workbench: Workbench, *upstreams: ProtectedMock) -> None:
+async def first_run(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
     """The tokens are there to be used in a second run."""
     workbench.browser()
     with workbench.precondition("the first run signs in"):
@@ -33,12 +33,12 @@ async def until(workbench: Workbench, instant: float) -> None:
     await workbench.holds_for(max(0.0, instant - time.monotonic()), lambda: None)
 
 
-def has_no_refresh(workbench: Workbench, upstream: ProtectedMock) -> None:
+def has_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """No refresh was asked for."""
     workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
 
 
-async def _is_used_again(workbench: Workbench, upstream: ProtectedMock) -> None:
+async def _is_used_again(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """After a restart the one access token is used, without a page and without a token request."""
     await first_run(workbench, upstream)
     asked, seen = len(upstream.token_requests), len(upstream.mcp)

@@ -14,7 +14,7 @@ from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
     from conformance.workbench.browsers import Browser
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.workbench import Workbench
 
 REFRESH = "refresh_token"
@@ -22,7 +22,9 @@ REFRESH = "refresh_token"
 SHORT = 3
 
 
-async def runs_with_expired_tokens(workbench: Workbench, upstream: ProtectedMock, count: int) -> Browser:
+async def runs_with_expired_tokens(
+    workbench: Workbench, upstream: ProtectedMockUpstream, count: int
+) -> Browser:
     """Sign in, then start the proxy again so many times, each time after the last token has expired; the browser of
     these later runs.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -163,7 +163,7 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 
 
-def _left_of_life(upstream: ProtectedMock) -> float:
+def _left_of_life(upstream: ProtectedMockUpstream) -> float:
     """Seconds until the first access token is over for certain; 0 before there is one."""
     return upstream.exchanges[0].t + _SHORT + 0.5 - time.monotonic() if upstream.exchanges else 0.0
 
@@ -231,7 +231,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
             _is_whole(workbench, files[upstream.name], upstream)
 
 
-def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMock) -> None:
+def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream) -> None:
     content = file.read_bytes()
     try:
         values = values_in(json.loads(content))
@@ -312,7 +312,9 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
         await _gets_none(workbench, proxy, new, old.refresh_tokens)
 
 
-async def _gets_none(workbench: Workbench, proxy: Proxy, upstream: ProtectedMock, tokens: list[str]) -> None:
+async def _gets_none(
+    workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream, tokens: list[str]
+) -> None:
     await proxy.handshake()
     await proxy.wake(upstream.name)
     with workbench.precondition(f"the changed upstream {upstream.name} is visited"):
@@ -320,7 +322,7 @@ async def _gets_none(workbench: Workbench, proxy: Proxy, upstream: ProtectedMock
     await workbench.holds_for(3.0, lambda: _has_none(workbench, upstream, tokens))
 
 
-def _has_none(workbench: Workbench, upstream: ProtectedMock, tokens: list[str]) -> None:
+def _has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: list[str]) -> None:
     for request in upstream.http:
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]

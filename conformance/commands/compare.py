@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conformance.checks import Check
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.results import RunReport
     from conformance.model.sut import Sut
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from conformance.checks import Check
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.baseline import Baseline
     from conformance.model.registry import Registry
     from conformance.model.results import RunReport

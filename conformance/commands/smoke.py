@@ -18,7 +18,7 @@ from conformance.model.verdicts import leaves
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.sut import Sut
 
 START = "start the command and answer initialize"

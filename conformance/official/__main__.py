@@ -21,7 +21,7 @@ from conformance.model.sut import DEFAULT_COMMAND
 from conformance.official.judging import judge, planned
 from conformance.official.node import SUITE, Node
 from conformance.official.plan import PARTS, Part, Plan
-from conformance.official.suite import Outcome, Suite
+from conformance.official.suite import ScenarioOutcome, Suite
 
 _TITLES: dict[Part, str] = {
     "server": "The proxy as a server",
@@ -68,9 +68,9 @@ async def _run(
 ) -> int:
     """Judge one part and print it; the number of scenarios that did not pass."""
     chosen = await planned(suite, part, only)
-    done: list[Outcome] = []
+    done: list[ScenarioOutcome] = []
 
-    def show(outcome: Outcome) -> None:
+    def show(outcome: ScenarioOutcome) -> None:
         done.append(outcome)
         if console.is_terminal:
             status.update(f"{len(done)}/{len(chosen.run)} {outcome.scenario}")
@@ -87,18 +87,18 @@ async def _run(
     for reason in dict.fromkeys(chosen.skipped.values()):
         names = dict.fromkeys(one.name for one, why in chosen.skipped.items() if why == reason)
         console.print(
-            Text.assemble(("left out ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
+            Text.assemble(("skipped ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
         )
     console.print(
-        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.skipped)} left out\n"
+        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.skipped)} skipped\n"
     )
     return len(failed)
 
 
-def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
+def table(part: Part, chosen: Plan, outcomes: Sequence[ScenarioOutcome]) -> Table:
     """A row for each scenario, a column for each revision; in it the number of checks that passed."""
     cells = {outcome.scenario: _cell(outcome) for outcome in outcomes}
-    cells |= {scenario: Text("left out", "dim") for scenario in chosen.skipped}
+    cells |= {scenario: Text("skipped", "dim") for scenario in chosen.skipped}
     revisions = sorted({scenario.revision for scenario in cells})
     result = Table(
         "scenario", *revisions, title=f"{_TITLES[part]}: {SUITE[0]} {SUITE[1]}", title_justify="left"
@@ -109,7 +109,7 @@ def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
     return result
 
 
-def _cell(outcome: Outcome) -> Text:
+def _cell(outcome: ScenarioOutcome) -> Text:
     return Text("failed", "red") if outcome.problems else Text(f"passed {outcome.passed}", "green")
 
 

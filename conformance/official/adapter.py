@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.model.sut import DEFAULT_TOOLS, PLACEHOLDER
-from conformance.official.lines import Message, Proxy, running
+from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
 
 GROUP = "suite"
@@ -49,7 +49,7 @@ _EXAMPLES: dict[str, Any] = {
 class Agent:
     """The client in front of the proxy, of the era that the scenario is about."""
 
-    def __init__(self, proxy: Proxy, version: str) -> None:
+    def __init__(self, proxy: ProxyProcess, version: str) -> None:
         self._proxy = proxy
         self._modern = version == MODERN_VERSION
         self._version = version

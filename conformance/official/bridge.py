@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from conformance.model.sut import DEFAULT_TOOLS
-from conformance.official.lines import Message, Proxy, running
+from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch
 from mock_servers.remote.replies import MODERN_STATUS
@@ -42,7 +42,7 @@ class Bridge:
 
     command: Sequence[str]
     group: str
-    _proxies: dict[str | None, tuple[Proxy, contextlib.AsyncExitStack]] = field(default_factory=dict)
+    _proxies: dict[str | None, tuple[ProxyProcess, contextlib.AsyncExitStack]] = field(default_factory=dict)
 
     async def close(self) -> None:
         """End all proxies."""
@@ -117,7 +117,7 @@ class Bridge:
         call = {"group": self.group, "name": params.get("name"), "args": params.get("arguments", {})}
         return {**message, "params": {**params, "name": DEFAULT_TOOLS["call"], "arguments": call}}
 
-    async def _proxy(self, session: str | None) -> Proxy:
+    async def _proxy(self, session: str | None) -> ProxyProcess:
         if session not in self._proxies:
             stack = contextlib.AsyncExitStack()
             self._proxies[session] = await stack.enter_async_context(running(self.command)), stack

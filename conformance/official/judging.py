@@ -14,7 +14,7 @@ from conformance.errors import HarnessError
 from conformance.model.sut import DEFAULT_COMMAND, PLACEHOLDER
 from conformance.official import bridge
 from conformance.official.plan import Part, Plan, plan, reasons, without
-from conformance.official.suite import Outcome, Scenario, Suite
+from conformance.official.suite import Scenario, ScenarioOutcome, Suite
 
 GROUP = "everything"
 
@@ -35,12 +35,12 @@ async def judge(
     part: Part,
     scenarios: Sequence[Scenario],
     command: Sequence[str] = DEFAULT_COMMAND,
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-) -> list[Outcome]:
+    on_outcome: Callable[[ScenarioOutcome], None] = lambda outcome: None,
+) -> list[ScenarioOutcome]:
     """Run the scenarios; the outcomes in their order. `command` is the proxy, with `{config}` for its configuration."""
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(scenario: Scenario) -> Outcome:
+    async def one(scenario: Scenario) -> ScenarioOutcome:
         async with places:
             outcome = without(await _judge_one(suite, part, scenario, command), reasons()[part])
         on_outcome(outcome)
@@ -51,7 +51,7 @@ async def judge(
     return [task.result() for task in tasks]
 
 
-async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequence[str]) -> Outcome:
+async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequence[str]) -> ScenarioOutcome:
     match part:
         case "client":
             adapter = [sys.executable, "-m", "conformance.official.adapter", "--", *command]

@@ -21,7 +21,7 @@ _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _GRACE = 10.0
 
 
-class Proxy:
+class ProxyProcess:
     """A running proxy; made by `running`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -72,7 +72,9 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def running(command: Sequence[str], environment: dict[str, str] | None = None) -> AsyncIterator[Proxy]:
+async def running(
+    command: Sequence[str], environment: dict[str, str] | None = None
+) -> AsyncIterator[ProxyProcess]:
     """Start a proxy; end it by the end of its input, or by force when that is not enough."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -82,7 +84,7 @@ async def running(command: Sequence[str], environment: dict[str, str] | None = N
         env=environment,
         limit=_MAX_LINE,
     )
-    proxy = Proxy(process)
+    proxy = ProxyProcess(process)
     reading = asyncio.create_task(proxy.read())
     try:
         yield proxy

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from conformance.errors import UsageError
-from conformance.official.suite import Outcome, Scenario
+from conformance.official.suite import Scenario, ScenarioOutcome
 
 #: who is judged: the proxy as a server, the proxy as a client, the mocks
 Part = Literal["server", "client", "mocks"]
 PARTS: tuple[Part, ...] = ("server", "client", "mocks")
 
-_LEFT_OUT = Path(__file__).with_name("skipped.toml")
+_SKIPPED = Path(__file__).with_name("skipped.toml")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Plan:
 
 def reasons() -> dict[str, dict[str, str]]:
     """What `skipped.toml` says, by part and pattern."""
-    return tomllib.loads(_LEFT_OUT.read_text(encoding="utf-8"))
+    return tomllib.loads(_SKIPPED.read_text(encoding="utf-8"))
 
 
 def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequence[str] = ()) -> Plan:
@@ -50,7 +50,7 @@ def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequen
     )
 
 
-def without(outcome: Outcome, reasons: Mapping[str, str]) -> Outcome:
+def without(outcome: ScenarioOutcome, reasons: Mapping[str, str]) -> ScenarioOutcome:
     """The outcome without the problems of the checks that are left out."""
     keys = [key.partition(":") for key in reasons]
     excused = {check for pattern, _, check in keys if check and _fits(outcome.scenario, pattern)}

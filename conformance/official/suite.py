@@ -47,7 +47,7 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScenarioOutcome:
     """What a run came to. `problems` is empty after a success."""
 
     scenario: Scenario
@@ -73,17 +73,17 @@ class Suite:
             found += [Scenario(side, name, revision) for revision in judged]
         return found
 
-    async def judge_server(self, scenario: Scenario, url: str) -> Outcome:
+    async def judge_server(self, scenario: Scenario, url: str) -> ScenarioOutcome:
         """Run a server scenario against a URL."""
         return await self._judge(scenario, "--url", url)
 
-    async def judge_client(self, scenario: Scenario, command: list[str]) -> Outcome:
+    async def judge_client(self, scenario: Scenario, command: list[str]) -> ScenarioOutcome:
         """Run a client scenario; the suite puts the URL of its server behind the command."""
         # `exec`: the suite starts a shell, and its SIGTERM ends only that.
         line = f"exec {shlex.join(command)}"
         return await self._judge(scenario, "--command", line, "--timeout", str(int(_CLIENT_TIME * 1000)))
 
-    async def _judge(self, scenario: Scenario, *options: str) -> Outcome:
+    async def _judge(self, scenario: Scenario, *options: str) -> ScenarioOutcome:
         began = time.monotonic()
         revision = [] if scenario.revision == EXTENSION else ["--spec-version", scenario.revision]
         with tempfile.TemporaryDirectory(prefix="official-") as folder:
@@ -103,7 +103,7 @@ class Suite:
             problems.append(f"nothing was proved; the suite said:\n{_tail(output)}")
         if problems and words:
             problems.append(f"the client said:\n{_tail(words)}")
-        return Outcome(scenario, len(passed), tuple(problems), time.monotonic() - began)
+        return ScenarioOutcome(scenario, len(passed), tuple(problems), time.monotonic() - began)
 
     async def _output(self, *arguments: str) -> str:
         """What one run of the suite prints. After the deadline it is killed with all that it started."""

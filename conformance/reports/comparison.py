@@ -38,7 +38,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
 
 
-class Cell(msgspec.Struct, frozen=True):
+class ComparisonCell(msgspec.Struct, frozen=True):
     """What one implementation made of one requirement; without a verdict, `note` says why there is none."""
 
     verdict: Verdict | None
@@ -46,14 +46,14 @@ class Cell(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
     """One requirement; the cells are in the order of the columns."""
 
     id: str
     level: Level | None
     era: Era | None
     title: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparisonCell, ...]
 
     @property
     def family(self) -> str:
@@ -65,7 +65,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     specification: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
 
 
 def compared(reports: Sequence[RunReport]) -> Comparison:
@@ -87,19 +87,19 @@ def compared(reports: Sequence[RunReport]) -> Comparison:
     )
 
 
-def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> Row:
+def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> ComparisonRow:
     cells = tuple(_cell(id_, report, result) for report, result in zip(reports, results, strict=True))
     # The words of the registry, where it still has the requirement: a report may be older than they are.
     known = Registry.load().get(id_) or next((result for result in results if result is not None), None)
     if known is None:
-        return Row(id=id_, level=None, era=None, title="", cells=cells)
-    return Row(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
+        return ComparisonRow(id=id_, level=None, era=None, title="", cells=cells)
+    return ComparisonRow(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
 
 
-def _cell(id_: str, report: RunReport, result: Result | None) -> Cell:
+def _cell(id_: str, report: RunReport, result: Result | None) -> ComparisonCell:
     if result is not None:
-        return Cell(result.verdict, result.known)
-    return Cell(None, note="planned" if id_ in report.planned else "not run")
+        return ComparisonCell(result.verdict, result.known)
+    return ComparisonCell(None, note="planned" if id_ in report.planned else "not run")
 
 
 def render_json(reports: Sequence[RunReport]) -> str:
@@ -202,7 +202,9 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
         yield row(("id", "verdict", "observed")) + row(["---"] * 3)
         for result in found:
             observed = result.known or result.explanation[-1][1]
-            yield row((inline(result.id), _word(Cell(result.verdict, result.known)), inline(observed)))
+            yield row(
+                (inline(result.id), _word(ComparisonCell(result.verdict, result.known)), inline(observed))
+            )
     if absent:
         yield "\nDeclared absent:\n\n"
         for message, results in groupby(absent, key=lambda result: result.message):
@@ -218,7 +220,7 @@ def _rerun(column: Column, result: Result) -> str:
     return result.rerun
 
 
-def _word(cell: Cell) -> str:
+def _word(cell: ComparisonCell) -> str:
     if cell.verdict is None:
         return cell.note or ""
     is_expected = cell.known is not None or cell.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from conformance.engine.runner import Finished, RunEvent, Started
+from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent
 from conformance.model.verdicts import Verdict
 from conformance.reports.text import lines, one_line
 
@@ -67,9 +67,9 @@ class LiveProgress:
 
     def __call__(self, event: RunEvent) -> None:
         match event:
-            case Started(check=check):
+            case AttemptStarted(check=check):
                 self._running.append(check.id)
-            case Finished(check=check, result=result, final=final):
+            case AttemptFinished(check=check, result=result, final=final):
                 self._running.remove(check.id)
                 if self._progress is None:
                     self._console.print(_progress_line(result, final=final), soft_wrap=True)

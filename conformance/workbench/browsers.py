@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.workbench.protected import ProtectedMock
+    from conformance.workbench.protected import ProtectedMockUpstream
 
 _WITHIN = 5.0
 _DESKTOPS = ("xdg-open", "gio", "gnome-open", "kde-open", "kde-open5", "wslview", "open")
@@ -61,7 +61,7 @@ class Opening:
     def redirect_uri(self) -> str:
         return self.params.get("redirect_uri", "")
 
-    def is_of(self, upstream: ProtectedMock) -> bool:
+    def is_of(self, upstream: ProtectedMockUpstream) -> bool:
         """Whether the page is at the authorization server of this upstream."""
         return urlsplit(self.url).netloc == urlsplit(upstream.issuer).netloc
 
@@ -150,7 +150,7 @@ class Browser:
         data = [(entry.t, entry.data) for entry in self.events("opened")]
         return [Opening(t, fields["argv"], fields["url"] or "", fields["number"]) for t, fields in data]
 
-    def pages_of(self, upstream: ProtectedMock) -> list[Opening]:
+    def pages_of(self, upstream: ProtectedMockUpstream) -> list[Opening]:
         """Those at the authorization server of this upstream."""
         return [opening for opening in self.openings if opening.is_of(upstream)]
 

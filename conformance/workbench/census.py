@@ -105,7 +105,7 @@ class Census:
             if pid not in managed_pids:
                 _collect(pid)
 
-    def _belongs(self, row: processes.Row) -> bool:
+    def _belongs(self, row: processes.ProcessRow) -> bool:
         if (row.pid, row.born) in self._seen:
             return True
         if row.token is not None and (row.token == self._token or row.token.startswith(f"{self._token}.")):

@@ -41,7 +41,7 @@ _FIRST_ID = 1001
 _LAST_MOMENT = 1.0
 
 
-class Client:
+class McpClient:
     """The client of one started program."""
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.workbench.launched import Listener
+from conformance.workbench.launched import StdoutListener
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transcript import Json, Transcript
 
@@ -61,7 +61,7 @@ class Answer:
 CallResult = Answer
 
 
-class Inbox(Listener):
+class Inbox(StdoutListener):
     """Cuts stdout into lines and hands answers to whoever waits for them."""
 
     def __init__(self, timeline: Timeline, actor: str) -> None:

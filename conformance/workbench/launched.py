@@ -91,7 +91,7 @@ class Capture:
         self._on_end()
 
 
-class Process(Protocol):
+class ChildProcess(Protocol):
     """What is asked of a child process, as `subprocess.Popen` answers it."""
 
     pid: int
@@ -104,11 +104,11 @@ class Launched:
 
     def __init__(
         self,
-        process: Process,
+        process: ChildProcess,
         streams: tuple[int, int, int],
         actor: str,
         timeline: Timeline,
-        listener: Listener,
+        listener: StdoutListener,
     ) -> None:
         """`streams`: our ends of its stdin, stdout and stderr, which are closed with `release`."""
         managed_pids.add(process.pid)
@@ -228,7 +228,7 @@ class Launched:
             managed_pids.discard(self.pid)
 
 
-class Listener:
+class StdoutListener:
     """Told about stdout as it comes. The base class does not listen."""
 
     def on_stdout(self, data: bytes) -> None:
@@ -245,7 +245,7 @@ def launch(
     cwd: Path,
     actor: str,
     timeline: Timeline,
-    listener: Listener | None = None,
+    listener: StdoutListener | None = None,
     umask: int = -1,
 ) -> Launched:
     """Start a program in a session of its own, so that a Ctrl-C at our terminal does not reach it."""
@@ -268,7 +268,7 @@ def launch(
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         pipe.close()
     timeline.record(actor, "start", f"pid {popen.pid}: {' '.join(command)}")
-    return Launched(popen, (stdin, stdout, stderr), actor, timeline, listener or Listener())
+    return Launched(popen, (stdin, stdout, stderr), actor, timeline, listener or StdoutListener())
 
 
 def describe_end(code: int | None) -> str:

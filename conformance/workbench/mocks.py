@@ -83,7 +83,7 @@ class MockUpstream(Seen):
 
 
 @dataclass(frozen=True)
-class StdioMock(StdioSeen, MockUpstream):
+class StdioMockUpstream(StdioSeen, MockUpstream):
     """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
 
     args: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 
 
 @dataclass(frozen=True)
-class Row:
+class ProcessRow:
     """One process. `born` is in units of the platform and tells it from a later one with the same pid."""
 
     pid: int
@@ -38,7 +38,7 @@ class Row:
     token: str | None
 
 
-def table() -> dict[int, Row]:
+def table() -> dict[int, ProcessRow]:
     """All processes but this one and its ancestors, which may mention a sandbox without belonging to it."""
     rows = _read_proc() if _HAS_PROC else _ask_psutil()
     pid = os.getpid()
@@ -48,7 +48,7 @@ def table() -> dict[int, Row]:
 
 
 def born(pid: int) -> float | None:
-    """As in `Row`; None when there is no such process."""
+    """As in `ProcessRow`; None when there is no such process."""
     if _HAS_PROC:
         stat = _stat(pid)
         return None if stat is None else stat.born
@@ -78,7 +78,7 @@ class _Program(NamedTuple):
 _programs: dict[int, _Program] = {}
 
 
-def _read_proc() -> dict[int, Row]:
+def _read_proc() -> dict[int, ProcessRow]:
     # The youngest first: one that forks and goes at once is looked at before it has gone.
     pids = sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
     rows = {row.pid: row for row in map(_row, pids) if row is not None}
@@ -87,12 +87,12 @@ def _read_proc() -> dict[int, Row]:
     return rows
 
 
-def _row(pid: int) -> Row | None:
+def _row(pid: int) -> ProcessRow | None:
     stat = _stat(pid)
     if stat is None:
         return None
     if stat.state in _ENDED or stat.flags & _KERNEL_THREAD:
-        return Row(pid, stat.ppid, stat.born, stat.state not in _ENDED, stat.name, None)
+        return ProcessRow(pid, stat.ppid, stat.born, stat.state not in _ENDED, stat.name, None)
     program = _programs.get(pid)
     if program is None or (program.born, program.image) != (stat.born, stat.image):
         try:
@@ -104,10 +104,10 @@ def _row(pid: int) -> Row | None:
             if now is None:
                 return None
             if now.state in _ENDED:
-                return Row(pid, now.ppid, now.born, False, now.name, None)
+                return ProcessRow(pid, now.ppid, now.born, False, now.name, None)
         elif any(address != b"0" for address in stat.image):
             _programs[pid] = program
-    return Row(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
+    return ProcessRow(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -136,7 +136,7 @@ def _contents(pid: int, name: str) -> bytes:
         return file.readall()
 
 
-def _ask_psutil() -> dict[int, Row]:
+def _ask_psutil() -> dict[int, ProcessRow]:
     rows = {}
     for process in reversed(list(psutil.process_iter())):
         try:
@@ -145,7 +145,7 @@ def _ask_psutil() -> dict[int, Row]:
                 command = " ".join(process.cmdline()) if lives else ""
                 token = _token_of(process) if lives else None
                 place = process.ppid(), process.create_time()
-                rows[process.pid] = Row(process.pid, *place, lives, command or process.name(), token)
+                rows[process.pid] = ProcessRow(process.pid, *place, lives, command or process.name(), token)
         except psutil.Error:
             continue  # it has just gone, or it is not ours to look at
     return rows

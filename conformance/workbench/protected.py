@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from conformance.errors import Violation
 from conformance.workbench.polling import show
-from conformance.workbench.remotes import RemoteMock
+from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.journal_views import ProtectedSeen
 
 
 @dataclass(frozen=True)
-class ProtectedMock(ProtectedSeen, RemoteMock):
+class ProtectedMockUpstream(ProtectedSeen, RemoteMockUpstream):
     """Made by `Workbench.oauth`. `http` is every request to both, in order of arrival."""
 
     issuer: str = ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, Client
+from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import prolonged
 from conformance.workbench.timeline import Timeline, shorten
 
@@ -39,7 +39,7 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-class Proxy(Client):
+class Proxy(McpClient):
     """A started proxy and its client."""
 
     def __init__(

@@ -18,7 +18,7 @@ from anyio import to_thread
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.deadlines import prolonged
 from conformance.workbench.forkserver import nursery
-from conformance.workbench.launched import Launched, Listener, launch
+from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.mocks import MockUpstream
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
@@ -47,14 +47,14 @@ class SingleHeaders(HttpRequest):
 
 
 @dataclass(frozen=True)
-class RemoteMock(RemoteSeen, MockUpstream):
+class RemoteMockUpstream(RemoteSeen, MockUpstream):
     """A scripted server behind a URL."""
 
     request_type: ClassVar[type[HttpRequest]] = SingleHeaders
 
     kind: RemoteKind
     url: str
-    process: Started
+    process: RemoteProcess
 
     def _place(self) -> dict[str, Any]:
         return {"url": self.url, **({"type": "sse"} if self.kind == "sse" else {})}
@@ -75,7 +75,7 @@ class RemoteMock(RemoteSeen, MockUpstream):
         await self.process.stop()
 
 
-class Started:
+class RemoteProcess:
     """The process of a remote upstream."""
 
     def __init__(self, launched: Launched) -> None:
@@ -93,7 +93,7 @@ class Started:
             self._launched.release()
 
 
-class _FirstLine(Listener):
+class _FirstLine(StdoutListener):
     def __init__(self) -> None:
         self.arrived = anyio.Event()
 
@@ -116,7 +116,7 @@ async def start_remote(
     port: int,
     host: str,
     tls: tuple[Path, Path] | None,
-) -> tuple[Started, dict[str, str]]:
+) -> tuple[RemoteProcess, dict[str, str]]:
     """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
     command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
     line = _FirstLine()
@@ -129,7 +129,7 @@ async def start_remote(
         census.include(mock.pid)
         timeline.record(actor, "start", f"pid {mock.pid}: {' '.join(command)}")
         launched = Launched(mock, mock.streams, actor, timeline, line)
-    started = Started(launched)
+    started = RemoteProcess(launched)
     with anyio.move_on_after(_START):
         await line.arrived.wait()
     try:

@@ -26,12 +26,12 @@ from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
-from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import MockUpstream, StdioMock
+from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
 from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, go_on
-from conformance.workbench.protected import ProtectedMock
+from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.proxy import Proxy
-from conformance.workbench.remotes import RemoteMock, Started, start_remote
+from conformance.workbench.remotes import RemoteMockUpstream, RemoteProcess, start_remote
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
 from mock_servers.browser import User
@@ -65,7 +65,7 @@ class Workbench(Judgement):
         self.version = ""
         self._timeline = Timeline()
         self._upstreams: dict[Path, MockUpstream] = {}
-        self._remotes: list[Started] = []
+        self._remotes: list[RemoteProcess] = []
         self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
@@ -82,7 +82,7 @@ class Workbench(Judgement):
         description: str | None = None,
         args: Sequence[str] = (),
         **fields: Any,
-    ) -> StdioMock:
+    ) -> StdioMockUpstream:
         """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
         entry.
         """
@@ -91,7 +91,7 @@ class Workbench(Judgement):
         if description is not None:
             fields["description"] = description
         fields = {**self.required_fields("stdio"), **fields}
-        upstream = StdioMock(name, script, folder, tuple(args), fields=fields)
+        upstream = StdioMockUpstream(name, script, folder, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -105,7 +105,7 @@ class Workbench(Judgement):
         host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
-    ) -> RemoteMock:
+    ) -> RemoteMockUpstream:
         """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
         into its entry. `host` is one of the machine's addresses, `tls` the files of a certificate chain and its key.
         """
@@ -113,7 +113,7 @@ class Workbench(Judgement):
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, host, tls)
         fields = {**self.required_fields(kind), **fields}
-        upstream = RemoteMock(name, script, folder, kind, facts["url"], process, fields=fields)
+        upstream = RemoteMockUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -127,7 +127,7 @@ class Workbench(Judgement):
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
-    ) -> ProtectedMock:
+    ) -> ProtectedMockUpstream:
         """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
         entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out. Where the
         implementation can only register itself, the server offers that instead.
@@ -141,7 +141,7 @@ class Workbench(Judgement):
         fields = {**self.required_fields(kind), "oauth_client_id": CLIENT, **fields}
         named = {key: value for key, value in fields.items() if value is not None}
         place = facts["url"], process, facts["issuer"]
-        upstream = ProtectedMock(name, script, folder, kind, *place, fields=named)
+        upstream = ProtectedMockUpstream(name, script, folder, kind, *place, fields=named)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -152,7 +152,7 @@ class Workbench(Judgement):
 
     async def _start(
         self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
-    ) -> tuple[Started, dict[str, str]]:
+    ) -> tuple[RemoteProcess, dict[str, str]]:
         environment = self.sandbox.environment(self.sandbox.token)
         process, facts = await start_remote(
             kind, name, folder, environment, self._timeline, self.census, port=port, host=host, tls=tls
@@ -170,11 +170,11 @@ class Workbench(Judgement):
         self._browsers.append(browser)
         return browser
 
-    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteMock:
+    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteMockUpstream:
         """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
         return await self.http(name, script, kind="sse", **fields)
 
-    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteMock:
+    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteMockUpstream:
         """Another origin, where nothing should arrive: `.http` says what did."""
         return await self.http(name, kind="collector", host=host)
 
@@ -288,7 +288,7 @@ class Workbench(Judgement):
         ended.
         """
         actor = f"run-{len(self._launched) + 1}"
-        launched, processes = await self._launch(actor, config, args, env, cwd, -1, Listener())
+        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener())
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
@@ -305,7 +305,7 @@ class Workbench(Judgement):
         env: Mapping[str, str] | None,
         cwd: Path | None,
         umask: int,
-        listener: Listener,
+        listener: StdoutListener,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from conformance.model.sut import make_sut
-from conformance.workbench.mocks import StdioMock
+from conformance.workbench.mocks import StdioMockUpstream
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Rule, Script, on_call, silence, sleep
@@ -30,7 +30,7 @@ async def bench() -> AsyncIterator[Workbench]:
     assert bench.evidence.leftovers == []
 
 
-def survivors(*upstreams: StdioMock) -> list[int]:
+def survivors(*upstreams: StdioMockUpstream) -> list[int]:
     return [pid for upstream in upstreams for pid in upstream.pids if is_alive(pid)]
 
 

@@ -58,13 +58,13 @@ def content_security_policy() -> str:
     return f"default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
 
 
-def _render(reports: Sequence[RunReport], rows: list[page.Row], detail: page.Detail) -> str:
+def _render(reports: Sequence[RunReport], rows: list[page.PageRow], detail: page.Detail) -> str:
     runs = page.runs_of(reports, rows)
     families = page.families_of(reports, rows)
     log = _environment().get_template("log.html.jinja").module.log  # type: ignore[attr-defined]
     logs: list[str] = []
 
-    def pack(cell: page.Cell) -> int | None:
+    def pack(cell: page.PageCell) -> int | None:
         """The number of the packed log, None where nothing is missing from what is shown."""
         diagram = cell.packed_diagram(detail)
         if diagram == cell.diagram(detail):

@@ -78,7 +78,7 @@ TONES = ("good", "known", "warn", "bad", "none")
 
 
 @dataclass(frozen=True)
-class Cell:
+class PageCell:
     """What one report says of one requirement. `word` is its verdict, or why there is none."""
 
     word: str
@@ -154,11 +154,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """One requirement, as the first report that has a result for it describes it."""
 
     id: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PageCell, ...]
     #: its name as a target of links
     anchor: str
 
@@ -183,7 +183,7 @@ class Row:
         marks = ((NOT_PASSED, any(cell.wants_attention for cell in self.cells)), (DIFFERS, self.differs))
         return [*found, *(name for name, holds in marks if holds)]
 
-    def other_words(self, cell: Cell) -> list[tuple[str, str]]:
+    def other_words(self, cell: PageCell) -> list[tuple[str, str]]:
         """What the report of this cell says differently about the requirement itself."""
         names = ("title", "level", "era", "statement", "observed", "source", "quote")
         if cell.result is None or self.about is None:
@@ -193,12 +193,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Family:
+class PageFamily:
     """The requirements of one family."""
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[PageRow, ...]
 
 
 @dataclass(frozen=True)
@@ -206,10 +206,10 @@ class Run:
     """One report and its counts."""
 
     report: RunReport
-    cells: tuple[Cell, ...]
+    cells: tuple[PageCell, ...]
 
     @property
-    def counts(self) -> list[tuple[Cell, int]]:
+    def counts(self) -> list[tuple[PageCell, int]]:
         """Each kind of verdict, with one cell of its kind, the worst first."""
         examples = {cell.text: cell for cell in reversed(self.cells) if cell.result is not None}
         numbers = Counter(cell.text for cell in self.cells)
@@ -238,35 +238,36 @@ class Run:
         return page if page.startswith(("https://", "http://")) else None
 
 
-def least_bytes(rows: Sequence[Row], detail: Detail) -> int:
+def least_bytes(rows: Sequence[PageRow], detail: Detail) -> int:
     """What the page takes at the very least: a bound that costs no rendering."""
     cells = [cell for row in rows for cell in row.cells if not cell.passed]
     steps = (step for cell in cells for step in both_ends(cell.steps, detail.steps))
     return sum(min(len(step.text), detail.step_text) + _BYTES_OF_A_STEP for step in steps)
 
 
-def runs_of(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[Run]:
+def runs_of(reports: Sequence[RunReport], rows: Sequence[PageRow]) -> list[Run]:
     """The reports with their columns of the matrix."""
     return [Run(report, tuple(row.cells[at] for row in rows)) for at, report in enumerate(reports)]
 
 
-def rows_of(reports: Sequence[RunReport]) -> list[Row]:
+def rows_of(reports: Sequence[RunReport]) -> list[PageRow]:
     """Every requirement that a report names, in the order of the ids."""
     columns = [_column(report) for report in reports]
     ids = sorted({id_ for column in columns for id_ in column})
-    missing = Cell("not selected")
+    missing = PageCell("not selected")
     return [
-        Row(id_, tuple(column.get(id_, missing) for column in columns), _anchor(id_, number))
+        PageRow(id_, tuple(column.get(id_, missing) for column in columns), _anchor(id_, number))
         for number, id_ in enumerate(ids)
     ]
 
 
-def families_of(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[Family]:
+def families_of(reports: Sequence[RunReport], rows: Sequence[PageRow]) -> list[PageFamily]:
     """The rows by family."""
     titles = {name: title for report in reversed(reports) for name, title in report.families.items()}
     names = dict.fromkeys(row.family for row in rows)
     return [
-        Family(name, titles.get(name, ""), tuple(row for row in rows if row.family == name)) for name in names
+        PageFamily(name, titles.get(name, ""), tuple(row for row in rows if row.family == name))
+        for name in names
     ]
 
 
@@ -275,8 +276,8 @@ def _anchor(id_: str, number: int) -> str:
     return id_ if _ANCHOR.fullmatch(id_) else f"_row{number}"
 
 
-def _column(report: RunReport) -> dict[str, Cell]:
-    planned = {id_: Cell("planned") for id_ in report.planned}
-    not_run = {id_: Cell(NOT_RUN) for id_ in report.not_run}
-    results = {result.id: Cell(str(result.verdict), result) for result in report.results}
+def _column(report: RunReport) -> dict[str, PageCell]:
+    planned = {id_: PageCell("planned") for id_ in report.planned}
+    not_run = {id_: PageCell(NOT_RUN) for id_ in report.not_run}
+    results = {result.id: PageCell(str(result.verdict), result) for result in report.results}
     return {**planned, **not_run, **results}

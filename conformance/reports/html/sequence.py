@@ -29,7 +29,7 @@ _MAX_LABEL = 100
 
 
 @dataclass(frozen=True)
-class Line:
+class DiagramLine:
     """A step in its place: from lane `source` to lane `target`, counted from 0; None for a remark on all of it."""
 
     at_ms: float
@@ -70,7 +70,7 @@ class Diagram:
     """Lanes from left to right, lines from top to bottom."""
 
     lanes: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[DiagramLine, ...]
 
 
 def draw(steps: Sequence[Step], *, most: int, longest: int, minor: bool = True) -> Diagram:
@@ -115,13 +115,13 @@ def _lanes(steps: Iterable[Step]) -> tuple[list[str], Mapping[Party, int]]:
     return titles, places
 
 
-def _place(step: Step, places: Mapping[Party, int], lanes: list[str], longest: int) -> Line:
+def _place(step: Step, places: Mapping[Party, int], lanes: list[str], longest: int) -> DiagramLine:
     parties = [party for party in (step.source, step.target) if party is not None]
     sharing = [party for party in parties if lanes[places[party]] != party.name]
     # The lane says already what they are.
     about = " → ".join(party.name.removeprefix("upstream ") for party in sharing)
     text = cut(step.text, longest) if longest else ""
-    return Line(
+    return DiagramLine(
         step.at_ms,
         source=None if step.source is None else places[step.source],
         target=None if step.target is None else places[step.target],

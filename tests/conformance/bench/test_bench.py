@@ -16,11 +16,11 @@ from rich.console import Console
 from conformance.bench import chart, guard, run, tables
 from conformance.bench.calls import percentile_99
 from conformance.bench.client import LineClient
-from conformance.bench.figures import Figure, Machine, Measured, Report, Spread
+from conformance.bench.figures import BenchReport, Figure, Machine, Measured, Spread
 from conformance.bench.measure import measure
 from conformance.bench.servers import http, stdio
-from conformance.bench.targets import Direct, Implementation, Relay, Target
-from conformance.bench.workloads import WORKLOADS, Workload
+from conformance.bench.targets import DirectTarget, ProxyTarget, RelayTarget, Target
+from conformance.bench.workloads import WORKLOADS, BenchWorkload
 from conformance.errors import HarnessError, UsageError
 from conformance.model.sut import make_sut
 
@@ -30,9 +30,9 @@ OWN = Figure("own", "what only we have", goal=3, own=True)
 FREE = Figure("free", "what nobody asked for")
 
 
-def report_of(*measured: Measured) -> Report:
+def report_of(*measured: Measured) -> BenchReport:
     machine = Machine("Linux", "3.11", 2, 0.5, 0.6)
-    return Report(machine, 3, "ours", ["theirs"], {"ours": "1", "theirs": "2"}, list(measured))
+    return BenchReport(machine, 3, "ours", ["theirs"], {"ours": "1", "theirs": "2"}, list(measured))
 
 
 def measured(
@@ -89,10 +89,10 @@ def test_percentiles() -> None:
 # Workloads
 
 
-def fake(name: str = "ours") -> Implementation:
+def fake(name: str = "ours") -> ProxyTarget:
     """The fake proxy, as the bench starts any other."""
     sut = make_sut([sys.executable, "-m", "tests.conformance.fake_proxy", "{config}"])
-    return Implementation(replace(sut, name=name))
+    return ProxyTarget(replace(sut, name=name))
 
 
 def test_the_names_of_workloads_and_figures_are_unique() -> None:
@@ -116,31 +116,34 @@ def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
         assert all(all(values) for name, values in one.values.items() if not used or name == report.ours)
 
 
-@pytest.mark.parametrize("limit", [Direct(), Relay()], ids=lambda limit: limit.name)
+@pytest.mark.parametrize("limit", [DirectTarget(), RelayTarget()], ids=lambda limit: limit.name)
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01}), ("blob", {"bytes": 3 << 20})],
 )
 def test_what_limits_proxies_reaches_a_child_process(
-    tmp_path: Path, limit: Direct | Relay, tool: str, arguments: Mapping[str, object]
+    tmp_path: Path, limit: DirectTarget | RelayTarget, tool: str, arguments: Mapping[str, object]
 ) -> None:
     with limit.open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", tool, arguments, 5) > 0
 
 
 def test_calls_that_sleep_do_so_together(tmp_path: Path) -> None:
-    with Direct().open(tmp_path, {"g": stdio()}) as caller:
+    with DirectTarget().open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", "sleep", {"seconds": 0.2}, 50) < 5
 
 
 @pytest.mark.slow
 def test_the_direct_line_reaches_a_server_behind_a_url(tmp_path: Path) -> None:
-    with http() as entry, Direct().open(tmp_path, {"g": entry}) as caller:
+    with http() as entry, DirectTarget().open(tmp_path, {"g": entry}) as caller:
         assert caller.burst("g", "echo", {"text": "hello"}, 5) > 0
 
 
 def test_a_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
-    with Direct().open(tmp_path, {"g": stdio()}) as caller, pytest.raises(HarnessError, match="echo failed"):
+    with (
+        DirectTarget().open(tmp_path, {"g": stdio()}) as caller,
+        pytest.raises(HarnessError, match="echo failed"),
+    ):
         caller.burst("g", "echo", {"text": "bye"}, 1)
 
 
@@ -152,9 +155,11 @@ def test_a_process_that_ends_is_said_to() -> None:
 # Rounds
 
 
-def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[Workload]:
+def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[BenchWorkload]:
     return [
-        Workload("fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(Direct(),))
+        BenchWorkload(
+            "fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(DirectTarget(),)
+        )
     ]
 
 
@@ -265,7 +270,7 @@ def guarded(*ratios: float) -> tuple[bool, list[str]]:
             left.pop(0)
 
     ours, theirs = fake(), fake("theirs")
-    workload = Workload("fixed", "s", (QUICK,), lambda target, folder: values(target))
+    workload = BenchWorkload("fixed", "s", (QUICK,), lambda target, folder: values(target))
     documented = report_of(measured(QUICK, 1, 1))
     return guard.guard(documented, ours, theirs, say, [workload]), told
 
@@ -315,7 +320,7 @@ def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.Captur
     assert run.main(["--from", saved(tmp_path), "--svg", str(svg), "--json", str(again)]) == run.PASSED
     assert "ours / theirs" in capsys.readouterr().out
     assert svg.read_text() == chart.svg(ALL, "theirs")
-    assert msgspec.json.decode(again.read_bytes(), type=Report) == ALL
+    assert msgspec.json.decode(again.read_bytes(), type=BenchReport) == ALL
 
 
 @pytest.mark.parametrize(

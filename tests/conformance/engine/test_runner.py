@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from conformance.checks import make_check
-from conformance.engine.runner import Finished, RunEvent, Started, rerun_line, run
+from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent, rerun_line
+from conformance.engine.runner import run
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
 from conformance.model.sut import Profile, Sut
 from conformance.model.verdicts import Verdict
@@ -206,7 +207,12 @@ async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:
     events: list[RunEvent] = []
     await run_fake(raising(Untestable("no")), on_event=events.append)
     kinds = [(type(event), getattr(event, "final", None)) for event in events]
-    assert kinds == [(Started, None), (Finished, False), (Started, None), (Finished, True)]
+    assert kinds == [
+        (AttemptStarted, None),
+        (AttemptFinished, False),
+        (AttemptStarted, None),
+        (AttemptFinished, True),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,7 +11,7 @@ from rich.console import Console
 from conformance.errors import UsageError
 from conformance.official.__main__ import main, table
 from conformance.official.plan import PARTS, plan, reasons, without
-from conformance.official.suite import Outcome, Scenario
+from conformance.official.suite import Scenario, ScenarioOutcome
 
 PING = Scenario("server", "ping", "2025-11-25")
 LISTS = [Scenario("server", "tools-list", revision) for revision in ("2025-11-25", "2026-07-28")]
@@ -46,7 +46,7 @@ def test_a_reason_that_fits_nothing_is_an_error() -> None:
 
 def test_a_check_is_skipped_of_a_scenario_that_is_run() -> None:
     told = {"ping:slow": "because"}
-    outcome = Outcome(PING, 1, ("slow: it was", "wrong: it was"), 0.1)
+    outcome = ScenarioOutcome(PING, 1, ("slow: it was", "wrong: it was"), 0.1)
 
     assert plan([PING], told).run == (PING,)
     assert without(outcome, told).problems == ("wrong: it was",)
@@ -68,7 +68,7 @@ def test_every_part_has_reasons_and_every_reason_is_a_sentence() -> None:
 
 
 def test_the_table_has_a_row_for_each_scenario_and_a_column_for_each_revision() -> None:
-    outcomes = [Outcome(PING, 2, (), 0.1), Outcome(LISTS[0], 3, ("tools-list: wrong",), 0.1)]
+    outcomes = [ScenarioOutcome(PING, 2, (), 0.1), ScenarioOutcome(LISTS[0], 3, ("tools-list: wrong",), 0.1)]
     chosen = plan([PING, *LISTS], {"tools-list@2026-07-28": "because"})
     console = Console(file=io.StringIO(), width=100)
 
@@ -76,7 +76,7 @@ def test_the_table_has_a_row_for_each_scenario_and_a_column_for_each_revision() 
     assert isinstance(console.file, io.StringIO)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in console.file.getvalue().splitlines()]
 
-    assert [row for row in rows if row] == [["ping", "passed 2", ""], ["tools-list", "failed", "left out"]]
+    assert [row for row in rows if row] == [["ping", "passed 2", ""], ["tools-list", "failed", "skipped"]]
 
 
 def test_a_part_that_does_not_exist_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

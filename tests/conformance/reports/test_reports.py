@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from conformance.engine.runner import Finished, Started
+from conformance.engine.execution import AttemptFinished, AttemptStarted
 from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
 from conformance.model.evidence import Evidence
 from conformance.model.results import Attempt, Result, RunReport
@@ -245,8 +245,8 @@ def progress_output(*, terminal: bool) -> str:
     console = Console(file=output, width=120, force_terminal=terminal, color_system=None)
     check = passing("CFG-001")
     with LiveProgress(console, 1) as progress:
-        progress(Started(check, 1))
-        progress(Finished(check, REPORT.results[0], final=True))
+        progress(AttemptStarted(check, 1))
+        progress(AttemptFinished(check, REPORT.results[0], final=True))
     return output.getvalue()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conformance.model.evidence import Event
 from conformance.reports.html import TEMPLATES
-from conformance.reports.html.sequence import Diagram, Line, draw
+from conformance.reports.html.sequence import Diagram, DiagramLine, draw
 from conformance.reports.html.steps import field, read_log
 
 ORIGIN = "http://127.0.0.1:4000"
@@ -254,5 +254,5 @@ def test_the_style_knows_as_many_lanes_as_there_can_be() -> None:
 
 
 def test_a_line_from_right_to_left_begins_at_its_left_lane() -> None:
-    line = Line(0.0, 3, 1, "a → b", "label", "")
+    line = DiagramLine(0.0, 3, 1, "a → b", "label", "")
     assert (line.first, line.width, line.direction) == (1, 3, "l")

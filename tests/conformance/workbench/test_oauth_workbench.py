@@ -17,7 +17,7 @@ from conformance.checks.tok_storage import stored_json, token_file
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
 from conformance.workbench.browsers import OPENERS, Browser
-from conformance.workbench.protected import ProtectedMock
+from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.browser import User
 from mock_servers.oauth_script import CLIENT, OAuth
@@ -37,7 +37,7 @@ async def workbench() -> AsyncIterator[Workbench]:
         yield made
 
 
-def page_of(upstream: ProtectedMock, callback: str, **more: str) -> str:
+def page_of(upstream: ProtectedMockUpstream, callback: str, **more: str) -> str:
     """The URL of a right authorization request."""
     asked = {
         "response_type": "code",
@@ -60,7 +60,7 @@ async def ask(url: str, body: dict[str, str] | bytes | None = None, **headers: s
     await anyio.to_thread.run_sync(work)
 
 
-async def signs_in(workbench: Workbench, upstream: ProtectedMock, browser: Browser) -> None:
+async def signs_in(workbench: Workbench, upstream: ProtectedMockUpstream, browser: Browser) -> None:
     """By hand: a page, its callback to a collector, the exchange, one request with the token."""
     listener = await workbench.collector()
     await anyio.to_thread.run_sync(browser.open, page_of(upstream, listener.at("/callback")))

@@ -15,7 +15,7 @@ import pytest
 
 from conformance.errors import HarnessError, Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench.remotes import RemoteMock, SingleHeaders
+from conformance.workbench.remotes import RemoteMockUpstream, SingleHeaders
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.journal_views import HttpRequest
 from mock_servers.remote_actions import respond
@@ -137,7 +137,7 @@ class TestTls:
             await _refuses(await workbench.http(name, tls=tls), trusting)
 
 
-async def _refuses(upstream: RemoteMock, context: ssl.SSLContext) -> None:
+async def _refuses(upstream: RemoteMockUpstream, context: ssl.SSLContext) -> None:
     before = len(upstream.http)
     hellos = len(upstream.events("tls-hello"))
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -16,7 +16,7 @@ from conformance.errors import HarnessError, ImplementationCrashed, Untestable, 
 from conformance.model.sut import Profile, Sut, make_sut
 from conformance.workbench import launched
 from conformance.workbench.census import Census
-from conformance.workbench.mocks import StdioMock
+from conformance.workbench.mocks import StdioMockUpstream
 from conformance.workbench.outcome import StartOutcome
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Script, on_call, silence
@@ -193,7 +193,7 @@ class TestABrokenImplementation:
 
     async def test_is_gone_with_all_its_children_when_the_check_is_cancelled(self) -> None:
         script = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
-        upstream: StdioMock | None = None
+        upstream: StdioMockUpstream | None = None
         with anyio.move_on_after(30) as scope:
             async with workbench_for(REFERENCE) as workbench:
                 upstream = workbench.stdio("a", script)

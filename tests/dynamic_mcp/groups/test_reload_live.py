@@ -14,7 +14,7 @@ import pytest
 
 from conformance.model.sut import make_sut
 from conformance.workbench import save_styles
-from conformance.workbench.mocks import StdioMock
+from conformance.workbench.mocks import StdioMockUpstream
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
@@ -145,7 +145,7 @@ async def test_an_end_in_the_middle_of_a_reload_leaves_nothing(
 
 async def test_a_mounted_configuration_is_followed(bench: Workbench) -> None:
     """A volume of Kubernetes: config.json -> ..data/config.json, ..data -> ..1, which is swapped for ..2."""
-    upstreams: list[StdioMock] = [bench.stdio("a")]
+    upstreams: list[StdioMockUpstream] = [bench.stdio("a")]
     folder = bench.sandbox.configs / "volume"
     for number in range(1, 4):
         bench.config(*upstreams[:number], folder=folder / f"..{number}")
