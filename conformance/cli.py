@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from conformance.checks import Check
+from conformance.checks.loading import load_checks
 from conformance.commands.rebaseline import BaselineFile
 from conformance.commands.run_options import (
     BROKEN,
@@ -34,13 +35,12 @@ from conformance.commands.run_options import (
 )
 from conformance.commands.smoke import smoke
 from conformance.engine.execution import WorkbenchFactory, workbench_factory
-from conformance.engine.loading import load_checks
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
 from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
-from conformance.reports import FORMATS, ReportFile
+from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import print_report
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 def _page(reports: Sequence[RunReport]) -> str:
     # Imported late: only who wants a page waits for its template engine.
-    from conformance.reports.html import render_comparison
+    from conformance.reports.html.render import render_comparison
 
     return render_comparison(reports)
 

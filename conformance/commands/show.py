@@ -15,7 +15,7 @@ from rich.text import Text
 
 from conformance.model.registry import VERSION
 from conformance.model.sut import IMPLEMENTATIONS, Profile
-from conformance.mutation.loading import load_mutants
+from conformance.mutants.loading import load_mutants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.checks import Check
+from conformance.checks.loading import load_checks
 from conformance.engine.execution import WorkbenchFactory
-from conformance.engine.loading import load_checks
 from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.errors import UsageError
 from conformance.model.registry import Registry

@@ -15,6 +15,7 @@ import anyio
 from rich.console import Console
 
 from conformance.checks import Check
+from conformance.checks.loading import load_checks
 from conformance.engine.execution import (
     AttemptFinished,
     Execution,
@@ -22,18 +23,17 @@ from conformance.engine.execution import (
     WorkbenchFactory,
     workbench_factory,
 )
-from conformance.engine.loading import load_checks
 from conformance.engine.runner import DEFAULT_JOBS
 from conformance.engine.scheduler import schedule, signals_cancel
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry
 from conformance.mutants import Mutant
-from conformance.mutation.loading import load_mutants
+from conformance.mutants.loading import load_mutants
 from conformance.mutation.matrix import Matrix, MatrixCell, Outcome, cell_of, outcome_of
 from conformance.mutation.plan import Against, ProgramKind, Trial, select, sut_of
 from conformance.mutation.report import FORMATS, Progress, print_matrix
-from conformance.reports import ReportFile
+from conformance.reports.formats import ReportFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.model.evidence import Event, Evidence
-from conformance.reports.html import MAX_BYTES, render_comparison
+from conformance.reports.html.render import MAX_BYTES, render_comparison
 from tests.conformance.reports.test_html import HOSTILE, LOG, OTHER, everywhere, long_report
 from tests.conformance.reports.test_reports import REPORT, result
 

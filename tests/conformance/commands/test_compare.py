@@ -21,7 +21,8 @@ from conformance.cli import main
 from conformance.errors import NotApplicable, Violation
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
-from conformance.reports import FORMATS, comparison
+from conformance.reports import comparison
+from conformance.reports.formats import FORMATS
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, passing, raising
 from tests.conformance.reports.test_hostile_text import HARMLESS, MARKDOWN, report_of, structure, text
 from tests.conformance.reports.test_reports import REPORT, result

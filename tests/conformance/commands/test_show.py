@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from conformance.checks.loading import load_checks
 from conformance.cli import main
 from conformance.commands.show import show
-from conformance.engine.loading import load_checks
 from conformance.model.registry import Registry
 
 if TYPE_CHECKING:

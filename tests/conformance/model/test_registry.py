@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.engine.loading import load_checks
+from conformance.checks.loading import load_checks
 from conformance.errors import HarnessError
 from conformance.model.registry import REQUIREMENTS, Registry
 

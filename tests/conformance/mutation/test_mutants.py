@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from conformance import mutants
-from conformance.engine.loading import load_checks
-from conformance.mutation.loading import load_mutants
+from conformance.checks.loading import load_checks
+from conformance.mutants.loading import load_mutants
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,7 +27,7 @@ def test_every_mutant_is_declared_to_fail_checks_that_exist() -> None:
 
 def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
     program = (
-        "import sys; from conformance.mutation.loading import load_mutant; "
+        "import sys; from conformance.mutants.loading import load_mutant; "
         "print(load_mutant('needs-a-restart').kills, load_mutant('nobody'), "
         "*(name for name in sys.modules if name.startswith('conformance.mutants.')))"
     )
@@ -35,7 +35,7 @@ def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
 
-    assert run.stdout.split() == ["RLD-001", "None", "conformance.mutants.rld"]
+    assert run.stdout.split() == ["RLD-001", "None", "conformance.mutants.loading", "conformance.mutants.rld"]
 
 
 def test_each_is_found_by_its_name_in_one_module() -> None:

@@ -18,7 +18,8 @@ from conformance.engine.runner import run
 from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.model.evidence import encodable
 from conformance.model.results import RunReport
-from conformance.reports import FORMATS, markdown
+from conformance.reports import markdown
+from conformance.reports.formats import FORMATS
 from conformance.reports.schema import schema
 from conformance.reports.text import lines, one_line
 from tests.conformance.fakes import FakeFactory, fake_sut, raising

@@ -20,9 +20,15 @@ from conformance.model.evidence import Event, Evidence
 from conformance.model.registry import Era
 from conformance.model.results import Attempt, Result, RunReport
 from conformance.model.verdicts import Level, Verdict
-from conformance.reports import FORMATS
-from conformance.reports.html import MAX_BYTES, TEMPLATES, content_security_policy, render, render_comparison
+from conformance.reports.formats import FORMATS
 from conformance.reports.html.page import DETAILS
+from conformance.reports.html.render import (
+    MAX_BYTES,
+    TEMPLATES,
+    content_security_policy,
+    render,
+    render_comparison,
+)
 from conformance.reports.html.visible import cut, visible
 from tests.conformance.reports.test_reports import REPORT, result
 

@@ -17,7 +17,8 @@ from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageErr
 from conformance.model.evidence import Evidence
 from conformance.model.results import Attempt, Result, RunReport
 from conformance.model.verdicts import Verdict, judge
-from conformance.reports import FORMATS, ReportFile, badge, schema
+from conformance.reports import badge, schema
+from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import LiveProgress
 from tests.conformance.fakes import MAY, passing

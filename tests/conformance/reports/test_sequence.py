@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.model.evidence import Event
-from conformance.reports.html import TEMPLATES
+from conformance.reports.html.render import TEMPLATES
 from conformance.reports.html.sequence import Diagram, DiagramLine, draw
 from conformance.reports.html.steps import field, read_log
 

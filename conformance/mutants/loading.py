@@ -34,4 +34,8 @@ def load_mutant(name: str) -> mutants.Mutant | None:
 
 
 def _modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(mutants.__path__) if module.name != "__main__"]
+    return [
+        module.name
+        for module in pkgutil.iter_modules(mutants.__path__)
+        if module.name not in ("__main__", "loading")
+    ]
