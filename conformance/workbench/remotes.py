@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from conformance.errors import HarnessError, Violation
 from conformance.workbench.deadlines import prolonged
-from conformance.workbench.forkserver import nursery
+from conformance.workbench.forkserver import fork_server
 from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.mocks import MockUpstream
 from conformance.workbench.polling import show
@@ -121,11 +121,11 @@ async def start_remote(
     command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
-    fast = nursery()
-    if fast is None:
+    server = fork_server()
+    if server is None:
         launched = launch(command, env=environment, cwd=folder, actor=actor, timeline=timeline, listener=line)
     else:
-        mock = await to_thread.run_sync(fast.bear, command, environment, folder)
+        mock = await to_thread.run_sync(server.fork, command, environment, folder)
         census.include(mock.pid)
         timeline.record(actor, "start", f"pid {mock.pid}: {' '.join(command)}")
         launched = Launched(mock, mock.streams, actor, timeline, line)
