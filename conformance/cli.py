@@ -24,6 +24,7 @@ from conformance.commands.rebaseline import BaselineFile
 from conformance.commands.run_options import (
     BROKEN,
     FAILED,
+    FAMILY_HELP,
     PASSED,
     SELECTOR_HELP,
     USAGE,
@@ -235,7 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run_ = verbs.add_parser(
-        "run", help="run checks", usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]"
+        "run",
+        help="run checks",
+        usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]",
+        epilog=f"{FAMILY_HELP}.",
     )
     run_.add_argument("selectors", nargs="*", metavar="SEL", help="the same as --only SEL")
     add_run_options(run_)
@@ -267,7 +271,7 @@ def _parser() -> argparse.ArgumentParser:
         help="one check: show each start of the command and wait for a debugger; no deadlines",
     )
 
-    list_ = verbs.add_parser("list", help="list requirements")
+    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}.")
     list_.add_argument("selectors", nargs="*", metavar="SEL", help=SELECTOR_HELP)
 
     show = verbs.add_parser("show", help="everything about one requirement")

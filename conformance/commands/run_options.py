@@ -13,7 +13,7 @@ import anyio
 
 from conformance.engine.runner import DEFAULT_JOBS, run, with_selection
 from conformance.errors import UsageError
-from conformance.model.selectors import select
+from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import LiveProgress
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
 
 SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+FAMILY_HELP = "A selector may be a family in words: " + ", ".join(
+    f"{word} ({family})" for word, family in FAMILY_WORDS.items()
+)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
