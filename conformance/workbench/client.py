@@ -35,14 +35,14 @@ NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
 METHOD_NOT_FOUND = -32601
-#: our own requests count from here: the smaller ids are left to checks that choose theirs
+#: the first id of the client's own; smaller ids are for checks that choose their ids
 _FIRST_ID = 1001
-#: how long a program whose stdout has ended may take to be gone, so that the message can say how it ended
+#: seconds for a program to exit after the end of its stdout, so that the message can say how it ended
 _LAST_MOMENT = 1.0
 
 
 class McpClient:
-    """The client of one started program."""
+    """A client and the program that it started."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class McpClient:
         processes: Census,
     ) -> None:
         self.era: Era = "legacy"
-        #: what the client says it can do, in `handshake` and in every modern request
+        #: the client's capabilities, for the handshake and every modern request
         self.capabilities: Json = {}
         #: the program itself and every process that it started
         self.processes = processes
@@ -69,7 +69,7 @@ class McpClient:
 
     @property
     def pipes(self) -> set[str]:
-        """What /proc calls the pipes of its stdin and stdout."""
+        """The names of its stdin and stdout pipes in /proc."""
         return self._launched.pipes
 
     @property
@@ -95,12 +95,12 @@ class McpClient:
 
     @property
     def received(self) -> list[Json]:
-        """Everything that is not an awaited answer: notifications, requests, answers that nobody asked for."""
+        """Every message that no request waits for: notifications, requests, unrequested answers."""
         return self._inbox.received
 
     @property
     def transcript(self) -> Transcript:
-        """Every line of both sides, with its time."""
+        """Every line of both sides with its time."""
         return self._inbox.transcript
 
     @property
@@ -129,17 +129,13 @@ class McpClient:
         id: RequestId | None = None,
         within: float = 5.0,
     ) -> Answer:
-        """Send a request, under an id of our own unless one is given, and wait `within` seconds for its
-        answer.
-        """
+        """Send a request, with a new id unless `id` is given, and wait `within` seconds for its answer."""
         request_id = self._next_id() if id is None else id
         line = _line({"id": request_id, **self._envelope(method, params, era)})
         return await self.exchange(line, request_id, method, within=within)
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
-        """Send exactly this line, a request with this id, and wait for its answer; `what` names it in
-        messages.
-        """
+        """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
         arrived, answers = self._inbox.expect(id)
         try:
             with anyio.move_on_after(prolonged(within)):
@@ -160,11 +156,11 @@ class McpClient:
         return self._last_id
 
     async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
-        """Send a request under this id without waiting; the answer ends up in `received`."""
+        """Send a request with this id and do not wait; the answer arrives in `received`."""
         await self.send({"id": id, **self._envelope(method, params, era)})
 
     async def send(self, message: Json, within: float = 5.0) -> None:
-        """Send a message of any kind as it is."""
+        """Send any message as it is."""
         await self.send_raw(_line(message).encode() + b"\n", within)
 
     def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:
@@ -184,9 +180,9 @@ class McpClient:
             return Violation(expected, f"a flood of {self._launched.stdout.size} bytes on stdout")
         if self._inbox.ended.is_set() or self._launched.code is not None:
             await self._launched.wait(_LAST_MOMENT)
-            return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._last_words()}")
+            return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._stderr_tail()}")
         junk = f"; not JSON on stdout: {self.junk[-1]!r}" if self.junk else ""
-        return Violation(expected, f"none; stderr: {self._last_words()}{junk}")
+        return Violation(expected, f"none; stderr: {self._stderr_tail()}{junk}")
 
     # Answering
 
@@ -219,7 +215,7 @@ class McpClient:
     # Ending
 
     def signal(self, number: int, *, whole_group: bool = False) -> None:
-        """Send a signal to the implementation itself, or to all of its group, as Ctrl-C in a terminal does."""
+        """Send a signal to the program alone or, like Ctrl-C in a terminal, to its whole process group."""
         self._may_end = True
         self._launched.signal(number, whole_group=whole_group)
 
@@ -228,13 +224,13 @@ class McpClient:
         self._launched.close_stdin()
 
     def close_stdout(self) -> None:
-        """Close our reading end: the next write of the implementation fails."""
+        """Close the reading end: the next write of the program fails."""
         self._may_end = True
         self._reads = False
         self._launched.close_stdout()
 
     async def wait_exit(self, within: float = 5.0) -> int | None:
-        """The exit status (negative for a signal), or None when it still runs after `within` seconds."""
+        """The exit status, negative for a signal, or None if the program still runs after `within` seconds."""
         self._may_end = True
         return await self._launched.wait(within)
 
@@ -242,22 +238,22 @@ class McpClient:
         return describe_end(self._launched.code)
 
     def must_still_serve(self) -> None:
-        """Raise `ImplementationCrashed` when it has gone although nobody ended it."""
+        """Raise `ImplementationCrashed` if the program has gone although the check did not end it."""
         code = self._launched.code
         if code is not None and (not self._may_end or self._died_by_itself() is not None):
             seen = (
-                f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s; stderr: {self._last_words()}"
+                f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s; stderr: {self._stderr_tail()}"
             )
-            raise ImplementationCrashed("serves until its stdin is closed or it is signalled", seen)
+            raise ImplementationCrashed("serves until the end of its stdin, or a signal", seen)
 
     def _died_by_itself(self) -> int | None:
-        """The signal that killed it, if it was not our doing."""
+        """The signal that killed the program, if the runner did not cause it."""
         code = self._launched.code
         if code is None or code >= 0 or self._launched.sent_signals:
             return None
         return None if not self._reads and -code == signal.SIGPIPE else -code
 
-    def _last_words(self) -> str:
+    def _stderr_tail(self) -> str:
         return repr(self.stderr[-400:]) if self.stderr else "empty"
 
 

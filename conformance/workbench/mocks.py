@@ -1,7 +1,7 @@
-"""Scripted upstream servers by name: what goes into the configuration, and what the mock wrote down.
+"""Scripted upstream servers: their entries in the configuration, and their journals.
 
-The implementation starts a stdio mock, not we; it therefore says in its journal that it lived. Everything is read
-from there at the moment of the question (`mock_servers.seen`).
+The implementation starts a stdio mock, not the runner, so only the journal of the mock shows its life. Every property reads the
+journal anew (`mock_servers.journal_views`).
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MockUpstream(Seen):
-    """A scripted server, by its journal. `fields` are the entry's other fields."""
+    """A scripted server and its journal. `fields` are the other members of its entry."""
 
     name: str
     script: Script
     folder: Path
     fields: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    #: the entry itself, when it is not to be made from the above
+    #: the entry, if it is not made of the fields above
     whole: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
     @property
     def entry(self) -> dict[str, Any]:
-        """The server entry of the configuration."""
+        """The server entry in the configuration."""
         if self.whole is not None:
             return dict(self.whole)
         return {"description": f"The {self.name} upstream", **self._place(), **self.fields}
 
     def _place(self) -> dict[str, Any]:
-        """The fields that say where the upstream is."""
+        """The members that tell where the upstream is."""
         raise NotImplementedError
 
     def variant(self, *without: str, **changes: Any) -> Self:
-        """The same upstream, same journal, its entry without some fields and with others changed or added."""
+        """The same upstream and journal, with an entry without some members and with `changes`."""
         entry = {**self.entry, **changes}
         return self.with_entry({name: value for name, value in entry.items() if name not in without})
 
     def with_entry(self, entry: Mapping[str, Any]) -> Self:
-        """The same upstream, same journal, with this as its whole entry."""
+        """The same upstream and journal, with this whole entry."""
         return replace(self, whole=entry)
 
     @property
     def entries(self) -> list[Entry]:
         """The whole journal so far."""
         if not self.folder.is_dir():
-            raise HarnessError(f"the workbench of upstream {self.name} is closed, its journal is gone")
+            raise HarnessError(f"the workbench of upstream {self.name} is closed and its journal deleted")
         return super().entries
 
     @property
@@ -72,7 +72,7 @@ class MockUpstream(Seen):
 
     @property
     def first_call(self) -> Request:
-        """The first tool call that the upstream has read. Raises `Violation`."""
+        """The first tool call that the upstream has read. Raises `Violation` without one."""
         calls = self.requests("tools/call")
         if not calls:
             raise Violation(
@@ -84,7 +84,7 @@ class MockUpstream(Seen):
 
 @dataclass(frozen=True)
 class StdioMockUpstream(StdioSeen, MockUpstream):
-    """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
+    """A scripted stdio server, which the implementation starts. `args` follow the mock's own arguments, after `--`."""
 
     args: tuple[str, ...] = ()
 
@@ -93,14 +93,16 @@ class StdioMockUpstream(StdioSeen, MockUpstream):
         return {"command": program, "args": words}
 
     async def started(self, within: float = 5.0) -> Start:
-        """Wait for the first start and return it. Raises `Violation`."""
+        """Wait for the first start and return it. Raises `Violation` after `within` seconds."""
         starts: list[Start] = await eventually(
-            lambda: self.starts, within=within, what=f"upstream {self.name} is started within {within:g} s"
+            lambda: self.starts,
+            within=within,
+            what=f"the implementation starts upstream {self.name} within {within:g} s",
         )
         return starts[0]
 
     async def gone(self, within: float) -> None:
-        """Wait until none of its processes lives. Raises `Violation`."""
+        """Wait until none of its processes lives. Raises `Violation` after `within` seconds."""
         deadline = time.monotonic() + prolonged(within)
         while living := self.alive:
             if time.monotonic() >= deadline:
@@ -109,7 +111,7 @@ class StdioMockUpstream(StdioSeen, MockUpstream):
             await anyio.sleep(INTERVAL)
 
     def was_never_started(self) -> None:
-        """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""
+        """Raise `Violation` if the implementation has started it. Proves nothing about later: first wait for a later event."""
         if self.starts:
             seen = "; ".join(shorten(f"pid {start.pid}, arguments {start.args}") for start in self.starts)
-            raise Violation(f"upstream {self.name} is never started", seen)
+            raise Violation(f"the implementation never starts upstream {self.name}", seen)

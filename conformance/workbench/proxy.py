@@ -33,7 +33,7 @@ _MAX_PAGES = 100
 
 
 class Named(Protocol):
-    """An upstream as far as the client cares."""
+    """The part of an upstream that the client needs."""
 
     @property
     def name(self) -> str: ...
@@ -64,7 +64,7 @@ class Proxy(McpClient):
 
     @property
     def version(self) -> str:
-        """The version that it gave itself in its answer to `initialize`, if it did."""
+        """The version in its answer to `initialize`; empty without one."""
         server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
         version = server.get("version") if isinstance(server, dict) else None
         return shorten(version, 40) if isinstance(version, str) else ""
@@ -72,8 +72,9 @@ class Proxy(McpClient):
     # Prerequisites
 
     async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:
-        """`initialize` and `notifications/initialized`, `within` the time that the profile allows unless said otherwise.
-        Raises `Untestable` when it is not answered with a result.
+        """Send `initialize` and `notifications/initialized`, by default within the time that the profile allows.
+
+        Raises `Untestable` unless the proxy answers with a result.
         """
         within = self._starts_within if within is None else within
         params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
@@ -84,15 +85,15 @@ class Proxy(McpClient):
             self._may_end = self._died_by_itself() is None
             if not self._may_end:
                 raise
-            raise Untestable(f"initialize was not answered: {problem.seen}") from problem
+            raise Untestable(f"no answer to initialize: {problem.seen}") from problem
         if not isinstance(greeting.result, dict):
-            raise Untestable(f"initialize was refused: {shorten(greeting.raw)}")
+            raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
         self.greeting = greeting
         await self.notify("notifications/initialized")
         return greeting
 
     async def groups(self, within: float = 5.0) -> list[str]:
-        """The groups that the listing tool offers now: the enum of its `group` argument."""
+        """The groups that the listing tool offers now, from the enum of its `group` argument."""
         answer = await self._prerequisite("tools/list", {}, within)
         for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
             if isinstance(tool, dict) and tool.get("name") == self._list_tool:
@@ -100,7 +101,7 @@ class Proxy(McpClient):
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
 
     async def ready(self, *upstreams: Named | str, within: float = 15.0) -> None:
-        """Wait until the listing tool shows each upstream's tools; this also wakes a lazy implementation.
+        """Wait until the listing tool shows the tools of each upstream; this also makes a lazy proxy connect.
 
         Raises `Untestable` with the last listing.
         """
@@ -110,12 +111,12 @@ class Proxy(McpClient):
             name = upstream if isinstance(upstream, str) else upstream.name
             last = ""
             while True:
-                # A listing that comes too late is as good as none.
+                # A listing after the deadline does not count.
                 left = max(deadline - time.monotonic(), _POLL)
                 try:
                     answer = await self.tools_of(name, within=left)
                 except Untestable:
-                    # What was said in time tells more than that the last question, asked at the very end, was not answered.
+                    # At the deadline the earlier listing explains more than a missing answer to the last, hurried request.
                     if not last or time.monotonic() < deadline:
                         raise
                 else:
@@ -127,12 +128,12 @@ class Proxy(McpClient):
                 await anyio.sleep(_POLL)
 
     async def tools_of(self, group: str, within: float = 15.0) -> Answer:
-        """What the listing tool says about a group, right or wrong."""
+        """The answer of the listing tool for a group, right or wrong."""
         params = {"name": self._list_tool, "arguments": {"group": group}}
         return await self._prerequisite("tools/call", params, within)
 
     async def wake(self, group: str) -> None:
-        """Ask for the tools of a group without waiting, so that a lazy implementation connects to it."""
+        """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""
         params = {"name": self._list_tool, "arguments": {"group": group}}
         await self.begin("tools/call", params, id=self._next_id())
 
@@ -153,15 +154,13 @@ class Proxy(McpClient):
         return await self.request("tools/call", self.call_params(group, tool, args), within=within)
 
     async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
-        """Call a tool without waiting; an answer ends up in `received`."""
+        """Call a tool and do not wait; an answer arrives in `received`."""
         await self.begin("tools/call", self.call_params(group, tool, args), id=self._next_id())
 
     async def items(
         self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
     ) -> list[Json]:
-        """Everything that a list method offers, page by page. Raises `Violation` when it is refused, is no
-        list, or does not come to an end.
-        """
+        """All items of a list method, from all pages. Raises `Violation` for an error, a wrong shape or an endless list."""
         found: list[Json] = []
         asked = dict(params or {})
         deadline = time.monotonic() + prolonged(within)
@@ -169,7 +168,7 @@ class Proxy(McpClient):
             answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
             page = answer.result.get(member) if isinstance(answer.result, dict) else None
             if not isinstance(page, list):
-                raise Violation(f"{method} is answered with {member}", shorten(answer.raw))
+                raise Violation(f"the answer to {method} holds {member}", shorten(answer.raw))
             found += page
             if answer.result.get("nextCursor") is None:
                 return found
@@ -177,7 +176,7 @@ class Proxy(McpClient):
         raise Violation(f"{method} comes to an end", f"{_MAX_PAGES} pages, the last: {shorten(answer.raw)}")
 
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
-        """The params of a call of this tool, through the calling tool."""
+        """The params of `tools/call` for this tool of a group, through the calling tool."""
         arguments = {"group": group, "name": tool, "args": {} if args is None else args}
         return {"name": self._call_tool, "arguments": arguments}
 
@@ -190,7 +189,7 @@ def _group_names(tool: Json) -> list[str]:
 
 
 def _lists(answer: Answer, tool_names: list[str]) -> bool:
-    """Whether a listing, in whatever form it is written, is a success that names one of the tools."""
+    """Whether a listing, in any form, is a success that names one of the tools."""
     if answer.is_error:
         return False
     alternatives = "|".join(map(re.escape, tool_names))

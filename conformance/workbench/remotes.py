@@ -1,8 +1,7 @@
-"""Scripted upstreams behind a URL: started by the workbench before the implementation, ended with it.
+"""Scripted upstreams behind a URL: the workbench starts them before the implementation and ends them at its own end.
 
-What a remote upstream saw is read from its journal at the moment of the question (`mock_servers.journal_views`): `http` is
-every HTTP request in order, with what it was answered with and how it ended; `requests(method)` are the messages in
-them.
+Every property reads the journal of the upstream anew (`mock_servers.journal_views`). `http` lists the HTTP requests in order, with the
+response and the end of each; `requests(method)` lists the messages in them.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _STOP = 2.0
 
 
 class SingleHeaders(HttpRequest):
-    """A request whose headers are asked for one by one: a check that reads one means that there is only one."""
+    """A request whose headers occur once each: a check that reads a header relies on that."""
 
     def header(self, name: str) -> str | None:
-        """The value of a header; None = absent. Raises `Violation` when it was sent more than once."""
+        """The value of a header; None = absent. Raises `Violation` for a repeated header."""
         if len(self.values(name)) > 1:
             raise Violation(f"one header {name}", f"{len(self.values(name))} of them in {self}")
         return super().header(name)
@@ -65,13 +64,13 @@ class RemoteMockUpstream(RemoteSeen, MockUpstream):
         return f"{parts.scheme}://{parts.netloc}{target}"
 
     def saw_nothing(self) -> None:
-        """Raise `Violation` if anything arrived, were it a connection without a request."""
+        """Raise `Violation` if anything arrived, even a connection without a request."""
         seen = self.http or self.events("connection") or self.events("tls-hello")
         if seen:
             raise Violation(f"nothing reaches {self.name} at {self.url}", show(seen))
 
     async def stop(self) -> None:
-        """End the server: its port refuses connections from now on."""
+        """End the server; its port refuses connections from then on."""
         await self.process.stop()
 
 
@@ -83,7 +82,7 @@ class RemoteProcess:
         self._stopped = False
 
     async def stop(self) -> None:
-        """End it; more than once is once."""
+        """End the process. Further calls do nothing."""
         if self._stopped:
             return
         self._stopped = True
@@ -117,7 +116,7 @@ async def start_remote(
     host: str,
     tls: tuple[Path, Path] | None,
 ) -> tuple[RemoteProcess, dict[str, str]]:
-    """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
+    """Start the mock whose script is in `folder` and wait for its first line: a JSON object with its `url` and other facts."""
     command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
@@ -137,6 +136,6 @@ async def start_remote(
         return started, facts
     except ValueError as problem:
         await launched.wait(1.0)
-        words = launched.stderr.data.decode(errors="replace")[-600:]
+        stderr = launched.stderr.data.decode(errors="replace")[-600:]
         await started.stop()
-        raise HarnessError(f"{actor} did not start: {words}") from problem
+        raise HarnessError(f"{actor} did not start: {stderr}") from problem

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class TranscriptLine:
-    """One line; `t` in monotonic seconds, `sent` when it is the client's."""
+    """One line; `t` in monotonic seconds, `sent` if the client wrote it."""
 
     t: float
     sent: bool
@@ -23,7 +23,7 @@ class TranscriptLine:
 
     @property
     def messages(self) -> list[Json]:
-        """The message, or those of a batch; empty when the line holds none."""
+        """The message, or the messages of a batch; empty if the line holds none."""
         try:
             value = json.loads(self.text)
         except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ class TranscriptLine:
 
 @dataclass(frozen=True)
 class Heard:
-    """A message of the implementation and when it arrived."""
+    """A message of the proxy and its time of arrival."""
 
     t: float = field(repr=False)
     message: Json
@@ -55,22 +55,23 @@ class Transcript:
         self._unfinished = b""
 
     def sent(self, data: bytes) -> None:
-        """Bytes of the client; a line may come in pieces."""
+        """Add bytes that the client sent; a line may come in pieces."""
         *ended, self._unfinished = (self._unfinished + data).split(b"\n")
         self.lines += [
             TranscriptLine(time.monotonic(), True, line.decode(errors="replace")) for line in ended
         ]
 
     def received(self, line: str) -> None:
+        """Add a line of the proxy."""
         self.lines.append(TranscriptLine(time.monotonic(), False, line))
 
     def heard(self, method: str | None = None) -> list[Heard]:
-        """The implementation's messages with this method, or all."""
+        """The messages of the proxy, or those with this method."""
         messages = [
             Heard(line.t, message) for line in self.lines if not line.sent for message in line.messages
         ]
         return [heard for heard in messages if method is None or heard.message.get("method") == method]
 
     def asked(self, method: str | None = None) -> list[Heard]:
-        """The requests among them."""
+        """The requests of the proxy, or those with this method."""
         return [heard for heard in self.heard(method) if {"id", "method"} <= heard.message.keys()]

@@ -24,7 +24,7 @@ from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, StdoutListener, launch
-from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, go_on
+from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
@@ -46,7 +46,7 @@ _TEARDOWN = 60.0
 class Workbench(Judgement, UpstreamFactory):
     """The workbench of one check, made by `open_workbench`."""
 
-    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = go_on) -> None:
+    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = continue_at_once) -> None:
         super().__init__(sut.profile, sandbox, Census(sandbox.token, sandbox.root), Timeline())
         self.sut = sut
         self.evidence = Evidence()
@@ -247,7 +247,7 @@ class Workbench(Judgement, UpstreamFactory):
 
 @asynccontextmanager
 async def open_workbench(
-    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = go_on
+    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = continue_at_once
 ) -> AsyncIterator[Workbench]:
     """A workbench in a new sandbox. With `keep` the sandbox stays on disk and the evidence names it.
 
