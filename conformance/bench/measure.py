@@ -1,4 +1,4 @@
-"""Rounds: everything once in each, in an order that chance gives."""
+"""Measures in rounds: each round measures everything once, in random order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measure(
     rounds: int,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> BenchReport:
-    """Measure all of them in each round. What fails is a problem in the report, and the rest goes on."""
+    """Measure every target in each round. A failure becomes a problem in the report and does not stop the others."""
     machine = Machine(
         f"{platform.system()} {platform.machine()}",
         platform.python_version(),
@@ -43,7 +43,7 @@ def measure(
         for workload in workloads
     }
     for number in range(rounds):
-        # In a new order each round, so that a machine that gets slower is nobody's fault.
+        # In a new order each round, so that a slower machine does not always affect the same target.
         for workload in random.sample(list(workloads), len(workloads)):
             targets: list[Target] = [ours, *others, *workload.limits]
             for target in random.sample(targets, len(targets)):
@@ -55,13 +55,13 @@ def measure(
 
 
 def version_of(target: ProxyTarget) -> str:
-    """What it says of itself in the handshake. Raises HarnessError when it cannot be started."""
+    """The version in its handshake. Raises `HarnessError` if it cannot start."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             with target.open(Path(folder), {}) as client:
                 return str(client.server.get("version", "unknown"))
         except OSError as error:
-            raise HarnessError(f"{target.name} cannot be started: {error}") from None
+            raise HarnessError(f"cannot start {target.name}: {error}") from None
 
 
 def _add(report: BenchReport, found: Sequence[Measured], workload: BenchWorkload, target: Target) -> None:

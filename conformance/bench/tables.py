@@ -1,4 +1,4 @@
-"""The figures as tables, for terminals and for Markdown. Only ratios are shown, and what has a goal of its own."""
+"""The figures as tables for terminals and Markdown: ratios, and own values for figures whose goal is for those."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _HEADINGS = ("figure", "ratio", "range", "goal", "")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 _NOTHING = "-"
-#: Characters that a table needs; narrower places get it nevertheless, in lines that are cut there.
+#: characters that a table needs; a narrower terminal cuts its lines
 WIDTH = 138
 
 
 def terminal(report: BenchReport) -> Iterator[Table]:
-    """One table for each implementation that is compared with."""
+    """One table for each other implementation."""
     for other in report.others:
         title = f"{report.ours} / {other}, medians of {report.rounds} rounds"
         table = Table(*_HEADINGS, *_limits(report, other), title=title, caption=_about(report, other))
@@ -38,7 +38,7 @@ def terminal(report: BenchReport) -> Iterator[Table]:
 
 
 def markdown(report: BenchReport) -> str:
-    """The same for a page."""
+    """The same tables in Markdown."""
     parts = []
     for other in report.others:
         limits = _limits(report, other)
@@ -54,7 +54,7 @@ def markdown(report: BenchReport) -> str:
 
 
 def split(page: Path) -> tuple[str, str]:
-    """What stands before and after the two marks of a page. Raises UsageError when the page has none."""
+    """The text before and after the two marks of a page. Raises `UsageError` if the page has no marks."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
@@ -63,19 +63,19 @@ def split(page: Path) -> tuple[str, str]:
 
 
 def write_into(page: Path, report: BenchReport) -> None:
-    """Replace what stands between the two marks of a page by the tables. Raises UsageError when the page has none."""
+    """Write the tables between the two marks of a page. Raises `UsageError` if the page has no marks."""
     before, after = split(page)
     write(page, f"{before}{_BEGIN}\n{markdown(report)}{_END}{after}")
 
 
 def verdict(measured: Measured, ours: str, theirs: str) -> str:
-    """Whether the goal is reached, in words."""
+    """Whether ours reaches the goal, in words."""
     reached = measured.reached(ours, theirs)
     return "" if reached is None else "reached" if reached else "not reached"
 
 
 def ratio_text(value: float) -> str:
-    """A ratio with the digits that mean something."""
+    """A ratio with its significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 

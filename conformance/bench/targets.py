@@ -1,6 +1,4 @@
-"""What is measured: implementations by their command lines, and what limits them all: the direct line from client to upstream, and a relay
-between the two.
-"""
+"""The targets of the benchmark: proxies by their command lines, and two limits for all of them: no proxy, and a relay of bytes."""
 
 from __future__ import annotations
 
@@ -25,15 +23,15 @@ CONFIG = "config.json"
 
 
 class Target(Protocol):
-    """Whatever calls can be sent through."""
+    """Something that can pass on calls to upstreams."""
 
     @property
     def name(self) -> str:
-        """How reports call it."""
+        """Its name in reports."""
         ...
 
     def open(self, folder: Path, entries: Mapping[str, Entry]) -> AbstractContextManager[Caller]:
-        """Start it in front of these servers, by group."""
+        """Start it in front of these servers, which are named by group."""
         ...
 
 
@@ -49,7 +47,7 @@ class ProxyTarget:
         return self.sut.name
 
     def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient:
-        """See `Target`; the configuration is `CONFIG` in the folder."""
+        """See `Target`. The configuration is `CONFIG` in the folder."""
         write_config(folder, entries)
         environment = {**_environment(folder), **self.sut.environment}
         return LineClient(self.sut.command_for(folder / CONFIG), environment, self._wrap)
@@ -61,7 +59,7 @@ class ProxyTarget:
 
 @dataclass(frozen=True)
 class DirectTarget:
-    """No proxy at all: the client speaks to the first of the servers."""
+    """No proxy: the client talks directly to the first of the servers."""
 
     name: str = DIRECT
 
@@ -75,7 +73,7 @@ class DirectTarget:
 
 @dataclass(frozen=True)
 class RelayTarget:
-    """The least that a proxy does: a process between the client and the first of the servers, a child, passes on what they say."""
+    """The least that a proxy must do: a process relays bytes between the client and the first of the servers."""
 
     name: str = RELAY
 
@@ -87,7 +85,7 @@ class RelayTarget:
 
 
 def write_config(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write the configuration, in place where there is one."""
+    """Write the configuration, in place if there is one."""
     (folder / CONFIG).write_text(json.dumps({"mcpServers": entries}))
 
 

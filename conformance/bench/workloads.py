@@ -1,6 +1,6 @@
-"""What is measured, as a table: each workload gives one or several figures for one target in one round.
+"""The table of workloads: each measures one or several figures of one target in one round.
 
-The goals are ratios to dmcp 1.5.0, except where a figure says that the goal is for the proxy itself.
+The goals are ratios to dmcp 1.5.0, except for figures whose goal is for the proxy itself.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class BenchWorkload:
     name: str
     section: str
     figures: tuple[Figure, ...]
-    #: measures a target with an empty folder of its own; gives the figures by name
+    #: measures a target in an empty folder of its own; returns the figures by name
     measure: Callable[[Target, Path], Mapping[str, float]]
-    #: what is measured beside proxies: how fast it can be at all
+    #: further targets, which show how fast the work can be at all
     limits: tuple[Target, ...] = ()
 
 
@@ -40,7 +40,7 @@ def _of_proxies(
 _OF_CHILDREN = (DirectTarget(), RelayTarget())
 _OF_SERVERS = (DirectTarget(),)
 
-#: Processor time hardly depends on what else the machine does, but who shares a core makes everybody slower.
+#: processor time hardly depends on other work of the machine, but processes that share a core slow each other down
 _MARGIN = 2.5
 
 START, CALLS, RESULTS, HTTP, OTHERS, MEMORY, RELOAD = (
@@ -62,7 +62,7 @@ WORKLOADS = (
             Figure("listed", "spawn to a tool list that names the group", goal=1.3),
             Figure("start-cpu", "processor time from the spawn to the first answered call", margin=_MARGIN),
         ),
-        _of_proxies(starts.one),
+        _of_proxies(starts.one_upstream),
     ),
     BenchWorkload(
         "start-5-slow",
@@ -71,7 +71,7 @@ WORKLOADS = (
             Figure("listed-slow", "the same with 5 upstreams that take 300 ms each to start", goal=0.02),
             Figure("first-call", "spawn to the first answered call with these 5", goal=0.30),
         ),
-        _of_proxies(starts.five_slow),
+        _of_proxies(starts.five_slow_upstreams),
     ),
     BenchWorkload(
         "stdio-sequential",

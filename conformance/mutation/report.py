@@ -112,7 +112,7 @@ def _table_of_null_programs(cells: list[MatrixCell]) -> Table:
 
 
 def _outcome(cell: MatrixCell) -> Text:
-    again = " (re-run)" if len(cell.attempts) > 1 else ""
+    again = " (retried)" if len(cell.attempts) > 1 else ""
     return Text(f"{cell.outcome}{again}", style="bold red" if cell.outcome.is_gap else "green")
 
 

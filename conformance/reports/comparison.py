@@ -1,7 +1,7 @@
 """Several reports side by side: a table for the terminal, JSON for programs, and a Markdown page.
 
-Rows are the requirements that occur in any of the reports; where a report has no result for one, the cell says whether
-it has no check yet or was not run. Nothing is judged here that the reports have not judged.
+The rows are the requirements of all reports. Where a report has no result for one, the cell says whether no check exists or the check did
+not run. This module only shows the verdicts of the reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One implementation, as its run saw it."""
+    """One implementation and the summary of its run."""
 
     implementation: Implementation
     started: str
@@ -39,7 +39,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComparisonCell(msgspec.Struct, frozen=True):
-    """What one implementation made of one requirement; without a verdict, `note` says why there is none."""
+    """The verdict of one implementation on one requirement; without a verdict, `note` says why."""
 
     verdict: Verdict | None
     known: str | None = None
@@ -47,7 +47,7 @@ class ComparisonCell(msgspec.Struct, frozen=True):
 
 
 class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One requirement; the cells are in the order of the columns."""
+    """One requirement, with its cells in the order of the columns."""
 
     id: str
     level: Level | None
@@ -69,7 +69,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compared(reports: Sequence[RunReport]) -> Comparison:
-    """The matrix of these reports."""
+    """The comparison of these reports."""
     ids = {
         id_
         for report in reports
@@ -89,7 +89,7 @@ def compared(reports: Sequence[RunReport]) -> Comparison:
 
 def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> ComparisonRow:
     cells = tuple(_cell(id_, report, result) for report, result in zip(reports, results, strict=True))
-    # The words of the registry, where it still has the requirement: a report may be older than they are.
+    # The registry has the current wording, unless it no longer has the requirement of an older report.
     known = Registry.load().get(id_) or next((result for result in results if result is not None), None)
     if known is None:
         return ComparisonRow(id=id_, level=None, era=None, title="", cells=cells)
@@ -108,7 +108,7 @@ def render_json(reports: Sequence[RunReport]) -> str:
 
 
 def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
-    """The requirements that do not hold everywhere, and the counts of each implementation."""
+    """Print the requirements that do not hold everywhere, and the counts of each implementation."""
     matrix = compared(reports)
     table = Table(box=None)
     for name in ("id", "level", "requirement", *map(_name, matrix.columns)):
@@ -132,7 +132,7 @@ def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
 
 
 def render_markdown(reports: Sequence[RunReport]) -> str:
-    """The page; bounded like the summary of a CI job."""
+    """The page, with the size limit of a CI job summary."""
     return bounded(_page(compared(reports), reports))
 
 
@@ -213,7 +213,7 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
 
 
 def _rerun(column: Column, result: Result) -> str:
-    """The line of the report names the program where it lay on that machine; that of a known profile does not."""
+    """The command that repeats a check. For a bundled profile it names no path of the machine that wrote the report."""
     name = column.implementation.name
     if (IMPLEMENTATIONS / f"{name}.toml").is_file():
         return f"python -m conformance run --profile {name} --only {result.id}"
@@ -232,5 +232,5 @@ def _name(column: Column) -> str:
 
 
 def _plain(text: str) -> str:
-    """A line of a code block, which it cannot end."""
+    """A line that cannot end its code block."""
     return one_line(text).replace("```", "'''")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_STDOUT = 64 * 1024 * 1024
 MAX_STDERR = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
-_LOOK_AGAIN = 0.01
+_POLL = 0.01
 
 
 class Capture:
@@ -196,7 +196,7 @@ class Launched:
         """The exit status, or None if the program still runs after `within` seconds."""
         with anyio.move_on_after(within):
             while self.code is None:  # noqa: ASYNC110 - no event tells of an exit on every platform
-                await anyio.sleep(_LOOK_AGAIN)
+                await anyio.sleep(_POLL)
         if self.code is not None:
             self.stdout.drain()
             self.stderr.drain()

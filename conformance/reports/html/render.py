@@ -1,10 +1,11 @@
-"""One self-contained page from the reports of one or several runs: a matrix, and the evidence of every check.
+"""Renders one self-contained page from the reports of one or several runs: a matrix, and the evidence of every check.
 
-Guarantees: nothing is loaded from anywhere; whatever a report contains stays text (every value is escaped, what cannot
-be seen is written out, and a Content-Security-Policy allows exactly the page's own style and script); the page can be
-read without JavaScript; the same reports give the same page. It stays below `MAX_BYTES` by showing less of each log
-and message. Limits: nothing bounds the number of results, so with very many of them even the shortest form is larger. Of
-checks that passed, the whole log is packed (deflate) and drawn by JavaScript; without it the ends of the log are shown.
+Guarantees: the page loads nothing. All content of a report stays text: the page escapes every value and shows invisible characters, and its
+Content-Security-Policy allows only its own style and script. A reader needs no JavaScript. The same reports give the same page. The page
+stays below `MAX_BYTES`, because it shows less of each log and message if necessary.
+
+Limits: with very many results even the shortest form is larger. The whole log of a passed check is packed (deflate) and needs JavaScript;
+without it, the page shows the two ends.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 3_000_000
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
-#: stands between packed logs; `visible` leaves none of it in any text
+#: separates packed logs; `visible` removes it from every text
 _SEPARATOR = "\0"
 
 
@@ -53,7 +54,7 @@ def render_comparison(reports: Sequence[RunReport]) -> str:
 
 
 def content_security_policy() -> str:
-    """What the page may do: use its own style and script, and nothing else."""
+    """The policy that allows the page only its own style and script."""
     style, script = (_hash(_asset(name)) for name in ("page.css", "page.js"))
     return f"default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
 
@@ -65,7 +66,7 @@ def _render(reports: Sequence[RunReport], rows: list[page.PageRow], detail: page
     logs: list[str] = []
 
     def pack(cell: page.PageCell) -> int | None:
-        """The number of the packed log, None where nothing is missing from what is shown."""
+        """The number of the packed log, or None if the page shows the whole log."""
         diagram = cell.packed_diagram(detail)
         if diagram == cell.diagram(detail):
             return None
@@ -100,7 +101,7 @@ def _render(reports: Sequence[RunReport], rows: list[page.PageRow], detail: page
 
 
 def _packed(logs: Sequence[str]) -> str:
-    """All logs together as one raw deflate stream: they resemble each other, and one stream makes use of it."""
+    """All logs as one raw deflate stream, which is short because the logs resemble each other."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     data = packer.compress(_SEPARATOR.join(logs).encode()) + packer.flush()
     return base64.b64encode(data).decode()
@@ -122,17 +123,17 @@ def _environment() -> Environment:
 
 
 def _content(text: str) -> Markup:
-    """The text escaped for the content of an element, where quotes are no markup: JSON has very many of them."""
+    """The text escaped for the content of an element, with plain quotes, because JSON has very many of them."""
     return Markup(str(escape(visible(text))).replace("&#34;", '"').replace("&#39;", "'"))
 
 
 def _breakable(text: str) -> Markup:
-    """The text, which may be broken after a slash: names of methods and paths are long."""
+    """The text with a possible line break after each slash, because names of methods and paths are long."""
     return Markup("/<wbr>").join(visible(part) for part in text.split("/"))
 
 
 def _finalize(value: Any) -> Any:
-    """Every value on its way into the page; `Markup` is only what templates made, and the page's own files."""
+    """Make every value visible that enters the page. Only templates and the page's own files are `Markup`."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

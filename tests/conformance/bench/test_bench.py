@@ -1,4 +1,4 @@
-"""The bench: what it makes of values, how it shows them, and when its guard is red."""
+"""The benchmarks: ratios of values, tables and charts, and the verdict of the guard."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from conformance.model.sut import make_sut
 
 QUICK = Figure("quick", "how long it takes", goal=0.5, margin=2.5)
 MANY = Figure("many", "how many it does", larger_is_better=True, goal=2)
-OWN = Figure("own", "what only we have", goal=3, own=True)
-FREE = Figure("free", "what nobody asked for")
+OWN = Figure("own", "a figure of ours alone", goal=3, own=True)
+FREE = Figure("free", "a figure without a goal")
 
 
 def report_of(*measured: Measured) -> BenchReport:
@@ -53,15 +53,15 @@ ALL = report_of(
 # Figures
 
 
-def test_a_ratio_is_made_within_each_round() -> None:
+def test_a_ratio_is_within_each_round() -> None:
     found = Measured("s", QUICK, {"ours": [1, 8, 3], "theirs": [2, 2, 2]}).ratio("ours", "theirs")
     assert found == Spread(1.5, 0.5, 4.0)
 
 
-def test_a_round_that_was_not_measured_does_not_count() -> None:
+def test_a_round_without_a_value_does_not_count() -> None:
     one = Measured("s", QUICK, {"ours": [1, None, 3], "theirs": [2, 2, 0]})
     assert one.ratio("ours", "theirs") == Spread(0.5, 0.5, 0.5)
-    assert one.ratio("ours", "nobody") is None
+    assert one.ratio("ours", "no-such") is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_percentiles() -> None:
 
 
 def fake(name: str = "ours") -> ProxyTarget:
-    """The fake proxy, as the bench starts any other."""
+    """The fake proxy as a target."""
     sut = make_sut([sys.executable, "-m", "tests.conformance.fake_proxy", "{config}"])
     return ProxyTarget(replace(sut, name=name))
 
@@ -102,7 +102,7 @@ def test_the_names_of_workloads_and_figures_are_unique() -> None:
 
 
 @pytest.mark.slow
-def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
+def test_workloads_measure_a_proxy_and_its_limits() -> None:
     names = {"start", "stdio-64", "stdio-sequential", "result-64k", "http-64"}
     chosen = [workload for workload in WORKLOADS if workload.name in names]
     report = measure(chosen, fake(), [], rounds=2)
@@ -121,25 +121,25 @@ def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
     ("tool", "arguments"),
     [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01}), ("blob", {"bytes": 3 << 20})],
 )
-def test_what_limits_proxies_reaches_a_child_process(
+def test_both_limits_reach_a_child_process(
     tmp_path: Path, limit: DirectTarget | RelayTarget, tool: str, arguments: Mapping[str, object]
 ) -> None:
     with limit.open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", tool, arguments, 5) > 0
 
 
-def test_calls_that_sleep_do_so_together(tmp_path: Path) -> None:
+def test_sleeping_calls_do_not_delay_each_other(tmp_path: Path) -> None:
     with DirectTarget().open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", "sleep", {"seconds": 0.2}, 50) < 5
 
 
 @pytest.mark.slow
-def test_the_direct_line_reaches_a_server_behind_a_url(tmp_path: Path) -> None:
+def test_direct_calls_reach_a_server_behind_a_url(tmp_path: Path) -> None:
     with http() as entry, DirectTarget().open(tmp_path, {"g": entry}) as caller:
         assert caller.burst("g", "echo", {"text": "hello"}, 5) > 0
 
 
-def test_a_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
+def test_a_wrong_answer_is_a_harness_error(tmp_path: Path) -> None:
     with (
         DirectTarget().open(tmp_path, {"g": stdio()}) as caller,
         pytest.raises(HarnessError, match="echo failed"),
@@ -147,8 +147,8 @@ def test_a_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
         caller.burst("g", "echo", {"text": "bye"}, 1)
 
 
-def test_a_process_that_ends_is_said_to() -> None:
-    with pytest.raises(HarnessError, match="ended while"), LineClient([sys.executable, "-c", ""], {}):
+def test_an_exit_is_a_harness_error() -> None:
+    with pytest.raises(HarnessError, match="exited during"), LineClient([sys.executable, "-c", ""], {}):
         pass
 
 
@@ -163,7 +163,7 @@ def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[BenchWorkload
     ]
 
 
-def test_everything_is_measured_once_in_each_round() -> None:
+def test_each_round_measures_everything_once() -> None:
     seen: list[str] = []
 
     def values(target: Target) -> dict[str, float]:
@@ -179,7 +179,7 @@ def test_everything_is_measured_once_in_each_round() -> None:
     assert report.machine.cpus > 0
 
 
-def test_what_fails_is_a_problem_and_the_rest_goes_on() -> None:
+def test_a_failure_is_a_problem_and_does_not_stop_the_others() -> None:
     def values(target: Target) -> dict[str, float]:
         if target.name == "direct":
             raise HarnessError("no answer")
@@ -194,7 +194,7 @@ def test_what_fails_is_a_problem_and_the_rest_goes_on() -> None:
 # Tables and chart
 
 
-def test_the_tables_show_ratios_and_what_is_reached() -> None:
+def test_the_tables_show_ratios_and_reached_goals() -> None:
     console = Console(width=140)
     with console.capture() as captured:
         console.print(*tables.terminal(ALL))
@@ -213,7 +213,7 @@ def test_the_tables_show_ratios_and_what_is_reached() -> None:
     assert "load 0.5 before and 0.6 after" in text
 
 
-def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
+def test_the_tables_replace_the_text_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
     tables.write_into(page, ALL)
@@ -226,7 +226,7 @@ def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
     assert page.read_text() == text
 
 
-def test_the_chart_is_self_contained_and_says_what_it_shows() -> None:
+def test_the_chart_is_self_contained_and_has_a_description() -> None:
     text = chart.svg(ALL, "theirs")
     root = ElementTree.fromstring(text)
     space = "{http://www.w3.org/2000/svg}"
@@ -236,7 +236,7 @@ def test_the_chart_is_self_contained_and_says_what_it_shows() -> None:
         root.find(f"{space}{tag}[@id='{id}']") is not None
         for tag, id in (("title", "title"), ("desc", "about"))
     ]
-    # What is a ratio, and was measured: a dot each, and the goals.
+    # A dot for each measured ratio, and the goals.
     assert len(root.findall(f".//{space}circle")) == 2
     assert len(root.findall(f".//{space}line[@class='goal']")) == 2
     assert [dot.get("class") for dot in root.iter(f"{space}circle")] == ["reached", "missed"]
@@ -257,7 +257,7 @@ def test_right_is_better_in_the_chart() -> None:
 
 
 def guarded(*ratios: float) -> tuple[bool, list[str]]:
-    """What the guard says when the figure has one ratio after the other, and 1 is documented."""
+    """The verdict and lines of the guard, if the documented ratio is 1 and the attempts measure these."""
     told: list[str] = []
     left = list(ratios)
 
@@ -266,7 +266,7 @@ def guarded(*ratios: float) -> tuple[bool, list[str]]:
 
     def say(line: str) -> None:
         told.append(line)
-        if line.startswith("measured again"):
+        if line.startswith("measuring again"):
             left.pop(0)
 
     ours, theirs = fake(), fake("theirs")
@@ -275,34 +275,34 @@ def guarded(*ratios: float) -> tuple[bool, list[str]]:
     return guard.guard(documented, ours, theirs, say, [workload]), told
 
 
-def test_the_guard_is_content_with_what_is_documented() -> None:
+def test_the_guard_accepts_the_documented_ratio() -> None:
     fine, told = guarded(1.0)
     assert fine
     assert told == ["quick: 1.00, at most 2.50: fine"]
 
 
-def test_the_guard_does_not_mind_what_got_better_or_a_little_worse() -> None:
+def test_the_guard_accepts_a_better_or_slightly_worse_ratio() -> None:
     assert guarded(0.01)[0]
     assert guarded(2.4)[0]
 
 
-def test_the_guard_measures_again_and_says_so() -> None:
+def test_the_guard_measures_a_slow_figure_again() -> None:
     fine, told = guarded(9.0, 1.0)
     assert fine
     assert told[:2] == [
         "quick: 9.00, at most 2.50: slow",
-        "measured again, because it may be the noise of the machine: fixed",
+        "measuring again, because it may be noise: fixed",
     ]
 
 
-def test_the_guard_is_red_when_it_stays_slow() -> None:
+def test_the_guard_fails_after_three_slow_attempts() -> None:
     fine, told = guarded(9.0, 9.0, 9.0)
     assert not fine
     assert told[-1] == "slow in 3 attempts: fixed"
 
 
-def test_the_guard_does_not_pass_without_anything_to_compare() -> None:
-    with pytest.raises(UsageError, match="no figure with theirs that is guarded"):
+def test_the_guard_needs_a_guarded_figure() -> None:
+    with pytest.raises(UsageError, match="no guarded figure for theirs"):
         guard.guard(report_of(measured(FREE, 1, 1)), fake(), fake("theirs"), print)
 
 
@@ -315,7 +315,7 @@ def saved(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_shows_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     svg, again = tmp_path / "chart.svg", tmp_path / "again.json"
     assert run.main(["--from", saved(tmp_path), "--svg", str(svg), "--json", str(again)]) == run.PASSED
     assert "ours / theirs" in capsys.readouterr().out
@@ -328,12 +328,12 @@ def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.Captur
     [
         (["nonsense"], "there is no workload 'nonsense'"),
         (["--rounds", "0"], "--rounds must be at least 1"),
-        (["--against", "nobody"], "there is no profile 'nobody'"),
+        (["--against", "no-such"], "there is no profile 'no-such'"),
         (["--from", "nothing.json"], "nothing.json does not exist"),
         (["--guard", "nothing.json"], "nothing.json does not exist"),
     ],
 )
-def test_a_wrong_command_line_is_explained(
+def test_a_wrong_command_line_is_a_usage_error(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
@@ -344,7 +344,7 @@ def test_a_wrong_command_line_is_explained(
 @pytest.mark.parametrize(
     ("option", "file"), [("--json", "no/a.json"), ("--svg", "no/a.svg"), ("--markdown", "page.md")]
 )
-def test_what_cannot_be_written_is_said_before_anything_is_measured(
+def test_an_unwritable_file_is_a_usage_error_before_the_measurement(
     option: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "page.md").write_text("nothing\n")
@@ -354,7 +354,7 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
     assert measured == []
 
 
-def test_a_page_without_marks_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_without_marks_stays_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing\n")
     assert run.main(["--from", saved(tmp_path), "--markdown", str(page)]) == run.USAGE
@@ -362,18 +362,18 @@ def test_a_page_without_marks_is_not_changed(tmp_path: Path, capsys: pytest.Capt
     assert page.read_text() == "nothing\n"
 
 
-def test_the_guard_is_skipped_where_there_is_nothing_to_compare_with(
+def test_the_guard_is_skipped_without_the_other_implementation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run.main(["--guard", saved(tmp_path)]) == run.PASSED
-    assert "skipped: there is nothing to compare with" in capsys.readouterr().out
+    assert "skipped, because there is nothing to compare with" in capsys.readouterr().out
 
 
-def test_the_guard_is_skipped_where_the_other_one_does_not_start(
+def test_the_guard_is_skipped_if_the_other_implementation_does_not_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     profile = tmp_path / "broken.toml"
     profile.write_text(f'name = "broken"\ncommand = ["{sys.executable}", "-c", "", "{{config}}"]\n')
     assert run.main(["--guard", saved(tmp_path), "--against", str(profile)]) == run.PASSED
-    assert "skipped: there is nothing to compare with" in capsys.readouterr().out
+    assert "skipped, because there is nothing to compare with" in capsys.readouterr().out

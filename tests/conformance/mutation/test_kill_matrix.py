@@ -226,7 +226,7 @@ class TestTheCommand:
     ) -> None:
         crashed = raising(ImplementationCrashed("alive", "SIGSEGV"))
         assert judge(mutants=[mutant()], checks=[crashed]) == 1
-        assert "is-wrong: died of something else (re-run), crash" in capsys.readouterr().out
+        assert "is-wrong: died of something else (retried), crash" in capsys.readouterr().out
 
     def test_1_for_an_undeclared_kill_and_0_when_it_is_declared(
         self, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""The HTML report as text: what it says, that nothing of a report becomes markup, and that it stays small."""
+"""The HTML report as text: its content, that no text of a report becomes markup, and its size."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ def test_every_requirement_has_a_row_and_every_report_a_column() -> None:
     } <= verdicts
 
 
-def test_verdicts_are_told_by_words_and_symbols_and_not_by_colour_alone() -> None:
+def test_verdicts_have_words_and_symbols_beside_colours() -> None:
     text = Page(render_comparison([REPORT, OTHER])).text
     assert {"✓ pass", "✗ fail", "○ known fail", "↺ stale pass", "◷ timeout", "? untestable"} <= set(
         re.findall(r"\S (?:known |stale )?[a-z-]+", text)
     )
 
 
-def test_what_went_wrong_is_there_without_javascript() -> None:
+def test_failures_are_readable_without_javascript() -> None:
     text = Page(render(REPORT)).text
     assert "only the first upstream starts" in text
     assert "both started:\n[a]\n[b]␀" in text
@@ -158,7 +158,7 @@ def test_what_went_wrong_is_there_without_javascript() -> None:
     assert "issue 7" in text
 
 
-def test_a_report_that_words_a_requirement_differently_is_quoted() -> None:
+def test_a_different_wording_of_a_requirement_is_shown() -> None:
     text = Page(render_comparison([REPORT, OTHER])).text
     assert "Its statementAn older wording." in text
     assert text.count("An older wording.") == 1
@@ -171,7 +171,7 @@ def test_only_a_web_page_becomes_a_link() -> None:
     assert all(link.startswith("#") for link in Page(render(script)).values("href"))
 
 
-def test_the_log_of_a_pass_is_packed_and_its_ends_are_shown() -> None:
+def test_the_log_of_a_pass_is_packed_and_shows_its_ends() -> None:
     events = [Event(float(number), "check", "note", f"remark {number}") for number in range(300)]
     report = RunReport(
         implementation="x", command=(), homepage="", results=(result("CFG-001", evidence=Evidence(events)),)
@@ -283,7 +283,7 @@ def test_hostile_text_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("id_", ["", "CFG", "x y", '"><script>', "_matrix", "CFG-1.1", "#", "\u202e-001"])
-def test_an_id_that_is_none_stays_text_and_has_a_target_of_its_own(id_: str) -> None:
+def test_an_invalid_id_stays_text_and_has_another_anchor(id_: str) -> None:
     strange = msgspec.structs.replace(REPORT.results[1], id=id_)
     report = msgspec.structs.replace(REPORT, results=(strange,), not_run=(id_ + "2",), planned=())
     page = Page(render(report))
@@ -293,7 +293,7 @@ def test_an_id_that_is_none_stays_text_and_has_a_target_of_its_own(id_: str) -> 
     assert {"script", "img"} & {tag for tag, _ in page.elements} == {"script"}
 
 
-def test_every_character_that_cannot_be_seen_is_written_out() -> None:
+def test_every_invisible_character_is_spelt_out() -> None:
     hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     left = {
         character
@@ -305,7 +305,7 @@ def test_every_character_that_cannot_be_seen_is_written_out() -> None:
 
 
 @given(st.text(), st.integers(0, 20))
-def test_a_text_is_cut_to_its_beginning_and_the_rest_is_counted(text: str, longest: int) -> None:
+def test_a_cut_text_has_the_number_of_missing_characters(text: str, longest: int) -> None:
     shown = cut(text, longest)
     assert shown.startswith(text[:longest])
     assert (shown == text) == (len(text) <= longest)
