@@ -26,16 +26,16 @@ PAGE = Path("docs", "requirements.md")
 _INTRODUCTION = f"""\
 # Requirements of a dynamic MCP proxy
 
-Version {VERSION}. Written by `python -m conformance requirements` from `conformance/requirements/*.toml`; edit these, not this page.
+Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml`; edit these files, not the page.
 
-A requirement has an id that is never given to another one, and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for what this
-project's documents demand rather than a protocol. Its era says for which protocol revisions it holds: `legacy` are those with the
-`initialize` handshake, `modern` is 2026-07-28, `any` is both. *Observed* is what the check sets up and looks at, from outside only.
-*Wrong implementation* is a mistake that the check has to catch. Where sources contradict each other, *Conflict* says which one holds.
+Every requirement has a permanent id and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for a demand of this project's documents instead
+of a protocol. Its era names the protocol revisions: `legacy` are those with the `initialize` handshake, `modern` is 2026-07-28, `any` is
+both. *Observed* tells what the check sets up and observes, from outside only. *Wrong implementation* is a mistake that the check must
+catch. Where sources contradict each other, *Conflict* tells which one counts.
 
-The version changes with what is demanded. Its first number grows when an implementation that met every requirement may no longer do so:
-a requirement is added, demands more, or has a higher level. Its second number grows when less is demanded, or a requirement is retired.
-Wording, sources and the way of observing change without a new version. Every report names the version that it was made with.
+The version changes with the demands. Its first number grows when an implementation that met every requirement may no longer do so, because
+of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. Wording,
+sources and ways of observing change without a new version. Every report names its version of the requirements.
 """
 
 #: the addresses of the documents; the first pattern that fits counts
@@ -156,7 +156,7 @@ def _source(source: Source) -> str:
 def _documents(registry: Registry) -> Iterator[str]:
     counts = Counter(document for one in registry for document in {source.document for source in one.sources})
     yield "## Documents\n"
-    yield "How many requirements each document is a source of. *Robustness* is no document: the source says the reason.\n"
+    yield "The number of requirements that each document is a source of. *Robustness* is no document; such a source names the reason.\n"
     rows = [f"| {_linked_document(document)} | {counts[document]} |" for document in sorted(counts)]
     yield "\n".join(["| document | requirements |", "| --- | --- |", *rows]) + "\n"
 

@@ -1,6 +1,6 @@
 """`python -m conformance mutants`: run every known-bad program against its checks and report the gaps of the matrix.
 
-Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke or somebody interrupted the run.
+Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, or an interruption ended the run.
 """
 
 from __future__ import annotations

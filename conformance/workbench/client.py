@@ -160,7 +160,7 @@ class McpClient:
         await self.send({"id": id, **self._envelope(method, params, era)})
 
     async def send(self, message: Json, within: float = 5.0) -> None:
-        """Send any message as it is."""
+        """Send any message unchanged."""
         await self.send_raw(_line(message).encode() + b"\n", within)
 
     def _envelope(self, method: str, params: Json | None, era: Era | None) -> Json:

@@ -28,7 +28,7 @@ def test_every_mutant_is_declared_to_fail_checks_that_exist() -> None:
 def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
     program = (
         "import sys; from conformance.mutants.loading import load_mutant; "
-        "print(load_mutant('needs-a-restart').kills, load_mutant('nobody'), "
+        "print(load_mutant('needs-a-restart').kills, load_mutant('no-such-mutant'), "
         "*(name for name in sys.modules if name.startswith('conformance.mutants.')))"
     )
     command = [sys.executable, "-c", program]
