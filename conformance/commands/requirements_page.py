@@ -26,7 +26,7 @@ PAGE = Path("docs", "requirements.md")
 _INTRODUCTION = f"""\
 # Requirements of a dynamic MCP proxy
 
-Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml`; edit these files, not the page.
+Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml`; edit those files.
 
 Every requirement has a permanent id and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for a demand of this project's documents instead
 of a protocol. Its era names the protocol revisions: `legacy` are those with the `initialize` handshake, `modern` is 2026-07-28, `any` is
