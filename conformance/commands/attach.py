@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.workbench.deadlines import unhurried
+from conformance.workbench.deadlines import extended_deadlines
 from conformance.workbench.workbench import open_workbench
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Attaching:
 
     @asynccontextmanager
     async def __call__(self, sut: Sut, check_id: str, *, keep: bool) -> AsyncIterator[Workbench]:
-        with unhurried():
+        with extended_deadlines():
             async with open_workbench(sut, check_id, keep=keep, on_start=self._wait) as workbench:
                 yield workbench
 

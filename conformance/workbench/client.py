@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from conformance.errors import ImplementationCrashed, Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.polling import INTERVAL
@@ -138,8 +138,8 @@ class McpClient:
         """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
         arrived, answers = self._inbox.expect(id)
         try:
-            with anyio.move_on_after(prolonged(within)):
-                await self.send_raw(line.encode() + b"\n", prolonged(within))
+            with anyio.move_on_after(extended(within)):
+                await self.send_raw(line.encode() + b"\n", extended(within))
                 if not self._inbox.ended.is_set():
                     await arrived.wait()
         except Violation:

@@ -20,7 +20,7 @@ _minimum: ContextVar[float] = ContextVar("minimum", default=0.0)
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
+def extended_deadlines() -> Iterator[None]:
     """Inside the block, and in every task that starts in it, each wait may take an hour."""
     before = _minimum.set(AN_HOUR)
     try:
@@ -29,6 +29,6 @@ def unhurried() -> Iterator[None]:
         _minimum.reset(before)
 
 
-def prolonged(within: float) -> float:
+def extended(within: float) -> float:
     """The seconds to wait when a check asks for `within`."""
     return max(within, _minimum.get())

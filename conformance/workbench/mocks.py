@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.commands import stdio
@@ -89,7 +89,7 @@ class StdioMockUpstream(StdioSeen, MockUpstream):
     args: tuple[str, ...] = ()
 
     def _place(self) -> dict[str, Any]:
-        program, *words = stdio(self.folder, self.args, max_life=prolonged(MAX_LIFE))
+        program, *words = stdio(self.folder, self.args, max_life=extended(MAX_LIFE))
         return {"command": program, "args": words}
 
     async def started(self, within: float = 5.0) -> Start:
@@ -103,7 +103,7 @@ class StdioMockUpstream(StdioSeen, MockUpstream):
 
     async def gone(self, within: float) -> None:
         """Wait until none of its processes lives. Raises `Violation` after `within` seconds."""
-        deadline = time.monotonic() + prolonged(within)
+        deadline = time.monotonic() + extended(within)
         while living := self.alive:
             if time.monotonic() >= deadline:
                 what = f"no process of upstream {self.name} lives after {within:g} s"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from conformance.errors import Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def eventually(
 
     After `within` seconds raises `Violation` with `what` and `seen`, by default the last value.
     """
-    deadline = time.monotonic() + prolonged(within)
+    deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
             raise Violation(what, f"after {within:g} s: {show(value if seen is None else seen())}")

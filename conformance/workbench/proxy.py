@@ -15,7 +15,7 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Proxy(McpClient):
         Raises `Untestable` with the last listing.
         """
         within = min(within, self._max_wait)
-        deadline = time.monotonic() + prolonged(within)
+        deadline = time.monotonic() + extended(within)
         for upstream in upstreams:
             name = upstream if isinstance(upstream, str) else upstream.name
             last = ""
@@ -163,7 +163,7 @@ class Proxy(McpClient):
         """All items of a list method, from all pages. Raises `Violation` for an error, a wrong shape or an endless list."""
         found: list[Json] = []
         asked = dict(params or {})
-        deadline = time.monotonic() + prolonged(within)
+        deadline = time.monotonic() + extended(within)
         for _ in range(_MAX_PAGES):
             answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
             page = answer.result.get(member) if isinstance(answer.result, dict) else None

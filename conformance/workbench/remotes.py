@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.forkserver import fork_server
 from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.mocks import MockUpstream
@@ -117,7 +117,7 @@ async def start_remote(
     tls: tuple[Path, Path] | None,
 ) -> tuple[RemoteProcess, dict[str, str]]:
     """Start the mock whose script is in `folder` and wait for its first line: a JSON object with its `url` and other facts."""
-    command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
+    command = remote(kind, folder, port=port, host=host, tls=tls, max_life=extended(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
     server = fork_server()

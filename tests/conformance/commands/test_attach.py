@@ -19,7 +19,7 @@ from conformance.engine.runner import run
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
 from conformance.model.verdicts import Verdict
-from conformance.workbench.deadlines import AN_HOUR, prolonged, unhurried
+from conformance.workbench.deadlines import AN_HOUR, extended, extended_deadlines
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, fake_sut, passing, raising
 
 if TYPE_CHECKING:
@@ -169,9 +169,9 @@ async def test_a_red_check_is_not_tried_again() -> None:
 
 
 def test_only_waits_inside_the_block_are_longer() -> None:
-    with unhurried():
-        assert (prolonged(5.0), prolonged(2 * AN_HOUR)) == (AN_HOUR, 2 * AN_HOUR)
-    assert prolonged(5.0) == 5.0
+    with extended_deadlines():
+        assert (extended(5.0), extended(2 * AN_HOUR)) == (AN_HOUR, 2 * AN_HOUR)
+    assert extended(5.0) == 5.0
 
 
 def test_more_than_one_check_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
