@@ -1,4 +1,4 @@
-"""`python -m mock_servers stdio|http|sse|oauth|collector|browser|nursery [options] [-- ANYTHING]`.
+"""`python -m mock_servers stdio|http|sse|oauth|collector|browser [options] [-- ANYTHING]`.
 
 What stands after `--` is only journalled, so that a test can see how arguments arrive. Options change the
 script of `--script`, or the default one. Exit status: 0 after the end of the input, 2 for a wrong command
@@ -28,11 +28,6 @@ def main(argv: list[str] | None = None) -> None:
         from mock_servers import browser
 
         browser.visit(ignored, options.users, options.journal)
-        return
-    if options.kind == "nursery":
-        from mock_servers import forkserver
-
-        forkserver.serve()
         return
     try:
         script = _base(options)
@@ -120,11 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     browser.add_argument("--journal", metavar="FILE", help="append JSON lines about everything that happens")
     browser.add_argument(
         "--users", metavar="FILE", help="JSON list of mock_servers.browser.User, one for each visit"
-    )
-    kinds.add_parser(
-        "nursery",
-        help="not a server: a process that forks servers behind a URL",
-        description="Forks servers behind a URL as it is told on the socket that is its stdin: see mock_servers.forkserver.",
     )
     return parser
 

@@ -42,11 +42,6 @@ def remote(
     return [sys.executable, "-I", str(MAIN), kind, *_files(folder, max_life), *place]
 
 
-def nursery() -> list[str]:
-    """The process that forks what `remote` would start: see `mock_servers.forkserver`."""
-    return [sys.executable, "-I", str(MAIN), "nursery"]
-
-
 def browser(users: str | os.PathLike[str], journal: str | os.PathLike[str]) -> list[str]:
     """A browser, to which the program that it stands in for and the arguments of that are appended."""
     files = ["--users", os.fspath(users), "--journal", os.fspath(journal)]

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
 
 
-async def works(workbench: Workbench, *upstreams: Upstream, **start: Any) -> None:
+async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) -> None:
     """The implementation, started like this, makes the tools of the upstreams available."""
     async with workbench.proxy(**start) as proxy:
         await proxy.handshake()
@@ -50,7 +53,7 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
     (await workbench.run_to_exit(args=[])).refused("usage|config")
     for decoy in decoys:
         decoy.was_never_started()
-    with workbench.witness("a decoy works when it is named"):
+    with workbench.precondition("a decoy works when it is named"):
         await works(workbench, decoys[0], config=places[0])
 
 
@@ -65,10 +68,10 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
         await proxy.handshake()
         with workbench.must("the file named by the argument is loaded"):
             await proxy.ready(chosen)
-        await workbench.throughout(3.0, other.was_never_started)
+        await workbench.holds_for(3.0, other.was_never_started)
         groups = await proxy.groups()
         workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
-    with workbench.witness("the other file works when the argument names it"):
+    with workbench.precondition("the other file works when the argument names it"):
         await works(workbench, other, config=other_config)
 
 
@@ -88,7 +91,7 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
     """Relative, with spaces, with other letters, through a link, without .json: each starts its upstream."""
     upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
-    with workbench.witness("an absolute path of plain letters works"):
+    with workbench.precondition("an absolute path of plain letters works"):
         await works(workbench, plain, config=workbench.config(plain))
     link = workbench.sandbox.configs / "link.json"
     link.symlink_to(workbench.config(linked))
@@ -100,11 +103,11 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
         "a name without .json": (bare, workbench.config(bare, name="servers.conf")),
     }
 
-    async def loads(what: str, upstream: StdioUpstream, path: Path) -> None:
+    async def loads(what: str, upstream: StdioMockUpstream, path: Path) -> None:
         with workbench.must(f"the proxy loads {what}"):
             await works(workbench, upstream, config=path)
 
-    await workbench.together(*(partial(loads, what, *pair) for what, pair in paths.items()))
+    await workbench.run_cases(*(partial(loads, what, *pair) for what, pair in paths.items()))
 
 
 @check("CFG-005", timeout=30)
@@ -120,7 +123,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
         "a truncated configuration": text[:-1],
         "invalid UTF-8": text.replace(b"The a upstream", b"The \xff upstream"),
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(refuses, workbench, what, workbench.config_text(content))
             for what, content in broken.items()
@@ -128,7 +131,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     )
     upstream.was_never_started()
     remote.saw_nothing()
-    with workbench.witness("the whole configuration works"):
+    with workbench.precondition("the whole configuration works"):
         await works(workbench, upstream, remote, config=valid)
 
 
@@ -139,21 +142,25 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
     """
     upstream = workbench.stdio("a")
     remote = json.dumps({"mcpServers": {"b": {"url": "http://127.0.0.1:9/mcp"}}})
-    await workbench.together(
+    await workbench.run_cases(
         partial(
-            refuses, workbench, "no description", workbench.config(upstream.but("description")), "description"
+            refuses,
+            workbench,
+            "no description",
+            workbench.config(upstream.variant("description")),
+            "description",
         ),
         partial(refuses, workbench, "url, no description", workbench.config_text(remote), "description"),
         partial(
             refuses,
             workbench,
             "no command, no url",
-            workbench.config(upstream.but("command", "args")),
+            workbench.config(upstream.variant("command", "args")),
             "command|url",
         ),
     )
     upstream.was_never_started()
-    with workbench.witness("the complete entry works"):
+    with workbench.precondition("the complete entry works"):
         await works(workbench, upstream, config=workbench.config(upstream))
 
 
@@ -165,16 +172,16 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
     upstream = workbench.stdio("a")
     misspelt = {
         "mcpServerz": workbench.config(upstream, extra={"mcpServerz": {}}),
-        "enabeld": workbench.config(upstream.but(enabeld=True)),
-        "toolz": workbench.config(upstream.but(features={"toolz": True})),
-        "resorces": workbench.config(upstream.but(timeout={"resorces": "5s"})),
+        "enabeld": workbench.config(upstream.variant(enabeld=True)),
+        "toolz": workbench.config(upstream.variant(features={"toolz": True})),
+        "resorces": workbench.config(upstream.variant(timeout={"resorces": "5s"})),
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(refuses, workbench, f"the key {key}", config, key) for key, config in misspelt.items())
     )
     upstream.was_never_started()
-    with workbench.witness("the same entry works when nothing is misspelt"):
-        right = upstream.but(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
+    with workbench.precondition("the same entry works when nothing is misspelt"):
+        right = upstream.variant(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
         await works(workbench, upstream, config=workbench.config(right))
     with workbench.must("$schema at the root is allowed"):
         schema = {"$schema": "https://example.invalid/config-schema.json"}
@@ -192,13 +199,13 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
         "type http with command": {**upstream.entry, "type": "http"},
         "type ws": {"type": "ws", "url": "ws://127.0.0.1:9/mcp"},
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(
                 refuses,
                 workbench,
                 what,
-                workbench.config(upstream.exactly({"description": "wrong", **entry})),
+                workbench.config(upstream.with_entry({"description": "wrong", **entry})),
             )
             for what, entry in wrong.items()
         )
@@ -206,16 +213,16 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
     upstream.was_never_started()
     with workbench.must("command selects stdio"):
         await works(workbench, upstream, config=workbench.config(upstream))
-    bare, typed = (await workbench.http("bare")).but("type"), await workbench.http("typed")
+    bare, typed = (await workbench.http("bare")).variant("type"), await workbench.http("typed")
     older = await workbench.sse("older")
     first = [(bare, "POST"), (typed, "POST"), (older, "GET")]
-    async with workbench.proxy(bare, typed.but(type="http"), older) as proxy:
+    async with workbench.proxy(bare, typed.variant(type="http"), older) as proxy:
         await proxy.handshake()
         for remote, verb in first:
             await _begins_with(workbench, proxy, remote, verb)
 
 
-async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteUpstream, verb: str) -> None:
+async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteMockUpstream, verb: str) -> None:
     await proxy.tools_of(remote.name)  # wakes a lazy proxy
     what = f"a request reaches the upstream of the {remote.name} entry"
     await workbench.eventually(lambda: remote.verbs, within=5.0, what=what)

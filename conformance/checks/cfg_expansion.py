@@ -10,11 +10,12 @@ from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
 async def start_with(
-    workbench: Workbench, upstream: StdioUpstream, env: dict[str, str]
+    workbench: Workbench, upstream: StdioMockUpstream, env: dict[str, str]
 ) -> tuple[list[str], str]:
     """The arguments that the upstream is started with, and what the implementation has written to stderr."""
     async with workbench.proxy(upstream, env=env) as proxy:
@@ -31,7 +32,7 @@ async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
     mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
     upstream = workbench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
     remote = await workbench.http("b", headers={"X-Mixed": mixed})
-    entry = remote.but(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
+    entry = remote.variant(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
     protected = await workbench.oauth("c", OAuth(clients=[expanded]), oauth_client_id=mixed)
     browser = workbench.browser()
     async with workbench.proxy(upstream, entry, protected, env={"FIRST": "VAL", "SECOND": "VAL2"}) as proxy:

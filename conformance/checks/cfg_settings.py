@@ -13,7 +13,9 @@ from conformance.checks.cfg import refuses, works
 from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("CFG-014", slow=True, timeout=60)
@@ -28,17 +30,19 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
         disabled.was_never_started()
         remote.saw_nothing()
 
-    async with workbench.proxy(disabled.but(enabled=False), remote.but(enabled=False), enabled) as proxy:
+    async with workbench.proxy(
+        disabled.variant(enabled=False), remote.variant(enabled=False), enabled
+    ) as proxy:
         await proxy.handshake()
         await proxy.ready(enabled)
-        await workbench.throughout(35.0, is_left_alone)
+        await workbench.holds_for(35.0, is_left_alone)
         for method in ("tools/list", "resources/list", "prompts/list"):
             listing = await proxy.request(method, {})
             workbench.expect("sleeper" not in listing.raw, f"{method} does not name the server", listing.raw)
         result = await proxy.call("worker", "echo", {"x": 1})
         workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
         is_left_alone()
-    with workbench.witness("the same entries work when they are enabled"):
+    with workbench.precondition("the same entries work when they are enabled"):
         await works(workbench, disabled, remote, config=workbench.config(disabled, remote))
 
 
@@ -74,7 +78,7 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
             workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
 
 
-async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """Calls are errors, and the upstream never hears of tools."""
     await _is_connected(workbench, proxy, upstream)
     for _ in range(2):
@@ -84,10 +88,10 @@ async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: Upstream) 
     workbench.expect(not asked, "no request about tools reaches the upstream", asked)
 
 
-async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """Wait until an upstream whose tools are off has answered, so that an error is not about its absence."""
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
-    with workbench.witness("the upstream without tools is connected"):
+    with workbench.precondition("the upstream without tools is connected"):
         answered = f"{upstream.name} has answered the first request"
         await workbench.eventually(
             lambda: [entry for entry in upstream.entries if entry.event == "sent"], within=10.0, what=answered
@@ -117,7 +121,7 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
         with workbench.must("every documented form is accepted"):
             await proxy.handshake()
             await proxy.ready(*slow, *good)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_cut, workbench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
             *(partial(_is_kept, workbench, proxy, upstream) for upstream in good),
         )
@@ -127,13 +131,13 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
     nonsense += [("resources", "abc"), ("prompts", "abc")]
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(
                 refuses,
                 workbench,
                 f"{kind}: {value!r}",
-                workbench.config(upstream.but(timeout={kind: value})),
+                workbench.config(upstream.variant(timeout={kind: value})),
             )
             for kind, value in nonsense
         )
@@ -142,7 +146,7 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
 
 
 async def _is_cut(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, value: Any, seconds: float
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, value: Any, seconds: float
 ) -> None:
     """Not before the time has passed since the call, not long after it has passed since the call's arrival.
 
@@ -159,7 +163,7 @@ async def _is_cut(
     )
 
 
-async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "echo", {"x": 1})
     what = f"timeout {upstream.entry['timeout']['tools']!r}: an answer after 0.6 s is passed on"
     workbench.expect(not answer.is_error, what, answer.raw)
@@ -188,7 +192,7 @@ async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
         for name in ("a", "b"):
             result = await proxy.call(name, "echo", {"x": 1})
             workbench.expect(not result.is_error, f"a call of {name} works", result.raw)
-        await workbench.throughout(10.0, is_unchanged)
+        await workbench.holds_for(10.0, is_unchanged)
     is_unchanged()
 
 

@@ -11,7 +11,8 @@ from conformance.checks import check
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Workbench
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 URI = "mock://one"
 PROMPT = {"name": "greet", "arguments": [{"name": "who"}]}
@@ -136,7 +137,7 @@ async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: d
 async def _changes_are_announced(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
     """The subscription and the log level are set by now."""
     answer = await proxy.call("able", "announce")
-    with workbench.witness("the upstream tells of its changes"):
+    with workbench.precondition("the upstream tells of its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
         if _is_declared(declared, capability, flag):

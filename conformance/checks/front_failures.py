@@ -13,7 +13,10 @@ from conformance.checks import check
 from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("FRONT-013", timeout=30, slow=True)
@@ -27,18 +30,18 @@ async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Wo
     async with workbench.proxy(silent, dying, closed) as proxy:
         await proxy.handshake()
         await proxy.ready(silent, dying)
-        with workbench.witness("a call that can be executed succeeds"):
+        with workbench.precondition("a call that can be executed succeeds"):
             for upstream in (silent, dying):
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
 
-        async def fails(upstream: StdioUpstream) -> None:
+        async def fails(upstream: StdioMockUpstream) -> None:
             answer = await proxy.call(upstream.name, "echo")
             with workbench.case(upstream.name):
                 workbench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
                 workbench.expect(answer.text.strip(), "a text", answer.raw)
 
-        await workbench.together(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
+        await workbench.run_cases(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
 
 
 @check("FRONT-014")
@@ -52,7 +55,7 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
     async with workbench.serving(upstream) as proxy:
         asked = {
-            "tools/call": proxy.calling("a", "echo"),
+            "tools/call": proxy.call_params("a", "echo"),
             "resources/read": {"uri": "mock://one"},
             "prompts/get": {"name": "greet"},
         }
@@ -93,15 +96,15 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_group.items())
         )
         called = upstream.requests("tools/call")
         workbench.expect(not called, "a call without a right group reaches no upstream", called)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
-        with workbench.witness("the right address works"):
+        with workbench.precondition("the right address works"):
             answer = await proxy.call("a", "echo", {"x": 1})
             workbench.expect(not answer.is_error, "a result", answer.raw)
 
@@ -125,7 +128,7 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
     one and the reason, and a call to it fails at once.
     """
     good = workbench.stdio("good")
-    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     async with workbench.proxy(broken, good) as proxy:
         with workbench.must("the other group works"):
             await proxy.handshake()
@@ -143,7 +146,7 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
         workbench.expect(fails, "a call to the failed group fails at once", refused.raw)
 
 
-async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     deadline = time.monotonic() + 12.0
     while True:
         told: list[Answer] = [

@@ -20,7 +20,10 @@ from mock_servers.script import Rule, Script, list_changed, notify, on_call, rep
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 COMPLETE_META = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
 REMOVED = {
@@ -33,7 +36,10 @@ REMOVED = {
 
 @asynccontextmanager
 async def modern(
-    workbench: Workbench, *upstreams: StdioUpstream, capabilities: dict[str, Any] | None = None, **start: Any
+    workbench: Workbench,
+    *upstreams: StdioMockUpstream,
+    capabilities: dict[str, Any] | None = None,
+    **start: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of these upstreams for a client of the modern era that has these capabilities."""
     async with workbench.proxy(*upstreams, **start) as proxy:
@@ -151,7 +157,7 @@ def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dic
     """Everything that can be asked for with these capabilities."""
     requests: list[tuple[str, dict[str, Any]]] = [("tools/list", {})]
     for name in ("old", "new"):
-        requests.append(("tools/call", proxy.calling(name, "echo")))
+        requests.append(("tools/call", proxy.call_params(name, "echo")))
         if "resources" in capabilities:
             requests.append(("resources/read", {"uri": f"x://{name}"}))
         if "prompts" in capabilities:

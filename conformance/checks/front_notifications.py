@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.workbench import answering
 from mock_servers.script import (
     Rule,
     Script,
@@ -34,7 +33,11 @@ from mock_servers.script import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench import Answer, Heard, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transcript import Heard
+    from conformance.workbench.workbench import Workbench
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 CLIENT_CAPABILITIES = ("sampling", "elicitation", "roots")
@@ -101,13 +104,13 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         await succeeds(workbench, proxy, "resources/unsubscribe", one)
         await _was_told(workbench, upstream, "resources/unsubscribe", one)
         await proxy.call("a", "echo")
-        await workbench.throughout(
+        await workbench.holds_for(
             1.0, lambda: workbench.expect(heard() == [one], "one update, that of the subscription", heard())
         )
 
 
 async def _was_told(
-    workbench: Workbench, upstream: StdioUpstream, method: str, about: dict[str, Any]
+    workbench: Workbench, upstream: StdioMockUpstream, method: str, about: dict[str, Any]
 ) -> None:
     what = f"{method} reaches the upstream within 2 s"
     told = await workbench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
@@ -126,7 +129,7 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
     upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *change)]))
     async with workbench.serving(upstream) as proxy:
         has_prompts = declared(proxy, "prompts")
-        with workbench.witness("the listings work before the change"):
+        with workbench.precondition("the listings work before the change"):
             if has_prompts:
                 await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
             listing = await proxy.tools_of("a")
@@ -163,11 +166,11 @@ async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> N
 
 
 async def _reports_progress(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, token: str | int
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, token: str | int
 ) -> None:
     before = len(proxy.transcript.heard("notifications/progress"))
     answer = await proxy.request(
-        "tools/call", {**proxy.calling("a", "echo"), "_meta": {"progressToken": token}}
+        "tools/call", {**proxy.call_params("a", "echo"), "_meta": {"progressToken": token}}
     )
     call = upstream.requests("tools/call")[-1]
     workbench.expect(
@@ -194,8 +197,8 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
     """
     upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), nth=1)]))
     async with workbench.serving(upstream) as proxy:
-        await proxy.begin("tools/call", proxy.calling("a", "echo"), id="to-be-cancelled")
-        with workbench.witness("the call reaches the upstream"):
+        await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="to-be-cancelled")
+        with workbench.precondition("the call reaches the upstream"):
             calls = await workbench.eventually(
                 lambda: upstream.requests("tools/call"), within=5.0, what="the upstream has the call"
             )
@@ -215,7 +218,7 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
             late = [message for message in answers if message.get("id") == "to-be-cancelled"]
             workbench.expect(not late, "no answer to the cancelled call", late)
 
-        await workbench.throughout(6.0, unanswered)
+        await workbench.holds_for(6.0, unanswered)
         following = await proxy.call("a", "echo")
         workbench.expect(not following.is_error, "the next call works", following.raw)
 
@@ -259,7 +262,7 @@ def _talkative(name: str) -> Script:
     )
 
 
-async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     for level in LEVELS:
         with workbench.case(f"the level {level}"):
             await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
@@ -298,11 +301,11 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
     clients: tuple[dict[str, Any], ...] = ({}, {"elicitation": {}})
     for capabilities in clients:
         upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
-        async with workbench.proxy(*upstreams) as proxy, answering(proxy, _ANSWERS):
+        async with workbench.proxy(*upstreams) as proxy, proxy.answering(_ANSWERS):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(*upstreams)
-            await workbench.together(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
+            await workbench.run_cases(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
             for upstream in upstreams:
                 with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
                     _was_asked_honestly(workbench, upstream, set(capabilities))
@@ -331,7 +334,7 @@ async def _calls(proxy: Proxy, group: str) -> None:
     await proxy.call(group, "echo", within=20.0)
 
 
-def _was_asked_honestly(workbench: Workbench, upstream: StdioUpstream, possible: set[str]) -> None:
+def _was_asked_honestly(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
     introduction = upstream.requests("initialize")[-1]
     offered = set(introduction.params["capabilities"]) & set(CLIENT_CAPABILITIES)
     workbench.expect(

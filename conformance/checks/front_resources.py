@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
-from conformance.workbench.inbox import Json
+from conformance.workbench.transcript import Json
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 RESOURCES: list[Json] = [
     {
@@ -68,7 +71,7 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
         async with workbench.serving(silent, full, other) as proxy:
             await _lists_all(workbench, proxy, *case, within=12.0)
 
-    await workbench.together(*(partial(beside_a_silent_one, *case) for case in LISTS))
+    await workbench.run_cases(*(partial(beside_a_silent_one, *case) for case in LISTS))
 
 
 def _listing_is(*actions: Json) -> Script:
@@ -203,7 +206,7 @@ def _who(answer: Answer) -> str:
     return " and ".join(spoke) or "nobody"
 
 
-async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioUpstream]) -> None:
+async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
     """By the names that the lists show, or with the group beside the bare name."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     prompts = await proxy.items("prompts/list", "prompts")

@@ -14,7 +14,10 @@ from mock_servers.script import Script, on_call, sleep, stderr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Answer, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 #: the revisions that are reached by a handshake
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -49,7 +52,7 @@ async def a_supported_version_is_echoed(workbench: Workbench) -> None:
             what = f"the version {version}" + (" or one that the proxy supports" if optional else "")
             workbench.expect(answered in (version, *optional), what, answered)
 
-    await workbench.together(*(partial(is_echoed, version) for version in HANDSHAKE_VERSIONS))
+    await workbench.run_cases(*(partial(is_echoed, version) for version in HANDSHAKE_VERSIONS))
 
 
 @check("FRONT-002", timeout=40)
@@ -69,7 +72,7 @@ async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workben
                 with workbench.must(f"the tools of a server are listed under {offered}"):
                     await proxy.ready(upstream)
 
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(is_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))
     )
 
@@ -82,11 +85,11 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
     trace = {"RUST_LOG": "trace"}
     workbench.browser()
 
-    async def busy_life(how_it_ends: str, protected: ProtectedUpstream) -> None:
+    async def busy_life(how_it_ends: str, protected: ProtectedMockUpstream) -> None:
         good = workbench.stdio(
             "good", Script(startup=[stderr("starting\n")], on=[on_call("echo", stderr("x\n"))])
         )
-        broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+        broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
         config = workbench.config(good, broken, protected)
         async with workbench.proxy(config=config, env=trace) as proxy:
             await proxy.handshake()
@@ -114,7 +117,7 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
         with workbench.case(what):
             _holds_only_messages(workbench, outcome.stdout)
 
-    await workbench.together(
+    await workbench.run_cases(
         # Tokens are kept by the name of the server, and each life is to have its own sign-in.
         partial(busy_life, "SIGTERM", await workbench.oauth("first")),
         partial(busy_life, "end of file", await workbench.oauth("second")),
@@ -136,7 +139,7 @@ async def _notifications_stay_unanswered(workbench: Workbench, proxy: Proxy) -> 
         answers = [line for line in proxy.stdout_lines[before:] if '"method"' not in line]
         workbench.expect(not answers, "no answer to a notification", answers)
 
-    await workbench.throughout(2.0, is_silent)
+    await workbench.holds_for(2.0, is_silent)
 
 
 def _holds_only_messages(workbench: Workbench, stdout: bytes) -> None:
@@ -177,7 +180,7 @@ async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(workbench: W
             slow.append(await proxy.call("a", "echo", {"x": 1}))
 
         async def do_other_things() -> None:
-            with workbench.witness("the slow call reaches the upstream"):
+            with workbench.precondition("the slow call reaches the upstream"):
                 await workbench.eventually(
                     lambda: upstream.requests("tools/call"), within=2.0, what="it does"
                 )
@@ -188,7 +191,7 @@ async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(workbench: W
                 workbench.expect(not quick.is_error, "a quick call is answered", quick.raw)
                 workbench.expect(not slow, "all of this comes before the slow answer", slow)
 
-        await workbench.together(call_slowly, do_other_things)
+        await workbench.run_cases(call_slowly, do_other_things)
         workbench.expect(not slow[0].is_error, "the slow call is answered in the end", slow[0].raw)
 
 
@@ -214,7 +217,7 @@ async def malformed_input_gets_the_right_error_and_service_goes_on(workbench: Wo
     ]
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         await proxy.handshake()
-        with workbench.witness("requests are answered"):
+        with workbench.precondition("requests are answered"):
             await serves(workbench, proxy)
         for line, code, identity in wrong:
             with workbench.case(line):
@@ -255,7 +258,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
             with workbench.must("initialize and the first requests are answered under their numbers"):
                 await proxy.handshake()
                 await proxy.ready(upstream)
-            await workbench.together(
+            await workbench.run_cases(
                 *(partial(comes_back, proxy, method, params, identity) for identity in ids)
             )
             await serves(workbench, proxy)
@@ -282,12 +285,12 @@ async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbenc
             await proxy.handshake(version)
             assert proxy.greeting is not None
             negotiated = proxy.greeting.result.get("protocolVersion")
-            with workbench.witness("a handshake version is negotiated"):
+            with workbench.precondition("a handshake version is negotiated"):
                 workbench.expect(negotiated in HANDSHAKE_VERSIONS, "one of them", negotiated)
             with workbench.case(f"under {negotiated}"):
                 await _treats_batches(workbench, proxy, negotiated)
 
-    await workbench.together(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
+    await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
 
 
 async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:

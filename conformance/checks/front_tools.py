@@ -12,7 +12,10 @@ from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("FRONT-009", timeout=30)
@@ -23,7 +26,7 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
     names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]
     groups = [workbench.stdio(name, many if name == "mid" else None) for name in names]
-    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     disabled = workbench.stdio("disabled", enabled=False)
     async with workbench.serving(
         *groups, config=workbench.config(*groups[:4], broken, disabled, *groups[4:])
@@ -131,7 +134,7 @@ async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> Non
     that repeats its cursor for ever does not keep a listing from its end; a cursor that nobody gave is invalid.
     """
     paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
-    await workbench.together(
+    await workbench.run_cases(
         partial(_shows_all, workbench, paged), partial(_ends, workbench, workbench.stdio("loop", LOOP))
     )
 
@@ -164,7 +167,7 @@ LOOP = Script(
 )
 
 
-async def _shows_all(workbench: Workbench, upstream: StdioUpstream) -> None:
+async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of(upstream.name)
         missing = [name for name in upstream.tool_names if not definitions(answer, name)]
@@ -183,7 +186,7 @@ async def _shows_all(workbench: Workbench, upstream: StdioUpstream) -> None:
             workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 
-async def _ends(workbench: Workbench, upstream: StdioUpstream) -> None:
+async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         with workbench.must("the tools of an upstream that repeats its cursor are shown"):

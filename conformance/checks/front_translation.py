@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.front_modern import code_of, modern
 from conformance.checks.front_notifications import declared
-from conformance.workbench import answering
 from mock_servers.script import Rule, Script, error, on_call, reply, request
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
 ELICIT = "elicitation/create"
@@ -26,7 +28,7 @@ STATE = 'opaque "state" é\u2028{}\\'
 CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 
 
-def _needing_input(workbench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
+def _needing_input(workbench: Workbench) -> tuple[StdioMockUpstream, StdioMockUpstream]:
     """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
     gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
     asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
@@ -59,7 +61,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
         old, new = _needing_input(workbench)
-        async with workbench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
+        async with workbench.proxy(old, new) as proxy, proxy.answering({ELICIT: GIVEN}):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(old, new)
@@ -73,7 +75,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             await _finds_nothing(workbench, proxy, {-32002, -32602}, declared(proxy, "resources"))
 
 
-async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
@@ -89,7 +91,9 @@ async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioUpstrea
     workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
 
 
-async def _is_settled_without_a_request(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_settled_without_a_request(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
+) -> None:
     """The upstream's request is refused or becomes an input_required result; the client gets no request."""
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
@@ -108,12 +112,12 @@ async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
     needed = answer.result.get("inputRequests")
     responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
     state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
-    params = {**proxy.calling(group, "echo"), "inputResponses": responses, **state}
+    params = {**proxy.call_params(group, "echo"), "inputResponses": responses, **state}
     return await proxy.request("tools/call", params, within=5.0)
 
 
 async def _is_asked_or_refused(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, can_be_asked: bool
 ) -> None:
     """A legacy client is asked with a request, if it can be, or told of an error."""
     answer = await proxy.call("new", "echo", within=5.0)

@@ -18,7 +18,9 @@ from conformance.errors import Untestable, Violation
 from mock_servers.script import Grandchild, Rule, Script, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 STUBBORN = Script(
     ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True, closes_stdin=True)]
@@ -39,12 +41,12 @@ async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) ->
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
-        alive = {person.pid for person in proxy.family.alive()}
+        alive = {process.pid for process in proxy.processes.alive()}
         members = {pid for upstream in upstreams for pid in upstream.pids}
-        with workbench.witness("both upstreams and both helpers are alive"):
+        with workbench.precondition("both upstreams and both helpers are alive"):
             workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
         proxy.signal(signal.SIGKILL)
-        await workbench.nobody_left(proxy, within=8.0)
+        await workbench.no_process_left(proxy, within=8.0)
 
 
 @check("GUARD-002", timeout=90, slow=True)
@@ -68,10 +70,10 @@ async def a_cancelled_start_leaves_no_process_behind(workbench: Workbench) -> No
             with workbench.case(
                 f"{'SIGTERM' if number % 2 else 'end of file'} after {moments[number]:.2f} s"
             ):
-                await workbench.nobody_left(proxy, within=10.0)
+                await workbench.no_process_left(proxy, within=10.0)
 
-    await workbench.together(*(partial(one, number) for number in range(STARTS)))
-    with workbench.witness("some upstreams had been started"):
+    await workbench.run_cases(*(partial(one, number) for number in range(STARTS)))
+    with workbench.precondition("some upstreams had been started"):
         started = [upstream.name for upstream in upstreams if upstream.starts]
         workbench.expect(len(started) >= 3, "at least three of them", started)
 
@@ -82,13 +84,13 @@ async def _seconds_until_the_upstream_runs(workbench: Workbench) -> float:
         began = time.monotonic()
         async with anyio.create_task_group() as driver:
             driver.start_soon(_start_for, 15.0, proxy, upstream)
-            with workbench.witness("an upstream that does not answer is started"):
+            with workbench.precondition("an upstream that does not answer is started"):
                 start = await upstream.started(within=10.0)
             driver.cancel_scope.cancel()
     return start.t - began
 
 
-async def _start_for(seconds: float, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _start_for(seconds: float, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Let the start go on for this long, as a client would that wants to use the upstream."""
     with anyio.move_on_after(seconds):
         try:

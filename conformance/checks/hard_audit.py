@@ -24,7 +24,9 @@ from mock_servers.script import Script, on_call
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MARKER = "canary-argument-7"
 ARGUMENTS = ({"x": MARKER}, {"deep": [{"y": MARKER}]})
@@ -60,7 +62,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     config = workbench.config(signed, remote, stdio, extra=settings)
     async with workbench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
         await proxy.handshake()
-        with workbench.witness("everything works"):
+        with workbench.precondition("everything works"):
             await proxy.ready(signed, remote, stdio)
             await proxy.call("signed", "add", {"a": 1, "b": 2})
             await proxy.call("signed", "echo", {"x": MARKER})
@@ -68,7 +70,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         await _is_told_of_at_once(workbench, proxy, stdio, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
         workbench.save(config, signed, remote, stdio, later, extra=settings)
-        with workbench.witness("an upstream that is added can be used"):
+        with workbench.precondition("an upstream that is added can be used"):
             await is_usable(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
         await _is_told_of_at_once(workbench, proxy, stdio, file)
@@ -104,7 +106,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
 
 
 async def _is_told_of_at_once(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, file: Path
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, file: Path
 ) -> None:
     for args in ARGUMENTS:
         before = len(_lines(workbench, file))

@@ -17,7 +17,10 @@ from conformance.checks.tok_expiry import until
 from mock_servers.script import Script, on_call, sleep, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 CALLS, PER = 5, 2.0
 AT_ONCE = 2
@@ -38,14 +41,14 @@ async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
     often, beside = workbench.stdio("often", **rate), workbench.stdio("beside", **rate)
     crowded, empty = workbench.stdio("crowded", slow, **few), workbench.stdio("empty", **few)
     async with workbench.serving(often, beside, crowded, empty) as proxy:
-        await workbench.together(
+        await workbench.run_cases(
             partial(_keeps_the_rate, workbench, proxy, often, beside),
             partial(_keeps_the_places, workbench, proxy, crowded, empty),
         )
 
 
 async def _keeps_the_rate(
-    workbench: Workbench, proxy: Proxy, often: StdioUpstream, beside: StdioUpstream
+    workbench: Workbench, proxy: Proxy, often: StdioMockUpstream, beside: StdioMockUpstream
 ) -> None:
     answers = await _calls(workbench, proxy, often, 8)
     for answer in answers:
@@ -64,7 +67,7 @@ async def _keeps_the_rate(
 
 
 async def _keeps_the_places(
-    workbench: Workbench, proxy: Proxy, crowded: StdioUpstream, empty: StdioUpstream
+    workbench: Workbench, proxy: Proxy, crowded: StdioMockUpstream, empty: StdioMockUpstream
 ) -> None:
     answers: list[Answer] = []
 
@@ -80,7 +83,7 @@ async def _keeps_the_places(
             done = [entry for entry in crowded.events("sent") if '"content"' in entry.text]
             workbench.expect(len(done) < 6, "an answer before the crowd is gone", done)
 
-    await workbench.together(crowd, beside)
+    await workbench.run_cases(crowd, beside)
     for answer in answers:
         if answer.is_error:
             _names_the_limit(workbench, answer, AT_ONCE)
@@ -99,7 +102,7 @@ def _names_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
     )
 
 
-def _most_in_flight(upstream: StdioUpstream) -> int:
+def _most_in_flight(upstream: StdioMockUpstream) -> int:
     """How many calls the upstream had at once, at most."""
     ids = {call.id for call in upstream.requests("tools/call")}
     most, open_ = 0, set()
@@ -113,14 +116,14 @@ def _most_in_flight(upstream: StdioUpstream) -> int:
     return most
 
 
-async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, count: int) -> list[Answer]:
+async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, count: int) -> list[Answer]:
     """So many calls at once; their answers."""
     answers: list[Answer] = []
 
     async def one(number: int) -> None:
         answers.append(await proxy.call(upstream.name, "echo", {"number": number}))
 
-    await workbench.together(*(partial(one, number) for number in range(count)))
+    await workbench.run_cases(*(partial(one, number) for number in range(count)))
     return answers
 
 
@@ -217,15 +220,15 @@ async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str,
     workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
 
 
-def _is_refused(workbench: Workbench, upstream: StdioUpstream, answer: Answer, calls: int = 0) -> None:
+def _is_refused(workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0) -> None:
     refused = "error" not in answer.message and answer.is_error
     workbench.expect(refused, "a result that says isError", answer.raw)
     made = [call.text for call in upstream.requests("tools/call")]
     workbench.expect(len(made) == calls, "no call reaches the upstream", made)
 
 
-async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    params = json.dumps(proxy.calling("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
+async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    params = json.dumps(proxy.call_params("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")
     workbench.expect(not answer.is_error, "valid arguments pass", answer.raw)

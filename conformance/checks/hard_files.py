@@ -15,8 +15,9 @@ from mock_servers.browser import User
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import ProtectedUpstream, Workbench
-    from conformance.workbench.mocks import Upstream
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 LITERAL = "canary-literal-4711"
 
@@ -38,10 +39,10 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     """
     upstream = await workbench.oauth("a")
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, upstream)
     file, home = token_file(workbench.sandbox.home, "a"), workbench.sandbox.home
-    with workbench.witness("the tokens are stored in the documented place"):
+    with workbench.precondition("the tokens are stored in the documented place"):
         workbench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
     folders = [file.parent, file.parent.parent]
     for path, mode in ((file, 0o644), *((folder, 0o755) for folder in (*folders, home))):
@@ -49,7 +50,7 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the stored token is used"):
+        with workbench.precondition("the stored token is used"):
             await proxy.ready(upstream)
             await can_use(workbench, proxy, upstream)
             workbench.expect(not browser.openings, "no second sign-in", browser.openings)
@@ -69,13 +70,13 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
         workbench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
 
 
-async def _uses_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """A proxy reaches the upstream and shows it none of the tokens."""
     before = len(upstream.mcp)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        with workbench.witness("the upstream is visited"):
+        with workbench.precondition("the upstream is visited"):
             what = "a request reaches it"
             await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
 
@@ -83,7 +84,7 @@ async def _uses_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> N
             sent = [request for request in upstream.mcp[before:] if upstream.bearer(request)]
             workbench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
 
-        await workbench.throughout(2.0, shows_none)
+        await workbench.holds_for(2.0, shows_none)
 
 
 @check("HARD-011", timeout=60)
@@ -94,24 +95,24 @@ async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbe
     """
     literal = {"API_TOKEN": LITERAL, "MODE": "plain"}
     remote = await workbench.http("remote")
-    cases: list[tuple[str, int, Upstream, str | None]] = [
+    cases: list[tuple[str, int, MockUpstream, str | None]] = [
         ("env", 0o644, workbench.stdio("a", env=literal), "API_TOKEN"),
-        ("a header", 0o644, remote.but(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
+        ("a header", 0o644, remote.variant(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
         ("0600", 0o600, workbench.stdio("a", env=literal), None),
         ("a reference", 0o644, workbench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
         (
             "a reference in a header",
             0o644,
-            remote.but(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
+            remote.variant(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
             None,
         ),
         ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), None),
     ]
-    await workbench.together(*(partial(_is_pointed_out, workbench, *case) for case in cases))
+    await workbench.run_cases(*(partial(_is_pointed_out, workbench, *case) for case in cases))
 
 
 async def _is_pointed_out(
-    workbench: Workbench, what: str, mode: int, upstream: Upstream, key: str | None
+    workbench: Workbench, what: str, mode: int, upstream: MockUpstream, key: str | None
 ) -> None:
     """Each time that this configuration is read, stderr has one line more about it, or none."""
     added = workbench.stdio("added")
@@ -123,13 +124,13 @@ async def _is_pointed_out(
 
     async with workbench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
         await proxy.handshake()
-        with workbench.witness(f"{what}: the group is ready"):
+        with workbench.precondition(f"{what}: the group is ready"):
             await proxy.ready(upstream)
         with workbench.case(what):
             times = 0 if key is None else 1
             workbench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
             workbench.save(config, upstream, added)
-            with workbench.witness("the change is noticed"):
+            with workbench.precondition("the change is noticed"):
                 await proxy.ready(added)
             workbench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
             workbench.expect(LITERAL not in proxy.stderr, "the value is not shown", proxy.stderr)

@@ -14,7 +14,8 @@ from mock_servers.remote_actions import redirect
 from mock_servers.script import Http, Rule, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
 @check("HARD-003", timeout=90, slow=True)
@@ -60,12 +61,12 @@ async def _is_required(workbench: Workbench, host: str) -> None:
         with workbench.must("http:// on loopback is allowed"):
             await proxy.ready(loopback)
             await can_call(workbench, proxy, loopback)
-        with workbench.witness("https:// works"):
+        with workbench.precondition("https:// works"):
             await proxy.ready(calls)
         await proxy.call("calls", "echo")
         for upstream in lured:
             await proxy.wake(upstream.name)
-            with workbench.witness(f"{upstream.name} is visited"):
+            with workbench.precondition(f"{upstream.name} is visited"):
                 await workbench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
         for upstream in refused:
             answer = await proxy.tools_of(upstream.name)
@@ -76,8 +77,8 @@ async def _is_required(workbench: Workbench, host: str) -> None:
             for upstream in (*refused, plain):
                 upstream.saw_nothing()
 
-        await workbench.throughout(3.0, nothing_arrives)
+        await workbench.holds_for(3.0, nothing_arrives)
 
 
-def _is_visited(upstream: RemoteUpstream) -> bool:
+def _is_visited(upstream: RemoteMockUpstream) -> bool:
     return bool(upstream.http)

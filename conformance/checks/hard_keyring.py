@@ -19,7 +19,8 @@ from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 SHORT = 3
 
@@ -78,17 +79,17 @@ async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]
         async with workbench.proxy(upstream, config=config, env=env) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with workbench.witness("the upstream is visited"):
+            with workbench.precondition("the upstream is visited"):
                 await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
             await workbench.eventually(
                 lambda: "keyring" in proxy.stderr.lower() or "keychain" in proxy.stderr.lower(),
                 within=5.0,
                 what="stderr says that the keyring cannot be used",
             )
-            await workbench.throughout(3.0, lambda: _has_no_token(workbench, upstream))
+            await workbench.holds_for(3.0, lambda: _has_no_token(workbench, upstream))
 
 
-def _has_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+def _has_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """No file of the user's holds a token, and there is no token file with anything in it."""
     tokens = tokens_of(upstream)
     for path in workbench.sandbox.home.rglob("*"):

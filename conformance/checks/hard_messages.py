@@ -15,7 +15,9 @@ from mock_servers.remote_actions import answer_as
 from mock_servers.script import Script, on_call, payload, sleep, unending
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MIB = 1 << 20
 BOUND = 1 * MIB
@@ -38,7 +40,7 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
     event = Script(on=[on_call("echo", answer_as("sse"), payload(LARGE), params=first)])
     endless = Script(on=[on_call("echo", unending(ENDLESS), params=first)])
     line = workbench.stdio("line", large, **fields)
-    upstreams: list[Upstream] = [
+    upstreams: list[MockUpstream] = [
         line,
         await workbench.http("body", large, **fields),
         await workbench.http("event", event, **fields),
@@ -47,7 +49,7 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
     ]
     async with workbench.serving(*upstreams) as proxy:
         before = _peak(proxy)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
             partial(_adds, workbench, proxy, line),
         )
@@ -61,7 +63,7 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
             )
 
 
-async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
         answer = await proxy.call(upstream.name, "echo", FIRST, within=15.0)
         seen = answer.raw[:1000]
@@ -72,7 +74,7 @@ async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: Upstream
         await works_again(workbench, proxy, upstream)
 
 
-async def _adds(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _adds(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case("a call that is under way meanwhile"):
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
         workbench.expect(answer.text == "3", "its answer", answer.raw[:1000])

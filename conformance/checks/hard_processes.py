@@ -15,7 +15,8 @@ from mock_servers.journal import resource_limits
 from mock_servers.script import Grandchild, Script, allocate, compute, crash, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 MEMORY = 256 << 20
 CPU_TIME = 1
@@ -76,7 +77,7 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
     name the limit.
     """
 
-    def limited(name: str, script: Script, **limits: int) -> StdioUpstream:
+    def limited(name: str, script: Script, **limits: int) -> StdioMockUpstream:
         return workbench.stdio(name, script, **workbench.sut.profile.configured(limits=limits))
 
     every = {"memory": MEMORY, "cpu_time": CPU_TIME + 20, "open_files": OPEN_FILES, "processes": PROCESSES}
@@ -89,7 +90,7 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
     busy = limited("busy", Script(on=[on_call("echo", compute(CPU_TIME + 5.0))]), cpu_time=CPU_TIME)
     async with workbench.proxy(reads, free, starting, calling, busy) as proxy:
         await proxy.handshake()
-        with workbench.witness("the upstreams that keep to their limits work"):
+        with workbench.precondition("the upstreams that keep to their limits work"):
             await proxy.ready(reads, free, calling, busy)
         with workbench.case("the child"):
             _has_limits(workbench, reads.starts[-1].limits, every)
@@ -99,7 +100,7 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
             ours = {name: list(limits) for name, limits in resource_limits().items()}
             others = free.starts[-1].limits
             workbench.expect(others == ours, "the limits that the proxy was started with", others)
-        await workbench.together(
+        await workbench.run_cases(
             partial(_dies_of, workbench, starting, "memory", proxy.tools_of),
             partial(_dies_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
             partial(_dies_of, workbench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
@@ -119,7 +120,7 @@ def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[st
         workbench.expect(value in soft.values(), f"{value} for {name}", soft)
 
 
-async def _dies_of(workbench: Workbench, upstream: StdioUpstream, limit: str, ask: Any) -> None:
+async def _dies_of(workbench: Workbench, upstream: StdioMockUpstream, limit: str, ask: Any) -> None:
     """The upstream dies, and the answer about it names the limit."""
     answer = await ask(upstream.name)
     with workbench.case(upstream.name):
@@ -140,7 +141,7 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
     missing = workbench.sandbox.root / "no-such-program"
     words = ["one argument", "$HOME"]
 
-    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioUpstream:
+    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioMockUpstream:
         settings = workbench.sut.profile.configured(command_prefix=prefix)
         return workbench.stdio(name, script, args=words, **settings)
 
@@ -157,7 +158,7 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
         seen = behind.starts[-1].args
         workbench.expect(seen == words, f"the server's own arguments {words}", seen)
         await proxy.call("behind", "echo")
-        with workbench.witness("the server comes back after a crash"):
+        with workbench.precondition("the server comes back after a crash"):
             what = "a second start"
             await workbench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
         calls = log.read_text().count("\n\n")
@@ -165,4 +166,4 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
         answer = await proxy.tools_of("bare")
         workbench.expect(answer.is_error, "the group whose prefix is missing is failed", answer.raw)
         workbench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
-        await workbench.throughout(2.5, bare.was_never_started)
+        await workbench.holds_for(2.5, bare.was_never_started)

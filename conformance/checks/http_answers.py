@@ -12,7 +12,9 @@ from mock_servers.remote_actions import answer_as, cut, respond, stream
 from mock_servers.script import Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, Workbench
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
     from mock_servers.script import Rule
 
 PROGRESS = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
@@ -25,7 +27,9 @@ def _script(*rules: Rule) -> Script:
     return Script(tools=[tool("echo"), *(tool(str(name)) for name in names)], on=list(rules))
 
 
-async def _says(workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, name: str, text: str) -> None:
+async def _says(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, name: str, text: str
+) -> None:
     result = await proxy.call(upstream.name, name)
     workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
     workbench.expect(result.text == text, f"the call of {name} says {text!r}", result.raw)

@@ -11,7 +11,8 @@ from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 MODERN = "2026-07-28"
 FOREIGN_NAME = "größe_設定"
@@ -75,7 +76,7 @@ def _rejected() -> dict[str, object]:
     return respond(400, body, headers={"Content-Type": "application/json"})
 
 
-def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteUpstream) -> None:
+def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     for request in upstream.http:
         workbench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)
         workbench.expect(request.rpc != "initialize", f"no initialize to {upstream.name}", request)

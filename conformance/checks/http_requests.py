@@ -13,21 +13,30 @@ from conformance.checks import check
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, Proxy, RemoteUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 SESSIONS = Http(sessions=True)
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
 
 
-async def can_call(workbench: Workbench, proxy: Proxy, upstream: Upstream, tool: str = "echo") -> None:
+async def can_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo") -> None:
     """A call through the proxy is answered with a success."""
     result = await proxy.call(upstream.name, tool, {"x": 1})
     workbench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
 
 
 async def is_usable(
-    workbench: Workbench, proxy: Proxy, upstream: Upstream, *, what: str | None = None, within: float = 15.0
+    workbench: Workbench,
+    proxy: Proxy,
+    upstream: MockUpstream,
+    *,
+    what: str | None = None,
+    within: float = 15.0,
 ) -> None:
     """The tools of the upstream are listed within so many seconds, and a call to it succeeds."""
     with workbench.must(what or f"{upstream.name} becomes usable"):
@@ -35,7 +44,9 @@ async def is_usable(
     await can_call(workbench, proxy, upstream)
 
 
-async def has_its_headers(workbench: Workbench, upstream: RemoteUpstream, headers: dict[str, str]) -> None:
+async def has_its_headers(
+    workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]
+) -> None:
     """An upstream that wants these headers is usable, and no request reaches it without them."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -46,7 +57,7 @@ async def has_its_headers(workbench: Workbench, upstream: RemoteUpstream, header
             workbench.expect(request.header(name) == value, f"{name}: {value}", request)
 
 
-def after_initialize(workbench: Workbench, upstream: RemoteUpstream) -> list[HttpRequest]:
+def after_initialize(workbench: Workbench, upstream: RemoteMockUpstream) -> list[HttpRequest]:
     """The requests after the first `initialize`, at least one."""
     requests = [request for request in upstream.http if not request.is_probe]
     begun = [place for place, request in enumerate(requests) if request.rpc == "initialize"]
@@ -61,7 +72,7 @@ async def every_message_is_one_well_formed_post_to_the_configured_url(workbench:
     JSON object.
     """
     remote = await workbench.http("a")
-    upstream = remote.but(url=f"{remote.url}?k=v")
+    upstream = remote.variant(url=f"{remote.url}?k=v")
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream)
     posts = [request for request in remote.http if request.method == "POST"]
@@ -124,7 +135,7 @@ async def a_session_id_is_never_invented(workbench: Workbench) -> None:
         await proxy.ready(without)
         await can_call(workbench, proxy, without)
         await proxy.tools_of("with")  # wakes a lazy proxy
-        with workbench.witness("the upstream that assigns ids is connected to"):
+        with workbench.precondition("the upstream that assigns ids is connected to"):
             what = "initialize"
             await workbench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
     after_initialize(workbench, without)
@@ -162,10 +173,10 @@ async def a_counter_offered_version_is_used_or_declined(workbench: Workbench) ->
             await is_usable(workbench, proxy, upstream, within=10.0)
             begun = [request.message for request in upstream.requests("initialize")]
             workbench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
-        await workbench.together(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
+        await workbench.run_cases(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
 
 
-async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     name = upstream.name
     await workbench.eventually(
@@ -176,7 +187,7 @@ async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -
         listed = [request.message for request in upstream.requests("tools/list")]
         workbench.expect(not listed, f"no tools/list follows the unknown version of {name}", listed)
 
-    await workbench.throughout(3.0, nothing_follows)
+    await workbench.holds_for(3.0, nothing_follows)
     answer = await proxy.call(name, "echo")
     workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
     nothing_follows()

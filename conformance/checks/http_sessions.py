@@ -15,7 +15,9 @@ from mock_servers.remote_actions import end_stream, event, expire_session, respo
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 
 @check("HTTP-009", timeout=40)
@@ -26,7 +28,7 @@ async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> 
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
     async with workbench.serving(upstream) as proxy:
         forgets = await proxy.call("a", "add", {"a": 1, "b": 2})
-        with workbench.witness("the call that makes the upstream forget"):
+        with workbench.precondition("the call that makes the upstream forget"):
             workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
         await proxy.call("a", "echo", {"x": 1})  # may fail, or be repeated in the new session
         result = await proxy.call("a", "echo", {"x": 2}, within=10.0)
@@ -67,7 +69,7 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
     no GET.
     """
     older = [
-        (await workbench.sse(f"old{status}", Script(http=Http(stream_post=status)))).but("type")
+        (await workbench.sse(f"old{status}", Script(http=Http(stream_post=status)))).variant("type")
         for status in (400, 404, 405)
     ]
     broken = [
@@ -80,14 +82,14 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
-            with workbench.witness(what):
+            with workbench.precondition(what):
                 # The probe of the modern era counts here: one that ends with 401 need not be followed by anything.
                 await workbench.eventually(partial(_all_posts, other), within=10.0, what=what)
             gets = [request for request in other.http if request.method == "GET" and request.target == "/mcp"]
             workbench.expect(not gets, f"no attempt at the older transport with {other.name}", gets)
 
 
-def _all_posts(upstream: RemoteUpstream) -> list[HttpRequest]:
+def _all_posts(upstream: RemoteMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.http if request.method == "POST"]
 
 
@@ -129,7 +131,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
             count = without.verbs["GET"]
             workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
-        await workbench.throughout(10.0, gets_are_few)
+        await workbench.holds_for(10.0, gets_are_few)
         await can_call(workbench, proxy, without)
         opened = "a GET for the notifications of the upstream"
         await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)

@@ -11,10 +11,13 @@ from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Http, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 
-async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
+async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
     """A call reaches the upstream with a good token, and its answer comes back."""
     word = f"word-{len(upstream.http)}"
     result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
@@ -58,11 +61,11 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(once, forever) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(once, forever)
         for upstream in (once, forever):
             revokes = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-            with workbench.witness("the call that makes the upstream revoke its tokens"):
+            with workbench.precondition("the call that makes the upstream revoke its tokens"):
                 workbench.expect(not revokes.is_error, "it succeeds", revokes.raw)
         with workbench.case("after a revocation"):
             await can_use(workbench, proxy, once)
@@ -78,7 +81,7 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
         workbench.expect(len(opened) <= 1, "at most one page for the call", opened)
 
 
-def _calls(upstream: ProtectedUpstream) -> list[HttpRequest]:
+def _calls(upstream: ProtectedMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.mcp if request.rpc == "tools/call"]
 
 
@@ -94,7 +97,7 @@ async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(enough, never) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(enough, never)
         with workbench.case("after a step-up"):
             await can_use(workbench, proxy, enough)

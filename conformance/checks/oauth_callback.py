@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Any
 
-    from conformance.workbench import Browser, ProtectedUpstream, Proxy, Upstream, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -37,7 +41,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 @asynccontextmanager
 async def attempt(
-    workbench: Workbench, upstream: ProtectedUpstream, user: User, *others: Upstream, **start: Any
+    workbench: Workbench, upstream: ProtectedMockUpstream, user: User, *others: MockUpstream, **start: Any
 ) -> AsyncIterator[tuple[Proxy, Browser]]:
     """A proxy of its own, asked for the tools of the upstream; what comes of it is up to the user."""
     browser = workbench.browser(user)
@@ -60,7 +64,7 @@ async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> Non
     token request. A right one does.
     """
     right = await workbench.oauth("right")
-    with workbench.witness("a callback with the right state is accepted"):
+    with workbench.precondition("a callback with the right state is accepted"):
         workbench.browser()
         await sign_in(workbench, right)
     forms: dict[str, str | list[str] | None] = {
@@ -75,9 +79,9 @@ async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> Non
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, User(callbacks=[{"state": state}])) as (_, browser):
             await browser.done()
-            await workbench.throughout(3.0, upstream.got_no_token_request)
+            await workbench.holds_for(3.0, upstream.got_no_token_request)
 
-    await workbench.together(*(partial(is_rejected, name, state) for name, state in forms.items()))
+    await workbench.run_cases(*(partial(is_rejected, name, state) for name, state in forms.items()))
 
 
 @check("OAUTH-012", timeout=30)
@@ -128,7 +132,7 @@ async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> Non
                         problem is None, "the redirect URI's host leads to the listener", entry.data
                     )
     workbench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
-    with workbench.witness("the listener serves a callback"):
+    with workbench.precondition("the listener serves a callback"):
         workbench.browser()
         await sign_in(workbench, upstreams[0])
 
@@ -136,9 +140,9 @@ async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> Non
 def _listening(proxy: Proxy) -> list[tuple[str, int]]:
     """Addresses and ports that the implementation listens on."""
     found = []
-    for person in proxy.family.alive():
+    for process in proxy.processes.alive():
         try:
-            connections = psutil.Process(person.pid).net_connections(kind="inet")
+            connections = psutil.Process(process.pid).net_connections(kind="inet")
         except psutil.Error:
             continue  # the program that opened the browser, already gone
         found += [one.laddr for one in connections if one.status == psutil.CONN_LISTEN]
@@ -202,14 +206,14 @@ async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -
         await signs_in(workbench, proxy, *right)
         for upstream in wrong:
             await proxy.wake(upstream.name)
-        with workbench.witness("every flow gets its callback"):
+        with workbench.precondition("every flow gets its callback"):
             await browser.done(len(right) + len(wrong))
 
         def nothing_follows() -> None:
             for upstream in wrong:
                 upstream.got_no_token_request()
 
-        await workbench.throughout(3.0, nothing_follows)
+        await workbench.holds_for(3.0, nothing_follows)
         answer = await proxy.call("foreign-error", "echo", within=10.0)
         workbench.expect(
             "canary_of_another" not in answer.raw, "no error text of a foreign response", answer.raw
@@ -244,7 +248,7 @@ async def without_a_browser_the_url_is_printed_on_stderr(workbench: Workbench) -
 
 
 async def _by_hand(
-    workbench: Workbench, upstream: ProtectedUpstream, browser: Browser, env: dict[str, str]
+    workbench: Workbench, upstream: ProtectedMockUpstream, browser: Browser, env: dict[str, str]
 ) -> None:
     async with workbench.proxy(upstream, env={**browser.environment, **env}) as proxy:
         await proxy.handshake()

@@ -15,7 +15,8 @@ from mock_servers.oauth_script import OAuth
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 WELL_KNOWN = "/.well-known/"
 RESOURCE = f"{WELL_KNOWN}oauth-protected-resource"
@@ -23,7 +24,7 @@ SERVER = f"{WELL_KNOWN}oauth-authorization-server"
 OPENID = f"{WELL_KNOWN}openid-configuration"
 
 
-def documents(upstream: ProtectedUpstream, base: str) -> list[str]:
+def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
     """The paths of metadata that were asked for at the origin of this URL, each once, in order."""
     places = [urlsplit(place) for place in upstream.elsewhere]
     netloc = urlsplit(base).netloc
@@ -119,7 +120,7 @@ async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
     browser = workbench.browser()
     async with workbench.proxy(good, *upstreams) as proxy:
         await proxy.handshake()
-        with workbench.witness("the upstream with nothing wrong becomes usable"):
+        with workbench.precondition("the upstream with nothing wrong becomes usable"):
             await proxy.ready(good)
         for upstream in upstreams:
             await proxy.wake(upstream.name)
@@ -131,7 +132,7 @@ async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
                 )
                 upstream.got_no_token_request()
 
-        await workbench.throughout(5.0, nothing_happens)
+        await workbench.holds_for(5.0, nothing_happens)
         for upstream in upstreams:
             answer = await proxy.call(upstream.name, "echo", within=15.0)
             workbench.expect(

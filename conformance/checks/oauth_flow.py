@@ -14,24 +14,27 @@ from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challe
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import Asked, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import Asked
 
 
-async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
+async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedMockUpstream) -> None:
     """The upstreams become usable, which without a token they cannot be."""
     for upstream in upstreams:
         with workbench.must(f"the sign-in to {upstream.name} is completed and its tools are listed"):
             await proxy.ready(upstream)
 
 
-async def sign_in(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
+async def sign_in(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
     """A proxy of its own signs in to the upstreams and is ended."""
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, *upstreams)
 
 
-def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
+def flow_of(workbench: Workbench, upstream: ProtectedMockUpstream) -> tuple[Asked, Asked]:
     """The one authorization request and the one exchange of a sign-in."""
     authorized = workbench.one(upstream.authorizations, "one authorization request")
     return authorized, workbench.one(upstream.exchanges, "one exchange of the code")

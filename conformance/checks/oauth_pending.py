@@ -18,7 +18,10 @@ from mock_servers.oauth_script import OAuth
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from conformance.workbench import Browser, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 PROMPT = 2.0
 
@@ -87,7 +90,7 @@ async def _states_do_not_cross(workbench: Workbench) -> None:
             for upstream in (third, fourth):
                 upstream.got_no_token_request()
 
-        await workbench.throughout(2.0, nothing_follows)
+        await workbench.holds_for(2.0, nothing_follows)
 
 
 @check("OAUTH-029", timeout=40, slow=True)
@@ -102,7 +105,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         await proxy.handshake()
         await proxy.wake("offered")
         await proxy.wake("refused")
-        await workbench.throughout(5.0, lambda: None)
+        await workbench.holds_for(5.0, lambda: None)
         if offered.registrations:
             _is_well_formed(workbench, offered)
             await signs_in(workbench, proxy, offered)
@@ -116,7 +119,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         workbench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
 
 
-def _is_well_formed(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+def _is_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     asked = upstream.registrations
     workbench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
     document = asked[0].document
@@ -132,7 +135,7 @@ def _is_loopback(uri: SplitResult) -> bool:
 
 
 async def _says_why(
-    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedUpstream
+    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedMockUpstream
 ) -> None:
     pages = browser.pages_of(upstream)
     workbench.expect(not pages, f"no page for {upstream.name}", pages)

@@ -25,7 +25,10 @@ from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silenc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Outcome, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.outcome import StartOutcome
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 #: stays for 30 s after the end of its input, and has a helper that stays as long as the mock may live
 LINGERING = Script(ignore_eof=True, linger=30.0, grandchildren=[Grandchild()])
@@ -57,17 +60,17 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
             workbench.expect(outcome.stdout.strip(), "text on stdout", outcome)
 
     async def refuses(what: str, file: Path, args: list[str], mentioning: str) -> None:
-        outcome: Outcome = await workbench.run_to_exit(config=file, args=args, env=secret)
+        outcome: StartOutcome = await workbench.run_to_exit(config=file, args=args, env=secret)
         with workbench.case(what):
             outcome.refused(mentioning)
             workbench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
 
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(answers, option) for option in ("--help", "--version")),
         *(partial(refuses, what, *case) for what, case in refusals.items()),
     )
     upstream.was_never_started()
-    with workbench.witness("the same file without the unknown option works"):
+    with workbench.precondition("the same file without the unknown option works"):
         await works(workbench, upstream, config=config)
 
 
@@ -79,7 +82,7 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
     # Only the second signal is a reason to be quick: this one's children do not go at a polite request.
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
-    async def ends(upstream: StdioUpstream, signals: list[int], within: float) -> None:
+    async def ends(upstream: StdioMockUpstream, signals: list[int], within: float) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.signal(signals[0])
@@ -87,23 +90,23 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
                 await proxy.wait_exit(0.5)
                 proxy.signal(number)
             with workbench.case(" and ".join(signal.Signals(number).name for number in signals)):
-                await workbench.nobody_left(proxy, within=within)
+                await workbench.no_process_left(proxy, within=within)
             # 0, 128 + n and death by the signal are all found in the field: the cleanup is what counts.
             workbench.note(f"{upstream.name}: {proxy.how_it_ended()}")
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(ends, workbench.stdio("interrupted", LINGERING), [signal.SIGINT], 10.0),
         partial(ends, workbench.stdio("terminated", LINGERING), [signal.SIGTERM], 10.0),
         partial(ends, workbench.stdio("pressed", stubborn), [signal.SIGTERM, signal.SIGTERM], 2.0),
     )
 
 
-async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> None:
+async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
     """The upstreams run, whatever the implementation waits with until it is needed."""
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
-        with workbench.witness("a call works"):
+        with workbench.precondition("a call works"):
             answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
             workbench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
 
@@ -115,13 +118,13 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
     """
     busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
 
-    async def idle(upstream: StdioUpstream) -> None:
+    async def idle(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdin()
             await _ends(workbench, proxy, "end of file while idle", status=0)
 
-    async def busy(upstream: StdioUpstream) -> None:
+    async def busy(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             await proxy.begin_call(upstream.name, "echo")
@@ -133,7 +136,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
             await _ends(workbench, proxy, "end of file during a call", status=0)
             workbench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
 
-    async def unread(upstream: StdioUpstream) -> None:
+    async def unread(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdout()
@@ -141,7 +144,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
                 await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
             await _ends(workbench, proxy, "nobody reads stdout")
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(idle, workbench.stdio("idle", LINGERING)),
         partial(busy, workbench.stdio("busy", busy_script)),
         partial(unread, workbench.stdio("unread", LINGERING)),
@@ -150,7 +153,7 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
 
 async def _ends(workbench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
     with workbench.case(what):
-        await workbench.nobody_left(proxy, within=10.0)
+        await workbench.no_process_left(proxy, within=10.0)
         code = await proxy.wait_exit()
         workbench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
 
@@ -161,14 +164,14 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
     one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
     """
 
-    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioUpstream:
+    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
         script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
         return workbench.stdio(name, script, **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
-    cases: list[tuple[StdioUpstream, dict[str, tuple[float, str]]]] = [
+    cases: list[tuple[StdioMockUpstream, dict[str, tuple[float, str]]]] = [
         (hanging("default"), {call: (30.0, "30")}),
         (hanging("seconds", timeout={"tools": "2s"}), {call: (2.0, "2")}),
         (hanging("short", slow_list, timeout={"tools": "500ms"}), {call: (0.5, _HALF)}),
@@ -176,7 +179,7 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
         (hanging("get", timeout={"prompts": "500ms"}), {get: (0.5, _HALF), read: (10.0, "10")}),
     ]
     # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
-    await workbench.together(*(partial(_are_cut, workbench, *case) for case in cases))
+    await workbench.run_cases(*(partial(_are_cut, workbench, *case) for case in cases))
 
 
 _HALF = "500|0?[.]5"
@@ -184,7 +187,7 @@ _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule(
 
 
 async def _are_cut(
-    workbench: Workbench, upstream: StdioUpstream, limits: dict[str, tuple[float, str]]
+    workbench: Workbench, upstream: StdioMockUpstream, limits: dict[str, tuple[float, str]]
 ) -> None:
     """`limits` by method: seconds, and a pattern for how a message may write their number."""
     async with workbench.proxy(upstream) as proxy:
@@ -192,7 +195,7 @@ async def _are_cut(
         with workbench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
         asked = {
-            "tools/call": proxy.calling(upstream.name, "echo"),
+            "tools/call": proxy.call_params(upstream.name, "echo"),
             "resources/read": {"uri": "mock://one"},
             "prompts/get": {"name": "greet"},
         }
@@ -220,7 +223,7 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
     default, more is there with RUST_LOG=debug, and stdout holds only messages.
     """
     good = workbench.stdio("good", args=["${NOPE_X}"])
-    broken = workbench.stdio("unreachable").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("unreachable").variant(command=str(workbench.sandbox.root / "no-such-program"))
 
     async def run(env: dict[str, str]) -> str:
         config = workbench.config(good, broken, name="watched.json")
@@ -275,7 +278,7 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         before = process.num_fds()
         for upstream in upstreams:
             await proxy.begin_call(upstream.name, "echo")
-        with workbench.witness("all twenty crash"):
+        with workbench.precondition("all twenty crash"):
             what = "each exits at the call"
             await workbench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
         # A dead child holds no descriptors. So they are counted when all are back, where there is a restart at all.
@@ -296,7 +299,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
         for number in range(20):
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
             workbench.save(config, *upstreams)
-            with workbench.witness(f"reload number {number + 1} is applied"):
+            with workbench.precondition(f"reload number {number + 1} is applied"):
                 await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
                     await other.started()
@@ -321,7 +324,7 @@ async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: 
     workbench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
 
 
-def _has_exited(upstream: StdioUpstream) -> bool:
+def _has_exited(upstream: StdioMockUpstream) -> bool:
     return any(entry.event == "exit" for entry in upstream.entries)
 
 

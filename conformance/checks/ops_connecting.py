@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.workbench import RemoteUpstream
+from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("OPS-004", timeout=30, serial=True, slow=True)
@@ -37,7 +39,7 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
     ]
     began = time.monotonic()
 
-    async def becomes_ready(proxy: Proxy, upstream: StdioUpstream) -> None:
+    async def becomes_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
         await proxy.ready(upstream)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
@@ -50,7 +52,7 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
             took = answer.t - began
             workbench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
         with workbench.must("three upstreams that need 2 s each become ready"):
-            await workbench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
+            await workbench.run_cases(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
 
 
 @check("OPS-005", timeout=40, slow=True)
@@ -68,7 +70,7 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
         "tools/list": await workbench.http("listless-server", Script(on=[listless])),
     }
     # A proxy for each, so that one which connects to a server at a time is judged by its limit alone.
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(_is_given_up, workbench, child, partial(_child_ends, workbench, child))
             for child in children
@@ -81,7 +83,7 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
 
 
 async def _is_given_up(
-    workbench: Workbench, upstream: Upstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
+    workbench: Workbench, upstream: MockUpstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
 ) -> None:
     """`ends` waits for the end of the first attempt; it gives the times of its beginning and its end."""
     async with workbench.proxy(upstream) as proxy:
@@ -90,17 +92,17 @@ async def _is_given_up(
             asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
         with workbench.case(upstream.name):
             began, ended = await ends(proxy)
-            waited, patience = asked.t - began, ended - began
+            waited, allowed = asked.t - began, ended - began
             workbench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
             # Some count from the moment of sending, and the upstream from that of reading.
-            workbench.expect(patience >= 5.0 - 0.2, "the upstream has at least 5 s", f"{patience:.1f} s")
+            workbench.expect(allowed >= 5.0 - 0.2, "the upstream has at least 5 s", f"{allowed:.1f} s")
             known = await proxy.tools_of(upstream.name, within=20.0)
             workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
 
 
-async def _child_ends(workbench: Workbench, upstream: StdioUpstream, proxy: Proxy) -> tuple[float, float]:
+async def _child_ends(workbench: Workbench, upstream: StdioMockUpstream, proxy: Proxy) -> tuple[float, float]:
     first = await upstream.started()
-    while first.pid in {person.pid for person in proxy.family.alive()}:
+    while first.pid in {process.pid for process in proxy.processes.alive()}:
         seconds = time.monotonic() - first.t
         workbench.expect(
             seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
@@ -110,7 +112,7 @@ async def _child_ends(workbench: Workbench, upstream: StdioUpstream, proxy: Prox
 
 
 async def _request_ends(
-    workbench: Workbench, upstream: RemoteUpstream, method: str, _: Proxy
+    workbench: Workbench, upstream: RemoteMockUpstream, method: str, _: Proxy
 ) -> tuple[float, float]:
     arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
     left = arrived[0].t + 16.0 - time.monotonic()
@@ -121,7 +123,7 @@ async def _request_ends(
     return arrived[0].t, ended[0]
 
 
-def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
+def _told_to_go(upstream: StdioMockUpstream, pid: int) -> float:
     """When a process that is gone was first asked to go; now, if it was killed without a word."""
     words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
     return min(words, default=time.monotonic())
@@ -142,11 +144,11 @@ _STARTS = 2
 _REQUESTS = 3
 
 
-def _attempts(upstream: StdioUpstream | RemoteUpstream) -> list[_Attempt]:
+def _attempts(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[_Attempt]:
     """The finished attempts in order; a few starts, or requests, at once after each other are one attempt."""
     lives, most = (
         (_exchanges(upstream), _REQUESTS)
-        if isinstance(upstream, RemoteUpstream)
+        if isinstance(upstream, RemoteMockUpstream)
         else (_lives(upstream), _STARTS)
     )
     attempts: list[_Attempt] = []
@@ -161,16 +163,16 @@ def _attempts(upstream: StdioUpstream | RemoteUpstream) -> list[_Attempt]:
     return attempts
 
 
-def _lives(upstream: StdioUpstream) -> list[tuple[float, float]]:
+def _lives(upstream: StdioMockUpstream) -> list[tuple[float, float]]:
     exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
     return [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
 
 
-def _exchanges(upstream: RemoteUpstream) -> list[tuple[float, float]]:
+def _exchanges(upstream: RemoteMockUpstream) -> list[tuple[float, float]]:
     return [(request.t, request.ended) for request in upstream.http if request.ended is not None]
 
 
-def _pauses(upstream: StdioUpstream | RemoteUpstream) -> list[float]:
+def _pauses(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
     """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
     attempts = _attempts(upstream)
     return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
@@ -187,13 +189,13 @@ async def a_failed_connection_is_retried_three_times_with_growing_pauses(workben
     async with workbench.proxy(good, dying, resetting) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in (dying, resetting))
         )
 
 
 async def _is_tried_again(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream | RemoteUpstream
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream | RemoteMockUpstream
 ) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     with workbench.case(upstream.name):
@@ -210,10 +212,10 @@ async def _is_tried_again(
             seen = f"{_pauses(upstream)} s"
             workbench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
 
-        await workbench.throughout(4.0, no_more)
+        await workbench.holds_for(4.0, no_more)
 
 
-def _more_than(number: int, upstream: StdioUpstream | RemoteUpstream) -> list[float]:
+def _more_than(number: int, upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
     pauses = _pauses(upstream)
     return pauses if len(pauses) > number else []
 
@@ -236,7 +238,7 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
             what = "at least 20 s between the later attempts"
             workbench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
 
-        await workbench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
+        await workbench.holds_for(began + 40.0 - time.monotonic(), keeps_trying)
         before = len(upstream.starts)
         _comes_up(upstream)
         while len(upstream.starts) == before:
@@ -250,7 +252,7 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
         workbench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
 
 
-def _comes_up(upstream: StdioUpstream) -> None:
+def _comes_up(upstream: StdioMockUpstream) -> None:
     """From now on a start succeeds. Renamed into place: no start may read half a script."""
     Script().save(upstream.folder / "next.json")
     os.replace(upstream.folder / "next.json", upstream.folder / "script.json")

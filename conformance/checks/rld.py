@@ -19,7 +19,10 @@ from conformance.workbench import save_styles
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 #: stays until SIGKILL, and so does its helper
 STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
@@ -42,7 +45,7 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
         await _works(workbench, proxy, old)
 
 
-async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """A server that was added is listed and can be called, in time."""
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
@@ -65,7 +68,7 @@ async def _lists(
         await anyio.sleep(_POLL)
 
 
-async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
@@ -91,10 +94,12 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
     their group is not listed any more, and a call of it is an error.
     """
 
-    async def goes(how: str, changed: StdioUpstream | None, gone: StdioUpstream, kept: StdioUpstream) -> None:
+    async def goes(
+        how: str, changed: StdioMockUpstream | None, gone: StdioMockUpstream, kept: StdioMockUpstream
+    ) -> None:
         config = workbench.config(kept, gone)
         async with workbench.serving(kept, gone, config=config) as proxy:
-            with workbench.witness("the upstream and its helper are alive"):
+            with workbench.precondition("the upstream and its helper are alive"):
                 workbench.expect(len(gone.alive) == 2, "two processes", gone.alive)
             workbench.save(config, *([kept] if changed is None else [kept, changed]))
             with workbench.case(how):
@@ -106,9 +111,9 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
                 workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
     removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
-    await workbench.together(
+    await workbench.run_cases(
         partial(goes, "removed from the file", None, removed, workbench.stdio("a")),
-        partial(goes, "enabled is false", disabled.but(enabled=False), disabled, workbench.stdio("b")),
+        partial(goes, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
     )
 
 
@@ -126,9 +131,9 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         argv = [*local.entry["args"][:-1], "after-${MARK}"]
         workbench.save(
             config,
-            local.but(args=argv, env={"WHICH": "${MARK}"}),
-            remote.but(headers={"X-Which": "after-${MARK}"}),
-            slow.but(timeout={"tools": 1}),
+            local.variant(args=argv, env={"WHICH": "${MARK}"}),
+            remote.variant(headers={"X-Which": "after-${MARK}"}),
+            slow.variant(timeout={"tools": 1}),
         )
         expected = [f"after-{mark}"], mark
         with workbench.case("the new argument and environment"):
@@ -153,7 +158,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
 
 
-async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
+async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | None:
     await proxy.call(remote.name, "add", {"a": 1, "b": 2})
     calls = remote.posts("tools/call")
     return calls[-1].header("X-Which") if calls else None
@@ -166,7 +171,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
     """
     no_schema = '{"mcpServers": {"a": {"description": "the command is missing"}}}'
 
-    async def holds(what: str, text: str, old: StdioUpstream, new: StdioUpstream) -> None:
+    async def holds(what: str, text: str, old: StdioMockUpstream, new: StdioMockUpstream) -> None:
         config = workbench.config(old)
         async with workbench.serving(old, config=config) as proxy:
             before = len(proxy.stderr)
@@ -174,7 +179,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
             with workbench.case(what):
                 said = partial(_said_since, proxy, before)
                 await workbench.eventually(said, within=NOTICED, what="a diagnostic appears on stderr")
-                await workbench.throughout(
+                await workbench.holds_for(
                     2.0, lambda: workbench.expect(len(said()) <= 10, "one diagnostic", said())
                 )
                 await _works(workbench, proxy, old)
@@ -185,7 +190,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                 await is_usable(workbench, proxy, new)
                 await _works(workbench, proxy, old)
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
         partial(
             holds, "JSON that is no configuration", no_schema, workbench.stdio("c"), workbench.stdio("d")
@@ -225,7 +230,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
             workbench.save(config, first, second, third)
             await is_usable(workbench, proxy, third)
 
-        await workbench.together(long_call, changes)
+        await workbench.run_cases(long_call, changes)
         for upstream in (first, second):
             starts = [start.pid for start in upstream.starts]
             workbench.expect(len(starts) == 1, f"{upstream.name} was started once", starts)
@@ -250,10 +255,10 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
             methods = (str(message.get("method")) for message in proxy.received)
             return Counter(method.split("/")[1] for method in methods if method.endswith("/list_changed"))
 
-        async def announces(what: str, *upstreams: StdioUpstream) -> None:
+        async def announces(what: str, *upstreams: StdioMockUpstream) -> None:
             before = told()
             workbench.save(config, *upstreams)
-            with workbench.witness("the save is applied"):
+            with workbench.precondition("the save is applied"):
                 await _lists(workbench, proxy, *(upstream.name for upstream in upstreams))
                 if new not in upstreams:
                     await _lists(workbench, proxy, without=new.name)
@@ -267,7 +272,7 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
 
         async def is_silent(what: str) -> None:
             before = told()
-            await workbench.throughout(
+            await workbench.holds_for(
                 2.0, lambda: workbench.expect(told() == before, f"nothing for {what}", told() - before)
             )
 
@@ -276,7 +281,7 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         await anyio.sleep(0.5)  # what an upstream announces at its start is its own affair
         config.write_bytes(config.read_bytes().replace(b"\n", b"\n  ") + b"\n")
         await is_silent("white space")
-        workbench.save(config, old.but(timeout={"tools": "20s"}), new)
+        workbench.save(config, old.variant(timeout={"tools": "20s"}), new)
         await is_silent("a timeout")
         await announces("a server was removed", old)
         undeclared = set(told()) - declared
@@ -288,7 +293,7 @@ async def slow_and_bursty_writers_end_in_what_they_wrote_last(workbench: Workben
     """A file that is truncated and written in pieces over a second, and one that is saved 20 times in 2 s: until
     the first is complete the old group works, and then exactly the last content is there, each server once.
     """
-    await workbench.together(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
+    await workbench.run_cases(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
 
 
 async def _slow_writer(workbench: Workbench) -> None:
@@ -328,7 +333,7 @@ async def _bursty_writer(workbench: Workbench) -> None:
 
 
 async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream, nobody: StdioUpstream | None = None
+    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, nobody: StdioMockUpstream | None = None
 ) -> None:
     """One process for each of these, and for a second it stays so."""
 
@@ -342,7 +347,7 @@ async def _holds_exactly(
     with anyio.move_on_after(10.0):
         while not is_so():  # noqa: ASYNC110 - nothing tells us of another process's children
             await anyio.sleep(_POLL)
-    await workbench.throughout(1.0, lambda: workbench.expect(is_so(), expected, seen()))
+    await workbench.holds_for(1.0, lambda: workbench.expect(is_so(), expected, seen()))
     groups = await proxy.groups()
     names = sorted(one.name for one in upstreams)
     workbench.expect(sorted(groups) == names, f"the groups {names}", groups)

@@ -22,7 +22,9 @@ from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 #: what makes implementations talk; they know the one or the other
 TALKATIVE = {"RUST_LOG": "trace", "DYNAMIC_MCP_LOG": "debug"}
@@ -37,14 +39,14 @@ NOWHERE = {"description": "gone", "url": f"http://127.0.0.1:1/mcp?key={QUERY}"}
 ECHOES = [on_call("echo", respond(500, "$headers")), on_call("add", respond(400, "$headers"))]
 
 
-def tokens_of(upstream: ProtectedUpstream) -> dict[str, str]:
+def tokens_of(upstream: ProtectedMockUpstream) -> dict[str, str]:
     """Every token that was issued."""
     access = {f"access token {place}": token for place, token in enumerate(upstream.access_tokens, 1)}
     refresh = {f"refresh token {place}": token for place, token in enumerate(upstream.refresh_tokens, 1)}
     return access | refresh
 
 
-def issued_by(upstream: ProtectedUpstream) -> dict[str, str]:
+def issued_by(upstream: ProtectedMockUpstream) -> dict[str, str]:
     """Every secret of the sign-ins: tokens, codes and verifiers."""
     codes = [asked.params["code"] for asked in upstream.exchanges]
     verifiers = [asked.params["code_verifier"] for asked in upstream.exchanges]
@@ -68,17 +70,19 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     signed = await workbench.oauth("signed", oauth, script, headers=headers)
     failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
     stdio = workbench.stdio("stdio", env={"SECRET": child})
-    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": headers})
+    gone = workbench.stdio("gone").with_entry(
+        {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
+    )
     env = {**TALKATIVE, "CANARY": variable}
     workbench.browser()
     async with workbench.proxy(signed, env=env) as before:
         await before.handshake()
-        with workbench.witness("a sign-in works"):
+        with workbench.precondition("a sign-in works"):
             await before.ready(signed)
     await until(workbench, signed.exchanges[0].t + 2.2)
     async with workbench.proxy(signed, failing, stdio, gone, env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("a refresh and a call work"):
+        with workbench.precondition("a refresh and a call work"):
             await proxy.ready(signed, failing, stdio)
             workbench.expect(signed.refreshes, "a refresh", signed.token_requests)
             await can_call(workbench, proxy, stdio)
@@ -86,7 +90,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
         await proxy.call("gone", "echo")
         await proxy.call("signed", "add", {"a": 1, "b": 2})
         await proxy.call("signed", "echo")
-    with workbench.witness("secrets are used"):
+    with workbench.precondition("secrets are used"):
         workbench.expect(failing.posts("tools/call")[0].header("X-Key") == header, "the header", failing.http)
         workbench.expect(failing.posts()[0].header("X-Variable") == variable, "the variable", failing.http)
         workbench.expect(stdio.starts[0].env.get("SECRET") == child, "the environment", stdio.starts[0].args)
@@ -113,15 +117,17 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
     signed = await workbench.oauth("signed", script=Script(on=ECHOES))
     failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
     query = {**headers, "X-Query": QUERY}
-    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": query})
+    gone = workbench.stdio("gone").with_entry(
+        {**workbench.required_fields("http"), **NOWHERE, "headers": query}
+    )
     stdio = workbench.stdio("stdio")
     browser = workbench.browser()
-    with workbench.witness("a first run signs in"):
+    with workbench.precondition("a first run signs in"):
         await sign_in(workbench, signed)
     config = workbench.config(signed, failing, gone)
     async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        with workbench.witness("the token is used, and refused calls are"):
+        with workbench.precondition("the token is used, and refused calls are"):
             await proxy.ready(signed, failing)
             for upstream in (signed, failing):
                 for tool in ("echo", "add"):
@@ -131,7 +137,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
             workbench.expect(signed.access_tokens[0] in signed.bearers, "a bearer", signed.http)
         # A child that is started when there is a token: the proxy's environment may have changed.
         workbench.save(config, signed, failing, gone, stdio)
-        with workbench.witness("a child that comes later is started"):
+        with workbench.precondition("a child that comes later is started"):
             await proxy.ready(stdio)
         await proxy.call("gone", "echo")
         await proxy.tools_of("gone")
@@ -140,7 +146,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
         tokens = tokens_of(signed)
         workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
         secrets = {**issued_by(signed), "a header": header, "a query": QUERY}
-        commands = "\n".join(person.command for person in proxy.family.alive())
+        commands = "\n".join(process.command for process in proxy.processes.alive())
         environments = _environments_of_children(proxy)
     environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
     argv = "\n".join(" ".join(page.argv) for page in browser.openings)
@@ -155,10 +161,10 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
 
 def _environments_of_children(proxy: Proxy) -> str:
     found = []
-    for person in proxy.family.alive():
+    for process in proxy.processes.alive():
         try:
-            if person.pid != proxy.pid:
-                found.append(json.dumps(psutil.Process(person.pid).environ()))
+            if process.pid != proxy.pid:
+                found.append(json.dumps(psutil.Process(process.pid).environ()))
         except psutil.Error:
             continue  # gone since
     return "\n".join(found)
@@ -193,7 +199,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             for asked in first.exchanges
             if "access_token" in asked.issued
         }
-        with workbench.witness("both can be used, and assign sessions"):
+        with workbench.precondition("both can be used, and assign sessions"):
             await proxy.ready(first, second)
             await can_use(workbench, proxy, first)
             await can_use(workbench, proxy, second)
@@ -202,7 +208,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
         for upstream in (first, second):
             await proxy.call(upstream.name, "echo", lures)
             await proxy.call(upstream.name, other.at("/tool"), lures)
-            params = {**proxy.calling(upstream.name, "echo", {}), **lures, "_meta": {"x/headers": lures}}
+            params = {**proxy.call_params(upstream.name, "echo", {}), **lures, "_meta": {"x/headers": lures}}
             await proxy.request("tools/call", params)
         await proxy.call(other.at("/group"), "echo", lures)
     for mine, theirs in ((first, second), (second, first)):

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from conformance.workbench import ProtectedUpstream, Proxy, RemoteUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 PLANTED = "planted-token"
 TAG = "<script>X</script>"
@@ -55,7 +58,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
             async with workbench.proxy(*group) as proxy:
                 await proxy.handshake()
                 steps = (partial(_signs_in, workbench, proxy, one) for one in group)
-                await workbench.together(*steps)
+                await workbench.run_cases(*steps)
         for upstream in upstreams:
             with workbench.case(repr(upstream.name[:30])):
                 foreign = [token for token in upstream.bearers if token not in upstream.access_tokens]
@@ -73,29 +76,29 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
         for upstream in upstreams:
             flow = upstream.exchanges or not upstream.http
             workbench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
-    with workbench.witness("tokens are stored"):
+    with workbench.precondition("tokens are stored"):
         stored = " ".join(content.decode(errors="replace") for content in _store(home).values())
         workbench.expect(any(token in stored for token in mine), "tokens in the store", stored)
 
 
-async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedUpstream]:
-    made: dict[str, ProtectedUpstream] = {}
+async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMockUpstream]:
+    made: dict[str, ProtectedMockUpstream] = {}
 
     async def make(name: str) -> None:
         made[name] = await workbench.oauth(name)
 
-    await workbench.together(*(partial(make, name) for name in names))
+    await workbench.run_cases(*(partial(make, name) for name in names))
     return [made[name] for name in names]
 
 
 async def _accepted(
-    workbench: Workbench, upstreams: list[ProtectedUpstream]
-) -> list[list[ProtectedUpstream]]:
+    workbench: Workbench, upstreams: list[ProtectedMockUpstream]
+) -> list[list[ProtectedMockUpstream]]:
     """All together where a configuration with their names is accepted; else each alone that is."""
 
-    async def is_refused(*some: ProtectedUpstream) -> bool:
+    async def is_refused(*some: ProtectedMockUpstream) -> bool:
         # Switched off, so that this is about the names only.
-        switched_off = [one.but(enabled=False) for one in some]
+        switched_off = [one.variant(enabled=False) for one in some]
         outcome = await workbench.run_to_exit(config=workbench.config(*switched_off), within=1.0)
         if outcome.code is not None:
             outcome.refused()
@@ -104,15 +107,15 @@ async def _accepted(
     if not await is_refused(*upstreams):
         return [upstreams]
     found = [[one] for one in upstreams if not await is_refused(one)]
-    with workbench.witness("an ordinary name is accepted"):
+    with workbench.precondition("an ordinary name is accepted"):
         workbench.expect([upstreams[0]] in found, upstreams[0].name, found)
     return found
 
 
-async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
+async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
     """An ordinary name has to work; others get their time."""
     if upstream.name.startswith("plain"):
-        with workbench.witness("an ordinary name works"):
+        with workbench.precondition("an ordinary name works"):
             await proxy.ready(upstream)
         return
     await proxy.wake(upstream.name)
@@ -151,14 +154,14 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         "flag": "-flag",
     }
 
-    async def with_endpoint(name: str, place: str) -> ProtectedUpstream:
+    async def with_endpoint(name: str, place: str) -> ProtectedMockUpstream:
         return await workbench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
 
     good = await workbench.oauth("good")
     bad = [await with_endpoint(name, place) for name, place in places.items()]
     odd = await with_endpoint("odd", shell)
     browser = workbench.browser()
-    with workbench.witness("a page that is safe is opened"):
+    with workbench.precondition("a page that is safe is opened"):
         await sign_in(workbench, good)
         workbench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
 
@@ -170,7 +173,7 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
             workbench.expect(whole, "the address is one argument", page.argv)
 
-    async def fails(proxy: Proxy, upstream: ProtectedUpstream) -> None:
+    async def fails(proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
         answer = await proxy.call(upstream.name, "echo", within=15.0)
         workbench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
 
@@ -179,17 +182,17 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         for upstream in (odd, *bad):
             await proxy.wake(upstream.name)
         for upstream in (odd, *bad):
-            with workbench.witness(f"the metadata of {upstream.name} is read"):
+            with workbench.precondition(f"the metadata of {upstream.name} is read"):
                 await workbench.eventually(
                     partial(_is_explored, upstream), within=10.0, what="it is asked for"
                 )
-        await workbench.throughout(2.5, only_safe_pages)
-        await workbench.together(*(partial(fails, proxy, upstream) for upstream in bad))
+        await workbench.holds_for(2.5, only_safe_pages)
+        await workbench.run_cases(*(partial(fails, proxy, upstream) for upstream in bad))
         only_safe_pages()
     workbench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
 
 
-def _is_explored(upstream: ProtectedUpstream) -> bool:
+def _is_explored(upstream: ProtectedMockUpstream) -> bool:
     """Whether anything but the MCP URL was asked for."""
     return bool(upstream.elsewhere)
 
@@ -210,7 +213,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     async def repeats_no_tag(name: str, user: User) -> None:
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, user) as (_, browser):
-            with workbench.witness("the callback is delivered"):
+            with workbench.precondition("the callback is delivered"):
                 await browser.done()
         for entry in [*browser.events("stray"), *browser.callbacks]:
             body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
@@ -224,7 +227,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     async def shows_no_secret() -> None:
         upstream = await workbench.oauth("success")
         async with attempt(workbench, upstream, User()) as (proxy, browser):
-            with workbench.witness("the sign-in works"):
+            with workbench.precondition("the sign-in works"):
                 await signs_in(workbench, proxy, upstream)
                 await browser.done()
                 workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
@@ -241,7 +244,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
             workbench.expect(not found, "no secret in the page", found)
 
     steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
-    await workbench.together(*steps, shows_no_secret)
+    await workbench.run_cases(*steps, shows_no_secret)
 
 
 @check("SEC-012", timeout=40, slow=True)
@@ -262,24 +265,24 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
         await proxy.handshake()
         with workbench.must("http on loopback is allowed"):
             await signs_in(workbench, proxy, loopback)
-    with workbench.witness("the address can be reached"):
+    with workbench.precondition("the address can be reached"):
         workbench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
     for upstream in upstreams:
         async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with workbench.witness("the metadata is read"):
+            with workbench.precondition("the metadata is read"):
                 await workbench.eventually(
                     partial(_is_explored, upstream), within=10.0, what="it is asked for"
                 )
-            await workbench.throughout(
+            await workbench.holds_for(
                 2.5, partial(_gets_nothing_without_warning, workbench, upstream, listener, proxy)
             )
     workbench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
 
 
 def _gets_nothing_without_warning(
-    workbench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
+    workbench: Workbench, upstream: ProtectedMockUpstream, listener: RemoteMockUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
     warned = speaks_of_plain_text(proxy.stderr)

@@ -15,8 +15,10 @@ from mock_servers.remote_actions import redirect
 from mock_servers.script import Rule, Script, default_tools, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, Workbench
     from conformance.workbench.certificates import Files
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 #: what switches validation off elsewhere
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
@@ -31,7 +33,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
     signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
-    cases: list[tuple[RemoteUpstream, RemoteUpstream]] = []
+    cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
         server, listener = (
@@ -44,24 +46,24 @@ async def certificates_are_validated(workbench: Workbench) -> None:
         endpoint = OAuth(server_fields={"token_endpoint": token.at("/token")})
         cases.append((await workbench.oauth(f"{name}-token", endpoint), token))
 
-    await workbench.together(*(partial(make, name, tls) for name, tls in authority.bad().items()))
+    await workbench.run_cases(*(partial(make, name, tls) for name, tls in authority.bad().items()))
     workbench.browser()
     env = {**authority.environment, **SWITCHES}
     async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("the trusted certificate is accepted"):
+        with workbench.precondition("the trusted certificate is accepted"):
             await proxy.ready(good, signed)
             await can_call(workbench, proxy, good)
-        await workbench.together(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
+        await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
 
 
 async def _is_refused(
-    workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, listener: RemoteUpstream
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
     """The upstream fails, because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
-    with workbench.witness(f"{name}: a connection to {listener.url} is tried"):
+    with workbench.precondition(f"{name}: a connection to {listener.url} is tried"):
         what = "a TLS handshake"
         await workbench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
     answer = await proxy.call(name, "echo")
@@ -111,18 +113,18 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
         await proxy.handshake()
         for upstream in (first, *exchanges):
             await proxy.wake(upstream.name)
-        with workbench.witness("sign-ins work where the token endpoint does not redirect"):
+        with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
             await proxy.ready(*protected)
             await proxy.call("bearer", "echo", {"x": "canary-body"})
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
         for upstream in upstreams:
-            with workbench.witness(f"{upstream.name} works where it does not redirect"):
+            with workbench.precondition(f"{upstream.name} works where it does not redirect"):
                 await proxy.ready(upstream)
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        with workbench.witness("the redirects are met"):
+        with workbench.precondition("the redirects are met"):
             everybody = (*upstreams, first, *exchanges, *protected)
             await workbench.eventually(
                 lambda: all(map(_has_redirected, everybody)),
@@ -141,10 +143,10 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
                 workbench.expect(not found, "no credential and no body at the other origin", request)
                 workbench.expect(not request.body, "no body at the other origin", request.body)
 
-        await workbench.throughout(2.0, nothing_gets_there)
+        await workbench.holds_for(2.0, nothing_gets_there)
 
 
-def _has_redirected(upstream: RemoteUpstream) -> bool:
+def _has_redirected(upstream: RemoteMockUpstream) -> bool:
     """Whether the proxy was sent elsewhere; the browser always is, from the authorization endpoint."""
     met = [request for request in upstream.http if request.status in (302, 307, 308)]
     return any(not request.target.startswith("/authorize") for request in met)
@@ -164,11 +166,11 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         await workbench.http("legacy", Script(tools=tools)),
         await workbench.http("modern", Script(era="both", tools=tools)),
     ]
-    bad = [header, url.but(url=url.url + "?k=${EVIL}")]
+    bad = [header, url.variant(url=url.url + "?k=${EVIL}")]
     env = {"PLAIN": "as it is", "EVIL": INJECTED}
     async with workbench.proxy(plain, *named, env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("upstreams with plain values work"):
+        with workbench.precondition("upstreams with plain values work"):
             await proxy.ready(plain, *named)
             await can_call(workbench, proxy, plain)
             sent = {post.header("X-Value") for post in plain.posts()}
@@ -217,8 +219,8 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbenc
     upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
-            with workbench.witness("the call that returns a link"):
+            with workbench.precondition("the call that returns a link"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
                 workbench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
             await proxy.call(upstream.name, "typed")  # its answer has a schema that cannot be resolved
-        await workbench.throughout(3.0, other.saw_nothing)
+        await workbench.holds_for(3.0, other.saw_nothing)

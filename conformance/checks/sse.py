@@ -14,10 +14,12 @@ from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, RemoteUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
-def _endpoint_announced(upstream: RemoteUpstream) -> list[float]:
+def _endpoint_announced(upstream: RemoteMockUpstream) -> list[float]:
     """When the endpoint events went out."""
     return [entry.t for entry in upstream.events("http-body") if entry.text.startswith("event: endpoint")]
 
@@ -90,7 +92,7 @@ async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
                 workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
                 results[name] = result.text
 
-            await workbench.together(lambda: take("first"), lambda: take("second"))
+            await workbench.run_cases(lambda: take("first"), lambda: take("second"))
             for name, seen in results.items():
                 workbench.expect(
                     f"for-{name}" in seen, f"the call of {name} receives its own result", results
@@ -109,12 +111,12 @@ async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None
         await workbench.oauth("b", kind="sse"),
     )
     workbench.browser()
-    await workbench.together(
+    await workbench.run_cases(
         lambda: has_its_headers(workbench, upstream, headers), lambda: _has_the_bearer(workbench, protected)
     )
 
 
-async def _has_the_bearer(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _has_the_bearer(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await is_usable(workbench, proxy, upstream, what="an upstream that wants a bearer becomes usable")
@@ -139,14 +141,14 @@ async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None
     upstream = await workbench.sse("foreign", Script(http=foreign), headers=headers)
     async with workbench.proxy(own, upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("an endpoint of the same origin works"):
+        with workbench.precondition("an endpoint of the same origin works"):
             await proxy.ready(own)
             await can_call(workbench, proxy, own)
         await proxy.tools_of("foreign")  # wakes a lazy proxy
-        with workbench.witness("the foreign endpoint is announced"):
+        with workbench.precondition("the foreign endpoint is announced"):
             what = "an endpoint event"
             await workbench.eventually(lambda: _endpoint_announced(upstream), within=10.0, what=what)
-        await workbench.throughout(10.0, other.saw_nothing)
+        await workbench.holds_for(10.0, other.saw_nothing)
         answer = await proxy.call("foreign", "echo")
         workbench.expect(answer.is_error, "a call to the group is an error", answer.raw)
         other.saw_nothing()
@@ -169,7 +171,7 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
                 alone = len(gets) == 1 and gets[0].ended is None
                 workbench.expect(alone, f"{upstream.name}: one GET, still open", gets)
 
-        await workbench.throughout(35.0, one_stream_each)
+        await workbench.holds_for(35.0, one_stream_each)
         for upstream in upstreams:
             await can_call(workbench, proxy, upstream)
         one_stream_each()
@@ -219,7 +221,7 @@ async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Work
     async with workbench.proxy(silent, good) as proxy:
         await proxy.handshake()
         await is_usable(workbench, proxy, good, what="the other group works from the beginning", within=5.0)
-        with workbench.witness("the mute upstream is asked for its stream"):
+        with workbench.precondition("the mute upstream is asked for its stream"):
             await workbench.eventually(lambda: silent.streams, within=5.0, what="a GET")
         left = started + 12.0 - time.monotonic()
         closed = "the GET without an endpoint is closed within 12 s of the start"

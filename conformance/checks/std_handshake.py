@@ -10,7 +10,9 @@ from conformance.checks.std_messages import is_echoed
 from mock_servers.script import Rule, Script, crash, error, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MODERN = "2026-07-28"
 PROBE = "server/discover"
@@ -38,7 +40,7 @@ async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> Non
     workbench.expect(answered, "initialized follows the answer to initialize", before)
 
 
-def _messages_of(upstream: StdioUpstream, pid: int) -> list[tuple[str, dict[str, Any]]]:
+def _messages_of(upstream: StdioMockUpstream, pid: int) -> list[tuple[str, dict[str, Any]]]:
     """What a process read ("line") and sent, in order, from the first message that is no probe of its era."""
     entries = [entry for entry in upstream.entries if entry.pid == pid and entry.event in ("line", "sent")]
     messages = [(entry.event, entry.message or {}) for entry in entries]
@@ -78,10 +80,10 @@ async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> N
         await proxy.handshake()
         cases = [partial(_stays_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
         cases += [partial(_falls_back, workbench, proxy, upstream) for upstream in old]
-        await workbench.together(*cases, partial(_is_restarted, workbench, proxy, quitter))
+        await workbench.run_cases(*cases, partial(_is_restarted, workbench, proxy, quitter))
 
 
-async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must(f"{upstream.name} becomes usable"):
         await proxy.ready(upstream)
     await is_echoed(workbench, proxy, upstream.name, {"x": 1})
@@ -105,13 +107,13 @@ def _is_probe(message: Any) -> bool:
     return False
 
 
-async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     greetings = upstream.requests("initialize")
     workbench.expect(not greetings, f"{upstream.name}: no initialize for a modern upstream", greetings)
 
 
-async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     starts = len(upstream.starts)
     workbench.expect(starts == 1, f"{upstream.name}: initialize goes to the same process", f"{starts} starts")
@@ -121,7 +123,7 @@ async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioUpstrea
     workbench.expect(took <= 10.0, f"{upstream.name}: initialize within 10 s of the probe", f"{took:.1f} s")
 
 
-async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     again = upstream.starts[1]
     met_with = next(entry.message or {} for entry in upstream.events("line") if entry.pid == again.pid)

@@ -38,8 +38,12 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, Request, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
+    from mock_servers.journal_views import Request
 
 
 def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
@@ -83,7 +87,9 @@ async def answers_are_matched_by_id(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
-        await workbench.together(*(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers))
+        await workbench.run_cases(
+            *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers)
+        )
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
         if [id_ for id_ in sent if id_ in asked] == asked:
@@ -125,16 +131,16 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
             not _answers(upstream, id_), "the first call is over before its answer", upstream.entries
         )
         await is_echoed(workbench, proxy, "a", {"number": 2})
-        with workbench.witness("the late answer is sent"):
+        with workbench.precondition("the late answer is sent"):
             what = "an answer to the first call in the upstream's journal"
             await workbench.eventually(lambda: _answers(upstream, id_), within=5.0, what=what)
         await is_echoed(workbench, proxy, "a", {"number": 3})
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in range(4, 8))
         )
 
 
-def _answers(upstream: StdioUpstream, id_: Any) -> list[Entry]:
+def _answers(upstream: StdioMockUpstream, id_: Any) -> list[Entry]:
     return [entry for entry in upstream.events("sent") if (entry.message or {}).get("id") == id_]
 
 
@@ -145,11 +151,11 @@ async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> 
     dying = [workbench.stdio(name, Script(on=[on_call("echo", end)])) for name, end in ends.items()]
     healthy = workbench.stdio("healthy")
     async with workbench.serving(*dying, healthy) as proxy:
-        await workbench.together(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
+        await workbench.run_cases(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
         await is_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
-async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.case(f"a child that {upstream.name}"):
         answer = await proxy.call(upstream.name, "echo", within=10.0)
     took = answer.t - upstream.first_call.t
@@ -164,7 +170,7 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
     # A shell and no mock: on a slow machine a mock takes so long to start that even a tight loop has pauses.
     marks = workbench.sandbox.tmp / "starts"
     shell = {"command": "/bin/sh", "args": ["-c", 'echo >> "$0"; exit 1', str(marks)]}
-    at_once = workbench.stdio("at-once").exactly({"description": "Ends at once", **shell})
+    at_once = workbench.stdio("at-once").with_entry({"description": "Ends at once", **shell})
     when_ready = workbench.stdio("when-ready", Script(on=[Rule("tools/list", [reply(), crash(1)])]))
     began = time.monotonic()
     async with workbench.proxy(mortal, at_once, when_ready) as proxy:
@@ -185,12 +191,12 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
                 seen = f"{starts} starts of {upstream.name} in {seconds:.1f} s"
                 workbench.expect(starts <= each * (seconds + 1), "at most one attempt per second", seen)
 
-        await workbench.throughout(began + 5.0 - time.monotonic(), is_no_loop)
-    with workbench.witness("the one that always dies was started"):
+        await workbench.holds_for(began + 5.0 - time.monotonic(), is_no_loop)
+    with workbench.precondition("the one that always dies was started"):
         workbench.expect(marks.exists(), "a mark of its start", "none")
 
 
-async def works_again(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def works_again(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
     deadline = time.monotonic() + 15.0
     while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):
@@ -246,7 +252,7 @@ async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
         )
 
 
-async def _answer_to(workbench: Workbench, upstream: StdioUpstream, id_: Any) -> dict[str, Any]:
+async def _answer_to(workbench: Workbench, upstream: StdioMockUpstream, id_: Any) -> dict[str, Any]:
     def answers() -> list[dict[str, Any]]:
         return [entry.message or {} for entry in upstream.events("answer") if entry.data["id"] == id_]
 
@@ -263,7 +269,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
         await proxy.ready(hanging)
         for _ in range(5):
             await proxy.groups()  # so that the client's ids and the upstream's go apart
-        await workbench.together(
+        await workbench.run_cases(
             partial(_is_cancelled, workbench, proxy, hanging), partial(_is_abandoned, workbench, proxy, mute)
         )
     initialize = [(request.pid, request.id) for request in mute.requests("initialize")]
@@ -272,7 +278,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
     workbench.expect(not wrong, "initialize is never cancelled", wrong)
 
 
-async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await proxy.call(upstream.name, "echo")
     cancelled = await workbench.eventually(
         lambda: upstream.requests("notifications/cancelled"),
@@ -291,7 +297,7 @@ def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 
-async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     """Wait until the proxy has given up its first initialize; one that never does has cancelled nothing."""
     with suppress(Untestable):
         await proxy.tools_of(upstream.name)  # wakes a lazy proxy

@@ -17,7 +17,10 @@ from conformance.checks import check
 from mock_servers.script import Grandchild, Script, on_call, stderr
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Start, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import Start
 
 #: for the end of everything after the proxy was told to stop
 GONE_WITHIN = 10.0
@@ -126,7 +129,7 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
 
 
-def _ending(upstream: StdioUpstream) -> list[str]:
+def _ending(upstream: StdioMockUpstream) -> list[str]:
     """What reached the child at the end, and whether it got to its own exit; nothing if it was just killed."""
     return [entry.event for entry in upstream.entries if entry.event in ("eof", "signal", "exit")]
 
@@ -139,7 +142,7 @@ async def what_a_child_writes_to_stderr_is_discarded(workbench: Workbench) -> No
     async with workbench.serving(upstream) as proxy:
         await proxy.call("a", "echo")
     written = [entry for entry in upstream.events("action") if entry.data["do"] == "stderr"]
-    with workbench.witness("the child has written to stderr twice"):
+    with workbench.precondition("the child has written to stderr twice"):
         workbench.expect(len(written) == 2, "two entries in its journal", written)
     for name, stream in {"stdout": proxy.stdout.decode(errors="replace"), "stderr": proxy.stderr}.items():
         workbench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
@@ -168,7 +171,7 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
             await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
 
 
-def _has_seen_the_end(upstream: StdioUpstream) -> bool:
+def _has_seen_the_end(upstream: StdioMockUpstream) -> bool:
     # A guard that outlives the proxy may have ended the child before it could write the end down.
     return bool(upstream.events("eof")) or not upstream.alive
 

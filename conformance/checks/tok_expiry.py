@@ -17,27 +17,28 @@ from conformance.errors import Untestable
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
-async def first_run(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
+async def first_run(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
     """The tokens are there to be used in a second run."""
     workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, *upstreams)
 
 
 async def until(workbench: Workbench, instant: float) -> None:
     """Let time pass until this (monotonic) instant."""
-    await workbench.throughout(max(0.0, instant - time.monotonic()), lambda: None)
+    await workbench.holds_for(max(0.0, instant - time.monotonic()), lambda: None)
 
 
-def has_no_refresh(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+def has_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """No refresh was asked for."""
     workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
 
 
-async def _is_used_again(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _is_used_again(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     """After a restart the one access token is used, without a page and without a token request."""
     await first_run(workbench, upstream)
     asked, seen = len(upstream.token_requests), len(upstream.mcp)
@@ -96,7 +97,7 @@ async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
         await signs_in(workbench, proxy, upstream)
         for _ in range(5):
             await can_use(workbench, proxy, upstream)
-            await workbench.throughout(3.0, partial(has_no_refresh, workbench, upstream))
+            await workbench.holds_for(3.0, partial(has_no_refresh, workbench, upstream))
     has_no_refresh(workbench, upstream)
 
 
@@ -109,7 +110,7 @@ async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
         signed_in = upstream.exchanges[0].t
         await can_use(workbench, proxy, upstream)
@@ -164,7 +165,7 @@ async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
         def is_bounded() -> None:
             workbench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
 
-        await workbench.throughout(10.0, is_bounded)
+        await workbench.holds_for(10.0, is_bounded)
         for _ in range(3):
             await can_use(workbench, proxy, upstream)
         is_bounded()

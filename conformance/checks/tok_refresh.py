@@ -13,14 +13,18 @@ from conformance.checks.tok_storage import stored
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import Browser, ProtectedUpstream, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 REFRESH = "refresh_token"
 #: short enough to be over at the next start, long enough for one
 SHORT = 3
 
 
-async def runs_with_expired_tokens(workbench: Workbench, upstream: ProtectedUpstream, count: int) -> Browser:
+async def runs_with_expired_tokens(
+    workbench: Workbench, upstream: ProtectedMockUpstream, count: int
+) -> Browser:
     """Sign in, then start the proxy again so many times, each time after the last token has expired; the browser of
     these later runs.
     """
@@ -88,7 +92,7 @@ async def invalid_grant_leads_to_one_new_sign_in(workbench: Workbench) -> None:
     refuses = Fault("token", grant=REFRESH, status=400, body={"error": "invalid_grant"})
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600], faults=[refuses]))
     browser = workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, upstream)
     await until(workbench, upstream.exchanges[0].t + SHORT + 0.5)
     await sign_in(workbench, upstream)
@@ -107,7 +111,7 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
     ]
     upstream = await workbench.oauth("a", OAuth(lifetimes=[200, 3600], faults=faults))
     browser = workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, upstream)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -121,7 +125,7 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
             content = stored(workbench.sandbox.home, "a")
             kept = upstream.refresh_tokens[0] in content or len(upstream.access_tokens) > 1
             workbench.expect(kept, "the file keeps the refresh token", content)
-            await workbench.throughout(2.0, lambda: None)
+            await workbench.holds_for(2.0, lambda: None)
         workbench.expect(len(upstream.access_tokens) == 2, "the refresh is tried again", upstream.refreshes)
         await can_use(workbench, proxy, upstream)
         token = upstream.access_tokens[1]
@@ -139,11 +143,11 @@ async def parallel_calls_cause_one_refresh(workbench: Workbench) -> None:
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
         await until(workbench, upstream.exchanges[0].t + 7.5)
         before = len(upstream.mcp)
-        await workbench.together(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
+        await workbench.run_cases(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
     workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp[before:] if request.rpc == "tools/call"]
     old = [request for request in calls if upstream.bearer(request) != upstream.access_tokens[1]]

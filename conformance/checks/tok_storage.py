@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conformance.workbench import ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 FOLDER = ".dynamic-mcp/oauth-servers"
 _LOOK = 0.001
@@ -124,7 +126,7 @@ async def token_files_are_private_from_the_first_moment(workbench: Workbench) ->
     to anybody else, through a sign-in and a refresh.
     """
     workbench.browser()
-    await workbench.together(
+    await workbench.run_cases(
         partial(_are_private, workbench, "umask 000", umask=0),
         partial(_are_private, workbench, "umask 022", umask=0o022),
         partial(_are_private, workbench, "0755 before", umask=0o022, before=True),
@@ -142,7 +144,7 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             place.chmod(0o755)
     with workbench.case(what), watching(partial(_modes, home)) as seen:
         for _ in range(2):
-            await workbench.throughout(_left_of_life(upstream), lambda: None)
+            await workbench.holds_for(_left_of_life(upstream), lambda: None)
             async with workbench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
                 await proxy.handshake()
                 await signs_in(workbench, proxy, upstream)
@@ -157,11 +159,11 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             wide = [one for one in wide if not one.endswith(" 0755")]
             wide += [f"{name} {mode:04o} in the end" for name, mode in _modes(home) if mode & 0o077]
         workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
-        with workbench.witness("the second process renews the tokens"):
+        with workbench.precondition("the second process renews the tokens"):
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 
 
-def _left_of_life(upstream: ProtectedUpstream) -> float:
+def _left_of_life(upstream: ProtectedMockUpstream) -> float:
     """Seconds until the first access token is over for certain; 0 before there is one."""
     return upstream.exchanges[0].t + _SHORT + 0.5 - time.monotonic() if upstream.exchanges else 0.0
 
@@ -214,7 +216,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
     }
     upstreams = [await workbench.oauth(name) for name in damage]
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, *upstreams)
     files = {name: token_file(workbench.sandbox.home, name) for name in damage}
     for name, file in files.items():
@@ -229,7 +231,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
             _is_whole(workbench, files[upstream.name], upstream)
 
 
-def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedUpstream) -> None:
+def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream) -> None:
     content = file.read_bytes()
     try:
         values = values_in(json.loads(content))
@@ -251,7 +253,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
     file = token_file(workbench.sandbox.home, "often")
     async with workbench.proxy(often) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(often)
         with watching(lambda: _unreadable(file)) as broken:
             for _ in range(51):
@@ -260,7 +262,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
         workbench.expect(not broken, "the file is JSON at every instant", broken)
     async with workbench.proxy(once) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(once)
         await proxy.call("once", "add", {"a": 1, "b": 2})
         await proxy.begin_call("once", "add", {"a": 1, "b": 2})
@@ -293,14 +295,14 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
     """
     first, other = await workbench.oauth("a"), await workbench.oauth("a")
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, first)
     async with workbench.proxy(other) as proxy:
         await _gets_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
         await signs_in(workbench, proxy, other)
     apart = OAuth(own_origin=True)
     old = await workbench.oauth("b", apart)
-    with workbench.witness("a sign-in at a server on a port of its own works"):
+    with workbench.precondition("a sign-in at a server on a port of its own works"):
         await sign_in(workbench, old)
     await old.stop()
     new = await workbench.oauth("b", apart, port=urlsplit(old.url).port or 0)
@@ -311,16 +313,16 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
 
 
 async def _gets_none(
-    workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream, tokens: list[str]
+    workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream, tokens: list[str]
 ) -> None:
     await proxy.handshake()
     await proxy.wake(upstream.name)
-    with workbench.witness(f"the changed upstream {upstream.name} is visited"):
+    with workbench.precondition(f"the changed upstream {upstream.name} is visited"):
         await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
-    await workbench.throughout(3.0, lambda: _has_none(workbench, upstream, tokens))
+    await workbench.holds_for(3.0, lambda: _has_none(workbench, upstream, tokens))
 
 
-def _has_none(workbench: Workbench, upstream: ProtectedUpstream, tokens: list[str]) -> None:
+def _has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: list[str]) -> None:
     for request in upstream.http:
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]

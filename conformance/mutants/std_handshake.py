@@ -77,8 +77,8 @@ def _change_probe(
     async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
         is_probe = method == "server/discover"
         try:
-            patience = budget if is_probe and budget is not None else timeout
-            return await right(self, method, params, patience, *more)
+            allowed = budget if is_probe and budget is not None else timeout
+            return await right(self, method, params, allowed, *more)
         except UpstreamRefused as refusal:
             raise on_refusal(refusal) if is_probe else refusal from None
 

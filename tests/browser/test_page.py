@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.model.evidence import Event, Evidence
-from conformance.reports.html import MAX_BYTES, render_comparison
-from tests.conformance.reports.test_html import HOSTILE, LOG, OTHER, everywhere, long_report
+from conformance.reports.html.render import MAX_BYTES, render_comparison
+from tests.conformance.reports.test_html import LOG, OTHER, long_report
+from tests.conformance.reports.test_html_hostile import HOSTILE, everywhere
 from tests.conformance.reports.test_reports import REPORT, result
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from conformance.workbench import Proxy, Workbench
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.workbench import Workbench
 from mock_servers.script import Script, sleep
 
 RELOADS = 50
@@ -47,7 +48,9 @@ async def storm(bench: Workbench, report: Report, seed: int, reloads: int = RELO
             if chance.random() < 0.2:
                 bench.config_text(chance.choice(INVALID), folder=config.parent, name=config.name)
             else:
-                chosen = [one.but(env={"N": chance.choice("12")}) for one in others if chance.random() < 0.6]
+                chosen = [
+                    one.variant(env={"N": chance.choice("12")}) for one in others if chance.random() < 0.6
+                ]
                 bench.save(config, steady, *chosen)
             await anyio.sleep(PACE)
         calling.cancel_scope.cancel()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conformance.model.sut import make_sut
-from conformance.workbench import open_workbench
+from conformance.workbench.workbench import open_workbench
 from tests.soak import reloads
 from tests.soak.soak import Soak
 

@@ -1,4 +1,4 @@
-"""The client of the workbench answers what it is asked, by the script of the check."""
+"""The client answers the requests of the proxy as the check scripts it, and every message is judged by its type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import answering, open_workbench, wiretypes
+from conformance.workbench import wiretypes
+from conformance.workbench.workbench import open_workbench
 
-#: for every request it gets, asks the method that the request names, and answers with what it was told
+#: upon each request sends a request of the method that `ask` names, then answers with the answer to that
 ASKS = """
 import json, sys
 def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
@@ -33,34 +34,36 @@ for line in sys.stdin:
         ("vendor/other", {"error": {"code": -32601, "message": "Method not found"}}),
     ],
 )
-async def test_a_request_to_the_client_is_answered_and_kept(method: str, told: dict[str, object]) -> None:
+async def test_answering_answers_a_request_and_the_transcript_keeps_it(
+    method: str, told: dict[str, object]
+) -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     async with open_workbench(sut, "TEST", keep=False) as workbench, workbench.proxy() as proxy:
-        async with answering(proxy, {"vendor/scripted": {"name": "$message"}}):
+        async with proxy.answering({"vendor/scripted": {"name": "$message"}}):
             answer = await proxy.request("vendor/ask", {"ask": method})
         assert answer.result == {"told": told}
         assert [heard.message["id"] for heard in proxy.transcript.asked(method)] == ["question"]
 
 
-async def test_what_goes_wrong_meanwhile_comes_out_as_it_is() -> None:
+async def test_answering_raises_an_exception_unchanged() -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
     with pytest.raises(Violation, match="the reason"):
         async with (
             open_workbench(sut, "TEST", keep=False) as workbench,
             workbench.proxy() as proxy,
-            answering(proxy, {}),
+            proxy.answering({}),
         ):
             raise Violation("the reason", "nothing")
 
 
-async def test_a_proxy_whose_messages_are_not_of_the_protocol_fails_its_check() -> None:
+async def test_a_message_outside_the_protocol_fails_the_check() -> None:
     sut = Sut("asks", (sys.executable, "-I", "-S", "-c", ASKS, "{config}"), Profile("asks"))
 
     async def list_tools(*, wire_types: bool) -> None:
         async with (
             open_workbench(sut, "TEST", keep=False) as workbench,
             workbench.proxy(wire_types=wire_types) as proxy,
-            answering(proxy, {}),
+            proxy.answering({}),
         ):
             await proxy.request("tools/list", {"ask": "ping"})
 
@@ -69,7 +72,7 @@ async def test_a_proxy_whose_messages_are_not_of_the_protocol_fails_its_check() 
         await list_tools(wire_types=True)
 
 
-async def test_without_the_official_types_the_evidence_says_that_nothing_was_judged(
+async def test_evidence_notes_that_the_official_types_are_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wiretypes, "official_types", lambda: None)
@@ -77,7 +80,7 @@ async def test_without_the_official_types_the_evidence_says_that_nothing_was_jud
     async with (
         open_workbench(sut, "TEST", keep=False) as workbench,
         workbench.proxy() as proxy,
-        answering(proxy, {}),
+        proxy.answering({}),
     ):
         await proxy.request("tools/list", {"ask": "ping"})
     notes = [event.text for event in workbench.evidence.events if event.kind == "note"]
