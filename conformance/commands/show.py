@@ -99,7 +99,8 @@ def _check(check: Check | None) -> Iterator[str]:
         yield "planned: none exists yet"
         return
     yield check.where
-    yield check.sentence
+    if check.sentence:
+        yield check.sentence
     nature = ["slow, so it starts before the others"] if check.slow else []
     nature += ["nothing runs beside it"] if check.serial else []
     yield "; ".join([f"it has {check.timeout:g} s", *nature])
