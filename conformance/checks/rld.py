@@ -1,7 +1,7 @@
 """RLD: the effect of a changed configuration file on a running proxy.
 
 Each check changes the file of a proxy that serves a client. It looks at the upstreams' processes and at what
-the client can list and call. A proxy may notice a change by events or by polling, so every deadline has some
+the client can list and call. A proxy may notice a change by events or by polling. So every deadline has some
 seconds, and no check judges the moment of the notice.
 """
 
