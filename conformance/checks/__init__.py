@@ -33,13 +33,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Check:
-    """A check and how it wants to be run."""
+    """A check and how the runner has to run it."""
 
     id: str
     run: CheckFunction
-    #: seconds that the check itself may take; set-up and teardown of its workbench are not counted
+    #: seconds that the check itself may take, without set-up and teardown of its workbench
     timeout: float
-    #: takes more than a second alone, mostly by waiting, so it is started before the others and beside them
+    #: takes more than a second alone, mostly by waiting, so the runner starts it before the others and beside
+    #: them
     slow: bool
     #: measures time closely, so nothing else runs beside it
     serial: bool

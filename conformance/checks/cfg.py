@@ -57,7 +57,7 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
     other_config = workbench.config(other)
     async with workbench.proxy(chosen, env={CONFIG_VARIABLE: str(other_config)}) as proxy:
         await proxy.handshake()
-        with workbench.must("the file named by the argument is loaded"):
+        with workbench.must("the proxy loads the file that the argument names"):
             await proxy.ready(chosen)
         await workbench.throughout(3.0, other.was_never_started)
         groups = await proxy.groups()
@@ -70,7 +70,7 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
 async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     config = workbench.config(upstream)
-    with workbench.must("the file named by the variable is loaded"):
+    with workbench.must("the proxy loads the file that the variable names"):
         await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
     with workbench.case("the variable is empty"):
         (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")

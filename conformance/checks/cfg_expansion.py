@@ -54,7 +54,7 @@ async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
 
 @check("CFG-010")
 async def no_other_expansion_syntax_exists(workbench: Workbench) -> None:
-    """The literals stand in a value of env, too."""
+    """A value of env holds the literals, too."""
     marker = workbench.sandbox.root / "marker"
     literals = ["$VAR", "%VAR%", "~", "~/x", "$(touch " + str(marker) + ")", f"`touch {marker}`", "$$", "*"]
     literals += ["${}", "${1X}", "${VAR:-default}", "${VAR", "$ {VAR}", "#{VAR}"]
@@ -63,7 +63,7 @@ async def no_other_expansion_syntax_exists(workbench: Workbench) -> None:
     workbench.expect(args == literals, f"the arguments are the literals {literals}", args)
     value = upstream.starts[-1].env.get("MIXED")
     workbench.expect(value == " ".join(literals), "the value of env is the literals too", value)
-    workbench.expect(not marker.exists(), "no command in the configuration is run", f"{marker} exists")
+    workbench.expect(not marker.exists(), "no command in the configuration runs", f"{marker} exists")
 
 
 @check("CFG-011", timeout=30)

@@ -110,7 +110,7 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
     ]
     good = [workbench.stdio(name, answering, timeout={"tools": text, **forms}) for name, text in kept.items()]
     async with workbench.proxy(*slow, *good) as proxy:
-        with workbench.must("every documented form is accepted"):
+        with workbench.must("the proxy accepts every documented form"):
             await proxy.handshake()
             await proxy.ready(*slow, *good)
         await workbench.together(
@@ -176,7 +176,7 @@ async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
         workbench.expect(now == before, f"the file stays {before}", now)
 
     async with workbench.proxy(config=config) as proxy:
-        with workbench.must("a file of mode 0644 is accepted"):
+        with workbench.must("the proxy accepts a file of mode 0644"):
             await proxy.handshake()
             await proxy.ready(upstream)
         await proxy.ready(protected)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 URI = "mock://one"
 PROMPT = {"name": "greet", "arguments": [{"name": "who"}]}
 
-#: offers everything that a legacy server can offer; a call of `announce` notifies of every kind of change
+#: offers everything that a legacy server can offer; a call of `announce` sends every kind of notification
 ABLE = Script(
     tools=[tool("announce", "Tell of every change")],
     resources=[{"uri": URI, "name": "one"}],

@@ -54,7 +54,7 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
         with workbench.must("the proxy accepts initialize after the probe"):
             await proxy.handshake(within=2.0)
         listed = await proxy.request("tools/list", within=2.0)
-        workbench.expect("result" in listed.message, "the session is served", listed.raw)
+        workbench.expect("result" in listed.message, "the proxy serves the session", listed.raw)
         if found.error is not None:
             workbench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             return
@@ -65,7 +65,9 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
         workbench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
         answer = await proxy.request("tools/list", {}, era="modern", within=2.0)
         served = "result" in answer.message
-        workbench.expect(served == (MODERN in versions), f"{MODERN} is served if it is supported", answer.raw)
+        workbench.expect(
+            served == (MODERN in versions), f"the proxy serves {MODERN} if it supports it", answer.raw
+        )
 
 
 @check("FRONT-028", timeout=30)
@@ -89,7 +91,7 @@ async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> 
     with workbench.case(when):
         # The program may have started only just now.
         served = await proxy.request("tools/list", {}, era="modern")
-        workbench.expect("result" in served.message, "a modern request is served", served.raw)
+        workbench.expect("result" in served.message, "the proxy serves a modern request", served.raw)
         refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
         data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
         right = isinstance(data, dict) and MODERN in data.get("supported", [])

@@ -190,7 +190,7 @@ def _says(name: str, **how: Any) -> Script:
 
 
 def _who(answer: Answer) -> str:
-    """The upstream that has answered. A refusal is a choice, too."""
+    """The upstream that has answered. A refusal counts as a choice."""
     spoke = [name for name in ("zeta", "alpha") if f"said by {name}" in answer.raw]
     return " and ".join(spoke) or "nobody"
 

@@ -101,8 +101,8 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
             else:
                 proxy.close_stdin()
             await proxy.wait_exit(10.0)
-        workbench.expect(len(proxy.stdout_lines) >= 5, "the answers of a whole life", proxy.stdout)
-        with workbench.case(f"a life ended by {how_it_ends}"):
+        workbench.expect(len(proxy.stdout_lines) >= 5, "the answers of a whole session", proxy.stdout)
+        with workbench.case(f"a process that ends by {how_it_ends}"):
             _holds_only_messages(workbench, proxy.stdout)
 
     async def failed_start(what: str, config: Path) -> None:
@@ -173,7 +173,7 @@ async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(workbench: W
         async def do_other_things() -> None:
             with workbench.witness("the slow call reaches the upstream"):
                 await workbench.eventually(
-                    lambda: upstream.requests("tools/call"), within=2.0, what="it does"
+                    lambda: upstream.requests("tools/call"), within=2.0, what="its journal has the call"
                 )
             with workbench.case("during a slow call"):
                 await _answers_ping(workbench, proxy)
@@ -268,7 +268,7 @@ async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbenc
             assert proxy.greeting is not None
             negotiated = proxy.greeting.result.get("protocolVersion")
             with workbench.witness("a handshake version is negotiated"):
-                workbench.expect(negotiated in HANDSHAKE_VERSIONS, "one of them", negotiated)
+                workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
             with workbench.case(f"under {negotiated}"):
                 await _treats_batches(workbench, proxy, negotiated)
 

@@ -64,8 +64,8 @@ def _encodings() -> dict[str, list[str | bytes]]:
     before = '{"jsonrpc":"2.0","id":"$id",'
     after = '"result":{"content":[{"type":"text","text":' + json.dumps(TEXT, ensure_ascii=False) + "}]}}"
     whole = before + after
-    # The mock puts the id into text, not into bytes. So only the part behind the id is cut inside a
-    # character.
+    # The mock puts the id into text only. So a piece of bytes, cut inside a character, comes only after the
+    # id.
     cut = after.encode().index("ü".encode()) + 1
     rest = f"{after}\r\n\r\n".encode()
     return {

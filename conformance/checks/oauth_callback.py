@@ -57,7 +57,7 @@ def refused_or_ignored(entry: Entry) -> bool:
 @check("OAUTH-011", timeout=60, slow=True)
 async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> None:
     right = await workbench.oauth("right")
-    with workbench.witness("a callback with the right state is accepted"):
+    with workbench.witness("the proxy accepts a callback with the right state"):
         workbench.browser()
         await sign_in(workbench, right)
     forms: dict[str, str | list[str] | None] = {

@@ -90,7 +90,9 @@ async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        await workbench.eventually(lambda: upstream.exchanges, within=10.0, what="the code is exchanged")
+        await workbench.eventually(
+            lambda: upstream.exchanges, within=10.0, what="the proxy exchanges the code"
+        )
         authorized, exchanged = flow_of(workbench, upstream)
         wanted, repeated = authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
         workbench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)

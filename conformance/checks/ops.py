@@ -1,4 +1,5 @@
-"""OPS: the command line, the end, timeouts of calls, diagnostics and long use; `ops_connecting` has the rest.
+"""OPS: the command line, shutdown, timeouts of calls, diagnostics and long use; `ops_connecting` has the
+rest.
 
 Upstreams that the proxy must clean up stay after end of file on stdin, because one that leaves by itself
 proves nothing.
@@ -71,7 +72,7 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
 
 @check("OPS-002", timeout=50, slow=True)
 async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbench) -> None:
-    # These children ignore SIGTERM, so only the second signal is a reason to be quick.
+    # These children ignore SIGTERM, so only the second signal makes a proxy quick.
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
     async def ends(upstream: StdioUpstream, signals: list[int], within: float) -> None:

@@ -1,7 +1,7 @@
 """OPS-004 to OPS-007: connections to upstreams that are slow, silent, or down.
 
-The upstream's journal gives the times wherever the upstream can see them. The backoff after an attempt counts
-from the attempt's failure, so the attempt may take any time.
+The upstream's journal gives the times that the upstream can see. The backoff counts from the failure of an
+attempt, so the attempt itself may take any time.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ async def _request_ends(
 
 
 def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
-    """The time of the first end of file or signal at a process that is gone. Now, if SIGKILL came without
-    either.
+    """When the proxy first sent end of file or a signal to a process that is gone. Now, if it sent only
+    SIGKILL.
     """
     words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
     return min(words, default=time.monotonic())

@@ -85,7 +85,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
     async def goes(how: str, changed: StdioUpstream | None, gone: StdioUpstream, kept: StdioUpstream) -> None:
         config = workbench.config(kept, gone)
         async with workbench.serving(kept, gone, config=config) as proxy:
-            with workbench.witness("the upstream and its helper are alive"):
+            with workbench.witness("the upstream and its grandchild are alive"):
                 workbench.expect(len(gone.alive) == 2, "two processes", gone.alive)
             workbench.save(config, *([kept] if changed is None else [kept, changed]))
             with workbench.case(how):
@@ -233,7 +233,7 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         async def announces(what: str, *upstreams: StdioUpstream) -> None:
             before = told()
             workbench.save(config, *upstreams)
-            with workbench.witness("the save is applied"):
+            with workbench.witness("the proxy applies the save"):
                 await _lists(workbench, proxy, *(upstream.name for upstream in upstreams))
                 if new not in upstreams:
                     await _lists(workbench, proxy, without=new.name)

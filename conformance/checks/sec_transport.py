@@ -177,8 +177,8 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         async with workbench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
             await proxy.call(upstream.name, "echo")
-    # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. No rule rescues such a header
-    # value.
+    # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. A header value cannot be saved
+    # like this.
     calls = header.posts("tools/call")
     workbench.expect(not calls, "the proxy sends no call with such a header", calls)
     for upstream in (plain, header, url, *named):

@@ -123,7 +123,7 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
             not _answers(upstream, id_), "the first call is over before its answer", upstream.entries
         )
         await is_echoed(workbench, proxy, "a", {"number": 2})
-        with workbench.witness("the late answer is sent"):
+        with workbench.witness("the upstream sends the late answer"):
             what = "an answer to the first call in the upstream's journal"
             await workbench.eventually(lambda: _answers(upstream, id_), within=5.0, what=what)
         await is_echoed(workbench, proxy, "a", {"number": 3})
