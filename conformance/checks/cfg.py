@@ -1,7 +1,7 @@
 """CFG: finding the configuration file and reading its fields.
 
-A refusal proves nothing about a program that refuses everything, nor does silence about one that never starts
-anything. So every check of that kind has a witness: the valid twin of the same configuration has to work.
+A proxy that refuses every configuration, or never starts an upstream, would pass a check of a refusal. So
+each such check has a precondition: the valid twin of the same configuration works.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
 
 
 async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) -> None:
-    """The implementation, started like this, makes the tools of the upstreams available."""
+    """Start the proxy like this and wait until it offers the tools of the upstreams."""
     async with workbench.proxy(**start) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
 
 
 async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
-    """The implementation, started with this configuration, ends with an explanation."""
+    """The proxy, started with this configuration, ends with an explanation."""
     outcome = await workbench.run_to_exit(config=config)
     with workbench.case(what):
         outcome.refused(mentioning)
@@ -38,9 +38,6 @@ async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str
 
 @check("CFG-001", timeout=30)
 async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Workbench) -> None:
-    """Started bare among configurations in all the tempting places, the proxy explains its usage and starts
-    nothing.
-    """
     places = [
         workbench.sandbox.cwd / "config.json",
         workbench.sandbox.cwd / "dynamic-mcp.json",
@@ -59,14 +56,11 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
 
 @check("CFG-002", timeout=30, slow=True)
 async def the_argument_beats_the_environment(workbench: Workbench) -> None:
-    """With one file named by the argument and another by the variable, only the first one's upstream ever
-    starts.
-    """
     chosen, other = workbench.stdio("chosen"), workbench.stdio("other")
     other_config = workbench.config(other)
     async with workbench.proxy(chosen, env={CONFIG_VARIABLE: str(other_config)}) as proxy:
         await proxy.handshake()
-        with workbench.must("the file named by the argument is loaded"):
+        with workbench.must("the proxy loads the file that the argument names"):
             await proxy.ready(chosen)
         await workbench.holds_for(3.0, other.was_never_started)
         groups = await proxy.groups()
@@ -77,10 +71,9 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
 
 @check("CFG-003", timeout=30)
 async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench: Workbench) -> None:
-    """Named by the variable alone a file is loaded; an empty variable is no name, and the start fails."""
     upstream = workbench.stdio("a")
     config = workbench.config(upstream)
-    with workbench.must("the file named by the variable is loaded"):
+    with workbench.must("the proxy loads the file that the variable names"):
         await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
     with workbench.case("the variable is empty"):
         (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
@@ -88,7 +81,6 @@ async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench:
 
 @check("CFG-004", timeout=40)
 async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbench) -> None:
-    """Relative, with spaces, with other letters, through a link, without .json: each starts its upstream."""
     upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
     with workbench.precondition("an absolute path of plain letters works"):
@@ -112,7 +104,6 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
 
 @check("CFG-005", timeout=30)
 async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
-    """Whatever is no JSON object ends the start with an explanation, before any upstream is contacted."""
     upstream, remote = workbench.stdio("a"), await workbench.http("b")
     valid = workbench.config(upstream, remote)
     text = valid.read_bytes().rstrip()
@@ -137,9 +128,6 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
 
 @check("CFG-006", timeout=30)
 async def a_server_entry_without_its_required_fields_is_rejected(workbench: Workbench) -> None:
-    """An entry without description, or with neither command nor url, ends the start; the message names the
-    field.
-    """
     upstream = workbench.stdio("a")
     remote = json.dumps({"mcpServers": {"b": {"url": "http://127.0.0.1:9/mcp"}}})
     await workbench.run_cases(
@@ -166,9 +154,6 @@ async def a_server_entry_without_its_required_fields_is_rejected(workbench: Work
 
 @check("CFG-007", timeout=30)
 async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> None:
-    """One misspelt key at any of the four levels ends the start and is named; `$schema` at the root is
-    welcome.
-    """
     upstream = workbench.stdio("a")
     misspelt = {
         "mcpServerz": workbench.config(upstream, extra={"mcpServerz": {}}),
@@ -190,9 +175,6 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
 
 @check("CFG-008", timeout=30)
 async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> None:
-    """`command` selects stdio, a URL alone or with type "http" begins with a POST, with type "sse" with a GET;
-    types that contradict the entry or do not exist end the start.
-    """
     upstream = workbench.stdio("a")
     wrong = {
         "type stdio with url": {"type": "stdio", "url": "http://127.0.0.1:9/mcp"},

@@ -1,7 +1,8 @@
-"""OPS: the command line, the end, timeouts of calls, diagnostics and long use; `ops_connecting` has the rest.
+"""OPS: the command line, shutdown, timeouts of calls, diagnostics and long use; `ops_connecting` has the
+rest.
 
-Upstreams that must be cleaned up stay after the end of their input, because one that leaves by itself would
-prove nothing.
+Upstreams that the proxy must clean up stay after end of file on stdin, because one that leaves by itself
+proves nothing.
 """
 
 from __future__ import annotations
@@ -30,15 +31,13 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-#: stays for 30 s after the end of its input, and has a helper that stays as long as the mock may live
+#: stays for 30 s after end of file on stdin; its grandchild stays as long as the mock may live
 LINGERING = Script(ignore_eof=True, linger=30.0, grandchildren=[Grandchild()])
 
 
 @check("OPS-001", timeout=40)
 async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None:
-    """Help and version are answers; an unknown option and a file that cannot be read are refusals that name
-    it, and none of them shows what is in the environment.
-    """
+    """A refusal must not show a value of the environment."""
     upstream = workbench.stdio("a")
     config, folder = workbench.config(upstream), workbench.sandbox.configs
     refusals = {
@@ -76,10 +75,7 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
 
 @check("OPS-002", timeout=50, slow=True)
 async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbench) -> None:
-    """Ten seconds after either signal neither the proxy nor a lingering child is alive; after a second
-    signal it takes two.
-    """
-    # Only the second signal is a reason to be quick: this one's children do not go at a polite request.
+    # These children ignore SIGTERM, so only the second signal makes a proxy quick.
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
     async def ends(upstream: StdioMockUpstream, signals: list[int], within: float) -> None:
@@ -91,7 +87,7 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
                 proxy.signal(number)
             with workbench.case(" and ".join(signal.Signals(number).name for number in signals)):
                 await workbench.no_process_left(proxy, within=within)
-            # 0, 128 + n and death by the signal are all found in the field: the cleanup is what counts.
+            # 0, 128 + n and death by the signal all exist in the field. Only the cleanup counts.
             workbench.note(f"{upstream.name}: {proxy.how_it_ended()}")
 
     await workbench.run_cases(
@@ -102,7 +98,7 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
 
 
 async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
-    """The upstreams run, whatever the implementation waits with until it is needed."""
+    """The upstreams run, even where the proxy delays something until the first call."""
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
@@ -113,9 +109,6 @@ async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstr
 
 @check("OPS-003", timeout=50, slow=True)
 async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
-    """Whether the client closes its end while nothing happens, during a call, or stops reading: the proxy and
-    its lingering children are gone in ten seconds.
-    """
     busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
 
     async def idle(upstream: StdioMockUpstream) -> None:
@@ -140,9 +133,11 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdout()
-            with contextlib.suppress(Violation):  # who notices without the ping has closed its stdin already
+            with contextlib.suppress(
+                Violation
+            ):  # a proxy that notices without the ping has closed its stdin already
                 await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
-            await _ends(workbench, proxy, "nobody reads stdout")
+            await _ends(workbench, proxy, "the client no longer reads stdout")
 
     await workbench.run_cases(
         partial(idle, workbench.stdio("idle", LINGERING)),
@@ -160,10 +155,6 @@ async def _ends(workbench: Workbench, proxy: Proxy, what: str, status: int | Non
 
 @check("OPS-008", timeout=60, slow=True)
 async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
-    """Without a configured value a hanging call ends after 30 s, a resource read and a prompt get after 10 s, with
-    one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
-    """
-
     def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
         script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
@@ -178,7 +169,8 @@ async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
         (hanging("read", timeout={"resources": "2s"}), {read: (2.0, "2"), get: (10.0, "10")}),
         (hanging("get", timeout={"prompts": "500ms"}), {get: (0.5, _HALF), read: (10.0, "10")}),
     ]
-    # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
+    # Each case has its own proxy, so that only the limits decide about a proxy that serves one call at a
+    # time.
     await workbench.run_cases(*(partial(_are_cut, workbench, *case) for case in cases))
 
 
@@ -206,9 +198,10 @@ async def _are_cut(
                 arrived = upstream.requests(method)
                 workbench.expect(arrived, "the request reaches the upstream", answer.raw)
                 early, late = answer.t - sent, answer.t - arrived[-1].t
-                workbench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
-                workbench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
-                # The upstream never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
+                workbench.expect(early >= limit - 0.1, "no answer before the limit", f"{early:.2f} s")
+                workbench.expect(late <= limit + 1.5, "an answer 1.5 s after the limit", f"{late:.2f} s")
+                # The upstream never answers, so this answer is the proxy's own. FRONT-013 judges where it
+                # says "error".
                 naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
                 workbench.expect(
                     re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw
@@ -219,9 +212,6 @@ async def _are_cut(
 
 @check("OPS-009", timeout=30, slow=True)
 async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workbench: Workbench) -> None:
-    """An undefined variable, an upstream that cannot be started and a reload that is not valid are on stderr by
-    default, more is there with RUST_LOG=debug, and stdout holds only messages.
-    """
     good = workbench.stdio("good", args=["${NOPE_X}"])
     broken = workbench.stdio("unreachable").variant(command=str(workbench.sandbox.root / "no-such-program"))
 
@@ -237,7 +227,7 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             workbench.config_text(
                 '{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent
             )
-            what = f"stderr names the file that cannot be used, or what is wrong in it (environment {env})"
+            what = f"stderr names the unusable file, or the mistake in it (environment {env})"
             said = partial(_names, proxy, "watched|unfinished", before)
             await workbench.eventually(said, within=5.0, what=what)
             proxy.close_stdin()
@@ -254,21 +244,18 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
 
 
 def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
-    """Whether stderr names this, after so many characters."""
+    """Whether stderr names this, after its first `since` characters."""
     return re.search(rf"\b({name})\b", proxy.stderr[since:]) is not None
 
 
 @check("OPS-010", timeout=120, slow=True)
 async def long_use_leaks_neither_sockets_processes_nor_descriptors(workbench: Workbench) -> None:
-    """After 20 upstreams have crashed, and after 20 reloads that add, change and remove one, the proxy has no
-    zombie child, no listening socket, and as many descriptors as before.
-    """
     await _is_clean_after_crashes(workbench)
     await _is_clean_after_reloads(workbench)
 
 
 async def _is_clean_after_crashes(workbench: Workbench) -> None:
-    # Twenty upstreams once each: the pauses before restarts of one upstream would add up to many minutes.
+    # Twenty upstreams crash once each: the backoff of a single one would add up to many minutes.
     crashing = Script(on=[on_call("echo", crash())])
     upstreams = [workbench.stdio(f"a{number}", crashing) for number in range(20)]
     async with workbench.proxy(*upstreams) as proxy:
@@ -281,7 +268,8 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         with workbench.precondition("all twenty crash"):
             what = "each exits at the call"
             await workbench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
-        # A dead child holds no descriptors. So they are counted when all are back, where there is a restart at all.
+        # A dead child holds no descriptors. So the check counts when all are back, if the proxy restarts them
+        # at all.
         with anyio.move_on_after(15.0):
             while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
@@ -299,7 +287,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
         for number in range(20):
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
             workbench.save(config, *upstreams)
-            with workbench.precondition(f"reload number {number + 1} is applied"):
+            with workbench.precondition(f"the proxy applies reload number {number + 1}"):
                 await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
                     await other.started()
@@ -318,10 +306,10 @@ async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> No
 
 async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: int, what: str) -> None:
     with anyio.move_on_after(5.0):
-        while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
+        while _kept(process, before):  # noqa: ASYNC110 - no event announces another process's descriptors
             await anyio.sleep(0.1)
     kept = _kept(process, before)
-    workbench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
+    workbench.expect(not kept, f"the proxy keeps nothing {what}, and no socket listens", kept)
 
 
 def _has_exited(upstream: StdioMockUpstream) -> bool:
@@ -329,13 +317,13 @@ def _has_exited(upstream: StdioMockUpstream) -> bool:
 
 
 def _kept(process: psutil.Process, descriptors: int) -> list[str]:
-    """What the proxy should not have: zombies, descriptors beyond those of before, listening sockets."""
+    """What the proxy must not have: zombies, more descriptors than before, listening sockets."""
     zombies = [child.pid for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
     sockets = [
         socket.laddr for socket in process.net_connections(kind="inet") if socket.status == psutil.CONN_LISTEN
     ]
     kept = [f"zombie {pid}" for pid in zombies] + [f"listens on {address}" for address in sockets]
-    # A few may be its own (an event loop, a file); a leak of upstreams would be one for each crash.
+    # A few may be the proxy's own (an event loop, a file). A leak would add one for each crash.
     if (now := process.num_fds()) > descriptors + 5:
         kept.append(f"{now} descriptors, {descriptors} before")
     return kept

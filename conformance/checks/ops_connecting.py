@@ -1,7 +1,7 @@
-"""OPS-004 to OPS-007: connecting to upstreams that are slow, silent, or down.
+"""OPS-004 to OPS-007: connections to upstreams that are slow, silent, or down.
 
-Times are taken at the upstream (its journal) wherever it can see them. The pause after an attempt to connect is
-measured from its failure, so that the time it takes itself is held against nobody.
+The upstream's journal gives the times that the upstream can see. The backoff counts from the failure of an
+attempt, so the attempt itself may take any time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 @check("OPS-004", timeout=30, serial=True, slow=True)
 async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Workbench) -> None:
-    """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
-    ready together.
-    """
     hanging = workbench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
     slow = [
         workbench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
@@ -45,21 +42,20 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
         workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
 
     async with workbench.proxy(hanging, *slow) as proxy:
-        with workbench.must("initialize is answered while upstreams are slow"):
+        with workbench.must("the proxy answers initialize while upstreams are slow"):
             greeting = await proxy.handshake()
         listing = await proxy.request("tools/list", {})
         for what, answer in {"initialize": greeting, "tools/list": listing}.items():
             took = answer.t - began
-            workbench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
+            workbench.expect(
+                took <= 2.0, f"the answer to {what} comes within 2 s after the start", f"{took:.1f} s"
+            )
         with workbench.must("three upstreams that need 2 s each become ready"):
             await workbench.run_cases(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
 
 
 @check("OPS-005", timeout=40, slow=True)
 async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workbench) -> None:
-    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child is
-    gone, or after its first request the server is not waited for any more, and the client knows.
-    """
     mute, listless = Rule("*", [silence()]), Rule("tools/list", [silence()])
     children = [
         workbench.stdio("mute", Script(on=[mute], ignore_eof=True)),
@@ -69,7 +65,8 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
         "initialize": await workbench.http("mute-server", Script(on=[mute])),
         "tools/list": await workbench.http("listless-server", Script(on=[listless])),
     }
-    # A proxy for each, so that one which connects to a server at a time is judged by its limit alone.
+    # Each upstream has its own proxy, so that only the limit decides about a proxy that connects to one
+    # server at a time.
     await workbench.run_cases(
         *(
             partial(_is_given_up, workbench, child, partial(_child_ends, workbench, child))
@@ -85,16 +82,16 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
 async def _is_given_up(
     workbench: Workbench, upstream: MockUpstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
 ) -> None:
-    """`ends` waits for the end of the first attempt; it gives the times of its beginning and its end."""
+    """`ends` waits for the end of the first attempt and returns the times of its beginning and its end."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.must(f"the client is told about {upstream.name}"):
+        with workbench.must(f"the client gets an answer about {upstream.name}"):
             asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
         with workbench.case(upstream.name):
             began, ended = await ends(proxy)
             waited, allowed = asked.t - began, ended - began
-            workbench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
-            # Some count from the moment of sending, and the upstream from that of reading.
+            workbench.expect(waited <= 16.0, "the client gets an answer within 16 s", f"{waited:.1f} s")
+            # Some proxies count from sending, while the upstream counts from reading.
             workbench.expect(allowed >= 5.0 - 0.2, "the upstream has at least 5 s", f"{allowed:.1f} s")
             known = await proxy.tools_of(upstream.name, within=20.0)
             workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
@@ -116,7 +113,7 @@ async def _request_ends(
 ) -> tuple[float, float]:
     arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
     left = arrived[0].t + 16.0 - time.monotonic()
-    what = f"16 s after the first request nobody waits for the answer to {method}"
+    what = f"16 s after the first request the proxy no longer waits for the answer to {method}"
     ended = await workbench.eventually(
         lambda: [request.ended for request in upstream.posts(method) if request.ended], within=left, what=what
     )
@@ -124,28 +121,32 @@ async def _request_ends(
 
 
 def _told_to_go(upstream: StdioMockUpstream, pid: int) -> float:
-    """When a process that is gone was first asked to go; now, if it was killed without a word."""
+    """When the proxy first sent end of file or a signal to a process that is gone. Now, if it sent only
+    SIGKILL.
+    """
     words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
     return min(words, default=time.monotonic())
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One attempt to connect to an upstream that dies or resets: when it began and when it had failed."""
+    """One attempt to connect to an upstream that dies or resets: the times of its beginning and of its
+    failure.
+    """
 
     began: float
     failed: float
 
 
 _SAME_ATTEMPT = 1.5
-#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
+#: A child that dies at the era probe starts once more at once, without the probe (STD-022).
 _STARTS = 2
-#: A server may be sent a probe, a handshake, and a request of the older transport.
+#: A server may get a probe, a handshake, and a request of the older transport.
 _REQUESTS = 3
 
 
 def _attempts(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[_Attempt]:
-    """The finished attempts in order; a few starts, or requests, at once after each other are one attempt."""
+    """The finished attempts in order. A few starts, or requests, in quick succession are one attempt."""
     lives, most = (
         (_exchanges(upstream), _REQUESTS)
         if isinstance(upstream, RemoteMockUpstream)
@@ -173,16 +174,13 @@ def _exchanges(upstream: RemoteMockUpstream) -> list[tuple[float, float]]:
 
 
 def _pauses(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
-    """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
+    """Seconds from each failure to the next attempt, so that the attempt's own time does not count."""
     attempts = _attempts(upstream)
     return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
 
 
 @check("OPS-006", timeout=50, slow=True)
 async def a_failed_connection_is_retried_three_times_with_growing_pauses(workbench: Workbench) -> None:
-    """An upstream that dies at every start, and one that resets each connection, are tried again after 2, 4 and
-    8 s, and then not for a while.
-    """
     good, dying = workbench.stdio("good"), workbench.stdio("dying", Script(startup=[crash()]))
     resets = [Rule(what, [cut(reset=True)]) for what in ("*", "GET")]
     resetting = await workbench.http("resetting", Script(on=resets))
@@ -222,9 +220,6 @@ def _more_than(number: int, upstream: StdioMockUpstream | RemoteMockUpstream) ->
 
 @check("OPS-007", timeout=110, slow=True)
 async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> None:
-    """An upstream that is down at first comes up at 40 s and is used by 80 s; the attempts after the initial
-    ones are 20 s to 40 s apart.
-    """
     upstream = workbench.stdio("late", Script(startup=[crash()]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -253,6 +248,6 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
 
 
 def _comes_up(upstream: StdioMockUpstream) -> None:
-    """From now on a start succeeds. Renamed into place: no start may read half a script."""
+    """From now on a start succeeds. The rename makes sure that no start reads half a script."""
     Script().save(upstream.folder / "next.json")
     os.replace(upstream.folder / "next.json", upstream.folder / "script.json")

@@ -1,4 +1,4 @@
-"""SEC: what a server's name, metadata and callback may do to the machine and to the person before it."""
+"""SEC: what a server's name, metadata and callback may do to the machine and to its user."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ TAG = "<script>X</script>"
 
 @check("SEC-003", timeout=90, slow=True)
 async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> None:
-    """Servers with names that are paths, with NUL and with 300 characters sign in, or are refused: outside the store
-    nothing is written or read, and a second set of similar names leaves the files of the first as they are.
-    """
+    """A second set of similar names must leave the files of the first set unchanged."""
     home, tmp = workbench.sandbox.home, workbench.sandbox.tmp
     planted = {"access_token": PLANTED, "refresh_token": PLANTED, "expires_at": "2099-01-01T00:00:00Z"}
     for place in (home / "evil.json", tmp / "evil.json"):
@@ -94,10 +92,12 @@ async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMo
 async def _accepted(
     workbench: Workbench, upstreams: list[ProtectedMockUpstream]
 ) -> list[list[ProtectedMockUpstream]]:
-    """All together where a configuration with their names is accepted; else each alone that is."""
+    """All upstreams together where the proxy accepts a configuration with their names. Otherwise each
+    accepted one alone.
+    """
 
     async def is_refused(*some: ProtectedMockUpstream) -> bool:
-        # Switched off, so that this is about the names only.
+        # Disabled, so that only the names can be a reason.
         switched_off = [one.variant(enabled=False) for one in some]
         outcome = await workbench.run_to_exit(config=workbench.config(*switched_off), within=1.0)
         if outcome.code is not None:
@@ -107,20 +107,20 @@ async def _accepted(
     if not await is_refused(*upstreams):
         return [upstreams]
     found = [[one] for one in upstreams if not await is_refused(one)]
-    with workbench.precondition("an ordinary name is accepted"):
+    with workbench.precondition("the proxy accepts an ordinary name"):
         workbench.expect([upstreams[0]] in found, upstreams[0].name, found)
     return found
 
 
 async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
-    """An ordinary name has to work; others get their time."""
+    """An ordinary name has to work. The others get some time."""
     if upstream.name.startswith("plain"):
         with workbench.precondition("an ordinary name works"):
             await proxy.ready(upstream)
         return
     await proxy.wake(upstream.name)
-    with suppress(Violation):  # what came instead is judged by the caller
-        await workbench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in is completed")
+    with suppress(Violation):  # the caller judges what came instead
+        await workbench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in completes")
         await proxy.call(upstream.name, "echo", {"x": 1}, within=15.0)
 
 
@@ -130,7 +130,9 @@ def _store(home: Path) -> dict[str, bytes]:
 
 
 def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
-    """Every file below HOME, TMPDIR and the working directory that is not in the store, with what is in it."""
+    """Every file outside the store below HOME, TMPDIR and the working directory, with a digest of its
+    content.
+    """
     store = workbench.sandbox.home / FOLDER
     found = {}
     for root in (workbench.sandbox.home, workbench.sandbox.tmp, workbench.sandbox.cwd):
@@ -142,9 +144,7 @@ def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
 
 @check("SEC-007", timeout=40, slow=True)
 async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
-    """Endpoints that are no web addresses are never handed to a browser, and their sign-ins fail; one that a shell
-    would run is one argument, or not opened.
-    """
+    """A proxy may also refuse the URL that a shell would run."""
     marker = workbench.sandbox.tmp / "M"
     shell = f"https://127.0.0.1:1/$(touch$IFS{marker});x|y"
     places = {
@@ -161,14 +161,14 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
     bad = [await with_endpoint(name, place) for name, place in places.items()]
     odd = await with_endpoint("odd", shell)
     browser = workbench.browser()
-    with workbench.precondition("a page that is safe is opened"):
+    with workbench.precondition("the proxy opens a safe page"):
         await sign_in(workbench, good)
         workbench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
 
     def only_safe_pages() -> None:
         for page in browser.openings[1:]:
             workbench.expect(
-                page.url.startswith("https://127.0.0.1:1/"), "only web addresses are opened", page.argv
+                page.url.startswith("https://127.0.0.1:1/"), "the proxy opens only web addresses", page.argv
             )
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
             workbench.expect(whole, "the address is one argument", page.argv)
@@ -182,26 +182,23 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         for upstream in (odd, *bad):
             await proxy.wake(upstream.name)
         for upstream in (odd, *bad):
-            with workbench.precondition(f"the metadata of {upstream.name} is read"):
+            with workbench.precondition(f"the proxy reads the metadata of {upstream.name}"):
                 await workbench.eventually(
-                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                    partial(_is_explored, upstream), within=10.0, what="a request for it"
                 )
         await workbench.holds_for(2.5, only_safe_pages)
         await workbench.run_cases(*(partial(fails, proxy, upstream) for upstream in bad))
         only_safe_pages()
-    workbench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
+    workbench.expect(not list(marker.parent.glob("M*")), "no shell runs a part of the address", marker)
 
 
 def _is_explored(upstream: ProtectedMockUpstream) -> bool:
-    """Whether anything but the MCP URL was asked for."""
+    """Whether a request for anything but the MCP URL has arrived."""
     return bool(upstream.elsewhere)
 
 
 @check("SEC-008", timeout=40, slow=True)
 async def the_callback_page_is_harmless(workbench: Workbench) -> None:
-    """Whatever a request to the callback address holds, no answer repeats a tag from it; and after a sign-in that
-    succeeded the page has neither the code nor a token.
-    """
     users = {
         "path": User(strays=[f"GET /{TAG}?error={TAG}"]),
         "state": User(callbacks=[{"state": TAG, "error_description": TAG}]),
@@ -213,7 +210,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     async def repeats_no_tag(name: str, user: User) -> None:
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, user) as (_, browser):
-            with workbench.precondition("the callback is delivered"):
+            with workbench.precondition("the browser delivers the callback"):
                 await browser.done()
         for entry in [*browser.events("stray"), *browser.callbacks]:
             body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
@@ -249,9 +246,6 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
 
 @check("SEC-012", timeout=40, slow=True)
 async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Workbench) -> None:
-    """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
-    loopback: neither gets anything, or stderr has a warning. The same on loopback works.
-    """
     host = an_address()
     listener = await workbench.collector(host=host)
     ends: dict[str, Any] = {
@@ -263,17 +257,17 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
     browser = workbench.browser()
     async with workbench.proxy(loopback) as proxy:
         await proxy.handshake()
-        with workbench.must("http on loopback is allowed"):
+        with workbench.must("the proxy allows http on loopback"):
             await signs_in(workbench, proxy, loopback)
-    with workbench.precondition("the address can be reached"):
+    with workbench.precondition("the address is reachable"):
         workbench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
     for upstream in upstreams:
         async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with workbench.precondition("the metadata is read"):
+            with workbench.precondition("the proxy reads the metadata"):
                 await workbench.eventually(
-                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                    partial(_is_explored, upstream), within=10.0, what="a request for it"
                 )
             await workbench.holds_for(
                 2.5, partial(_gets_nothing_without_warning, workbench, upstream, listener, proxy)
@@ -299,7 +293,7 @@ def an_address() -> str:
 
 
 def speaks_of_plain_text(stderr: str) -> bool:
-    """Whether something is said about the transport; addresses say it of themselves and do not count."""
+    """Whether the text mentions the transport. URLs do not count, since each one names its own."""
     words = re.sub(r"\bhttps?://\S+", "", stderr)
     return bool(
         re.search(r"https|insecure|unencrypted|not encrypted|clear ?text|plain|\bTLS\b", words, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""SEC: what the proxy lets itself be talked into by certificates, redirects, strange values and foreign URLs."""
+"""SEC: bad certificates, redirects, strange values, and URLs that an upstream mentions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
 
-#: what switches validation off elsewhere
+#: environment variables that switch validation off in other programs
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
 INJECTED = "a\r\nX-Evil: 1"
 
 
 @check("SEC-004", timeout=60, slow=True)
 async def certificates_are_validated(workbench: Workbench) -> None:
-    """MCP servers, authorization servers and token endpoints with a self-signed, foreign, expired or unknown
-    certificate fail before a byte of HTTP; with a good one they work.
-    """
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
     signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
@@ -51,7 +48,7 @@ async def certificates_are_validated(workbench: Workbench) -> None:
     env = {**authority.environment, **SWITCHES}
     async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
-        with workbench.precondition("the trusted certificate is accepted"):
+        with workbench.precondition("the proxy accepts the trusted certificate"):
             await proxy.ready(good, signed)
             await can_call(workbench, proxy, good)
         await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
@@ -60,10 +57,10 @@ async def certificates_are_validated(workbench: Workbench) -> None:
 async def _is_refused(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
-    """The upstream fails, because of the certificate at the listener."""
+    """The upstream fails because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
-    with workbench.precondition(f"{name}: a connection to {listener.url} is tried"):
+    with workbench.precondition(f"{name}: the proxy tries a connection to {listener.url}"):
         what = "a TLS handshake"
         await workbench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
     answer = await proxy.call(name, "echo")
@@ -73,19 +70,16 @@ async def _is_refused(
 
 @check("SEC-005")
 async def trusted_certificates_work(workbench: Workbench) -> None:
-    """An upstream whose certificate is signed by an authority that SSL_CERT_FILE names is connected to."""
     authority = Authority(workbench.sandbox.root / "tls")
     upstream = await workbench.http("a", tls=authority.good())
     async with workbench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="the trusted certificate is accepted")
+        await is_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
 
 
 @check("SEC-006", timeout=40, slow=True)
 async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
-    """Calls, the handshake, the GET, the exchange of a code and a refresh are redirected to another port: no header,
-    bearer, session id or body gets there.
-    """
+    """The handshake, the GET of a stream and a refresh get redirects, too."""
     other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
@@ -124,7 +118,7 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        with workbench.precondition("the redirects are met"):
+        with workbench.precondition("the proxy meets the redirects"):
             everybody = (*upstreams, first, *exchanges, *protected)
             await workbench.eventually(
                 lambda: all(map(_has_redirected, everybody)),
@@ -147,16 +141,15 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
 
 
 def _has_redirected(upstream: RemoteMockUpstream) -> bool:
-    """Whether the proxy was sent elsewhere; the browser always is, from the authorization endpoint."""
+    """Whether the upstream has redirected the proxy. The authorization endpoint always redirects, but only
+    the browser.
+    """
     met = [request for request in upstream.http if request.status in (302, 307, 308)]
     return any(not request.target.startswith("/authorize") for request in met)
 
 
 @check("SEC-009", timeout=40, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
-    """CR, LF and NUL in a header's variable, in the URL's and in the name of a tool: no header X-Evil, no
-    request of another kind; plain values arrive.
-    """
     plain = await workbench.http("plain", headers={"X-Value": "${PLAIN}"})
     header = await workbench.http("header", headers={"X-Value": "${EVIL}"})
     url = await workbench.http("url")
@@ -181,14 +174,15 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     for upstream in bad:
         outcome = await workbench.run_to_exit(config=workbench.config(upstream), env=env, within=2.0)
         if outcome.code is not None:
-            outcome.refused()  # refusing such a configuration is as good as failing the request
+            outcome.refused()  # a refused configuration is as good as a failed request
             continue
         async with workbench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
             await proxy.call(upstream.name, "echo")
-    # Of a URL many parsers drop CR and LF, as the URL standard says; a header value cannot be saved.
+    # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. A header value cannot be saved
+    # like this.
     calls = header.posts("tools/call")
-    workbench.expect(not calls, "no call with such a header is sent", calls)
+    workbench.expect(not calls, "the proxy sends no call with such a header", calls)
     for upstream in (plain, header, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
@@ -199,9 +193,6 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
 
 @check("SEC-010", timeout=30, slow=True)
 async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbench) -> None:
-    """URLs of a collector are in a schema, in icons, in a result and in the server's description: it sees no
-    request.
-    """
     other = await workbench.collector()
     schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     icons = [{"src": other.at("/icon.png"), "mimeType": "image/png"}]
@@ -222,5 +213,5 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbenc
             with workbench.precondition("the call that returns a link"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
                 workbench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
-            await proxy.call(upstream.name, "typed")  # its answer has a schema that cannot be resolved
+            await proxy.call(upstream.name, "typed")  # its answer has a schema that the proxy cannot resolve
         await workbench.holds_for(3.0, other.saw_nothing)

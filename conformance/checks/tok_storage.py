@@ -1,6 +1,6 @@
-"""TOK: where tokens lie, who may read them, and what happens to a file that is damaged or not ours.
+"""TOK: where tokens are stored, who may read them, and which stored tokens the proxy must not use.
 
-Only the documented path, the permissions and the JSON of the file are looked at, not its fields.
+The checks look only at the documented path, the permissions and the JSON of the file, not at its fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".dynamic-mcp/oauth-servers"
 _LOOK = 0.001
-#: seconds that a token lives which is to be renewed
+#: lifetime in seconds of a token that the proxy has to refresh
 _SHORT = 2
 
 
@@ -44,7 +44,7 @@ def token_file(home: Path, name: str) -> Path:
 
 
 def stored(home: Path, name: str) -> str:
-    """What the token file of a server holds. Raises `Violation` when there is none where it belongs."""
+    """The content of a server's token file. Raises `Violation` when there is no file at the documented place."""
     try:
         return token_file(home, name).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def stored(home: Path, name: str) -> str:
 
 
 def stored_json(home: Path, name: str) -> Any:
-    """The same as JSON. Raises `Violation` when it is none."""
+    """The same as JSON. Raises `Violation` when the content is not JSON."""
     content = stored(home, name)
     try:
         return json.loads(content)
@@ -61,7 +61,7 @@ def stored_json(home: Path, name: str) -> Any:
 
 
 def values_in(document: Any) -> list[Any]:
-    """Every value that is neither an object nor an array, however deep."""
+    """Every value that is neither an object nor an array, at any depth."""
     if isinstance(document, dict):
         return [value for inner in document.values() for value in values_in(inner)]
     if isinstance(document, list):
@@ -71,9 +71,7 @@ def values_in(document: Any) -> list[Any]:
 
 @check("TOK-001", timeout=30)
 async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
-    """After a sign-in HOME holds the file of the server and its folders, nothing else but empty files beside it (a
-    lock), and the working directory nothing.
-    """
+    """Empty files beside the token file, such as a lock, are allowed."""
     upstream = await workbench.oauth("s")
     workbench.browser()
     file = token_file(workbench.sandbox.home, "s")
@@ -92,9 +90,6 @@ async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
 
 @check("TOK-002", timeout=30)
 async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None:
-    """The file is an object in which both tokens occur, and a time within 5 s of receipt plus `expires_in`, in
-    RFC 3339 or as seconds since 1970.
-    """
     upstream = await workbench.oauth("a", OAuth(lifetimes=[3600]))
     workbench.browser()
     await sign_in(workbench, upstream)
@@ -122,9 +117,6 @@ def _instant(value: Any) -> float | None:
 
 @check("TOK-003", timeout=60, serial=True, slow=True)
 async def token_files_are_private_from_the_first_moment(workbench: Workbench) -> None:
-    """Under the umasks 000 and 022, and in a folder that was 0755 before, no file or folder of tokens is ever open
-    to anybody else, through a sign-in and a refresh.
-    """
     workbench.browser()
     await workbench.run_cases(
         partial(_are_private, workbench, "umask 000", umask=0),
@@ -150,7 +142,7 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
                 await signs_in(workbench, proxy, upstream)
     with workbench.case(what):
         workbench.expect(
-            upstream.refreshes, "the tokens are renewed by the second process", upstream.token_requests
+            upstream.refreshes, "the second process refreshes the tokens", upstream.token_requests
         )
         files = {mode for name, mode in seen if name.endswith(".json")}
         workbench.expect(files, "a token file", seen)
@@ -159,12 +151,12 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             wide = [one for one in wide if not one.endswith(" 0755")]
             wide += [f"{name} {mode:04o} in the end" for name, mode in _modes(home) if mode & 0o077]
         workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
-        with workbench.precondition("the second process renews the tokens"):
+        with workbench.precondition("the second process refreshes the tokens"):
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 
 
 def _left_of_life(upstream: ProtectedMockUpstream) -> float:
-    """Seconds until the first access token is over for certain; 0 before there is one."""
+    """Seconds until the first access token has certainly expired; 0 before there is one."""
     return upstream.exchanges[0].t + _SHORT + 0.5 - time.monotonic() if upstream.exchanges else 0.0
 
 
@@ -186,7 +178,7 @@ def _modes(home: Path) -> set[tuple[str, int]]:
 
 @contextmanager
 def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
-    """Inside, look every millisecond; everything that was ever seen."""
+    """Inside, call `look` every millisecond. Yields the set of everything that it has returned."""
     seen: set[Any] = set()
     over = threading.Event()
 
@@ -205,9 +197,6 @@ def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
 
 @check("TOK-017", timeout=40, slow=True)
 async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
-    """The file is empty, truncated, not JSON or without fields: each time one page is opened, the group connects and
-    the file is whole again.
-    """
     damage: dict[str, Callable[[bytes], bytes]] = {
         "empty": lambda _: b"",
         "truncated": lambda whole: whole[: len(whole) // 2],
@@ -242,9 +231,6 @@ def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream)
 
 @check("TOK-018", timeout=60, slow=True)
 async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> None:
-    """The file can be parsed all through 50 refreshes; and when the proxy is killed as soon as a request carries the
-    second access token, the second refresh token is in the file.
-    """
     often = await workbench.oauth("often", script=Script(on=[on_call("add", revoke_tokens())]))
     once = await workbench.oauth(
         "once", script=Script(on=[on_call("add", revoke_tokens(), nth=1), on_call("add", silence(), nth=2)])
@@ -290,9 +276,6 @@ def _unreadable(file: Path) -> set[bytes]:
 
 @check("TOK-019", timeout=40, slow=True)
 async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
-    """Under the same name the URL leads to another upstream, and then the same URL names another issuer: no stored
-    token reaches the former, nor the refresh token the latter.
-    """
     first, other = await workbench.oauth("a"), await workbench.oauth("a")
     workbench.browser()
     with workbench.precondition("the first sign-in works"):
@@ -306,8 +289,8 @@ async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
         await sign_in(workbench, old)
     await old.stop()
     new = await workbench.oauth("b", apart, port=urlsplit(old.url).port or 0)
-    # The access token goes to the URL that it was issued for. Whether the proxy finds the new authorization server
-    # by itself, or reports that the old one is gone, is up to it.
+    # The access token goes to the URL that it was issued for. The proxy may find the new authorization server
+    # by itself, or report that the old one is gone.
     async with workbench.proxy(new) as proxy:
         await _gets_none(workbench, proxy, new, old.refresh_tokens)
 
@@ -317,7 +300,7 @@ async def _gets_none(
 ) -> None:
     await proxy.handshake()
     await proxy.wake(upstream.name)
-    with workbench.precondition(f"the changed upstream {upstream.name} is visited"):
+    with workbench.precondition(f"the proxy contacts the changed upstream {upstream.name}"):
         await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
     await workbench.holds_for(3.0, lambda: _has_none(workbench, upstream, tokens))
 

@@ -97,7 +97,8 @@ def _check(check: Check | None) -> Iterator[str]:
         yield "planned: no check exists yet"
         return
     yield check.where
-    yield check.sentence
+    if check.sentence:
+        yield check.sentence
     nature = ["slow, so it starts before quick ones"] if check.slow else []
     nature += ["serial: no other check runs beside it"] if check.serial else []
     yield "; ".join([f"deadline {check.timeout:g} s", *nature])
