@@ -14,7 +14,7 @@ from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challe
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import Asked, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench import OAuthRequest, ProtectedUpstream, Proxy, Workbench
 
 
 async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
@@ -31,7 +31,7 @@ async def sign_in(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
         await signs_in(workbench, proxy, *upstreams)
 
 
-def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
+def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[OAuthRequest, OAuthRequest]:
     """The one authorization request and the one exchange of a sign-in."""
     authorized = workbench.one(upstream.authorizations, "one authorization request")
     return authorized, workbench.one(upstream.exchanges, "one exchange of the code")

@@ -11,16 +11,16 @@ from conformance.workbench.protected import ProtectedUpstream
 from conformance.workbench.remotes import RemoteUpstream
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.workbench import Workbench, open_workbench
-from mock_servers.journal_views import Asked, HttpRequest, Request, Start
+from mock_servers.journal_views import HttpRequest, OAuthRequest, Request, Start
 
 __all__ = [
     "Answer",
-    "Asked",
     "Browser",
     "CallResult",
     "Census",
     "Heard",
     "HttpRequest",
+    "OAuthRequest",
     "Opening",
     "Outcome",
     "Person",

@@ -19,7 +19,7 @@ from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.commands import stdio
 from mock_servers.journal import Entry
-from mock_servers.journal_views import Request, Seen, Start, StdioSeen
+from mock_servers.journal_views import JournalView, Request, Start, StdioJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Upstream(Seen):
+class Upstream(JournalView):
     """A scripted server, by its journal. `fields` are the entry's other fields."""
 
     name: str
@@ -83,7 +83,7 @@ class Upstream(Seen):
 
 
 @dataclass(frozen=True)
-class StdioUpstream(StdioSeen, Upstream):
+class StdioUpstream(StdioJournalView, Upstream):
     """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
 
     args: tuple[str, ...] = ()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from conformance.errors import Violation
 from conformance.workbench.polling import show
 from conformance.workbench.remotes import RemoteUpstream
-from mock_servers.journal_views import ProtectedSeen
+from mock_servers.journal_views import ProtectedJournalView
 
 
 @dataclass(frozen=True)
-class ProtectedUpstream(ProtectedSeen, RemoteUpstream):
+class ProtectedUpstream(ProtectedJournalView, RemoteUpstream):
     """Made by `Workbench.oauth`. `http` is every request to both, in order of arrival."""
 
     issuer: str = ""

@@ -22,7 +22,7 @@ from conformance.workbench.launched import Launched, Listener, launch
 from conformance.workbench.mocks import Upstream
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
-from mock_servers.journal_views import HttpRequest, RemoteSeen
+from mock_servers.journal_views import HttpRequest, RemoteJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SingleHeaders(HttpRequest):
 
 
 @dataclass(frozen=True)
-class RemoteUpstream(RemoteSeen, Upstream):
+class RemoteUpstream(RemoteJournalView, Upstream):
     """A scripted server behind a URL."""
 
     request_type: ClassVar[type[HttpRequest]] = SingleHeaders

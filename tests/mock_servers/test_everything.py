@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mock_servers.everything import everything
-from mock_servers.incoming import Rules
+from mock_servers.incoming import RuleMatcher
 from mock_servers.script import Http, Rule, Script, reply
 
 from .driver import ENVELOPE, running
@@ -16,7 +16,7 @@ DONE = reply({})
 
 
 def rule_for(params: Any, pattern: dict[str, Any]) -> bool:
-    rules = Rules([Rule("x/y", [DONE], params=pattern)])
+    rules = RuleMatcher([Rule("x/y", [DONE], params=pattern)])
     return rules.actions_for({"jsonrpc": "2.0", "id": 1, "method": "x/y", "params": params}) is not None
 
 
