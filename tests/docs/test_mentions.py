@@ -36,6 +36,10 @@ _TYPED = re.compile(
 #: On the generated page of implementations: how one of the findings below it is seen again, whichever stands first.
 _FINDING = re.compile(r"python -m conformance run --profile [\w-]+ --only [A-Z]+-\d{3}")
 
+#: a module or a folder with modules; pages name those of the proxy without its package
+_MODULE = re.compile(r"(?:[\w-]+/)*[\w-]+(?:\.py|/)")
+_MODULE_ROOTS = (ROOT, ROOT / "dynamic_mcp")
+
 
 def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
@@ -106,3 +110,10 @@ def test_what_is_there_to_be_typed_is_in_a_block_that_is_run(page: Path) -> None
     ]
 
     assert typed == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_mentioned_module_exists(page: Path) -> None:
+    mentioned = [text for text in mentions(page) if _MODULE.fullmatch(text)]
+
+    assert [text for text in mentioned if not any((root / text).exists() for root in _MODULE_ROOTS)] == []

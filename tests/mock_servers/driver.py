@@ -36,7 +36,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return value
 
 
-class Mock:
+class MockDriver:
     """One running mock."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", journal: Path) -> None:
@@ -118,7 +118,7 @@ class Mock:
 @contextmanager
 def running(
     folder: Path, script: Script | None = None, *options: str, command: list[str] = COMMAND, **popen: Any
-) -> Iterator[Mock]:
+) -> Iterator[MockDriver]:
     """Run a mock. The end of the block kills it and all its grandchildren."""
     journal = folder / "journal.jsonl"
     args = [*command, "--journal", str(journal), "--max-life", "60"]
@@ -127,7 +127,7 @@ def running(
     pipe = subprocess.PIPE
     popen.setdefault("stderr", subprocess.DEVNULL)
     with subprocess.Popen([*args, *options], stdin=pipe, stdout=pipe, **popen) as process:
-        mock = Mock(process, journal)
+        mock = MockDriver(process, journal)
         try:
             yield mock
         finally:

@@ -93,7 +93,9 @@ def test_failed_wait_shows_the_journal(tmp_path: Path) -> None:
 def test_sign_in_can_be_denied(tmp_path: Path) -> None:
     with oauth_mock(tmp_path) as mock:
         params = "response_type=code&redirect_uri=http://127.0.0.1:9/cb&code_challenge_method=S256"
-        page = f"{mock.issuer}/authorize?{params}&code_challenge={'c' * 43}&client_id={mock.client_id}&state=1"
+        page = (
+            f"{mock.issuer}/authorize?{params}&code_challenge={'c' * 43}&client_id={mock.client_id}&state=1"
+        )
         assert "error=access_denied" in mock.sign_in(page, "denies")
         with pytest.raises(MockError, match="400"):
             mock.sign_in(f"{mock.issuer}/authorize?client_id=nobody")
