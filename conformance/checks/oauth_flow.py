@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
-    from mock_servers.journal_views import Asked
+    from mock_servers.journal_views import OAuthRequest
 
 
 async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedMockUpstream) -> None:
@@ -34,7 +34,7 @@ async def sign_in(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> No
         await signs_in(workbench, proxy, *upstreams)
 
 
-def flow_of(workbench: Workbench, upstream: ProtectedMockUpstream) -> tuple[Asked, Asked]:
+def flow_of(workbench: Workbench, upstream: ProtectedMockUpstream) -> tuple[OAuthRequest, OAuthRequest]:
     """The one authorization request and the one exchange of a sign-in."""
     authorized = workbench.one(upstream.authorizations, "one authorization request")
     return authorized, workbench.one(upstream.exchanges, "one exchange of the code")

@@ -28,7 +28,7 @@ from conformance.model.sut import DEFAULT_TOOLS
 from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch
-from mock_servers.remote.replies import MODERN_STATUS
+from mock_servers.remote.writers import MODERN_STATUS
 from mock_servers.script import Script
 
 SESSION = "Mcp-Session-Id"

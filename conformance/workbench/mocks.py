@@ -19,7 +19,7 @@ from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.commands import stdio
 from mock_servers.journal import Entry
-from mock_servers.journal_views import Request, Seen, Start, StdioSeen
+from mock_servers.journal_views import JournalView, Request, Start, StdioJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MockUpstream(Seen):
+class MockUpstream(JournalView):
     """A scripted server and its journal. `fields` are the other members of its entry."""
 
     name: str
@@ -83,7 +83,7 @@ class MockUpstream(Seen):
 
 
 @dataclass(frozen=True)
-class StdioMockUpstream(StdioSeen, MockUpstream):
+class StdioMockUpstream(StdioJournalView, MockUpstream):
     """A scripted stdio server, which the implementation starts. `args` follow the mock's own arguments, after `--`."""
 
     args: tuple[str, ...] = ()

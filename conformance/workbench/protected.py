@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from conformance.errors import Violation
 from conformance.workbench.polling import show
 from conformance.workbench.remotes import RemoteMockUpstream
-from mock_servers.journal_views import ProtectedSeen
+from mock_servers.journal_views import ProtectedJournalView
 
 
 @dataclass(frozen=True)
-class ProtectedMockUpstream(ProtectedSeen, RemoteMockUpstream):
+class ProtectedMockUpstream(ProtectedJournalView, RemoteMockUpstream):
     """Made by `Workbench.oauth`. `http` lists the requests to both, in order of arrival."""
 
     issuer: str = ""

@@ -21,7 +21,7 @@ from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.mocks import MockUpstream
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
-from mock_servers.journal_views import HttpRequest, RemoteSeen
+from mock_servers.journal_views import HttpRequest, RemoteJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SingleHeaders(HttpRequest):
 
 
 @dataclass(frozen=True)
-class RemoteMockUpstream(RemoteSeen, MockUpstream):
+class RemoteMockUpstream(RemoteJournalView, MockUpstream):
     """A scripted server behind a URL."""
 
     request_type: ClassVar[type[HttpRequest]] = SingleHeaders

@@ -1,4 +1,4 @@
-"""A remote mock as a process, asked over plain HTTP; every wait has a deadline."""
+"""Drives a mock behind a URL over plain HTTP, as a process. Every wait has a deadline."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
 from mock_servers.journal import Entry, read_journal
 from mock_servers.script import Script
 
-from .driver import WITHIN, eventually
+from ..driver import WITHIN, eventually
 
 META = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
 
@@ -23,8 +23,8 @@ Json = dict[str, Any]
 Response = http.client.HTTPResponse
 
 
-class Remote:
-    """One running mock and one client of it."""
+class RemoteMockDriver:
+    """One running mock and one client."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", journal: Path, url: str) -> None:
         self.process = process
@@ -34,8 +34,7 @@ class Remote:
         self._connections: list[http.client.HTTPConnection] = []
 
     def request(self, verb: str, target: str = "/mcp", body: Any = None, **headers: str) -> Response:
-        """Any request on a connection of its own; its response, not yet read. In the names of headers "_"
-        stands for "-"."""
+        """Send a request on a new connection and return its response, not yet read. In header names "_" stands for "-"."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=WITHIN)
         self._connections.append(connection)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -44,7 +43,7 @@ class Remote:
         return connection.getresponse()
 
     def post(self, method: str, params: Json | None = None, id: int | None = 1, **headers: str) -> Response:
-        """One message; `id` None = a notification."""
+        """Post one message; it is a notification if `id` is None."""
         message: Json = {"jsonrpc": "2.0", "method": method, "params": params or {}}
         return self.request("POST", body=message if id is None else {**message, "id": id}, **headers)
 
@@ -53,7 +52,7 @@ class Remote:
         return self.post("tools/call", {"name": tool, "arguments": {"x": "é"}}, id, **headers)
 
     def handshake(self) -> None:
-        """Begin a session and carry its id from now on."""
+        """Begin a session; later requests carry its id."""
         greeting = self.post("initialize", {"protocolVersion": "2025-11-25"})
         session = greeting.headers["Mcp-Session-Id"]
         self.session = {} if session is None else {"Mcp-Session-Id": session}
@@ -61,18 +60,18 @@ class Remote:
         assert self.post("notifications/initialized", id=None).status == 202
 
     def raw(self, data: bytes) -> socket.socket:
-        """A connection on which these bytes were sent."""
+        """Open a connection and send these bytes."""
         parts = urlsplit(self.url)
         connection = socket.create_connection((parts.hostname, parts.port), timeout=WITHIN)
         connection.sendall(data)
         return connection
 
     def events(self, *names: str) -> list[Entry]:
-        """Journal entries so far, of these events if named."""
+        """The journal entries so far; with names, only those of these events."""
         return [entry for entry in read_journal(self._journal) if not names or entry.event in names]
 
     def wait_for(self, event: str, **data: Any) -> Entry:
-        """The first entry of this event with these data, waited for."""
+        """Wait for an entry of this event with this data, and return the first one."""
 
         def found() -> list[Entry]:
             return [entry for entry in self.events(event) if data.items() <= entry.data.items()]
@@ -95,7 +94,7 @@ def json_of(response: Response) -> Json:
 
 
 def event_of(response: Response) -> dict[str, str]:
-    """The next event of a stream, of one data line; empty at its end."""
+    """The next event of a stream, with one data line; empty at the end of the stream."""
     fields: dict[str, str] = {}
     while line := response.readline().decode().rstrip("\n"):
         name, _, value = line.partition(": ")
@@ -106,8 +105,8 @@ def event_of(response: Response) -> dict[str, str]:
 @contextmanager
 def remote(
     folder: Path, kind: commands.RemoteKind, script: Script | None = None, *options: str
-) -> Iterator[Remote]:
-    """A mock that is ended at the end."""
+) -> Iterator[RemoteMockDriver]:
+    """Run a mock. The end of the block kills it."""
     journal = folder / "journal.jsonl"
     (script or Script()).save(folder / "script.json")
     command = [*commands.remote(kind, folder, max_life=60), *options]
@@ -115,7 +114,7 @@ def remote(
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout
-            mock = Remote(process, journal, json.loads(process.stdout.readline())["url"])
+            mock = RemoteMockDriver(process, journal, json.loads(process.stdout.readline())["url"])
             try:
                 yield mock
             finally:

@@ -1,4 +1,4 @@
-"""The words that the parts of the script are written in."""
+"""Functions that build the contents, answers and rules of the script."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ STRING = {"type": "string"}
 
 
 def text(words: str) -> Json:
-    """A content block."""
+    """A text block."""
     return {"type": "text", "text": words}
 
 
@@ -26,13 +26,13 @@ def messages(*blocks: Json) -> Action:
 
 
 def form(message: str, *names: str) -> Json:
-    """The params of an elicitation: a text for each name."""
+    """The params of an elicitation with one text field for each name."""
     schema = {"type": "object", "properties": dict.fromkeys(names, STRING), "required": list(names)}
     return {"message": message, "requestedSchema": schema}
 
 
 def on_prompt(name: str, *actions: Action, params: Json | None = None) -> Rule:
-    """The rule for getting this prompt."""
+    """The rule for prompts/get of this prompt."""
     return Rule("prompts/get", list(actions), params={"name": name, **(params or {})})
 
 

@@ -1,5 +1,4 @@
-"""The mock's standard output, shared by its threads: whole messages, journalled, and no error when nobody
-reads."""
+"""Writes messages to standard output: whole, journalled, and without an error when the client has gone."""
 
 import os
 import threading
@@ -8,8 +7,8 @@ import time
 from mock_servers.journal import Journal
 
 
-class Output:
-    """Writes to descriptor 1. A client that has gone is journalled as the action `broken-pipe`, once."""
+class StdoutWriter:
+    """Writes to descriptor 1, from any thread. The first write after the client left is journalled as `broken-pipe`."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -17,7 +16,7 @@ class Output:
         self._broken = False
 
     def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
-        """Write the pieces one by one, `pause` seconds apart; nobody else writes in between."""
+        """Write the pieces of one message, `pause` seconds apart. No other message comes between them."""
         with self._lock:
             self._journal.write_sent(b"".join(pieces))
             for number, piece in enumerate(pieces):
@@ -26,12 +25,11 @@ class Output:
                 self._write_all(piece)
 
     def close(self) -> None:
-        """Close for good. The number stays taken, so that no file opened later becomes the standard
-        output."""
+        """Close for good. Descriptor 1 stays in use, so that no file opened later becomes standard output."""
         with self._lock:
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, 1)
-            os.close(nothing)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.close(null)
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -17,20 +17,20 @@ def test_initialize_echoes_a_known_version(tmp_path: Path, version: str) -> None
     assert result["capabilities"] == {"tools": {"listChanged": False}}
 
 
-def test_initialize_counters_an_unknown_version_with_the_newest(tmp_path: Path) -> None:
+def test_initialize_answers_an_unknown_version_with_the_newest(tmp_path: Path) -> None:
     with running(tmp_path) as mock:
         assert (
             mock.ask("initialize", {"protocolVersion": "1999"})["result"]["protocolVersion"] == "2025-11-25"
         )
 
 
-def test_initialize_offers_the_version_of_the_script(tmp_path: Path) -> None:
+def test_initialize_uses_the_version_of_the_script(tmp_path: Path) -> None:
     with running(tmp_path, Script(protocol_version="1.0", instructions="be kind")) as mock:
         result = mock.ask("initialize", {"protocolVersion": "2025-11-25"})["result"]
     assert (result["protocolVersion"], result["instructions"]) == ("1.0", "be kind")
 
 
-def test_echo_returns_the_arguments_exactly_as_they_were_written(tmp_path: Path) -> None:
+def test_echo_returns_the_exact_text_of_the_arguments(tmp_path: Path) -> None:
     arguments = '{"a": 1.0, "big":12345678901234567890123,"c":1e400,"a":"\\ud800 é","id":"$id"}'
     call = (
         f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}'
@@ -42,7 +42,7 @@ def test_echo_returns_the_arguments_exactly_as_they_were_written(tmp_path: Path)
     assert json.loads(line)["result"]["content"] == [{"type": "text", "text": arguments}]
 
 
-def test_add_adds(tmp_path: Path) -> None:
+def test_add_returns_the_sum(tmp_path: Path) -> None:
     with running(tmp_path) as mock:
         assert mock.call("add", a=2, b=3)["result"]["structuredContent"] == {"result": 5}
         assert mock.call("add", a=2)["result"]["isError"] is True
@@ -60,50 +60,14 @@ def test_add_adds(tmp_path: Path) -> None:
         ("tools/list", {"cursor": "nonsense"}, -32602),
     ],
 )
-def test_what_is_not_there_is_refused(tmp_path: Path, method: str, params: dict[str, str], code: int) -> None:
+def test_unknown_methods_and_names_are_refused(
+    tmp_path: Path, method: str, params: dict[str, str], code: int
+) -> None:
     with running(tmp_path) as mock:
         assert mock.ask(method, params)["error"]["code"] == code
 
 
-@pytest.mark.parametrize(
-    ("line", "code", "identity"),
-    [
-        (b"hello", -32700, None),
-        (b"\xff", -32700, None),
-        (b"[" * 100_000, -32700, None),
-        (b"[]", -32600, None),
-        (b'{"id":3,"method":"ping"}', -32600, 3),
-        (b'{"jsonrpc":"2.0","id":4}', -32600, 4),
-    ],
-)
-def test_what_is_not_a_message_is_refused(
-    tmp_path: Path, line: bytes, code: int, identity: int | None
-) -> None:
-    with running(tmp_path) as mock:
-        mock.write(line + b"\n")
-        answer = mock.next()
-        assert (answer["error"]["code"], answer["id"]) == (code, identity)
-        assert mock.ask("ping")["result"] == {}
-
-
-def test_notifications_and_blank_lines_are_never_answered(tmp_path: Path) -> None:
-    with running(tmp_path) as mock:
-        mock.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        mock.send({"jsonrpc": "2.0", "method": "tools/list"})
-        mock.write(b"\n  \r\n")
-        assert mock.ask("ping")["result"] == {}
-
-
-def test_a_message_may_arrive_in_pieces(tmp_path: Path) -> None:
-    with running(tmp_path) as mock:
-        for piece in (b'{"jsonrpc":"2.0","id"', b':"x","method":"pi', b'ng"}\n{"jsonrpc":"2.0","id":"y",'):
-            mock.write(piece)
-        assert mock.next()["id"] == "x"
-        mock.write(b'"method":"ping"}\n')
-        assert mock.next()["id"] == "y"
-
-
-def test_a_strict_server_refuses_everything_before_initialized(tmp_path: Path) -> None:
+def test_strict_server_refuses_requests_before_initialized(tmp_path: Path) -> None:
     with running(tmp_path, Script(strict=True)) as mock:
         assert mock.ask("tools/list")["error"]["code"] == -32600
         assert "result" in mock.ask("initialize", {"protocolVersion": "2025-11-25"})
@@ -112,7 +76,7 @@ def test_a_strict_server_refuses_everything_before_initialized(tmp_path: Path) -
         assert "result" in mock.ask("tools/list")
 
 
-def test_lists_come_in_pages(tmp_path: Path) -> None:
+def test_lists_have_pages(tmp_path: Path) -> None:
     tools = [tool(f"t{number}") for number in range(5)]
     pages = []
     with running(tmp_path, Script(tools=tools, page_size=2)) as mock:
@@ -126,7 +90,7 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
     assert pages == [tools[:2], tools[2:4], tools[4:]]
 
 
-def test_the_cursors_of_the_pages_can_be_chosen(tmp_path: Path) -> None:
+def test_script_sets_the_cursors(tmp_path: Path) -> None:
     script = Script(tools=[tool(f"t{number}") for number in range(4)], page_size=1, cursors=["", "p2"])
     with running(tmp_path, script) as mock:
         first = mock.ask("tools/list")["result"]
@@ -144,7 +108,7 @@ def test_the_cursors_of_the_pages_can_be_chosen(tmp_path: Path) -> None:
     ]
 
 
-def test_resources_and_prompts_are_served_when_there_are_some(tmp_path: Path) -> None:
+def test_serves_resources_and_prompts_of_the_script(tmp_path: Path) -> None:
     script = Script(
         tools=None,
         resources=[{"uri": "r://a", "name": "a"}, {"uri": "r://b", "name": "b"}],

@@ -11,7 +11,7 @@ INFO = {"_meta": {"io.modelcontextprotocol/serverInfo": {"name": "mock", "versio
 FRESH = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **INFO}
 
 
-def test_discover_introduces_the_server(tmp_path: Path) -> None:
+def test_discover_describes_the_server(tmp_path: Path) -> None:
     with running(tmp_path, Script(era="modern", instructions="be kind")) as mock:
         result = mock.ask_modern("server/discover")["result"]
     capabilities = {"tools": {"listChanged": False}}
@@ -19,7 +19,7 @@ def test_discover_introduces_the_server(tmp_path: Path) -> None:
     assert result == {**FRESH, **mine}
 
 
-def test_results_are_complete_and_say_how_long_they_last(tmp_path: Path) -> None:
+def test_results_are_complete_and_have_cache_hints(tmp_path: Path) -> None:
     with running(tmp_path, Script(era="modern", resources=[{"uri": "r://a", "name": "a"}])) as mock:
         listed = mock.ask_modern("tools/list")["result"]
         called = mock.ask_modern("tools/call", name="echo", arguments={})["result"]
@@ -41,19 +41,19 @@ def test_results_are_complete_and_say_how_long_they_last(tmp_path: Path) -> None
         ("initialize", ENVELOPE["_meta"], -32601),
     ],
 )
-def test_a_wrong_envelope_is_refused(tmp_path: Path, method: str, meta: dict[str, object], code: int) -> None:
+def test_wrong_envelope_is_refused(tmp_path: Path, method: str, meta: dict[str, object], code: int) -> None:
     with running(tmp_path, Script(era="modern")) as mock:
         assert mock.ask(method, {"_meta": meta})["error"]["code"] == code
 
 
-def test_initialize_is_told_which_versions_there_are(tmp_path: Path) -> None:
+def test_refused_initialize_lists_the_supported_versions(tmp_path: Path) -> None:
     with running(tmp_path, Script(era="modern")) as mock:
         error = mock.ask("initialize", {"protocolVersion": "2025-11-25"})["error"]
     assert error["code"] == -32022
     assert error["data"] == {"supported": ["2026-07-28"], "requested": "2025-11-25"}
 
 
-def test_under_both_eras_each_request_chooses_its_own(tmp_path: Path) -> None:
+def test_each_request_selects_its_era(tmp_path: Path) -> None:
     with running(tmp_path, Script(era="both")) as mock:
         assert "result" in mock.ask_modern("server/discover")
         assert mock.ask("server/discover")["error"]["code"] == -32601
@@ -63,13 +63,13 @@ def test_under_both_eras_each_request_chooses_its_own(tmp_path: Path) -> None:
         assert mock.ask("ping")["result"] == {}
 
 
-def test_a_scripted_result_is_completed(tmp_path: Path) -> None:
+def test_scripted_result_gets_the_modern_members(tmp_path: Path) -> None:
     with running(tmp_path, Script(era="modern", on=[on_call("echo", reply({"content": []}))])) as mock:
         result = mock.ask_modern("tools/call", name="echo")["result"]
     assert result == {"content": [], "resultType": "complete", **INFO}
 
 
-def test_a_change_is_announced_to_the_subscriptions_that_asked(tmp_path: Path) -> None:
+def test_change_reaches_only_matching_subscriptions(tmp_path: Path) -> None:
     script = Script(era="modern", on=[on_call("echo", set_tools([tool("new")]), list_changed())])
     with running(tmp_path, script) as mock:
         for wanted in ({"toolsListChanged": True}, {"promptsListChanged": True}):
@@ -82,7 +82,7 @@ def test_a_change_is_announced_to_the_subscriptions_that_asked(tmp_path: Path) -
         changed = mock.next()
         assert changed["method"] == "notifications/tools/list_changed"
         assert changed["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 1}
-        # The default answer knows the new tools only.
+        # The default answer knows only the new tools.
         assert mock.next()["error"]["code"] == -32602
         mock.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
         mock.start("tools/call", {"name": "echo", **ENVELOPE})

@@ -38,11 +38,11 @@ from mock_servers.remote_actions import (
 )
 from mock_servers.script import Action, Http, Rule, Script, on_call, tool
 
-from .remote_driver import META, Response, event_of, json_of, remote
+from .driver import META, Response, event_of, json_of, remote
 
 
-def called(folder: Path, *actions: Action, http: Http = Http()) -> Response:  # noqa: B008 - frozen
-    """The response to a call that these actions serve, not yet read; the mock has gone afterwards."""
+def call_with(folder: Path, *actions: Action, http: Http = Http()) -> Response:  # noqa: B008 - frozen
+    """The response to a call that these actions serve, read completely. The mock has ended."""
     with remote(folder, "http", Script(on=[on_call("echo", *actions)], http=http)) as mock:
         mock.handshake()
         response = mock.call(id=9)
@@ -56,39 +56,39 @@ def content(response: Response) -> bytes:
     return found
 
 
-class TestTheFormOfAnAnswer:
-    def test_is_json_with_its_length_by_default(self, tmp_path: Path) -> None:
-        response = called(tmp_path)
+class TestFormOfAnAnswer:
+    def test_default_is_json_with_its_length(self, tmp_path: Path) -> None:
+        response = call_with(tmp_path)
         assert response.headers["Content-Type"] == "application/json"
         assert int(response.headers["Content-Length"]) == len(content(response))
         assert json.loads(content(response))["result"]["structuredContent"] == {"arguments": {"x": "é"}}
 
-    def test_can_be_chosen_with_another_content_type(self, tmp_path: Path) -> None:
-        response = called(tmp_path, answer_as("json", "text/html"))
+    def test_answer_as_sets_the_content_type(self, tmp_path: Path) -> None:
+        response = call_with(tmp_path, answer_as("json", "text/html"))
         assert response.headers["Content-Type"] == "text/html"
         assert json.loads(content(response))["id"] == 9
 
-    def test_becomes_a_stream_when_something_else_goes_first(self, tmp_path: Path) -> None:
+    def test_earlier_message_makes_it_a_stream(self, tmp_path: Path) -> None:
         before = notify("notifications/progress", {"progressToken": 1, "progress": 1})
-        response = called(tmp_path, before, request("ping"), wrong_id_reply(), reply())
+        response = call_with(tmp_path, before, request("ping"), wrong_id_reply(), reply())
         assert response.headers["Content-Type"] == "text/event-stream"
         data = [line[6:] for line in content(response).split(b"\n") if line.startswith(b"data: ")]
         messages = [json.loads(line) for line in data]
         assert [message.get("method") for message in messages[:2]] == ["notifications/progress", "ping"]
         assert [message["id"] for message in messages[2:]] == ["no-such-request", 9]
 
-    def test_errors_keep_200_in_the_legacy_era(self, tmp_path: Path) -> None:
-        response = called(tmp_path, error(-32602, "no"))
+    def test_legacy_errors_have_status_200(self, tmp_path: Path) -> None:
+        response = call_with(tmp_path, error(-32602, "no"))
         assert response.status == 200
         assert json.loads(content(response))["error"]["message"] == "no"
 
     @pytest.mark.parametrize("form", ["json", "sse"])
-    def test_can_be_cut_into_chunks_anywhere(self, tmp_path: Path, form: str) -> None:
-        response = called(tmp_path, answer_as(form), reply_in_chunks([40, 1, 1], 0.01))  # type: ignore[arg-type]
+    def test_chunks_can_end_anywhere(self, tmp_path: Path, form: str) -> None:
+        response = call_with(tmp_path, answer_as(form), reply_in_chunks([40, 1, 1], 0.01))  # type: ignore[arg-type]
         text = content(response).decode().removeprefix("event: message\ndata: ")
         assert json.loads(text)["result"]["structuredContent"] == {"arguments": {"x": "é"}}
 
-    def test_can_be_huge_or_nonsense_or_twice(self, tmp_path: Path) -> None:
+    def test_huge_invalid_and_duplicate_answers(self, tmp_path: Path) -> None:
         rules = [
             on_call("a", payload(2_000_000)),
             on_call("b", raw("{half")),
@@ -102,25 +102,25 @@ class TestTheFormOfAnAnswer:
             assert json_of(mock.call("c"))["id"] == 1
 
 
-class TestResponsesOfTheScript:
-    def test_have_their_status_headers_and_body(self, tmp_path: Path) -> None:
-        response = called(tmp_path, respond(418, '{"id":"$id","was":$answer}', headers={"X-A": "b"}))
+class TestScriptedResponses:
+    def test_respond_sets_status_headers_and_body(self, tmp_path: Path) -> None:
+        response = call_with(tmp_path, respond(418, '{"id":"$id","was":$answer}', headers={"X-A": "b"}))
         assert (response.status, response.headers["X-A"]) == (418, "b")
         body = json.loads(content(response))
         assert body["id"] == body["was"]["id"] == 9
 
-    def test_can_repeat_the_header_of_the_request(self, tmp_path: Path) -> None:
-        response = called(tmp_path, respond(500, "sent: $headers"))
+    def test_respond_can_repeat_the_request_headers(self, tmp_path: Path) -> None:
+        response = call_with(tmp_path, respond(500, "sent: $headers"))
         assert b"sent: Host: 127.0.0.1" in content(response)
 
-    def test_can_drip_and_lead_elsewhere(self, tmp_path: Path) -> None:
+    def test_respond_byte_by_byte_and_redirect(self, tmp_path: Path) -> None:
         begun = time.monotonic()
-        assert content(called(tmp_path, respond(200, "12345", pause=0.05))) == b"12345"
+        assert content(call_with(tmp_path, respond(200, "12345", pause=0.05))) == b"12345"
         assert time.monotonic() - begun >= 0.25
-        response = called(tmp_path, redirect("http://127.0.0.1:9/x", 308))
+        response = call_with(tmp_path, redirect("http://127.0.0.1:9/x", 308))
         assert (response.status, response.headers["Location"]) == (308, "http://127.0.0.1:9/x")
 
-    def test_can_be_for_a_verb_whatever_the_body(self, tmp_path: Path) -> None:
+    def test_verb_rule_ignores_the_body(self, tmp_path: Path) -> None:
         rules = [
             Rule("POST", [respond(503)], nth=1),
             Rule("GET", [respond(500)]),
@@ -130,14 +130,14 @@ class TestResponsesOfTheScript:
             assert [mock.request(verb).status for verb in ("POST", "GET", "DELETE")] == [503, 500, 401]
             mock.handshake()
 
-    def test_a_verb_without_an_answer_in_its_rule_is_served_later(self, tmp_path: Path) -> None:
+    def test_verb_rule_without_an_answer_only_delays(self, tmp_path: Path) -> None:
         with remote(tmp_path, "http", Script(on=[Rule("POST", [sleep(0.1)])])) as mock:
             mock.handshake()
             assert mock.call().status == 200
 
-    def test_stream_pieces_arrive_as_they_are(self, tmp_path: Path) -> None:
+    def test_stream_pieces_arrive_unchanged(self, tmp_path: Path) -> None:
         pieces: list[str | bytes] = ["\ufeff: c\r", "\ndata:", "$answer\r\n\r", b"\n\xff"]
-        response = called(tmp_path, stream(*pieces, pause=0.01))
+        response = call_with(tmp_path, stream(*pieces, pause=0.01))
         assert response.headers["Content-Type"] == "text/event-stream"
         before, _, after = content(response).partition(b"data:")
         assert before == b"\xef\xbb\xbf: c\r\n"
@@ -145,13 +145,13 @@ class TestResponsesOfTheScript:
         assert json.loads(after[: after.index(b"\r")])["id"] == 9
 
     @pytest.mark.parametrize("reset", [False, True])
-    def test_a_response_can_break_off(self, tmp_path: Path, reset: bool) -> None:
+    def test_cut_breaks_off_the_response(self, tmp_path: Path, reset: bool) -> None:
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-            called(tmp_path, event("x"), sleep(0.1), cut(reset=reset))
+            call_with(tmp_path, event("x"), sleep(0.1), cut(reset=reset))
 
-    def test_the_wire_can_hold_anything(self, tmp_path: Path) -> None:
+    def test_wire_sends_arbitrary_bytes(self, tmp_path: Path) -> None:
         with pytest.raises(http.client.BadStatusLine):
-            called(tmp_path, wire("HELO you\r\n\r\n"))
+            call_with(tmp_path, wire("HELO you\r\n\r\n"))
 
     def test_silence_leaves_the_request_open(self, tmp_path: Path) -> None:
         body = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo"}}'
@@ -164,7 +164,7 @@ class TestResponsesOfTheScript:
                     waiting.recv(1)
             mock.wait_for("http-end", by="client")
 
-    def test_one_request_can_wait_for_another(self, tmp_path: Path) -> None:
+    def test_hold_waits_for_another_request(self, tmp_path: Path) -> None:
         rules = [on_call("a", hold("b")), on_call("b", reply(), release("b"))]
         with (
             remote(tmp_path, "http", Script(on=rules, tools=[tool("a"), tool("b")])) as mock,
@@ -177,7 +177,7 @@ class TestResponsesOfTheScript:
 
 
 class TestStreams:
-    def test_are_resumed_where_they_were_left(self, tmp_path: Path) -> None:
+    def test_resume_continues_after_the_last_event(self, tmp_path: Path) -> None:
         rule = on_call("echo", event("", id="e-1", retry=500), end_stream(), reply())
         with remote(tmp_path, "http", Script(on=[rule], http=Http(event_ids=True, get=False))) as mock:
             mock.handshake()
@@ -188,14 +188,14 @@ class TestStreams:
             assert resumed.read() == b""
             assert mock.request("GET", Last_Event_ID="other").status == 405
 
-    def test_begin_with_a_priming_event(self, tmp_path: Path) -> None:
+    def test_priming_event_comes_first(self, tmp_path: Path) -> None:
         http = Http(answers="sse", priming=True, retry=700)
-        first, second, _ = content(called(tmp_path, http=http)).split(b"\n\n")
+        first, second, _ = content(call_with(tmp_path, http=http)).split(b"\n\n")
         assert first.startswith(b"id: ")
         assert first.endswith(b"\nretry: 700\ndata: ")
         assert second.startswith(b"event: message\nid: ")
 
-    def test_get_carries_what_belongs_to_no_request(self, tmp_path: Path) -> None:
+    def test_get_stream_carries_messages_without_a_request(self, tmp_path: Path) -> None:
         rules = [on_call("add", reply({}), set_tools([tool("new")]), list_changed(), push("notifications/x"))]
         with remote(tmp_path, "http", Script(on=rules)) as mock:
             mock.handshake()
@@ -205,7 +205,7 @@ class TestStreams:
             assert methods == ["notifications/tools/list_changed", "notifications/x"]
             assert [t["name"] for t in json_of(mock.post("tools/list"))["result"]["tools"]] == ["new"]
 
-    def test_modern_subscriptions_hear_of_changes(self, tmp_path: Path) -> None:
+    def test_modern_subscription_gets_changes(self, tmp_path: Path) -> None:
         script = Script(era="modern", on=[on_call("add", reply({}), list_changed())])
         headers = {"MCP_Protocol_Version": "2026-07-28"}
         wanted = {"notifications": {"toolsListChanged": True}, "_meta": META}
@@ -223,7 +223,7 @@ class TestStreams:
             changed = json.loads(event_of(listening)["data"])
             assert changed["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 5}
 
-    def test_a_request_of_the_server_is_answered_by_a_post(self, tmp_path: Path) -> None:
+    def test_client_answers_a_server_request_by_post(self, tmp_path: Path) -> None:
         rule = on_call("echo", request("ping", id="p", wait=5.0), reply())
         with remote(tmp_path, "http", Script(on=[rule])) as mock:
             mock.handshake()
@@ -233,7 +233,7 @@ class TestStreams:
             assert json.loads(event_of(response)["data"])["id"] == 1
 
 
-def test_a_session_can_be_forgotten(tmp_path: Path) -> None:
+def test_expire_session_forgets_the_session(tmp_path: Path) -> None:
     with remote(
         tmp_path, "http", Script(on=[on_call("add", expire_session(), send([]))], http=Http(sessions=True))
     ) as mock:

@@ -1,36 +1,36 @@
-"""How much the mock still has to do: counted, so that the end of the input can wait for it."""
+"""Counts the messages that a mock still works on, so that it can answer them before it exits."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Workload:
-    """Counts messages in work, without those that wait on purpose."""
+class PendingWork:
+    """The number of messages in work. A message that waits on purpose does not count."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._count = 0
 
     def begin(self) -> None:
-        """One more in work. Called by the reader, before any other thread knows of the message."""
+        """Count one more message. The reader calls this before any other thread gets the message."""
         self._add(1)
 
     def finish(self) -> None:
-        """One less in work."""
+        """Count one message less."""
         self._add(-1)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The calling thread's message does not count inside this block."""
+    def paused(self) -> Iterator[None]:
+        """Do not count the calling thread's message inside this block."""
         self._add(-1)
         try:
             yield
         finally:
             self._add(1)
 
-    def drained(self, within: float) -> bool:
-        """Wait, at most this long, until nothing is in work."""
+    def wait_until_done(self, within: float) -> bool:
+        """Wait at most `within` seconds until the count is zero."""
         with self._changed:
             return self._changed.wait_for(lambda: self._count == 0, within)
 
