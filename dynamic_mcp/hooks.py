@@ -32,7 +32,7 @@ class Subject(msgspec.Struct, frozen=True):
     #: the name of the tool or prompt, or the URI of the resource
     name: str | None
     #: the JSON text of the arguments, as the client wrote it
-    arguments: bytes = b""
+    arguments: Raw = Raw(b"")
 
 
 class RequestSpan(Protocol):

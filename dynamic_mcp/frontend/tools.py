@@ -101,7 +101,7 @@ class Toolbox:
         except msgspec.ValidationError as error:
             refusal = _bad_arguments(CALL, error)
             return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
-        subject = Subject("tool", wanted.group, wanted.name, bytes(wanted.args))
+        subject = Subject("tool", wanted.group, wanted.name, wanted.args)
         try:
             return await self._hooks.watch(subject, lambda: self._call(wanted, call))
         except CallRefused as refusal:

@@ -101,7 +101,8 @@ class Group:
 
     async def connected(self) -> Upstream:
         """The connected upstream; waits while it is starting. Raises UpstreamFailed with the reason when it has failed."""
-        upstream = await self._state.connected()
+        # The usual case costs no further coroutine.
+        upstream = self._state.upstream or await self._state.connected()
         if upstream is not None:
             return upstream
         assert self._successor is not None
