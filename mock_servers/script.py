@@ -108,8 +108,8 @@ class Rule:
     """When a message with this `method` arrives, play `actions` instead of the default answer.
 
     `method` also matches notifications, and "*" matches any request; `mock_servers.remote_actions` describes HTTP verbs.
-    `tool` limits `tools/call` to one tool. `params` limits the rule to messages whose parameters contain it: in an object,
-    every member of the pattern must match, and None matches a missing member.
+    `tool` limits `tools/call` to one tool. `params` limits the rule to messages whose parameters contain it. In an object,
+    every member of the pattern must match; None matches a missing member.
 
     Of the matching messages, the rule serves `times` ones from the `nth` on (1 = first). Without `nth` it starts at the
     first and has no end; with `nth`, `times` is 1 by default. The first rule of the script that serves a message wins.

@@ -45,7 +45,7 @@ server.run(sys.argv[1])
 
 
 @asynccontextmanager
-async def servers(folder: Path) -> Any:
+async def sdk_servers(folder: Path) -> Any:
     """The configuration entries of the SDK's servers, one for each transport. Servers behind a URL run inside the block."""
     program = folder / "server.py"
     program.write_text(SERVER)
@@ -161,7 +161,7 @@ async def connected(folder: Path, entries: dict[str, Any], **environment: str) -
 
 async def judge_transports(folder: Path) -> None:
     """Test servers of every transport behind one proxy."""
-    async with servers(folder) as entries, connected(folder, entries) as session:
+    async with sdk_servers(folder) as entries, connected(folder, entries) as session:
         greeting = await session.initialize()
         holds(
             greeting.protocolVersion == types.LATEST_PROTOCOL_VERSION,
@@ -172,17 +172,17 @@ async def judge_transports(folder: Path) -> None:
         for group in entries:
             await judge(session, group)
         prompts = await session.list_prompts()
-        holds(len(prompts.prompts) == len(entries), "the prompts of all groups are listed")
+        holds(len(prompts.prompts) == len(entries), "the list has the prompts of all groups")
         prompt = await session.get_prompt("ask", {"topic": "it"})
-        holds("What about it?" in prompt.messages[0].content.text, "a prompt is got by its name")
+        holds("What about it?" in prompt.messages[0].content.text, "a prompt is found by its name")
         templates = await session.list_resource_templates()
-        holds(len(templates.resourceTemplates) == len(entries), "the templates of all groups are listed")
+        holds(len(templates.resourceTemplates) == len(entries), "the list has the templates of all groups")
         read = await session.read_resource("note://a")
-        holds(read.contents[0].text == "note of a", "a resource is read by a template")
+        holds(read.contents[0].text == "note of a", "a resource is found by its template")
         await session.set_logging_level("warning")
-        holds(True, "the log level is taken")
+        holds(True, "the proxy accepts a log level")
         await session.send_ping()
-        holds(True, "a ping is answered")
+        holds(True, "the proxy answers a ping")
 
 
 async def main() -> None:

@@ -1,7 +1,7 @@
 """A long run of the proxy with servers that crash, hang and flood, a client that cancels and disconnects, and a changing configuration.
 
 One seed replays one schedule. At any time, each call gets at most one answer, which is correct or reports a failure. At the end, every call
-has its answer or was cancelled, no process of any proxy is left, no zombie remains, and neither descriptors nor memory have grown.
+has its answer or was cancelled, and no process of any proxy is left. No zombie remains, and neither descriptors nor memory have grown.
 """
 
 from __future__ import annotations
