@@ -12,6 +12,7 @@ Lines that no change touches pass byte for byte, the order stays, and the end of
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -34,6 +35,8 @@ LineChange = Callable[[bytes, "Way"], bytes | None]
 # JSON-RPC 2.0, section 5.1, and MCP 2026-07-28
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 INTERNAL_ERROR, UNSUPPORTED_VERSION = -32603, -32022
+LISTS = ("tools/list", "resources/list", "resources/templates/list", "prompts/list")
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 
 #: Seconds that the last lines for the client may take when the proxy ends.
 _FLUSH_TIME = 2.0
@@ -167,11 +170,27 @@ class Direction:
 
 
 def decoded(line: bytes) -> Message | None:
-    """The message of a line; None where the line is not a JSON object."""
+    """The message of a line; None where the line is not a JSON object. Numbers that Python would round are ``Raw``."""
     try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        message: Message = json.loads(line, parse_float=_raw, parse_int=_integer)
+    except (ValueError, RecursionError):
         return None
+    return message
+
+
+def is_modern(request: Message) -> bool:
+    """Whether a request is of MCP 2026-07-28, where each one carries its version."""
+    params = request.get("params")
+    return isinstance(params, dict) and VERSION_KEY in (params.get("_meta") or {})
+
+
+def _raw(number: str) -> msgspec.Raw:
+    return msgspec.Raw(number.encode())
+
+
+def _integer(number: str) -> int | msgspec.Raw:
+    return int(number) if len(number) < 19 else _raw(number)
 
 
 def _change_line(change: Change, line: bytes, way: Way) -> list[Message | bytes]:
