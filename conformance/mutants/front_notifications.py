@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, wire
-from conformance.mutants.wire import LISTS, answer, params_of, refusal, results_of, without
+from conformance.mutants.wire import INVALID_PARAMS, LISTS, answer, params_of, refusal, results_of, without
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
@@ -118,13 +118,14 @@ def completes_with_an_empty_object() -> None:
 @mutant("FRONT-025")
 def accepts_any_log_level() -> None:
     """For example the level "verbose"."""
-    wire.to_client(
-        lambda message, way: (
-            answer(message, result={})
-            if "error" in message and way.method_of(message) == "logging/setLevel"
-            else message
-        )
-    )
+
+    def wrong(message: Message, way: Way) -> Changed:
+        is_unknown_level = message.get("error", {}).get("code") == INVALID_PARAMS
+        if not is_unknown_level or way.method_of(message) != "logging/setLevel":
+            return message
+        return answer(message, result={})
+
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-025")

@@ -85,7 +85,10 @@ def loses_the_arguments_of_prompts() -> None:
 
 @mutant("FRONT-019")
 def an_unknown_prompt_is_an_internal_error() -> None:
-    wire.to_client(errors(lambda error: {**error, "code": INTERNAL_ERROR}, "prompts/get"))
+    def wrong(error: Message) -> Message:
+        return {**error, "code": INTERNAL_ERROR} if error["code"] == INVALID_PARAMS else error
+
+    wire.to_client(errors(wrong, "prompts/get"))
 
 
 @mutant("FRONT-020")

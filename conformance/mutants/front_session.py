@@ -97,6 +97,7 @@ def talks_about_a_bad_file_on_stdout() -> None:
     also={
         "FRONT-006": "there are more answers than lines that want one",
         "FRONT-007": "there are more answers than requests",
+        "FRONT-008": "the notification before the batch is answered",
     },
 )
 def answers_notifications() -> None:

@@ -127,7 +127,15 @@ def removes_null_arguments() -> None:
 
 @mutant("FRONT-012")
 def sends_missing_arguments_as_null() -> None:
-    _change_arguments(lambda arguments: arguments or None)
+    mark = {"left out": True}
+
+    def marked(params: Message) -> Message:
+        arguments = params.get("arguments") or {}
+        is_call = isinstance(arguments, dict) and "name" in arguments
+        return {**params, "arguments": {"args": mark, **arguments}} if is_call else params
+
+    wire.from_client(params_of("tools/call", marked))
+    _change_arguments(lambda arguments: None if arguments == mark else arguments)
 
 
 @mutant("FRONT-012")
