@@ -8,7 +8,6 @@ The file is only ever read.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dynamic_mcp.config import credential_scan, duration
+from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
     CallRules,
@@ -86,13 +85,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
     """
     try:
-        with path.open("rb") as file:
-            status, data = os.fstat(file.fileno()), file.read()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment, status)
+    return parse(data, str(path), environment)
 
 
 def schema() -> bytes:
@@ -102,10 +100,8 @@ def schema() -> bytes:
     return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
-def parse(
-    data: bytes, origin: str, environment: Mapping[str, str], status: os.stat_result | None = None
-) -> Config:
-    """Validate and expand the content of a configuration file; ``origin`` names it in errors, ``status`` says who can read it."""
+def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
+    """Validate and expand the content of a configuration file; ``origin`` names it in errors."""
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
     try:
@@ -116,11 +112,9 @@ def parse(
         raise ConfigError(f"{origin}: {error}") from None
     servers: list[Server] = []
     switched_off: list[str] = []
-    credentials: list[str] = []
     for name, raw in file.servers.items():
         place = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, place)
-        credentials += credential_scan.credentials(entry.env, entry.headers, entry.url, place)
         own = expand if entry.enabled else Expander({})
         try:
             held_to = security(file.security, entry.security, own, place)
@@ -135,7 +129,6 @@ def parse(
         tuple(servers),
         switched_off=tuple(switched_off),
         warnings=(*expand.warnings(), *_about_plain_urls(servers)),
-        exposed="" if status is None else credential_scan.warning(origin, status, credentials),
         audit=log,
         token_store=file.security.token_store,
     )

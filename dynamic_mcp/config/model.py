@@ -132,7 +132,5 @@ class Config(msgspec.Struct, frozen=True):
     #: the names of the others
     switched_off: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    #: the same about credentials in a file that others can read: said again at each reload; empty when there is nothing to say
-    exposed: str = ""
     audit: Audit | None = None
     token_store: TokenStore = "file"  # noqa: S105  # where they are kept

@@ -201,7 +201,7 @@ async def test_exposed_credentials_are_said_with_each_reload_and_no_other_look(
     def said() -> int:
         return caplog.text.count("mcpServers.a.env.TOKEN")
 
-    async with following(tmp_path) as followed:
+    async with following(tmp_path, Extras(Config(()), Guard())) as followed:
         followed.path.chmod(0o644)
         followed.save(a=entry)
         await eventually(lambda: said() == 1, "said at a reload")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config.credential_scan import credentials, warning
-from dynamic_mcp.config.load import load
+from dynamic_mcp.extras.hardening.credential_scan import credentials, warnings
 
 VALUE = "canary-93c1"
 TELLING = [
@@ -77,7 +75,7 @@ def test_the_mode_of_the_file_decides(tmp_path: Path, mode: int, told: bool) -> 
     path.write_text(json.dumps({"mcpServers": {"a": entry}}))
     path.chmod(mode)
 
-    said = load(path, {}).exposed
+    said = "".join(warnings(path))
 
     assert bool(said) is told
     assert VALUE not in said
@@ -86,7 +84,18 @@ def test_the_mode_of_the_file_decides(tmp_path: Path, mode: int, told: bool) -> 
         assert "mcpServers.a.env.TOKEN" in said
 
 
-def test_a_stream_is_nobodys_file() -> None:
-    pipe = os.stat_result((stat.S_IFIFO | 0o644, *range(9)))
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
 
-    assert warning("f", pipe, ["a"]) == ""
+    assert warnings(pipe) == ()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"mcpServers": []}', '{"mcpServers": {"a": 1}}'])
+def test_a_file_that_changed_meanwhile_gives_no_warning(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+
+    assert warnings(path) == ()
+    assert warnings(tmp_path / "gone.json") == ()
