@@ -127,7 +127,7 @@ def answers(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes
                 "id": id,
                 "params": {"protocolVersion": str(version), "capabilities": dict(), **others},
             } if "_meta" not in others:
-                result = tool_surface.introduction(versions.agreed(version), offered)
+                result = tool_surface.introduction(versions.negotiate(version), offered)
             case {"method": "tools/list", "id": id, **others} if others.get("params", {}) == {}:
                 result = shown
             case _:

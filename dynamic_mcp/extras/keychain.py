@@ -42,21 +42,17 @@ class KeyringStore:
 
     @property
     def place(self) -> str:
-        """See ``TokenStore``."""
         return "the keyring"
 
     def load(self) -> Tokens | None:
-        """See ``TokenStore``."""
         self._tell_of_the_file()
         text = self._do("get_password")
         return None if text is None else decoded(text, self._server, "the keyring entry")
 
     def save(self, tokens: Tokens) -> None:
-        """See ``TokenStore``."""
         self._do("set_password", msgspec.json.encode(tokens).decode())
 
     def delete(self) -> bool:
-        """See ``TokenStore``."""
         if self._do("get_password") is None:
             return False
         self._do("delete_password")

@@ -54,7 +54,6 @@ class Extras(Hooks):
         return self._audit.watch(subject, work) if self._audit.is_on else work()
 
     def policy(self, server: Server, current: CallPolicy | None) -> CallPolicy | None:
-        """See ``Hooks``."""
         if current is None and server.policy == CallRules():
             return None
         from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer

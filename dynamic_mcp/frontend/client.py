@@ -17,7 +17,7 @@ from collections.abc import Callable
 import anyio
 
 from dynamic_mcp.hooks import EarlyResponder
-from dynamic_mcp.process.pipes import LineWriter, enlarge
+from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
 
 #: Seconds that a client may take to read its last answers when the proxy ends.
@@ -67,7 +67,7 @@ class ClientLink:
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
-            enlarge(sink)
+            enlarge_pipe(sink)
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
             self._writer = LineWriter(transport)
         if self._early is not None:

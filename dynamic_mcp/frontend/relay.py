@@ -88,11 +88,9 @@ class Relay:
     # From the groups (``groups.group.GroupListener``)
 
     def offered(self) -> bytes:
-        """See ``GroupListener``."""
         return self._session.offered()
 
     def on_ready(self, group: Group) -> None:
-        """See ``GroupListener``."""
         self._tell_level(group)
         assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
@@ -100,7 +98,6 @@ class Relay:
                 self.announce(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
-        """See ``GroupListener``."""
         method = message.method or ""
         if method == "notifications/message":
             self._log(group, message)
@@ -112,7 +109,6 @@ class Relay:
             self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
-        """See ``GroupListener``."""
         method = message.method or ""
         params = bytes(message.params)
         exchange = self.exchanges.find_for(group, method)

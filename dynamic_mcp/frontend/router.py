@@ -76,9 +76,9 @@ class Router:
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Answer a message that was too large to keep, once, under its id where the edge shows one."""
-        id = jsonrpc.id_at(edge, last)
+        id = jsonrpc.find_id(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MAX_MESSAGE)}."
+            text = f"The message is larger than {jsonrpc.format_size(jsonrpc.MAX_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
@@ -105,7 +105,7 @@ class Router:
             self._malformed(problem, batch)
             return
         if message.method is None:
-            self._session.client_peer.answered(message)
+            self._session.client_peer.receive_answer(message)
         elif message.id:
             self._on_request(message, batch)
         else:
@@ -113,7 +113,7 @@ class Router:
 
     def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
         if problem.answer:
-            self._session.client_peer.malformed(problem)
+            self._session.client_peer.receive_malformed(problem)
         line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
         if batch is None:
             self._send(line)

@@ -63,7 +63,7 @@ class ClientSession:
             asked = msgspec.json.decode(params or b"{}", type=_InitializeParams)
         except msgspec.DecodeError:
             asked = _InitializeParams()
-        self.version = versions.agreed(asked.version)
+        self.version = versions.negotiate(asked.version)
         self._capabilities = asked.capabilities
         self.capabilities = _answerable(asked.capabilities)
         return self.version

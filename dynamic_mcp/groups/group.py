@@ -208,7 +208,7 @@ class Group:
             backoff.connected()
             record.ready()
             self._set_ready(upstream, tasks)
-            end = await upstream.lost()
+            end = await upstream.wait_lost()
             record.failed(str(end), outcome="lost")
             if backoff.after_crash():
                 self._listings.clear()
@@ -306,14 +306,11 @@ class Group:
     # Messages that the upstream begins (``upstream.base.Events``)
 
     def capabilities(self) -> bytes:
-        """See ``Events``."""
         return self._listener.offered()
 
     def on_notification(self, message: Message) -> None:
-        """See ``Events``."""
         self._listings.invalidate(message.method or "")
         self._listener.on_notification(self, message)
 
     async def on_request(self, message: Message) -> bytes:
-        """See ``Events``."""
         return await self._listener.on_request(self, message)

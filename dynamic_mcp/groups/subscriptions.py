@@ -39,7 +39,7 @@ class ResourceSubscriptions:
         if not upstream.modern:
             await self._request(upstream, "resources/subscribe", uri)
         self.uris.add(uri)
-        self._listen_anew(upstream)
+        self._restart_listening(upstream)
 
     async def unsubscribe(self, uri: str) -> None:
         """End ``subscribe``. Raises UpstreamError."""
@@ -47,7 +47,7 @@ class ResourceSubscriptions:
         upstream = await self._connected()
         if not upstream.modern:
             await self._request(upstream, "resources/unsubscribe", uri)
-        self._listen_anew(upstream)
+        self._restart_listening(upstream)
 
     def unsubscribe_later(self, uri: str) -> None:
         """``unsubscribe`` in the background, where no caller waits for the outcome."""
@@ -61,7 +61,7 @@ class ResourceSubscriptions:
 
     def restore(self, upstream: Upstream) -> None:
         """Subscribe to everything once more."""
-        self._listen_anew(upstream)
+        self._restart_listening(upstream)
         if self.uris and not upstream.modern:
             self._in_background(lambda: self._subscribe_all(upstream))
 
@@ -76,7 +76,7 @@ class ResourceSubscriptions:
     async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
         await upstream.request(method, msgspec.json.encode({"uri": uri}), Options(self._timeout()))
 
-    def _listen_anew(self, upstream: Upstream) -> None:
+    def _restart_listening(self, upstream: Upstream) -> None:
         if not upstream.modern:
             return
         before = self._listening

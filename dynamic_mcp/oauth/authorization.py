@@ -56,8 +56,7 @@ class Authorization:
         """See ``Credentials``: the access token, renewed when less than the buffer is left."""
         return await self.tokens.bearer()
 
-    async def refused(self, status: int, bearer: str | None, challenge: str) -> bool:
-        """See ``Credentials``."""
+    async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
         if not self._applies:
             return False
         wanted = challenge_of(challenge)

@@ -99,7 +99,6 @@ class FileStore:
 
     @property
     def place(self) -> str:
-        """See ``TokenStore``."""
         return str(self.path)
 
     def load(self) -> Tokens | None:

@@ -69,7 +69,7 @@ class FakeUpstream:
     def notify(self, method: str, params: bytes = b"") -> None:
         return None
 
-    async def lost(self) -> UpstreamGone:
+    async def wait_lost(self) -> UpstreamGone:
         never: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
         return await never
 

@@ -46,7 +46,6 @@ class PolicyEnforcer:
         options: Options,
         send: Callable[[Options], Awaitable[bytes]],
     ) -> bytes:
-        """See ``CallPolicy``."""
         if self._rules.validate_arguments:
             await self._arguments.check(tool, definition, args)
         timeout = options.timeout
@@ -64,5 +63,4 @@ class PolicyEnforcer:
                 ) from None
 
     async def close(self) -> None:
-        """See ``CallPolicy``."""
         await self._arguments.close()

@@ -84,7 +84,6 @@ class OpenTelemetry:
         self._propagator = propagate.get_global_textmap()
 
     def request(self, method: str, id: bytes, params: Raw, version: str | None) -> RequestSpan:
-        """See ``Tracing``."""
         asked = _read(params)
         name, attributes = _described(method, asked.name, version, pipe=True)
         attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_TEXT]
@@ -96,11 +95,9 @@ class OpenTelemetry:
         return RequestSpan(span, method, trace.set_span_in_context(span, parent))
 
     def traced(self, upstream: Upstream, server: Server) -> Upstream:
-        """See ``Tracing``."""
         return _Traced(self, upstream, server)
 
     def current_trace_id(self) -> str | None:
-        """See ``Tracing``."""
         found = trace.get_current_span().get_span_context()
         return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
@@ -167,7 +164,6 @@ class RequestSpan:
         self.context.run(contexts.attach, within)
 
     def answered(self, line: bytes) -> None:
-        """See ``RequestSpan``."""
         if self._span.is_recording():
             answer = jsonrpc.parse(line)
             if answer.error:
@@ -177,7 +173,6 @@ class RequestSpan:
             self._span.end()
 
     def abandoned(self) -> None:
-        """See ``RequestSpan``."""
         if self._method != _LISTEN:
             _fail(self._span, "cancelled")
         self._span.end()
@@ -193,7 +188,6 @@ class _Traced(UpstreamWrapper):
         self._attributes = {"dynamic_mcp.group": server.name}
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
         if method == _LISTEN or not trace.get_current_span().get_span_context().is_valid:
             return await super().request(method, params, options)
         version = era.MODERN if self.modern else self.agreed.version

@@ -192,4 +192,4 @@ async def refuse(authorization: Authorization, used: str | None, challenge: Chal
         for name in ("resource_metadata", "scope", "error")
         if (value := getattr(challenge, name)) is not None
     ]
-    assert await authorization.refused(401, used, f"Bearer {', '.join(parts)}")
+    assert await authorization.handle_refusal(401, used, f"Bearer {', '.join(parts)}")

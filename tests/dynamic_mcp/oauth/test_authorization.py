@@ -114,9 +114,9 @@ async def test_a_configured_header_without_a_client_id_is_the_authorization(
     authorization = make(None, settings)
     if applies:
         with pytest.raises(SignInNeeded):
-            await authorization.refused(401, None, "")
+            await authorization.handle_refusal(401, None, "")
     else:
-        assert not await authorization.refused(401, None, "")
+        assert not await authorization.handle_refusal(401, None, "")
 
 
 # Whose tokens
