@@ -127,7 +127,7 @@ async def serve(
     async def start_groups(running: TaskGroup) -> None:
         # What the client says first tells what upstreams may ask it for. One that says nothing gets its servers all the same.
         with anyio.move_on_after(SILENT_CLIENT):
-            await session.awake.wait()
+            await session.ready.wait()
         await running.start(supervisor.run)
         running.start_soon(reload.run)
 

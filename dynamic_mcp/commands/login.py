@@ -88,7 +88,7 @@ def _logout(server: str, kind: TokenStore, record: Record) -> int:
     if any(removed):
         say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
         return 0
-    say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
+    say(f"There are no tokens of {server} in {' or '.join(store.location for store in stores)}.")
     return 1
 
 
@@ -146,7 +146,7 @@ async def _sign_in(
 
     reading: list[asyncio.Task[None]] = []
 
-    async def present(address: str, server: str, callback: Callback) -> None:
+    async def show_address(address: str, server: str, callback: Callback) -> None:
         say(f"Sign in to {server} in a browser:\n\n  {address}\n")
         if sys.stdin.isatty():
             say("If the browser is on another machine, paste here the address that it ends at.")
@@ -155,7 +155,7 @@ async def _sign_in(
             await opener.show(address, server)
 
     store = token_store(name, transport.token_store)
-    authorization = Authorization(name, transport, store, present, record)
+    authorization = Authorization(name, transport, store, show_address, record)
     try:
         await authorization.sign_in(need)
     finally:

@@ -2,7 +2,7 @@
 
 A server of a handshake revision may give a session id with its answer to ``initialize``; every later request repeats the id (MCP
 2025-11-25, basic/transports, "Session Management"). A modern server has no session; headers repeat the method and name of each
-message (MCP 2026-07-28, basic/transports).
+message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class HttpSession:
 
 
 def _name_of(message: Outgoing) -> str | None:
-    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, basic/transports, "Value Encoding")."""
+    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, basic/transports/streamable-http, "Value Encoding")."""
     key = _NAMED.get(message.method or "")
     if key is None:
         return None

@@ -5,8 +5,8 @@ POST: as JSON, or as the event of a stream that carries its id. Other events may
 it. A bad reply fails only its own request.
 
 Handshake revisions also have a session, which begins again after the server forgot it (404), a stream of the server's own (GET), and
-resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25
-and MCP 2026-07-28, basic/transports).
+resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
+basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 """
 
 from __future__ import annotations
