@@ -112,11 +112,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
 
     log.configure(given.log_level)
     try:
-        loaded = (
-            load(path, os.environ)
-            if early is None
-            else parse(early.content, str(path), os.environ, early.status)
-        )
+        loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
         if os.isatty(0):
             say(
                 "dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it."

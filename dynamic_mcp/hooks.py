@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -32,7 +32,7 @@ class Subject(msgspec.Struct, frozen=True):
     #: the name of the tool or prompt, or the URI of the resource
     name: str | None
     #: the JSON text of the arguments, as the client wrote it
-    arguments: bytes = b""
+    arguments: Raw = Raw(b"")
 
 
 class RequestSpan(Protocol):
@@ -81,6 +81,10 @@ class Hooks:
     def record(self, event: str, **details: object) -> None:
         """Record an event; see ``events.Record``."""
 
+    def warnings(self, path: Path) -> Sequence[str]:
+        """What to tell the operator about the configuration file itself."""
+        return ()
+
     def reloaded(self, config: Config, began: float, changes: str) -> None:
         """The configuration was reloaded; it is ``config`` from now on. ``began`` is monotonic time in seconds."""
 
@@ -109,9 +113,8 @@ class Hooks:
 class EarlyResponder(Protocol):
     """Has answered the client's first requests from the configuration alone."""
 
-    #: the configuration file as it was read, and its status
+    #: the configuration file as it was read
     content: bytes
-    status: os.stat_result
     #: the lines of the client that need no answer any more, and what the client wrote after them
     answered: list[bytes]
     rest: bytes

@@ -95,7 +95,7 @@ async def serve(
     hooks = plug_in(config, guard, serving=True)
     began = time.monotonic()
     hooks.record("start", version=__version__, config=str(path))
-    for warning in filter(None, (*config.warnings, config.exposed)):
+    for warning in (*config.warnings, *hooks.warnings(path)):
         log.warning("%s", warning)
     status = 0
     groups: dict[str, Group] = {}

@@ -1,28 +1,28 @@
-"""Mistakes in what is declared to the client."""
+"""Mistakes in the capabilities that the client sees."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.frontend.server import Frontend
-from dynamic_mcp.frontend.session import ClientSession
+from conformance.mutants import mutant, wire
+from conformance.mutants.wire import results_of, without
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.mutants.wire import Message
 
 
 @mutant("FRONT-003", also={"FRONT-021": "no update comes"})
 def declares_subscriptions_and_never_sends_an_update() -> None:
-    _never_sends("notifications/resources/updated")
+    """dmcp 1.5.0 behaves like this."""
+    wire.to_client(without("notifications/resources/updated"))
 
 
 @mutant("FRONT-003")
 def declares_changes_of_tools_and_never_announces_one() -> None:
-    right = Frontend._capabilities
-
-    def wrong(self: Frontend, *, legacy: bool) -> dict[str, Any]:
-        return {**right(self, legacy=legacy), "tools": {"listChanged": True}}
-
-    replace(right, wrong)
-    _never_sends("notifications/tools/list_changed")
+    _declare(lambda capabilities: {**capabilities, "tools": {"listChanged": True}})
+    wire.to_client(without("notifications/tools/list_changed"))
 
 
 @mutant(
@@ -33,17 +33,11 @@ def declares_changes_of_tools_and_never_announces_one() -> None:
     },
 )
 def declares_nothing_but_tools() -> None:
-    def wrong(self: Frontend, *, legacy: bool) -> dict[str, Any]:
-        return {"tools": {}}
-
-    replace(Frontend._capabilities, wrong)
+    _declare(lambda capabilities: {"tools": {}})
 
 
-def _never_sends(notification: str) -> None:
-    right = ClientSession.notify
+def _declare(change: Callable[[Message], Message]) -> None:
+    def wrong(result: Message) -> Message:
+        return {**result, "capabilities": change(result["capabilities"])}
 
-    def wrong(self: ClientSession, method: str, params: bytes = b"") -> None:
-        if method != notification:
-            right(self, method, params)
-
-    replace(right, wrong)
+    wire.to_client(results_of("initialize", wrong), results_of("server/discover", wrong))

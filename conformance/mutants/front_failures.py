@@ -8,72 +8,64 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.wire import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    codes,
+    errors,
+    results_of,
+)
 from dynamic_mcp import config
 from dynamic_mcp.config.model import Config, StdioTransport
-from dynamic_mcp.errors import UpstreamRefused
-from dynamic_mcp.frontend import tools
-from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dynamic_mcp.frontend.call import Call
+    from conformance.mutants.wire import Message
     from dynamic_mcp.upstream.base import Upstream
 
 
 @mutant(
     "FRONT-013",
     also={
-        "FRONT-015": "what names nobody is reported in the same way",
-        "FRONT-031": "what cannot be translated is reported in the same way",
+        "FRONT-012": "a failure that the upstream reports changes too",
+        "FRONT-015": "a wrong address is reported in the same way",
+        "FRONT-031": "an input request without a translation is reported in the same way",
     },
 )
 def puts_is_error_into_the_content() -> None:
-    def wrong(text: str) -> bytes:
-        return msgspec.json.encode({"content": [{"type": "text", "text": text, "isError": True}]})
+    """The first content block has `isError`, instead of the result. dmcp 1.5.0 behaves like this."""
 
-    replace(tools.failure, wrong)
+    def wrong(result: Message) -> Message:
+        if not result.get("isError"):
+            return result
+        first, *others = result["content"]
+        return {"content": [{**first, "isError": True}, *others]}
+
+    wire.to_client(results_of("tools/call", wrong))
 
 
 @mutant("FRONT-014", also={"FRONT-031": "the code of the other era is lost too"})
 def turns_upstream_errors_into_internal_errors() -> None:
-    right = UpstreamRefused.__init__
-
-    def wrong(self: UpstreamRefused, error: bytes) -> None:
-        right(self, b'{"code":-32603,"message":"Internal error"}')
-
-    replace(right, wrong)
+    wire.from_stdio_upstreams(errors(lambda error: {"code": INTERNAL_ERROR, "message": "Internal error"}))
 
 
 @mutant("FRONT-014")
 def a_refused_read_is_a_missing_resource() -> None:
-    right = Catalog.read
-
-    async def wrong(self: Catalog, call: Call) -> bytes:
-        try:
-            return await right(self, call)
-        except UpstreamRefused:
-            raise Refusal(jsonrpc.INVALID_PARAMS, "Resource not found") from None
-
-    replace(right, wrong)
+    wire.from_stdio_upstreams(
+        errors(lambda error: {"code": INVALID_PARAMS, "message": "Resource not found"}, "resources/read")
+    )
 
 
 @mutant("FRONT-014")
 def keeps_only_the_message_of_a_refused_prompt() -> None:
-    right = Catalog.get_prompt
-
-    async def wrong(self: Catalog, call: Call) -> bytes:
-        try:
-            return await right(self, call)
-        except UpstreamRefused as refusal:
-            raise Refusal(jsonrpc.INTERNAL_ERROR, refusal.text) from None
-
-    replace(right, wrong)
+    wire.from_stdio_upstreams(
+        errors(lambda error: {"code": INTERNAL_ERROR, "message": error["message"]}, "prompts/get")
+    )
 
 
 @mutant(
@@ -84,14 +76,20 @@ def keeps_only_the_message_of_a_refused_prompt() -> None:
     ),
 )
 def calls_a_bad_address_an_unknown_method() -> None:
-    replace(jsonrpc.INVALID_PARAMS, jsonrpc.METHOD_NOT_FOUND)
+    wire.to_client(codes({INVALID_PARAMS: METHOD_NOT_FOUND}))
 
 
 @mutant(
-    "FRONT-015", also=dict.fromkeys(("FRONT-013", "FRONT-016", "FRONT-031"), "every failure of a call is one")
+    "FRONT-015",
+    also={
+        "FRONT-012": "a failure that the upstream reports is one too",
+        **dict.fromkeys(("FRONT-013", "FRONT-016", "FRONT-031"), "every failure of a call is one"),
+    },
 )
 def a_bad_address_is_an_empty_success() -> None:
-    replace(tools.failure, lambda text: b'{"content":[]}')
+    wire.to_client(
+        results_of("tools/call", lambda result: {"content": []} if result.get("isError") else result)
+    )
 
 
 @mutant("FRONT-016")
@@ -113,8 +111,8 @@ def hides_groups_whose_command_does_not_exist() -> None:
 @mutant("FRONT-016", also={"FRONT-004": "one of its groups stays away"})
 def lets_calls_wait_until_a_failed_group_is_back() -> None:
     async def wrong(self: Group) -> Upstream:
-        while self._upstream is None:  # noqa: ASYNC110
+        while self.upstream is None:  # noqa: ASYNC110
             await anyio.sleep(0.1)
-        return self._upstream
+        return self.upstream
 
     replace(Group.connected, wrong)

@@ -4,77 +4,78 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.frontend import bridge, server
-from dynamic_mcp.frontend.server import Frontend
-from dynamic_mcp.frontend.session import ClientSession
-from dynamic_mcp.frontend.subscriptions import Listener
-from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.protocol.jsonrpc import Refusal
+from conformance.mutants import mutant, wire
+from conformance.mutants.wire import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    UNSUPPORTED_VERSION,
+    answer,
+    codes,
+    is_modern,
+    params_of,
+    refusal,
+    without,
+)
 
 if TYPE_CHECKING:
-    from dynamic_mcp.frontend.call import Incoming
+    from conformance.mutants.wire import Changed, Message, Way
+
+EVERYTHING = {"toolsListChanged": True, "resourcesListChanged": True, "promptsListChanged": True}
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 
 @mutant("FRONT-027", also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031"), "its modern client probes"))
 def stays_silent_when_it_is_probed() -> None:
-    right = Frontend._route_modern
-
-    def wrong(self: Frontend, incoming: Incoming) -> None:
-        if incoming.method != "server/discover":
-            right(self, incoming)
-
-    replace(right, wrong)
+    """The client waits out its 10 s."""
+    wire.from_client(without("server/discover"))
 
 
-@mutant("FRONT-027", also={"FRONT-028": "its client of the handshake comes after a modern request"})
+@mutant("FRONT-027", also={"FRONT-028": "its legacy client comes after a modern request"})
 def refuses_initialize_after_the_probe() -> None:
-    right_modern, right_legacy = Frontend._route_modern, Frontend._route_legacy
-    probed: set[Frontend] = set()
+    probed: set[Way] = set()
 
-    def modern(self: Frontend, incoming: Incoming) -> None:
-        probed.add(self)
-        right_modern(self, incoming)
+    def wrong(message: Message, way: Way) -> Changed:
+        if is_modern(message):
+            probed.add(way)
+        elif message.get("method") == "initialize" and way in probed:
+            way.back.send(refusal(message, UNSUPPORTED_VERSION, "This connection is modern"))
+            return None
+        return message
 
-    def legacy(self: Frontend, incoming: Incoming) -> None:
-        if incoming.method == "initialize" and self in probed:
-            raise Refusal(era.UNSUPPORTED_VERSION, "This connection is modern")
-        right_legacy(self, incoming)
-
-    replace(right_modern, modern)
-    replace(right_legacy, legacy)
+    wire.from_client(wrong)
 
 
 @mutant(
     "FRONT-028", also=dict.fromkeys(("FRONT-029", "FRONT-030", "FRONT-031"), "its modern client makes none")
 )
 def wants_a_handshake_of_modern_clients() -> None:
-    right = Frontend._route_modern
+    greeted: set[Way] = set()
 
-    def wrong(self: Frontend, incoming: Incoming) -> None:
-        if self._session.version is None:
-            raise Refusal(jsonrpc.INVALID_REQUEST, "Not initialized")
-        right(self, incoming)
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") == "initialize":
+            greeted.add(way)
+        elif is_modern(message) and "id" in message and way not in greeted:
+            way.back.send(refusal(message, INVALID_REQUEST, "Not initialized"))
+            return None
+        return message
 
-    replace(right, wrong)
+    wire.from_client(wrong)
 
 
 @mutant("FRONT-028")
 def calls_an_unsupported_version_invalid_params() -> None:
-    replace(era.UNSUPPORTED_VERSION, jsonrpc.INVALID_PARAMS)
+    wire.to_client(codes({UNSUPPORTED_VERSION: INVALID_PARAMS}))
 
 
 @mutant("FRONT-028")
 def serves_removed_methods_to_modern_clients() -> None:
-    right = Frontend._route_modern
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != "ping" or not is_modern(message):
+            return message
+        way.back.send(answer(message, result={"resultType": "complete"}))
+        return None
 
-    def wrong(self: Frontend, incoming: Incoming) -> None:
-        if incoming.method == "ping":
-            server._answer(incoming, b"{}")
-        else:
-            right(self, incoming)
-
-    replace(right, wrong)
+    wire.from_client(wrong)
 
 
 @mutant(
@@ -85,35 +86,65 @@ def serves_removed_methods_to_modern_clients() -> None:
     ),
 )
 def wraps_results_of_calls_only() -> None:
-    right = bridge.modern_result
-    replace(right, lambda method, result: right(method, result) if method == "tools/call" else result)
+    """Other results of a modern client have no envelope."""
+
+    def wrong(message: Message, way: Way) -> Changed:
+        result = message.get("result", {})
+        if way.method_of(message) == "tools/call" or "resultType" not in result:
+            return message
+        envelope = ("resultType", "ttlMs", "cacheScope")
+        return {**message, "result": {name: result[name] for name in result if name not in envelope}}
+
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-029")
 def lets_everybody_cache_everything() -> None:
-    right = bridge.modern_result
-    replace(right, lambda method, result: right(method, result).replace(b'"private"', b'"public"'))
+    """Data that the proxy got with authorization is "public"."""
+    wire.to_client.lines(lambda line, way: line.replace(b'"cacheScope":"private"', b'"cacheScope":"public"'))
 
 
 @mutant("FRONT-030")
 def tells_listeners_what_they_did_not_ask_for() -> None:
-    replace(Listener.wants, lambda self, method, uri=None: True)
+    wire.from_client(
+        params_of("subscriptions/listen", lambda params: {**params, "notifications": EVERYTHING})
+    )
 
 
 @mutant("FRONT-030")
 def turns_the_id_of_a_subscription_into_a_string() -> None:
-    right = Listener.tell
+    def wrong(message: Message, way: Way) -> Changed:
+        params = message.get("params") or {}
+        meta = params.get("_meta", {})
+        if SUBSCRIPTION not in meta:
+            return message
+        text = {SUBSCRIPTION: str(meta[SUBSCRIPTION])}
+        return {**message, "params": {**params, "_meta": {**meta, **text}}}
 
-    def wrong(self: Listener, method: str, params: bytes = b"") -> None:
-        self._id = b'"%b"' % self._id.strip(b'"')
-        right(self, method, params)
-
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-030")
 def speaks_to_modern_clients_that_do_not_listen() -> None:
-    def wrong(self: ClientSession, method: str, params: bytes = b"") -> None:
-        self.client_peer.notify(method, params)
+    """The proxy behaves as if each modern client had asked for all notifications at its first request."""
+    listening: set[Way] = set()
 
-    replace(ClientSession.notify, wrong)
+    def listen(message: Message, way: Way) -> Changed:
+        if not is_modern(message) or way in listening:
+            return message
+        listening.add(way)
+        params = {"_meta": message["params"]["_meta"], "notifications": EVERYTHING}
+        return [
+            {"jsonrpc": "2.0", "id": "unasked", "method": "subscriptions/listen", "params": params},
+            message,
+        ]
+
+    def is_own(message: Message) -> bool:
+        meta = (message.get("params") or {}).get("_meta", {})
+        return message.get("method") == ACKNOWLEDGED and meta.get(SUBSCRIPTION) == "unasked"
+
+    wire.from_client(listen)
+    wire.to_client(lambda message, way: None if is_own(message) else message)
+
+
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"

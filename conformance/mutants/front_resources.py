@@ -3,128 +3,142 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.frontend import catalog, uritemplate
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.wire import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    answer,
+    errors,
+    params_of,
+    results_of,
+)
+from dynamic_mcp.frontend import uritemplate
 from dynamic_mcp.frontend.catalog import Catalog
-from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, Listing
-from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Refusal
+from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
-    from msgspec import Raw
+    from conformance.mutants.wire import Changed, Message, Way
+    from dynamic_mcp.groups.group import Group
 
-    from dynamic_mcp.frontend.call import Call
-    from dynamic_mcp.upstream.base import Upstream
+RESOURCE_LISTS = ("resources/list", "resources/templates/list")
 
 
 @mutant("FRONT-017")
 def an_error_of_one_group_fails_the_list() -> None:
-    async def wrong(group: Group, kind: Kind) -> Listing:
-        return await group.listing(kind)
+    failed: dict[str | None, Message] = {}
 
-    replace(catalog._listing, wrong)
+    def remember(message: Message, way: Way) -> Changed:
+        if "error" in message and way.method_of(message) in RESOURCE_LISTS:
+            failed[way.method_of(message)] = message["error"]
+        return message
+
+    def wrong(message: Message, way: Way) -> Changed:
+        error = failed.get(way.method_of(message)) if "result" in message else None
+        return message if error is None else answer(message, error=error)
+
+    wire.from_stdio_upstreams(remember)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-018")
 def knows_no_templates() -> None:
+    """A URI that only a template covers is unknown. dmcp 1.5.0 behaves like this."""
     replace(uritemplate.matches, lambda template, uri: False)
 
 
 @mutant("FRONT-018")
 def reads_from_all_groups() -> None:
-    async def wrong(self: Catalog, call: Call) -> bytes:
-        results: list[bytes] = []
-        refusal: Exception | None = None
-        for group in self._groups.values():
-            try:
-                results.append(await self._forward(call, group, RESOURCES, call.members))
-            except UpstreamError as error:
-                refusal = error
-        if refusal is not None and not results:
-            raise refusal
-        return results[0]
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") == "resources/read":
+            for other in wire.to_stdio_upstreams.ways:
+                if other is not way:
+                    # The proxy drops the answer, because it does not know the id.
+                    other.send({**message, "id": "a copy"})
+        return message
 
-    replace(Catalog.read, wrong)
+    wire.to_stdio_upstreams(wrong)
 
 
-@mutant("FRONT-018")
+@mutant("FRONT-018", also={"FRONT-031": "so has a resource that its upstream does not know"})
 def an_unknown_resource_has_empty_contents() -> None:
-    right = Catalog.read
+    def wrong(message: Message, way: Way) -> Changed:
+        is_unknown = message.get("error", {}).get("code") in (INVALID_PARAMS, -32002)
+        if not is_unknown or way.method_of(message) != "resources/read":
+            return message
+        return answer(message, result={"contents": []})
 
-    async def wrong(self: Catalog, call: Call) -> bytes:
-        try:
-            return await right(self, call)
-        except Refusal:
-            return b'{"contents":[]}'
-
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-019")
 def loses_the_arguments_of_prompts() -> None:
-    right = Catalog._forward
+    def wrong(params: Message) -> Message:
+        return {name: value for name, value in params.items() if name != "arguments"}
 
-    async def wrong(self: Catalog, call: Call, group: Group, kind: Kind, members: dict[str, Raw]) -> bytes:
-        if kind is PROMPTS:
-            members = {name: raw for name, raw in members.items() if name != "arguments"}
-        return await right(self, call, group, kind, members)
-
-    replace(right, wrong)
+    wire.to_stdio_upstreams(params_of("prompts/get", wrong))
 
 
 @mutant("FRONT-019")
 def an_unknown_prompt_is_an_internal_error() -> None:
-    right = Catalog._prompt
+    def wrong(error: Message) -> Message:
+        return {**error, "code": INTERNAL_ERROR} if error["code"] == INVALID_PARAMS else error
 
-    async def wrong(self: Catalog, name: str, group: str | None) -> tuple[Group, str]:
-        try:
-            return await right(self, name, group)
-        except Refusal as refusal:
-            raise Refusal(INTERNAL_ERROR, str(refusal)) from refusal
-
-    replace(right, wrong)
+    wire.to_client(errors(wrong, "prompts/get"))
 
 
 @mutant("FRONT-020")
 def the_order_of_the_groups_is_random() -> None:
+    """As in a hash map."""
     _put_the_groups_in_order(lambda group: random.random())
 
 
 @mutant("FRONT-020")
 def the_group_that_starts_fastest_comes_first() -> None:
-    ready: list[Group] = []
-    right = Group._set_ready
+    ready: list[object] = []
+    right = StdioUpstream.open
 
-    def wrong(self: Group, upstream: Upstream) -> None:
+    async def wrong(self: StdioUpstream, *arguments: Any, **named: Any) -> None:
+        await right(self, *arguments, **named)
         ready.append(self)
-        right(self, upstream)
 
     replace(right, wrong)
-    _put_the_groups_in_order(lambda group: ready.index(group) if group in ready else len(ready))
+    _put_the_groups_in_order(
+        lambda group: ready.index(group.upstream) if group.upstream in ready else len(ready)
+    )
 
 
 def _put_the_groups_in_order(place: Callable[[Group], float]) -> None:
-    def ordered(self: Catalog) -> Catalog:
-        return Catalog({group.name: group for group in sorted(self._groups.values(), key=place)})
+    class Ordered(Mapping[str, "Group"]):
+        def __init__(self, groups: Mapping[str, Group]) -> None:
+            self.groups = groups
 
-    all_at_once, one_by_one = Catalog._listings, Catalog._one_by_one
-    replace(all_at_once, lambda self, kind, group=None: all_at_once(ordered(self), kind, group))
-    replace(one_by_one, lambda self, kind: one_by_one(ordered(self), kind))
+        def __getitem__(self, name: str) -> Group:
+            return self.groups[name]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(sorted(self.groups, key=lambda name: place(self.groups[name])))
+
+        def __len__(self) -> int:
+            return len(self.groups)
+
+    right = Catalog.__init__
+    replace(right, lambda self, groups: right(self, Ordered(groups)))
 
 
 @mutant("FRONT-020")
-def the_last_of_equal_names_hides_the_others() -> None:
-    right = catalog._unambiguous
+def the_first_of_equal_names_hides_the_others() -> None:
+    def without_group(params: Message) -> Message:
+        return {name: value for name, value in params.items() if name != "group"}
 
-    def wrong(
-        kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
-    ) -> Iterable[tuple[Group, str, bytes]]:
-        return {name: (group, name, raw) for group, name, raw in right(kind, listings, seen)}.values()
+    def without_prefixed(result: Message) -> Message:
+        names = {prompt["name"] for prompt in result["prompts"]}
+        shown = [one for one in result["prompts"] if one["name"].partition("/")[2] not in names]
+        return {**result, "prompts": shown}
 
-    replace(right, wrong)
-    replace(Catalog._group, lambda self, kind, name: list(self._groups.values())[-1])
+    wire.from_client(params_of("prompts/get", without_group), params_of("resources/read", without_group))
+    wire.to_client(results_of("prompts/list", without_prefixed))

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.frontend.batch import Batch
-from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.server import Frontend
-from dynamic_mcp.frontend.session import ClientSession
-from dynamic_mcp.groups.reload import Reload
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.wire import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    answer,
+    codes,
+    refusal,
+    results_of,
+)
 from dynamic_mcp.groups.supervisor import Supervisor
+from dynamic_mcp.log import log
 from dynamic_mcp.oauth import browser
-from dynamic_mcp.protocol import jsonrpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from conformance.mutants.wire import Changed, Message, Way
     from dynamic_mcp.config.diff import Diff
     from dynamic_mcp.config.model import Config
-    from dynamic_mcp.frontend.call import Incoming
-    from dynamic_mcp.protocol.jsonrpc import Message, OnOversized
 
 
 @mutant(
@@ -33,45 +33,37 @@ if TYPE_CHECKING:
     also=dict.fromkeys(("FRONT-026", "FRONT-031"), "questions have another form in another version"),
 )
 def answers_with_a_constant_version() -> None:
-    right = ClientSession.initialize
-
-    def wrong(self: ClientSession, params: Raw) -> str:
-        right(self, params)
-        return "2024-11-05"
-
-    replace(right, wrong)
+    """dmcp 1.5.0 behaves like this, with 2024-11-05."""
+    wire.to_client(results_of("initialize", lambda result: {**result, "protocolVersion": "2024-11-05"}))
 
 
 @mutant("FRONT-002")
 def echoes_any_version() -> None:
-    right = ClientSession.initialize
+    def wrong(message: Message, way: Way) -> Changed:
+        if way.method_of(message) != "initialize" or "result" not in message:
+            return message
+        version = way.request_of(message)["params"]["protocolVersion"]
+        return answer(message, result={**message["result"], "protocolVersion": version})
 
-    def wrong(self: ClientSession, params: Raw) -> str:
-        right(self, params)
-        return str(msgspec.json.decode(params)["protocolVersion"])
-
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-004")
 def greets_on_stdout() -> None:
-    right = ClientLink.open
+    greeting: list[Message | bytes] = [b"dynamic-mcp is ready\n"]
 
-    async def wrong(
-        self: ClientLink, receive: Callable[[bytes], None], receive_oversized: OnOversized
-    ) -> None:
-        await right(self, receive, receive_oversized)
-        self.send(b"dynamic-mcp is ready\n")
+    def wrong(message: Message, way: Way) -> Changed:
+        return [greeting.pop(), message] if greeting else message
 
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
-@mutant("FRONT-004", also={"OAUTH-023": "where there is no browser, it says so too"})
+@mutant("FRONT-004", also={"OAUTH-023": "without a browser, this line appears on stdout too"})
 def talks_about_the_sign_in_on_stdout() -> None:
-    right, say = browser.show, _on_stdout()
+    right, client = browser.show, wire.to_client.watch()
 
     async def wrong(url: str, server: str) -> None:
-        say("waiting for your browser")
+        client.send(b"waiting for your browser\n")
         await right(url, server)
 
     replace(right, wrong)
@@ -79,10 +71,10 @@ def talks_about_the_sign_in_on_stdout() -> None:
 
 @mutant("FRONT-004")
 def talks_about_a_reload_on_stdout() -> None:
-    right, say = Supervisor.apply, _on_stdout()
+    right, client = Supervisor.apply, wire.to_client.watch()
 
     def wrong(self: Supervisor, new: Config, changes: Diff) -> None:
-        say("the configuration has changed")
+        client.send(b"the configuration has changed\n")
         right(self, new, changes)
 
     replace(right, wrong)
@@ -90,13 +82,14 @@ def talks_about_a_reload_on_stdout() -> None:
 
 @mutant("FRONT-004", also={"OPS-009": "a reload that is not valid is part of it"})
 def talks_about_a_bad_file_on_stdout() -> None:
-    right, say = Reload._say, _on_stdout()
+    client = wire.to_client.watch()
 
-    def wrong(self: Reload, problem: str) -> None:
-        say(problem)
-        right(self, problem)
+    class OnStdout(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "not reloaded" in record.msg:
+                client.send(f"{record.getMessage()}\n".encode())
 
-    replace(right, wrong)
+    log.addHandler(OnStdout())
 
 
 @mutant(
@@ -104,30 +97,31 @@ def talks_about_a_bad_file_on_stdout() -> None:
     also={
         "FRONT-006": "there are more answers than lines that want one",
         "FRONT-007": "there are more answers than requests",
-        "FRONT-008": "a batch of notifications is answered",
+        "FRONT-008": "the notification before the batch is answered",
     },
 )
 def answers_notifications() -> None:
-    right = Frontend._on_notification
+    """With an error whose id is null."""
 
-    def wrong(self: Frontend, message: Message) -> None:
-        right(self, message)
-        error = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method}")
-        self._send(jsonrpc.error(jsonrpc.NULL, error))
+    def wrong(message: Message, way: Way) -> Changed:
+        if "method" in message and "id" not in message:
+            text = f"Method not found: {message['method']}"
+            way.back.send(refusal({"id": None}, METHOD_NOT_FOUND, text))
+        return message
 
-    replace(right, wrong)
+    wire.from_client(wrong)
 
 
 @mutant("FRONT-005", also={"FRONT-028": "ping has to work in a session"})
 def does_not_know_ping() -> None:
-    right = Frontend._route_legacy
+    """dmcp 1.5.0 behaves like this."""
 
-    def wrong(self: Frontend, incoming: Incoming) -> None:
-        if incoming.method == "ping":
-            raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "Method not found: ping")
-        right(self, incoming)
+    def wrong(message: Message, way: Way) -> Changed:
+        if way.method_of(message) != "ping" or "result" not in message:
+            return message
+        return refusal(message, METHOD_NOT_FOUND, "Method not found: ping")
 
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant(
@@ -138,20 +132,16 @@ def does_not_know_ping() -> None:
     },
 )
 def serves_one_request_after_the_other() -> None:
-    right = Frontend.receive
+    def wrong(message: Message, way: Way) -> Changed:
+        wire.wait_until(lambda: not way.asked)
+        return message
 
-    def wrong(self: Frontend, line: bytes) -> None:
-        if self._running:
-            asyncio.get_running_loop().call_later(0.01, wrong, self, line)
-        else:
-            right(self, line)
-
-    replace(right, wrong)
+    wire.from_client(wrong)
 
 
 @mutant("FRONT-006", also={"FRONT-008": "an invalid batch is no broken JSON"})
 def takes_everything_malformed_for_broken_json() -> None:
-    replace(jsonrpc.INVALID_REQUEST, jsonrpc.PARSE_ERROR)
+    wire.to_client(codes({INVALID_REQUEST: PARSE_ERROR}))
 
 
 @mutant(
@@ -162,46 +152,39 @@ def takes_everything_malformed_for_broken_json() -> None:
     },
 )
 def an_unknown_method_is_an_internal_error() -> None:
-    replace(jsonrpc.METHOD_NOT_FOUND, jsonrpc.INTERNAL_ERROR)
+    wire.to_client(codes({METHOD_NOT_FOUND: INTERNAL_ERROR}))
 
 
 @mutant("FRONT-007")
 def turns_negative_ids_into_strings() -> None:
-    right = jsonrpc.result
+    def wrong(message: Message, way: Way) -> Changed:
+        id = message.get("id")
+        is_negative = isinstance(id, int) and id < 0 and "method" not in message
+        return {**message, "id": str(id)} if is_negative else message
 
-    def wrong(id: bytes, value: bytes) -> bytes:
-        return right(b'"%b"' % id if id.startswith(b"-") else id, value)
-
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-007")
 def takes_a_request_with_id_0_for_a_notification() -> None:
-    right = jsonrpc.parse
+    def wrong(message: Message, way: Way) -> Changed:
+        if "method" not in message or message.get("id") != 0:
+            return message
+        return {name: value for name, value in message.items() if name != "id"}
 
-    def wrong(line: bytes) -> Message:
-        message = right(line)
-        if message.method is not None and bytes(message.id) == b"0":
-            return msgspec.structs.replace(message, id=Raw(b""))
-        return message
-
-    replace(right, wrong)
+    wire.from_client(wrong)
 
 
 @mutant("FRONT-008")
 def answers_each_member_of_a_batch_in_a_line_of_its_own() -> None:
-    def wrong(self: Batch, line: bytes) -> None:
-        self._send(line)
+    def wrong(line: bytes, way: Way) -> bytes:
+        if line[:1] != b"[":
+            return line
+        return b"".join(bytes(one) + b"\n" for one in msgspec.json.decode(line, type=list[msgspec.Raw]))
 
-    replace(Batch.answer, wrong)
+    wire.to_client.lines(wrong)
 
 
 @mutant("FRONT-008")
 def ignores_batches_in_silence() -> None:
-    replace(Frontend._receive_batch, lambda self, line: None)
-
-
-def _on_stdout() -> Callable[[str], None]:
-    """What writes a line to the stdout of now: the reference moves that out of the way of a plain print."""
-    stdout = os.fdopen(os.dup(1), "w", buffering=1)
-    return lambda text: print(text, file=stdout)
+    wire.from_client.lines(lambda line, way: None if line.lstrip()[:1] == b"[" else line)

@@ -3,161 +3,147 @@
 from __future__ import annotations
 
 import random
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Raw
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.frontend import call, tools
-from dynamic_mcp.frontend.call import Call
-from dynamic_mcp.groups import listing as listing_module
-from dynamic_mcp.groups.listing import TOOLS, Kind, Listing
-from dynamic_mcp.protocol import jsonrpc
+from conformance.mutants import mutant, wire
+from conformance.mutants.wire import LISTS, params_of, results_of
+from dynamic_mcp.groups import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-    from dynamic_mcp.config.model import Server
-    from dynamic_mcp.upstream.base import Options, Upstream
+    from conformance.mutants.wire import Message
 
 
 @mutant("FRONT-009")
 def upstream_tools_leak_into_the_surface() -> None:
-    right = tools.Toolbox.list_tools
+    leaked: list[Message] = []
 
-    def wrong(self: tools.Toolbox, params: Raw) -> bytes:
-        right(self, params)
-        shown = msgspec.json.decode(self.surface, type=list[Raw])
-        for group in self._groups.values():
-            shown += group._listings.get(TOOLS, {}).values()
-        return msgspec.json.encode({"tools": shown})
+    def remember(result: Message) -> Message:
+        leaked.extend(result["tools"])
+        return result
 
-    replace(right, wrong)
+    wire.from_stdio_upstreams(results_of("tools/list", remember))
+    wire.to_client(results_of("tools/list", lambda result: {**result, "tools": result["tools"] + leaked}))
 
 
 @mutant("FRONT-009")
 def lists_the_groups_in_random_order() -> None:
-    right = tools.surface_of
+    """As in a hash map."""
 
-    def wrong(servers: Iterable[Server]) -> bytes:
-        mixed = list(servers)
-        random.shuffle(mixed)
-        return right(mixed)
+    def wrong(result: Message) -> Message:
+        for tool in result["tools"]:
+            random.shuffle(tool["inputSchema"]["properties"]["group"]["enum"])
+        return {**result}
 
-    replace(right, wrong)
+    wire.to_client(results_of("tools/list", wrong))
 
 
 @mutant("FRONT-010")
 def writes_definitions_anew_from_three_fields() -> None:
-    right = listing_module._add_page
+    """dmcp 1.5.0 behaves like this."""
+    known = ("name", "description", "inputSchema")
 
-    def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-        cursor = right(listing, answer, kind)
-        for name, raw in listing.items() if kind is TOOLS else ():
-            members = msgspec.json.decode(raw, type=dict[str, Raw])
-            known = {key: members[key] for key in ("name", "description", "inputSchema") if key in members}
-            listing[name] = Raw(msgspec.json.encode(known))
-        return cursor
+    def wrong(result: Message) -> Message:
+        tools = [{name: tool[name] for name in known if name in tool} for tool in result["tools"]]
+        return {**result, "tools": tools}
 
-    replace(right, wrong)
+    wire.from_stdio_upstreams(results_of("tools/list", wrong))
 
 
 @mutant("FRONT-010")
 def drops_the_dialect_of_schemas() -> None:
-    right = listing_module._add_page
+    """The keyword `$schema` is missing."""
 
-    def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-        return right(
-            listing, answer.replace(b'"$schema":"https://json-schema.org/draft/2020-12/schema",', b""), kind
-        )
+    def wrong(result: Message) -> Message:
+        for tool in result["tools"]:
+            tool["inputSchema"].pop("$schema", None)
+        return {**result}
 
-    replace(right, wrong)
+    wire.from_stdio_upstreams(results_of("tools/list", wrong))
 
 
 @mutant("FRONT-011")
 def fetches_the_first_page_only() -> None:
-    right = listing_module._add_page
-
-    def wrong(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-        right(listing, answer, kind)
-        return None
-
-    replace(right, wrong)
+    """dmcp 1.5.0 behaves like this."""
+    _change_cursors(lambda cursor: None)
 
 
 @mutant("FRONT-011")
 def takes_an_empty_cursor_for_the_end() -> None:
-    right = listing_module._add_page
-    replace(right, lambda listing, answer, kind: right(listing, answer, kind) or None)
+    _change_cursors(lambda cursor: cursor or None)
 
 
 @mutant("FRONT-011")
 def follows_a_repeated_cursor_for_ever() -> None:
-    async def wrong(upstream: Upstream, kind: Kind, options: Options) -> Listing:
-        listing: Listing = {}
-        params = b""
-        while kind.feature in upstream.agreed.capabilities:
-            answer = await upstream.request(kind.method, params, options)
-            cursor = listing_module._add_page(listing, answer, kind)
-            if cursor is None:
-                break
-            params = msgspec.json.encode({"cursor": cursor})
-        return listing
+    # The proxy stops at a cursor that it has seen, so it gets another one for each page.
+    pages = count()
+    listing.MAX_PAGES = 1 << 30
+    _change_cursors(lambda cursor: f"{cursor}#{next(pages)}")
 
-    replace(listing_module.list_all, wrong)
+    def restored(params: Message) -> Message:
+        return {**params, "cursor": params["cursor"].partition("#")[0]} if "cursor" in params else params
+
+    wire.to_stdio_upstreams(*(params_of(method, restored) for method in LISTS))
+
+
+def _change_cursors(change: Callable[[str], str | None]) -> None:
+    def changed(result: Message) -> Message:
+        cursor = change(result["nextCursor"]) if "nextCursor" in result else None
+        others = {name: value for name, value in result.items() if name != "nextCursor"}
+        return others if cursor is None else {**others, "nextCursor": cursor}
+
+    wire.from_stdio_upstreams(*(results_of(method, changed) for method in LISTS))
 
 
 @mutant("FRONT-011")
 def ignores_cursors_of_the_client() -> None:
-    replace(call.refuse_cursor, lambda params: None)
+    wire.from_client(*(params_of(method, _without("cursor")) for method in LISTS))
 
 
 @mutant("FRONT-012")
 def drops_meta_of_results() -> None:
-    _drop("_meta")
+    wire.to_client(results_of("tools/call", _without("_meta")))
 
 
 @mutant("FRONT-012")
 def drops_structured_content() -> None:
-    _drop("structuredContent")
+    wire.to_client(results_of("tools/call", _without("structuredContent")))
 
 
-def _drop(member: str) -> None:
-    right = jsonrpc.result
-
-    def wrong(id: bytes, value: bytes) -> bytes:
-        members = msgspec.json.decode(value, type=dict[str, Raw])
-        members.pop(member, None)
-        return right(id, msgspec.json.encode(members))
-
-    replace(right, wrong)
+def _without(member: str) -> Callable[[Message], Message]:
+    return lambda whole: {name: value for name, value in whole.items() if name != member}
 
 
 @mutant("FRONT-012")
 def removes_null_arguments() -> None:
-    right = Call.params
-
-    def wrong(self: Call, members: dict[str, Raw]) -> bytes:
-        arguments = msgspec.json.decode(members.get("arguments", Raw(b"{}")), type=dict[str, Raw])
-        kept = {name: raw for name, raw in arguments.items() if bytes(raw) != b"null"}
-        return right(self, {**members, "arguments": Raw(msgspec.json.encode(kept))})
-
-    replace(right, wrong)
+    _change_arguments(
+        lambda arguments: {name: value for name, value in arguments.items() if value is not None}
+    )
 
 
 @mutant("FRONT-012")
 def sends_missing_arguments_as_null() -> None:
-    right = tools._as_object
-    replace(right, lambda args: right(args) if args else b"null")
+    mark = {"left out": True}
+
+    def marked(params: Message) -> Message:
+        arguments = params.get("arguments") or {}
+        is_call = isinstance(arguments, dict) and "name" in arguments
+        return {**params, "arguments": {"args": mark, **arguments}} if is_call else params
+
+    wire.from_client(params_of("tools/call", marked))
+    _change_arguments(lambda arguments: None if arguments == mark else arguments)
 
 
 @mutant("FRONT-012")
 def reads_numbers_as_floats() -> None:
-    right = tools._as_object
+    _change_arguments(lambda arguments: msgspec.json.decode(msgspec.json.encode(arguments)))
 
-    def wrong(args: Raw) -> bytes | None:
-        value: Any = msgspec.json.decode(right(args) or b"{}")
-        return msgspec.json.encode(value)
 
-    replace(right, wrong)
+def _change_arguments(change: Callable[[Message], Any]) -> None:
+    wire.to_stdio_upstreams(
+        params_of("tools/call", lambda params: {**params, "arguments": change(params.get("arguments") or {})})
+    )

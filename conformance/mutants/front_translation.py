@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
+from conformance.mutants.wire import is_modern
 from dynamic_mcp.frontend import bridge, exchange
-from dynamic_mcp.frontend.relay import Relay
 
 if TYPE_CHECKING:
-    from dynamic_mcp.groups.group import Group
-    from dynamic_mcp.protocol.jsonrpc import Message
+    from conformance.mutants.wire import Changed, Message, Way
 
 
 @mutant("FRONT-031")
 def shows_a_legacy_client_questions_as_the_result() -> None:
+    """An `input_required` result looks like the final success."""
     replace(exchange.questions_of, lambda result: None)
 
 
 @mutant("FRONT-031")
 def puts_the_state_of_an_upstream_into_its_own_words() -> None:
-    right = bridge.modern_result
+    def wrong(message: Message, way: Way) -> Changed:
+        result = message.get("result", {})
+        if "requestState" not in result:
+            return message
+        return {**message, "result": {**result, "requestState": result["requestState"].strip('\\"')}}
 
-    def wrong(method: str, result: bytes) -> bytes:
-        members = msgspec.json.decode(right(method, result), type=dict[str, Any])
-        if "requestState" in members:
-            members["requestState"] = members["requestState"].strip('\\"')
-        return msgspec.json.encode(members)
-
-    replace(right, wrong)
+    wire.to_client(wrong)
 
 
 @mutant("FRONT-031")
@@ -38,13 +34,27 @@ def passes_forbidden_codes_to_modern_clients() -> None:
     replace(bridge.modern_error, lambda error: error)
 
 
-@mutant("FRONT-031", also={"FRONT-026": "a modern client has no requests to answer"})
+@mutant("FRONT-031")
 def asks_modern_clients_by_requests() -> None:
-    right = Relay.on_request
+    modern: list[Way] = []
+    asked: dict[str, tuple[Way, Message]] = {}
 
-    async def wrong(self: Relay, group: Group, message: Message) -> bytes:
-        if message.method == "elicitation/create":
-            return await self._session.ask(message.method, bytes(message.params))
-        return await right(self, group, message)
+    def ask(message: Message, way: Way) -> Changed:
+        if not modern or message.get("method") != "elicitation/create":
+            return message
+        id = f"asked {len(asked)}"
+        asked[id] = way.back, message
+        modern[0].back.send({**message, "id": id})
+        return None
 
-    replace(right, wrong)
+    def bring_the_answer(message: Message, way: Way) -> Changed:
+        if is_modern(message):
+            modern.append(way)
+        upstream, request = asked.get(str(message.get("id")), (None, {}))
+        if upstream is None or "method" in message:
+            return message
+        upstream.send({**message, "id": request["id"]})
+        return None
+
+    wire.from_stdio_upstreams(ask)
+    wire.from_client(bring_the_answer)

@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from dynamic_mcp.extras.policy.gate import Gate
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import CallRefused, UpstreamError
 from dynamic_mcp.extras.policy import arguments
-from dynamic_mcp.extras.policy.gate import Gate
 from dynamic_mcp.extras.policy.limits import Limits
 from dynamic_mcp.groups.group import Group
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.config import credential_scan
+from dynamic_mcp.extras.hardening import credential_scan
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import store

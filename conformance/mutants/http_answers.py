@@ -4,103 +4,103 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, wire_http
+from conformance.mutants.wire import decoded
+from conformance.mutants.wire_http import EVENT_STREAM, Reply, data_of, with_data
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.http import event_stream
-from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
-from dynamic_mcp.upstream.http.event_stream import EventParser
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream, _Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from dynamic_mcp.upstream.http.event_stream import ServerSentEvent
+    from conformance.mutants.wire_http import Request, Send
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("HTTP-002")
 def compares_the_whole_content_type() -> None:
-    right = HttpReply.__init__
+    """The proxy compares the header, parameters included, with `application/json`."""
 
-    def wrong(self: HttpReply, response: Any) -> None:
-        right(self, response)
-        self.content_type = response.headers.get("Content-Type", "").lower()
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        return Reply(reply, content_type=(reply.header("Content-Type") or "").lower())
 
-    replace(right, wrong)
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-003", also={"HTTP-005": "no event is taken before the stream ends"})
 def joins_the_data_of_all_events() -> None:
-    right = _Stream._events
+    """The proxy parses all of it as one message. dmcp 1.5.0 behaves like this."""
 
-    async def wrong(self: _Stream, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
-        found = [event async for event in right(self, reply)]
-        yield event_stream.ServerSentEvent(
-            "message", b"\n".join(event.data for event in found), self.parser.last_id
-        )
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        data = [data_of(event) async for event in wire_http.events(chunks)]
+        yield with_data(b"", b" ".join(data))
 
-    replace(right, wrong)
+    wire_http.change_chunks(wrong)
 
 
 @mutant("HTTP-003")
 def takes_the_first_event_for_the_answer() -> None:
-    right = StreamableHttpUpstream._deliver
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for event in wire_http.events(chunks):
+            message = decoded(data_of(event)) or {}
+            if request.is_call and "method" in message:
+                answer = {"jsonrpc": "2.0", "id": request.message["id"], "result": message.get("params", {})}
+                yield with_data(event, answer)
+            else:
+                yield event
 
-    def wrong(self: StreamableHttpUpstream, id: int, data: bytes, **more: bool) -> bool:
-        if not right(self, id, data, **more) and id in self._posts:
-            self._peer.fail(id, UpstreamFailed("its first event is not the answer"))
-        return True
-
-    replace(right, wrong)
+    wire_http.change_chunks(wrong)
 
 
 @mutant("HTTP-004", also={"HTTP-020": "the event to resume after has none"})
 def fails_at_an_event_without_data() -> None:
-    def check(event: ServerSentEvent) -> None:
-        if not event.data:
+    def wrong(request: Request, event: bytes) -> bytes:
+        lines = [line for line in event.splitlines() if line and not line.startswith(b":")]
+        if lines and not data_of(event):
             raise UpstreamFailed("an event has no data")
+        return event
 
-    _look_at_events(check)
+    wire_http.change_events(wrong)
 
 
 @mutant("HTTP-004")
 def knows_only_lf_as_line_end() -> None:
-    right = EventParser.feed
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk.replace(b"\r", b" ")
 
-    def wrong(self: EventParser, chunk: bytes) -> list[ServerSentEvent]:
-        return right(self, chunk.replace(b"\r", b" "))
-
-    replace(right, wrong)
+    wire_http.change_chunks(wrong)
 
 
 @mutant("HTTP-005", also={"HTTP-015": "one of the refusals has no end"})
 def reads_an_answer_to_its_end_first() -> None:
-    right = HttpReply.chunks
+    """dmcp 1.5.0 behaves like this."""
 
-    async def wrong(self: HttpReply) -> AsyncIterator[bytes]:
-        yield b"".join([chunk async for chunk in right(self)])
+    async def whole(reply: HttpReply) -> AsyncIterator[bytes]:
+        yield b"".join([chunk async for chunk in reply.chunks()])
 
-    replace(right, wrong)
+    wire_http.change_replies(lambda request, reply: Reply(reply, chunks=whole(reply)))
 
 
 @mutant("HTTP-016")
 def takes_a_page_for_the_answer() -> None:
-    right = StreamableHttpUpstream._take_whole
+    """The client gets an HTML page as tool content."""
 
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: HttpReply, *more: Any) -> None:
-        if reply.content_type != "text/html":
-            await right(self, id, reply, *more)
-            return
-        text = {"type": "text", "text": (await reply.body(1 << 20)).decode()}
-        result = Raw(msgspec.json.encode({"content": [text]}))
-        self._peer.answered(Message("2.0", id=Raw(b"%d" % id), result=result))
+    async def as_result(request: Request, reply: HttpReply) -> AsyncIterator[bytes]:
+        content = [{"type": "text", "text": (await reply.body(1 << 20)).decode()}]
+        yield msgspec.json.encode(
+            {"jsonrpc": "2.0", "id": request.message["id"], "result": {"content": content}}
+        )
 
-    replace(right, wrong)
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        if reply.content_type != "text/html" or not request.is_call:
+            return reply
+        return Reply(reply, content_type="application/json", chunks=as_result(request, reply))
+
+    wire_http.change_replies(wrong)
 
 
 @mutant(
@@ -112,19 +112,18 @@ def takes_a_page_for_the_answer() -> None:
     },
 )
 def drops_the_group_at_a_bad_answer() -> None:
-    right = StreamableHttpUpstream._take_whole
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        is_good = reply.status < 400 and reply.content_type in ("application/json", EVENT_STREAM)
+        if request.is_call and not is_good:
+            break_connection(request)
+        return reply
 
-    async def wrong(self: StreamableHttpUpstream, *arguments: Any) -> None:
-        try:
-            await right(self, *arguments)
-        except UpstreamFailed as error:
-            self._peer.close(UpstreamGone(str(error)))
-
-    replace(right, wrong)
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-017")
 def ends_every_exchange_after_10_s() -> None:
+    """dmcp 1.5.0 behaves like this: its HTTP client has a total timeout."""
     limit_exchanges(10.0)
 
 
@@ -132,65 +131,68 @@ def ends_every_exchange_after_10_s() -> None:
     "HTTP-018", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a subscription is an exchange that stays open")
 )
 def makes_one_exchange_at_a_time() -> None:
-    locks: defaultdict[StreamableHttpUpstream, asyncio.Lock] = defaultdict(asyncio.Lock)
-    right = StreamableHttpUpstream._exchange
+    locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def wrong(self: StreamableHttpUpstream, *arguments: Any) -> None:
-        async with locks[self]:
-            await right(self, *arguments)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        lock = locks[request.client] if request.is_call else asyncio.Lock()
+        async with lock, send(request) as reply:
+            yield reply
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
-@mutant("HTTP-019", also={"HTTP-020": "nor does it resume the stream before"})
+@mutant("HTTP-019")
 def waits_half_a_minute_for_a_lost_answer() -> None:
-    right = StreamableHttpUpstream._take_up_again
-
-    async def wrong(self: StreamableHttpUpstream, stream: _Stream) -> None:
-        await asyncio.sleep(30.0)
-        await right(self, stream)
-
-    replace(right, wrong)
+    _when_an_answer_is_lost(lambda request: asyncio.sleep(30.0))
 
 
 @mutant("HTTP-019")
 def keeps_to_the_broken_connection() -> None:
-    broken: set[StreamableHttpUpstream] = set()
-    lost, right = StreamableHttpUpstream._take_up_again, StreamableHttpUpstream._exchange
+    async def wrong(request: Request) -> None:
+        break_connection(request)
 
-    async def remember(self: StreamableHttpUpstream, stream: _Stream) -> None:
-        broken.add(self)
-        await lost(self, stream)
+    _when_an_answer_is_lost(wrong)
 
-    async def wrong(self: StreamableHttpUpstream, *arguments: Any) -> None:
-        if self in broken:
+
+def _when_an_answer_is_lost(do: Callable[[Request], Awaitable[None]]) -> None:
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except UpstreamGone:
+            if request.is_call:
+                await do(request)
+            raise
+
+    wire_http.change_chunks(wrong)
+
+
+def break_connection(request: Request) -> None:
+    """From now on all requests of this connection fail."""
+    if not _broken:
+        _let_broken_connections_fail()
+    _broken.add(request.client)
+
+
+_broken: set[object] = set()
+
+
+def _let_broken_connections_fail() -> None:
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.client in _broken:
             raise UpstreamGone("the connection is broken")
-        await right(self, *arguments)
+        async with send(request) as reply:
+            yield reply
 
-    replace(lost, remember)
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 def limit_exchanges(seconds: float) -> None:
     """Give the HTTP library a time limit for a whole exchange."""
-    right = HttpClient.start
 
-    async def wrong(self: HttpClient) -> None:
-        await right(self)
+    def wrong(request: Request) -> None:
         import aiohttp
 
-        assert self._session is not None
-        self._session._timeout = aiohttp.ClientTimeout(total=seconds)
+        request.options["timeout"] = aiohttp.ClientTimeout(total=seconds)
 
-    replace(right, wrong)
-
-
-def _look_at_events(look: Callable[[ServerSentEvent], None]) -> None:
-    right = _Stream._events
-
-    async def wrong(self: _Stream, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
-        async for event in right(self, reply):
-            look(event)
-            yield event
-
-    replace(right, wrong)
+    wire_http.change_requests(wrong)

@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.http import streamable
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
+from conformance.mutants import mutant, wire_http
+from conformance.mutants.wire import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, decoded, is_modern
+from conformance.mutants.wire_http import Reply
 
 if TYPE_CHECKING:
-    from dynamic_mcp.protocol.jsonrpc import Message
-    from dynamic_mcp.upstream.base import Options
+    from collections.abc import AsyncIterator
+
+    from conformance.mutants.wire_http import Request, Send
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("HTTP-022", also={"HTTP-023": "modern servers want it"})
 def leaves_the_metadata_out_of_the_body() -> None:
-    async def wrong(self: StreamableHttpUpstream, method: str, params: bytes, options: Options) -> bytes:
-        return await self._peer.request(method, params, options.timeout, options.on_progress)
+    """Only the headers announce 2026-07-28."""
 
-    replace(StreamableHttpUpstream.request, wrong)
+    def wrong(request: Request) -> None:
+        if is_modern(request.message) and request.rpc != "server/discover":
+            params = {name: value for name, value in request.message["params"].items() if name != "_meta"}
+            request.body = msgspec.json.encode({**request.message, "params": params})
+
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-022")
 def writes_names_raw_into_the_header() -> None:
-    right = streamable._name_of
+    """As UTF-8."""
 
-    def wrong(message: Message) -> str | None:
-        if right(message) is None:
-            return None
-        params = msgspec.json.decode(message.params, type=dict[str, Raw])
-        return msgspec.json.decode(params["uri" if "uri" in params else "name"], type=str)
+    def wrong(request: Request) -> None:
+        name = request.headers.get("Mcp-Name", "")
+        if name.startswith("=?base64?"):
+            encoded = name.removeprefix("=?base64?").removesuffix("?=")
+            request.headers["Mcp-Name"] = base64.b64decode(encoded).decode()
 
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-023")
 def initializes_after_a_rejected_version() -> None:
-    replace(handshake._supported_by, lambda refusal: None)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            if request.rpc != "server/discover" or reply.content_type != "application/json":
+                yield reply
+                return
+            body = await reply.body(1 << 20)
+            code = (decoded(body) or {}).get("error", {}).get("code")
+            error = {"code": METHOD_NOT_FOUND, "message": "Method not found"}
+            refused = msgspec.json.encode({"jsonrpc": "2.0", "id": request.message["id"], "error": error})
+            yield Reply(reply, chunks=_only(refused if code == UNSUPPORTED_VERSION else body))
+
+    wire_http.around_requests(wrong)
+
+
+async def _only(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 @mutant("HTTP-023", also={"HTTP-022": "modern servers refuse it"})
 def asks_a_modern_server_for_a_stream() -> None:
-    right = StreamableHttpUpstream.open
+    """With GET."""
 
-    async def wrong(self: StreamableHttpUpstream, timeout: float, *, skip_probe: bool = False) -> None:
-        await right(self, timeout, skip_probe=skip_probe)
-        if self.modern:
-            self._in_background(self._listen)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            yield reply
+        if request.rpc == "server/discover" and reply.status == 200:
+            async with send(request.get()):
+                pass
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)

@@ -1,93 +1,98 @@
-"""Mistakes in what is sent to upstreams that speak Streamable HTTP."""
+"""Mistakes in the requests to upstreams that speak Streamable HTTP."""
 
 from __future__ import annotations
 
+import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http
+from conformance.mutants.wire_http import Reply
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
-from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.http import client, detect, streamable
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator
 
-    from dynamic_mcp.protocol.jsonrpc import Message
-    from dynamic_mcp.protocol.peer import Peer
+    from conformance.mutants.wire_http import Request, Send
+    from dynamic_mcp.upstream.http.client import HttpReply
 
-SESSION = "Mcp-Session-Id"
+INITIALIZED = "notifications/initialized"
+SESSION, VERSION = "Mcp-Session-Id", "MCP-Protocol-Version"
+LATEST_LEGACY = "2025-11-25"
 
 
 @mutant("HTTP-001")
 def drops_the_query_of_the_url() -> None:
-    right = HttpClient.__init__
+    def wrong(request: Request) -> None:
+        request.url = request.url.partition("?")[0]
 
-    def wrong(self: HttpClient, url: str, *more: Any, **named: Any) -> None:
-        right(self, url.partition("?")[0], *more, **named)
-
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-001")
 def accepts_only_json() -> None:
-    streamable._ACCEPT = "application/json"
+    def wrong(request: Request) -> None:
+        if request.method == "POST":
+            request.headers["Accept"] = "application/json"
+
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-001", also=dict.fromkeys(("HTTP-006", "HTTP-007"), "servers refuse the array"))
 def repeats_a_notification_in_an_array() -> None:
-    right = StreamableHttpUpstream._post_notification
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            yield reply
+        if request.method == "POST" and "id" not in request.message:
+            request.body = b"[" + (request.body or b"") + b"]"
+            async with send(request):
+                pass
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
-        await right(self, line, message)
-        headers = self._headers(message)
-        async with self._web.request("POST", headers, b"[" + line.rstrip() + b"]"):
-            pass
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-006")
 def never_says_initialized() -> None:
-    right = StreamableHttpUpstream._post_notification
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == INITIALIZED:
+            yield Reply(status=202)
+            return
+        async with send(request) as reply:
+            yield reply
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
-        if handshake.INITIALIZED.encode() not in line:
-            await right(self, line, message)
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-006")
 def wants_json_in_a_confirmation_with_200() -> None:
-    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
-        headers = self._headers(message)
-        async with self._web.request("POST", headers, line.rstrip()) as reply:
-            if reply.status != 200:
-                return
-            try:
-                msgspec.json.decode(await reply.body(1 << 20))
-            except msgspec.DecodeError:
-                raise UpstreamFailed("its confirmation is not JSON") from None
+    """The proxy parses the empty body and gives up."""
 
-    replace(StreamableHttpUpstream._post_notification, wrong)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            if request.rpc == INITIALIZED and reply.status == 200:
+                try:
+                    msgspec.json.decode(await reply.body(1 << 20))
+                except msgspec.DecodeError:
+                    raise UpstreamFailed("its confirmation is not JSON") from None
+            yield reply
+
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-006")
 def says_initialized_twice() -> None:
-    right = StreamableHttpUpstream._post_notification
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == INITIALIZED:
+            async with send(request):
+                pass
+        async with send(request) as reply:
+            yield reply
 
-    async def wrong(self: StreamableHttpUpstream, line: bytes, message: Message) -> None:
-        await right(self, line, message)
-        if handshake.INITIALIZED.encode() in line:
-            await right(self, line, message)
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant(
@@ -95,18 +100,15 @@ def says_initialized_twice() -> None:
     also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server wants the session from the start"),
 )
 def carries_the_session_only_after_the_first_listing() -> None:
-    listed: set[StreamableHttpUpstream] = set()
-    right = StreamableHttpUpstream._headers
+    listed: set[object] = set()
 
-    def wrong(self: StreamableHttpUpstream, message: Message) -> dict[str, str]:
-        headers = right(self, message)
-        if self not in listed:
-            headers.pop(SESSION, None)
-        if message.method == "tools/list":
-            listed.add(self)
-        return headers
+    def wrong(request: Request) -> None:
+        if request.client not in listed:
+            request.headers.pop(SESSION, None)
+        if request.rpc == "tools/list":
+            listed.add(request.client)
 
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant(
@@ -114,9 +116,11 @@ def carries_the_session_only_after_the_first_listing() -> None:
     also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server knows the session as it wrote it"),
 )
 def writes_the_session_in_lower_case() -> None:
-    _change_session_headers(
-        lambda headers: {name: value.lower() if name == SESSION else value for name, value in headers.items()}
-    )
+    def wrong(request: Request) -> None:
+        if SESSION in request.headers:
+            request.headers[SESSION] = request.headers[SESSION].lower()
+
+    wire_http.change_requests(wrong)
 
 
 @mutant(
@@ -127,57 +131,71 @@ def writes_the_session_in_lower_case() -> None:
     },
 )
 def invents_a_session() -> None:
-    _change_session_headers(lambda headers: {SESSION: str(uuid.uuid4()), **headers})
+    """dmcp 1.5.0 behaves like this: it sends a UUID."""
+    wire_http.change_requests(lambda request: request.headers.setdefault(SESSION, str(uuid.uuid4())))
 
 
 @mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
 def always_sends_the_same_version() -> None:
-    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": "2024-11-05"})
+    wire_http.change_requests(lambda request: request.headers.update({VERSION: "2024-11-05"}))
 
 
 @mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
 def sends_the_version_that_it_offered() -> None:
-    _change_session_headers(lambda headers: {**headers, "MCP-Protocol-Version": versions.LATEST_LEGACY})
+    wire_http.change_requests(lambda request: request.headers.update({VERSION: LATEST_LEGACY}))
 
 
 @mutant("HTTP-012", also={"HTTP-011": "the second handshake has another version than the first"})
 def initializes_again_with_the_version_of_the_answer() -> None:
-    right = handshake.initialize
+    """dmcp 1.5.0 behaves like this."""
 
-    async def wrong(peer: Peer, timeout: float, capabilities: bytes) -> Any:
-        agreed = await right(peer, timeout, capabilities)
-        return (
-            agreed if agreed.version == versions.LATEST_LEGACY else await right(peer, timeout, capabilities)
-        )
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == "initialize":
+            version = await _version_in_the_answer(request, send)
+            if version != LATEST_LEGACY:
+                params = {**request.message["params"], "protocolVersion": version}
+                request.body = msgspec.json.encode({**request.message, "params": params})
+        async with send(request) as reply:
+            yield reply
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
+
+
+async def _version_in_the_answer(request: Request, send: Send) -> str:
+    body = b""
+    async with send(request) as reply:
+        async for chunk in reply.chunks():
+            body += chunk
+            if found := re.search(rb'"protocolVersion":\s*"([^"]+)"', body):
+                return found[1].decode()
+    return LATEST_LEGACY
 
 
 @mutant("HTTP-012")
 def takes_any_version() -> None:
+    """For example 1999-01-01."""
     versions.LEGACY_VERSIONS = (*versions.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant
 
 
 @mutant("HTTP-013")
 def sends_the_configured_headers_once() -> None:
-    right = HttpClient._send
+    own = {"user-agent", "accept", "content-type", SESSION.lower(), VERSION.lower()}
+    sent: set[object] = set()
 
-    async def wrong(self: HttpClient, *request: Any) -> Any:
-        response = await right(self, *request)
-        self._headers = {}
-        return response
+    def wrong(request: Request) -> None:
+        if request.client in sent:
+            for name in set(request.headers):
+                if name.lower() not in own:
+                    del request.headers[name]
+        sent.add(request.client)
 
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant("HTTP-013")
 def prefers_its_own_user_agent() -> None:
-    right = client._merged
-
-    def wrong(own: Mapping[str, str], *others: Mapping[str, str]) -> dict[str, str]:
-        return right(*others, own)
-
-    replace(right, wrong)
+    """A default of the HTTP library wins over the configured value."""
+    wire_http.change_requests(lambda request: request.headers.update({"User-Agent": "dynamic-mcp"}))
 
 
 @mutant(
@@ -199,16 +217,25 @@ def refuses_plain_http() -> None:
     replace(right, wrong)
 
 
+FIRST_MESSAGES = ("server/discover", "initialize")
+
+
 @mutant("HTTP-015")
 def never_tries_the_older_transport() -> None:
-    detect._NOT_STREAMABLE = frozenset()
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        # The proxy knows no special meaning of 410.
+        is_refusal = request.rpc in FIRST_MESSAGES and reply.status in (400, 404, 405)
+        return Reply(reply, status=410) if is_refusal else reply
+
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-015")
 def tries_the_older_transport_after_any_status() -> None:
-    detect._NOT_STREAMABLE = frozenset(range(300, 600))
+    """For example after 401 or 500."""
 
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        is_refusal = request.rpc in FIRST_MESSAGES and reply.status >= 300
+        return Reply(reply, status=405) if is_refusal else reply
 
-def _change_session_headers(change: Callable[[dict[str, str]], dict[str, str]]) -> None:
-    right = StreamableHttpUpstream._session_headers
-    replace(right, lambda self: change(right(self)))
+    wire_http.change_replies(wrong)

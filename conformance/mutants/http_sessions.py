@@ -3,110 +3,131 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.errors import UpstreamGone
+from conformance.mutants import mutant, wire_http
+from conformance.mutants.http_answers import break_connection
+from conformance.mutants.http_requests import SESSION, VERSION
+from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
 from dynamic_mcp.upstream.http import streamable
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream, _Stream
 
 if TYPE_CHECKING:
-    from dynamic_mcp.protocol.jsonrpc import Message
+    from collections.abc import AsyncIterator
+
+    from conformance.mutants.wire_http import Request, Send
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("HTTP-009")
 def goes_on_with_the_dead_session() -> None:
-    async def wrong(self: StreamableHttpUpstream, dead: str) -> None:
-        return None
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        # The proxy knows no special meaning of 410.
+        return Reply(reply, status=410) if _forgot_the_session(request, reply) else reply
 
-    replace(StreamableHttpUpstream._renew, wrong)
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-009")
 def is_lost_for_30_s_with_its_session() -> None:
+    """The group counts as failed."""
     backoff.RESTART_DELAY = 30.0
 
-    async def wrong(self: StreamableHttpUpstream, dead: str) -> None:
-        end = UpstreamGone("it has forgotten the session")
-        self._end.set_result(end)
-        raise end
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        if _forgot_the_session(request, reply):
+            break_connection(request)
+        return reply
 
-    replace(StreamableHttpUpstream._renew, wrong)
+    wire_http.change_replies(wrong)
+
+
+def _forgot_the_session(request: Request, reply: HttpReply) -> bool:
+    return request.is_call and reply.status == 404 and request.header(SESSION) is not None
 
 
 @mutant("HTTP-010")
 def leaves_without_a_word() -> None:
-    async def wrong(self: StreamableHttpUpstream) -> None:
-        return None
+    """The proxy sends no DELETE."""
 
-    replace(StreamableHttpUpstream._end_session, wrong)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.method == "DELETE":
+            yield Reply()
+            return
+        async with send(request) as reply:
+            yield reply
+
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-010")
 def waits_for_the_goodbye_without_bound() -> None:
+    """The proxy does not exit before the answer to its DELETE comes."""
     streamable.GOODBYE = 3600.0
 
 
-@mutant("HTTP-020", also={"HTTP-019": "a call after its break is posted twice"})
+@mutant("HTTP-020")
 def posts_a_call_again_when_its_stream_broke() -> None:
-    posted: dict[int, tuple[bytes, Message]] = {}
-    right, resume = StreamableHttpUpstream._exchange, StreamableHttpUpstream._take_up_again
+    """The call runs twice."""
+    posted: dict[object, Request] = {}
 
-    async def remember(self: StreamableHttpUpstream, id: int, line: bytes, message: Message) -> None:
-        posted[id] = line, message
-        await right(self, id, line, message)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.rpc == "tools/call":
+            posted[request.client] = request
+        if request.header("Last-Event-ID") is not None and request.client in posted:
+            async with send(posted[request.client]):
+                pass
+        async with send(request) as reply:
+            yield reply
 
-    async def wrong(self: StreamableHttpUpstream, stream: _Stream) -> None:
-        assert stream._id is not None
-        line, message = posted[stream._id]
-        async with self._web.request("POST", self._headers(message), line.rstrip()):
-            pass
-        await resume(self, stream)
-
-    replace(right, remember)
-    replace(resume, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-020")
 def takes_a_stream_up_again_at_once() -> None:
-    right = StreamableHttpUpstream._take_up_again
-
-    async def wrong(self: StreamableHttpUpstream, stream: _Stream) -> None:
-        stream.parser.retry = 0.0
-        await right(self, stream)
-
-    replace(right, wrong)
+    """Whatever `retry` says."""
+    wire_http.change_events(lambda request, event: re.sub(rb"retry: ?\d+", b"retry: 0", event))
 
 
 @mutant("HTTP-021")
 def never_listens() -> None:
-    async def wrong(self: StreamableHttpUpstream) -> None:
-        return None
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if _listens(request):
+            yield Reply(status=405)
+            return
+        async with send(request) as reply:
+            yield reply
 
-    replace(StreamableHttpUpstream._listen, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("HTTP-021")
 def is_lost_without_a_stream() -> None:
+    """The group fails when the server answers GET with 405."""
     backoff.RESTART_DELAY = 30.0
-    right = StreamableHttpUpstream._listen
 
-    async def wrong(self: StreamableHttpUpstream) -> None:
-        await right(self)
-        # Not at once: that would end the connection before anybody has seen it work.
-        await asyncio.sleep(3.0)
-        self._end.set_result(UpstreamGone("it opens no stream of its own"))
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        if _listens(request) and reply.status == 405:
+            # Not at once: that would end the connection before the check has seen it work.
+            asyncio.get_running_loop().call_later(3.0, break_connection, request)
+        return reply
 
-    replace(right, wrong)
+    wire_http.change_replies(wrong)
 
 
 @mutant("HTTP-021")
 def asks_for_a_stream_without_pause() -> None:
-    right = StreamableHttpUpstream._listen
-
-    async def wrong(self: StreamableHttpUpstream) -> None:
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
         while True:
-            await right(self)
+            async with send(request) as reply:
+                if not _listens(request) or reply.status != 405:
+                    yield reply
+                    return
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
+
+
+def _listens(request: Request) -> bool:
+    """Whether the request asks for a stream of the server's own, in Streamable HTTP."""
+    is_resumption = request.header("Last-Event-ID") is not None
+    return request.method == "GET" and request.header(VERSION) is not None and not is_resumption

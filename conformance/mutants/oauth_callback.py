@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+import webbrowser
+from typing import Any
+from urllib.parse import quote
+
+from anyio import to_thread
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, callback, pkce, signin
-from dynamic_mcp.oauth.callback import Callback, CallbackAnswer
+from dynamic_mcp.oauth import browser, pkce, signin
+from dynamic_mcp.oauth.callback import PATH, Callback
 
 
 @mutant("OAUTH-011")
@@ -18,28 +23,36 @@ def compares_the_beginning_of_the_state() -> None:
 
 @mutant("OAUTH-012")
 def the_first_request_ends_the_wait() -> None:
-    right = Callback._judge
+    begin, right = Callback.__init__, Callback.judge
+    states: dict[Callback, str] = {}
+
+    def remember(self: Callback, server_name: str, state: str) -> None:
+        begin(self, server_name, state)
+        states[self] = state
 
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         status, text = right(self, method, target)
-        if status >= 400 and not self._answer.done():
-            self._answer.set_result(CallbackAnswer(None, "invalid_callback", None))
+        if status >= 400:
+            right(self, "GET", f"{PATH}?error=invalid_callback&state={quote(states[self])}")
         return status, text
 
+    replace(begin, remember)
     replace(right, wrong)
 
 
 @mutant("OAUTH-013")
 def listens_on_every_address() -> None:
-    async def wrong(served: Callback, port: int) -> asyncio.Server:
-        return await asyncio.start_server(served.serve, "0.0.0.0", port)
+    right = asyncio.start_server
 
-    replace(callback._bind, wrong)
+    def wrong(serve: Any, host: str, *more: Any, **named: Any) -> Any:
+        return right(serve, "0.0.0.0", *more, **named)
+
+    setattr(asyncio, "start_server", wrong)  # noqa: B010  # mypy does not allow the assignment
 
 
 @mutant("OAUTH-020")
 def waits_on_after_an_error() -> None:
-    right = Callback._judge
+    right = Callback.judge
 
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         return (400, "There is no code.") if "error=" in target else right(self, method, target)
@@ -55,10 +68,8 @@ def gives_the_user_five_seconds() -> None:
 @mutant("OAUTH-023")
 def needs_a_browser() -> None:
     async def wrong(url: str, server: str) -> None:
-        for command in browser._commands(url):
-            if await browser._opens(command):
-                return
-        raise UpstreamFailed("no browser could be opened")
+        if not await to_thread.run_sync(webbrowser.open, url):
+            raise UpstreamFailed("no browser could be opened")
 
     replace(browser.show, wrong)
 
@@ -74,6 +85,6 @@ def everything_waits_for_the_user() -> None:
 
     async def wrong(url: str, server: str) -> None:
         await right(url, server)
-        time.sleep(6)  # noqa: ASYNC251 - that is the mistake; long enough to be seen, short enough for sign-ins to succeed
+        time.sleep(6)  # noqa: ASYNC251  # the mistake: long enough for the check, short enough for sign-ins to succeed
 
     replace(right, wrong)

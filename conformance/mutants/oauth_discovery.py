@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import ResourceMetadata, ServerMetadata
 
-NO_RESOURCE_METADATA = "protected resource metadata is never looked at"
+NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 
 
 @mutant(
@@ -26,12 +26,12 @@ def asks_the_mcp_origin_only() -> None:
     async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
         return None
 
-    replace(metadata._resource_metadata, wrong)
+    replace(metadata.resource_metadata, wrong)
 
 
 @mutant("OAUTH-003")
 def loses_the_path_of_the_resource() -> None:
-    right = metadata._resource_metadata
+    right = metadata.resource_metadata
 
     async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
         return await right(http, url.removesuffix(urlsplit(url).path), challenge)
@@ -41,34 +41,34 @@ def loses_the_path_of_the_resource() -> None:
 
 @mutant("OAUTH-004")
 def gives_up_without_resource_metadata() -> None:
-    async def wrong(http: httpx.AsyncClient, url: str) -> ServerMetadata:
+    async def wrong(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
         raise UpstreamFailed("it has no protected resource metadata")
 
-    replace(metadata._of_origin, wrong)
+    replace(metadata.server_of_origin, wrong)
 
 
 @mutant("OAUTH-005")
 def appends_the_well_known_path_to_the_issuer() -> None:
     replace(
-        metadata._server_addresses,
+        metadata.server_addresses,
         lambda issuer: [f"{issuer}/.well-known/oauth-authorization-server"],
     )
 
 
 @mutant("OAUTH-006")
 def believes_any_issuer() -> None:
-    right = metadata._checked
+    right = metadata.validated
     replace(right, lambda server, issuer: right(server, server.issuer))
 
 
 @mutant("OAUTH-007")
 def accepts_metadata_of_any_resource() -> None:
-    replace(metadata._covers, lambda resource, url: True)
+    replace(metadata.covers, lambda resource, url: True)
 
 
 @mutant("OAUTH-010")
 def starts_without_announced_s256() -> None:
-    right = metadata._checked
+    right = metadata.validated
 
     def wrong(server: ServerMetadata, issuer: str) -> ServerMetadata:
         return server if server.issuer == issuer else right(server, issuer)

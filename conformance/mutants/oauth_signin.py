@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, pkce, signin, token_endpoint
+from dynamic_mcp.oauth import browser, metadata, pkce, registration, signin, token_endpoint
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.pkce import Pkce
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
-from dynamic_mcp.upstream.http import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
+    from dynamic_mcp.config.model import HttpTransport, SseTransport
     from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered
@@ -28,7 +29,7 @@ Form = dict[str, str]
 
 
 def alter_token_requests(grant: str, change: Callable[[Form], Form]) -> None:
-    """Every token request of this grant type has a changed form."""
+    """Change the form of each token request of this grant type."""
     right = token_endpoint.request_tokens
 
     async def wrong(http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: Form) -> Tokens:
@@ -37,15 +38,25 @@ def alter_token_requests(grant: str, change: Callable[[Form], Form]) -> None:
     replace(right, wrong)
 
 
+def alter_authorization_requests(change: Callable[[str], str]) -> None:
+    """Change each address that the user is sent to."""
+    right = browser.show
+
+    async def wrong(url: str, server: str) -> None:
+        await right(change(url), server)
+
+    replace(right, wrong)
+
+
 def without(name: str) -> Callable[[Form], Form]:
-    """Forms lose this parameter."""
+    """Remove this parameter from forms."""
     return lambda form: {key: value for key, value in form.items() if key != name}
 
 
 def nobody_signs_in(id: str) -> dict[str, str]:
-    """What a mistake about requirement `id` cannot help but fail where it makes every sign-in impossible.
+    """The other requirements that a mutant of requirement `id` breaks, because it makes every sign-in impossible.
 
-    That is all but what is about sign-ins that are refused, or do not end.
+    The exceptions are requirements about sign-ins that are refused, or do not end.
     """
     others = (f"OAUTH-{number:03}" for number in range(1, 30) if number not in (20, 22, 27))
     return {other: "no sign-in succeeds" for other in others if other != id}
@@ -91,13 +102,10 @@ def leaves_out_the_redirect_uri() -> None:
 
 @mutant("OAUTH-015", also=nobody_signs_in("OAUTH-015"))
 def names_the_origin_as_the_resource() -> None:
-    right = signin._address
+    def origin_of(resource: str) -> str:
+        return resource.removesuffix(urlsplit(resource).path)
 
-    def wrong(found: Discovered, *rest: Any) -> str:
-        origin = found.resource.removesuffix(urlsplit(found.resource).path)
-        return right(msgspec.structs.replace(found, resource=origin), *rest)
-
-    replace(right, wrong)
+    alter_authorization_requests(lambda url: _with_parameter(url, "resource", origin_of))
 
 
 @mutant("OAUTH-016")
@@ -118,69 +126,76 @@ def exchanges_the_code_twice() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-018", also={"OAUTH-026": "the scopes that are asked for later are joined in the same way"})
+@mutant("OAUTH-018", also={"OAUTH-026": "it joins the scopes of a later sign-in in the same way"})
 def joins_scopes_with_commas() -> None:
-    right = signin._scope
-    replace(right, lambda *known: (right(*known) or "").replace(" ", ",") or None)
+    alter_authorization_requests(
+        lambda url: _with_parameter(url, "scope", lambda scope: scope.replace(" ", ","))
+    )
 
 
 @mutant("OAUTH-019")
 def adds_a_second_question_mark() -> None:
-    right = signin._address
-
-    def wrong(found: Discovered, *rest: Any) -> str:
-        endpoint = found.server.authorization_endpoint
-        bare = msgspec.structs.replace(found.server, authorization_endpoint=endpoint.partition("?")[0])
-        query = urlsplit(right(msgspec.structs.replace(found, server=bare), *rest)).query
-        return f"{endpoint}?{query}"
-
-    replace(right, wrong)
+    # `response_type` is the first parameter behind the query of the endpoint.
+    alter_authorization_requests(lambda url: url.replace("&response_type=", "?response_type="))
 
 
 @mutant("OAUTH-021")
 def ignores_iss() -> None:
-    right = signin._exchange
+    discover, wait = metadata.discover, Callback.wait
 
-    async def wrong(
-        http: httpx.AsyncClient,
-        found: Discovered,
-        client: ClientRegistration,
-        uri: str,
-        answer: CallbackAnswer,
-        pkce: Pkce,
-    ) -> Tokens:
-        issuer = found.server.issuer
-        return await right(http, found, client, uri, msgspec.structs.replace(answer, iss=issuer), pkce)
+    async def needs_no_iss(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
+        found = await discover(http, url, challenge)
+        server = msgspec.structs.replace(found.server, authorization_response_iss_parameter_supported=False)
+        return msgspec.structs.replace(found, server=server)
 
-    replace(right, wrong)
+    async def without_iss(self: Callback) -> CallbackAnswer:
+        return msgspec.structs.replace(await wait(self), iss=None)
+
+    replace(discover, needs_no_iss)
+    replace(wait, without_iss)
 
 
 @mutant("OAUTH-024")
 def the_configured_header_replaces_the_bearer() -> None:
-    right = client._merged
-    replace(right, lambda own, asked, configured, token: right(own, asked, token, configured))
+    right, bearer = Authorization.__init__, Authorization.bearer
+    replaced: set[Authorization] = set()
+
+    def remember(
+        self: Authorization, server: str, transport: HttpTransport | SseTransport, *more: Any, **named: Any
+    ) -> None:
+        right(self, server, transport, *more, **named)
+        if any(name.lower() == "authorization" for name, _ in transport.headers):
+            replaced.add(self)
+
+    async def wrong(self: Authorization) -> str | None:
+        return None if self in replaced else await bearer(self)
+
+    replace(right, remember)
+    replace(bearer, wrong)
 
 
 @mutant("OAUTH-025")
 def a_refused_token_is_refused_for_good() -> None:
     right = Authorization.refused
 
-    async def wrong(self: Authorization, used: str | None, challenge: Challenge) -> None:
-        if used is not None:
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        if status == 401 and bearer is not None:
             raise UpstreamFailed("it refused the token")
-        await right(self, used, challenge)
+        return await right(self, status, bearer, challenge)
 
     replace(right, wrong)
 
 
 @mutant("OAUTH-026")
 def asks_for_what_is_missing_only() -> None:
-    right = signin._scope
+    right = signin.sign_in
 
-    def wrong(wanted: signin.SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
+    async def wrong(
+        http: httpx.AsyncClient, wanted: signin.SignInRequest, challenge: Challenge, *more: Any
+    ) -> Tokens:
         if challenge.error == "insufficient_scope":
-            return challenge.scope
-        return right(wanted, challenge, found)
+            wanted = msgspec.structs.replace(wanted, granted=None, scopes=())
+        return await right(http, wanted, challenge, *more)
 
     replace(right, wrong)
 
@@ -202,30 +217,30 @@ def asks_for_what_is_missing_only() -> None:
     ),
 )
 def keeps_one_verifier_for_the_process() -> None:
-    new, right = pkce.new_pkce, signin._exchange
+    right = pkce.new_pkce
     made: list[Pkce] = []
 
     def remembered() -> Pkce:
-        made.append(new())
+        made.append(right())
         return made[-1]
 
-    async def wrong(
-        http: httpx.AsyncClient,
-        found: Discovered,
-        client: ClientRegistration,
-        uri: str,
-        answer: CallbackAnswer,
-        pkce: Pkce,
-    ) -> Tokens:
-        return await right(http, found, client, uri, answer, made[-1])
-
-    replace(new, remembered)
-    replace(right, wrong)
+    replace(right, remembered)
+    alter_token_requests("authorization_code", lambda form: {**form, "code_verifier": made[-1].verifier})
 
 
 @mutant("OAUTH-029")
 def has_an_empty_client_id() -> None:
-    async def wrong(http: httpx.AsyncClient, wanted: signin.SignInRequest, *rest: Any) -> ClientRegistration:
-        return ClientRegistration(wanted.client_id or "")
+    async def wrong(*request: Any) -> ClientRegistration:
+        return ClientRegistration("")
 
-    replace(signin._client, wrong)
+    replace(registration.register, wrong)
+
+
+def _with_parameter(url: str, name: str, change: Callable[[str], str]) -> str:
+    """The address with another value of one parameter, where it has this parameter."""
+    parts = urlsplit(url)
+    query = [
+        (key, change(value) if key == name else value)
+        for key, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    return urlunsplit(parts._replace(query=urlencode(query)))

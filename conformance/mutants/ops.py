@@ -207,8 +207,8 @@ def has_one_limit_for_all_calls() -> None:
     right = Peer.request
 
     async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
-        patience = 30.0 if method == "tools/call" else timeout
-        return await right(self, method, params, patience, *more)
+        allowed = 30.0 if method == "tools/call" else timeout
+        return await right(self, method, params, allowed, *more)
 
     replace(right, wrong)
 

@@ -7,35 +7,38 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp import server
 from dynamic_mcp.config.load import parse
+from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, HttpStatus, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import token_endpoint
-from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.detect import Remote
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
-from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
+    from dynamic_mcp.config.model import Server
     from dynamic_mcp.oauth.tokens import Tokens
-    from dynamic_mcp.upstream.http.client import HttpReply
+    from dynamic_mcp.upstream.base import Connector
+    from dynamic_mcp.upstream.http.client import Credentials, HttpReply
 
 
 @mutant("SEC-001")
 def logs_new_tokens() -> None:
-    right = Authorization._keep
+    right = FreshTokens.keep
 
-    async def wrong(self: Authorization, tokens: Tokens) -> None:
+    async def wrong(self: FreshTokens, tokens: Tokens) -> None:
         log.debug("new tokens: %s", msgspec.json.encode(tokens).decode())
         await right(self, tokens)
 
@@ -66,7 +69,7 @@ def logs_the_verifier() -> None:
 
 @mutant("SEC-001")
 def logs_the_callback() -> None:
-    right = Callback._judge
+    right = Callback.judge
 
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
         log.info("the browser came back: %s", target)
@@ -77,22 +80,23 @@ def logs_the_callback() -> None:
 
 @mutant("SEC-001")
 def logs_headers_in_base64() -> None:
-    right = HttpClient._send
+    right = HttpClient.__init__
 
-    async def wrong(self: HttpClient, *arguments: Any) -> Any:
-        log.debug("headers: %s", base64.b64encode(repr(self._headers).encode()).decode())
-        return await right(self, *arguments)
+    def wrong(self: HttpClient, url: str, headers: Mapping[str, str], *more: Any, **named: Any) -> None:
+        log.debug("headers: %s", base64.b64encode(repr(headers).encode()).decode())
+        right(self, url, headers, *more, **named)
 
     replace(right, wrong)
 
 
 @mutant("SEC-001")
 def logs_the_environment_of_children() -> None:
-    right = StdioUpstream.open
+    right = server.connector
 
-    async def wrong(self: StdioUpstream, *arguments: Any, **more: Any) -> None:
-        log.debug("a child gets %s", {name: value.reveal() for name, value in self._transport.env})
-        await right(self, *arguments, **more)
+    def wrong(configured: Server, *more: Any) -> Connector:
+        if isinstance(configured.transport, StdioTransport):
+            log.debug("a child gets %s", {name: value.reveal() for name, value in configured.transport.env})
+        return right(configured, *more)
 
     replace(right, wrong)
 
@@ -112,11 +116,13 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
 
 @mutant("SEC-002")
 def tells_the_client_the_address_that_failed() -> None:
-    right = HttpClient._send
+    right = HttpClient.request
 
-    async def wrong(self: HttpClient, *arguments: Any) -> Any:
+    @asynccontextmanager
+    async def wrong(self: HttpClient, *request: Any, **named: Any) -> AsyncIterator[HttpReply]:
         try:
-            return await right(self, *arguments)
+            async with right(self, *request, **named) as reply:
+                yield reply
         except UpstreamGone as error:
             raise UpstreamGone(f"{error} for url ({self.url})") from None
 
@@ -125,13 +131,15 @@ def tells_the_client_the_address_that_failed() -> None:
 
 @mutant("SEC-002", also={"SEC-001": "the same reason is logged"})
 def tells_the_client_what_a_refusal_says() -> None:
-    right = StreamableHttpUpstream._take_whole
+    right = HttpClient.request
 
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: HttpReply, session: str | None) -> None:
-        if reply.status >= 400 and reply.content_type != "application/json":
-            words = (await reply.body(1 << 20)).decode(errors="replace")
-            raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
-        await right(self, id, reply, session)
+    @asynccontextmanager
+    async def wrong(self: HttpClient, method: str, *request: Any, **named: Any) -> AsyncIterator[HttpReply]:
+        async with right(self, method, *request, **named) as reply:
+            if method == "POST" and reply.status >= 400 and reply.content_type != "application/json":
+                words = (await reply.body(1 << 20)).decode(errors="replace")
+                raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
+            yield reply
 
     replace(right, wrong)
 
@@ -147,82 +155,87 @@ def writes_tokens_on_a_command_line() -> None:
     _on_loading(lambda tokens: subprocess.Popen([*nap, f"Authorization: Bearer {tokens.access_token}"]))
 
 
-def _on_loading(do: Any) -> None:
-    right = Authorization._load
+def _on_loading(do: Callable[[Tokens], object]) -> None:
+    right = FreshTokens.load
+    loaded: set[FreshTokens] = set()
 
-    async def wrong(self: Authorization) -> Tokens | None:
-        was_loaded = self._loaded
+    async def wrong(self: FreshTokens) -> Tokens | None:
         tokens = await right(self)
-        if tokens is not None and not was_loaded:
+        if tokens is not None and self not in loaded:
+            loaded.add(self)
             do(tokens)
         return tokens
 
     replace(right, wrong)
 
 
-@mutant("SEC-011", also={"SEC-003": "all of its servers have one client id"})
+@mutant("SEC-011", also={"SEC-003": "all servers of that check have one client id"})
 def keeps_one_token_for_each_client_id() -> None:
+    right, keep, bearer = FreshTokens.__init__, FreshTokens.keep, FreshTokens.bearer
+    client_ids: dict[FreshTokens, str | None] = {}
     shared: dict[str | None, Tokens] = {}
-    keep, right = Authorization._keep, Authorization._load
 
-    async def wrong_keep(self: Authorization, tokens: Tokens) -> None:
+    def remember(self: FreshTokens, name: str, url: str, client_id: str | None, *more: Any) -> None:
+        right(self, name, url, client_id, *more)
+        client_ids[self] = client_id
+
+    async def wrong_keep(self: FreshTokens, tokens: Tokens) -> None:
         await keep(self, tokens)
-        shared[self._client_id] = tokens
+        shared[client_ids[self]] = tokens
 
-    async def wrong_load(self: Authorization) -> Tokens | None:
-        self._tokens = shared.get(self._client_id) or await right(self)
-        return self._tokens
+    async def wrong_bearer(self: FreshTokens) -> str | None:
+        tokens = shared.get(client_ids[self])
+        return await bearer(self) if tokens is None else tokens.access_token
 
+    replace(right, remember)
     replace(keep, wrong_keep)
-    replace(right, wrong_load)
+    replace(bearer, wrong_bearer)
 
 
 @mutant("SEC-011")
 def keeps_one_set_of_headers_for_each_host() -> None:
-    shared: dict[str | None, dict[str, str]] = {}
-    right = Remote._web
+    right = HttpClient.__init__
+    shared: dict[str | None, Mapping[str, str]] = {}
 
-    def wrong(self: Remote) -> HttpClient:
-        web = right(self)
-        headers = shared.setdefault(urlsplit(web.url).hostname, {})
-        headers.update(web._headers)
-        web._headers = headers
-        return web
+    def wrong(
+        self: HttpClient, url: str, headers: Mapping[str, str], credentials: Credentials, **named: Any
+    ) -> None:
+        right(self, url, shared.setdefault(urlsplit(url).hostname, headers), credentials, **named)
 
     replace(right, wrong)
 
 
 @mutant("SEC-011")
 def lets_the_client_choose_the_address() -> None:
-    right = HttpClient._send
+    right = HttpClient.request
 
-    async def wrong(
+    def wrong(
         self: HttpClient,
         method: str,
         headers: Mapping[str, str],
-        body: bytes | None,
-        url: str,
-        bearer: str | None,
-    ) -> Any:
+        body: bytes | None = None,
+        *,
+        url: str | None = None,
+        **named: Any,
+    ) -> AbstractAsyncContextManager[HttpReply]:
         chosen = re.search(rb'"arguments":\s*\{"url":\s*"([^"]+)"', body or b"")
-        return await right(self, method, headers, body, chosen[1].decode() if chosen else url, bearer)
+        return right(self, method, headers, body, url=chosen[1].decode() if chosen else url, **named)
 
     replace(right, wrong)
 
 
-@mutant("SEC-011", also={"SEC-009": "a header that is added is what is looked for"})
+@mutant("SEC-011", also={"SEC-009": "that check looks for an added header"})
 def lets_the_client_add_headers() -> None:
-    right = HttpClient._send
+    right = HttpClient.request
 
-    async def wrong(
+    def wrong(
         self: HttpClient,
         method: str,
         headers: Mapping[str, str],
-        body: bytes | None,
-        url: str,
-        bearer: str | None,
-    ) -> Any:
+        body: bytes | None = None,
+        **named: Any,
+    ) -> AbstractAsyncContextManager[HttpReply]:
         more = {"X-Evil": "1"} if b"X-Evil" in (body or b"") else {}
-        return await right(self, method, {**headers, **more}, body, url, bearer)
+        return right(self, method, {**headers, **more}, body, **named)
 
     replace(right, wrong)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import os
 import re
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, callback, metadata, store
+from dynamic_mcp.oauth import browser, metadata, store
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @mutant("SEC-003")
@@ -38,7 +44,7 @@ def reads_the_file_that_a_name_leads_to() -> None:
     right = FileStore.load
 
     def wrong(self: FileStore) -> Tokens | None:
-        path = self._directory / f"{self._server}.json"
+        path = self.path.parent / f"{unquote(self.path.stem)}.json"
         if self.path.exists() or "\0" in str(path) or len(path.name) > 255 or not path.exists():
             return right(self)
         return msgspec.json.decode(path.read_bytes(), type=Tokens)
@@ -49,8 +55,8 @@ def reads_the_file_that_a_name_leads_to() -> None:
 @mutant(
     "SEC-007",
     also={
-        "SEC-012": "http is among the schemes that nobody looks at",
-        "HARD-003": "a token endpoint with http:// is asked",
+        "SEC-012": "it does not refuse http either",
+        "HARD-003": "it sends requests to a token endpoint with http://",
     },
 )
 def opens_whatever_is_called_an_endpoint() -> None:
@@ -59,13 +65,18 @@ def opens_whatever_is_called_an_endpoint() -> None:
 
 @mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
-    right = browser._opens
+    kept: list[asyncio.subprocess.Process] = []
 
-    async def wrong(command: list[str]) -> bool:
-        program, *words, url = command
-        return await right(["sh", "-c", " ".join([program, *words, f'"{url}"'])])
+    async def wrong(url: str, server: str) -> None:
+        nothing = asyncio.subprocess.DEVNULL
+        command = f'{os.environ["BROWSER"]} "{url}"'
+        kept.append(
+            await asyncio.create_subprocess_shell(
+                command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+            )
+        )
 
-    replace(right, wrong)
+    replace(browser.show, wrong)
 
 
 @mutant("SEC-008")
@@ -75,29 +86,30 @@ def shows_the_words_of_the_callback_as_they_are() -> None:
 
 @mutant("SEC-008")
 def repeats_the_target_of_a_request() -> None:
-    right = Callback._judge
-
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        status, text = right(self, method, target)
-        if text is not None:
-            callback._PAGE += f"<!-- {target} -->"
-        return status, text
-
-    replace(right, wrong)
+    _add_to_the_page(lambda target, is_answer: "" if is_answer else f"<!-- {target} -->")
 
 
 @mutant("SEC-008")
 def shows_the_code() -> None:
-    right = Callback._judge
+    _add_to_the_page(lambda target, is_answer: html.escape(f" ({target})"))
+
+
+def _add_to_the_page(words: Callable[[str, bool], str]) -> None:
+    """Add words to each page: they depend on the request, and on whether it is the answer to the sign-in."""
+    right = Callback.judge
+    added: list[str] = []
 
     def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        self._name = f"{self._name} ({target})"
-        return right(self, method, target)
+        status, text = right(self, method, target)
+        added.append(words(target, text is None))
+        return status, text
 
     replace(right, wrong)
+    # Every text of a page is escaped, and every page has a text.
+    replace(html, SimpleNamespace(escape=lambda text: html.escape(text) + added[-1]))
 
 
-@mutant("SEC-012", also={"HARD-003": "a token endpoint with http:// is asked"})
+@mutant("SEC-012", also={"HARD-003": "it sends requests to a token endpoint with http://"})
 def posts_codes_in_the_clear() -> None:
     right = metadata.secure
 
@@ -117,7 +129,7 @@ def minds_only_the_token_endpoint() -> None:
         if what != "authorization endpoint":
             return right(url, what)
         if urlsplit(url).scheme not in ("http", "https"):
-            raise UpstreamFailed("it is no web address")
+            raise UpstreamFailed("it is not a web address")
         return url
 
     replace(right, wrong)
@@ -127,7 +139,7 @@ def minds_only_the_token_endpoint() -> None:
     "SEC-012",
     also=dict.fromkeys(
         ("SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-006"),
-        "authorization servers on loopback are not reached",
+        "it does not reach authorization servers on loopback",
     ),
 )
 def refuses_plain_text_on_loopback_too() -> None:

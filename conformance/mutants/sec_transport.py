@@ -6,7 +6,6 @@ import re
 import ssl
 import urllib.request
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,63 +13,62 @@ from anyio import to_thread
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
+from dynamic_mcp import tls
 from dynamic_mcp.groups.listing import list_all
-from dynamic_mcp.oauth import authorization
-from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.oauth import request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from dynamic_mcp.groups.listing import Listing
 
 
 @mutant("SEC-004")
 def trusts_every_certificate() -> None:
-    _make_contexts(ssl._create_unverified_context)
+    def wrong() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+    replace(tls.trusted, wrong)
 
 
 @mutant("SEC-004")
 def ignores_the_host_of_a_certificate() -> None:
-    def context() -> ssl.SSLContext:
+    def wrong() -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.check_hostname = False
         return context
 
-    _make_contexts(context)
+    replace(tls.trusted, wrong)
 
 
 @mutant("SEC-004")
 def trusts_every_authorization_server() -> None:
-    replace(
-        authorization._http,
-        lambda: httpx.AsyncClient(timeout=15.0, verify=False),
-    )
+    replace(request.http_client, lambda: httpx.AsyncClient(timeout=15.0, verify=False))
 
 
-@mutant("SEC-005", also={"SEC-004": "its control has a good certificate, which is not taken either"})
+@mutant("SEC-005", also={"SEC-004": "it refuses the good certificate of the control too"})
 def trusts_no_certificate() -> None:
-    _make_contexts(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
+    replace(tls.trusted, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
 
 @mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
-    right = HttpClient.start
+    import aiohttp
 
-    async def wrong(self: HttpClient) -> None:
-        await right(self)
-        session: Any = self._session
-        request = session.request
-        self._session = SimpleNamespace(  # type: ignore[assignment]  # as much of a session as is used
-            request=lambda *place, **more: request(*place, **{**more, "allow_redirects": True}),
-            close=session.close,
-        )
+    right = aiohttp.ClientSession.request
 
-    replace(right, wrong)
+    def wrong(self: aiohttp.ClientSession, *place: Any, **more: Any) -> Any:
+        return right(self, *place, **{**more, "allow_redirects": True})
+
+    setattr(aiohttp.ClientSession, "request", wrong)  # noqa: B010  # mypy does not allow the assignment
 
 
 @mutant("SEC-006")
 def follows_redirects_of_the_authorization_server() -> None:
-    right = authorization._http
+    right = request.http_client
 
     def wrong() -> httpx.AsyncClient:
         http = right()
@@ -88,6 +86,7 @@ def writes_headers_unchecked() -> None:
         lines = [status_line, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         return "\r\n".join(lines).encode()
 
+    # Private, because the library checks the headers of every request.
     aiohttp.http_writer._serialize_headers = serialize
     writes_names_raw_into_the_header()
 
@@ -104,7 +103,3 @@ def fetches_the_schemas_that_are_referred_to() -> None:
         return listing
 
     replace(right, wrong)
-
-
-def _make_contexts(make: Callable[[], ssl.SSLContext]) -> None:
-    replace(ssl, SimpleNamespace(create_default_context=make))

@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import msgspec
-from msgspec import Raw
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.http_answers import limit_exchanges
-from dynamic_mcp.errors import UpstreamFailed
+from conformance.mutants.wire import decoded
+from conformance.mutants.wire_http import Reply, data_of, with_data
+from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups import group
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from dynamic_mcp.protocol.jsonrpc import Message
+    from conformance.mutants.wire import Message
+    from conformance.mutants.wire_http import Request, Send
     from dynamic_mcp.upstream.base import Upstream
-
-_JSON = {"Content-Type": "application/json"}
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("SSE-001", also={"SSE-002": "the first POST does not go to the endpoint"})
 def posts_to_the_url_of_the_stream_first() -> None:
-    right = SseUpstream.open
+    """dmcp 1.5.0 behaves like this."""
 
-    async def wrong(self: SseUpstream, timeout: float, *, skip_probe: bool = False) -> None:
-        await self._web.start()
-        async with self._web.request("POST", _JSON, jsonrpc.request(b"0", "initialize", b"{}")):
-            pass
-        await right(self, timeout, skip_probe=skip_probe)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.method == "GET":
+            first = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}
+            headers = {"Content-Type": "application/json"}
+            body = msgspec.json.encode(first)
+            async with send(wire_http.Request(request.client, "POST", request.url, headers, body)):
+                pass
+        async with send(request) as reply:
+            yield reply
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SSE-002")
 def glues_the_endpoint_to_the_url() -> None:
-    _resolve_endpoints(lambda url, given: url + given)
+    _change_endpoints(lambda url, given: url + given)
 
 
 @mutant("SSE-002")
 def loses_the_query_of_the_endpoint() -> None:
-    _resolve_endpoints(lambda url, given: urljoin(url, given).partition("?")[0])
+    _change_endpoints(lambda url, given: given.partition("?")[0])
+
+
+def _change_endpoints(change: Callable[[str, str], str]) -> None:
+    def wrong(request: Request, event: bytes) -> bytes:
+        if b"event: endpoint" not in event:
+            return event
+        return with_data(event, change(request.url, data_of(event).decode()).encode())
+
+    wire_http.change_events(wrong)
 
 
 @mutant(
@@ -55,89 +68,120 @@ def loses_the_query_of_the_endpoint() -> None:
     also=dict.fromkeys(("SSE-001", "SSE-002", "SSE-004", "SSE-008"), "its servers answer on the stream"),
 )
 def takes_answers_from_the_posts() -> None:
-    async def wrong(self: SseUpstream, line: bytes, message: Message) -> None:
-        async with self._web.request("POST", _JSON, line.rstrip(), url=self._endpoint.result()) as reply:
-            body = await reply.body(1 << 20)
-        if not message.id:
-            return
-        try:
-            result = msgspec.json.decode(body, type=dict[str, Raw])["result"]
-        except (msgspec.DecodeError, KeyError):
-            self._peer.fail(int(bytes(message.id)), UpstreamFailed("the POST was not answered with a result"))
-        else:
-            self._peer.answered(jsonrpc.Message("2.0", id=message.id, result=result))
+    """The proxy parses the body of the answer to each POST."""
+    taken: dict[tuple[object, int], object] = {}
 
-    replace(SseUpstream._post, wrong)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            if not request.is_call:
+                yield reply
+                return
+            message = decoded(await reply.body(1 << 20)) or {}
+            if "result" in message:
+                taken[request.client, request.message["id"]] = message["result"]
+            yield Reply(reply, status=reply.status if "result" in message else 500)
+
+    def instead_of_the_stream(request: Request, event: bytes) -> bytes | None:
+        message = decoded(data_of(event)) or {}
+        if "result" not in message:
+            return event
+        key = request.client, message["id"]
+        return with_data(event, {**message, "result": taken[key]}) if key in taken else None
+
+    wire_http.around_requests(wrong)
+    wire_http.change_events(instead_of_the_stream)
 
 
 @mutant("SSE-003")
 def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
-    right = Peer.answered
+    asked: defaultdict[object, list[int]] = defaultdict(list)
 
-    def wrong(self: Peer, message: Message) -> None:
-        oldest = min(self._pending, default=0)
-        right(self, msgspec.structs.replace(message, id=Raw(b"%d" % oldest)))
+    async def remember(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.is_call:
+            asked[request.client].append(request.message["id"])
+        async with send(request) as reply:
+            yield reply
 
-    replace(right, wrong)
+    def wrong(request: Request, event: bytes) -> bytes:
+        message: Message = decoded(data_of(event)) or {"method": ""}
+        if "method" in message:
+            return event
+        return with_data(event, {**message, "id": asked[request.client].pop(0)})
+
+    wire_http.around_requests(remember)
+    wire_http.change_events(wrong)
 
 
 @mutant("SSE-004")
 def sends_the_configured_headers_with_the_get_only() -> None:
-    right = HttpClient._send
+    own = {"user-agent", "accept", "content-type"}
 
-    async def wrong(self: HttpClient, method: str, *request: Any) -> Any:
-        configured = self._headers
-        self._headers = configured if method == "GET" else {}
-        try:
-            return await right(self, method, *request)
-        finally:
-            self._headers = configured
+    def wrong(request: Request) -> None:
+        if request.method == "POST":
+            for name in {name for name in request.headers if name.lower() not in own}:
+                del request.headers[name]
 
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant("SSE-004")
 def sends_the_bearer_with_the_get_only() -> None:
-    right = HttpClient._send
+    def wrong(request: Request) -> None:
+        if request.method == "POST":
+            request.headers.pop("Authorization", None)
 
-    async def wrong(
-        self: HttpClient, method: str, headers: Any, body: Any, url: str, bearer: str | None
-    ) -> Any:
-        return await right(self, method, headers, body, url, bearer if method == "GET" else None)
-
-    replace(right, wrong)
+    wire_http.change_requests(wrong)
 
 
 @mutant("SSE-005", also={"HARD-003": "the other origin may have http://"})
 def follows_an_endpoint_to_another_origin() -> None:
-    def wrong(self: SseUpstream, given: str) -> None:
-        self._endpoint.set_result(urljoin(self._web.url, given))
+    """The proxy sends `Authorization` there."""
+    endpoints: dict[object, str] = {}
 
-    replace(SseUpstream._take_endpoint, wrong)
+    def hide(request: Request, event: bytes) -> bytes:
+        if b"event: endpoint" not in event:
+            return event
+        endpoints[request.client] = urljoin(request.url, data_of(event).decode())
+        return with_data(event, b"/of-the-same-origin")
+
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.method == "POST":
+            request.url = endpoints.get(request.client, request.url)
+        async with send(request) as reply:
+            yield reply
+
+    wire_http.change_events(hide)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SSE-006")
 def ends_an_idle_stream_after_10_s() -> None:
+    """The HTTP client has a total timeout."""
     limit_exchanges(10.0)
 
 
 @mutant("SSE-007")
 def goes_on_without_its_stream() -> None:
-    def wrong(self: SseUpstream, reason: UpstreamFailed) -> None:
-        return None
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        with suppress(UpstreamGone):
+            async for chunk in chunks:
+                yield chunk
+        await asyncio.Event().wait()
 
-    replace(SseUpstream._over, wrong)
+    wire_http.change_chunks(wrong)
 
 
 @mutant("SSE-007")
 def keeps_to_the_first_endpoint() -> None:
     first: dict[str, str] = {}
-    right = SseUpstream._take_endpoint
 
-    def wrong(self: SseUpstream, given: str) -> None:
-        right(self, first.setdefault(self._web.url, given))
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if request.method == "POST":
+            request.url = first.setdefault(request.client.url, request.url)
+        async with send(request) as reply:
+            yield reply
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SSE-008")
@@ -147,21 +191,17 @@ def waits_a_minute_for_an_endpoint() -> None:
 
 @mutant("SSE-008")
 def no_group_works_before_all_have_settled() -> None:
-    known: set[Group] = set()
-    begin, right = Group.run, Group.connected
+    known: list[Group] = []
+    create, right = Group.__init__, Group.connected
 
-    async def run(self: Group) -> None:
-        known.add(self)
-        await begin(self)
+    def remember(self: Group, *arguments: Any) -> None:
+        create(self, *arguments)
+        known.append(self)
 
     async def wrong(self: Group) -> Upstream:
         for one in known:
-            await one._settled.wait()
+            await one.settled()
         return await right(self)
 
-    replace(begin, run)
+    replace(create, remember)
     replace(right, wrong)
-
-
-def _resolve_endpoints(resolve: Callable[[str, str], str]) -> None:
-    replace(urljoin, resolve)

@@ -1,21 +1,20 @@
-"""Mistakes in talking to stdio upstreams."""
+"""Mistakes in the messages with stdio upstreams."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.mutants import mutant, replace
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from conformance.mutants import mutant, wire
+from conformance.mutants.wire import params_of, without
 from dynamic_mcp.groups import backoff
-from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.peer import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from conformance.mutants.wire import Changed, Message, Way
 
-    Message = dict[str, Any]
+CANCELLED = "notifications/cancelled"
 
 
 @mutant(
@@ -25,77 +24,62 @@ if TYPE_CHECKING:
     ),
 )
 def writes_calls_on_several_lines() -> None:
-    right = jsonrpc.request
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != "tools/call":
+            return message
+        return msgspec.json.format(msgspec.json.encode(message), indent=2) + b"\n"
 
-    def wrong(id: bytes, method: str, params: bytes) -> bytes:
-        line = right(id, method, params)
-        return msgspec.json.format(line, indent=2) + b"\n" if method == "tools/call" else line
-
-    replace(right, wrong)
+    wire.to_stdio_upstreams(wrong)
 
 
 @mutant("STD-011")
 def writes_latin_1() -> None:
-    right = jsonrpc.request
-
-    def wrong(id: bytes, method: str, params: bytes) -> bytes:
-        return right(id, method, params).decode().encode("latin-1", errors="replace")
-
-    replace(right, wrong)
+    wire.to_stdio_upstreams.lines(lambda line, way: line.decode().encode("latin-1", errors="replace"))
 
 
-@mutant("STD-012", also={"STD-013": "one of the calls is never answered, and all that follow are off by one"})
+@mutant("STD-012", also={"STD-013": "one of the calls gets no answer, and all later ones are off by one"})
 def gives_each_answer_to_the_oldest_request() -> None:
-    def oldest(peer: Peer, message: Message) -> Message:
-        return {**message, "id": min(peer._pending, default=None)}
-
-    _change_answers(oldest)
+    wire.from_stdio_upstreams(
+        lambda message, way: message if "method" in message else {**message, "id": way.back.oldest}
+    )
 
 
 @mutant("STD-013")
 def closes_at_the_first_line_that_is_no_message() -> None:
-    right = Peer.receive
+    def wrong(line: bytes, way: Way) -> bytes:
+        if "jsonrpc" not in (wire.decoded(line) or {}):
+            raise wire.HangUp
+        return line
 
-    def wrong(self: Peer, line: bytes) -> None:
-        try:
-            jsonrpc.parse(line)
-        except jsonrpc.Malformed as problem:
-            self.close(UpstreamFailed(problem.what))
-        right(self, line)
-
-    replace(right, wrong)
+    wire.from_stdio_upstreams.lines(wrong)
 
 
 @mutant("STD-013")
 def takes_a_notification_for_the_answer() -> None:
-    def wrong(peer: Peer, message: Message) -> Message:
+    def wrong(message: Message, way: Way) -> Changed:
         if "id" in message:
             return message
-        return {"jsonrpc": "2.0", "id": min(peer._pending, default=None), "result": message["params"]}
+        return {"jsonrpc": "2.0", "id": way.back.oldest, "result": message["params"]}
 
-    _change_messages(wrong)
+    wire.from_stdio_upstreams(wrong)
 
 
-@mutant("STD-015", also={"STD-013": "what comes late is an answer to the next"})
+@mutant("STD-015", also={"STD-013": "a late answer goes to the next call"})
 def stays_one_answer_behind() -> None:
     unread: list[Message] = []
 
-    def next_unread(peer: Peer, message: Message) -> Message | None:
+    def wrong(message: Message, way: Way) -> Changed:
+        if "method" in message:
+            return message
         unread.append(message)
-        return {**unread.pop(0), "id": message["id"]} if message["id"] in peer._pending else None
+        return {**unread.pop(0), "id": message["id"]} if way.request_of(message) else None
 
-    _change_answers(next_unread)
+    wire.from_stdio_upstreams(wrong)
 
 
 @mutant("STD-016")
 def does_not_notice_that_a_child_is_gone() -> None:
-    right = Peer.close
-
-    def wrong(self: Peer, reason: Any) -> None:
-        if not isinstance(reason, UpstreamGone):
-            right(self, reason)
-
-    replace(right, wrong)
+    wire.from_stdio_upstreams.watch().at_end = threading.Event().wait
 
 
 @mutant("STD-017")
@@ -106,76 +90,40 @@ def starts_the_dead_again_without_a_pause() -> None:
 
 @mutant("STD-018")
 def gives_up_on_a_line_of_64_kib() -> None:
-    right = Peer.receive
-
-    def wrong(self: Peer, line: bytes) -> None:
+    def wrong(line: bytes, way: Way) -> bytes:
         if len(line) > 1 << 16:
-            self.close(UpstreamFailed("a line is too long"))
-        right(self, line)
+            raise wire.HangUp
+        return line
 
-    replace(right, wrong)
+    wire.from_stdio_upstreams.lines(wrong)
 
 
 @mutant("STD-018")
 def shortens_long_arguments() -> None:
-    right = jsonrpc.request
+    def wrong(params: Message) -> Message:
+        arguments = {
+            name: value[: 1 << 16] if isinstance(value, str) else value
+            for name, value in params.get("arguments", {}).items()
+        }
+        return {**params, "arguments": arguments}
 
-    def wrong(id: bytes, method: str, params: bytes) -> bytes:
-        if len(params) > 1 << 16:
-            value = msgspec.json.decode(params)
-            value["arguments"] = {name: text[: 1 << 16] for name, text in value["arguments"].items()}
-            params = msgspec.json.encode(value)
-        return right(id, method, params)
-
-    replace(right, wrong)
+    wire.to_stdio_upstreams(params_of("tools/call", wrong))
 
 
 @mutant("STD-020")
 def ignores_requests_from_upstreams() -> None:
-    _change_messages(lambda peer, message: None if "method" in message and "id" in message else message)
+    wire.from_stdio_upstreams(
+        lambda message, way: None if "method" in message and "id" in message else message
+    )
 
 
 @mutant("STD-021")
 def never_cancels_a_call() -> None:
-    right = Peer.notify
-
-    def wrong(self: Peer, method: str, params: bytes = b"") -> None:
-        if method != "notifications/cancelled":
-            right(self, method, params)
-
-    replace(right, wrong)
+    wire.to_stdio_upstreams(without(CANCELLED))
 
 
 @mutant("STD-021")
 def cancels_by_another_id() -> None:
-    right = Peer.notify
-
-    def wrong(self: Peer, method: str, params: bytes = b"") -> None:
-        if method == "notifications/cancelled":
-            value = msgspec.json.decode(params)
-            params = msgspec.json.encode({**value, "requestId": value["requestId"] + 1})
-        right(self, method, params)
-
-    replace(right, wrong)
-
-
-def _change_messages(change: Callable[[Peer, Message], Message | None]) -> None:
-    """Let ``change`` alter, or drop, each message of an upstream before the reference sees it."""
-    right = Peer.receive
-
-    def wrong(self: Peer, line: bytes) -> None:
-        try:
-            message = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError:
-            right(self, line)
-            return
-        changed = change(self, message)
-        if changed is not None:
-            right(self, msgspec.json.encode(changed))
-
-    replace(right, wrong)
-
-
-def _change_answers(change: Callable[[Peer, Message], Message | None]) -> None:
-    """The same for answers alone."""
-    _change_messages(lambda peer, message: message if "method" in message else change(peer, message))
+    wire.to_stdio_upstreams(
+        params_of(CANCELLED, lambda params: {**params, "requestId": params["requestId"] + 1})
+    )

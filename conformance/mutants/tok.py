@@ -13,8 +13,9 @@ import msgspec
 from conformance.mutants import mutant, replace
 from conformance.mutants.oauth_signin import alter_token_requests, without
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import store, tokens
+from dynamic_mcp.oauth import store, token_endpoint, tokens
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from dynamic_mcp.events import Record
+    from dynamic_mcp.oauth.store import TokenStore
+    from dynamic_mcp.oauth.tokens import ClientRegistration
+
 
 @mutant(
     "TOK-001",
     also=dict.fromkeys(
-        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"), "the file is looked at where it should be"
+        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"), "the check looks for the file where it should be"
     ),
 )
 def stores_in_the_working_directory() -> None:
@@ -40,7 +45,7 @@ def stores_in_the_working_directory() -> None:
     "TOK-002",
     also=dict.fromkeys(
         ("TOK-003", "TOK-004", "TOK-005", "TOK-008", "TOK-011", "TOK-012"),
-        "the time is none when it is read again, so that nothing is stored",
+        "the proxy does not accept the time in its own file",
     ),
 )
 def stores_local_time_without_a_zone() -> None:
@@ -48,12 +53,12 @@ def stores_local_time_without_a_zone() -> None:
 
 
 def save_openly(self: FileStore, kept: Tokens) -> None:
-    """Into the file itself, with the modes of the umask."""
-    self._directory.mkdir(parents=True, exist_ok=True)
+    """Write into the file itself, with the modes of the umask."""
+    self.path.parent.mkdir(parents=True, exist_ok=True)
     self.path.write_bytes(msgspec.json.encode(kept))
 
 
-@mutant("TOK-003", also={"TOK-018": "it writes in place"})
+@mutant("TOK-003", also={"TOK-018": "it writes into the file itself"})
 def leaves_the_modes_to_the_umask() -> None:
     replace(FileStore.save, save_openly)
 
@@ -76,14 +81,15 @@ def a_renewal_loses_the_modes() -> None:
 @mutant(
     "TOK-004",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"), "there is nothing after a restart"
+        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"),
+        "there is no token after a restart",
     ),
 )
 def forgets_at_each_start() -> None:
     replace(FileStore.load, lambda self: None)
 
 
-@mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "nothing is renewed in time"))
+@mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "no token is renewed in time"))
 def renews_after_expiry_only() -> None:
     replace(Tokens.is_due, lambda self, now, *, fresh: self.is_expired(now))
 
@@ -127,11 +133,12 @@ def stores_the_first_refresh_token_only() -> None:
 
 @mutant("TOK-010")
 def drops_a_refresh_token_that_is_not_repeated() -> None:
-    right = Authorization._refreshed
+    right = FreshTokens.keep
 
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
-        new = await right(self, http, old, used)
-        return msgspec.structs.replace(new, refresh_token=None) if new.refresh_token == used else new
+    async def wrong(self: FreshTokens, new: Tokens) -> None:
+        if self.current is not None and new.refresh_token == self.current.refresh_token:
+            new = msgspec.structs.replace(new, refresh_token=None)
+        await right(self, new)
 
     replace(right, wrong)
 
@@ -143,42 +150,44 @@ def sends_expired_tokens() -> None:
     replace(expired, lambda self, now: False)
 
 
-@mutant("TOK-012")
-def a_dead_grant_is_tried_for_ever() -> None:
-    right = Authorization._refreshed
+def mistake_for(right_kind: type[UpstreamFailed], wrong_kind: type[UpstreamFailed]) -> None:
+    """Take one kind of failure of a refresh request for another kind."""
+    right = token_endpoint.request_tokens
 
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
+    async def wrong(
+        http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
+    ) -> Tokens:
         try:
-            return await right(self, http, old, used)
-        except GrantRefused as refusal:
-            raise TransientFailure(str(refusal)) from None
+            return await right(http, endpoint, client, form)
+        except right_kind as failure:
+            if form["grant_type"] != "refresh_token":
+                raise
+            raise wrong_kind(str(failure)) from None
 
     replace(right, wrong)
+
+
+@mutant("TOK-012")
+def a_dead_grant_is_tried_for_ever() -> None:
+    mistake_for(GrantRefused, TransientFailure)
 
 
 @mutant("TOK-013")
 def any_failure_ends_the_grant() -> None:
-    right = Authorization._refreshed
-
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
-        try:
-            return await right(self, http, old, used)
-        except TransientFailure as failure:
-            raise GrantRefused(str(failure)) from None
-
-    replace(right, wrong)
+    mistake_for(TransientFailure, GrantRefused)
 
 
 @mutant("TOK-014")
 def each_call_renews_for_itself() -> None:
-    async def renew(self: Authorization, *, even_if_not_due: bool = False) -> None:
-        await self._renew_once(even_if_not_due)
+    async def renew(self: FreshTokens, *, even_if_not_due: bool = False) -> None:
+        # Private, because the public method is what lets one renewal serve all calls.
+        await self._renew(even_if_not_due)
 
     @asynccontextmanager
     async def unlocked(self: FileStore) -> AsyncIterator[None]:
         yield
 
-    replace(Authorization._renew, renew)
+    replace(FreshTokens.renew, renew)
     replace(FileStore.lock, unlocked)
 
 
@@ -188,7 +197,7 @@ def renews_what_has_no_expiry() -> None:
     replace(right, lambda self, now, *, fresh: self.expires_at is None or right(self, now, fresh=fresh))
 
 
-@mutant("TOK-016", also={"TOK-012": "what is issued anew is renewed at once, and refused again"})
+@mutant("TOK-016", also={"TOK-012": "the new token is renewed at once, and refused again"})
 def renews_short_lived_tokens_before_each_request() -> None:
     right = Tokens.is_due
     replace(right, lambda self, now, *, fresh: right(self, now, fresh=False))
@@ -207,7 +216,7 @@ def a_damaged_file_fails_the_group() -> None:
     replace(right, wrong)
 
 
-@mutant("TOK-018", also={"TOK-003": "the file is made anew, with the modes of the umask"})
+@mutant("TOK-018", also={"TOK-003": "the new file has the modes of the umask"})
 def truncates_and_then_writes() -> None:
     def wrong(self: FileStore, kept: Tokens) -> None:
         self.make_directories()
@@ -223,4 +232,17 @@ def truncates_and_then_writes() -> None:
 
 @mutant("TOK-019")
 def finds_tokens_by_the_name_only() -> None:
-    replace(Authorization._of_this_server, lambda self, found: found)
+    right = FreshTokens.__init__
+    stores: dict[FreshTokens, TokenStore] = {}
+
+    def remember(
+        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, record: Record
+    ) -> None:
+        right(self, server, url, client_id, store, record)
+        stores[self] = store
+
+    async def wrong(self: FreshTokens) -> Tokens | None:
+        return stores[self].load()
+
+    replace(right, remember)
+    replace(FreshTokens.stored, wrong)

@@ -26,7 +26,7 @@ import msgspec
 
 from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path
 from dynamic_mcp.config.load import load
-from dynamic_mcp.config.model import Server, StdioTransport
+from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from dynamic_mcp.origin import has_credentials_twice
@@ -34,7 +34,6 @@ from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
     from dynamic_mcp.commands.probe import ProbeResult
-    from dynamic_mcp.config.model import Config
 
 #: Characters of JSON that are about one token to the models of today. An estimate: each model cuts text in its own way.
 CHARACTERS_PER_TOKEN = 4
@@ -130,9 +129,16 @@ def examine(path: Path, *, connect: bool) -> Report:
         written = load(path, {name: f"${{{name}}}" for name in os.environ})
     except ConfigError as error:
         return Report(str(path), ok=False, error=str(error))
+    from dynamic_mcp.process.guard import Guard
+    from dynamic_mcp.server import plug_in
+
     report = Report(str(path), ok=True, servers=[_as_it_runs(server) for server in written.servers])
     report.switched_off = list(config.switched_off)
-    report.warnings = [*config.warnings, *filter(None, [config.exposed]), *_oddities(config, written)]
+    report.warnings = [
+        *config.warnings,
+        *plug_in(Config(()), Guard()).warnings(path),
+        *_oddities(config, written),
+    ]
     if connect:
         _connect(config, report)
     return report

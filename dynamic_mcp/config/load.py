@@ -8,7 +8,6 @@ writes to the file.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dynamic_mcp.config import credential_scan, duration
+from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
     CallRules,
@@ -85,13 +84,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
     """
     try:
-        with path.open("rb") as file:
-            status, data = os.fstat(file.fileno()), file.read()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment, status)
+    return parse(data, str(path), environment)
 
 
 def schema() -> bytes:
@@ -101,10 +99,8 @@ def schema() -> bytes:
     return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
-def parse(
-    data: bytes, origin: str, environment: Mapping[str, str], status: os.stat_result | None = None
-) -> Config:
-    """Validate and expand the content of a configuration file. ``origin`` names the file in errors; ``status`` has its mode."""
+def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
+    """Validate and expand the content of a configuration file. ``origin`` names the file in errors."""
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
     try:
@@ -115,11 +111,9 @@ def parse(
         raise ConfigError(f"{origin}: {error}") from None
     servers: list[Server] = []
     switched_off: list[str] = []
-    credentials: list[str] = []
     for name, raw in file.servers.items():
         location = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, location)
-        credentials += credential_scan.credentials(entry.env, entry.headers, entry.url, location)
         own = expand if entry.enabled else Expander({})
         try:
             settings = security(file.security, entry.security, own, location)
@@ -134,7 +128,6 @@ def parse(
         tuple(servers),
         switched_off=tuple(switched_off),
         warnings=(*expand.warnings(), *_plain_url_warnings(servers)),
-        exposed="" if status is None else credential_scan.warning(origin, status, credentials),
         audit=log,
         token_store=file.security.token_store,
     )

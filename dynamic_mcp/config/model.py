@@ -129,7 +129,5 @@ class Config(msgspec.Struct, frozen=True):
     #: the names of the disabled servers
     switched_off: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    #: a warning about credentials in a file that other users can read, repeated at each reload; "" without one
-    exposed: str = ""
     audit: Audit | None = None
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept

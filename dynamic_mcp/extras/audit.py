@@ -119,7 +119,7 @@ class AuditLog:
         if subject.kind == "resource":
             return "resource_read", self.uri(subject.name or "")
         event, name = ("call", "tool") if subject.kind == "tool" else ("prompt_get", "prompt")
-        return event, {name: subject.name, **self.arguments(subject.arguments)}
+        return event, {name: subject.name, **self.arguments(bytes(subject.arguments))}
 
     def arguments(self, args: bytes) -> dict[str, object]:
         """The fields about the arguments of a call, as configured."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import Raw
@@ -31,6 +32,12 @@ class Extras(Hooks):
     def record(self, event: str, **details: Any) -> None:
         """See ``Hooks``: one line of the audit log."""
         self._audit.record(event, **details)
+
+    def warnings(self, path: Path) -> Sequence[str]:
+        """See ``Hooks``: credentials in a file that others can read."""
+        from dynamic_mcp.extras.hardening import credential_scan
+
+        return credential_scan.warnings(path)
 
     def reloaded(self, config: Config, began: float, changes: str) -> None:
         """See ``Hooks``. Where the audit log moves, the end of one file and the beginning of the other both say why."""

@@ -75,7 +75,7 @@ class Catalog:
         """The result of ``prompts/get``. Raises Refusal and UpstreamError."""
         group, name = await self._prompt(call.read("name", str), call.group_name())
         members = {**call.members, "name": Raw(msgspec.json.encode(name))}
-        subject = Subject("prompt", group.name, name, bytes(call.members.get("arguments", b"")))
+        subject = Subject("prompt", group.name, name, call.members.get("arguments", Raw(b"")))
         return await self._hooks.watch(subject, lambda: self._forward(call, group, PROMPTS, members))
 
     async def complete(self, call: Call) -> bytes:

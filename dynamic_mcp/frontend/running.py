@@ -20,7 +20,6 @@ from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
-from dynamic_mcp.tasks import TaskSet
 
 
 class RunningCalls:
@@ -29,7 +28,6 @@ class RunningCalls:
     def __init__(self, relay: Relay, hooks: Hooks) -> None:
         self._relay = relay
         self._hooks = hooks
-        self._tasks = TaskSet()
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
 
     def start(self, incoming: Incoming, handler: Handler) -> None:
@@ -39,7 +37,9 @@ class RunningCalls:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
         call = Call(incoming, self._relay.on_progress(incoming))
         context = None if incoming.span is None else incoming.span.context
-        self._running[key] = self._tasks.start(self._run(call, handler, key), context), call
+        # This table owns the task. A set of tasks (``tasks``) or a task group would cost each call more.
+        task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)
+        self._running[key] = task, call
 
     def cancel(self, id: Raw) -> None:
         """Cancel the call with this id, if it is in flight."""
@@ -48,9 +48,10 @@ class RunningCalls:
 
     async def close(self) -> None:
         """Cancel all calls, also at the upstreams."""
+        tasks = [task for task, _ in self._running.values()]
         for key in list(self._running):
             self._cancel(key)
-        await self._tasks.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _cancel(self, key: object) -> None:
         task, call = self._running[key]

@@ -101,7 +101,7 @@ class Toolbox:
         except msgspec.ValidationError as error:
             refusal = _bad_arguments(CALL, error)
             return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
-        subject = Subject("tool", parsed.group, parsed.name, bytes(parsed.args))
+        subject = Subject("tool", parsed.group, parsed.name, parsed.args)
         try:
             return await self._hooks.watch(subject, lambda: self._call(parsed, call))
         except CallRefused as refusal:

@@ -101,7 +101,8 @@ class Group:
 
     async def connected(self) -> Upstream:
         """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
-        upstream = await self._state.connected()
+        # The usual case costs no further coroutine.
+        upstream = self._state.upstream or await self._state.connected()
         if upstream is not None:
             return upstream
         assert self._successor is not None

@@ -35,6 +35,7 @@ class Reload:
         self._supervisor = supervisor
         self._watch = Watch(path)
         self._hooks = hooks
+        self._warnings = hooks.warnings(path)
         self._reported = ""
 
     def force(self) -> None:
@@ -67,8 +68,9 @@ class Reload:
             if warning not in old.warnings:
                 log.warning("%s", warning)
         applied = forced or new.servers != old.servers or new.audit != old.audit
-        if new.exposed and (applied or new.exposed != old.exposed):
-            log.warning("%s", new.exposed)
+        warnings, self._warnings = self._warnings, self._hooks.warnings(self._path)
+        for warning in self._warnings if applied or warnings != self._warnings else ():
+            log.warning("%s", warning)
         if applied:
             changes = diff(old, new)
             self._supervisor.apply(new, changes)

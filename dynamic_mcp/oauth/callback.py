@@ -68,7 +68,7 @@ class Callback:
             async with asyncio.timeout(_REQUEST_TIME):
                 head = await reader.readuntil(b"\r\n\r\n")
             method, _, rest = head.decode("latin-1").partition(" ")
-            await self._respond(writer, *self._judge(method, rest.partition(" ")[0]))
+            await self._respond(writer, *self.judge(method, rest.partition(" ")[0]))
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             log.debug("a connection to the callback address did not come from a browser")
         finally:
@@ -80,9 +80,9 @@ class Callback:
             parts = urlsplit(address.strip())
         except ValueError:
             return _NO_ANSWER
-        return self._judge("GET", f"{parts.path}?{parts.query}")[1]
+        return self.judge("GET", f"{parts.path}?{parts.query}")[1]
 
-    def _judge(self, method: str, target: str) -> tuple[int, str | None]:
+    def judge(self, method: str, target: str) -> tuple[int, str | None]:
         """The status and the text of the reply. Without a text the reply shows the outcome of the sign-in."""
         try:
             parts = urlsplit(target)

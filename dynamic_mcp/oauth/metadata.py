@@ -58,19 +58,19 @@ class Discovered(msgspec.Struct, frozen=True):
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
-    resource = await _resource_metadata(http, url, challenge)
+    resource = await resource_metadata(http, url, challenge)
     if resource is None:
-        server, published = await _server_of_origin(http, url)
+        server, published = await server_of_origin(http, url)
         return Discovered(server, canonical(url), None, published)
-    if not _covers(resource.resource, url):
+    if not covers(resource.resource, url):
         raise UpstreamFailed("its protected resource metadata is about another resource")
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
     issuer = resource.authorization_servers[0]
-    for address in _server_addresses(secure(issuer, "authorization server")):
+    for address in server_addresses(secure(issuer, "authorization server")):
         found = await _fetch(http, address, ServerMetadata)
         if found is not None:
-            return Discovered(_validated(found, issuer), resource.resource, resource.scopes_supported)
+            return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
     raise UpstreamFailed("its authorization server publishes no metadata")
 
 
@@ -101,9 +101,10 @@ def secure(url: str, what: str) -> str:
     raise UpstreamFailed(f"the address of its {what} is not https")
 
 
-async def _resource_metadata(
+async def resource_metadata(
     http: httpx.AsyncClient, url: str, challenge: Challenge
 ) -> ResourceMetadata | None:
+    """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed."""
     parts = urlsplit(url)
     well_known = "/.well-known/oauth-protected-resource"
     paths = dict.fromkeys((f"{well_known}{parts.path.rstrip('/')}", well_known))
@@ -117,7 +118,7 @@ async def _resource_metadata(
     return None
 
 
-async def _server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
+async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
     """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints.
 
     MCP 2025-03-26, basic/authorization, "Fallbacks for Servers without Metadata Discovery".
@@ -127,11 +128,12 @@ async def _server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMe
     secure(origin, "authorization server")
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
-        return _validated(server, origin), True
+        return validated(server, origin), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
 
 
-def _server_addresses(issuer: str) -> list[str]:
+def server_addresses(issuer: str) -> list[str]:
+    """The addresses that may hold the metadata of an authorization server (MCP authorization)."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     addresses = [
@@ -141,7 +143,7 @@ def _server_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def _validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
+def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
     if server.issuer != issuer:
         raise UpstreamFailed(
             "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
@@ -155,7 +157,7 @@ def _validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
     return server
 
 
-def _covers(resource: str, url: str) -> bool:
+def covers(resource: str, url: str) -> bool:
     """Whether the resource is the MCP server, or a parent path of it on the same origin."""
     try:
         a, b = urlsplit(resource), urlsplit(without_user(url))

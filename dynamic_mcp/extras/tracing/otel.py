@@ -83,7 +83,7 @@ class OpenTelemetry:
         self._tracer = provider.get_tracer("dynamic_mcp", __version__)
         self._propagator = propagate.get_global_textmap()
 
-    def request(self, method: str, id: bytes, params: Raw, version: str | None) -> RequestSpan:
+    def request(self, method: str, id: bytes, params: Raw, version: str | None) -> OpenTelemetrySpan:
         asked = _read(params)
         name, attributes = _described(method, asked.name, version, pipe=True)
         attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_TEXT]
@@ -92,7 +92,7 @@ class OpenTelemetry:
             {key: _text(raw) for key, raw in carrier.items()}, contexts.Context()
         )
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
-        return RequestSpan(span, method, trace.set_span_in_context(span, parent))
+        return OpenTelemetrySpan(span, method, trace.set_span_in_context(span, parent))
 
     def traced(self, upstream: Upstream, server: Server) -> Upstream:
         return _Traced(self, upstream, server)
@@ -154,7 +154,7 @@ class OpenTelemetry:
         return msgspec.json.encode({**members, "_meta": {**kept, **carrier}})
 
 
-class RequestSpan:
+class OpenTelemetrySpan:
     """See ``hooks.RequestSpan``."""
 
     def __init__(self, span: trace.Span, method: str, within: contexts.Context) -> None:

@@ -1,0 +1,214 @@
+"""The same filter for upstreams behind a URL, for mistakes in the requests and the replies.
+
+``around_requests`` stands around ``HttpClient.request``. It can change, drop, repeat and add requests, and it can change
+replies. ``change_requests`` stands at the HTTP library, where configured headers and the bearer token are part of a request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import replace
+from conformance.mutants.wire import Message, decoded
+from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+    from contextlib import AbstractAsyncContextManager
+
+    Send = Callable[["Request"], AbstractAsyncContextManager[HttpReply]]
+
+EVENT_STREAM = "text/event-stream"
+
+_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r){2}")
+
+
+@dataclass(eq=False)
+class Request:
+    """A request of the proxy."""
+
+    #: what is the same for all requests of one connection
+    client: Any
+    method: str
+    url: str
+    headers: MutableMapping[str, str]
+    body: bytes | None
+    #: further arguments of the HTTP library; only in ``change_requests``
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def message(self) -> Message:
+        """The JSON-RPC message in the body; empty without one."""
+        return decoded(self.body or b"") or {}
+
+    @property
+    def rpc(self) -> str | None:
+        """The JSON-RPC method."""
+        return self.message.get("method")
+
+    @property
+    def is_call(self) -> bool:
+        """Whether this is a POST with a JSON-RPC request."""
+        return self.method == "POST" and "method" in self.message and "id" in self.message
+
+    def header(self, name: str) -> str | None:
+        """A header of this request, whatever the case of its name."""
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
+
+    def get(self, *, accept: str = EVENT_STREAM, **headers: str) -> Request:
+        """A GET request on the same connection, with the session and the version of this one."""
+        kept = {name: value for name, value in self.headers.items() if name.lower().startswith("mcp-")}
+        return Request(self.client, "GET", self.url, {**kept, "Accept": accept, **headers}, None)
+
+
+class Reply(HttpReply):
+    """A reply that differs from a real one, or that no server sent."""
+
+    def __init__(
+        self,
+        real: HttpReply | None = None,
+        *,
+        status: int | None = None,
+        content_type: str | None = None,
+        chunks: AsyncIterator[bytes] | None = None,
+    ) -> None:
+        self._real = real
+        self.status = status or (200 if real is None else real.status)
+        self.content_type = content_type or ("" if real is None else real.content_type)
+        self._chunks = chunks
+
+    def header(self, name: str) -> str | None:
+        return None if self._real is None else self._real.header(name)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self._chunks is not None:
+            async for chunk in self._chunks:
+                yield chunk
+        elif self._real is not None:
+            async for chunk in self._real.chunks():
+                yield chunk
+
+    async def body(self, most: int) -> bytes:
+        if self._real is not None and self._chunks is None:
+            return await self._real.body(most)
+        return b"".join([chunk async for chunk in self.chunks()])
+
+
+def around_requests(wrong: Callable[[Request, Send], AsyncIterator[HttpReply]]) -> None:
+    """Let ``wrong`` make each request: it sends what it wants to send and yields one reply."""
+    right = HttpClient.request
+    exchange = asynccontextmanager(wrong)
+
+    def send(request: Request) -> AbstractAsyncContextManager[HttpReply]:
+        return right(request.client, request.method, request.headers, request.body, url=request.url)
+
+    def request(
+        self: HttpClient,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        url: str | None = None,
+    ) -> AbstractAsyncContextManager[HttpReply]:
+        return exchange(Request(self, method, url or self.url, dict(headers), body), send)
+
+    replace(right, request)
+
+
+def change_replies(change: Callable[[Request, HttpReply], HttpReply]) -> None:
+    """Change the replies of all servers."""
+
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            yield change(request, reply)
+
+    around_requests(wrong)
+
+
+def change_chunks(change: Callable[[Request, AsyncIterator[bytes]], AsyncIterator[bytes]]) -> None:
+    """Change the bodies of all event streams."""
+
+    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+        if reply.content_type != EVENT_STREAM:
+            return reply
+        return Reply(reply, chunks=change(request, reply.chunks()))
+
+    change_replies(wrong)
+
+
+def change_events(change: Callable[[Request, bytes], bytes | None]) -> None:
+    """Change or drop single events, which are bytes with the empty line at their end."""
+
+    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for event in events(chunks):
+            changed = change(request, event)
+            if changed is not None:
+                yield changed
+
+    change_chunks(wrong)
+
+
+def change_requests(change: Callable[[Request], object]) -> None:
+    """Let ``change`` alter each request in place, right before the HTTP library gets it."""
+    right_start = HttpClient.start
+    changed: list[object] = []
+
+    async def start(self: HttpClient) -> None:
+        await right_start(self)
+        # Only now: to import the library earlier would slow down each start of the proxy.
+        import aiohttp
+        from multidict import CIMultiDict
+
+        if changed:
+            return
+        right = aiohttp.ClientSession.request
+        changed.append(right)
+
+        def wrong(session: Any, method: str, url: str, **options: Any) -> Awaitable[Any]:
+            headers: MutableMapping[str, str] = CIMultiDict(options.pop("headers", {}))
+            request = Request(session, method, url, headers, options.pop("data", None), options)
+            change(request)
+            return right(
+                session,
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                **request.options,
+            )
+
+        setattr(aiohttp.ClientSession, "request", wrong)  # noqa: B010  # mypy does not allow the assignment
+
+    replace(right_start, start)
+
+
+async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The events of a stream as they are, each as soon as it is complete; at last what follows the last one."""
+    rest = b""
+    async for chunk in chunks:
+        rest += chunk
+        while found := _END_OF_EVENT.search(rest):
+            yield rest[: found.end()]
+            rest = rest[found.end() :]
+    if rest:
+        yield rest
+
+
+def data_of(event: bytes) -> bytes:
+    """The data of an event."""
+    lines = (line.partition(b":") for line in event.splitlines())
+    return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
+
+
+def with_data(event: bytes, data: bytes | Message) -> bytes:
+    """An event with other data."""
+    text = data if isinstance(data, bytes) else msgspec.json.encode(data)
+    others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join([*others, b"data: " + text, b"", b""])
