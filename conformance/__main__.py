@@ -1,15 +1,15 @@
-"""`python -m conformance` and `dynamic-mcp-conformance`, see `conformance.cli`."""
+"""The entry point of `python -m conformance` and `dynamic-mcp-conformance` (see `conformance.cli`)."""
 
 from __future__ import annotations
 
 import sys
 
-#: as `conformance.commands.run_options.BROKEN`, which cannot be imported where a library is missing
+#: the same as `conformance.commands.run_options.BROKEN`, which this module cannot import when a library is missing
 _BROKEN = 3
 
 
 def main() -> int:
-    """Run the command line; says what to install where the extra `conformance` is missing."""
+    """Run the command line, or print what to install if the extra `conformance` is missing."""
     try:
         from conformance.cli import main as run
     except ModuleNotFoundError as missing:

@@ -1,8 +1,7 @@
-"""The command line: `python -m conformance run|list|show|smoke|compare|bench|requirements`.
+"""The command line: `python -m conformance run|list|show|smoke|compare|bench|requirements|mutants|stability`.
 
-Everything after `--` is the command of the implementation, word for word; no shell sees it. Exit codes: 0
-everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was
-checked at all), 3 the harness broke or the run was interrupted, so the results are not complete.
+Everything after `--` is the command of the implementation, word for word; no shell sees it. For the exit status see
+`conformance.commands.run_options`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from conformance.checks import Check, load_checks
+from conformance.checks import Check
+from conformance.checks.loading import load_checks
 from conformance.commands.rebaseline import BaselineFile
 from conformance.commands.run_options import (
     BROKEN,
     FAILED,
+    FAMILY_HELP,
     PASSED,
     SELECTOR_HELP,
     USAGE,
@@ -33,13 +34,13 @@ from conformance.commands.run_options import (
     selected_ids,
 )
 from conformance.commands.smoke import smoke
-from conformance.engine.runner import WorkbenchFactory, workbench_factory
+from conformance.engine.execution import WorkbenchFactory, workbench_factory
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
 from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
-from conformance.reports import FORMATS, ReportFile
+from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import print_report
 
@@ -53,7 +54,7 @@ def main(
     checks: dict[str, Check] | None = None,
     open_workbench: WorkbenchFactory | None = None,
 ) -> int:
-    """Run one command and return the exit code; `checks` and `open_workbench` are for tests."""
+    """Run one command and return its exit status. Tests pass `checks` and `open_workbench`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "_ARGCOMPLETE" in os.environ:
         from conformance.commands.completion import answer
@@ -83,7 +84,7 @@ def main(
 
             return compare(words[1:], checks=known_checks, open_workbench=open_workbench)
         return _dispatch(_parser().parse_args(before), command, known_checks, open_workbench)
-    except SystemExit as exit_:  # argparse has said why
+    except SystemExit as exit_:  # argparse has printed the reason
         return exit_.code if isinstance(exit_.code, int) else USAGE
     except UsageError as error:
         print(f"conformance: {error}", file=sys.stderr)
@@ -92,7 +93,7 @@ def main(
         print(f"conformance: the harness is broken: {error}", file=sys.stderr)
         return BROKEN
     except Exception:
-        # Python's own exit code for this is 1, which would blame the implementation.
+        # Python's own exit status for an exception is 1, which would blame the implementation.
         traceback.print_exc()
         return BROKEN
 
@@ -102,7 +103,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
         return words, []
     at = words.index("--")
     if at + 1 == len(words):
-        # Falling back to the bundled proxy here would report about something else than was meant.
+        # The default, the bundled proxy, would not be what the user means.
         raise UsageError("there is no command after --")
     return words[:at], words[at + 1 :]
 
@@ -144,7 +145,7 @@ def _run(
     if options.attach:
         count = sum(id_ in checks for id_ in selected)
         if count != 1:
-            raise UsageError(f"--attach is for one check at a time, and {count} are selected")
+            raise UsageError(f"--attach is for one check at a time, but {count} are selected")
         from conformance.commands.attach import Attaching
 
         options.time_scale = float("inf")
@@ -152,7 +153,7 @@ def _run(
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
-    # A live line would be written over what the person at the debugger reads.
+    # A live line would overwrite what the person at the debugger reads.
     console = Console(highlight=False, force_terminal=False if options.attach else None)
     report = run_selected(
         sut, selected, options, baseline, checks, console, open_workbench, second_attempts=not options.attach
@@ -167,7 +168,7 @@ def _run(
 
 def _new_baseline(options: argparse.Namespace) -> BaselineFile | None:
     if options.update_baseline and not options.baseline:
-        raise UsageError("--update-baseline: say with --baseline FILE which one")
+        raise UsageError("--update-baseline: name the file with --baseline FILE")
     if options.write_baseline:
         return BaselineFile(options.write_baseline, new=True)
     return BaselineFile(options.baseline, new=False) if options.update_baseline else None
@@ -191,10 +192,10 @@ def _state(requirement: Requirement) -> str:
 def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> int:
     requirement = registry.get(options.id.upper())
     if requirement is None:
-        # For its message with the nearest ids: a family or a level is not something to show.
+        # `select` raises with the nearest ids. What it accepts is a family or a level, which `show` cannot show.
         select(registry, [options.id])
         raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
-    # Imported late: the gallery brings the whole reference proxy.
+    # Imported late, because the mutants import the whole reference proxy.
     from conformance.commands.show import show
 
     show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)
@@ -234,64 +235,75 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run_ = verbs.add_parser(
-        "run", help="run checks", usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]"
+        "run",
+        help="run checks",
+        usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]",
+        epilog=f"{FAMILY_HELP}.",
     )
     run_.add_argument("selectors", nargs="*", metavar="SEL", help="the same as --only SEL")
     add_run_options(run_)
     run_.add_argument(
-        "--report", action="append", default=[], metavar="FORMAT=PATH", help=f"FORMAT: {', '.join(FORMATS)}"
+        "--report",
+        action="append",
+        default=[],
+        metavar="FORMAT=PATH",
+        help=f"write a report; FORMAT: {', '.join(FORMATS)}",
     )
     run_.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="known failures (instead of the profile's)"
+        "--baseline", type=Path, metavar="FILE", help="known failures, instead of the profile's"
     )
     change = run_.add_mutually_exclusive_group()
     change.add_argument(
         "--write-baseline",
         type=Path,
         metavar="FILE",
-        help="write what fails into a new file; reasons are yours to add",
+        help="write the failures into a new file; you add the reasons",
     )
     change.add_argument(
-        "--update-baseline", action="store_true", help="bring the file of --baseline up to date with this run"
+        "--update-baseline", action="store_true", help="update the file of --baseline from this run"
     )
     run_.add_argument(
         "--rerun-failed",
         type=Path,
         metavar="REPORT.json",
-        help="only what failed, or was not run, in that report",
+        help="only the checks that failed, or did not run, in that report",
     )
     run_.add_argument(
         "--attach",
         action="store_true",
-        help="one check: show each start of the command and wait for a debugger; no deadlines",
+        help="for one check: show each start of the command and wait for a debugger, without deadlines",
     )
 
-    list_ = verbs.add_parser("list", help="list requirements")
+    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}.")
     list_.add_argument("selectors", nargs="*", metavar="SEL", help=SELECTOR_HELP)
 
-    show = verbs.add_parser("show", help="everything about one requirement")
+    show = verbs.add_parser("show", help="show everything about one requirement")
     show.add_argument("id", metavar="ID")
     show.add_argument(
         "--profile",
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help="say what this one knows too, beside the bundled ones",
+        help="also show what this profile knows, beside the bundled ones",
     )
 
     verbs.add_parser("compare", help="run several implementations side by side; see `compare --help`")
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
-    verbs.add_parser("mutants", help="judge the checks by known-bad proxies; see `mutants --help`")
-    verbs.add_parser("stability", help="whole runs in a row without one red check; see `stability --help`")
+    verbs.add_parser("mutants", help="test the checks with known-bad proxies; see `mutants --help`")
+    verbs.add_parser(
+        "stability", help="make whole runs in a row without one red check; see `stability --help`"
+    )
     smoke_ = verbs.add_parser(
-        "smoke", help="is the command right at all?", usage="%(prog)s [options] [-- COMMAND ARG ... {config}]"
+        "smoke",
+        help="try whether the command works at all",
+        usage="%(prog)s [options] [-- COMMAND ARG ... {config}]",
     )
     for verb in (run_, smoke_):
         verb.add_argument(
             "--profile",
             default=DEFAULT_PROFILE,
             metavar="NAME|FILE",
-            help="what is known about the implementation",
+            help="what the runner knows about the implementation beforehand",
         )
     return parser

@@ -2,25 +2,25 @@
 
     ConformanceError
     |-- Violation                 the implementation broke the requirement
-    |   `-- ImplementationCrashed the implementation died by a signal that nobody sent it
-    |-- CheckTimeout              the check did not come to an end within its deadline
-    |-- Untestable                a prerequisite was not reached, so the requirement could not be judged
-    |-- NotApplicable             the implementation declares that it does not have this feature
-    |-- HarnessError              our own fault: the runner, the workbench or a mock server broke
-    `-- UsageError                the person at the command line has to change something
+    |   `-- ImplementationCrashed the implementation died by a signal that the runner did not send
+    |-- CheckTimeout              the check did not end within its deadline
+    |-- Untestable                a prerequisite does not hold, so the check cannot judge the requirement
+    |-- NotApplicable             the implementation declares that it lacks this feature
+    |-- HarnessError              a fault of the runner, the workbench or a mock server
+    `-- UsageError                the user has to change the command line or a file
 
-Any other exception that leaves a check counts as our own fault too (see `conformance.model.verdicts.judge`).
+Any other exception of a check counts as a fault of the runner too (see `conformance.model.verdicts.judge`).
 """
 
 from __future__ import annotations
 
 
 class ConformanceError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose."""
 
 
 class Violation(ConformanceError):
-    """The implementation did something other than what the requirement demands."""
+    """The implementation did not do what the requirement demands."""
 
     def __init__(self, expected: str, seen: str) -> None:
         super().__init__(f"expected: {expected}\nseen: {seen}")
@@ -29,11 +29,11 @@ class Violation(ConformanceError):
 
 
 class ImplementationCrashed(Violation):
-    """The implementation was killed by a signal that it was not sent, or vanished while serving."""
+    """The implementation died by a signal that the runner did not send, or exited while it should serve."""
 
 
 class CheckTimeout(ConformanceError, TimeoutError):
-    """The check was still running when its deadline (seconds) passed."""
+    """The check still ran after its deadline, in seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the check did not end within {seconds:g} s")
@@ -41,7 +41,7 @@ class CheckTimeout(ConformanceError, TimeoutError):
 
 
 class Untestable(ConformanceError):
-    """The check could not get as far as the thing it wanted to observe; red, because nothing was proved."""
+    """The check could not observe what it is about. The verdict is red, because the check proved nothing."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Untestable(ConformanceError):
 
 
 class NotApplicable(ConformanceError):
-    """The requirement is about a feature that the implementation declares absent."""
+    """The requirement concerns a feature that the implementation declares absent."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class NotApplicable(ConformanceError):
 
 
 class HarnessError(ConformanceError):
-    """The runner itself is broken; says nothing about the implementation."""
+    """The runner itself is broken, which proves nothing about the implementation."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -65,4 +65,4 @@ class HarnessError(ConformanceError):
 
 
 class UsageError(ConformanceError):
-    """A wrong option, selector, profile or path; the message says what to write instead."""
+    """A wrong option, selector, profile or path. The message says what to write instead."""

@@ -3,18 +3,22 @@
 import os
 import sys
 
-from dynamic_mcp.extras.early_answers import EarlyAnswers
-
 
 def main() -> None:
     """Answer what can be answered at once, then run the command line."""
     words = sys.argv[1:]
-    doorstep = EarlyAnswers.of(words, os.environ)
-    if doorstep is not None:
-        doorstep.load()
+    try:
+        from dynamic_mcp.extras.early_answers import EarlyAnswers
+    except ModuleNotFoundError:
+        # The core alone: its first answer waits until everything is imported.
+        early = None
+    else:
+        early = EarlyAnswers.of(words, os.environ)
+        if early is not None:
+            early.load()
     from dynamic_mcp import cli
 
-    cli.main(words, doorstep)
+    cli.main(words, early)
 
 
 if __name__ == "__main__":

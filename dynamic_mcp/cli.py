@@ -10,17 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp import __version__
+from dynamic_mcp.commands.terminal import COMMANDS, fail, required_path, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import Config
-    from dynamic_mcp.extras.early_answers import EarlyAnswers
+    from dynamic_mcp.hooks import EarlyResponder
 
-USAGE_ERROR = 2
 _EPILOG = """\
 commands, each with a --help of its own:
   import      write a configuration with the servers that an AI tool has
@@ -64,100 +62,84 @@ def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
     return result
 
 
-def config_path(argument: str | None, environment: Mapping[str, str]) -> str | None:
-    """Which file to load; None when nobody named one."""
-    return argument or environment.get("DYNAMIC_MCP_CONFIG") or None
-
-
-def main(arguments: Sequence[str] | None = None, doorstep: EarlyAnswers | None = None) -> None:
-    """Run the command line and exit; ``doorstep`` is who has spoken to the client until now."""
+def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = None) -> None:
+    """Run the command line and exit; ``early`` has answered the client's first requests."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
         from dynamic_mcp.commands import completion
 
-        completion.answer()
-    if words[:1] == ["completion"]:
-        from dynamic_mcp.commands import completion
+        completion.answer(parser)
+    match words[:1]:
+        case ["completion"]:
+            from dynamic_mcp.commands import completion
 
-        sys.exit(completion.main(words[1:]))
-    if words[:1] in (["login"], ["logout"]):
-        from dynamic_mcp.commands import login
+            sys.exit(completion.main(words[1:]))
+        case ["login" | "logout"]:
+            from dynamic_mcp.commands import login
 
-        sys.exit(login.main(words))
-    if words[:1] == ["import"]:
-        from dynamic_mcp.commands.importing import command
+            sys.exit(login.main(words))
+        case ["import"]:
+            from dynamic_mcp.commands.importing import command
 
-        sys.exit(command.main(words[1:]))
-    if words[:1] == ["check"]:
-        from dynamic_mcp.commands import check
+            sys.exit(command.main(words[1:]))
+        case ["check"]:
+            from dynamic_mcp.commands import check
 
-        sys.exit(check.main(words[1:]))
+            sys.exit(check.main(words[1:]))
     if words == ["schema"]:
         from dynamic_mcp.config.load import schema
 
         sys.stdout.buffer.write(schema())
         sys.exit()
+    sys.exit(_serve(words, early))
+
+
+def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
+    """Serve a client on the standard streams; the exit status."""
     command_line = parser()
-    given = command_line.parse_args(words)
-    path, config = load(given.config, command_line, given.log_level, doorstep)
-    sys.exit(_run(path, config, doorstep))
+    given, rest = command_line.parse_known_args(words)
+    if rest:
+        _refuse_rest(given.config, rest, command_line)
+    path = required_path(given.config, command_line)
 
+    import anyio
 
-def load(
-    named: str | None,
-    command_line: argparse.ArgumentParser,
-    log_level: str | None,
-    doorstep: EarlyAnswers | None = None,
-) -> tuple[Path, Config]:
-    """The configuration that the argument or the environment names; ends the program when there is none that can be used.
-
-    ``doorstep`` is who has read it already.
-    """
-    path = config_path(named, os.environ)
-    if path is None:
-        command_line.print_usage(sys.stderr)
-        fail(
-            "no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG; "
-            "`dynamic-mcp import TOOL --yes` makes one of what a tool has"
-        )
-    from dynamic_mcp import config, log
+    from dynamic_mcp import log
+    from dynamic_mcp.config.load import load, parse
     from dynamic_mcp.errors import ConfigError
+    from dynamic_mcp.frontend.client import take_over_stdio
+    from dynamic_mcp.server import serve
 
-    log.configure(log_level)
+    log.configure(given.log_level)
     try:
-        if doorstep is not None:
-            return Path(path), config.parse(doorstep.content, path, os.environ, doorstep.status)
-        return Path(path), config.load(Path(path), os.environ)
+        loaded = (
+            load(path, os.environ)
+            if early is None
+            else parse(early.content, str(path), os.environ, early.status)
+        )
+        if os.isatty(0):
+            say(
+                "dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it."
+            )
+        source, sink = take_over_stdio()
+        return anyio.run(
+            serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
+        )
     except ConfigError as error:
         fail(str(error))
 
 
-def _run(path: Path, loaded: Config, doorstep: EarlyAnswers | None) -> int:
-    import anyio
+def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:
+    """End the program: the line has words that serving does not take. Its first word may be a command in the wrong spelling."""
+    import difflib
 
-    from dynamic_mcp.frontend.client import take_over_stdio
-    from dynamic_mcp.server import serve
-
-    if os.isatty(0):
-        say("dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it.")
-    source, sink = take_over_stdio()
-    return anyio.run(
-        serve, path, loaded, source, sink, doorstep, backend_options={"use_uvloop": _has_uvloop()}
-    )
+    if first is not None and first.isalpha() and not os.path.exists(first):
+        near = difflib.get_close_matches(first, COMMANDS, n=1)
+        fail(f"unknown command {first!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    command_line.error(f"unrecognized arguments: {' '.join(rest)}")
 
 
 def _has_uvloop() -> bool:
     import importlib.util
 
     return importlib.util.find_spec("uvloop") is not None
-
-
-def fail(message: str) -> NoReturn:
-    """Say what is wrong, and end with the status of a usage error."""
-    say(f"dynamic-mcp: {message}")
-    sys.exit(USAGE_ERROR)
-
-
-def say(text: str) -> None:
-    """Tell the person at the terminal."""
-    print(text, file=sys.stderr)  # noqa: T201  # the command line speaks to people

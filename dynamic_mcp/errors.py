@@ -51,7 +51,7 @@ class UpstreamFailed(UpstreamError):
         super().__init__(message)
         self.stderr_tail = stderr_tail
 
-    def again(self) -> UpstreamFailed:
+    def copy(self) -> UpstreamFailed:
         """The same error as a new object: one that is raised many times collects the frames of all its tracebacks."""
         return copy.copy(self)
 

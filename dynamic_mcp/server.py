@@ -1,26 +1,23 @@
-"""The running proxy: one task group that owns everything, and one way to end.
+"""The running proxy: puts the parts together, owns every task, and has one way to end.
 
-``serve`` returns when the client closed a stream or a signal came; by then every upstream is closed and no process of theirs is
-alive. A second signal kills the groups that are still being asked politely.
+``serve`` returns when the client closed a stream or a signal came. By then every upstream is closed and no process of theirs is alive. A
+second signal kills the process groups that have not ended yet. This is the only module that knows the extras.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp import __version__
-from dynamic_mcp.config.model import Config, Server
-from dynamic_mcp.extras import tuning
-from dynamic_mcp.extras.audit import trail
-from dynamic_mcp.extras.early_answers import EarlyAnswers
-from dynamic_mcp.extras.tracing import base
+from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
+from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
@@ -28,9 +25,13 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
+from dynamic_mcp.hooks import EarlyResponder, Hooks
 from dynamic_mcp.log import log
+from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.process import child
 from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.upstream.base import Connector
+from dynamic_mcp.upstream.stdio import StdioConnector
 
 #: Seconds that the servers wait for the client's first message.
 SILENT_CLIENT = 1.0
@@ -39,33 +40,75 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
+def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
+    """The extras that the configuration asks for, and for ``serving`` also the environment.
+
+    Raises ConfigError where extras are not installed and the configuration needs them.
+    """
+    if find_spec("dynamic_mcp.extras") is not None:
+        from dynamic_mcp.extras import plugin
+
+        return plugin.plug_in(config, guard, serving=serving)
+    if config.audit is not None or any(map(_needs_extras, config.servers)):
+        raise ConfigError("its security settings need the extras of the proxy, which are not installed")
+    return Hooks()
+
+
+def _needs_extras(server: Server) -> bool:
+    transport = server.transport
+    if isinstance(transport, StdioTransport):
+        plain = (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ())
+    else:
+        plain = transport.token_store == "file"  # noqa: S105  # where tokens are kept
+    return not plain or server.policy != CallRules()
+
+
+def token_store(server: str, kind: str) -> TokenStore:
+    """The configured place for the tokens of a server."""
+    if kind == "keyring":
+        from dynamic_mcp.extras.keychain import KeyringStore
+
+        return KeyringStore(server)
+    return FileStore(server)
+
+
+def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
+    """What makes the connections to a server. The modules for servers behind a URL are imported with the first of them."""
+    transport = server.transport
+    if isinstance(transport, StdioTransport):
+        return StdioConnector(transport, guard, hooks.launch)
+    from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.upstream.http.connector import HttpConnector
+
+    store = token_store(server.name, transport.token_store)
+    return HttpConnector(transport, Authorization(server.name, transport, store, record=hooks.record))
+
+
 async def serve(
-    path: Path, config: Config, source: int, sink: int, doorstep: EarlyAnswers | None = None
+    path: Path, config: Config, source: int, sink: int, early: EarlyResponder | None = None
 ) -> int:
     """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
 
-    ``doorstep`` is who has spoken to the client until now. The exit status: 0 after end of input, 128 + n after signal n.
+    ``early`` has answered the client's first requests. The exit status: 0 after end of input, 128 + n after signal n.
     """
-    trail.configure(config.audit)
+    guard = Guard()
+    hooks = plug_in(config, guard, serving=True)
     began = time.monotonic()
-    trail.record("start", version=__version__, config=str(path))
+    hooks.record("start", version=__version__, config=str(path))
     for warning in filter(None, (*config.warnings, config.exposed)):
         log.warning("%s", warning)
-    tuning.prepare()
     status = 0
     groups: dict[str, Group] = {}
 
     def make_group(server: Server) -> Group:
-        return Group(server, guard, relay, traces)
+        return Group(server, connector(server, guard, hooks), relay, hooks)
 
-    traces = base.start(os.environ)
-    guard = Guard()
-    link = ClientLink(source, sink, lambda paused: supervisor.pause(paused), doorstep)
+    link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
     session = ClientSession(link.send)
     relay = Relay(session, groups)
-    face = Frontend(groups, session, relay, link.send, traces)
-    supervisor = Supervisor(config, groups, make_group, face.changing)
-    reload = Reload(path, config, supervisor)
+    frontend = Frontend(groups, session, relay, link.send, hooks)
+    supervisor = Supervisor(config, groups, make_group, frontend.changing)
+    reload = Reload(path, config, supervisor, hooks)
 
     async def watch_signals(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         nonlocal status
@@ -91,15 +134,14 @@ async def serve(
     async with anyio.create_task_group() as watching:
         await watching.start(watch_signals)
         async with anyio.create_task_group() as running:
-            await link.open(face.receive, face.receive_oversized)
+            await link.open(frontend.receive, frontend.receive_oversized)
             running.start_soon(start_groups, running)
             await link.wait_ended()
-            await face.close()
-            if traces is not None:
-                watching.start_soon(traces.close)
+            await frontend.close()
+            watching.start_soon(hooks.close)
             running.cancel_scope.cancel()
         await guard.close()
         await link.close()
         watching.cancel_scope.cancel()
-    trail.record("stop", began=began, status=status)
+    hooks.record("stop", began=began, status=status)
     return status

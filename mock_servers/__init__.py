@@ -1,7 +1,6 @@
-"""Fake MCP servers that behave well by default, misbehave on demand, and write down everything they see.
+"""Fake MCP servers: well-behaved by default, misbehaving on demand, with a journal of everything that they see.
 
-`python -m mock_servers stdio` is a real process that speaks MCP on its stdin and stdout. What it does is
-described by a `mock_servers.script.Script`; what it saw is read back with
-`mock_servers.journal.read_journal`. Nothing is imported here: a mock has to start in a few hundredths of a
-second.
+`python -m mock_servers stdio` is a process that speaks MCP on its stdin and stdout. A `mock_servers.script.Script`
+describes its behaviour, and `mock_servers.journal.read_journal` reads what it recorded. This module imports nothing,
+because a mock must start in a few hundredths of a second.
 """

@@ -1,4 +1,4 @@
-"""Starts a mock, as `python -m mock_servers ...` or as `python -I -S .../mock_servers/__main__.py ...`.
+"""Starts a mock: `python -m mock_servers ...`, or `python -I -S .../mock_servers/__main__.py ...`.
 
 The second form needs no installation and no environment, and starts fastest.
 """
@@ -7,8 +7,8 @@ import os
 import sys
 
 if not __package__:
-    # Started by path: the package's folder must not be searched, its modules would hide those of the standard
-    # library (http); its parent must.
+    # Started by path. Remove the package's folder from the search path, because its modules would hide modules of the
+    # standard library (http), and add its parent.
     _folder = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != _folder]
     sys.path.insert(0, os.path.dirname(_folder))

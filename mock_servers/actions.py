@@ -1,16 +1,15 @@
 """The actions of a script: what a mock does instead of its well-behaved answer.
 
-Each function returns one JSON object; a rule holds a list of them, played in order. A list that neither
-answers nor says `silence` ends with the default answer, so `[sleep(2)]` is a slow but correct call.
-Anywhere in a result, an error's data or a message the string "$id" stands for the id of the request being
-handled.
+Each function returns one JSON object. A rule holds a list of them, and the mock plays them in order. A list without an
+answer and without `silence` ends with the default answer, so `[sleep(2)]` is a slow but correct call. In a result, in
+the data of an error and in a message, the string "$id" stands for the id of the request.
 """
 
 from typing import Any
 
 Action = dict[str, Any]
 
-# Actions after which the default answer is not sent any more.
+# After one of these actions, the mock sends no default answer.
 ANSWERING = frozenset(
     {
         "reply",
@@ -31,33 +30,34 @@ ANSWERING = frozenset(
 
 
 def reply(result: dict[str, Any] | None = None) -> Action:
-    """Answer with `result` exactly as given; None = the default answer."""
+    """Answer with exactly this `result`; None means the default answer."""
     return {"do": "reply", "result": result}
 
 
 def error(code: int, message: str, data: Any = None) -> Action:
-    """Answer with a JSON-RPC error; `data` is left out when None."""
+    """Answer with a JSON-RPC error; it has no member `data` if `data` is None."""
     return {"do": "error", "code": code, "message": message, "data": data}
 
 
 def sleep(seconds: float) -> Action:
-    """Wait before the next action. Other requests go on meanwhile."""
+    """Wait before the next action. Other requests continue."""
     return {"do": "sleep", "seconds": seconds}
 
 
 def silence() -> Action:
-    """Send no answer, ever."""
+    """Never send an answer."""
     return {"do": "silence"}
 
 
 def send(message: dict[str, Any] | list[Any]) -> Action:
-    """Send this message as it is, in place of an answer (an answer needs `"id": "$id"`)."""
+    """Send exactly this message in place of an answer. To be an answer, it needs `"id": "$id"`."""
     return {"do": "send", "message": message}
 
 
 def raw(content: str | bytes) -> Action:
-    """Write exactly this in place of an answer: no newline is added. In a str, `"$id"` with its quotation
-    marks becomes the id of the request; bytes stay as they are."""
+    """Write exactly this in place of an answer, without an added newline. In a str, `"$id"` with its quotation marks
+    becomes the id of the request; bytes stay as they are.
+    """
     if isinstance(content, bytes):
         from base64 import b64encode
 
@@ -66,18 +66,19 @@ def raw(content: str | bytes) -> Action:
 
 
 def reply_in_chunks(sizes: list[int], pause: float = 0.0, result: dict[str, Any] | None = None) -> Action:
-    """Answer (None = the default answer) in separate writes of `sizes` bytes, the rest last, `pause`
-    seconds apart."""
+    """Answer in separate writes of `sizes` bytes and a last one of the rest, `pause` seconds apart. `result` None means
+    the default answer.
+    """
     return {"do": "reply_in_chunks", "sizes": sizes, "pause": pause, "result": result}
 
 
 def hold(name: str) -> Action:
-    """Wait until any other request has played `release(name)`; a release that came first counts."""
+    """Wait until another request plays `release(name)`; an earlier release counts too."""
     return {"do": "hold", "name": name}
 
 
 def release(name: str) -> Action:
-    """Let every `hold(name)` go on, now and later."""
+    """End every `hold(name)`, now and later."""
     return {"do": "release", "name": name}
 
 
@@ -87,8 +88,7 @@ def duplicate_reply() -> Action:
 
 
 def wrong_id_reply(id: Any = "no-such-request") -> Action:
-    """Send the default answer under an id that nobody asked with. Follow it by `reply()` to answer properly
-    too."""
+    """Send the default answer with an id that no request has. Add `reply()` to send the correct answer too."""
     return {"do": "wrong_id_reply", "id": id}
 
 
@@ -98,28 +98,27 @@ def crash(code: int = 1) -> Action:
 
 
 def kill_self(signal: int = 9) -> Action:
-    """Die by this signal (its default action, even where the script ignores the signal)."""
+    """Die by this signal with its default handler, even if the script ignores the signal."""
     return {"do": "kill_self", "signal": int(signal)}
 
 
 def allocate(size: int) -> Action:
-    """Take this many bytes of memory more and keep them. Where they are not given, the mock breaks down, as
-    most programs do."""
+    """Allocate this many bytes more and keep them. If the allocation fails, the mock aborts, as most programs do."""
     return {"do": "allocate", "size": size}
 
 
 def compute(seconds: float) -> Action:
-    """Use up this much CPU time before the next action."""
+    """Use this much CPU time before the next action."""
     return {"do": "compute", "seconds": seconds}
 
 
 def close_stdout() -> Action:
-    """Close the standard output and stay alive."""
+    """Close standard output and keep running."""
     return {"do": "close_stdout"}
 
 
 def stderr(content: str | int) -> Action:
-    """Write this text to the standard error (no newline is added), or that many bytes of filler lines."""
+    """Write this text to standard error, without an added newline, or that many bytes of filler lines."""
     return (
         {"do": "stderr", "bytes": content} if isinstance(content, int) else {"do": "stderr", "text": content}
     )
@@ -133,9 +132,11 @@ def notify(method: str, params: dict[str, Any] | None = None) -> Action:
 def request(
     method: str, params: dict[str, Any] | None = None, *, id: Any = None, wait: float | None = None
 ) -> Action:
-    """Send a request to the client; its answer is journalled as `answer`. Ids are 1, 2, ... unless `id` is
-    given, so they collide with a typical client's own. `wait`: seconds to wait for the answer before the
-    next action."""
+    """Send a request to the client; the journal records the client's answer as `answer`.
+
+    Without `id`, the ids are 1, 2, and so on, and so collide with those of a typical client. With `wait`, the next action
+    starts after the answer, or after that many seconds.
+    """
     return {"do": "request", "method": method, "params": params, "id": id, "wait": wait}
 
 
@@ -145,26 +146,28 @@ def payload(size: int) -> Action:
 
 
 def unending(size: int) -> Action:
-    """Begin an answer to a tool call, of `size` bytes so far, and never end it (over HTTP, break off)."""
+    """Begin an answer to a tool call, send `size` bytes of it, and never end it. Over HTTP, the response breaks off."""
     return {"do": "unending", "size": size}
 
 
 def progress(value: float) -> Action:
-    """Report progress under the token that came with the request; without a token nothing is sent."""
+    """Report progress with the request's progress token; without a token, send nothing."""
     return {"do": "progress", "value": value}
 
 
 def set_tools(tools: list[dict[str, Any]]) -> Action:
-    """Offer these tools from now on. Follow it by `list_changed()` to announce it."""
+    """Offer these tools from now on. Add `list_changed()` to announce the change."""
     return {"do": "set_tools", "tools": tools}
 
 
 def set_prompts(prompts: list[dict[str, Any]]) -> Action:
-    """Offer these prompts from now on. Follow it by `list_changed("prompts")` to announce it."""
+    """Offer these prompts from now on. Add `list_changed("prompts")` to announce the change."""
     return {"do": "set_prompts", "prompts": prompts}
 
 
 def list_changed(kind: str = "tools") -> Action:
-    """Announce that the list of `kind` (tools, resources, prompts) changed: to everybody in the legacy era,
-    to the subscriptions that asked for it in the modern one."""
+    """Announce that the list of `kind` (tools, resources, prompts) changed.
+
+    In the legacy era the notification goes to every client, in the modern era to the subscriptions for that list.
+    """
     return {"do": "list_changed", "kind": kind}

@@ -1,12 +1,12 @@
-"""The well-behaved server, without any input or output: a request goes in, the right answer comes out.
+"""The answers of a well-behaved server, without any input or output: a request goes in, its answer comes out.
 
-Covers both eras. Legacy is the `initialize` handshake with the revisions in `LEGACY_VERSIONS`; modern is
-the stateless 2026-07-28, where each request carries its version and the client's capabilities in
-`params._meta`. Under era "both" each request is served by the era it shows. Capabilities say what is really
-there. Logging, completion, resource subscriptions and tasks are not offered.
+This module serves both eras. Legacy is the `initialize` handshake with the revisions in `LEGACY_VERSIONS`. Modern
+is the stateless 2026-07-28, where each request carries its version and the client's capabilities in `params._meta`.
+With era "both", each request shows its era. The server announces only capabilities that it has. It does not offer
+logging, completion, resource subscriptions or tasks.
 
-One reader must call `refusal` in the order of arrival (it keeps the handshake state); `answer` may then run
-in any thread.
+One reader must call `refusal` in the order of arrival, because `refusal` keeps the handshake state. `answer` may
+then run in any thread.
 """
 
 import re
@@ -41,7 +41,7 @@ _CACHEABLE = frozenset(
 
 
 class Refused(Exception):
-    """A request that is answered with a JSON-RPC error."""
+    """The answer to the request is this JSON-RPC error."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -49,14 +49,14 @@ class Refused(Exception):
 
 
 def meta_of(message: Json) -> Json:
-    """The `_meta` of a message; empty when there is none or it is not an object."""
+    """The `_meta` of a message; empty if the message has no object there."""
     params = message.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
     return meta if isinstance(meta, dict) else {}
 
 
 class Answers:
-    """The answers of one script, with the state that a server keeps for one client."""
+    """The answers of one script to one client, with the state that a server keeps for that client."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -64,19 +64,19 @@ class Answers:
         self.prompts = script.prompts
         self.initialized = False
         self.met_legacy_client = script.era == "legacy"
-        # Open `subscriptions/listen` requests of a modern client: id and what it wants to hear of.
+        # Open `subscriptions/listen` requests of a modern client: the id, and the notifications that it asked for.
         self.subscriptions: dict[Any, Json] = {}
 
     # Eras
 
     def is_modern(self, message: Json) -> bool:
-        """Is this message served by the modern rules?"""
+        """Whether the modern rules apply to this message."""
         return self._script.era == "modern" or (
             self._script.era == "both" and VERSION_KEY in meta_of(message)
         )
 
     def refusal(self, message: Json) -> Refused | None:
-        """Why this message cannot be served at all, judged by era, envelope and handshake; None = it can."""
+        """Why the server refuses this message: era, envelope or handshake. None if the server can serve it."""
         method = message["method"]
         if self.is_modern(message):
             return self.envelope_problem(message) if "id" in message else None
@@ -88,7 +88,7 @@ class Answers:
         return None
 
     def envelope_problem(self, message: Json) -> Refused | None:
-        """What is wrong with the envelope of a request that has to be modern; None = nothing."""
+        """The defect in the envelope of a modern request; None if there is none."""
         meta = meta_of(message)
         version = meta.get(VERSION_KEY)
         params = message.get("params")
@@ -107,14 +107,14 @@ class Answers:
     # Answers
 
     def answer(self, message: Json) -> Json:
-        """The result of an admitted request; raises Refused. It may hold the placeholders of `jsontext`."""
+        """The result for a request that `refusal` accepted. It may hold placeholders of `jsontext`. Raises `Refused`."""
         params = message.get("params", {})
         if not isinstance(params, dict):
             raise Refused(INVALID_PARAMS, "params must be an object")
         return self.completed(message, self._result(message["method"], params, self.is_modern(message)))
 
     def completed(self, message: Json, result: Json) -> Json:
-        """The result with the members that the modern era demands; a legacy result stays as it is."""
+        """The result with the members that the modern era requires; a legacy result stays as it is."""
         if not self.is_modern(message):
             return result
         info = {"name": self._script.name, "version": self._script.version}
@@ -169,7 +169,7 @@ class Answers:
         return self._script.resources is not None or self._script.templates is not None
 
     def capabilities(self) -> Json:
-        """What the server offers; `listChanged` is true where the script announces a change."""
+        """The capabilities of the server; `listChanged` is true if the script announces a change of that list."""
         script = self._script
         if script.capabilities is not None:
             return script.capabilities
@@ -202,7 +202,7 @@ class Answers:
         if not isinstance(arguments, dict):
             raise Refused(INVALID_PARAMS, "arguments must be an object")
         if name != "add":
-            # Placeholders, filled from the text of the request: decoding would lose the exact form.
+            # Placeholders, which `jsontext` fills from the text of the request: decoding would lose the exact form.
             content = [{"type": "text", "text": "$arguments-as-text"}]
             return {"content": content, "structuredContent": {"arguments": "$arguments"}, "isError": False}
         a, b = arguments.get("a"), arguments.get("b")
@@ -239,7 +239,7 @@ class Answers:
     # Notifications of change
 
     def list_changed(self, kind: str) -> list[Json]:
-        """The messages that announce a changed list to everybody who should hear of it."""
+        """The messages that announce a changed list: one for a legacy client, one for each modern subscription to it."""
         message: Json = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
         tagged = [
             {**message, "params": {"_meta": {SUBSCRIPTION_KEY: subscription}}}
@@ -249,7 +249,7 @@ class Answers:
         return [message, *tagged] if self.met_legacy_client else tagged
 
     def subscribe(self, message: Json) -> Json:
-        """Open a modern subscription; returns its acknowledgement."""
+        """Open a modern subscription and return its acknowledgement."""
         wanted = message.get("params", {}).get("notifications", {})
         self.subscriptions[message["id"]] = wanted
         return {
@@ -258,8 +258,8 @@ class Answers:
             "params": {"_meta": {SUBSCRIPTION_KEY: message["id"]}, "notifications": wanted},
         }
 
-    def cancelled(self, message: Json) -> None:
-        """Take note of `notifications/cancelled`: only subscriptions last long enough to be ended by it."""
+    def cancel(self, message: Json) -> None:
+        """Handle `notifications/cancelled`. Only a subscription can still be open when the notification arrives."""
         params = message.get("params")
         identity = params.get("requestId") if isinstance(params, dict) else None
         if isinstance(identity, str | int):

@@ -1,8 +1,8 @@
-"""A server behind a URL in the background, for a shell: the command returns when the server listens.
+"""Puts a server behind a URL into the background of a shell: the command returns when the server listens.
 
     url=$(python -m mock_servers http --background)
 
-The server outlives the command, as `ssh -f` does, and ends itself after its `--max-life`. Limits: POSIX.
+The server outlives the command, as with `ssh -f`, and ends itself after its `--max-life`. Limits: POSIX.
 """
 
 import json
@@ -10,22 +10,23 @@ import os
 import sys
 
 
-def leave() -> None:
-    """Return in a new process, whose first line on stdout is to have a `url`. The one that called prints that and
-    ends, with the status of the new one if that one ends first.
+def detach() -> None:
+    """Fork, and return in the child only. The child then writes one JSON line with a `url` to stdout.
+
+    The parent prints that URL and exits. If the child ends first, the parent exits with the child's status.
     """
     sys.stdout.flush()
-    heard, said = os.pipe()
+    reader, writer = os.pipe()
     server = os.fork()
     if server == 0:
-        # The end of its stdin would end the server, so it holds the other end of that itself.
+        # The server ends with its stdin, so its stdin becomes a pipe whose other end the server holds open itself.
         stdin, _ = os.pipe()
         os.dup2(stdin, 0)
-        os.dup2(said, 1)
-        os.close(heard)
+        os.dup2(writer, 1)
+        os.close(reader)
         return
-    os.close(said)
-    with os.fdopen(heard) as lines:
+    os.close(writer)
+    with os.fdopen(reader) as lines:
         line = lines.readline()
     if not line:
         _, status = os.waitpid(server, 0)

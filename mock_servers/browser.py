@@ -1,9 +1,9 @@
-"""A browser with a scripted user in front of it, started in place of xdg-open and its like.
+"""A browser with a scripted user, which takes the place of `xdg-open` and similar programs.
 
-It returns at once, as openers do, and follows the redirects of the authorization server in the background; what
-the redirect URI is asked is up to the user. Everything is journalled: `opened` (`argv`, `url`, `number`), `visit`
-(`url`, `status`, `location`), `callback` and `stray` (`url`, `status`, `headers`, `body`; `problem` when there was
-no answer), `reachable` (`address`, `problem`), `thinks` and `done`. Only the standard library is used.
+It returns at once, as openers do, and follows the redirects of the authorization server in the background. The scripted
+user decides which requests go to the redirect URI. Journal events: `opened` (`argv`, `url`, `number`), `visit` (`url`,
+`status`, `location`), `callback` and `stray` (`url`, `status`, `headers`, `body`, or `problem` without an answer),
+`reachable` (`address`, `problem`), `thinks` and `done`. This module needs only the standard library.
 """
 
 import http.client
@@ -19,34 +19,34 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from mock_servers.journal import Journal
 
-#: the header by which the authorization server learns what the user wants
+#: the header that tells the authorization server whether the user approves
 USER = "X-Mock-User"
 _WITHIN = 10.0
 _MAX_REDIRECTS = 10
-_LIFE = 120
+_MAX_LIFE = 120
 
 
 @dataclass(frozen=True)
 class User:
-    """What somebody does with the page that was opened."""
+    """What the user does with the page that the program opened."""
 
-    #: "leaves": the page is never even loaded
+    #: "leaves": the browser never loads the page
     answer: Literal["approves", "denies", "leaves"] = "approves"
-    #: seconds of thought
+    #: seconds before the user answers
     wait: float = 0.0
-    #: asked of the callback listener first: "GET /path", "HEAD $callback", or "connect" (a connection without
-    #: data); `$callback` is the path of the redirect URI
+    #: requests to the callback listener before the callback: "GET /path", "HEAD $callback", or "connect" (a
+    #: connection without data); `$callback` is the path of the redirect URI
     strays: list[str] = field(default_factory=list)
-    #: the deliveries of the callback, each with changes to its query: null removes a parameter, a list repeats
-    #: it. In texts `$x` is the right value of parameter x, `$short.x` it without its last character, `$swap.x`
-    #: it with letters in the other case.
+    #: the callbacks to send, each with changes to its query: null removes a parameter, a list repeats it. In texts `$x`
+    #: is the correct value of parameter x, `$short.x` lacks its last character, `$swap.x` has its letters in the other
+    #: case.
     callbacks: list[dict[str, str | list[str] | None]] = field(default_factory=lambda: [{}])
-    #: connect to every address of the redirect URI's host at once, before anything else
+    #: first connect to every address of the redirect URI's host
     probes: bool = False
 
 
 def visit(argv: list[str], users: str | None, journal_file: str | None) -> None:
-    """Journal the call and let the user act in the background. `argv`: the program and its arguments."""
+    """Journal the call and let the user act in the background. `argv` is the program and its arguments."""
     journal = Journal(journal_file)
     number = _number_of_visit(journal_file)
     url = next((argument for argument in argv[1:] if "://" in argument), None)
@@ -54,7 +54,7 @@ def visit(argv: list[str], users: str | None, journal_file: str | None) -> None:
     user = _user(users, number)
     if url is None or user.answer == "leaves" or _in_background():
         return
-    signal.alarm(_LIFE)
+    signal.alarm(_MAX_LIFE)
     try:
         _Visit(user, journal, url, number).go()
     except Exception as problem:
@@ -64,7 +64,7 @@ def visit(argv: list[str], users: str | None, journal_file: str | None) -> None:
 
 
 def _number_of_visit(journal_file: str | None) -> int:
-    """1 for the first visit; two at once get two numbers, because only one can make the folder."""
+    """1 for the first visit. Two visits at once get two numbers, because only one process can make the folder."""
     number = 1
     while journal_file is not None:
         try:
@@ -84,13 +84,13 @@ def _user(file: str | None, number: int) -> User:
 
 
 def _in_background() -> bool:
-    """Fork; true in the process that returns to the caller. The other one holds none of the caller's pipes."""
+    """Fork. True in the parent, which returns to the caller; the child holds none of the caller's pipes."""
     if os.fork():
         return True
     os.setsid()
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
+        os.dup2(null, descriptor)
     return False
 
 
@@ -103,7 +103,7 @@ class _Visit:
         self._redirect_uri = dict(parse_qsl(urlsplit(url).query)).get("redirect_uri", "")
 
     def go(self) -> None:
-        """Do what the user does."""
+        """Act as the user."""
         self._journal.write("thinks", number=self._number, wait=self._user.wait)
         if self._user.probes:
             self._probe()
@@ -114,7 +114,7 @@ class _Visit:
         for stray in self._user.strays:
             self._send_stray(stray)
         for changes in self._user.callbacks:
-            self._ask("callback", "GET", _changed(callback, changes))
+            self._request("callback", "GET", _changed(callback, changes))
 
     def _probe(self) -> None:
         parts = urlsplit(self._redirect_uri)
@@ -131,10 +131,10 @@ class _Visit:
             self._journal.write("reachable", number=self._number, address=str(address[0]), problem=problem)
 
     def _sign_in(self) -> str | None:
-        """Follow redirects up to the callback's URL."""
+        """Follow redirects up to the callback, and return its URL; None if they do not lead there."""
         url = self._url
         for _ in range(_MAX_REDIRECTS):
-            location = self._ask("visit", "GET", url, {USER: self._user.answer})
+            location = self._request("visit", "GET", url, {USER: self._user.answer})
             if location is None:
                 return None
             url = urljoin(url, location)
@@ -152,14 +152,14 @@ class _Visit:
                 self._journal.write("stray", number=self._number, url="connect", problem=str(error))
             return
         verb, _, target = stray.partition(" ")
-        self._ask("stray", verb, urljoin(self._redirect_uri, target.replace("$callback", parts.path)))
+        self._request("stray", verb, urljoin(self._redirect_uri, target.replace("$callback", parts.path)))
 
-    def _ask(self, event: str, verb: str, url: str, headers: dict[str, str] | None = None) -> str | None:
-        """One request; the Location of the answer."""
+    def _request(self, event: str, verb: str, url: str, headers: dict[str, str] | None = None) -> str | None:
+        """Send one request, journal it as `event`, and return the Location of the response."""
         parts = urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.netloc, timeout=_WITHIN)
-        seen: dict[str, Any] = {"number": self._number, "verb": verb, "url": url}
+        entry: dict[str, Any] = {"number": self._number, "verb": verb, "url": url}
         try:
             connection.request(
                 verb, urlunsplit(("", "", parts.path or "/", parts.query, "")), headers=headers or {}
@@ -167,11 +167,11 @@ class _Visit:
             response = connection.getresponse()
             location = response.headers["Location"]
             body = response.read().decode(errors="replace")
-            seen |= {"status": response.status, "location": location}
-            self._journal.write(event, **seen, headers=response.getheaders(), body=body)
+            entry |= {"status": response.status, "location": location}
+            self._journal.write(event, **entry, headers=response.getheaders(), body=body)
             return location
         except (OSError, http.client.HTTPException) as problem:
-            self._journal.write(event, **seen, status=None, problem=repr(problem))
+            self._journal.write(event, **entry, status=None, problem=repr(problem))
             return None
         finally:
             connection.close()
@@ -179,10 +179,10 @@ class _Visit:
 
 def _changed(url: str, changes: dict[str, str | list[str] | None]) -> str:
     parts = urlsplit(url)
-    right = dict(parse_qsl(parts.query, keep_blank_values=True))
+    correct = dict(parse_qsl(parts.query, keep_blank_values=True))
 
     def fill(match: "re.Match[str]") -> str:
-        value = right.get(match["name"], "")
+        value = correct.get(match["name"], "")
         match match["form"]:
             case "short":
                 return value[:-1]
@@ -190,7 +190,7 @@ def _changed(url: str, changes: dict[str, str | list[str] | None]) -> str:
                 return value.swapcase()
         return value
 
-    query = [(name, value) for name, value in right.items() if name not in changes]
+    query = [(name, value) for name, value in correct.items() if name not in changes]
     for name, value in changes.items():
         values = [] if value is None else [value] if isinstance(value, str) else value
         query += [

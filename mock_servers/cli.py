@@ -1,9 +1,8 @@
-"""`python -m mock_servers stdio|http|sse|oauth|collector|browser|nursery [options] [-- ANYTHING]`.
+"""`python -m mock_servers stdio|http|sse|oauth|collector|browser [options] [-- ANYTHING]`.
 
-What stands after `--` is only journalled, so that a test can see how arguments arrive. Options change the
-script of `--script`, or the default one. Exit status: 0 after the end of the input, 2 for a wrong command
-line or script, 70 for a fault in the mock, 124 when its life was over, 128 + N after signal N, or what a
-script says.
+A mock only journals the words after `--`, so a test can see how arguments arrive. Options change the script of
+`--script`, or the default script. Exit status: 0 after the end of the input, 2 for a wrong command line or script, 70 for
+a fault in the mock, 124 after `--max-life`, 128 + N after signal N, or the status that the script sets.
 """
 
 import argparse
@@ -21,31 +20,26 @@ from mock_servers.script import Grandchild, Rule, Script, ScriptError, on_call
 def main(argv: list[str] | None = None) -> None:
     """Run a mock; never returns normally."""
     argv = sys.argv[1:] if argv is None else argv
-    own, ignored = _split(argv)
+    words, ignored = _split(argv)
     parser = _parser()
-    options = parser.parse_args(own)
+    options = parser.parse_args(words)
     if options.kind == "browser":
         from mock_servers import browser
 
         browser.visit(ignored, options.users, options.journal)
         return
-    if options.kind == "nursery":
-        from mock_servers import forkserver
-
-        forkserver.serve()
-        return
     try:
-        script = _base(options)
+        script = _load_script(options)
         journal = Journal(options.journal)
     except (ScriptError, OSError) as problem:
         parser.error(str(problem))
     if options.kind != "stdio" and options.background:
         from mock_servers import background
 
-        background.leave()
+        background.detach()
     journal.write_start(ignored)
-    script = _changed(script, options)
-    # Imported late: the stdio mock must not wait for an HTTP server that it does not need.
+    script = _apply_options(script, options)
+    # Imported late: the stdio mock must not load an HTTP server that it does not need.
     if options.kind == "stdio":
         from mock_servers import stdio
 
@@ -53,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         try:
             from mock_servers.remote import serve
-            from mock_servers.remote.listener import Place
+            from mock_servers.remote.listener import ListenAddress
         except ModuleNotFoundError as missing:
             if str(missing.name).startswith("mock_servers"):
                 raise
@@ -61,11 +55,11 @@ def main(argv: list[str] | None = None) -> None:
                 f"{missing.name} is not installed; servers behind a URL need: pip install 'dynamic-mcp-reference[mocks]'"
             )
 
-        place = Place(options.port, options.tls_cert, options.tls_key, options.host)
-        serve.serve(options.kind, script, journal, place, max_life=options.max_life)
+        address = ListenAddress(options.port, options.tls_cert, options.tls_key, options.host)
+        serve.serve(options.kind, script, journal, address, max_life=options.max_life)
 
 
-def _base(options: argparse.Namespace) -> Script:
+def _load_script(options: argparse.Namespace) -> Script:
     if options.everything:
         from mock_servers.everything import everything
 
@@ -83,48 +77,50 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mock_servers",
-        description="Fake MCP servers: well-behaved unless told otherwise; they journal all they see.",
+        description="Fake MCP servers, well-behaved unless a script or an option changes that. "
+        "They can journal everything that they see.",
     )
     kinds = parser.add_subparsers(title="servers", dest="kind", metavar="SERVER", required=True)
     stdio = kinds.add_parser(
         "stdio",
         help="a server on stdin and stdout",
-        description="An MCP server on stdin and stdout. What stands after -- is ignored but journalled.",
+        description="An MCP server on stdin and stdout. It ignores the words after --, but journals them.",
     )
     _add_common(stdio)
     for kind, what in _REMOTE.items():
         description = f"{what[0].upper()}{what[1:]}. The first line on stdout is JSON with its url. "
-        remote = kinds.add_parser(kind, help=what, description=description + "It ends when its stdin does.")
+        remote = kinds.add_parser(
+            kind, help=what, description=description + "The server ends with its stdin."
+        )
         _add_common(remote)
         remote.add_argument(
-            "--port", type=int, default=0, metavar="N", help="listen here (default: any free port)"
+            "--port", type=int, default=0, metavar="N", help="port to listen on (default: any free port)"
         )
         remote.add_argument(
-            "--host", default="127.0.0.1", metavar="ADDRESS", help="at this IPv4 address (default: 127.0.0.1)"
+            "--host",
+            default="127.0.0.1",
+            metavar="ADDRESS",
+            help="IPv4 address to listen on (default: 127.0.0.1)",
         )
         remote.add_argument(
             "--background",
             action="store_true",
-            help="print the url and return as soon as it listens; it ends after --max-life",
+            help="print the url and return as soon as the server listens; the server ends after --max-life",
         )
-        remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain: serve https")
-        remote.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
+        remote.add_argument("--tls-cert", metavar="FILE", help="certificate chain; serves https")
+        remote.add_argument(
+            "--tls-key", metavar="FILE", help="key of the certificate, if it has its own file"
+        )
         if kind == "oauth":
             _add_oauth(remote)
     browser = kinds.add_parser(
         "browser",
-        help="not a server: a browser with a user, who signs in",
-        description="Visits the URL among the arguments after --, as a browser would with a user before it; "
-        "returns at once.",
+        help="not a server: a browser whose user signs in",
+        description="Visits the URL among the arguments after --, as a browser with a user does. Returns at once.",
     )
-    browser.add_argument("--journal", metavar="FILE", help="append JSON lines about everything that happens")
+    browser.add_argument("--journal", metavar="FILE", help="append one JSON line for each event")
     browser.add_argument(
         "--users", metavar="FILE", help="JSON list of mock_servers.browser.User, one for each visit"
-    )
-    kinds.add_parser(
-        "nursery",
-        help="not a server: a process that forks servers behind a URL",
-        description="Forks servers behind a URL as it is told on the socket that is its stdin: see mock_servers.forkserver.",
     )
     return parser
 
@@ -132,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 _REMOTE = {
     "http": "a server behind a URL, Streamable HTTP",
     "sse": "a server behind a URL, HTTP+SSE of 2024-11-05",
-    "oauth": "a server behind a URL that wants a bearer, and the authorization server that gives it",
+    "oauth": "a server behind a URL that requires a bearer token, and its authorization server",
     "collector": "an origin that journals every request and answers 204",
 }
 
@@ -140,15 +136,15 @@ _REMOTE = {
 def _add_oauth(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--expires-in", type=int, metavar="S", help="lifetime of access tokens (default: 3600)")
-    add("--no-rotation", action="store_true", help="refresh tokens stay good")
+    add("--no-rotation", action="store_true", help="refresh tokens stay valid after use")
     add("--registration", action="store_true", help="offer dynamic client registration")
-    add("--own-origin", action="store_true", help="the authorization server has a port of its own")
-    add("--no-resource-metadata", action="store_true", help="as servers before RFC 9728")
+    add("--own-origin", action="store_true", help="the authorization server has its own port")
+    add("--no-resource-metadata", action="store_true", help="no metadata, as servers before RFC 9728")
     add("--iss", action="store_true", help="announce and send iss in authorization responses")
 
 
-def _oauth(options: argparse.Namespace, oauth: OAuth) -> OAuth:
-    """The lock with what the command line says."""
+def _apply_oauth_options(options: argparse.Namespace, oauth: OAuth) -> OAuth:
+    """The script's `oauth` part with the changes of the command line."""
     changes: dict[str, Any] = {}
     if options.expires_in is not None:
         changes["lifetimes"] = [options.expires_in]
@@ -168,25 +164,25 @@ def _oauth(options: argparse.Namespace, oauth: OAuth) -> OAuth:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--journal", metavar="FILE", help="append JSON lines about everything that happens")
+    add("--journal", metavar="FILE", help="append one JSON line for each event")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument("--script", metavar="FILE", help="JSON file written by mock_servers.script.Script.save")
+    base.add_argument("--script", metavar="FILE", help="JSON file from mock_servers.script.Script.save")
     base.add_argument(
-        "--everything", action="store_true", help="serve what the official conformance suite asks for"
+        "--everything", action="store_true", help="serve everything that the official conformance suite needs"
     )
     add("--era", choices=["legacy", "modern", "both"], help="protocol era (default: legacy)")
     add("--name", help="name in the server info")
-    add("--page-size", type=int, metavar="N", help="entries per page of the lists")
+    add("--page-size", type=int, metavar="N", help="entries per page of each list")
     add(
         "--strict", action="store_true", default=None, help="refuse requests before notifications/initialized"
     )
     add("--silent", metavar="METHOD", action="append", default=[], help="never answer METHOD (repeatable)")
     add("--delay", type=float, metavar="S", help="answer each tools/call after S seconds")
     add("--crash-on-start", type=int, metavar="CODE", help="exit at once with this status")
-    add("--ignore-eof", action="store_true", default=None, help="stay after the end of the input")
-    add("--linger", type=float, metavar="S", help="with --ignore-eof: leave after S seconds")
-    add("--ignore-sigterm", action="store_true", default=None, help="journal SIGTERM and stay")
-    add("--sigterm-delay", type=float, metavar="S", help="upon SIGTERM work for S seconds before the exit")
+    add("--ignore-eof", action="store_true", default=None, help="keep running after the end of the input")
+    add("--linger", type=float, metavar="S", help="with --ignore-eof: exit after S seconds")
+    add("--ignore-sigterm", action="store_true", default=None, help="journal SIGTERM and keep running")
+    add("--sigterm-delay", type=float, metavar="S", help="after SIGTERM, work for S seconds before the exit")
     add("--grandchild", action="store_true", help="fork a process that outlives the mock")
     add(
         "--max-life",
@@ -197,8 +193,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _changed(script: Script, options: argparse.Namespace) -> Script:
-    """The script with what the command line says."""
+def _apply_options(script: Script, options: argparse.Namespace) -> Script:
+    """The script with the changes of the command line."""
     names = (
         "era",
         "name",
@@ -219,5 +215,5 @@ def _changed(script: Script, options: argparse.Namespace) -> Script:
         values["grandchildren"] = [*script.grandchildren, Grandchild()]
     values["on"] = [*rules, *script.on]
     if options.kind == "oauth":
-        values["oauth"] = _oauth(options, script.oauth or OAuth())
+        values["oauth"] = _apply_oauth_options(options, script.oauth or OAuth())
     return replace(script, **{name: value for name, value in values.items() if value is not None})

@@ -1,8 +1,8 @@
-"""The command lines that start a mock, for whoever starts it.
+"""The command lines that start a mock.
 
-A mock has a folder of its own, with its script in `script.json` and its journal in `journal.jsonl`. It runs on an
-isolated interpreter, so that neither an environment nor a working directory under test can change it; the ones that
-use nothing but the standard library do without `site` too and start faster.
+Each mock has its own folder, with its script in `script.json` and its journal in `journal.jsonl`. It runs on an isolated
+interpreter, so that neither the environment nor the working directory under test can change it. Mocks that need only
+the standard library also skip `site`, and start faster.
 """
 
 import os
@@ -20,7 +20,7 @@ MAIN = Path(__file__).resolve().parent / "__main__.py"
 
 
 def stdio(folder: Path, args: Sequence[str] = (), *, max_life: float = MAX_LIFE) -> list[str]:
-    """A server on stdin and stdout; `args` are only journalled. It ends itself after `max_life` seconds."""
+    """A server on stdin and stdout, which ends after `max_life` seconds at the latest. It only journals `args`."""
     return [sys.executable, "-I", "-S", str(MAIN), "stdio", *_files(folder, max_life), "--", *args]
 
 
@@ -33,22 +33,18 @@ def remote(
     tls: tuple[Path, Path] | None = None,
     max_life: float = MAX_LIFE,
 ) -> list[str]:
-    """A server behind a URL; `tls` are the files of a certificate chain and its key. The first line on its stdout is
-    a JSON object with its `url`, and with the `issuer` where there is one; it ends when its stdin does.
+    """A server behind a URL, which ends with its stdin. `tls` holds the files of a certificate chain and of its key.
+
+    The first line on its stdout is a JSON object with its `url`, and its `issuer` if it has an authorization server.
     """
-    place = ["--port", str(port), "--host", host]
+    address = ["--port", str(port), "--host", host]
     if tls is not None:
-        place += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
-    return [sys.executable, "-I", str(MAIN), kind, *_files(folder, max_life), *place]
-
-
-def nursery() -> list[str]:
-    """The process that forks what `remote` would start: see `mock_servers.forkserver`."""
-    return [sys.executable, "-I", str(MAIN), "nursery"]
+        address += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
+    return [sys.executable, "-I", str(MAIN), kind, *_files(folder, max_life), *address]
 
 
 def browser(users: str | os.PathLike[str], journal: str | os.PathLike[str]) -> list[str]:
-    """A browser, to which the program that it stands in for and the arguments of that are appended."""
+    """A browser; the caller appends the program that it replaces, and the arguments of that program."""
     files = ["--users", os.fspath(users), "--journal", os.fspath(journal)]
     return [sys.executable, "-I", "-S", str(MAIN), "browser", *files, "--"]
 

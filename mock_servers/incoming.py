@@ -1,4 +1,4 @@
-"""What arrives at a mock, before anybody answers it: is it a message, and which rule serves it?"""
+"""Incoming messages before anything answers them: parsing, and the choice of the rule that serves them."""
 
 import json
 import threading
@@ -12,21 +12,21 @@ PARSE_ERROR = -32700
 
 
 def read_message(data: bytes) -> tuple[Json, str]:
-    """A request, a notification or an answer, and its text. Raises `NotAMessage`."""
+    """A request, a notification or an answer, and its text. Raises `InvalidMessage`."""
     try:
         text = data.decode()
         message = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise NotAMessage(PARSE_ERROR, f"Parse error: {problem}") from problem
+        raise InvalidMessage(PARSE_ERROR, f"Parse error: {problem}") from problem
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-        raise NotAMessage(INVALID_REQUEST, "Not a JSON-RPC 2.0 message", message)
+        raise InvalidMessage(INVALID_REQUEST, "Not a JSON-RPC 2.0 message", message)
     if not isinstance(message.get("method"), str) and not is_answer(message):
-        raise NotAMessage(INVALID_REQUEST, "Neither a request nor an answer", message)
+        raise InvalidMessage(INVALID_REQUEST, "Neither a request nor an answer", message)
     return message, text
 
 
-class NotAMessage(Exception):
-    """What arrived cannot be served; `refused` says why, `id` is what the refusal has to carry."""
+class InvalidMessage(Exception):
+    """The data is not a message. `refused` is the error to answer with, `id` the id for that answer."""
 
     def __init__(self, code: int, reason: str, message: Any = None) -> None:
         super().__init__(reason)
@@ -36,13 +36,13 @@ class NotAMessage(Exception):
 
 
 def is_answer(message: Json) -> bool:
-    """Does the message answer a request of ours?"""
+    """Whether the message answers a request of the server."""
     named = isinstance(message.get("method"), str)
     return not named and "id" in message and ("result" in message or "error" in message)
 
 
-class Rules:
-    """The rules of a script, and how often each has matched. May be asked by several threads."""
+class RuleMatcher:
+    """The rules of a script, and how often each one has matched. Safe for several threads."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self._rules = rules
@@ -50,7 +50,7 @@ class Rules:
         self._lock = threading.Lock()
 
     def actions_for(self, message: Json) -> list[Action] | None:
-        """What to play for a request or notification; None = no rule serves it."""
+        """The actions for a request or notification; None if no rule serves it."""
         method, params = message["method"], message.get("params")
         tool = params.get("name") if isinstance(params, dict) and method == "tools/call" else None
         return self._choose(
@@ -61,7 +61,7 @@ class Rules:
         )
 
     def actions_for_verb(self, verb: str) -> list[Action] | None:
-        """What to play for an HTTP request with this verb, whatever its body; None = no rule serves it."""
+        """The actions for every HTTP request with this verb, whatever its body; None if no rule serves it."""
         return self._choose(rule.method == verb for rule in self._rules)
 
     def _choose(self, matching: Any) -> list[Action] | None:
@@ -75,7 +75,7 @@ class Rules:
 
 
 def _holds(value: Any, pattern: Any) -> bool:
-    """Does the value hold what the pattern says (see `Rule.params`)?"""
+    """Whether the value contains the pattern, as `Rule.params` describes it."""
     if not isinstance(pattern, dict):
         return bool(value == pattern)
     return isinstance(value, dict) and all(_holds(value.get(key), part) for key, part in pattern.items())

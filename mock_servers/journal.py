@@ -1,12 +1,11 @@
-"""What a mock writes down: an append-only file of JSON lines that several threads and processes share.
+"""The journal of a mock: an append-only file of JSON lines that several threads and processes share.
 
-Each entry is one `os.write` to a descriptor opened with O_APPEND, so entries of a mock and of its
-grandchildren never mix and no lock is needed (a signal handler may write too). Times are `time.monotonic()`
-seconds, which on Linux and macOS is one clock for all processes of the machine: an entry of one mock
-compares with an entry of another.
+Each entry is one `os.write` to a descriptor with O_APPEND. So entries of a mock and of its grandchildren never mix,
+and a signal handler can write without a lock. Times are `time.monotonic()` seconds. On Linux and macOS all processes
+share this clock, so the entries of two mocks can be compared.
 
-Limits: the file must be on a local file system. What the mock itself sends is cut to `MAX_SENT`
-characters (the entry then holds the full size in `bytes`); what it receives is never cut.
+Limits: the file must be on a local file system. The journal keeps every received message in full. It cuts a sent
+message to `MAX_SENT` characters; the entry then holds the full size in `bytes`.
 """
 
 import json
@@ -21,11 +20,11 @@ MAX_SENT = 65_536
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a mock saw or did.
+    """One event that a mock saw or caused.
 
-    `t` is in monotonic seconds, `pid` is the process that wrote the entry, `event` one of: start, line,
-    eof, signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit, and
-    those of `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser`. `data` holds the rest.
+    `t` is in monotonic seconds, and `pid` is the process that wrote the entry. `event` is one of: start, line, eof,
+    signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit. The docstrings of
+    `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser` list more. `data` holds the rest.
     """
 
     t: float
@@ -35,13 +34,13 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """The line that was read or sent; empty for other events and for lines that are not UTF-8."""
+        """The received or sent line; empty for other events, and for a line that is not UTF-8."""
         text = self.data.get("text", "")
         return text if isinstance(text, str) else ""
 
     @property
     def message(self) -> dict[str, Any] | None:
-        """The JSON object in `text`, or None when it is not one."""
+        """The JSON object in `text`; None if `text` is anything else."""
         try:
             message = json.loads(self.text)
         except ValueError:
@@ -50,7 +49,7 @@ class Entry:
 
 
 class Journal:
-    """The writing side. Without a path every entry is dropped."""
+    """Writes entries; without a path, drops them."""
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
@@ -58,7 +57,7 @@ class Journal:
 
     @property
     def fd(self) -> int | None:
-        """The descriptor, so that a report of the process's descriptors can leave it out."""
+        """The descriptor of the file, which a report of the process's descriptors leaves out."""
         return self._fd
 
     def write(self, event: str, **data: Any) -> None:
@@ -69,7 +68,7 @@ class Journal:
         os.write(self._fd, json.dumps(entry).encode() + b"\n")
 
     def write_start(self, args: list[str]) -> None:
-        """Append the entry that describes the process; `args` is what stood after `--`."""
+        """Append the entry that describes this process; `args` are the arguments after `--`."""
         if self._fd is None:
             return
         pgid, sid = (os.getpgid(0), os.getsid(0)) if hasattr(os, "getsid") else (None, None)
@@ -87,11 +86,11 @@ class Journal:
         )
 
     def write_line(self, line: bytes) -> None:
-        """Append a line that was read."""
+        """Append a line from stdin."""
         self.write_received("line", line)
 
     def write_received(self, event: str, content: bytes, **data: Any) -> None:
-        """Append what was read, exactly: as `text`, or as `base64` when it is not UTF-8."""
+        """Append received bytes exactly: as `text`, or as `base64` if they are not UTF-8."""
         try:
             self.write(event, **data, text=content.decode())
         except UnicodeDecodeError:
@@ -100,15 +99,15 @@ class Journal:
             self.write(event, **data, base64=b64encode(content).decode())
 
     def write_sent(self, data: bytes, **more: Any) -> None:
-        """Append what goes out, shortened when it is long. Written before the bytes leave, so that an entry
-        about the other side's reaction always comes later."""
+        """Append outgoing bytes, cut to `MAX_SENT`. Call it before the bytes leave, so that the entry about the other
+        side's reaction always comes later.
+        """
         text = data[:MAX_SENT].decode(errors="replace").rstrip("\n")
         self.write("sent", **more, text=text, **({"bytes": len(data)} if len(data) > MAX_SENT else {}))
 
 
 def read_journal(path: str | os.PathLike[str]) -> list[Entry]:
-    """All complete entries so far. A file that does not exist yet is an empty journal; a half-written last
-    line is left out."""
+    """All complete entries so far, without a half-written last line. A missing file counts as an empty journal."""
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -123,8 +122,10 @@ def _entry(fields: dict[str, Any]) -> Entry:
 
 
 def resource_limits() -> dict[str, tuple[int, int]]:
-    """The soft and the hard limit of this process on each resource; empty where the system has none. Named as
-    by setrlimit, in small letters without RLIMIT_."""
+    """The soft and the hard limit of this process for each resource; empty on a system without setrlimit.
+
+    The names are those of setrlimit, in lower case and without RLIMIT_.
+    """
     try:
         import resource
     except ImportError:
@@ -136,7 +137,7 @@ def resource_limits() -> dict[str, tuple[int, int]]:
 
 
 def _open_descriptors(without: int) -> dict[str, str]:
-    """Targets of this process's open descriptors, by number; empty where /proc does not exist."""
+    """The targets of this process's open descriptors, by number; empty if /proc does not exist."""
     targets = {}
     try:
         numbers = os.listdir("/proc/self/fd")
@@ -148,5 +149,5 @@ def _open_descriptors(without: int) -> dict[str, str]:
         try:
             targets[number] = os.readlink(f"/proc/self/fd/{number}")
         except OSError:
-            continue  # the descriptor of the listing itself
+            continue  # the descriptor that listdir itself opened
     return targets

@@ -1,7 +1,7 @@
-"""What a mock saw, read from its journal at the moment of the question.
+"""Views of a mock's journal: typed questions about what the mock saw, which read the file anew each time.
 
-`Seen` is for every mock, `StdioSeen`, `RemoteSeen` and `ProtectedSeen` add what belongs to their kind. They are mixed
-into whatever stands for a mock (here `mock_servers.running`) and need nothing of it but its `folder`.
+`JournalView` serves every mock. `StdioJournalView`, `RemoteJournalView` and `ProtectedJournalView` add the questions
+for their kind. They are mix-ins for classes that represent a mock, as in `mock_servers.running`, and need its `folder`.
 """
 
 import json
@@ -19,7 +19,7 @@ from mock_servers.processes import alive
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a stdio mock: its arguments after `--`, environment, directory, place among the processes and limits."""
+    """One start of a stdio mock: its arguments after `--`, environment, working directory, process ids and limits."""
 
     t: float
     pid: int
@@ -36,13 +36,13 @@ class Start:
     @staticmethod
     def of(entry: Entry) -> "Start":
         data = entry.data
-        place = data["ppid"], data["pgid"], data["sid"], data["fds"], data["limits"]
-        return Start(entry.t, entry.pid, data["args"], data["env"], data["cwd"], *place)
+        process = data["ppid"], data["pgid"], data["sid"], data["fds"], data["limits"]
+        return Start(entry.t, entry.pid, data["args"], data["env"], data["cwd"], *process)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A JSON-RPC request (or notification) that reached a mock; `text` is the line or body as it came."""
+    """A JSON-RPC request or notification that reached a mock; `text` is the line or body as it arrived."""
 
     t: float
     pid: int
@@ -58,10 +58,10 @@ class Request:
         return self.message.get("params")
 
 
-class Seen:
+class JournalView:
     """The journal of one mock."""
 
-    #: the events that hold messages
+    #: the events that hold received messages
     arrivals: ClassVar[tuple[str, ...]] = ("line",)
 
     folder: Path
@@ -77,27 +77,29 @@ class Seen:
 
     @property
     def pids(self) -> list[int]:
-        """Every process that ever wrote into the journal, grandchildren included."""
+        """Every process that has written to the journal, grandchildren included."""
         return sorted({entry.pid for entry in self.entries})
 
     @property
     def alive(self) -> list[int]:
-        """Those of `pids` that live, by its command line, so that a reused pid is nobody; a zombie is dead."""
+        """The processes of `pids` that still run. The command line must match too, because the system can reuse a pid.
+        A zombie counts as dead.
+        """
         return alive(self.pids, str(self.journal))
 
     def events(self, event: str) -> list[Entry]:
-        """The entries of one kind, see `mock_servers.journal.Entry`."""
+        """The entries with this `event`; `mock_servers.journal.Entry` lists the events."""
         return [entry for entry in self.entries if entry.event == event]
 
     def requests(self, method: str) -> list[Request]:
-        """The messages with this method that the mock has read."""
+        """The messages with this method that reached the mock."""
         arrived = [entry for entry in self.entries if entry.event in self.arrivals]
         messages = [Request(entry.t, entry.pid, entry.message or {}, entry.text) for entry in arrived]
         return [request for request in messages if request.message.get("method") == method]
 
 
-class StdioSeen(Seen):
-    """Of a server on stdin and stdout."""
+class StdioJournalView(JournalView):
+    """The journal of a server on stdin and stdout."""
 
     @property
     def starts(self) -> list[Start]:
@@ -105,7 +107,7 @@ class StdioSeen(Seen):
 
     @property
     def lines(self) -> list[str]:
-        """Every line that it has read."""
+        """Every line that the server has read."""
         return [entry.text for entry in self.events("line")]
 
 
@@ -121,10 +123,10 @@ class HttpRequest:
     target: str
     headers: list[tuple[str, str]]
     body: bytes
-    #: what it was answered with; None = not yet, or with no proper response
+    #: the status of the response; None if there is none yet, or none that is HTTP
     status: int | None
     ended: float | None
-    #: "server", "client" (it went away first) or "cut" (the script broke the connection)
+    #: "server", "client" (the client disconnected first) or "cut" (the script broke the connection)
     ended_by: str | None
 
     def values(self, name: str) -> list[str]:
@@ -132,12 +134,12 @@ class HttpRequest:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> str | None:
-        """The value of a header, several as one list (RFC 9110, section 5.3); None = absent."""
+        """The value of a header, several joined as one list (RFC 9110 section 5.3); None if there is none."""
         return ", ".join(self.values(name)) if self.values(name) else None
 
     @property
     def message(self) -> Any:
-        """The JSON value of the body; None when it is none."""
+        """The JSON value of the body; None if the body is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -151,7 +153,7 @@ class HttpRequest:
 
     @property
     def is_probe(self) -> bool:
-        """Whether it only asks for the modern era, which says nothing about the conversation itself."""
+        """Whether the request only probes for the modern era. Such a request says nothing about the conversation."""
         return self.rpc == "server/discover"
 
     def __repr__(self) -> str:
@@ -160,8 +162,8 @@ class HttpRequest:
         )
 
 
-class RemoteSeen(Seen):
-    """Of a server behind a URL."""
+class RemoteJournalView(JournalView):
+    """The journal of a server behind a URL."""
 
     arrivals: ClassVar[tuple[str, ...]] = ("http-request",)
     request_type: ClassVar[type[HttpRequest]] = HttpRequest
@@ -185,38 +187,38 @@ class RemoteSeen(Seen):
         body = b64decode(data["base64"]) if "base64" in data else entry.text.encode()
         headers = [(name, value) for name, value in data["headers"]]
         ended = (None, None) if end is None else (end.t, end.data["by"])
-        place = data["n"], data["connection"], data["method"], data["target"]
-        return self.request_type(entry.t, *place, headers, body, status, *ended)
+        line = data["n"], data["connection"], data["method"], data["target"]
+        return self.request_type(entry.t, *line, headers, body, status, *ended)
 
     def posts(self, method: str | None = None) -> list[HttpRequest]:
-        """The POSTs that are no probes, of this JSON-RPC method if named."""
+        """The POSTs without the probes; with `method`, those with this JSON-RPC method."""
         posts = [request for request in self.http if request.method == "POST" and not request.is_probe]
         return [request for request in posts if method in (None, request.rpc)]
 
     @property
     def sessions(self) -> list[str]:
-        """The session ids that were assigned, in order."""
+        """The session ids that the server assigned, in order."""
         headers = (dict(entry.data["headers"]) for entry in self.events("http-response"))
         assigned = (sent["Mcp-Session-Id"] for sent in headers if "Mcp-Session-Id" in sent)
         return list(dict.fromkeys(assigned))
 
     @property
     def streams(self) -> list[HttpRequest]:
-        """The GETs that were answered with a stream."""
+        """The GETs that the server answered with a stream."""
         return [request for request in self.http if request.method == "GET" and request.status == 200]
 
     @property
     def verbs(self) -> "Counter[str]":
-        """How often each HTTP method was used, probes left out."""
+        """The number of requests with each HTTP method, without the probes."""
         return Counter(request.method for request in self.http if not request.is_probe)
 
 
 @dataclass(frozen=True, repr=False)
-class Asked:
+class OAuthRequest:
     """One request to an endpoint of the authorization server.
 
-    `pairs` are its parameters as decoded; a registration has its JSON in `document`. `problem` is why it was
-    refused, None = it was not; `issued` what it brought.
+    `pairs` are its decoded parameters; a registration has its JSON in `document`. `problem` is the reason for a refusal,
+    None for a granted request. `issued` holds what the server handed out.
     """
 
     t: float
@@ -227,12 +229,12 @@ class Asked:
     issued: dict[str, Any]
 
     @staticmethod
-    def of(entry: Entry) -> "Asked":
+    def of(entry: Entry) -> "OAuthRequest":
         data = entry.data
         params = data["params"]
         pairs = [(name, value) for name, value in params] if isinstance(params, list) else []
         document = None if isinstance(params, list) else params
-        return Asked(entry.t, data["n"], pairs, document, data["problem"], data["issued"])
+        return OAuthRequest(entry.t, data["n"], pairs, document, data["problem"], data["issued"])
 
     @property
     def params(self) -> dict[str, str]:
@@ -242,9 +244,9 @@ class Asked:
         return f"{self.document or self.pairs} -> {self.problem or 'granted'}"
 
 
-class ProtectedSeen(RemoteSeen):
-    """Of a server that wants a bearer, and of its authorization server. `http` is every request to both, in order of
-    arrival.
+class ProtectedJournalView(RemoteJournalView):
+    """The journal of a server that requires a bearer token, and of its authorization server. `http` holds every request
+    to both, in order of arrival.
     """
 
     url: str
@@ -252,66 +254,66 @@ class ProtectedSeen(RemoteSeen):
     @property
     def mcp(self) -> list[HttpRequest]:
         """The requests to the MCP URL."""
-        return [request for request in self.http if self._place_of(request) == self.url]
+        return [request for request in self.http if self._url_of(request) == self.url]
 
     @property
     def elsewhere(self) -> list[str]:
-        """All other URLs that were asked for, in order, without their queries."""
-        places = [self._place_of(request) for request in self.http]
-        return [place for place in places if place != self.url]
+        """The other URLs of all requests, in order, without their queries."""
+        urls = [self._url_of(request) for request in self.http]
+        return [url for url in urls if url != self.url]
 
-    def _place_of(self, request: HttpRequest) -> str:
+    def _url_of(self, request: HttpRequest) -> str:
         return f"{urlsplit(self.url).scheme}://{request.header('Host')}{request.target.partition('?')[0]}"
 
     @property
-    def authorizations(self) -> list[Asked]:
+    def authorizations(self) -> list[OAuthRequest]:
         """The requests of browsers to the authorization endpoint."""
-        return self._asked("authorize")
+        return self._oauth_requests("authorize")
 
     @property
-    def token_requests(self) -> list[Asked]:
+    def token_requests(self) -> list[OAuthRequest]:
         """The requests to the token endpoint."""
-        return self._asked("token")
+        return self._oauth_requests("token")
 
     @property
-    def exchanges(self) -> list[Asked]:
-        """Those that bring a code."""
+    def exchanges(self) -> list[OAuthRequest]:
+        """The token requests that bring an authorization code."""
         return self._with_grant("authorization_code")
 
     @property
-    def refreshes(self) -> list[Asked]:
-        """Those that bring a refresh token."""
+    def refreshes(self) -> list[OAuthRequest]:
+        """The token requests that bring a refresh token."""
         return self._with_grant("refresh_token")
 
     @property
-    def registrations(self) -> list[Asked]:
-        return self._asked("register")
+    def registrations(self) -> list[OAuthRequest]:
+        return self._oauth_requests("register")
 
     @property
     def access_tokens(self) -> list[str]:
-        """Every access token that was issued, in order."""
+        """Every access token that the server issued, in order."""
         return self._issued("access_token")
 
     @property
     def refresh_tokens(self) -> list[str]:
-        """Every refresh token that was issued, in order."""
+        """Every refresh token that the server issued, in order."""
         return self._issued("refresh_token")
 
     def bearer(self, request: HttpRequest) -> str | None:
-        """The token that a request carries."""
+        """The bearer token of a request; None if it has none."""
         scheme, _, token = (request.header("Authorization") or "").partition(" ")
         return token if scheme.lower() == "bearer" else None
 
     @property
     def bearers(self) -> list[str]:
-        """The tokens of all requests to the MCP URL that carry one, in order."""
+        """The bearer tokens of the requests to the MCP URL, in order."""
         return [token for request in self.mcp if (token := self.bearer(request)) is not None]
 
-    def _asked(self, event: str) -> list[Asked]:
-        return [Asked.of(entry) for entry in self.events(event)]
+    def _oauth_requests(self, event: str) -> list[OAuthRequest]:
+        return [OAuthRequest.of(entry) for entry in self.events(event)]
 
-    def _with_grant(self, grant: str) -> list[Asked]:
-        return [asked for asked in self.token_requests if asked.params.get("grant_type") == grant]
+    def _with_grant(self, grant: str) -> list[OAuthRequest]:
+        return [request for request in self.token_requests if request.params.get("grant_type") == grant]
 
     def _issued(self, member: str) -> list[str]:
-        return [asked.issued[member] for asked in self.token_requests if member in asked.issued]
+        return [request.issued[member] for request in self.token_requests if member in request.issued]

@@ -1,9 +1,8 @@
-"""JSON as text: encoding for the wire, and splicing values in without decoding them.
+"""JSON as text: encoding for the wire, and placeholders that take values without decoding them.
 
-`"$id"`, `"$arguments"` and `"$arguments-as-text"` (as whole JSON strings) are placeholders for the id, the
-arguments, and a string with the arguments' JSON, of the request being handled. The arguments are cut out of
-the request's own text, so big integers, 1.0, 1e400, escapes, spaces and repeated keys come back exactly as
-they were sent.
+A placeholder is a whole JSON string. `"$id"` stands for the id of the request, `"$arguments"` for its arguments, and
+`"$arguments-as-text"` for a string with the JSON of the arguments. `fill` takes the arguments from the text of the
+request. So large integers, 1.0, 1e400, escapes, spaces and repeated keys come back exactly as the client sent them.
 """
 
 import json
@@ -16,7 +15,7 @@ _decoder = json.JSONDecoder()
 
 
 def encode(value: Any) -> str:
-    """Compact JSON; characters are escaped only when UTF-8 cannot express them (lone surrogates)."""
+    """Compact JSON, with escapes only for what UTF-8 cannot express (lone surrogates)."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
@@ -26,14 +25,16 @@ def encode(value: Any) -> str:
 
 
 def fill(text: str, request_id: Any, arguments: str = "{}") -> str:
-    """Replace the placeholders in JSON text, in one pass: what was put in is not searched again."""
+    """Replace the placeholders in JSON text, in one pass: a placeholder inside a filled-in value stays."""
     values = {"id": encode(request_id), "arguments": arguments, "arguments-as-text": encode(arguments)}
     return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
 
 
 def slice_of(text: str, *path: str) -> str | None:
-    """The exact text of the member at `path` in the JSON object `text` (which must be valid), or None. Of
-    repeated keys the last one counts, as in `json.loads`."""
+    """The exact text of the member at `path` in the JSON object `text`, or None.
+
+    `text` must be valid JSON. The last of repeated keys counts, as in `json.loads`.
+    """
     for name in path:
         member = _members(text).get(name)
         if member is None:

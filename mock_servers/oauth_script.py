@@ -1,16 +1,18 @@
-"""How a protected upstream and its authorization server behave: the `oauth` part of a `Script`.
+"""The `oauth` part of a `Script`: how a protected server and its authorization server behave.
 
-Well-behaved and strict by default: the resource publishes its metadata (RFC 9728) under its path and names it
-in the challenge, the authorization server publishes RFC 8414 metadata, wants PKCE with
-S256, rotates refresh tokens and takes a second use of one for theft. What is wrong is said here.
+Both are well-behaved and strict by default. The resource publishes its metadata (RFC 9728) under its path and names the
+metadata in the challenge. The authorization server publishes RFC 8414 metadata, requires PKCE with S256, rotates refresh
+tokens, and treats a second use of one as theft. The fields below change that.
 
-In all texts `$issuer` is the issuer, `$ISSUER` the same in capital letters, `$origin` the origin of the
-authorization server, `$mcp` the MCP URL, `$path` the path of the MCP URL (in `resource_metadata`) or of the issuer
-(in `server_metadata`).
+In all texts, `$issuer` stands for the issuer, `$ISSUER` for the issuer in capital letters, `$origin` for the origin of
+the authorization server, and `$mcp` for the MCP URL. `$path` is the path of the MCP URL in `resource_metadata`, and the
+path of the issuer in `server_metadata`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
+
+from mock_servers.script_loading import ScriptError, build
 
 Endpoint = Literal["authorize", "token", "register", "server_metadata", "resource_metadata"]
 ClientAuth = Literal["none", "client_secret_basic", "client_secret_post"]
@@ -21,11 +23,11 @@ CLIENT = "client-1"
 
 @dataclass(frozen=True)
 class Fault:
-    """What an endpoint does in place of, or before, its answer.
+    """A fault of one endpoint.
 
-    Of the requests to the endpoint (with this `grant` type, if named) it meets those from the `nth` on, `times`
-    of them (None = all). Without a `status` the answer is the proper one, `delay` seconds late. With one the
-    request has no effect, and the answer is `body`. `cut` closes the connection without any answer.
+    It affects the requests to the endpoint from the `nth` on, `times` of them (None = all); with `grant`, only requests of
+    that grant type count. Without a `status`, the answer is correct but `delay` seconds late. With a `status`, the request
+    has no effect and the answer is `body`. `cut` closes the connection without an answer.
     """
 
     at: Endpoint
@@ -38,70 +40,91 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
 
-    def meets(self, occurrence: int) -> bool:
-        """Is the request that came as the `occurrence`-th (1 = first) met?"""
+    def affects(self, occurrence: int) -> bool:
+        """Whether the fault affects the request number `occurrence` (1 = first)."""
         return occurrence >= self.nth and (self.times is None or occurrence < self.nth + self.times)
 
 
 @dataclass(frozen=True)
 class OAuth:
-    """The lock on the MCP URL and who has the keys."""
+    """The authorization that the MCP URL requires, and the server that grants it."""
 
-    # Where things are
+    # Addresses
 
-    #: the authorization server has a port of its own; else it is on the origin of the MCP URL, where every
-    #: order of discovery finds it
+    #: the authorization server has its own port; else it shares the origin of the MCP URL, where every order of
+    #: discovery finds it
     own_origin: bool = False
     #: the path of the issuer, "" or "/tenant"
     issuer_path: str = ""
-    #: paths at the MCP origin where the resource metadata is; the others are 404
+    #: paths at the MCP origin that serve the resource metadata; other paths answer 404
     resource_metadata: list[str] = field(
         default_factory=lambda: ["/.well-known/oauth-protected-resource$path"]
     )
-    #: paths at the origin of the authorization server where its metadata is
+    #: paths at the origin of the authorization server that serve its metadata
     server_metadata: list[str] = field(
         default_factory=lambda: ["/.well-known/oauth-authorization-server$path"]
     )
-    #: what is put into these documents; null removes a member
+    #: members to set in these documents; null removes a member
     resource_fields: dict[str, Any] = field(default_factory=dict)
     server_fields: dict[str, Any] = field(default_factory=dict)
-    #: the WWW-Authenticate headers of a 401; `$metadata` is the URL of the first resource metadata. With a
-    #: wrong token, error="invalid_token" is added to "Bearer".
+    #: the challenges in the WWW-Authenticate header of a 401; `$metadata` is the URL of the first resource metadata.
+    #: With a wrong token, the server adds error="invalid_token" to "Bearer".
     challenges: list[str] = field(default_factory=lambda: ['Bearer resource_metadata="$metadata"'])
 
-    # Who may come
+    # Clients
 
-    #: public clients that may use any path and port on a loopback address
+    #: public clients, which may use any path and port on a loopback address
     clients: list[str] = field(default_factory=lambda: [CLIENT])
-    #: offer dynamic registration (RFC 7591); its clients get a secret with this authentication method
+    #: offer dynamic registration (RFC 7591)
     registration: bool = False
+    #: the authentication method of registered clients; they get a secret unless it is "none"
     registered_auth: ClientAuth = "none"
-    #: accept https URLs as client ids (client ID metadata documents, which are not fetched)
+    #: accept https URLs as client ids (client ID metadata documents); the server does not fetch the documents
     cimd: bool = False
-    #: refuse requests to authorize and for tokens that name no resource
+    #: refuse authorization and token requests that name no resource
     resource_required: bool = False
-    #: give tokens for every resource that is named, also for those of other servers
+    #: issue tokens for any resource, including resources of other servers
     any_resource: bool = False
 
-    # What they get
+    # Tokens
 
-    #: `expires_in` of the first access token, the second, ...; null = none is said and it lives for ever.
-    #: The last one repeats.
+    #: `expires_in` of the first access token, the second, and so on; the last one repeats. `null` leaves the member out;
+    #: the token then never expires.
     lifetimes: list[int | None] = field(default_factory=lambda: [3600])
     refresh_tokens: bool = True
-    #: each use of a refresh token gives a new one and ends the old; else the old one stays and is not repeated
+    #: each use of a refresh token returns a new one and ends the old one; else the old one stays valid, and the answer
+    #: does not repeat it
     rotation: bool = True
-    #: the `iss` of the authorization response (RFC 9207); null = none
+    #: the `iss` of the authorization response (RFC 9207); null leaves it out
     iss: str | None = None
-    #: the authorization response says this error, whatever the user wants
+    #: the error in every authorization response, whatever the user answers
     error: str | None = None
     faults: list[Fault] = field(default_factory=list)
 
-    # What a token opens
+    # Scopes
 
-    #: a call of this tool needs this scope, else 403 insufficient_scope
+    #: the scope that a call of each of these tools needs; without it the answer is 403 insufficient_scope
     tool_scopes: dict[str, str] = field(default_factory=dict)
-    #: these tools are refused with 403 even where the scope was granted
+    #: answer 403 for these tools even if the scope was granted
     never_enough: bool = False
-    #: the MCP URL takes every bearer, as if another server had issued it and vouched for it
+    #: the MCP URL accepts every bearer token, as if another server had issued and confirmed it
     any_token: bool = False
+
+    @classmethod
+    def from_dict(cls, value: Any) -> "OAuth":
+        """The `oauth` part of a script's JSON form. Raises `ScriptError`."""
+        oauth = build(cls, value, "oauth")
+        faults = [
+            fault if isinstance(fault, Fault) else build(Fault, fault, f"oauth.faults[{i}]")
+            for i, fault in enumerate(oauth.faults)
+        ]
+        for number, fault in enumerate(faults):
+            if fault.at not in ENDPOINTS:
+                raise ScriptError(
+                    f"oauth.faults[{number}].at: {fault.at!r} is not one of {', '.join(ENDPOINTS)}"
+                )
+        if oauth.registered_auth not in CLIENT_AUTH:
+            raise ScriptError(
+                f"oauth.registered_auth: {oauth.registered_auth!r} is not one of {', '.join(CLIENT_AUTH)}"
+            )
+        return replace(oauth, faults=faults)

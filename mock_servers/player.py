@@ -1,8 +1,7 @@
 """Plays the actions of a rule for one message.
 
-`Stage` is what all performances of a mock share; a `Performance` is one run through a list of actions. Each
-action of `mock_servers.actions` is the method of the same name here, with the action's members as its
-keyword arguments.
+A `Player` runs one list of actions. All players of a mock share one `MockState`. Each action of
+`mock_servers.actions` is the `Player` method of the same name, with the members of the action as keyword arguments.
 """
 
 import itertools
@@ -17,19 +16,18 @@ from mock_servers.actions import ANSWERING, Action
 from mock_servers.answers import Answers, Json, Refused, meta_of
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
-from mock_servers.lifecycle import Life
-from mock_servers.workload import Workload
+from mock_servers.lifecycle import Lifecycle
+from mock_servers.pending_work import PendingWork
 
 _FILLER = b"x" * 79 + b"\n"
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """A message, the line that it was, and why it must be refused, if so. Startup actions play for
-    `NOTHING`."""
+class ReceivedMessage:
+    """A message, its text as it arrived, and the reason to refuse it, if there is one."""
 
     message: Json
-    line: str = ""
+    text: str = ""
     refusal: Refused | None = None
 
     @property
@@ -41,151 +39,152 @@ class Arrived:
         return "id" in self.message
 
 
-NOTHING = Arrived({"method": ""})
+#: for actions that no message causes, such as those at startup
+NO_MESSAGE = ReceivedMessage({"method": ""})
 
 
-class Output(Protocol):
-    """Where messages go."""
+class MessageWriter(Protocol):
+    """Where a player sends messages."""
 
     def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
-        """Write the pieces of one message, or of what stands in its place, `pause` seconds apart."""
+        """Write the pieces of one message, or of arbitrary data in its place, `pause` seconds apart."""
 
     def close(self) -> None:
-        """Close the way to the client."""
+        """Close the connection to the client."""
 
 
 @dataclass
-class Stage:
-    """What the performances share."""
+class MockState:
+    """The state that all players of a mock share."""
 
     answers: Answers
-    output: Output
+    writer: MessageWriter
     journal: Journal
-    life: Life
-    workload: Workload = field(default_factory=Workload)
+    lifecycle: Lifecycle
+    pending_work: PendingWork = field(default_factory=PendingWork)
     released: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     answered: dict[Any, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
-    taken: list[bytearray] = field(default_factory=list)
-    ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    allocated: list[bytearray] = field(default_factory=list)
+    request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def default_body(self, arrived: Arrived) -> Json:
+    def default_body(self, received: ReceivedMessage) -> Json:
         """The member `result` or `error` of the well-behaved answer."""
         try:
-            if arrived.refusal is not None:
-                raise arrived.refusal
-            return {"result": self.answers.answer(arrived.message)}
+            if received.refusal is not None:
+                raise received.refusal
+            return {"result": self.answers.answer(received.message)}
         except Refused as refused:
             return {"error": refused.error}
 
-    def answer_by_default(self, arrived: Arrived) -> None:
-        """Do what a well-behaved server does with the message."""
-        message = arrived.message
-        if not arrived.is_request:
+    def answer_by_default(self, received: ReceivedMessage) -> None:
+        """Answer as a well-behaved server does."""
+        message = received.message
+        if not received.is_request:
             return
-        listens = message["method"] == "subscriptions/listen" and self.answers.is_modern(message)
-        if listens and arrived.refusal is None:
+        subscribes = message["method"] == "subscriptions/listen" and self.answers.is_modern(message)
+        if subscribes and received.refusal is None:
             self.send(self.answers.subscribe(message))
         else:
-            self.send(answer(arrived, self.default_body(arrived)), arrived)
+            self.send(answer(received, self.default_body(received)), received)
 
     def take_answer(self, message: Json, text: str) -> None:
-        """The client has answered a request of ours."""
+        """Journal the client's answer to a request of the mock, and wake the player that waits for it."""
         self.journal.write("answer", id=message["id"], text=text)
         if isinstance(message["id"], str | int):
             self.answered[message["id"]].set()
 
-    def send(self, message: Any, arrived: Arrived = NOTHING) -> None:
-        """Send one message, its placeholders filled."""
-        self.output.write([line_of(message, arrived)])
+    def send(self, message: Any, received: ReceivedMessage = NO_MESSAGE) -> None:
+        """Send one message, with its placeholders filled."""
+        self.writer.write([line_of(message, received)])
 
 
-def answer(arrived: Arrived, body: Json) -> Json:
+def answer(received: ReceivedMessage, body: Json) -> Json:
     """The answer to the message with this `result` or `error`."""
-    return {"jsonrpc": "2.0", "id": arrived.id, **body}
+    return {"jsonrpc": "2.0", "id": received.id, **body}
 
 
-def line_of(message: Any, arrived: Arrived) -> bytes:
-    """The bytes of a message, its placeholders filled."""
+def line_of(message: Any, received: ReceivedMessage) -> bytes:
+    """The bytes of a message, with its placeholders filled."""
     text = encode(message)
     if '"$' in text:
-        text = fill(text, arrived.id, slice_of(arrived.line, "params", "arguments") or "{}")
+        text = fill(text, received.id, slice_of(received.text, "params", "arguments") or "{}")
     return text.encode() + b"\n"
 
 
-class Performance:
-    """One run. `play` returns when the last action is done; actions that end the process do not return."""
+class Player:
+    """Plays the actions for one message. An action that ends the process does not return."""
 
-    #: the actions after which the default answer is not sent any more
+    #: after one of these actions, the player sends no default answer
     answering = ANSWERING
 
-    def __init__(self, stage: Stage, arrived: Arrived, actions: list[Action]) -> None:
-        self._stage = stage
-        self._arrived = arrived
+    def __init__(self, state: MockState, received: ReceivedMessage, actions: list[Action]) -> None:
+        self._state = state
+        self._received = received
         self._actions = actions
 
     def play(self) -> None:
-        """Play all actions, then give the default answer unless one of them stands in its place."""
+        """Play all actions, then send the default answer unless one of them replaces it."""
         for action in self._actions:
             name = action["do"]
-            self._stage.journal.write("action", do=name, request=self._arrived.id)
+            self._state.journal.write("action", do=name, request=self._received.id)
             getattr(self, name)(**{key: value for key, value in action.items() if key != "do"})
         if not any(action["do"] in self.answering for action in self._actions):
-            self._stage.answer_by_default(self._arrived)
+            self._state.answer_by_default(self._received)
 
     # Answers
 
     def reply(self, result: Json | None) -> None:
         if result is None:
-            self._stage.answer_by_default(self._arrived)
+            self._state.answer_by_default(self._received)
         else:
-            self._stage.send(answer(self._arrived, self._body(result)), self._arrived)
+            self._state.send(answer(self._received, self._body(result)), self._received)
 
     def error(self, code: int, message: str, data: Any) -> None:
         refused = Refused(code, message, data)
-        self._stage.send(answer(self._arrived, {"error": refused.error}), self._arrived)
+        self._state.send(answer(self._received, {"error": refused.error}), self._received)
 
     def silence(self) -> None:
         pass
 
     def send(self, message: Any) -> None:
-        self._stage.send(message, self._arrived)
+        self._state.send(message, self._received)
 
     def raw(self, text: str | None = None, base64: str | None = None) -> None:
         if text is not None:
-            arguments = slice_of(self._arrived.line, "params", "arguments") or "{}"
-            self._stage.output.write([fill(text, self._arrived.id, arguments).encode()])
+            arguments = slice_of(self._received.text, "params", "arguments") or "{}"
+            self._state.writer.write([fill(text, self._received.id, arguments).encode()])
         elif base64 is not None:
             from base64 import b64decode
 
-            self._stage.output.write([b64decode(base64)])
+            self._state.writer.write([b64decode(base64)])
 
     def reply_in_chunks(self, sizes: list[int], pause: float, result: Json | None) -> None:
-        line = line_of(answer(self._arrived, self._body(result)), self._arrived)
+        line = line_of(answer(self._received, self._body(result)), self._received)
         ends = [0, *itertools.accumulate(sizes), len(line)]
         pieces = [line[start:end] for start, end in itertools.pairwise(ends)]
-        self._stage.output.write([piece for piece in pieces if piece], pause)
+        self._state.writer.write([piece for piece in pieces if piece], pause)
 
     def duplicate_reply(self) -> None:
-        self._stage.answer_by_default(self._arrived)
-        self._stage.answer_by_default(self._arrived)
+        self._state.answer_by_default(self._received)
+        self._state.answer_by_default(self._received)
 
     def wrong_id_reply(self, id: Any) -> None:
-        wrong = {**answer(self._arrived, self._body(None)), "id": id}
-        self._stage.send(wrong, self._arrived)
+        wrong = {**answer(self._received, self._body(None)), "id": id}
+        self._state.send(wrong, self._received)
 
     def payload(self, size: int) -> None:
         result = {"content": [{"type": "text", "text": "x" * size}], "isError": False}
-        self._stage.send(answer(self._arrived, self._body(result)), self._arrived)
+        self._state.send(answer(self._received, self._body(result)), self._received)
 
     def unending(self, size: int) -> None:
         result = {"content": [{"type": "text", "text": "$text"}]}
-        head, _, _ = line_of(answer(self._arrived, self._body(result)), self._arrived).partition(b"$text")
-        self._stage.output.write([head + b"x" * size])
+        head, _, _ = line_of(answer(self._received, self._body(result)), self._received).partition(b"$text")
+        self._state.writer.write([head + b"x" * size])
 
     def _body(self, result: Json | None) -> Json:
         if result is None:
-            return self._stage.default_body(self._arrived)
-        return {"result": self._stage.answers.completed(self._arrived.message, result)}
+            return self._state.default_body(self._received)
+        return {"result": self._state.answers.completed(self._received.message, result)}
 
     # Waiting
 
@@ -193,40 +192,40 @@ class Performance:
         self._wait(threading.Event(), seconds)
 
     def hold(self, name: str) -> None:
-        self._wait(self._stage.released[name], None)
+        self._wait(self._state.released[name], None)
 
     def release(self, name: str) -> None:
-        self._stage.released[name].set()
+        self._state.released[name].set()
 
     def _wait(self, event: threading.Event, seconds: float | None) -> None:
-        with self._stage.workload.waiting():
+        with self._state.pending_work.paused():
             event.wait(seconds)
 
-    # Messages of the server's own
+    # Messages that the server begins
 
     def notify(self, method: str, params: Json | None) -> None:
-        self._stage.send(_message(method, params), self._arrived)
+        self._state.send(_message(method, params), self._received)
 
     def request(self, method: str, params: Json | None, id: Any, wait: float | None) -> None:
-        identity = next(self._stage.ids) if id is None else id
-        self._stage.send({**_message(method, params), "id": identity}, self._arrived)
+        identity = next(self._state.request_ids) if id is None else id
+        self._state.send({**_message(method, params), "id": identity}, self._received)
         if wait is not None:
-            self._wait(self._stage.answered[identity], wait)
+            self._wait(self._state.answered[identity], wait)
 
     def progress(self, value: float) -> None:
-        token = meta_of(self._arrived.message).get("progressToken")
+        token = meta_of(self._received.message).get("progressToken")
         if token is not None:
             self.notify("notifications/progress", {"progressToken": token, "progress": value})
 
     def set_tools(self, tools: list[Json]) -> None:
-        self._stage.answers.tools = tools
+        self._state.answers.tools = tools
 
     def set_prompts(self, prompts: list[Json]) -> None:
-        self._stage.answers.prompts = prompts
+        self._state.answers.prompts = prompts
 
     def list_changed(self, kind: str) -> None:
-        for message in self._stage.answers.list_changed(kind):
-            self._stage.send(message)
+        for message in self._state.answers.list_changed(kind):
+            self._state.send(message)
 
     def stderr(self, text: str = "", bytes: int = 0) -> None:
         whole, rest = divmod(bytes, len(_FILLER))
@@ -234,10 +233,10 @@ class Performance:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
 
-    # What it uses up
+    # Resources
 
     def allocate(self, size: int) -> None:
-        self._stage.taken.append(bytearray(size))
+        self._state.allocated.append(bytearray(size))
 
     def compute(self, seconds: float) -> None:
         end = time.process_time() + seconds
@@ -247,13 +246,13 @@ class Performance:
     # Ends
 
     def close_stdout(self) -> None:
-        self._stage.output.close()
+        self._state.writer.close()
 
     def crash(self, code: int) -> None:
-        self._stage.life.end(code, "crash")
+        self._state.lifecycle.exit(code, "crash")
 
     def kill_self(self, signal: int) -> None:
-        self._stage.life.end_by_signal(signal)
+        self._state.lifecycle.die_by_signal(signal)
 
 
 def _message(method: str, params: Json | None) -> Json:

@@ -1,7 +1,7 @@
-"""Whether a process that a journal names still lives, and its end, with the standard library alone.
+"""Whether a process of a journal still lives, and how to kill it, with the standard library alone.
 
-A pid may have been given to somebody else meanwhile, so a process counts only while its command line holds a mark
-that nobody else's has, such as the path of the journal. A zombie is dead.
+The system may have given its pid to another program meanwhile. So a process counts only if its command line contains a
+mark that no other process has, such as the path of the journal. A zombie counts as dead.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_LOOK_AGAIN = 0.02
+_POLL_INTERVAL = 0.02
 _PROC = Path("/proc")
 
 
 def alive(pids: Iterable[int], mark: str) -> list[int]:
-    """Those processes that live and have the mark in their command line."""
+    """The processes that live and have the mark in their command line."""
     return [pid for pid in pids if mark in _command_line(pid)]
 
 
 def kill(pids: Iterable[int], mark: str, within: float = 5.0) -> list[int]:
-    """Kill those that live and have the mark, and wait `within` seconds for their end; who does not end."""
+    """Kill the processes that live and have the mark. Returns those that still live after `within` seconds."""
     pids = list(pids)
     end = time.monotonic() + within
     while living := alive(pids, mark):
@@ -31,12 +31,12 @@ def kill(pids: Iterable[int], mark: str, within: float = 5.0) -> list[int]:
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > end:
             return living
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_POLL_INTERVAL)
     return []
 
 
 def _command_line(pid: int) -> str:
-    """The words of its command line; empty when it is gone or a zombie."""
+    """The command line of a process; empty if the process has ended or is a zombie."""
     if (_PROC / "self" / "cmdline").exists():
         try:
             return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

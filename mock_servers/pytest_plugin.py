@@ -1,13 +1,13 @@
-"""Fixtures for test suites of MCP clients and proxies: scripted servers with a log of everything they see.
+"""Fixtures for test suites of MCP clients and proxies: scripted servers with a journal of everything that they see.
 
-    def test_a_tool_is_called(mcp_http_mock):
+    def test_client_calls_a_tool(mcp_http_mock):
         server = mcp_http_mock(Script(tools=[tool("search")]))
-        ...                                       # have server.url called
+        ...                                       # let the client under test call server.url
         assert server.requests("tools/call")[0].params["name"] == "search"
 
-pytest loads this module wherever the distribution is installed, so it imports nothing until a fixture is asked for.
-The fixtures are synchronous and need no plugin for async tests. Each gives a function that makes as many servers
-as a test wants; all end with the test, and what they saw is printed when it fails.
+pytest loads this module in every environment that has the distribution, so the module imports nothing until a test uses a
+fixture. The fixtures are synchronous and need no plugin for async tests. Each fixture is a function that makes as many
+servers as a test needs. All servers end with the test. When the test fails, pytest prints their journals.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mock_servers.script import Script
 
 
-class _Rack:
-    """The mocks of one test."""
+class _TestMocks:
+    """The mocks of one test, on one exit stack."""
 
     def __init__(self, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> None:
         self._request = request
@@ -36,24 +36,26 @@ class _Rack:
     def open(self, make: Callable[..., Any], label: str, *what: Any, **how: Any) -> Any:
         folder = self._folders.mktemp(f"mcp-{label}-mock")
         mock = self.stack.enter_context(make(folder, *what, **how))
-        # Registered last, so it is told before the mock ends.
-        self.stack.callback(self._tell, mock, label)
+        # Registered last, so it runs before the mock ends.
+        self.stack.callback(self._report, mock, label)
         return mock
 
-    def _tell(self, mock: Mock, label: str) -> None:
-        self._request.node.add_report_section("teardown", f"MCP {label} mock", mock.story())
+    def _report(self, mock: Mock, label: str) -> None:
+        self._request.node.add_report_section("teardown", f"MCP {label} mock", mock.journal_text())
 
 
 @pytest.fixture
-def _mcp_mocks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Rack]:
-    rack = _Rack(request, tmp_path_factory)
-    with rack.stack:
-        yield rack
+def _mcp_mocks(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_TestMocks]:
+    mocks = _TestMocks(request, tmp_path_factory)
+    with mocks.stack:
+        yield mocks
 
 
 @pytest.fixture
-def mcp_stdio_mock(_mcp_mocks: _Rack) -> Callable[..., StdioMock]:
-    """`mcp_stdio_mock(script=None, *, args=())`: a server for whoever is tested to start, by `command` and `args`."""
+def mcp_stdio_mock(_mcp_mocks: _TestMocks) -> Callable[..., StdioMock]:
+    """`mcp_stdio_mock(script=None, *, args=())`: a server that the program under test starts, by `command` and `args`."""
 
     def make(script: Script | None = None, *, args: Sequence[str] = (), **how: Any) -> StdioMock:
         from mock_servers.running import stdio_mock
@@ -65,8 +67,8 @@ def mcp_stdio_mock(_mcp_mocks: _Rack) -> Callable[..., StdioMock]:
 
 
 @pytest.fixture
-def mcp_http_mock(_mcp_mocks: _Rack) -> Callable[..., RemoteMock]:
-    """`mcp_http_mock(script=None, *, port=0, tls=None)`: a Streamable HTTP server, running at `url`."""
+def mcp_http_mock(_mcp_mocks: _TestMocks) -> Callable[..., RemoteMock]:
+    """`mcp_http_mock(script=None, *, port=0, tls=None)`: a running Streamable HTTP server, at `url`."""
 
     def make(script: Script | None = None, **how: Any) -> RemoteMock:
         from mock_servers.running import http_mock
@@ -78,8 +80,8 @@ def mcp_http_mock(_mcp_mocks: _Rack) -> Callable[..., RemoteMock]:
 
 
 @pytest.fixture
-def mcp_sse_mock(_mcp_mocks: _Rack) -> Callable[..., RemoteMock]:
-    """`mcp_sse_mock(script=None, *, port=0, tls=None)`: a server of the older HTTP+SSE, running at `url`."""
+def mcp_sse_mock(_mcp_mocks: _TestMocks) -> Callable[..., RemoteMock]:
+    """`mcp_sse_mock(script=None, *, port=0, tls=None)`: a running server of the older HTTP+SSE, at `url`."""
 
     def make(script: Script | None = None, **how: Any) -> RemoteMock:
         from mock_servers.running import http_mock
@@ -91,9 +93,9 @@ def mcp_sse_mock(_mcp_mocks: _Rack) -> Callable[..., RemoteMock]:
 
 
 @pytest.fixture
-def mcp_oauth_mock(_mcp_mocks: _Rack) -> Callable[..., ProtectedMock]:
-    """`mcp_oauth_mock(oauth=None, script=None, *, kind="oauth")`: a server that wants a bearer, running at `url`,
-    and its authorization server, at `issuer`; `kind="sse"` for the older transport.
+def mcp_oauth_mock(_mcp_mocks: _TestMocks) -> Callable[..., ProtectedMock]:
+    """`mcp_oauth_mock(oauth=None, script=None, *, kind="oauth")`: a running server that requires a bearer token, at `url`,
+    and its authorization server, at `issuer`. `kind="sse"` selects the older transport.
     """
 
     def make(oauth: OAuth | None = None, script: Script | None = None, **how: Any) -> ProtectedMock:

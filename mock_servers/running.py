@@ -1,12 +1,13 @@
-"""Mocks for tests in Python: a stdio server to be started by what is tested, servers behind a URL that run already.
+"""Mocks as context managers for tests in Python.
 
     with http_mock(folder, Script(era="modern")) as mock:
         ...                         # a client of mock.url
         assert mock.posts("tools/call")
 
-When a block is left, however it is left, no process of its mock lives; starting and stopping are bounded. A server
-behind a URL also ends when the process that started it dies, because its stdin does. `mock_servers.pytest_plugin`
-makes fixtures of these. Limits: POSIX.
+A server behind a URL runs inside its block. The program under test starts a stdio server. After the block, whatever
+raised in it, no process of the mock lives. Start and stop have deadlines. A server behind a URL also ends when the
+process that started it dies, because its stdin ends. `mock_servers.pytest_plugin` makes fixtures of these.
+Limits: POSIX.
 """
 
 import json
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 from mock_servers import commands
 from mock_servers.browser import USER
 from mock_servers.journal import Entry
-from mock_servers.journal_views import ProtectedSeen, RemoteSeen, Seen, StdioSeen
+from mock_servers.journal_views import JournalView, ProtectedJournalView, RemoteJournalView, StdioJournalView
 from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.processes import kill
@@ -32,41 +33,41 @@ from mock_servers.script import Script
 
 START_WITHIN = 20.0
 _STOP_WITHIN = 5.0
-_LOOK_AGAIN = 0.01
+_POLL_INTERVAL = 0.01
 
 
 class MockError(Exception):
-    """A mock did not start or stop, or did not see what was waited for."""
+    """A mock did not start or stop, or a wait for it timed out."""
 
 
-class Mock(Seen):
-    """What every mock has: its script, its folder, and what it saw."""
+class Mock(JournalView):
+    """Every mock: its script, its folder, and its journal."""
 
     def __init__(self, script: Script, folder: Path) -> None:
         self.script = script
         self.folder = folder
 
     def wait_for(self, condition: Callable[[], Any], within: float = 5.0) -> Any:
-        """Ask until the answer is true, and return it. Raises `MockError` with the end of the journal.
+        """Poll until the condition is true, and return its value. Raises `MockError` with the end of the journal.
 
-        For synchronous tests: nothing else runs in this thread meanwhile.
+        For synchronous tests: the wait blocks this thread.
         """
         end = time.monotonic() + within
         while not (value := condition()):
             if time.monotonic() > end:
-                raise MockError(f"not within {within:g} s; {self.story()}")
-            time.sleep(_LOOK_AGAIN)
+                raise MockError(f"not within {within:g} s; {self.journal_text()}")
+            time.sleep(_POLL_INTERVAL)
         return value
 
-    def story(self, last: int = 30) -> str:
-        """The last entries of the journal, for people."""
+    def journal_text(self, last: int = 30) -> str:
+        """The last entries of the journal, one a line, for people."""
         entries = self.entries[-last:]
         first = entries[0].t if entries else 0.0
         return "\n".join(["journal:", *(_line(entry, first) for entry in entries)])
 
 
-class StdioMock(StdioSeen, Mock):
-    """A server on stdin and stdout. Whoever is tested starts `command` with `args`, once or often."""
+class StdioMock(StdioJournalView, Mock):
+    """A server on stdin and stdout. The program under test starts `command` with `args`, once or several times."""
 
     def __init__(self, script: Script, folder: Path, args: Sequence[str], max_life: float) -> None:
         super().__init__(script, folder)
@@ -78,32 +79,32 @@ class StdioMock(StdioSeen, Mock):
         return {"command": self.command, "args": self.args}
 
 
-class RemoteMock(RemoteSeen, Mock):
-    """A server behind a URL, running."""
+class RemoteMock(RemoteJournalView, Mock):
+    """A running server behind a URL."""
 
-    def __init__(self, script: Script, folder: Path, process: "Process", facts: dict[str, str]) -> None:
+    def __init__(self, script: Script, folder: Path, process: "MockProcess", urls: dict[str, str]) -> None:
         super().__init__(script, folder)
-        self.url = facts["url"]
+        self.url = urls["url"]
         self._process = process
 
     def stop(self) -> None:
-        """End it before its time: its port refuses connections from now on."""
+        """End the server before its block ends; its port then refuses connections."""
         self._process.stop()
 
 
-class ProtectedMock(ProtectedSeen, RemoteMock):
-    """A server that wants a bearer, running together with its authorization server, which knows `client_id`."""
+class ProtectedMock(ProtectedJournalView, RemoteMock):
+    """A running server that requires a bearer token, and its authorization server, which knows `client_id`."""
 
     client_id = CLIENT
 
-    def __init__(self, script: Script, folder: Path, process: "Process", facts: dict[str, str]) -> None:
-        super().__init__(script, folder, process, facts)
-        self.issuer = facts["issuer"]
+    def __init__(self, script: Script, folder: Path, process: "MockProcess", urls: dict[str, str]) -> None:
+        super().__init__(script, folder, process, urls)
+        self.issuer = urls["issuer"]
 
     def sign_in(self, url: str, answer: Literal["approves", "denies"] = "approves") -> str:
-        """Be the user before the page of an authorization request; the URL to which the browser is sent then.
+        """Answer an authorization request as the user, and return the URL to which the server redirects the browser.
 
-        Raises `MockError` when the page does not lead anywhere. Of a mock with TLS the page cannot be opened.
+        Raises `MockError` if the server does not redirect. Limits: no TLS.
         """
         from http.client import HTTPConnection
 
@@ -124,16 +125,16 @@ class ProtectedMock(ProtectedSeen, RemoteMock):
 def stdio_mock(
     folder: Path, script: Script | None = None, *, args: Sequence[str] = (), max_life: float = MAX_LIFE
 ) -> Iterator[StdioMock]:
-    """A server that whoever is tested starts; `args` are only journalled. Of what still runs at the end nothing is
-    left (`StdioMock.alive` tells who that would be).
+    """A stdio server for the program under test to start; the server only journals `args`. The end of the block kills
+    every process that is still in `StdioMock.alive`.
     """
     mock = StdioMock(_save(script, folder), folder, args, max_life)
     try:
         yield mock
     finally:
-        left = kill(mock.pids, str(mock.journal), _STOP_WITHIN)
-        if left:
-            raise MockError(f"cannot be killed: {left}")
+        living = kill(mock.pids, str(mock.journal), _STOP_WITHIN)
+        if living:
+            raise MockError(f"cannot kill these processes: {living}")
 
 
 @contextmanager
@@ -142,12 +143,12 @@ def http_mock(
     script: Script | None = None,
     *,
     kind: Literal["http", "sse", "collector"] = "http",
-    **place: Any,
+    **address: Any,
 ) -> Iterator[RemoteMock]:
-    """A Streamable HTTP server, or one of HTTP+SSE, or one that only collects; `place` as in `commands.remote`."""
+    """A Streamable HTTP server, an HTTP+SSE server, or a collector; `address` is for `commands.remote`."""
     script = _save(script, folder)
-    with _process(commands.remote(kind, folder, **place), folder) as process:
-        yield RemoteMock(script, folder, process, process.facts())
+    with _process(commands.remote(kind, folder, **address), folder) as process:
+        yield RemoteMock(script, folder, process, process.read_urls())
 
 
 @contextmanager
@@ -157,12 +158,12 @@ def oauth_mock(
     script: Script | None = None,
     *,
     kind: Literal["oauth", "sse"] = "oauth",
-    **place: Any,
+    **address: Any,
 ) -> Iterator[ProtectedMock]:
-    """A server that wants a bearer, with its authorization server; `place` as in `commands.remote`."""
+    """A server that requires a bearer token, and its authorization server; `address` is for `commands.remote`."""
     script = _save(replace(script or Script(), oauth=oauth or OAuth()), folder)
-    with _process(commands.remote(kind, folder, **place), folder) as process:
-        yield ProtectedMock(script, folder, process, process.facts())
+    with _process(commands.remote(kind, folder, **address), folder) as process:
+        yield ProtectedMock(script, folder, process, process.read_urls())
 
 
 def _save(script: Script | None, folder: Path) -> Script:
@@ -172,14 +173,14 @@ def _save(script: Script | None, folder: Path) -> Script:
 
 
 @dataclass(frozen=True)
-class Process:
-    """The process of a server behind a URL. What it says on stderr is in its folder."""
+class MockProcess:
+    """The process of a server behind a URL. The file `stderr` holds its stderr."""
 
     popen: "subprocess.Popen[bytes]"
     stderr: Path
 
-    def facts(self) -> dict[str, str]:
-        """What it says first. Raises `MockError`."""
+    def read_urls(self) -> dict[str, str]:
+        """The `url`, and perhaps `issuer`, from the first line of its stdout. Raises `MockError`."""
         line = b""
         end = time.monotonic() + START_WITHIN
         assert self.popen.stdout
@@ -190,14 +191,14 @@ class Process:
                 break
             line += chunk
         try:
-            facts: dict[str, str] = json.loads(line)
+            urls: dict[str, str] = json.loads(line)
         except ValueError:
             words = self.stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise MockError(f"the mock did not start within {START_WITHIN:g} s: {words}") from None
-        return facts
+        return urls
 
     def stop(self) -> None:
-        """End it; more than once is once."""
+        """End the process; a second call does nothing."""
         assert self.popen.stdin and self.popen.stdout
         self.popen.stdin.close()
         try:
@@ -213,13 +214,13 @@ def _readable(descriptor: int, end: float) -> bool:
 
 
 @contextmanager
-def _process(command: list[str], folder: Path) -> Iterator[Process]:
+def _process(command: list[str], folder: Path) -> Iterator[MockProcess]:
     stderr = folder / "stderr.txt"
     with stderr.open("wb") as file:
         popen = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, bufsize=0
         )
-    process = Process(popen, stderr)
+    process = MockProcess(popen, stderr)
     try:
         yield process
     finally:

@@ -1,19 +1,15 @@
-"""What a mock is told to do: a `Script`, built in Python, kept as a JSON file, loaded by the mock.
+"""The description of a mock: a `Script`, which Python code builds and saves as JSON, and the mock loads.
 
-A default `Script()` is a well-behaved server with the tools `echo` and `add`. Misbehaviour is added by
-rules (`Rule`, `on_call`) made of actions, by `startup` actions, and by the shutdown fields. Loading is
-strict: an unknown field, action or era is a `ScriptError` that names it, because a script with a typing
-mistake would otherwise be a well-behaved server, and a test that expects misbehaviour would pass for
-nothing.
+A default `Script()` is a well-behaved server with the tools `echo` and `add`. Rules (`Rule`, `on_call`) with actions,
+`startup` actions, and the fields for the shutdown add misbehaviour. Loading is strict: an unknown field, action or era
+is a `ScriptError` that names it.
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from mock_servers import actions as _actions
-from mock_servers import remote_actions as _remote_actions
 from mock_servers.actions import (
     Action,
     allocate,
@@ -42,7 +38,8 @@ from mock_servers.actions import (
     unending,
     wrong_id_reply,
 )
-from mock_servers.oauth_script import CLIENT_AUTH, ENDPOINTS, Fault, OAuth
+from mock_servers.oauth_script import Fault, OAuth
+from mock_servers.script_loading import ScriptError, build, check_actions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,24 +85,18 @@ __all__ = [
 ]
 
 Era = Literal["legacy", "modern", "both"]
-_T = TypeVar("_T")
-
-
-class ScriptError(ValueError):
-    """The script cannot be understood; the message names the field."""
 
 
 def tool(
     name: str, description: str = "", *, properties: dict[str, Any] | None = None, **fields: Any
 ) -> dict[str, Any]:
-    """A tool with an object schema; `fields` are added as they are (title, annotations, outputSchema,
-    ...)."""
+    """A tool with an object schema; `fields` (title, annotations, outputSchema, ...) become members unchanged."""
     schema = {"type": "object", "properties": properties or {}}
     return {"name": name, "description": description, "inputSchema": schema, **fields}
 
 
 def default_tools() -> list[dict[str, Any]]:
-    """`echo` gives its arguments back, `add` the sum of the numbers `a` and `b`."""
+    """`echo` returns its arguments, `add` the sum of the numbers `a` and `b`."""
     number = {"type": "number"}
     add = tool("add", "Add two numbers", properties={"a": number, "b": number})
     add["inputSchema"]["required"] = ["a", "b"]
@@ -116,12 +107,12 @@ def default_tools() -> list[dict[str, Any]]:
 class Rule:
     """When a message with this `method` arrives, play `actions` instead of the default answer.
 
-    `method` is also matched against notifications; "*" is any request; for the HTTP mocks see
-    `mock_servers.remote_actions` too. `tool` narrows `tools/call` to one tool, `params` to messages whose
-    parameters hold the same: in an object every member of the pattern has to match, and None stands for a
-    member that is not there. Of the messages that match, the rule serves those from the `nth` (1 = first)
-    on, `times` of them: without `nth` all, with `nth` only that one, unless `times` says otherwise. The
-    first rule of the script that serves a message wins.
+    `method` also matches notifications, and "*" matches any request; `mock_servers.remote_actions` describes HTTP verbs.
+    `tool` limits `tools/call` to one tool. `params` limits the rule to messages whose parameters contain it: in an object,
+    every member of the pattern must match, and None matches a missing member.
+
+    Of the matching messages, the rule serves `times` ones from the `nth` on (1 = first). Without `nth` it starts at the
+    first and has no end; with `nth`, `times` is 1 by default. The first rule of the script that serves a message wins.
     """
 
     method: str
@@ -132,7 +123,7 @@ class Rule:
     params: dict[str, Any] | None = None
 
     def serves(self, occurrence: int) -> bool:
-        """Does the rule serve the message that matches for the `occurrence`-th time (1 = first)?"""
+        """Whether the rule serves the matching message number `occurrence` (1 = first)."""
         first = self.nth or 1
         times = self.times if self.times is not None else (1 if self.nth is not None else None)
         return occurrence >= first and (times is None or occurrence < first + times)
@@ -145,17 +136,16 @@ def on_call(
     times: int | None = None,
     params: dict[str, Any] | None = None,
 ) -> Rule:
-    """The rule for calls of `tool` (None = of any tool)."""
+    """The rule for calls of `tool`; None means any tool."""
     return Rule("tools/call", list(actions), tool=tool, nth=nth, times=times, params=params)
 
 
 @dataclass(frozen=True)
 class Grandchild:
-    """A process that the mock forks at its start, in its own process group unless `new_session`.
+    """A process that the mock forks at its start, in the mock's process group unless `new_session`.
 
-    It ends when the mock has gone, or by SIGTERM, unless told to ignore either. By default it outlives the
-    mock, as helpers that are started in the background do. It keeps the inherited stdin, stdout or stderr
-    open only if asked.
+    SIGTERM ends it unless `ignore_sigterm`. It outlives the mock, as a helper in the background does, unless `ignore_eof`
+    is false. The other fields keep inherited streams open.
     """
 
     ignore_sigterm: bool = False
@@ -168,52 +158,51 @@ class Grandchild:
 
 @dataclass(frozen=True)
 class Http:
-    """How the HTTP mocks serve a script; the stdio mock does not look at it. Statuses are HTTP's.
+    """How the mocks behind a URL serve a script; the stdio mock ignores this. Statuses are HTTP statuses.
 
-    `path` is where POST (Streamable HTTP) or the stream (HTTP+SSE) is. In the modern era there are neither
-    sessions nor GET streams, whatever is said here.
+    `path` is the path of POST (Streamable HTTP) or of the stream (HTTP+SSE). The modern era has neither sessions nor GET
+    streams, so it ignores the fields for them.
     """
 
     path: str = "/mcp"
-    # How requests are answered; a notification before an answer makes it a stream in any case.
+    # The form of answers. A notification before an answer always makes the response a stream.
     answers: Literal["json", "sse"] = "json"
-    # Assign an Mcp-Session-Id and refuse requests without it (400) or with an unknown one (404).
+    # Assign an Mcp-Session-Id, and refuse requests without it (400) or with an unknown one (404).
     sessions: bool = False
-    # Forget a session after it was used this many times.
+    # Forget a session after this number of requests.
     session_requests: int | None = None
     # Offer the standalone GET stream (else 405).
     get: bool = True
-    # Give events ids, so that a stream can be resumed.
+    # Give events ids, so that a client can resume a stream.
     event_ids: bool = False
     # Begin every stream with an event that has an id, this `retry` (milliseconds) and no data.
     priming: bool = False
     retry: int | None = None
-    # Status of the answer to a notification, and the body that goes with it.
+    # The status and body of the response to a notification.
     accepted: int = 202
     accepted_body: str = ""
-    # Status of the answer to DELETE; None = never answered.
+    # The status of the response to DELETE; None means no response, ever.
     delete: int | None = 200
-    # Answer 401 to requests that lack one of these headers with exactly this value.
+    # Answer 401 to a request unless it has each of these headers with exactly this value.
     required_headers: dict[str, str] = field(default_factory=dict)
-    # The WWW-Authenticate header of that answer.
+    # The WWW-Authenticate header of that response.
     challenge: str = "Bearer"
-    # Refuse (403) a request whose Host or Origin is not of this machine: against DNS rebinding.
+    # Refuse (403) a request whose Host or Origin is not this machine, against DNS rebinding.
     local_only: bool = False
-    # HTTP+SSE: what is announced as endpoint; `$sid` stands for the id of the session, `$origin` for the
-    # scheme, host and port of the stream.
+    # HTTP+SSE: the endpoint to announce. `$sid` stands for the id of the session, `$origin` for the scheme, host and port
+    # of the stream.
     endpoint: str = "/messages?sid=$sid"
-    # HTTP+SSE: status of the answer to a POST to the URL of the stream.
+    # HTTP+SSE: the status of the response to a POST to the URL of the stream.
     stream_post: int = 405
 
 
 @dataclass
 class Script:
-    """Everything a mock is told. All times are seconds.
+    """The whole description of a mock. All times are in seconds.
 
-    `tools`, `resources`, `templates` and `prompts` are the raw objects of the list answers; None = the
-    server does not have that feature at all (no capability, -32601), [] = it has none of them at the
-    moment. Every tool but `add` behaves like `echo`. `contents` maps a resource's URI to the `contents` of
-    its read answer (default: one text).
+    `tools`, `resources`, `templates` and `prompts` are the raw objects of the list answers. None means that the server
+    lacks the feature (no capability, -32601); [] means that the list is empty. Every tool except `add` behaves like
+    `echo`. `contents` maps the URI of a resource to the `contents` of its read answer, which is one text by default.
     """
 
     era: Era = "legacy"
@@ -225,28 +214,28 @@ class Script:
     templates: list[dict[str, Any]] | None = None
     prompts: list[dict[str, Any]] | None = None
     contents: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    # Announced instead of what follows from the lists above.
+    # The capabilities to announce; None derives them from the lists above.
     capabilities: dict[str, Any] | None = None
-    # Entries per page of every list answer; None = one page.
+    # Entries per page of every list answer; None means one page.
     page_size: int | None = None
-    # The cursors of the second page, the third, ...; None = they say where the page begins.
+    # The cursors of the second page, the third, and so on; None makes cursors from the position of the page.
     cursors: list[str] | None = None
-    # Refuse everything but initialize and ping before notifications/initialized.
+    # Refuse everything except initialize and ping before notifications/initialized.
     strict: bool = False
-    # Answer every initialize with this version; None = the requested one if it is known, else the newest.
+    # The version in every answer to initialize; None means the requested version if the mock knows it, else the newest.
     protocol_version: str | None = None
     on: list[Rule] = field(default_factory=list)
-    # Played once, before anything is read.
+    # The mock plays these actions once, before it reads anything.
     startup: list[Action] = field(default_factory=list)
-    # Stay after the end of the input, for `linger` (None = until killed).
+    # Keep running after the end of the input for `linger` seconds; None means until killed.
     ignore_eof: bool = False
     linger: float | None = None
     ignore_sigterm: bool = False
-    # Upon SIGTERM work for this long, then journal `marker` and exit.
+    # After SIGTERM, work for this long, then journal `marker` and exit.
     sigterm_delay: float | None = None
     grandchildren: list[Grandchild] = field(default_factory=list)
     http: Http = field(default_factory=Http)
-    # HTTP mocks: the MCP URL wants a bearer of this authorization server, which runs in the same process.
+    # Mocks behind a URL: the MCP URL requires a bearer token of this authorization server, which runs in the same process.
     oauth: OAuth | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -255,89 +244,43 @@ class Script:
 
     def save(self, path: str | os.PathLike[str]) -> "Path":
         """Write the JSON form and return the path."""
-        from pathlib import Path  # not needed, and too slow to load, where a mock loads its script
+        from pathlib import Path  # imported here: a mock that only loads its script must not wait for it
 
         Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
         return Path(path)
 
     @classmethod
     def from_dict(cls, value: Any) -> "Script":
-        """The script of a JSON form; raises ScriptError."""
-        script = _build(cls, value, "script")
+        """The script from its JSON form. Raises `ScriptError`."""
+        script = build(cls, value, "script")
         if script.era not in ("legacy", "modern", "both"):
-            raise ScriptError(f"era: {script.era!r} is none of legacy, modern, both")
+            raise ScriptError(f"era: {script.era!r} is not one of legacy, modern, both")
         if script.page_size is not None and script.page_size < 1:
             raise ScriptError(f"page_size: {script.page_size!r} is not a positive number")
         script.on = [
-            rule if isinstance(rule, Rule) else _build(Rule, rule, f"on[{i}]")
+            rule if isinstance(rule, Rule) else build(Rule, rule, f"on[{i}]")
             for i, rule in enumerate(script.on)
         ]
         script.grandchildren = [
-            child if isinstance(child, Grandchild) else _build(Grandchild, child, f"grandchildren[{i}]")
+            child if isinstance(child, Grandchild) else build(Grandchild, child, f"grandchildren[{i}]")
             for i, child in enumerate(script.grandchildren)
         ]
         http: Any = script.http  # not yet what its type says
-        script.http = http if isinstance(http, Http) else _build(Http, http, "http")
+        script.http = http if isinstance(http, Http) else build(Http, http, "http")
         if script.http.answers not in ("json", "sse"):
             raise ScriptError(f"http.answers: {script.http.answers!r} is neither json nor sse")
-        script.oauth = _oauth(script.oauth)
-        _check_actions(script.startup, "startup")
+        oauth: Any = script.oauth  # not yet what its type says
+        script.oauth = oauth if oauth is None or isinstance(oauth, OAuth) else OAuth.from_dict(oauth)
+        check_actions(script.startup, "startup")
         for number, rule in enumerate(script.on):
-            _check_actions(rule.actions, f"on[{number}].actions")
+            check_actions(rule.actions, f"on[{number}].actions")
         return script
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Script":
-        """The script in a file; raises ScriptError."""
+        """The script in a file. Raises `ScriptError`."""
         try:
             with open(path, "rb") as file:
                 return cls.from_dict(json.loads(file.read()))
         except (OSError, ValueError) as problem:
             raise ScriptError(f"{os.fspath(path)}: {problem}") from problem
-
-
-def _build(kind: type[_T], value: Any, where: str) -> _T:
-    if not isinstance(value, dict):
-        raise ScriptError(f"{where}: expected an object, got {value!r}")
-    unknown = sorted(set(value) - {f.name for f in fields(cast("Any", kind))})
-    if unknown:
-        raise ScriptError(f"{where}: unknown field {', '.join(unknown)}")
-    try:
-        return kind(**value)
-    except TypeError as problem:
-        raise ScriptError(f"{where}: {problem}") from problem
-
-
-def _oauth(value: Any) -> OAuth | None:
-    if value is None or isinstance(value, OAuth):
-        return value
-    oauth = _build(OAuth, value, "oauth")
-    faults = [
-        fault if isinstance(fault, Fault) else _build(Fault, fault, f"oauth.faults[{i}]")
-        for i, fault in enumerate(oauth.faults)
-    ]
-    for number, fault in enumerate(faults):
-        if fault.at not in ENDPOINTS:
-            raise ScriptError(f"oauth.faults[{number}].at: {fault.at!r} is none of {', '.join(ENDPOINTS)}")
-    if oauth.registered_auth not in CLIENT_AUTH:
-        raise ScriptError(
-            f"oauth.registered_auth: {oauth.registered_auth!r} is none of {', '.join(CLIENT_AUTH)}"
-        )
-    return replace(oauth, faults=faults)
-
-
-def _check_actions(actions: Any, where: str) -> None:
-    if not isinstance(actions, list):
-        raise ScriptError(f"{where}: expected a list of actions, got {actions!r}")
-    for number, action in enumerate(actions):
-        name = action.get("do") if isinstance(action, dict) else None
-        if name not in _KNOWN_ACTIONS:
-            raise ScriptError(f"{where}[{number}]: unknown action {name!r}")
-
-
-_KNOWN_ACTIONS = frozenset(
-    name
-    for module in (_actions, _remote_actions)
-    for name, value in vars(module).items()
-    if callable(value) and not name.startswith("_") and name[0].islower()
-)

@@ -1,4 +1,4 @@
-"""Workloads of calls to one group; every one of them can also go the direct line."""
+"""Workloads of calls to one group; each of them also works without a proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.bench import servers
 from conformance.bench.client import LineClient, echoes
 from conformance.bench.processes import processor_time
-from conformance.bench.targets import Implementation
+from conformance.bench.targets import ProxyTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ def _open(target: Target, folder: Path, upstream: Upstream) -> Iterator[Caller]:
 
 
 def sequential(upstream: Upstream, count: int, name: str) -> Measure:
-    """One echo call after the other: seconds, median and 99th percentile, and processor seconds of the proxy."""
+    """One echo call after the other: median and 99th percentile in seconds, and processor seconds of the proxy."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
         with _open(target, folder, upstream) as caller:
@@ -49,7 +49,7 @@ def sequential(upstream: Upstream, count: int, name: str) -> Measure:
 
 
 def in_flight(upstream: Upstream, times: int, name: str) -> Measure:
-    """Bursts of echo calls: calls a second, and processor seconds of the proxy for each."""
+    """Bursts of echo calls: calls per second, and processor seconds of the proxy for each call."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
         with _open(target, folder, upstream) as caller:
@@ -60,22 +60,22 @@ def in_flight(upstream: Upstream, times: int, name: str) -> Measure:
 
 
 def _timed(target: Target, caller: Caller, times: int, at_once: int) -> tuple[list[float], float]:
-    """The seconds of each burst, and the processor seconds that the proxy has used for all; without a proxy none."""
-    proxy = caller if isinstance(target, Implementation) and isinstance(caller, LineClient) else None
-    echoes(caller, GROUP, times // 10 + 2, at_once)  # connections and caches are warm
+    """The seconds of each burst, and the processor seconds of the proxy for all of them; 0 without a proxy."""
+    proxy = caller if isinstance(target, ProxyTarget) and isinstance(caller, LineClient) else None
+    echoes(caller, GROUP, times // 10 + 2, at_once)  # warms up connections and caches
     before = processor_time(proxy) if proxy else 0.0
     seconds = echoes(caller, GROUP, times, at_once)
     return seconds, processor_time(proxy) - before if proxy else 0.0
 
 
 def sleeping(target: Target, folder: Path) -> dict[str, float]:
-    """Calls at once of a tool that waits: seconds until the last answer."""
+    """Simultaneous calls of a tool that waits: seconds until the last answer."""
     with _open(target, folder, servers.child) as caller:
         return {"sleeping": caller.burst(GROUP, "sleep", {"seconds": SLEEP}, AT_ONCE)}
 
 
 def results(size: int, times: int, name: str) -> Measure:
-    """Large results, one after the other: bytes a second."""
+    """Large results, one after the other: bytes per second."""
 
     def measure(target: Target, folder: Path) -> dict[str, float]:
         with _open(target, folder, servers.child) as caller:

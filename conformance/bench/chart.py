@@ -1,7 +1,7 @@
-"""The ratios as a chart: one self-contained SVG file that can be read on light and on dark ground.
+"""The ratios as a chart: one self-contained SVG file for light and dark backgrounds.
 
-Every figure is turned so that right is better: how many times as fast, or as small, as the one that is compared with. The scale is
-logarithmic. What is reached can be told without colours.
+Right is better for every figure: it shows how many times as fast, or as small, ours is. The scale is logarithmic. A reader can tell reached
+goals without colours.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from conformance.bench.tables import ratio_text
 
 if TYPE_CHECKING:
-    from conformance.bench.figures import Figure, Measured, Report, Spread
+    from conformance.bench.figures import BenchReport, Figure, Measured, Spread
 
 _LEFT, _WIDTH, _RIGHT = 460, 480, 90
 _ROW, _TOP = 22, 82
@@ -42,7 +42,7 @@ _STYLE = """
 """
 
 
-def svg(report: Report, other: str) -> str:
+def svg(report: BenchReport, other: str) -> str:
     """The chart of one comparison."""
     rows = [
         measured
@@ -63,7 +63,7 @@ def svg(report: Report, other: str) -> str:
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     title = f"{report.ours} {report.versions.get(report.ours, '')} beside {other} {report.versions.get(other, '')}"
     text = (
-        f"How many times better than {other}: median, minimum and maximum of {report.rounds} rounds; the upright stroke is the goal.",
+        f"How many times better than {other}: median, minimum and maximum of {report.rounds} rounds; the vertical stroke is the goal.",
         "Right of the dashed line is better. Full dot: the goal is reached. Hollow: not reached. Blue: there is no goal.",
     )
     return "\n".join(
@@ -85,7 +85,7 @@ def svg(report: Report, other: str) -> str:
 
 
 class _Scale:
-    """Places factors from the smallest to the largest power of ten that is needed."""
+    """The horizontal scale, from the smallest to the largest necessary power of ten."""
 
     def __init__(self, rows: list[Measured], ours: str, other: str) -> None:
         factors = [1.0]
@@ -99,12 +99,12 @@ class _Scale:
         self._most = math.ceil(math.log10(max(factors)))
 
     def x(self, factor: float) -> float:
-        """Where a factor is."""
+        """The coordinate of a factor."""
         share = (math.log10(factor) - self._least) / max(1, self._most - self._least)
         return round(_LEFT + share * _WIDTH, 1)
 
     def axis(self, bottom: int) -> list[str]:
-        """The lines of the powers of ten and what they are."""
+        """The lines of the powers of ten and their labels."""
         parts = ['<g class="axis">']
         for power in range(self._least, self._most + 1):
             x, kind = self.x(10.0**power), ' class="equal"' if power == 0 else ""
@@ -122,7 +122,7 @@ def _row(measured: Measured, ours: str, other: str, scale: _Scale, y: int) -> li
     least, most = sorted(scale.x(_factor(figure, value)) for value in (found.least, found.most))
     dot = scale.x(_factor(figure, found.median))
     parts = [
-        f"<g><title>{escape(_told(figure, found))}</title>",
+        f"<g><title>{escape(_tooltip(figure, found))}</title>",
         f'<text x="24" y="{y + 4}">{escape(figure.what)}</text>',
         f'<line class="{kind}" x1="{least}" y1="{y}" x2="{most}" y2="{y}" stroke-width="2"/>',
         f'<circle class="{kind}" cx="{dot}" cy="{y}" r="4.5"/>',
@@ -144,7 +144,7 @@ def _factor(figure: Figure, ratio: float) -> float:
     return ratio if figure.larger_is_better else 1 / ratio
 
 
-def _told(figure: Figure, found: Spread) -> str:
+def _tooltip(figure: Figure, found: Spread) -> str:
     goal = f", goal {figure.goal:g}" if _has_goal(figure) else ""
     numbers = [ratio_text(value) for value in (found.median, found.least, found.most)]
     return f"{figure.what}: ratio {numbers[0]} ({numbers[1]} to {numbers[2]}){goal}"

@@ -1,7 +1,7 @@
-"""Clients that cost as little as possible: whole batches out in one write, answers counted as they come in.
+"""Clients that cost as little as possible: they write a whole batch at once and count the answers as they arrive.
 
-`LineClient` speaks to a started process, which is a proxy or, for the direct line, an upstream itself. `HttpClient` is the direct line to a
-server behind a URL. Both raise `HarnessError` when an answer does not come in time or is not the right one.
+`LineClient` talks to a started process: a proxy or, for the direct line, an upstream itself. `DirectHttpClient` talks directly to a
+server behind a URL. Both raise `HarnessError` when an answer is late or wrong.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    #: Gives the params of `tools/call` for a tool of a group and its arguments.
+    #: returns the params of `tools/call` for a tool of a group and its arguments
     Wrap = Callable[[str, str, Mapping[str, Any]], dict[str, Any]]
 
-#: Seconds that an answer may take, and that a group may take until it can be used.
-PATIENCE = 60.0
+#: seconds for an answer, and for a group to become usable
+DEADLINE = 60.0
 _ECHO = {"text": "hello"}
 _LARGEST_PIECE = 1 << 20
 
 
 class Caller(Protocol):
-    """Whoever can call tools."""
+    """A client that can call tools."""
 
     def burst(self, group: str, tool: str, arguments: Mapping[str, Any], count: int) -> float:
-        """Send so many calls at once; seconds until the last answer."""
+        """Send `count` calls at once; returns the seconds until the last answer."""
         ...
 
 
 def call_directly(group: str, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The params for an upstream itself, which knows no groups."""
+    """The params for a direct call to an upstream, which knows no groups."""
     return {"name": tool, "arguments": arguments}
 
 
 def echoes(caller: Caller, group: str, count: int, at_once: int = 1) -> list[float]:
-    """So many bursts of echo calls; the seconds of each."""
+    """Make `count` bursts of echo calls; returns the seconds of each."""
     return [caller.burst(group, "echo", _ECHO, at_once) for _ in range(count)]
 
 
@@ -56,7 +56,7 @@ def _check(answers: Sequence[bytes], tool: str) -> None:
 
 
 class LineClient:
-    """A started process; the handshake is done when its context is entered."""
+    """A client and the process that it started. Entering the context makes the handshake."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], wrap: Wrap = call_directly
@@ -65,7 +65,7 @@ class LineClient:
         self._pieces: list[bytes] = []
         self._lines: list[bytes] = []
         self._last_id = 0
-        #: name and version as it says them
+        #: its own name and version
         self.server: dict[str, Any] = {}
         #: seconds from the start of the process to the answer to `initialize`
         self.introduced = 0.0
@@ -117,7 +117,7 @@ class LineClient:
         return self._process.pid
 
     def age(self) -> float:
-        """Seconds since the process was started."""
+        """Seconds since the start of the process."""
         return time.perf_counter() - self._started
 
     def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class LineClient:
         return answer
 
     def send(self, group: str, tool: str, arguments: Mapping[str, Any]) -> None:
-        """Send a call; its answer is for `read`."""
+        """Send a call and do not wait; `read` returns the answer."""
         self._write(self._request("tools/call", self._wrap(group, tool, arguments)))
 
     def burst(self, group: str, tool: str, arguments: Mapping[str, Any], count: int) -> float:
@@ -142,20 +142,20 @@ class LineClient:
         return seconds
 
     def echo_works(self, group: str) -> bool:
-        """Make one call; whether the right answer came."""
+        """Make one call; returns whether the answer is right."""
         self.send(group, "echo", _ECHO)
         return b"hello" in self.read(1)[0]
 
     def until_usable(self, groups: Sequence[str]) -> None:
         """Wait until each group has answered a call."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         for group in groups:
             while not self.echo_works(group):
                 _wait_a_little(deadline, f"group {group} is not usable")
 
     def until_shown(self, groups: Sequence[str]) -> None:
         """Wait until the list of tools names every group."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while True:
             listed = json.dumps(self.ask("tools/list", {}))
             if all(group in listed for group in groups):
@@ -163,21 +163,21 @@ class LineClient:
             _wait_a_little(deadline, "the groups are not listed")
 
     def read(self, count: int) -> list[bytes]:
-        """So many answers, in the order they come; notifications are left out."""
+        """The next `count` answers in order of arrival, without notifications."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while len(self._lines) < count:
             if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 missing = count - len(self._lines)
-                raise HarnessError(f"{missing} of {count} answers did not come within {PATIENCE:g} s")
+                raise HarnessError(f"{missing} of {count} answers did not arrive within {DEADLINE:g} s")
             chunk = os.read(descriptor, _LARGEST_PIECE)
             if not chunk:
-                raise HarnessError("the implementation ended while it was measured")
+                raise HarnessError("the implementation exited during the measurement")
             first, *more = chunk.split(b"\n")
             self._pieces.append(first)
             if more:
-                # Pieces are joined once: a buffer that grows with each would be quadratic for a large answer.
+                # Joins the pieces only once, because a growing buffer would take quadratic time for a large answer.
                 whole = [b"".join(self._pieces), *more[:-1]]
                 self._pieces = [more[-1]]
                 self._lines += [line for line in whole if b'"id"' in line]
@@ -196,17 +196,17 @@ class LineClient:
             while view:
                 view = view[os.write(self._process.stdin.fileno(), view) :]
         except BrokenPipeError:
-            raise HarnessError("the implementation ended while it was measured") from None
+            raise HarnessError("the implementation exited during the measurement") from None
 
 
 def _wait_a_little(deadline: float, otherwise: str) -> None:
     if time.monotonic() > deadline:
-        raise HarnessError(f"{otherwise} within {PATIENCE:g} s")
+        raise HarnessError(f"{otherwise} within {DEADLINE:g} s")
     time.sleep(0.005)
 
 
-class HttpClient:
-    """Calls to a server behind a URL, each on a connection of its own that is kept."""
+class DirectHttpClient:
+    """Calls to a server behind a URL. Simultaneous calls have a persistent connection each."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -215,7 +215,7 @@ class HttpClient:
         self._path = parts.path
         self._connections: list[socket.socket] = []
 
-    def __enter__(self) -> HttpClient:
+    def __enter__(self) -> DirectHttpClient:
         return self
 
     def __exit__(
@@ -230,7 +230,7 @@ class HttpClient:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
         head = f"POST {self._path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         while len(self._connections) < count:
-            self._connections.append(socket.create_connection(self._address, PATIENCE))
+            self._connections.append(socket.create_connection(self._address, DEADLINE))
         used = self._connections[:count]
         begin = time.perf_counter()
         for connection in used:
@@ -249,5 +249,5 @@ def _reply(connection: socket.socket) -> bytes:
             return body
         chunk = connection.recv(_LARGEST_PIECE)
         if not chunk:
-            raise HarnessError("the server closed the connection while it was measured")
+            raise HarnessError("the server closed the connection during the measurement")
         data += chunk

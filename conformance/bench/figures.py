@@ -1,7 +1,7 @@
-"""What came out: every value of every round, and the ratios that are made of them.
+"""The measured values of every round, and their ratios.
 
-A ratio is always ours by theirs within one round, because only that means something on a machine that does other things too. What counts
-is the median over the rounds. A value that could not be measured is None, and `Report.problems` says why.
+A ratio always divides ours by theirs within one round, because other ratios mean nothing on a busy machine. The result is the median over
+the rounds. None stands for a value that the benchmark could not measure; `BenchReport.problems` says why.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import statistics
 
 import msgspec
 
-#: The names of what limits every proxy: the line without any, and a process that only passes bytes on.
+#: the names of the two limits for every proxy: no proxy at all, and a process that only relays bytes
 DIRECT = "direct"
 RELAY = "relay"
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number that a workload gives. Times are in seconds, memory in bytes, unless `unit` says otherwise."""
+    """A number that a workload measures. Times are in seconds and memory in bytes, unless `what` names another unit."""
 
     name: str
     what: str
     larger_is_better: bool = False
-    #: what the ratio to the one that is compared with has to reach
+    #: the goal for the ratio to the other implementation
     goal: float | None = None
-    #: the goal is for our own value, whatever the others do
+    #: whether the goal is for our own value instead of the ratio
     own: bool = False
-    #: how many times worse than documented the guard lets the ratio be; without it the guard does not look at the figure
+    #: the guard accepts a ratio up to this many times worse than documented; None = the guard ignores the figure
     margin: float | None = None
 
     def reaches(self, value: float) -> bool:
-        """Whether the goal is met by this ratio, or by this value of ours."""
+        """Whether this ratio, or this own value, meets the goal."""
         assert self.goal is not None
         return value >= self.goal if self.larger_is_better else value <= self.goal
 
@@ -43,14 +43,14 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A figure and its values, by the name of who was measured, in the order of the rounds."""
+    """A figure and its values, by the name of the target, in the order of the rounds."""
 
     section: str
     figure: Figure
     values: dict[str, list[float | None]]
 
     def ratio(self, one: str, other: str) -> Spread | None:
-        """`one` by `other` within each round; None where no round has both."""
+        """`one` divided by `other` within each round; None if no round has both."""
         pairs = zip(self.values.get(one, ()), self.values.get(other, ()), strict=False)
         return _spread([a / b for a, b in pairs if a is not None and b])
 
@@ -59,17 +59,17 @@ class Measured(msgspec.Struct, frozen=True):
         return _spread([value for value in self.values.get(one, ()) if value is not None])
 
     def judged(self, ours: str, theirs: str) -> Spread | None:
-        """What the goal is for: our own value, or the ratio."""
+        """The value that the goal is for: our own, or the ratio."""
         return self.own(ours) if self.figure.own else self.ratio(ours, theirs)
 
     def reached(self, ours: str, theirs: str) -> bool | None:
-        """Whether the goal is met; None where there is no goal, or nothing to judge."""
+        """Whether ours meets the goal; None without a goal or a value."""
         found = self.judged(ours, theirs)
         return None if found is None or self.figure.goal is None else self.figure.reaches(found.median)
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured. The load averages tell how busy it was with other things."""
+    """The machine of a run. Its load averages tell how busy it was otherwise."""
 
     system: str
     python: str
@@ -78,15 +78,15 @@ class Machine(msgspec.Struct, frozen=True):
     load_after: float = 0.0
 
 
-class Report(msgspec.Struct):
+class BenchReport(msgspec.Struct):
     """A whole run."""
 
     machine: Machine
     rounds: int
-    #: who is measured, and with whom it is compared
+    #: the name of our proxy, and of those that it is compared with
     ours: str
     others: list[str]
-    #: by name, as each of them says it of itself
+    #: by name, from their own handshakes
     versions: dict[str, str] = {}
     measured: list[Measured] = []
     problems: list[str] = []

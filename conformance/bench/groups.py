@@ -1,4 +1,4 @@
-"""Workloads with several groups: what one does to the others, and what each of them costs."""
+"""Workloads with several groups: the effect of one on the others, and the cost of each."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.bench.client import LineClient
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 LONG = 2.0
 UPSTREAMS = 20
-#: Seconds without any work before idle time is measured, and while it is.
+#: seconds without any work before the measurement of idle time, and during it
 _SETTLE, _IDLE = 1.0, 3.0
-#: Numbers of groups, and bursts of calls with each.
+#: numbers of groups, and bursts of calls for each number
 _SIZES = (1, 10, UPSTREAMS, 100)
 _BURSTS = 20
 
 
-def isolation(target: Implementation, folder: Path) -> dict[str, float]:
-    """Calls to one group, one after the other, as long as a call to another one takes: their 99th percentile."""
+def isolation(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """Calls to one group during a long call to another: their 99th percentile."""
     with target.open(folder, {"fast": servers.stdio(), "slow": servers.stdio()}) as client:
         client.until_usable(["fast", "slow"])
         echoes(client, "fast", 50)
@@ -45,16 +45,16 @@ def isolation(target: Implementation, folder: Path) -> dict[str, float]:
         return {"isolation": percentile_99(seconds)}
 
 
-def hanging(target: Implementation, folder: Path) -> dict[str, float]:
-    """The first of many upstreams never answers: seconds from the spawn until each of the others has answered a call."""
+def hanging(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """One of many upstreams never answers: seconds from the spawn until each of the others has answered a call."""
     entries = {f"g{number}": servers.stdio(0 if number else NEVER) for number in range(UPSTREAMS)}
     with target.open(folder, entries) as client:
         client.until_usable([name for name in entries if name != "g0"])
         return {"hanging": client.age()}
 
 
-def growth(target: Implementation, folder: Path) -> dict[str, float]:
-    """The same calls to one group beside none, some and many others, in turn; and the memory that each of them takes."""
+def growth(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """The same calls to one group beside few and many other groups, in turn, and the memory of each group."""
     clients: dict[int, LineClient] = {}
     seconds: dict[int, list[float]] = {}
     with ExitStack() as running:
@@ -77,8 +77,8 @@ def growth(target: Implementation, folder: Path) -> dict[str, float]:
     }
 
 
-def idle(target: Implementation, folder: Path) -> dict[str, float]:
-    """Processor seconds in a second without any work."""
+def idle(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """Processor seconds for each second without any work."""
     names = [f"g{number}" for number in range(5)]
     with target.open(folder, {name: servers.stdio() for name in names}) as client:
         client.until_usable(names)

@@ -1,8 +1,8 @@
-"""The guard against getting slow: a few quick figures, compared with what was measured for the documentation.
+"""The guard against slowness: compares a few quick figures with the documented run.
 
-It can only be wrong in one direction. It looks at ratios to another implementation within one round, of figures that a busy machine does
-not change: processor time, and how much waiting is done at once. A figure fails when it is `Figure.margin` times worse than documented,
-in each of `ATTEMPTS` attempts. Where the other implementation cannot be started there is nothing to compare with, and that is said.
+The guard may miss a small slowdown, but it raises no false alarm. It looks at ratios to another implementation within one round, and only
+at figures that a busy machine does not change: processor time, and simultaneous waiting. A figure fails if it is `Figure.margin` times
+worse than documented in each of `ATTEMPTS` attempts.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from conformance.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.bench.figures import Measured, Report
-    from conformance.bench.targets import Implementation
-    from conformance.bench.workloads import Workload
+    from conformance.bench.figures import BenchReport, Measured
+    from conformance.bench.targets import ProxyTarget
+    from conformance.bench.workloads import BenchWorkload
 
 ATTEMPTS = 3
 ROUNDS = 3
 
 
 def guard(
-    documented: Report,
-    ours: Implementation,
-    other: Implementation,
+    documented: BenchReport,
+    ours: ProxyTarget,
+    other: ProxyTarget,
     say: Callable[[str], None],
-    workloads: Sequence[Workload] = WORKLOADS,
+    workloads: Sequence[BenchWorkload] = WORKLOADS,
 ) -> bool:
-    """Whether nothing got slow; says what was compared. Raises UsageError when the documentation has no figure to compare with."""
+    """Whether no figure got slow; `say` gets a line for each. Raises `UsageError` if the documented run has no guarded figure."""
     limits = {
         measured.figure.name: limit
         for measured in documented.measured
@@ -40,7 +40,7 @@ def guard(
     }
     open_ = [one for one in workloads if limits.keys() & {figure.name for figure in one.figures}]
     if not open_:
-        raise UsageError(f"the documented run has no figure with {other.name} that is guarded")
+        raise UsageError(f"the documented run has no guarded figure for {other.name}")
     for attempt in range(1, ATTEMPTS + 1):
         report = measure(open_, ours, [other], ROUNDS)
         for problem in report.problems:
@@ -56,13 +56,13 @@ def guard(
             return True
         names = ", ".join(one.name for one in open_)
         if attempt < ATTEMPTS:
-            say(f"measured again, because it may be the noise of the machine: {names}")
+            say(f"measuring again, because it may be noise: {names}")
     say(f"slow in {ATTEMPTS} attempts: {names}")
     return False
 
 
 def _limit(measured: Measured, ours: str, other: str) -> float | None:
-    """The worst ratio that is accepted."""
+    """The worst ratio that the guard accepts."""
     found, margin = measured.ratio(ours, other), measured.figure.margin
     if found is None or margin is None:
         return None

@@ -1,4 +1,4 @@
-"""Rounds: everything once in each, in an order that chance gives."""
+"""Measures in rounds: each round measures everything once, in random order."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from conformance.bench.figures import Machine, Measured, Report
-from conformance.bench.targets import Implementation
+from conformance.bench.figures import BenchReport, Machine, Measured
+from conformance.bench.targets import ProxyTarget
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conformance.bench.targets import Target
-    from conformance.bench.workloads import Workload
+    from conformance.bench.workloads import BenchWorkload
 
 
 def measure(
-    workloads: Sequence[Workload],
-    ours: Implementation,
-    others: Sequence[Implementation],
+    workloads: Sequence[BenchWorkload],
+    ours: ProxyTarget,
+    others: Sequence[ProxyTarget],
     rounds: int,
     on_progress: Callable[[str], None] = lambda line: None,
-) -> Report:
-    """Measure all of them in each round. What fails is a problem in the report, and the rest goes on."""
+) -> BenchReport:
+    """Measure every target in each round. A failure becomes a problem in the report and does not stop the others."""
     machine = Machine(
         f"{platform.system()} {platform.machine()}",
         platform.python_version(),
@@ -37,13 +37,13 @@ def measure(
         _load(),
     )
     versions = {one.name: version_of(one) for one in (ours, *others)}
-    report = Report(machine, rounds, ours.name, [one.name for one in others], versions)
+    report = BenchReport(machine, rounds, ours.name, [one.name for one in others], versions)
     found = {
         workload.name: [Measured(workload.section, figure, {}) for figure in workload.figures]
         for workload in workloads
     }
     for number in range(rounds):
-        # In a new order each round, so that a machine that gets slower is nobody's fault.
+        # In a new order each round, so that a slower machine does not always affect the same target.
         for workload in random.sample(list(workloads), len(workloads)):
             targets: list[Target] = [ours, *others, *workload.limits]
             for target in random.sample(targets, len(targets)):
@@ -54,17 +54,17 @@ def measure(
     return report
 
 
-def version_of(target: Implementation) -> str:
-    """What it says of itself in the handshake. Raises HarnessError when it cannot be started."""
+def version_of(target: ProxyTarget) -> str:
+    """The version in its handshake. Raises `HarnessError` if it cannot start."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             with target.open(Path(folder), {}) as client:
                 return str(client.server.get("version", "unknown"))
         except OSError as error:
-            raise HarnessError(f"{target.name} cannot be started: {error}") from None
+            raise HarnessError(f"cannot start {target.name}: {error}") from None
 
 
-def _add(report: Report, found: Sequence[Measured], workload: Workload, target: Target) -> None:
+def _add(report: BenchReport, found: Sequence[Measured], workload: BenchWorkload, target: Target) -> None:
     values: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:

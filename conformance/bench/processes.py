@@ -1,4 +1,4 @@
-"""What a proxy and every process of its own use, without the upstreams."""
+"""Memory and processor time of a proxy and all its processes, without the upstreams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _processes(client: LineClient) -> Iterator[psutil.Process]:
     root = psutil.Process(client.pid)
     for process in [root, *root.children(recursive=True)]:
         try:
-            if not servers.is_one(process.cmdline()):
+            if not servers.is_upstream(process.cmdline()):
                 yield process
         except psutil.NoSuchProcess:
             continue
@@ -31,7 +31,7 @@ def resident(client: LineClient) -> float:
 
 
 def processor_time(client: LineClient) -> float:
-    """Seconds until now. Linux counts nanoseconds for each thread; elsewhere there are only ticks of ten milliseconds."""
+    """Processor seconds until now: Linux counts nanoseconds for each thread, other systems count ticks of ten milliseconds."""
     total = 0.0
     for process in _processes(client):
         threads = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))

@@ -1,7 +1,7 @@
-"""What a proxy cannot avoid: a process between client and upstream that passes bytes on, and does nothing else.
+"""The least that a proxy must do: a process between client and upstream that only relays bytes.
 
-`python -I -S relay.py COMMAND ARG ...` starts the upstream, and ends when the client or the upstream has ended its output. Its pipes hold a
-megabyte, where the system does that.
+`python -I -S relay.py COMMAND ARG ...` starts the upstream, and ends when the client or the upstream ends its output. Its pipes hold a
+megabyte, if the system allows that.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 
-_MOST = 1 << 20
+_PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 
 
@@ -26,11 +26,11 @@ def main(command: list[str]) -> None:
             poll.register(source, select.POLLIN)
         while True:
             for source, _ in poll.poll():
-                data = os.read(source, _MOST)
+                data = os.read(source, _PIPE_SIZE)
                 if not data:
                     upstream.stdin.close()
                     return
-                # Pipes that block take everything.
+                # A blocking pipe takes all of the data.
                 os.write(there if source == 0 else 1, data)
 
 
@@ -38,7 +38,7 @@ def _enlarge(pipe: int) -> None:
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _MOST)
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The workload of a configuration that is saved again and again while calls go on.
+"""The workload of reloads: saves the configuration again and again during calls.
 
-Saves are in place, which every proxy that follows its file notices, and come at no fixed moment of whatever a proxy does at intervals.
+The saves are in place, which every proxy that watches its file notices. Their moments are random, so that they do not coincide with the
+intervals of a proxy.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.bench.client import LineClient
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 START = 0.3
 ADDED = 3
 RELOADS = 25
-#: Seconds between two saves of a storm, and from the answer of one call to the next call.
+#: seconds between two saves of a storm, and between an answer and the next call
 PACE = 0.25
 PAUSE = 0.005
 
 
-def measure(target: Implementation, folder: Path) -> dict[str, float]:
-    """New servers, one after the other; then many changes that do not concern the server that is called."""
+def measure(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """Add servers one after the other; then change other servers many times during calls to one server."""
     old = {f"old{number}": servers.stdio(START) for number in range(3)}
     with target.open(folder, old) as client:
         client.until_usable(list(old))
@@ -45,7 +46,7 @@ def measure(target: Implementation, folder: Path) -> dict[str, float]:
 
 
 def _add(client: LineClient, folder: Path, entries: dict[str, servers.Entry], name: str) -> float:
-    """Save the configuration with one server more; seconds until that one answers."""
+    """Save the configuration with one more server; returns the seconds until that server answers."""
     time.sleep(random.uniform(0.5, 0.7))
     entries[name] = servers.stdio(START)
     began = time.monotonic()
@@ -55,10 +56,10 @@ def _add(client: LineClient, folder: Path, entries: dict[str, servers.Entry], na
 
 
 def _storm(client: LineClient, folder: Path, steady: dict[str, servers.Entry]) -> tuple[float, int]:
-    """The longest call in seconds, and how many failed."""
+    """The longest call in seconds, and the number of failed calls."""
     longest, failed = 0.0, 0
     for _ in range(RELOADS):
-        # A start that takes another time is another command line: the server is changed.
+        # Another start time is another command line, so the proxy sees a changed server.
         others = {f"g{n}": servers.stdio(random.choice((0, 0.05))) for n in range(4) if random.random() < 0.6}
         write_config(folder, steady | others)
         until = time.monotonic() + PACE

@@ -1,4 +1,4 @@
-"""`python -m conformance bench`: the command line."""
+"""`python -m conformance bench`: the command line of the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import msgspec
 from rich.console import Console
 
 from conformance.bench import chart, tables
-from conformance.bench.figures import Report
+from conformance.bench.figures import BenchReport
 from conformance.bench.guard import guard
 from conformance.bench.measure import measure, version_of
-from conformance.bench.targets import Implementation
+from conformance.bench.targets import ProxyTarget
 from conformance.bench.workloads import WORKLOADS
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import HarnessError, UsageError
@@ -23,9 +23,9 @@ from conformance.model.sut import Profile, make_sut
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from conformance.bench.workloads import Workload
+    from conformance.bench.workloads import BenchWorkload
 
-#: What the documentation shows, and the guard compares with.
+#: the documented run, which the guard compares with
 DOCUMENTED = Path("docs/performance.json")
 PASSED, SLOW, USAGE, BROKEN = 0, 1, 2, 3
 
@@ -35,20 +35,23 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="conformance bench",
         description="Measure the bundled proxy beside other implementations.",
-        epilog="What is shown are ratios ours / theirs within one round, medians over the rounds.",
+        epilog="The tables show ratios ours / theirs within one round, as medians over the rounds.",
         allow_abbrev=False,
     )
     result.add_argument(
-        "--against", action="append", metavar="PROFILE", help="compare with this one (default: dmcp)"
+        "--against",
+        action="append",
+        metavar="PROFILE",
+        help="compare with this implementation (default: dmcp)",
     )
     result.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds (default: 7)")
     result.add_argument("--json", type=Path, metavar="FILE", help="write every value of every round")
     result.add_argument("--svg", type=Path, metavar="FILE", help="write a chart of the ratios")
     result.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="fill the table of this page, between its two marks"
+        "--markdown", type=Path, metavar="FILE", help="replace the tables between the two marks of this page"
     )
     result.add_argument(
-        "--from", type=Path, dest="source", metavar="JSON", help="show an earlier run instead"
+        "--from", type=Path, dest="source", metavar="JSON", help="show this earlier run and measure nothing"
     )
     result.add_argument(
         "--guard",
@@ -56,15 +59,15 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const=DOCUMENTED,
         metavar="JSON",
-        help=f"only see whether something got much slower than in that run (default: {DOCUMENTED})",
+        help=f"only test whether something got much slower than in that run (default: {DOCUMENTED})",
     )
     names = ", ".join(workload.name for workload in WORKLOADS)
-    result.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {names} (default: all)")
+    result.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"one of {names} (default: all)")
     return result
 
 
-def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int:
-    """Run the benchmark; the exit status. `workloads` is for tests."""
+def main(words: Sequence[str], workloads: Sequence[BenchWorkload] = WORKLOADS) -> int:
+    """Run the command and return its exit status. Tests pass `workloads`."""
     try:
         options = parser().parse_args(words)
     except SystemExit as exit_:
@@ -93,7 +96,7 @@ def main(words: Sequence[str], workloads: Sequence[Workload] = WORKLOADS) -> int
 
 
 def _prove_writable(options: argparse.Namespace) -> None:
-    """Before minutes of measuring, not after them. Raises UsageError."""
+    """Prove the output files writable before minutes of measuring. Raises `UsageError`."""
     for option, file in (("--json", options.json), ("--svg", options.svg)):
         if file is not None:
             prove_writable(file, f"{option} {file}")
@@ -102,7 +105,7 @@ def _prove_writable(options: argparse.Namespace) -> None:
         prove_writable(options.markdown, f"--markdown {options.markdown}")
 
 
-def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Report:
+def _measured(options: argparse.Namespace, workloads: Sequence[BenchWorkload]) -> BenchReport:
     known = {workload.name: workload for workload in workloads}
     if unknown := set(options.workloads) - known.keys():
         raise UsageError(f"there is no workload {sorted(unknown)[0]!r}; there are {', '.join(known)}")
@@ -112,7 +115,7 @@ def _measured(options: argparse.Namespace, workloads: Sequence[Workload]) -> Rep
     return measure(chosen, _ours(), _others(options), options.rounds, _progress())
 
 
-def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Workload]) -> int:
+def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[BenchWorkload]) -> int:
     documented = _read(options.guard)
 
     def say(line: str) -> None:
@@ -122,22 +125,22 @@ def _guard(options: argparse.Namespace, console: Console, workloads: Sequence[Wo
         other = _others(options)[0]
         version_of(other)
     except (UsageError, HarnessError) as problem:
-        say(f"skipped: there is nothing to compare with ({problem})")
+        say(f"skipped, because there is nothing to compare with: {problem}")
         return PASSED
     return PASSED if guard(documented, _ours(), other, say, workloads) else SLOW
 
 
-def _ours() -> Implementation:
-    return Implementation(make_sut(()))
+def _ours() -> ProxyTarget:
+    return ProxyTarget(make_sut(()))
 
 
-def _others(options: argparse.Namespace) -> list[Implementation]:
-    return [Implementation(make_sut((), Profile.load(name))) for name in options.against or ["dmcp"]]
+def _others(options: argparse.Namespace) -> list[ProxyTarget]:
+    return [ProxyTarget(make_sut((), Profile.load(name))) for name in options.against or ["dmcp"]]
 
 
-def _read(path: Path) -> Report:
+def _read(path: Path) -> BenchReport:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(path.read_bytes(), type=BenchReport)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; `bench --json {path}` makes one") from None
     except msgspec.DecodeError as error:
@@ -145,7 +148,7 @@ def _read(path: Path) -> Report:
 
 
 def _progress() -> Callable[[str], None]:
-    """Says on stderr what is measured, where somebody looks at it."""
+    """Prints progress to stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         return lambda line: None
     return lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The upstream servers as a configuration names them, and how to know their processes."""
+"""The configuration entries of the upstream servers, and how to recognise their processes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def command(*arguments: str) -> list[str]:
 
 
 def stdio(start: float | str = 0) -> Entry:
-    """A child process that needs so many seconds to start (`upstreams.NEVER`: it never does)."""
+    """The entry of a child process that needs `start` seconds to start, or never starts (`upstreams.NEVER`)."""
     program, *arguments = command("stdio", str(start))
     return {"description": "bench", "command": program, "args": arguments}
 
 
 @contextmanager
 def child() -> Iterator[Entry]:
-    """A child process as `http` is a server: whoever has the entry starts it."""
+    """The entry of a child process, which the proxy or the client starts."""
     yield stdio()
 
 
 @contextmanager
 def http() -> Iterator[Entry]:
-    """A server behind a URL, which runs meanwhile."""
+    """The entry of a server behind a URL, which runs inside the block."""
     with subprocess.Popen(command("http"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None and server.stdout is not None
         try:
@@ -44,6 +44,6 @@ def http() -> Iterator[Entry]:
             server.stdin.close()
 
 
-def is_one(command_line: Sequence[str]) -> bool:
+def is_upstream(command_line: Sequence[str]) -> bool:
     """Whether a process with this command line is an upstream."""
     return str(UPSTREAMS) in command_line

@@ -1,4 +1,4 @@
-"""Workloads of the start: seconds from the spawn of the proxy."""
+"""Workloads of the start, in seconds since the spawn of the proxy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from conformance.bench.processes import processor_time
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.bench.targets import Implementation
+    from conformance.bench.targets import ProxyTarget
 
 SLOW_START = 0.3
 
 
-def one(target: Implementation, folder: Path) -> dict[str, float]:
-    """One upstream: the answer to `initialize`, the list of tools, and what was used until the first call was answered."""
+def one_upstream(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """One upstream: the answer to `initialize`, the list of tools, and the processor time until the answer to the first call."""
     with target.open(folder, {"alone": servers.stdio()}) as client:
         client.until_shown(["alone"])
         listed = client.age()
@@ -24,12 +24,12 @@ def one(target: Implementation, folder: Path) -> dict[str, float]:
         return {"initialize": client.introduced, "listed": listed, "start-cpu": processor_time(client)}
 
 
-def five_slow(target: Implementation, folder: Path) -> dict[str, float]:
-    """Five upstreams that need a while: the list of tools, then a call to the first of them."""
+def five_slow_upstreams(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """Five slow upstreams: the list of tools, then a call to the first of them."""
     names = [f"slow{number}" for number in range(5)]
     with target.open(folder, {name: servers.stdio(SLOW_START) for name in names}) as client:
         client.until_shown(names)
         listed = client.age()
-        # The first of the file: whoever starts them one after the other begins with that.
+        # The first in the file, because a proxy that starts its upstreams one by one begins with it.
         client.until_usable(names[:1])
         return {"listed-slow": listed, "first-call": client.age()}

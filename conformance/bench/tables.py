@@ -1,4 +1,4 @@
-"""The figures as tables, for terminals and for Markdown. Only ratios are shown, and what has a goal of its own."""
+"""The figures as tables for terminals and Markdown: ratios, and own values for figures whose goal is for those."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from conformance.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conformance.bench.figures import Figure, Measured, Report, Spread
+    from conformance.bench.figures import BenchReport, Figure, Measured, Spread
 
 _HEADINGS = ("figure", "ratio", "range", "goal", "")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 _NOTHING = "-"
-#: Characters that a table needs; narrower places get it nevertheless, in lines that are cut there.
+#: characters that a table needs; a narrower terminal cuts its lines
 WIDTH = 138
 
 
-def terminal(report: Report) -> Iterator[Table]:
-    """One table for each implementation that is compared with."""
+def terminal(report: BenchReport) -> Iterator[Table]:
+    """One table for each other implementation."""
     for other in report.others:
         title = f"{report.ours} / {other}, medians of {report.rounds} rounds"
         table = Table(*_HEADINGS, *_limits(report, other), title=title, caption=_about(report, other))
@@ -37,8 +37,8 @@ def terminal(report: Report) -> Iterator[Table]:
         yield table
 
 
-def markdown(report: Report) -> str:
-    """The same for a page."""
+def markdown(report: BenchReport) -> str:
+    """The same tables in Markdown."""
     parts = []
     for other in report.others:
         limits = _limits(report, other)
@@ -54,7 +54,7 @@ def markdown(report: Report) -> str:
 
 
 def split(page: Path) -> tuple[str, str]:
-    """What stands before and after the two marks of a page. Raises UsageError when the page has none."""
+    """The text before and after the two marks of a page. Raises `UsageError` if the page has no marks."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
@@ -62,28 +62,28 @@ def split(page: Path) -> tuple[str, str]:
     return before, after
 
 
-def write_into(page: Path, report: Report) -> None:
-    """Replace what stands between the two marks of a page by the tables. Raises UsageError when the page has none."""
+def write_into(page: Path, report: BenchReport) -> None:
+    """Write the tables between the two marks of a page. Raises `UsageError` if the page has no marks."""
     before, after = split(page)
     write(page, f"{before}{_BEGIN}\n{markdown(report)}{_END}{after}")
 
 
 def verdict(measured: Measured, ours: str, theirs: str) -> str:
-    """Whether the goal is reached, in words."""
+    """Whether ours reaches the goal, in words."""
     reached = measured.reached(ours, theirs)
     return "" if reached is None else "reached" if reached else "not reached"
 
 
 def ratio_text(value: float) -> str:
-    """A ratio with the digits that mean something."""
+    """A ratio with its significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def _limits(report: Report, other: str) -> tuple[str, ...]:
+def _limits(report: BenchReport, other: str) -> tuple[str, ...]:
     return tuple(f"{one} / {limit}" for limit in (DIRECT, RELAY) for one in (report.ours, other))
 
 
-def _sections(report: Report) -> Iterator[tuple[str, Iterator[Measured]]]:
+def _sections(report: BenchReport) -> Iterator[tuple[str, Iterator[Measured]]]:
     return groupby(report.measured, lambda measured: measured.section)
 
 
@@ -113,7 +113,7 @@ def _median(spread: Spread | None) -> str:
     return "" if spread is None else ratio_text(spread.median)
 
 
-def _about(report: Report, other: str) -> str:
+def _about(report: BenchReport, other: str) -> str:
     machine = report.machine
     versions = ", ".join(f"{name} {report.versions.get(name, 'unknown')}" for name in (report.ours, other))
     return (

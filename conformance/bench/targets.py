@@ -1,6 +1,4 @@
-"""What is measured: implementations by their command lines, and what limits them all: the direct line from client to upstream, and a relay
-between the two.
-"""
+"""The targets of the benchmark: proxies by their command lines, and two limits for all of them: no proxy, and a relay of bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from conformance.bench.client import HttpClient, LineClient
+from conformance.bench.client import DirectHttpClient, LineClient
 from conformance.bench.figures import DIRECT, RELAY
 
 if TYPE_CHECKING:
@@ -25,20 +23,20 @@ CONFIG = "config.json"
 
 
 class Target(Protocol):
-    """Whatever calls can be sent through."""
+    """Something that can pass on calls to upstreams."""
 
     @property
     def name(self) -> str:
-        """How reports call it."""
+        """Its name in reports."""
         ...
 
     def open(self, folder: Path, entries: Mapping[str, Entry]) -> AbstractContextManager[Caller]:
-        """Start it in front of these servers, by group."""
+        """Start it in front of these servers, which are named by group."""
         ...
 
 
 @dataclass(frozen=True)
-class Implementation:
+class ProxyTarget:
     """A proxy."""
 
     sut: Sut
@@ -49,7 +47,7 @@ class Implementation:
         return self.sut.name
 
     def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient:
-        """See `Target`; the configuration is `CONFIG` in the folder."""
+        """See `Target`. The configuration is `CONFIG` in the folder."""
         write_config(folder, entries)
         environment = {**_environment(folder), **self.sut.environment}
         return LineClient(self.sut.command_for(folder / CONFIG), environment, self._wrap)
@@ -60,22 +58,22 @@ class Implementation:
 
 
 @dataclass(frozen=True)
-class Direct:
-    """No proxy at all: the client speaks to the first of the servers."""
+class DirectTarget:
+    """No proxy: the client talks directly to the first of the servers."""
 
     name: str = DIRECT
 
-    def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient | HttpClient:
+    def open(self, folder: Path, entries: Mapping[str, Entry]) -> LineClient | DirectHttpClient:
         """See `Target`."""
         entry = next(iter(entries.values()))
         if "url" in entry:
-            return HttpClient(entry["url"])
+            return DirectHttpClient(entry["url"])
         return LineClient([entry["command"], *entry["args"]], _environment(folder))
 
 
 @dataclass(frozen=True)
-class Relay:
-    """The least that a proxy does: a process between the client and the first of the servers, a child, passes on what they say."""
+class RelayTarget:
+    """The least that a proxy must do: a process relays bytes between the client and the first of the servers."""
 
     name: str = RELAY
 
@@ -87,7 +85,7 @@ class Relay:
 
 
 def write_config(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write the configuration, in place where there is one."""
+    """Write the configuration, in place if there is one."""
     (folder / CONFIG).write_text(json.dumps({"mcpServers": entries}))
 
 

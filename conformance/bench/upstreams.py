@@ -1,8 +1,8 @@
-"""Upstream servers that do next to nothing, so that the proxy is what is measured.
+"""Upstream servers that do next to nothing, so that the benchmark measures the proxy.
 
-`python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (handshake revisions, JSON answers, no sessions);
-`python -I -S upstreams.py stdio [SECONDS]` speaks on its standard streams, after a start of so many seconds (`never`: it says nothing at
-all). Tools: `echo` gives its arguments back, `sleep` answers after `seconds` while others are answered, `blob` gives `bytes` bytes.
+`python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (handshake revisions, JSON answers, no sessions).
+`python -I -S upstreams.py stdio [SECONDS]` serves its standard streams after a start of so many seconds; with `never` it never answers.
+Tools: `echo` returns its arguments, `sleep` answers after `seconds` without delaying other calls, `blob` returns `bytes` bytes.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 NEVER = "never"
 
 _TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "sleep", "blob")]
-# Without the wrapping of `json.loads` and `json.dumps`, which costs more than the work itself.
+# Not `json.loads` and `json.dumps`, whose overhead exceeds the work itself.
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder().encode
 _METHOD_NOT_FOUND = b'"error":{"code":-32601,"message":"Method not found"}'
@@ -57,7 +57,7 @@ def _blob(size: int) -> bytes:
 
 
 def pause_of(message: dict[str, Any]) -> float:
-    """Seconds that the answer has to wait."""
+    """Seconds until the answer."""
     if message.get("method") != "tools/call" or message["params"]["name"] != "sleep":
         return 0.0
     return float(message["params"]["arguments"]["seconds"])
@@ -74,9 +74,9 @@ def serve_stdio(start: str) -> None:
     sleeping: list[tuple[float, int, bytes]] = []
     count = 0
     while True:
-        patience = max(0.0, sleeping[0][0] - time.monotonic()) if sleeping else None
+        timeout = max(0.0, sleeping[0][0] - time.monotonic()) if sleeping else None
         ready: list[bytes] = []
-        if select.select([0], [], [], patience)[0]:
+        if select.select([0], [], [], timeout)[0]:
             chunk = os.read(0, 1 << 20)
             if not chunk:
                 return
@@ -102,8 +102,8 @@ def _write(data: bytes) -> None:
 
 
 def serve_http() -> None:
-    """Serve until stdin ends: HTTP/1.1 with keep-alive and Content-Length, which is all that is asked of it."""
-    # Not at the top: the start of a child process is measured.
+    """Serve until stdin ends: HTTP/1.1 with keep-alive and Content-Length, which is all that proxies need."""
+    # Imported here, because the benchmark measures the start of a child process.
     import asyncio
 
     reasons = {200: b"OK", 202: b"Accepted", 405: b"Method Not Allowed"}

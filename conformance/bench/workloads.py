@@ -1,6 +1,6 @@
-"""What is measured, as a table: each workload gives one or several figures for one target in one round.
+"""The table of workloads: each measures one or several figures of one target in one round.
 
-The goals are ratios to dmcp 1.5.0, except where a figure says that the goal is for the proxy itself.
+The goals are ratios to dmcp 1.5.0, except for figures whose goal is for the proxy itself.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from pathlib import Path
 
 from conformance.bench import calls, groups, reloads, servers, starts
 from conformance.bench.figures import Figure
-from conformance.bench.targets import Direct, Implementation, Relay, Target
+from conformance.bench.targets import DirectTarget, ProxyTarget, RelayTarget, Target
 
 
 @dataclass(frozen=True)
-class Workload:
+class BenchWorkload:
     """One way to keep a proxy busy."""
 
     name: str
     section: str
     figures: tuple[Figure, ...]
-    #: measures a target with an empty folder of its own; gives the figures by name
+    #: measures a target in an empty folder of its own; returns the figures by name
     measure: Callable[[Target, Path], Mapping[str, float]]
-    #: what is measured beside proxies: how fast it can be at all
+    #: further targets, which show how fast the work can be at all
     limits: tuple[Target, ...] = ()
 
 
 def _of_proxies(
-    measure: Callable[[Implementation, Path], Mapping[str, float]],
+    measure: Callable[[ProxyTarget, Path], Mapping[str, float]],
 ) -> Callable[[Target, Path], Mapping[str, float]]:
     def checked(target: Target, folder: Path) -> Mapping[str, float]:
-        assert isinstance(target, Implementation)
+        assert isinstance(target, ProxyTarget)
         return measure(target, folder)
 
     return checked
 
 
-_OF_CHILDREN = (Direct(), Relay())
-_OF_SERVERS = (Direct(),)
+_OF_CHILDREN = (DirectTarget(), RelayTarget())
+_OF_SERVERS = (DirectTarget(),)
 
-#: Processor time hardly depends on what else the machine does, but who shares a core makes everybody slower.
+#: processor time hardly depends on other work of the machine, but processes that share a core slow each other down
 _MARGIN = 2.5
 
 START, CALLS, RESULTS, HTTP, OTHERS, MEMORY, RELOAD = (
@@ -54,7 +54,7 @@ START, CALLS, RESULTS, HTTP, OTHERS, MEMORY, RELOAD = (
 )
 
 WORKLOADS = (
-    Workload(
+    BenchWorkload(
         "start",
         START,
         (
@@ -62,18 +62,18 @@ WORKLOADS = (
             Figure("listed", "spawn to a tool list that names the group", goal=1.3),
             Figure("start-cpu", "processor time from the spawn to the first answered call", margin=_MARGIN),
         ),
-        _of_proxies(starts.one),
+        _of_proxies(starts.one_upstream),
     ),
-    Workload(
+    BenchWorkload(
         "start-5-slow",
         START,
         (
             Figure("listed-slow", "the same with 5 upstreams that take 300 ms each to start", goal=0.02),
             Figure("first-call", "spawn to the first answered call with these 5", goal=0.30),
         ),
-        _of_proxies(starts.five_slow),
+        _of_proxies(starts.five_slow_upstreams),
     ),
-    Workload(
+    BenchWorkload(
         "stdio-sequential",
         CALLS,
         (
@@ -84,7 +84,7 @@ WORKLOADS = (
         calls.sequential(servers.child, 400, "stdio"),
         limits=_OF_CHILDREN,
     ),
-    Workload(
+    BenchWorkload(
         "stdio-64",
         CALLS,
         (
@@ -94,7 +94,7 @@ WORKLOADS = (
         calls.in_flight(servers.child, 30, "stdio-64"),
         limits=_OF_CHILDREN,
     ),
-    Workload(
+    BenchWorkload(
         "sleeping",
         CALLS,
         (Figure("sleeping", "64 calls at once of a tool that takes 20 ms", goal=0.018, margin=10),),
@@ -102,7 +102,7 @@ WORKLOADS = (
         limits=_OF_CHILDREN,
     ),
     *(
-        Workload(
+        BenchWorkload(
             f"result-{name}",
             RESULTS,
             (
@@ -119,7 +119,7 @@ WORKLOADS = (
             ("16m", "16 MB", 16 << 20, 3, 1.2),
         )
     ),
-    Workload(
+    BenchWorkload(
         "http-sequential",
         HTTP,
         (
@@ -130,7 +130,7 @@ WORKLOADS = (
         calls.sequential(servers.http, 300, "http"),
         limits=_OF_SERVERS,
     ),
-    Workload(
+    BenchWorkload(
         "http-64",
         HTTP,
         (
@@ -140,7 +140,7 @@ WORKLOADS = (
         calls.in_flight(servers.http, 15, "http-64"),
         limits=_OF_SERVERS,
     ),
-    Workload(
+    BenchWorkload(
         "isolation",
         OTHERS,
         (
@@ -152,13 +152,13 @@ WORKLOADS = (
         ),
         _of_proxies(groups.isolation),
     ),
-    Workload(
+    BenchWorkload(
         "hanging",
         OTHERS,
         (Figure("hanging", "20 upstreams of which one hangs: until the others answer", goal=0.07),),
         _of_proxies(groups.hanging),
     ),
-    Workload(
+    BenchWorkload(
         "growth",
         MEMORY,
         (
@@ -177,13 +177,13 @@ WORKLOADS = (
         ),
         _of_proxies(groups.growth),
     ),
-    Workload(
+    BenchWorkload(
         "idle",
         MEMORY,
         (Figure("idle", "processor time while nothing happens, with 5 upstreams"),),
         _of_proxies(groups.idle),
     ),
-    Workload(
+    BenchWorkload(
         "reload",
         RELOAD,
         (

@@ -1,20 +1,17 @@
 """The checks: one coroutine per requirement, named as the sentence it proves.
 
     @check("CFG-002", slow=True)
-    async def the_argument_beats_the_environment(bench: Workbench) -> None:
-        '''What is set up and what must be seen, in one paragraph.'''
+    async def the_argument_beats_the_environment(workbench: Workbench) -> None:
+        '''What the registry's sentences do not say: an unusual set-up, a limit, a trap. Often there is nothing.'''
 
-A check returns when the requirement holds and raises otherwise (`conformance.errors`). An id that the
-registry does not have, that is retired, or that already has a check is an error when the module is imported,
-so it cannot be overlooked. Whether every requirement that is not planned has a check is asserted by the
-tests, not here.
+A check returns when the requirement holds and raises otherwise (`conformance.errors`). The import of a module fails
+for an id that the registry does not have, that is retired, or that already has a check. The tests make sure that
+every requirement that is not planned has a check.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -25,7 +22,7 @@ from conformance.model.registry import Registry, Requirement
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench import Workbench
+    from conformance.workbench.workbench import Workbench
 
 CheckFunction: TypeAlias = "Callable[[Workbench], Awaitable[None]]"
 
@@ -34,17 +31,18 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Check:
-    """A check and how it wants to be run."""
+    """A check and how the runner has to run it."""
 
     id: str
     run: CheckFunction
-    #: seconds that the check itself may take; set-up and teardown of its workbench are not counted
+    #: seconds that the check itself may take, without set-up and teardown of its workbench
     timeout: float
-    #: takes more than a second alone, mostly by waiting, so it is started before the others and beside them
+    #: takes more than a second alone, mostly by waiting, so the runner starts it before the others and beside
+    #: them
     slow: bool
     #: measures time closely, so nothing else runs beside it
     serial: bool
-    #: the first paragraph of the docstring, on one line
+    #: what the check does beyond the registry's sentences: the first paragraph of the docstring on one line, or nothing
     sentence: str
     #: file and line of the function
     where: str
@@ -91,13 +89,10 @@ def make_check(
     if not inspect.iscoroutinefunction(function):
         raise HarnessError(f"{where}: the check of {requirement_id} is not an async function")
     paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
-    name = getattr(function, "__name__", requirement_id)
-    sentence = " ".join(paragraph.split()) or name.replace("_", " ")
+    sentence = " ".join(paragraph.split())
     return Check(requirement_id, function, timeout, slow, serial, sentence, where, requirement)
 
 
-def load_checks() -> dict[str, Check]:
-    """Import every module of this package and return all checks by id, in the order of the ids."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+def registered_checks() -> dict[str, Check]:
+    """The checks of all modules that are imported so far, by id, in the order of the ids."""
     return dict(sorted(_checks.items()))

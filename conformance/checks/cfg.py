@@ -1,7 +1,7 @@
 """CFG: finding the configuration file and reading its fields.
 
-A refusal proves nothing about a program that refuses everything, nor does silence about one that never starts
-anything. So every check of that kind has a witness: the valid twin of the same configuration has to work.
+A proxy that refuses every configuration, or never starts an upstream, would pass a check of a refusal. So
+each such check has a precondition: the valid twin of the same configuration works.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
 
 
-async def works(workbench: Workbench, *upstreams: Upstream, **start: Any) -> None:
-    """The implementation, started like this, makes the tools of the upstreams available."""
+async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) -> None:
+    """Start the proxy like this and wait until it offers the tools of the upstreams."""
     async with workbench.proxy(**start) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
 
 
 async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:
-    """The implementation, started with this configuration, ends with an explanation."""
+    """The proxy, started with this configuration, ends with an explanation."""
     outcome = await workbench.run_to_exit(config=config)
     with workbench.case(what):
         outcome.refused(mentioning)
@@ -35,9 +38,6 @@ async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str
 
 @check("CFG-001", timeout=30)
 async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Workbench) -> None:
-    """Started bare among configurations in all the tempting places, the proxy explains its usage and starts
-    nothing.
-    """
     places = [
         workbench.sandbox.cwd / "config.json",
         workbench.sandbox.cwd / "dynamic-mcp.json",
@@ -50,34 +50,30 @@ async def without_a_named_configuration_the_proxy_refuses_to_start(workbench: Wo
     (await workbench.run_to_exit(args=[])).refused("usage|config")
     for decoy in decoys:
         decoy.was_never_started()
-    with workbench.witness("a decoy works when it is named"):
+    with workbench.precondition("a decoy works when it is named"):
         await works(workbench, decoys[0], config=places[0])
 
 
 @check("CFG-002", timeout=30, slow=True)
 async def the_argument_beats_the_environment(workbench: Workbench) -> None:
-    """With one file named by the argument and another by the variable, only the first one's upstream ever
-    starts.
-    """
     chosen, other = workbench.stdio("chosen"), workbench.stdio("other")
     other_config = workbench.config(other)
     async with workbench.proxy(chosen, env={CONFIG_VARIABLE: str(other_config)}) as proxy:
         await proxy.handshake()
-        with workbench.must("the file named by the argument is loaded"):
+        with workbench.must("the proxy loads the file that the argument names"):
             await proxy.ready(chosen)
-        await workbench.throughout(3.0, other.was_never_started)
+        await workbench.holds_for(3.0, other.was_never_started)
         groups = await proxy.groups()
         workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
-    with workbench.witness("the other file works when the argument names it"):
+    with workbench.precondition("the other file works when the argument names it"):
         await works(workbench, other, config=other_config)
 
 
 @check("CFG-003", timeout=30)
 async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench: Workbench) -> None:
-    """Named by the variable alone a file is loaded; an empty variable is no name, and the start fails."""
     upstream = workbench.stdio("a")
     config = workbench.config(upstream)
-    with workbench.must("the file named by the variable is loaded"):
+    with workbench.must("the proxy loads the file that the variable names"):
         await works(workbench, upstream, args=[], env={CONFIG_VARIABLE: str(config)})
     with workbench.case("the variable is empty"):
         (await workbench.run_to_exit(args=[], env={CONFIG_VARIABLE: ""})).refused("usage|config")
@@ -85,10 +81,9 @@ async def the_environment_variable_alone_is_enough_unless_it_is_empty(workbench:
 
 @check("CFG-004", timeout=40)
 async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbench) -> None:
-    """Relative, with spaces, with other letters, through a link, without .json: each starts its upstream."""
     upstreams = [workbench.stdio(f"a{number}") for number in range(6)]
     plain, near, spaced, foreign, linked, bare = upstreams
-    with workbench.witness("an absolute path of plain letters works"):
+    with workbench.precondition("an absolute path of plain letters works"):
         await works(workbench, plain, config=workbench.config(plain))
     link = workbench.sandbox.configs / "link.json"
     link.symlink_to(workbench.config(linked))
@@ -100,16 +95,15 @@ async def any_path_the_operating_system_can_open_is_accepted(workbench: Workbenc
         "a name without .json": (bare, workbench.config(bare, name="servers.conf")),
     }
 
-    async def loads(what: str, upstream: StdioUpstream, path: Path) -> None:
+    async def loads(what: str, upstream: StdioMockUpstream, path: Path) -> None:
         with workbench.must(f"the proxy loads {what}"):
             await works(workbench, upstream, config=path)
 
-    await workbench.together(*(partial(loads, what, *pair) for what, pair in paths.items()))
+    await workbench.run_cases(*(partial(loads, what, *pair) for what, pair in paths.items()))
 
 
 @check("CFG-005", timeout=30)
 async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
-    """Whatever is no JSON object ends the start with an explanation, before any upstream is contacted."""
     upstream, remote = workbench.stdio("a"), await workbench.http("b")
     valid = workbench.config(upstream, remote)
     text = valid.read_bytes().rstrip()
@@ -120,7 +114,7 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
         "a truncated configuration": text[:-1],
         "invalid UTF-8": text.replace(b"The a upstream", b"The \xff upstream"),
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(refuses, workbench, what, workbench.config_text(content))
             for what, content in broken.items()
@@ -128,53 +122,51 @@ async def a_file_that_is_not_json_ends_the_start(workbench: Workbench) -> None:
     )
     upstream.was_never_started()
     remote.saw_nothing()
-    with workbench.witness("the whole configuration works"):
+    with workbench.precondition("the whole configuration works"):
         await works(workbench, upstream, remote, config=valid)
 
 
 @check("CFG-006", timeout=30)
 async def a_server_entry_without_its_required_fields_is_rejected(workbench: Workbench) -> None:
-    """An entry without description, or with neither command nor url, ends the start; the message names the
-    field.
-    """
     upstream = workbench.stdio("a")
     remote = json.dumps({"mcpServers": {"b": {"url": "http://127.0.0.1:9/mcp"}}})
-    await workbench.together(
+    await workbench.run_cases(
         partial(
-            refuses, workbench, "no description", workbench.config(upstream.but("description")), "description"
+            refuses,
+            workbench,
+            "no description",
+            workbench.config(upstream.variant("description")),
+            "description",
         ),
         partial(refuses, workbench, "url, no description", workbench.config_text(remote), "description"),
         partial(
             refuses,
             workbench,
             "no command, no url",
-            workbench.config(upstream.but("command", "args")),
+            workbench.config(upstream.variant("command", "args")),
             "command|url",
         ),
     )
     upstream.was_never_started()
-    with workbench.witness("the complete entry works"):
+    with workbench.precondition("the complete entry works"):
         await works(workbench, upstream, config=workbench.config(upstream))
 
 
 @check("CFG-007", timeout=30)
 async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> None:
-    """One misspelt key at any of the four levels ends the start and is named; `$schema` at the root is
-    welcome.
-    """
     upstream = workbench.stdio("a")
     misspelt = {
         "mcpServerz": workbench.config(upstream, extra={"mcpServerz": {}}),
-        "enabeld": workbench.config(upstream.but(enabeld=True)),
-        "toolz": workbench.config(upstream.but(features={"toolz": True})),
-        "resorces": workbench.config(upstream.but(timeout={"resorces": "5s"})),
+        "enabeld": workbench.config(upstream.variant(enabeld=True)),
+        "toolz": workbench.config(upstream.variant(features={"toolz": True})),
+        "resorces": workbench.config(upstream.variant(timeout={"resorces": "5s"})),
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(refuses, workbench, f"the key {key}", config, key) for key, config in misspelt.items())
     )
     upstream.was_never_started()
-    with workbench.witness("the same entry works when nothing is misspelt"):
-        right = upstream.but(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
+    with workbench.precondition("the same entry works when nothing is misspelt"):
+        right = upstream.variant(enabled=True, features={"tools": True}, timeout={"resources": "5s"})
         await works(workbench, upstream, config=workbench.config(right))
     with workbench.must("$schema at the root is allowed"):
         schema = {"$schema": "https://example.invalid/config-schema.json"}
@@ -183,22 +175,19 @@ async def unknown_fields_are_rejected_at_every_level(workbench: Workbench) -> No
 
 @check("CFG-008", timeout=30)
 async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> None:
-    """`command` selects stdio, a URL alone or with type "http" begins with a POST, with type "sse" with a GET;
-    types that contradict the entry or do not exist end the start.
-    """
     upstream = workbench.stdio("a")
     wrong = {
         "type stdio with url": {"type": "stdio", "url": "http://127.0.0.1:9/mcp"},
         "type http with command": {**upstream.entry, "type": "http"},
         "type ws": {"type": "ws", "url": "ws://127.0.0.1:9/mcp"},
     }
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(
                 refuses,
                 workbench,
                 what,
-                workbench.config(upstream.exactly({"description": "wrong", **entry})),
+                workbench.config(upstream.with_entry({"description": "wrong", **entry})),
             )
             for what, entry in wrong.items()
         )
@@ -206,16 +195,16 @@ async def the_fields_of_an_entry_select_its_transport(workbench: Workbench) -> N
     upstream.was_never_started()
     with workbench.must("command selects stdio"):
         await works(workbench, upstream, config=workbench.config(upstream))
-    bare, typed = (await workbench.http("bare")).but("type"), await workbench.http("typed")
+    bare, typed = (await workbench.http("bare")).variant("type"), await workbench.http("typed")
     older = await workbench.sse("older")
     first = [(bare, "POST"), (typed, "POST"), (older, "GET")]
-    async with workbench.proxy(bare, typed.but(type="http"), older) as proxy:
+    async with workbench.proxy(bare, typed.variant(type="http"), older) as proxy:
         await proxy.handshake()
         for remote, verb in first:
             await _begins_with(workbench, proxy, remote, verb)
 
 
-async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteUpstream, verb: str) -> None:
+async def _begins_with(workbench: Workbench, proxy: Proxy, remote: RemoteMockUpstream, verb: str) -> None:
     await proxy.tools_of(remote.name)  # wakes a lazy proxy
     what = f"a request reaches the upstream of the {remote.name} entry"
     await workbench.eventually(lambda: remote.verbs, within=5.0, what=what)

@@ -1,4 +1,4 @@
-"""CFG: ${VAR} expansion."""
+"""CFG: `${VAR}` expansion."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
 async def start_with(
-    workbench: Workbench, upstream: StdioUpstream, env: dict[str, str]
+    workbench: Workbench, upstream: StdioMockUpstream, env: dict[str, str]
 ) -> tuple[list[str], str]:
-    """The arguments that the upstream is started with, and what the implementation has written to stderr."""
+    """The arguments that the upstream starts with, and what the proxy has written to stderr."""
     async with workbench.proxy(upstream, env=env) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
@@ -25,13 +26,10 @@ async def start_with(
 
 @check("CFG-009")
 async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
-    """References inside longer strings of args, env, url, headers and oauth_client_id arrive as values, each as
-    often as it occurs.
-    """
     mixed, expanded = "pre-${FIRST}-mid-${SECOND}", "pre-VAL-mid-VAL2"
     upstream = workbench.stdio("a", args=[mixed, "${FIRST}", "${FIRST}${FIRST}/x"], env={"MIXED": mixed})
     remote = await workbench.http("b", headers={"X-Mixed": mixed})
-    entry = remote.but(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
+    entry = remote.variant(url=f"{remote.url}?k=${{FIRST}}-${{FIRST}}")
     protected = await workbench.oauth("c", OAuth(clients=[expanded]), oauth_client_id=mixed)
     browser = workbench.browser()
     async with workbench.proxy(upstream, entry, protected, env={"FIRST": "VAL", "SECOND": "VAL2"}) as proxy:
@@ -57,7 +55,7 @@ async def var_expands_in_every_documented_place(workbench: Workbench) -> None:
 
 @check("CFG-010")
 async def no_other_expansion_syntax_exists(workbench: Workbench) -> None:
-    """Everything that is not exactly ${NAME} reaches the upstream byte for byte, and no command is run."""
+    """A value of env holds the literals, too."""
     marker = workbench.sandbox.root / "marker"
     literals = ["$VAR", "%VAR%", "~", "~/x", "$(touch " + str(marker) + ")", f"`touch {marker}`", "$$", "*"]
     literals += ["${}", "${1X}", "${VAR:-default}", "${VAR", "$ {VAR}", "#{VAR}"]
@@ -66,18 +64,16 @@ async def no_other_expansion_syntax_exists(workbench: Workbench) -> None:
     workbench.expect(args == literals, f"the arguments are the literals {literals}", args)
     value = upstream.starts[-1].env.get("MIXED")
     workbench.expect(value == " ".join(literals), "the value of env is the literals too", value)
-    workbench.expect(not marker.exists(), "no command in the configuration is run", f"{marker} exists")
+    workbench.expect(not marker.exists(), "no command in the configuration runs", f"{marker} exists")
 
 
 @check("CFG-011", timeout=30)
 async def an_undefined_variable_stays_literal_and_is_warned_about(workbench: Workbench) -> None:
-    """References to an unset variable arrive literally; stderr names the variable, and nothing that stands
-    around it.
-    """
+    """The values around the references are recognizable, so a warning that shows them is a violation."""
     upstream = workbench.stdio("a", args=["canary-${NOPE_X}"], env={"MIXED": "canary-${NOPE_X}"})
     remote = await workbench.http("b", headers={"X-Note": "canary-${NOPE_X}"})
     async with workbench.proxy(upstream, remote) as proxy:
-        with workbench.must("the start goes on"):
+        with workbench.must("the start continues"):
             await proxy.handshake()
             await proxy.ready(upstream, remote)
         start = upstream.starts[-1]
@@ -103,7 +99,6 @@ def _seen(name: str, stderr: str) -> re.Match[str] | None:
 
 @check("CFG-012")
 async def empty_is_a_value_and_names_are_case_sensitive(workbench: Workbench) -> None:
-    """A variable that is set but empty expands to nothing, without a warning; ${foo} is not ${FOO}."""
     upstream = workbench.stdio("a", args=["${SET_EMPTY}x${SET_EMPTY}", "${foo_case}"])
     args, stderr = await start_with(workbench, upstream, {"SET_EMPTY": "", "FOO_CASE": "wrong"})
     workbench.expect(args[:1] == ["x"], "${SET_EMPTY}x${SET_EMPTY} arrives as x", args)
@@ -115,7 +110,6 @@ async def empty_is_a_value_and_names_are_case_sensitive(workbench: Workbench) ->
 
 @check("CFG-013")
 async def expansion_works_on_parsed_values_and_only_once(workbench: Workbench) -> None:
-    """A value full of JSON syntax and references arrives as one argument, exactly as it is."""
     value = 'a","b\\\n${HOME}\\"}'
     upstream = workbench.stdio("a", args=["${VALUE}", "${OUTER}"], env={"COPY": "${VALUE}"})
     with workbench.must("a value cannot break the configuration"):

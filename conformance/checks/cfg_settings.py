@@ -1,4 +1,4 @@
-"""CFG: what the settings of an entry do: enabled, features, timeout; and that the file stays as it is."""
+"""CFG: the effect of `enabled`, `features` and `timeout`, and the unchanged configuration file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from conformance.checks.cfg import refuses, works
 from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("CFG-014", slow=True, timeout=60)
 async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
-    """For 35 s, the periodic retry included, disabled upstreams, one of them remote, are neither contacted nor
-    named.
-    """
     disabled, enabled = workbench.stdio("sleeper"), workbench.stdio("worker")
     remote = await workbench.http("sleeper-too")
 
@@ -28,17 +27,19 @@ async def a_disabled_server_is_left_alone(workbench: Workbench) -> None:
         disabled.was_never_started()
         remote.saw_nothing()
 
-    async with workbench.proxy(disabled.but(enabled=False), remote.but(enabled=False), enabled) as proxy:
+    async with workbench.proxy(
+        disabled.variant(enabled=False), remote.variant(enabled=False), enabled
+    ) as proxy:
         await proxy.handshake()
         await proxy.ready(enabled)
-        await workbench.throughout(35.0, is_left_alone)
+        await workbench.holds_for(35.0, is_left_alone)
         for method in ("tools/list", "resources/list", "prompts/list"):
             listing = await proxy.request(method, {})
             workbench.expect("sleeper" not in listing.raw, f"{method} does not name the server", listing.raw)
         result = await proxy.call("worker", "echo", {"x": 1})
         workbench.expect(not result.is_error, "the enabled server beside it works", result.raw)
         is_left_alone()
-    with workbench.witness("the same entries work when they are enabled"):
+    with workbench.precondition("the same entries work when they are enabled"):
         await works(workbench, disabled, remote, config=workbench.config(disabled, remote))
 
 
@@ -50,7 +51,6 @@ EVERYTHING = Script(
 
 @check("CFG-015", timeout=40)
 async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workbench) -> None:
-    """What is switched off is never asked of the upstream and is an error at the proxy; what is not, works."""
     no_tools = workbench.stdio("notools", features={"tools": False})
     remote = await workbench.http("remote", features={"tools": False})
     no_resources = workbench.stdio("noresources", EVERYTHING, features={"resources": False})
@@ -68,14 +68,14 @@ async def a_feature_flag_switches_a_feature_off_on_both_sides(workbench: Workben
             workbench.expect(answer.is_error, what, answer.raw)
         asked = [line for line in no_resources.lines if '"resources/' in line]
         workbench.expect(not asked, "no request about resources reaches the upstream", asked)
-        # A proxy that passes on no prompts at all has nothing that the flag could have left on.
+        # A proxy that passes on no prompts at all offers nothing to test here.
         if "prompts" in _capabilities(proxy):
             prompts = await proxy.request("prompts/list", {"group": "noresources"})
             workbench.expect("greet" in prompts.raw, "prompts work when only resources are off", prompts.raw)
 
 
-async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
-    """Calls are errors, and the upstream never hears of tools."""
+async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    """Calls are errors, and the upstream receives no request about tools."""
     await _is_connected(workbench, proxy, upstream)
     for _ in range(2):
         refused = await proxy.call(upstream.name, "echo", {"x": 1})
@@ -84,10 +84,10 @@ async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: Upstream) 
     workbench.expect(not asked, "no request about tools reaches the upstream", asked)
 
 
-async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
-    """Wait until an upstream whose tools are off has answered, so that an error is not about its absence."""
+async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    """Wait until an upstream without tools has answered, so that an error does not come from its absence."""
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
-    with workbench.witness("the upstream without tools is connected"):
+    with workbench.precondition("the upstream without tools is connected"):
         answered = f"{upstream.name} has answered the first request"
         await workbench.eventually(
             lambda: [entry for entry in upstream.entries if entry.event == "sent"], within=10.0, what=answered
@@ -102,7 +102,7 @@ def _capabilities(proxy: Proxy) -> dict[str, Any]:
 
 @check("CFG-016", timeout=40, slow=True)
 async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench) -> None:
-    """A silent upstream is cut at the configured time, an answer within it is not, nonsense ends the start."""
+    """The proxy also passes on an answer that arrives within the deadline."""
     await _nonsense_is_refused(workbench)
     hanging = Script(on=[on_call("echo", silence())])
     answering = Script(on=[on_call("echo", sleep(0.6))])
@@ -114,10 +114,10 @@ async def timeouts_accept_four_text_forms_and_whole_seconds(workbench: Workbench
     ]
     good = [workbench.stdio(name, answering, timeout={"tools": text, **forms}) for name, text in kept.items()]
     async with workbench.proxy(*slow, *good) as proxy:
-        with workbench.must("every documented form is accepted"):
+        with workbench.must("the proxy accepts every documented form"):
             await proxy.handshake()
             await proxy.ready(*slow, *good)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_cut, workbench, proxy, upstream, *cut[upstream.name]) for upstream in slow),
             *(partial(_is_kept, workbench, proxy, upstream) for upstream in good),
         )
@@ -127,13 +127,13 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")
     nonsense: list[tuple[str, Any]] = [("tools", value) for value in ("abc", -1, True, "5 parsecs", "")]
     nonsense += [("resources", "abc"), ("prompts", "abc")]
-    await workbench.together(
+    await workbench.run_cases(
         *(
             partial(
                 refuses,
                 workbench,
                 f"{kind}: {value!r}",
-                workbench.config(upstream.but(timeout={kind: value})),
+                workbench.config(upstream.variant(timeout={kind: value})),
             )
             for kind, value in nonsense
         )
@@ -142,11 +142,13 @@ async def _nonsense_is_refused(workbench: Workbench) -> None:
 
 
 async def _is_cut(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, value: Any, seconds: float
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, value: Any, seconds: float
 ) -> None:
-    """Not before the time has passed since the call, not long after it has passed since the call's arrival.
+    """The proxy answers after the time has passed since the call, and soon after it has passed since the
+    call's arrival.
 
-    The tool never answers, so any answer is the proxy's own; how it words a timeout is not judged here.
+    The tool never answers, so any answer is the proxy's own. The check does not judge how the answer words a
+    timeout.
     """
     sent = time.monotonic()
     answer = await proxy.call(upstream.name, "echo", within=seconds + 10)
@@ -159,17 +161,14 @@ async def _is_cut(
     )
 
 
-async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_kept(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "echo", {"x": 1})
-    what = f"timeout {upstream.entry['timeout']['tools']!r}: an answer after 0.6 s is passed on"
+    what = f"timeout {upstream.entry['timeout']['tools']!r}: the proxy passes on an answer after 0.6 s"
     workbench.expect(not answer.is_error, what, answer.raw)
 
 
 @check("CFG-017", slow=True, timeout=40)
 async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
-    """For 10 s of work, a sign-in among it, a configuration of mode 0644 keeps its content, mode and time, and
-    gets no neighbours.
-    """
     upstream, protected = workbench.stdio("a"), await workbench.oauth("b")
     workbench.browser()
     config = workbench.config(upstream, protected)
@@ -181,14 +180,14 @@ async def the_configuration_file_is_only_read(workbench: Workbench) -> None:
         workbench.expect(now == before, f"the file stays {before}", now)
 
     async with workbench.proxy(config=config) as proxy:
-        with workbench.must("a file of mode 0644 is accepted"):
+        with workbench.must("the proxy accepts a file of mode 0644"):
             await proxy.handshake()
             await proxy.ready(upstream)
         await proxy.ready(protected)
         for name in ("a", "b"):
             result = await proxy.call(name, "echo", {"x": 1})
             workbench.expect(not result.is_error, f"a call of {name} works", result.raw)
-        await workbench.throughout(10.0, is_unchanged)
+        await workbench.holds_for(10.0, is_unchanged)
     is_unchanged()
 
 

@@ -1,5 +1,7 @@
-"""FRONT: what is declared in `initialize` is taken at its word: everything declared is used and has to work,
-everything else has to be an unknown method.
+"""FRONT: the capabilities that `initialize` declares.
+
+The check uses everything that the proxy declares, which has to work. Everything else has to be an unknown
+method.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from conformance.checks import check
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Workbench
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 URI = "mock://one"
 PROMPT = {"name": "greet", "arguments": [{"name": "who"}]}
 
-#: offers everything that a legacy server can offer; a call of `announce` tells of every kind of change
+#: offers everything that a legacy server can offer; a call of `announce` sends every kind of notification
 ABLE = Script(
     tools=[tool("announce", "Tell of every change")],
     resources=[{"uri": URI, "name": "one"}],
@@ -44,7 +47,7 @@ ABLE = Script(
     ],
 )
 
-#: request methods with the capability, and the flag of it, that promises them
+#: request methods, with the capability and the flag that promise them
 PROMISED: dict[str, tuple[str, str | None, dict[str, Any]]] = {
     "resources/list": ("resources", None, {}),
     "resources/templates/list": ("resources", None, {}),
@@ -60,7 +63,7 @@ PROMISED: dict[str, tuple[str, str | None, dict[str, Any]]] = {
     ),
 }
 
-#: notifications with the capability, and the flag of it, that promises them
+#: notifications, with the capability and the flag that promise them
 ANNOUNCED = {
     "notifications/resources/updated": ("resources", "subscribe"),
     "notifications/resources/list_changed": ("resources", "listChanged"),
@@ -71,9 +74,7 @@ ANNOUNCED = {
 
 @check("FRONT-003", timeout=40)
 async def declared_capabilities_are_true(workbench: Workbench) -> None:
-    """In front of an upstream that can do everything, every declared method gives a result and every declared
-    notification comes; what is not declared, here or with all features but tools off, is an unknown method.
-    """
+    """A second proxy has an upstream with all features off except tools, so it may declare less."""
     able, newcomer = workbench.stdio("able", ABLE), workbench.stdio("newcomer")
     config = workbench.config(able)
     async with workbench.proxy(config=config) as proxy:
@@ -130,13 +131,13 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared:
 async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     answer = await proxy.request(method, params)
     code = (answer.error or {}).get("code")
-    workbench.expect(code == -32601, f"{method} is not declared and answered with -32601", answer.raw)
+    workbench.expect(code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
 
 
 async def _changes_are_announced(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
-    """The subscription and the log level are set by now."""
+    """Earlier requests have set the subscription and the log level."""
     answer = await proxy.call("able", "announce")
-    with workbench.witness("the upstream tells of its changes"):
+    with workbench.precondition("the upstream announces its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
         if _is_declared(declared, capability, flag):
@@ -147,4 +148,4 @@ async def _hears(workbench: Workbench, proxy: Proxy, method: str) -> None:
     def heard() -> list[Any]:
         return [message for message in proxy.received if message.get("method") == method]
 
-    await workbench.eventually(heard, within=5.0, what=f"{method} is declared and comes")
+    await workbench.eventually(heard, within=5.0, what=f"{method} is declared and arrives")

@@ -1,4 +1,4 @@
-"""FRONT: what the client sees when an upstream fails, refuses, is missing, or is addressed wrongly."""
+"""FRONT: what the client sees of an upstream that fails, refuses or is missing, and of bad addressing."""
 
 from __future__ import annotations
 
@@ -13,46 +13,43 @@ from conformance.checks import check
 from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("FRONT-013", timeout=30, slow=True)
 async def a_failed_call_is_an_error_at_the_top_level_of_its_answer(workbench: Workbench) -> None:
-    """A call that times out, one whose upstream dies, and one to a group without tools are answered by an
-    error, or by a result that says isError itself and has a text.
-    """
     silent = workbench.stdio("silent", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
     dying = workbench.stdio("dying", Script(on=[on_call("echo", crash())]))
     closed = workbench.stdio("closed", features={"tools": False})
     async with workbench.proxy(silent, dying, closed) as proxy:
         await proxy.handshake()
         await proxy.ready(silent, dying)
-        with workbench.witness("a call that can be executed succeeds"):
+        with workbench.precondition("an ordinary call succeeds"):
             for upstream in (silent, dying):
                 worked = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not worked.is_error, f"{upstream.name} adds two numbers", worked.raw)
 
-        async def fails(upstream: StdioUpstream) -> None:
+        async def fails(upstream: StdioMockUpstream) -> None:
             answer = await proxy.call(upstream.name, "echo")
             with workbench.case(upstream.name):
                 workbench.expect(answer.is_error, "an error, or result.isError is true", answer.raw)
                 workbench.expect(answer.text.strip(), "a text", answer.raw)
 
-        await workbench.together(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
+        await workbench.run_cases(*(partial(fails, upstream) for upstream in (silent, dying, closed)))
 
 
 @check("FRONT-014")
 async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
-    """An upstream's -32050 "boom", whether to a call, a resource read or a prompt get, comes back as an error with
-    that code and its data, or as a result with isError and that text.
-    """
     boom = error(-32050, "boom", {"k": 1})
     rules = [on_call("echo", boom), Rule("resources/read", [boom]), Rule("prompts/get", [boom])]
     resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
     upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
     async with workbench.serving(upstream) as proxy:
         asked = {
-            "tools/call": proxy.calling("a", "echo"),
+            "tools/call": proxy.call_params("a", "echo"),
             "resources/read": {"uri": "mock://one"},
             "prompts/get": {"name": "greet"},
         }
@@ -72,9 +69,6 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
 
 @check("FRONT-015")
 async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workbench) -> None:
-    """Calls that name no group, no tool, or nothing that exists, are answered within a second by -32602 or
-    by isError with a text; what has no right group reaches no upstream.
-    """
     upstream = workbench.stdio("a")
     call, get = (workbench.sut.profile.tools[name] for name in ("call", "list"))
     echo = {"name": "echo", "args": {}}
@@ -93,15 +87,15 @@ async def bad_addressing_is_an_error_before_any_upstream_call(workbench: Workben
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.ready(upstream)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_group.items())
         )
         called = upstream.requests("tools/call")
         workbench.expect(not called, "a call without a right group reaches no upstream", called)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_refused, workbench, proxy, what, *case) for what, case in no_tool.items())
         )
-        with workbench.witness("the right address works"):
+        with workbench.precondition("the right address works"):
             answer = await proxy.call("a", "echo", {"x": 1})
             workbench.expect(not answer.is_error, "a result", answer.raw)
 
@@ -121,11 +115,8 @@ async def _is_refused(
 
 @check("FRONT-016", timeout=40)
 async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> None:
-    """Beside a server whose command does not exist, another works; the client is told the name of the failed
-    one and the reason, and a call to it fails at once.
-    """
     good = workbench.stdio("good")
-    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     async with workbench.proxy(broken, good) as proxy:
         with workbench.must("the other group works"):
             await proxy.handshake()
@@ -133,17 +124,17 @@ async def failed_groups_are_visible_and_harm_no_others(workbench: Workbench) -> 
         answer = await proxy.call("good", "echo", {"x": 1})
         workbench.expect(not answer.is_error, "a call to the other group works", answer.raw)
         with (
-            workbench.must("what is asked about the failed group is answered"),
+            workbench.must("requests about the failed group get an answer"),
             workbench.case("within 12 s"),
         ):
             await _is_reported(workbench, proxy, broken)
         refused = await proxy.call("broken", "echo", within=1.0)
-        # Where the answer says that it is an error is FRONT-013.
+        # FRONT-013 judges where the answer says that it is an error.
         fails = refused.is_error or _names_group_and_reason(refused.raw, "broken")
         workbench.expect(fails, "a call to the failed group fails at once", refused.raw)
 
 
-async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     deadline = time.monotonic() + 12.0
     while True:
         told: list[Answer] = [
@@ -154,12 +145,14 @@ async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioUpstre
         if any(_names_group_and_reason(answer.raw, upstream.name) for answer in told):
             return
         seen = [answer.raw for answer in told]
-        workbench.expect(time.monotonic() < deadline, f"{upstream.name} is reported with the reason", seen)
+        workbench.expect(
+            time.monotonic() < deadline, f"the client sees {upstream.name} with the reason", seen
+        )
         await anyio.sleep(0.2)
 
 
 def _names_group_and_reason(text: str, group: str) -> bool:
-    """Whether the text says what went wrong; that the group is unknown, or not connected, is no reason."""
+    """Whether the text says what went wrong. That the group is unknown, or not connected, is no reason."""
     system = r"no-such-program|no such file|os error 2\b|ENOENT|cannot find the file"
     own = (
         r"(failed|unable|impossible) to (create|start|spawn|launch|run|execute)|(could not|cannot) be started"

@@ -1,7 +1,7 @@
-"""FRONT: clients of the revision 2026-07-28.
+"""FRONT: clients of MCP 2026-07-28.
 
-All requests of both eras go over one pipe, and the envelope of each says which rules hold. Shapes are judged by the
-workbench (`wiretypes`); the checks are about what a shape cannot say.
+The requests of both eras share one pipe, and the envelope of each request decides which rules hold. The
+workbench judges shapes (`wiretypes`); the checks judge what a shape cannot express.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from mock_servers.script import Rule, Script, list_changed, notify, on_call, rep
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 COMPLETE_META = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
 REMOVED = {
@@ -33,9 +36,12 @@ REMOVED = {
 
 @asynccontextmanager
 async def modern(
-    workbench: Workbench, *upstreams: StdioUpstream, capabilities: dict[str, Any] | None = None, **start: Any
+    workbench: Workbench,
+    *upstreams: StdioMockUpstream,
+    capabilities: dict[str, Any] | None = None,
+    **start: Any,
 ) -> AsyncIterator[Proxy]:
-    """A proxy in front of these upstreams for a client of the modern era that has these capabilities."""
+    """A proxy in front of these upstreams, for a modern client that has these capabilities."""
     async with workbench.proxy(*upstreams, **start) as proxy:
         proxy.modern = True
         proxy.capabilities = capabilities or {}
@@ -49,15 +55,12 @@ def code_of(answer: Answer) -> Any:
 
 @check("FRONT-027", timeout=30)
 async def server_discover_is_answered_beside_initialize(workbench: Workbench) -> None:
-    """In one process: `server/discover`, then `initialize`, then a modern request, each answered within 2 s as its era
-    demands. A legacy-only proxy answers the first with an error and serves the second.
-    """
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         found = await proxy.request("server/discover", era="modern", within=2.0)
-        with workbench.must("initialize is accepted after the probe"):
+        with workbench.must("the proxy accepts initialize after the probe"):
             await proxy.handshake(within=2.0)
         listed = await proxy.request("tools/list", within=2.0)
-        workbench.expect("result" in listed.message, "the session is served", listed.raw)
+        workbench.expect("result" in listed.message, "the proxy serves the session", listed.raw)
         if found.error is not None:
             workbench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             return
@@ -68,14 +71,14 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
         workbench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
         answer = await proxy.request("tools/list", {}, era="modern", within=2.0)
         served = "result" in answer.message
-        workbench.expect(served == (MODERN in versions), f"{MODERN} is served if it is supported", answer.raw)
+        workbench.expect(
+            served == (MODERN in versions), f"the proxy serves {MODERN} if it supports it", answer.raw
+        )
 
 
 @check("FRONT-028", timeout=30)
 async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
-    """The first message is a modern request and is served; faulty envelopes and removed methods get their codes, before
-    and after a legacy session has begun, which is not disturbed.
-    """
+    """All requests come twice: before a legacy session has begun, and beside it."""
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         await _obeys_the_envelope(workbench, proxy, "without a session")
         await proxy.handshake()
@@ -88,13 +91,13 @@ async def a_modern_request_needs_no_handshake(workbench: Workbench) -> None:
 async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> None:
     async def ask(method: str, params: dict[str, Any], changed: dict[str, Any]) -> Answer:
         envelope = {key: value for key, value in {**COMPLETE_META, **changed}.items() if value is not None}
-        # In the era "legacy" the client sends params as they are: here with an envelope of our own.
+        # With era "legacy" the client sends params unchanged, here with an envelope of the check's own.
         return await proxy.request(method, {**params, "_meta": envelope}, era="legacy", within=1.0)
 
     with workbench.case(when):
-        # The program may only just have been started.
+        # The program may have started only just now.
         served = await proxy.request("tools/list", {}, era="modern")
-        workbench.expect("result" in served.message, "a modern request is served", served.raw)
+        workbench.expect("result" in served.message, "the proxy serves a modern request", served.raw)
         refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
         data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
         right = isinstance(data, dict) and MODERN in data.get("supported", [])
@@ -109,9 +112,6 @@ async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> 
 
 @check("FRONT-029", timeout=40)
 async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbench) -> None:
-    """With a legacy and a modern upstream, every result for a modern client has its envelope, and what comes from the
-    legacy one is private and stale at once; a legacy client gets valid results from both.
-    """
     upstreams = [workbench.stdio("old", _full("old")), workbench.stdio("new", _full("new", era="modern"))]
     async with modern(workbench, *upstreams) as proxy:
         found = await proxy.request("server/discover")
@@ -132,7 +132,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
 
 
 def _full(name: str, **fields: Any) -> Script:
-    """A server with everything, which lets its resource be cached when it can say so."""
+    """A server with everything. A modern one also lets its resource be cached."""
     uri = f"x://{name}"
     cached = {"contents": [{"uri": uri, "text": name}], "ttlMs": 60000, "cacheScope": "private"}
     contents = [{"uri": uri, "text": name}]
@@ -148,10 +148,10 @@ def _full(name: str, **fields: Any) -> Script:
 
 
 def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Everything that can be asked for with these capabilities."""
+    """Every request that these capabilities allow."""
     requests: list[tuple[str, dict[str, Any]]] = [("tools/list", {})]
     for name in ("old", "new"):
-        requests.append(("tools/call", proxy.calling(name, "echo")))
+        requests.append(("tools/call", proxy.call_params(name, "echo")))
         if "resources" in capabilities:
             requests.append(("resources/read", {"uri": f"x://{name}"}))
         if "prompts" in capabilities:
@@ -175,10 +175,6 @@ def _has_envelope(workbench: Workbench, answer: Answer, *, cached: bool) -> None
 
 @check("FRONT-030", timeout=40, slow=True)
 async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None:
-    """Nobody listens: an upstream's message and its changed prompts stay unheard. Then one listens for tools, another
-    for prompts, a server is added and the prompts change: each hears of its own, after the acknowledgement and under its
-    id, until it cancels.
-    """
     noise = notify("notifications/message", {"level": "error", "data": "unasked"})
     changes = [noise, set_prompts([{"name": "p1"}, {"name": "p2"}]), list_changed("prompts")]
     upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *changes)]))
@@ -188,7 +184,7 @@ async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None
         await proxy.ready(upstream)
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
-        workbench.expect(not proxy.received, "nothing comes before somebody listens", proxy.received)
+        workbench.expect(not proxy.received, "nothing comes without a subscription", proxy.received)
         tools_honoured = await _listen(workbench, proxy, "tools-1", "toolsListChanged")
         prompts_honoured = await _listen(workbench, proxy, 77, "promptsListChanged")
 
@@ -197,7 +193,7 @@ async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None
             await _hears(workbench, proxy, 77, "prompts")
         before = await proxy.request("tools/list", {})
         workbench.config(upstream, workbench.stdio("b"), folder=config.parent, name=config.name)
-        # Whether a running proxy takes up the new server at all is RLD-001.
+        # RLD-001 judges whether a running proxy applies the new server at all.
         if tools_honoured and await _changes(proxy, before):
             await _hears(workbench, proxy, "tools-1", "tools")
 
@@ -207,13 +203,13 @@ async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None
         await proxy.call("a", "echo")
         await anyio.sleep(0.5)
         workbench.expect(
-            len(_delivered(proxy, 77)) == heard, "nothing after it was cancelled", proxy.received
+            len(_delivered(proxy, 77)) == heard, "nothing after the cancellation", proxy.received
         )
         _only_what_was_asked_for(workbench, proxy)
 
 
 async def _listen(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> bool:
-    """Open a subscription; whether its kind is honoured."""
+    """Open a subscription. Returns whether the proxy honours its kind."""
     await proxy.begin("subscriptions/listen", {"notifications": {kind: True}}, id=id)
     what = f"the acknowledgement of {id!r}, under exactly this id"
     first = (await workbench.eventually(lambda: _delivered(proxy, id), within=2.0, what=what))[0]
@@ -245,7 +241,7 @@ async def _hears(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -
 
 
 async def _changes(proxy: Proxy, before: Answer) -> bool:
-    """Whether the list of tools becomes another one within 5 s."""
+    """Whether the list of tools changes within 5 s."""
     with anyio.move_on_after(5.0):
         while True:
             if (await proxy.request("tools/list", {})).result != before.result:
@@ -262,7 +258,7 @@ def _only_what_was_asked_for(workbench: Workbench, proxy: Proxy) -> None:
         ("77", acknowledged),
         ("77", "notifications/prompts/list_changed"),
     }
-    # An answer to the cancelled request has no method; whether one comes is not at issue.
+    # An answer to the cancelled request has no method, and the check ignores it.
     told = [message for message in proxy.received if "method" in message]
     unasked = [message for message in told if (_subscription(message), message["method"]) not in wanted]
-    workbench.expect(not unasked, "only notifications that were asked for, under their ids", unasked)
+    workbench.expect(not unasked, "only requested notifications, under their ids", unasked)

@@ -1,7 +1,7 @@
-"""FRONT: what comes from an upstream unasked, and what concerns a request that is under way.
+"""FRONT: messages that an upstream begins, and messages about a request in flight.
 
-What a face does not declare it need not have, but then it has to say so: the method is answered with -32601. Every check
-that nothing comes has come to something before, on the same connection.
+A proxy need not have what it does not declare, but then it answers the method with -32601. Before a check
+expects that nothing arrives, something has arrived on the same connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.workbench import answering
 from mock_servers.script import (
     Rule,
     Script,
@@ -34,14 +33,18 @@ from mock_servers.script import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench import Answer, Heard, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transcript import Heard
+    from conformance.workbench.workbench import Workbench
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 CLIENT_CAPABILITIES = ("sampling", "elicitation", "roots")
 
 
 def declared(proxy: Proxy, *path: str) -> bool:
-    """Whether the implementation has declared this capability in its answer to `initialize`."""
+    """Whether the proxy has declared this capability in its answer to `initialize`."""
     value: Any = proxy.greeting.result.get("capabilities") if proxy.greeting else None
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -49,31 +52,28 @@ def declared(proxy: Proxy, *path: str) -> bool:
 
 
 async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
-    """A method whose capability is not declared is answered with -32601."""
+    """The proxy answers a method whose capability it does not declare with -32601."""
     answer = await proxy.request(method, params)
     code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    workbench.expect(code == -32601, f"{method} is not declared, so it is answered with -32601", answer.raw)
+    workbench.expect(code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
 
 
 async def succeeds(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> Answer:
     answer = await proxy.request(method, params, within=2.0)
-    workbench.expect("result" in answer.message, f"{method} is answered with a result", answer.raw)
+    workbench.expect("result" in answer.message, f"{method} returns a result", answer.raw)
     return answer
 
 
 async def shows(workbench: Workbench, name: str, listing: Callable[[], Awaitable[Answer]]) -> None:
-    """The name is in the listing within 2 s."""
+    """The listing shows the name within 2 s."""
     deadline = time.monotonic() + 2.0
     while name not in (answer := await listing()).raw:
-        workbench.expect(time.monotonic() < deadline, f"{name} is listed within 2 s", answer.raw)
+        workbench.expect(time.monotonic() < deadline, f"the listing shows {name} within 2 s", answer.raw)
         await anyio.sleep(0.05)
 
 
 @check("FRONT-021", timeout=30, slow=True)
 async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Workbench) -> None:
-    """The upstream has seen the subscription to one of its two resources; when it updates both, the client hears of
-    that one, and of none after it has unsubscribed.
-    """
     one, other = {"uri": "x://one"}, {"uri": "x://other"}
     updates = [notify("notifications/resources/updated", about) for about in (other, one)]
     script = Script(
@@ -101,13 +101,13 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         await succeeds(workbench, proxy, "resources/unsubscribe", one)
         await _was_told(workbench, upstream, "resources/unsubscribe", one)
         await proxy.call("a", "echo")
-        await workbench.throughout(
+        await workbench.holds_for(
             1.0, lambda: workbench.expect(heard() == [one], "one update, that of the subscription", heard())
         )
 
 
 async def _was_told(
-    workbench: Workbench, upstream: StdioUpstream, method: str, about: dict[str, Any]
+    workbench: Workbench, upstream: StdioMockUpstream, method: str, about: dict[str, Any]
 ) -> None:
     what = f"{method} reaches the upstream within 2 s"
     told = await workbench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
@@ -118,15 +118,12 @@ async def _was_told(
 
 @check("FRONT-022", timeout=30)
 async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbench) -> None:
-    """An upstream adds a tool and a prompt and says so: the next listings show them, and the client is told about
-    the prompts if that is declared.
-    """
     more_tools, more_prompts = [*default_tools(), tool("t3")], [{"name": "p1"}, {"name": "p3"}]
     change = [set_tools(more_tools), set_prompts(more_prompts), list_changed(), list_changed("prompts")]
     upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *change)]))
     async with workbench.serving(upstream) as proxy:
         has_prompts = declared(proxy, "prompts")
-        with workbench.witness("the listings work before the change"):
+        with workbench.precondition("the listings work before the change"):
             if has_prompts:
                 await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
             listing = await proxy.tools_of("a")
@@ -139,14 +136,14 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
             await workbench.eventually(
                 lambda: proxy.transcript.heard("notifications/prompts/list_changed"),
                 within=2.0,
-                what="the client is told that the prompts have changed",
+                what="the proxy notifies the client of the changed prompts",
             )
 
 
 @check("FRONT-023", timeout=40, slow=True)
 async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> None:
-    """An upstream reports progress three times and once more after its answer, and for a token nobody gave: under
-    "abc" and 0 the client hears three reports before the answer, without a token none.
+    """The upstream also reports progress after its answer, and for a token of no request. The client sees
+    neither.
     """
     stray = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
     work = [stray, progress(1), sleep(0.2), progress(2), sleep(0.2), progress(3), reply(), progress(4)]
@@ -163,17 +160,17 @@ async def progress_is_relayed_under_the_clients_token(workbench: Workbench) -> N
 
 
 async def _reports_progress(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, token: str | int
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, token: str | int
 ) -> None:
     before = len(proxy.transcript.heard("notifications/progress"))
     answer = await proxy.request(
-        "tools/call", {**proxy.calling("a", "echo"), "_meta": {"progressToken": token}}
+        "tools/call", {**proxy.call_params("a", "echo"), "_meta": {"progressToken": token}}
     )
     call = upstream.requests("tools/call")[-1]
     workbench.expect(
         "progressToken" in call.params.get("_meta", {}), "the upstream's request has a token", call.message
     )
-    await anyio.sleep(0.5)  # for what comes too late
+    await anyio.sleep(0.5)  # leaves time for a late report
     heard = proxy.transcript.heard("notifications/progress")[before:]
     tokens = [json.dumps(report.params.get("progressToken")) for report in heard]
     workbench.expect(tokens == [json.dumps(token)] * 3, f"three reports under the token {token!r}", heard)
@@ -184,18 +181,15 @@ async def _reports_progress(
         entry.t for entry in upstream.events("sent") if entry.t > call.t and '"nobody"' not in entry.text
     ]
     delays = [report.t - t for report, t in zip(heard, emitted, strict=False)]
-    workbench.expect(max(delays) <= 1.0, "each within 1 s of being emitted", delays)
+    workbench.expect(max(delays) <= 1.0, "each within 1 s of its emission", delays)
 
 
 @check("FRONT-024", timeout=40, slow=True)
 async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workbench) -> None:
-    """A call of 5 s is cancelled after 1 s: the upstream is told within 1 s under the id that it knows, the client
-    hears nothing more of the call, and the next one works.
-    """
     upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(5.0), nth=1)]))
     async with workbench.serving(upstream) as proxy:
-        await proxy.begin("tools/call", proxy.calling("a", "echo"), id="to-be-cancelled")
-        with workbench.witness("the call reaches the upstream"):
+        await proxy.begin("tools/call", proxy.call_params("a", "echo"), id="to-be-cancelled")
+        with workbench.precondition("the call reaches the upstream"):
             calls = await workbench.eventually(
                 lambda: upstream.requests("tools/call"), within=5.0, what="the upstream has the call"
             )
@@ -204,9 +198,11 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
         cancelled_at = time.monotonic()
         await proxy.notify("notifications/cancelled", {"requestId": "to-be-cancelled", "reason": "enough"})
         words = await workbench.eventually(
-            lambda: upstream.requests("notifications/cancelled"), within=2.0, what="the upstream is told"
+            lambda: upstream.requests("notifications/cancelled"),
+            within=2.0,
+            what="the cancellation reaches the upstream",
         )
-        told = workbench.one(words, "the upstream is told once")
+        told = workbench.one(words, "one cancellation reaches the upstream")
         workbench.expect(told.params.get("requestId") == call.id, f"under the id {call.id!r}", told.message)
         workbench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
 
@@ -215,16 +211,13 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
             late = [message for message in answers if message.get("id") == "to-be-cancelled"]
             workbench.expect(not late, "no answer to the cancelled call", late)
 
-        await workbench.throughout(6.0, unanswered)
+        await workbench.holds_for(6.0, unanswered)
         following = await proxy.call("a", "echo")
         workbench.expect(not following.is_error, "the next call works", following.raw)
 
 
 @check("FRONT-025", timeout=40)
 async def logging_and_completion_work_if_they_are_declared(workbench: Workbench) -> None:
-    """Each of the eight levels is accepted and forwarded, another is refused, messages below the level are held back;
-    a completion comes from the owner of the prompt. What is not declared is answered with -32601.
-    """
     level_set = {"level": "warning"}
     prompt = {"ref": {"type": "ref/prompt", "name": "of-b"}, "argument": {"name": "x", "value": "v"}}
     upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
@@ -259,13 +252,13 @@ def _talkative(name: str) -> Script:
     )
 
 
-async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     for level in LEVELS:
         with workbench.case(f"the level {level}"):
             await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
     answer = await proxy.request("logging/setLevel", {"level": "verbose"}, within=2.0)
     code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    workbench.expect(code == -32602, "the level verbose is refused with -32602", answer.raw)
+    workbench.expect(code == -32602, "the proxy refuses the level verbose with -32602", answer.raw)
 
     def forwarded() -> bool:
         levels = [request.params.get("level") for request in upstream.requests("logging/setLevel")]
@@ -292,17 +285,15 @@ async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -
 
 @check("FRONT-026", timeout=60)
 async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench) -> None:
-    """A client that can do nothing: no capability is offered, and a request is refused. A client that can be asked:
-    two upstreams that ask under the same id both get their own answer, or were not offered it.
-    """
+    """Two upstreams send their requests under the same ids, and each gets the answer to its own."""
     clients: tuple[dict[str, Any], ...] = ({}, {"elicitation": {}})
     for capabilities in clients:
         upstreams = [workbench.stdio(name, _asking(name)) for name in ("a", "b")]
-        async with workbench.proxy(*upstreams) as proxy, answering(proxy, _ANSWERS):
+        async with workbench.proxy(*upstreams) as proxy, proxy.answering(_ANSWERS):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(*upstreams)
-            await workbench.together(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
+            await workbench.run_cases(*(partial(_calls, proxy, upstream.name) for upstream in upstreams))
             for upstream in upstreams:
                 with workbench.case(f"client capabilities {list(capabilities)}, upstream {upstream.name}"):
                     _was_asked_honestly(workbench, upstream, set(capabilities))
@@ -312,7 +303,7 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
                 len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
             )
             others = [heard for heard in asked if heard.message["method"] != "elicitation/create"]
-            workbench.expect(not others, "the client is asked only for what it can do", others)
+            workbench.expect(not others, "the client gets only requests that it can answer", others)
 
 
 _ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "$message"}}}
@@ -321,7 +312,9 @@ _SAMPLING = {"messages": [], "maxTokens": 1}
 
 
 def _asking(name: str) -> Script:
-    """Asks for all three when it is called, under the ids that every upstream begins with."""
+    """A server that sends all three requests when it is called, under the ids that every upstream begins
+    with.
+    """
     ask = request("elicitation/create", {"message": f"for {name}", "requestedSchema": _FORM}, id=1, wait=5.0)
     sample = request("sampling/createMessage", _SAMPLING, id=2, wait=5.0)
     return Script(on=[on_call("echo", ask, sample, request("roots/list", id=3, wait=5.0))])
@@ -331,19 +324,19 @@ async def _calls(proxy: Proxy, group: str) -> None:
     await proxy.call(group, "echo", within=20.0)
 
 
-def _was_asked_honestly(workbench: Workbench, upstream: StdioUpstream, possible: set[str]) -> None:
+def _was_asked_honestly(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
     introduction = upstream.requests("initialize")[-1]
     offered = set(introduction.params["capabilities"]) & set(CLIENT_CAPABILITIES)
     workbench.expect(
-        offered <= possible, f"no capability beyond {sorted(possible)} is offered", introduction.message
+        offered <= possible, f"the proxy offers no capability beyond {sorted(possible)}", introduction.message
     )
     answers = {entry.data["id"]: json.loads(entry.text) for entry in upstream.events("answer")}
     workbench.expect(
-        set(answers) == {1, 2, 3}, "each request of the upstream is answered within 5 s", answers
+        set(answers) == {1, 2, 3}, "each request of the upstream gets an answer within 5 s", answers
     )
     if "elicitation" in offered:
         given = answers.pop(1).get("result")
         expected = {"action": "accept", "content": {"name": f"for {upstream.name}"}}
         workbench.expect(given == expected, "the client's own answer", given)
     for answer in answers.values():
-        workbench.expect("error" in answer, "what was not offered is refused with an error", answer)
+        workbench.expect("error" in answer, "an error for what the proxy did not offer", answer)

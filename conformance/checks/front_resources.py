@@ -1,4 +1,4 @@
-"""FRONT: resources and prompts of several upstreams behind one face: listing, routing, equal names."""
+"""FRONT: resources and prompts of several upstreams behind one proxy: listing, routing, equal names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
-from conformance.workbench.inbox import Json
+from conformance.workbench.transcript import Json
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 RESOURCES: list[Json] = [
     {
@@ -50,9 +53,7 @@ LISTS: list[tuple[str, str, list[Json]]] = [
 
 @check("FRONT-017", timeout=50, slow=True)
 async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> None:
-    """Beside one upstream that has no resources, one that refuses to list them and one that says so only when
-    asked, two others appear completely, at once; beside one that never answers, within 12 s.
-    """
+    """More upstreams have no resources, or fail to list them with an error of their own."""
     full = workbench.stdio("full", Script(resources=RESOURCES, templates=TEMPLATES))
     other = workbench.stdio("other", Script(resources=OTHER))
     without = workbench.stdio("without")
@@ -64,11 +65,11 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
             await _lists_all(workbench, proxy, *case, within=2.0)
 
     async def beside_a_silent_one(*case: Any) -> None:
-        # Each in a session of its own: that one request does not wait for another is FRONT-005.
+        # Each list has a session of its own: FRONT-005 judges whether one request waits for another.
         async with workbench.serving(silent, full, other) as proxy:
             await _lists_all(workbench, proxy, *case, within=12.0)
 
-    await workbench.together(*(partial(beside_a_silent_one, *case) for case in LISTS))
+    await workbench.run_cases(*(partial(beside_a_silent_one, *case) for case in LISTS))
 
 
 def _listing_is(*actions: Json) -> Script:
@@ -87,9 +88,6 @@ async def _lists_all(
 
 @check("FRONT-018", timeout=30)
 async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workbench) -> None:
-    """A listed URI and one that only a template covers are read from their owners alone; an unknown one is an
-    error with a code of the client's revision.
-    """
     listing = workbench.stdio("listing", Script(resources=[{"uri": "mock://one", "name": "one"}]))
     covering = workbench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
     owners = {"mock://one": listing, "x://42": covering}
@@ -103,7 +101,7 @@ async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workben
         for owner in (listing, covering):
             read = [request.params["uri"] for request in owner.requests("resources/read")]
             own = [uri for uri in owners if owners[uri] is owner]
-            workbench.expect(read == own, f"{owner.name} is asked for {own} and nothing else", read)
+            workbench.expect(read == own, f"{owner.name} gets reads of {own} and of nothing else", read)
         await _is_not_found(workbench, proxy, {-32002, -32602})
         discovery = await proxy.request("server/discover", era="modern")
         if MODERN in (discovery.result or {}).get("supportedVersions", []):
@@ -119,9 +117,6 @@ async def _is_not_found(workbench: Workbench, proxy: Proxy, codes: set[int]) -> 
 
 @check("FRONT-019", timeout=30)
 async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> None:
-    """Two upstreams' prompts are listed with all fields; a get reaches its owner alone, with the arguments as
-    sent, and its messages come back; an unknown prompt and a missing name are answered with -32602.
-    """
     who = {"name": "who", "title": "Who", "description": "To whom", "required": True}
     greet = {
         "name": "greet",
@@ -143,9 +138,11 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
         asked = [request.params.get("arguments") for request in first.requests("prompts/get")]
-        workbench.expect(asked == [arguments], f"the owner is asked with {arguments}", asked)
+        workbench.expect(asked == [arguments], f"the owner gets the arguments {arguments}", asked)
         workbench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
-        workbench.expect(not second.requests("prompts/get"), "nobody else is asked", second.lines)
+        workbench.expect(
+            not second.requests("prompts/get"), "no other upstream gets the request", second.lines
+        )
         other = await proxy.request("prompts/get", {"name": "part"}, within=10.0)
         workbench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
         faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
@@ -162,9 +159,7 @@ _RESTARTS = 10
 
 @check("FRONT-020", slow=True, timeout=90)
 async def equal_names_in_two_groups_stay_reachable(workbench: Workbench) -> None:
-    """Of two groups with a tool, a prompt and a resource of the same name, both can be asked for each of the
-    three; asked for a bare name, each of ten starts takes the same one, whichever of the two is slow to start.
-    """
+    """At each start one of the two upstreams is slow, in turn. This must not change the choice."""
     owners = [workbench.stdio(name, _says(name)) for name in ("zeta", "alpha")]
     config = workbench.config(*owners)
     choices: list[tuple[str, str]] = []
@@ -198,13 +193,13 @@ def _says(name: str, **how: Any) -> Script:
 
 
 def _who(answer: Answer) -> str:
-    """Which upstream has answered; a refusal is a choice too."""
+    """The upstream that has answered. A refusal counts as a choice."""
     spoke = [name for name in ("zeta", "alpha") if f"said by {name}" in answer.raw]
     return " and ".join(spoke) or "nobody"
 
 
-async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioUpstream]) -> None:
-    """By the names that the lists show, or with the group beside the bare name."""
+async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
+    """Each owner is reachable by a name that the lists show, or by the bare name with its group."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     prompts = await proxy.items("prompts/list", "prompts")
     resources = await proxy.items("resources/list", "resources")

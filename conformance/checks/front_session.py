@@ -1,4 +1,4 @@
-"""FRONT: the session itself: versions, what may be on stdout, ping, malformed input, ids, batches."""
+"""FRONT: the session: versions, stdout, ping, malformed input, ids, batches."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from mock_servers.script import Script, on_call, sleep, stderr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Answer, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
-#: the revisions that are reached by a handshake
+#: the revisions with a handshake
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 
@@ -24,7 +27,7 @@ async def greeting_for(workbench: Workbench, proxy: Proxy, version: str) -> dict
     """The result of an `initialize` that asks for this version."""
     params = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT_INFO}
     answer = await proxy.request("initialize", params)
-    workbench.expect(isinstance(answer.result, dict), "initialize is answered with a result", answer.raw)
+    workbench.expect(isinstance(answer.result, dict), "initialize returns a result", answer.raw)
     result: dict[str, Any] = answer.result
     return result
 
@@ -32,14 +35,12 @@ async def greeting_for(workbench: Workbench, proxy: Proxy, version: str) -> dict
 async def serves(workbench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
     """An ordinary request of an open session gets its ordinary answer."""
     answer = await proxy.request("tools/list", {}, within=within)
-    workbench.expect("tools" in (answer.result or {}), "tools/list is answered with tools", answer.raw)
+    workbench.expect("tools" in (answer.result or {}), "tools/list returns tools", answer.raw)
 
 
 @check("FRONT-001", timeout=30)
 async def a_supported_version_is_echoed(workbench: Workbench) -> None:
-    """Asked for each handshake version, a proxy answers with one that exists; asked for one of the two newest,
-    with that one.
-    """
+    """A proxy may lack the two oldest versions. It then answers with another handshake version."""
 
     async def is_echoed(version: str) -> None:
         async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
@@ -49,44 +50,42 @@ async def a_supported_version_is_echoed(workbench: Workbench) -> None:
             what = f"the version {version}" + (" or one that the proxy supports" if optional else "")
             workbench.expect(answered in (version, *optional), what, answered)
 
-    await workbench.together(*(partial(is_echoed, version) for version in HANDSHAKE_VERSIONS))
+    await workbench.run_cases(*(partial(is_echoed, version) for version in HANDSHAKE_VERSIONS))
 
 
 @check("FRONT-002", timeout=40)
 async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workbench) -> None:
-    """Asked for versions of the past, of the future and without a handshake, a proxy offers a handshake
-    version and serves it.
-    """
-
     async def is_offered(version: str) -> None:
         upstream = workbench.stdio(f"for-{version}")
         async with workbench.proxy(upstream) as proxy:
             with workbench.case(f"a client asks for {version}"):
                 offered = (await greeting_for(workbench, proxy, version)).get("protocolVersion")
-                workbench.expect(offered in HANDSHAKE_VERSIONS, "a handshake version is offered", offered)
+                workbench.expect(
+                    offered in HANDSHAKE_VERSIONS, "the proxy offers a handshake version", offered
+                )
                 await proxy.notify("notifications/initialized")
                 await serves(workbench, proxy)
-                with workbench.must(f"the tools of a server are listed under {offered}"):
+                with workbench.must(f"the proxy lists the tools of a server under {offered}"):
                     await proxy.ready(upstream)
 
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(is_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))
     )
 
 
 @check("FRONT-004", timeout=60, slow=True)
 async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench) -> None:
-    """Every byte of five lives (a busy one with a sign-in and reloads, ended by SIGTERM or by end of file, three
-    failed starts), all at RUST_LOG=trace, is part of a line with one message; notifications are never answered.
+    """Two processes work, with a sign-in and reloads, and end by SIGTERM or by end of file. Three more fail
+    to start.
     """
     trace = {"RUST_LOG": "trace"}
     workbench.browser()
 
-    async def busy_life(how_it_ends: str, protected: ProtectedUpstream) -> None:
+    async def busy_life(how_it_ends: str, protected: ProtectedMockUpstream) -> None:
         good = workbench.stdio(
             "good", Script(startup=[stderr("starting\n")], on=[on_call("echo", stderr("x\n"))])
         )
-        broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+        broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
         config = workbench.config(good, broken, protected)
         async with workbench.proxy(config=config, env=trace) as proxy:
             await proxy.handshake()
@@ -105,8 +104,8 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
             else:
                 proxy.close_stdin()
             await proxy.wait_exit(10.0)
-        workbench.expect(len(proxy.stdout_lines) >= 5, "the answers of a whole life", proxy.stdout)
-        with workbench.case(f"a life ended by {how_it_ends}"):
+        workbench.expect(len(proxy.stdout_lines) >= 5, "the answers of a whole session", proxy.stdout)
+        with workbench.case(f"a process that ends by {how_it_ends}"):
             _holds_only_messages(workbench, proxy.stdout)
 
     async def failed_start(what: str, config: Path) -> None:
@@ -114,8 +113,8 @@ async def stdout_carries_protocol_messages_and_nothing_else(workbench: Workbench
         with workbench.case(what):
             _holds_only_messages(workbench, outcome.stdout)
 
-    await workbench.together(
-        # Tokens are kept by the name of the server, and each life is to have its own sign-in.
+    await workbench.run_cases(
+        # The proxy stores tokens by the name of the server, and each process needs a sign-in of its own.
         partial(busy_life, "SIGTERM", await workbench.oauth("first")),
         partial(busy_life, "end of file", await workbench.oauth("second")),
         partial(failed_start, "no such file", workbench.sandbox.root / "missing.json"),
@@ -136,7 +135,7 @@ async def _notifications_stay_unanswered(workbench: Workbench, proxy: Proxy) -> 
         answers = [line for line in proxy.stdout_lines[before:] if '"method"' not in line]
         workbench.expect(not answers, "no answer to a notification", answers)
 
-    await workbench.throughout(2.0, is_silent)
+    await workbench.holds_for(2.0, is_silent)
 
 
 def _holds_only_messages(workbench: Workbench, stdout: bytes) -> None:
@@ -159,9 +158,7 @@ def _is_message(line: bytes) -> bool:
 
 @check("FRONT-005", timeout=30, serial=True, slow=True)
 async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(workbench: Workbench) -> None:
-    """Before and after initialization, and during a call of 3 s, ping gets an empty result; the listing and a
-    quick call to the same upstream do not wait for the slow one either.
-    """
+    """A quick call to the same upstream does not wait for the slow one either."""
     upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(3.0))]))
     async with workbench.proxy(upstream) as proxy:
         with workbench.case("before initialize"):
@@ -177,32 +174,29 @@ async def ping_is_answered_at_any_time_and_slow_calls_block_nothing(workbench: W
             slow.append(await proxy.call("a", "echo", {"x": 1}))
 
         async def do_other_things() -> None:
-            with workbench.witness("the slow call reaches the upstream"):
+            with workbench.precondition("the slow call reaches the upstream"):
                 await workbench.eventually(
-                    lambda: upstream.requests("tools/call"), within=2.0, what="it does"
+                    lambda: upstream.requests("tools/call"), within=2.0, what="its journal has the call"
                 )
             with workbench.case("during a slow call"):
                 await _answers_ping(workbench, proxy)
                 await serves(workbench, proxy, within=0.5)
                 quick = await proxy.call("a", "add", {"a": 1, "b": 2}, within=1.5)
-                workbench.expect(not quick.is_error, "a quick call is answered", quick.raw)
+                workbench.expect(not quick.is_error, "a quick call succeeds", quick.raw)
                 workbench.expect(not slow, "all of this comes before the slow answer", slow)
 
-        await workbench.together(call_slowly, do_other_things)
-        workbench.expect(not slow[0].is_error, "the slow call is answered in the end", slow[0].raw)
+        await workbench.run_cases(call_slowly, do_other_things)
+        workbench.expect(not slow[0].is_error, "the slow call succeeds in the end", slow[0].raw)
 
 
 async def _answers_ping(workbench: Workbench, proxy: Proxy, within: float = 0.5) -> None:
     answer = await proxy.request("ping", within=within)
     is_empty = isinstance(answer.result, dict) and not answer.result.keys() - {"_meta"}
-    workbench.expect(is_empty, "ping is answered with an empty result", answer.raw)
+    workbench.expect(is_empty, "ping returns an empty result", answer.raw)
 
 
 @check("FRONT-006", timeout=40)
 async def malformed_input_gets_the_right_error_and_service_goes_on(workbench: Workbench) -> None:
-    """Six lines that are no request, and a request for an unknown method, each get one error with the right
-    code and with the id that can be read, within a second; then a good request works.
-    """
     wrong: list[tuple[str, int, Any]] = [
         ('{"jsonrpc": "2.0", "id": "lost", ', -32700, None),
         ("{}", -32600, None),
@@ -214,7 +208,7 @@ async def malformed_input_gets_the_right_error_and_service_goes_on(workbench: Wo
     ]
     async with workbench.proxy(workbench.stdio("a")) as proxy:
         await proxy.handshake()
-        with workbench.witness("requests are answered"):
+        with workbench.precondition("the proxy answers requests"):
             await serves(workbench, proxy)
         for line, code, identity in wrong:
             with workbench.case(line):
@@ -240,9 +234,7 @@ async def _answer_to_raw(workbench: Workbench, proxy: Proxy, line: str) -> dict[
 
 @check("FRONT-007", timeout=40)
 async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
-    """Numbers and texts as ids, 1 beside "1" among them, all in flight at once: each comes back once, as what
-    it was.
-    """
+    """All ids are in flight at once."""
     ids: list[int | str] = [0, 1, "1", -1, -(2**53) + 1, 2**53 - 1, "", "0", "null", "é\u2028😀", 'a"\\b\n']
     call = {
         "name": workbench.sut.profile.tools["call"],
@@ -252,10 +244,10 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
     async def all_come_back(method: str, params: dict[str, Any]) -> None:
         upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(0.1))]))
         async with workbench.proxy(upstream) as proxy:
-            with workbench.must("initialize and the first requests are answered under their numbers"):
+            with workbench.must("initialize and the first requests get answers under their ids"):
                 await proxy.handshake()
                 await proxy.ready(upstream)
-            await workbench.together(
+            await workbench.run_cases(
                 *(partial(comes_back, proxy, method, params, identity) for identity in ids)
             )
             await serves(workbench, proxy)
@@ -273,21 +265,17 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
 
 @check("FRONT-008", timeout=40)
 async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbench) -> None:
-    """Under 2025-03-26 a batch is answered by one array, or by nothing; later by one -32600, as an empty array
-    is under every version; an ordinary request works afterwards.
-    """
-
     async def is_right(version: str) -> None:
         async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
             await proxy.handshake(version)
             assert proxy.greeting is not None
             negotiated = proxy.greeting.result.get("protocolVersion")
-            with workbench.witness("a handshake version is negotiated"):
-                workbench.expect(negotiated in HANDSHAKE_VERSIONS, "one of them", negotiated)
+            with workbench.precondition("a handshake version is negotiated"):
+                workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
             with workbench.case(f"under {negotiated}"):
                 await _treats_batches(workbench, proxy, negotiated)
 
-    await workbench.together(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
+    await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
 
 
 async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> None:
@@ -298,19 +286,21 @@ async def _treats_batches(workbench: Workbench, proxy: Proxy, version: str) -> N
         together = isinstance(answer, list) and all(
             isinstance(member, dict) and "result" in member for member in answer
         )
-        workbench.expect(together, "two requests are answered by one array of results", answer)
+        workbench.expect(together, "one array of results answers the two requests", answer)
         ids = [member.get("id") for member in answer]
         workbench.expect(ids in (["b1", "b2"], ["b2", "b1"]), "the array answers each request once", answer)
         await _answers_to_batch(workbench, proxy, notifications, 0)
     elif version > "2025-03-26":
-        # Before that revision nothing is said about batches.
+        # MCP 2024-11-05 says nothing about batches.
         for batch in (requests, notifications):
             _is_invalid(workbench, await _answers_to_batch(workbench, proxy, batch, 1))
     _is_invalid(workbench, await _answers_to_batch(workbench, proxy, [], 1))
 
 
 async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any], count: int) -> list[Any]:
-    """The lines that answer a batch; `count` of them are waited for, and an ordinary request after them."""
+    """The lines that answer a batch. Waits for `count` of them, and for the answer to an ordinary request
+    after them.
+    """
     before = len(proxy.stdout_lines)
 
     def answers() -> list[Any]:

@@ -1,4 +1,4 @@
-"""FRONT: the two tools of the face, and what passes through them unchanged."""
+"""FRONT: the two tools of the proxy, and what passes through them unchanged."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("FRONT-009", timeout=30)
 async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> None:
-    """With eight groups, one of them of 200 tools, and a disabled and a broken server, five listings are the
-    same two tools in less than 8 KiB; they name the groups in the order of the configuration.
-    """
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
     names = ["zeta", "alpha", "mid", "Beta", "omega", "kappa", "10", "9"]
     groups = [workbench.stdio(name, many if name == "mid" else None) for name in names]
-    broken = workbench.stdio("broken").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     disabled = workbench.stdio("disabled", enabled=False)
     async with workbench.serving(
         *groups, config=workbench.config(*groups[:4], broken, disabled, *groups[4:])
@@ -49,7 +49,7 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
 
 
 def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
-    """The tool that lists and the tool that calls, which are all there is."""
+    """The tool that lists and the tool that calls. There must be no others."""
     wanted = [workbench.sut.profile.tools[name] for name in ("list", "call")]
     tools = {tool["name"]: tool for tool in (listing.result or {}).get("tools", [])}
     workbench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
@@ -90,7 +90,6 @@ FULL_TOOL = {
 
 @check("FRONT-010")
 async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> None:
-    """A tool that uses every field, between two plain ones, is shown with the JSON of its upstream."""
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of("a")
@@ -127,11 +126,8 @@ LISTS = {
 
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
-    """Of an upstream with three pages, whose cursors are "" and "p2", everything is reachable; an upstream
-    that repeats its cursor for ever does not keep a listing from its end; a cursor that nobody gave is invalid.
-    """
     paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
-    await workbench.together(
+    await workbench.run_cases(
         partial(_shows_all, workbench, paged), partial(_ends, workbench, workbench.stdio("loop", LOOP))
     )
 
@@ -164,13 +160,13 @@ LOOP = Script(
 )
 
 
-async def _shows_all(workbench: Workbench, upstream: StdioUpstream) -> None:
+async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.tools_of(upstream.name)
         missing = [name for name in upstream.tool_names if not definitions(answer, name)]
-        workbench.expect(not missing, "the tools of all three pages are shown", answer.raw)
+        workbench.expect(not missing, "the listing shows the tools of all three pages", answer.raw)
         called = await proxy.call(upstream.name, "tool2")
-        workbench.expect(not called.is_error, "a tool of the last page can be called", called.raw)
+        workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script
         everything = (script.resources, script.templates, script.prompts)
         for (method, (member, key)), whole in zip(LISTS.items(), everything, strict=True):
@@ -183,17 +179,17 @@ async def _shows_all(workbench: Workbench, upstream: StdioUpstream) -> None:
             workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 
-async def _ends(workbench: Workbench, upstream: StdioUpstream) -> None:
+async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.must("the tools of an upstream that repeats its cursor are shown"):
+        with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
             await proxy.ready(upstream, within=10.0)
         for method, (member, _) in LISTS.items():
             shown = await proxy.items(method, member)
             workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 
-#: arguments as text: decoding would hide what a JSON library does to numbers
+#: arguments as text, since decoding would hide what a JSON library does to numbers
 ARGUMENTS = r"""{"null": null, "nested": {"null": [null, {"null": null}], "empty": {}, "none": []}, "big": 9007199254740993,
 "bigger": -123456789012345678901234567890, "decimal": 3.14159265358979323846264338327950288, "tiny": 1.50e-7, "true": true,
 "text": "\u0000 \" \\ \u2028 \ud83d\ude00 <&>", "": "", "unknown": {"$ref": "#", "_meta": {"a": 1}}}""".replace(
@@ -217,9 +213,7 @@ def _answer_with(result: str) -> Any:
 
 @check("FRONT-012")
 async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> None:
-    """Arguments that are easily damaged arrive at the upstream with equal values, left out ones do not become
-    null; a success and a failure with every kind of content come back with equal values.
-    """
+    """Missing arguments must not become null."""
     names = {"full.name-with/all_1": RESULT, "failing": FAILED}
     upstream = workbench.stdio(
         "a",
@@ -242,9 +236,7 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
                 _is_equal(workbench, json.dumps(name), slice_of(line, "params", "name"))
                 _is_equal(workbench, ARGUMENTS, slice_of(line, "params", "arguments"))
         arguments = slice_of(empty, "params", "arguments")
-        workbench.expect(
-            arguments in (None, "{}"), "arguments that are left out do not become null", arguments
-        )
+        workbench.expect(arguments in (None, "{}"), "missing arguments do not become null", arguments)
 
 
 async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
@@ -258,7 +250,7 @@ async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: s
 
 
 def _is_equal(workbench: Workbench, expected: str, seen: str | None) -> None:
-    workbench.expect(seen is not None, "there is one", seen)
+    workbench.expect(seen is not None, "there is a value", seen)
     difference = _difference(_value(expected), _value(seen or ""))
     workbench.expect(not difference, f"equal values, but {difference}", seen)
 

@@ -1,7 +1,7 @@
-"""FRONT: an upstream of one era in front of a client of the other, and of its own.
+"""FRONT: clients and upstreams of both eras, in all four pairs.
 
-What a client may see depends on its own era alone: a client of a handshake revision is asked by requests, a modern one by
-`input_required` results.
+Only its own era decides what a client may see. A legacy client gets a request when the upstream needs input,
+a modern client gets an `input_required` result.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.front_modern import code_of, modern
 from conformance.checks.front_notifications import declared
-from conformance.workbench import answering
 from mock_servers.script import Rule, Script, error, on_call, reply, request
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 FORM = {"message": "who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
 ELICIT = "elicitation/create"
@@ -26,7 +28,7 @@ STATE = 'opaque "state" é\u2028{}\\'
 CAN_BE_ASKED: dict[str, Any] = {"elicitation": {}}
 
 
-def _needing_input(workbench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
+def _needing_input(workbench: Workbench) -> tuple[StdioMockUpstream, StdioMockUpstream]:
     """A legacy and a modern upstream whose tool needs input and whose resource does not exist."""
     gone = [{"uri": "x://old", "name": "gone"}], [{"uri": "x://new", "name": "gone"}]
     asks = on_call("echo", request(ELICIT, FORM, id="question", wait=4.0))
@@ -45,9 +47,6 @@ def _needing_input(workbench: Workbench) -> tuple[StdioUpstream, StdioUpstream]:
 
 @check("FRONT-031", timeout=60)
 async def messages_are_translated_between_the_eras(workbench: Workbench) -> None:
-    """A modern and a legacy client, each in front of a modern and a legacy upstream: a call that needs input, and a read
-    of a resource that does not exist, end as the client's era demands.
-    """
     old, new = _needing_input(workbench)
     async with modern(workbench, old, new, capabilities=CAN_BE_ASKED) as proxy:
         with workbench.case("modern client, modern upstream"):
@@ -59,7 +58,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
         old, new = _needing_input(workbench)
-        async with workbench.proxy(old, new) as proxy, answering(proxy, {ELICIT: GIVEN}):
+        async with workbench.proxy(old, new) as proxy, proxy.answering({ELICIT: GIVEN}):
             proxy.capabilities = capabilities
             await proxy.handshake()
             await proxy.ready(old, new)
@@ -68,38 +67,40 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             with workbench.case(f"legacy client that declares {list(capabilities)}, legacy upstream"):
                 await proxy.call("old", "echo")
                 workbench.expect(
-                    old.events("answer"), "the upstream's request is answered within 4 s", "none"
+                    old.events("answer"), "the upstream's request gets an answer within 4 s", "none"
                 )
             await _finds_nothing(workbench, proxy, {-32002, -32602}, declared(proxy, "resources"))
 
 
-async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """What the upstream needs is told as it was said, and the retry takes the client's input to it."""
+async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """The client sees what the upstream needs, unchanged. The retry takes the client's input to the upstream."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     workbench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
     workbench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
-    workbench.expect(
-        result.get("inputRequests") == {"q1": ASK}, "the input requests as they were", answer.raw
-    )
+    workbench.expect(result.get("inputRequests") == {"q1": ASK}, "the input requests unchanged", answer.raw)
     retried = await _retry(proxy, "new", answer)
-    workbench.expect(retried.result.get("resultType") == "complete", "the retry is completed", retried.raw)
+    workbench.expect(retried.result.get("resultType") == "complete", "the retry completes", retried.raw)
     params = upstream.requests("tools/call")[-1].params
     seen = params.get("requestState"), params.get("inputResponses")
     workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
 
 
-async def _is_settled_without_a_request(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """The upstream's request is refused or becomes an input_required result; the client gets no request."""
+async def _is_settled_without_a_request(
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream
+) -> None:
+    """The proxy refuses the upstream's request or turns it into an input_required result. The client gets no
+    request.
+    """
     answer = await proxy.call("old", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     if result.get("resultType") == "input_required":
         answer = await _retry(proxy, "old", answer)
-        workbench.expect(not answer.is_error, "the retry is completed", answer.raw)
+        workbench.expect(not answer.is_error, "the retry completes", answer.raw)
         given = [json.loads(entry.text).get("result") for entry in upstream.events("answer")]
         workbench.expect(given == [GIVEN], "the input is the answer to the upstream's request", given)
     answers = upstream.events("answer")
-    workbench.expect(len(answers) == 1, "the upstream's request is answered once within 4 s", answers)
+    workbench.expect(len(answers) == 1, "the upstream's request gets one answer within 4 s", answers)
     asked = proxy.transcript.asked()
     workbench.expect(not asked, "no request to a modern client", asked)
 
@@ -108,22 +109,22 @@ async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
     needed = answer.result.get("inputRequests")
     responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
     state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
-    params = {**proxy.calling(group, "echo"), "inputResponses": responses, **state}
+    params = {**proxy.call_params(group, "echo"), "inputResponses": responses, **state}
     return await proxy.request("tools/call", params, within=5.0)
 
 
 async def _is_asked_or_refused(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, can_be_asked: bool
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, can_be_asked: bool
 ) -> None:
-    """A legacy client is asked with a request, if it can be, or told of an error."""
+    """A legacy client gets a request if it can answer one, otherwise an error."""
     answer = await proxy.call("new", "echo", within=5.0)
     result = answer.result if isinstance(answer.result, dict) else {}
     workbench.expect(result.get("resultType") != "input_required", "no input_required result", answer.raw)
     asked = proxy.transcript.asked(ELICIT)
     if answer.is_error:
         return
-    workbench.expect(can_be_asked, "an error for a client that cannot be asked", answer.raw)
-    workbench.expect(asked, "a call that needs input is an error when the client is not asked", answer.raw)
+    workbench.expect(can_be_asked, "an error for a client that cannot answer the request", answer.raw)
+    workbench.expect(asked, "a call that needs input is an error without a request to the client", answer.raw)
     params = upstream.requests("tools/call")[-1].params
     seen = params.get("requestState"), params.get("inputResponses")
     workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)

@@ -1,7 +1,7 @@
 """GUARD: nothing that the proxy started survives it, however it ends.
 
-Who belongs to a proxy is decided by a token in the environment of its processes, its helpers included. The
-upstreams ignore everything that they can ignore, since those that leave by themselves would prove nothing.
+A token in the environment of a process shows that it belongs to the proxy, helpers included. The upstreams
+ignore everything that they can ignore, since one that leaves by itself proves nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from conformance.errors import Untestable, Violation
 from mock_servers.script import Grandchild, Rule, Script, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 STUBBORN = Script(
     ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True, closes_stdin=True)]
 )
-#: never answers, and neither it nor its helper leaves at the end of its input
+#: never answers; it and its grandchild stay after end of file on stdin
 SILENT = Script(on=[Rule("*", [silence()])], ignore_eof=True, grandchildren=[Grandchild()])
 
 STARTS = 20
@@ -32,28 +34,22 @@ AT_A_TIME = 4
 
 @check("GUARD-001", timeout=40, slow=True)
 async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) -> None:
-    """Two upstreams and their helpers ignore the end of their input and SIGTERM: 8 s after SIGKILL of the
-    proxy nothing is alive, whatever did the cleanup included.
-    """
     upstreams = [workbench.stdio("a", STUBBORN), workbench.stdio("b", STUBBORN)]
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
-        alive = {person.pid for person in proxy.family.alive()}
+        alive = {process.pid for process in proxy.processes.alive()}
         members = {pid for upstream in upstreams for pid in upstream.pids}
-        with workbench.witness("both upstreams and both helpers are alive"):
+        with workbench.precondition("both upstreams and both grandchildren are alive"):
             workbench.expect(len(members) >= 4 and members <= alive, f"{members} are alive", alive)
         proxy.signal(signal.SIGKILL)
-        await workbench.nobody_left(proxy, within=8.0)
+        await workbench.no_process_left(proxy, within=8.0)
 
 
 @check("GUARD-002", timeout=90, slow=True)
 async def a_cancelled_start_leaves_no_process_behind(workbench: Workbench) -> None:
-    """Twenty times a start is ended, by SIGTERM or by the end of its input, at another moment, before its
-    upstream has answered anything: nothing is alive 10 s later.
-    """
     took = await _seconds_until_the_upstream_runs(workbench)
-    # A slow machine starts later: the moments must lie on both sides of the start of the upstream.
+    # A slow machine starts later, but the moments must be on both sides of the upstream's start.
     moments = [max(0.6, 2 * took) * number / (STARTS - 1) for number in range(STARTS)]
     upstreams = [workbench.stdio(f"a{number}", SILENT) for number in range(STARTS)]
     places = anyio.Semaphore(AT_A_TIME)
@@ -68,10 +64,10 @@ async def a_cancelled_start_leaves_no_process_behind(workbench: Workbench) -> No
             with workbench.case(
                 f"{'SIGTERM' if number % 2 else 'end of file'} after {moments[number]:.2f} s"
             ):
-                await workbench.nobody_left(proxy, within=10.0)
+                await workbench.no_process_left(proxy, within=10.0)
 
-    await workbench.together(*(partial(one, number) for number in range(STARTS)))
-    with workbench.witness("some upstreams had been started"):
+    await workbench.run_cases(*(partial(one, number) for number in range(STARTS)))
+    with workbench.precondition("some upstreams have started"):
         started = [upstream.name for upstream in upstreams if upstream.starts]
         workbench.expect(len(started) >= 3, "at least three of them", started)
 
@@ -82,18 +78,18 @@ async def _seconds_until_the_upstream_runs(workbench: Workbench) -> float:
         began = time.monotonic()
         async with anyio.create_task_group() as driver:
             driver.start_soon(_start_for, 15.0, proxy, upstream)
-            with workbench.witness("an upstream that does not answer is started"):
+            with workbench.precondition("an upstream that does not answer starts"):
                 start = await upstream.started(within=10.0)
             driver.cancel_scope.cancel()
     return start.t - began
 
 
-async def _start_for(seconds: float, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """Let the start go on for this long, as a client would that wants to use the upstream."""
+async def _start_for(seconds: float, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Let the start continue for this long, as for a client that wants to use the upstream."""
     with anyio.move_on_after(seconds):
         try:
             await proxy.handshake(within=seconds + 5.0)
             await proxy.tools_of(upstream.name, within=seconds + 5.0)
         except (Untestable, Violation):
-            pass  # whatever the client is told, the processes are what counts
+            pass  # only the processes count, whatever the client sees
         await anyio.sleep_forever()

@@ -1,6 +1,7 @@
 """HARD: the audit log.
 
-Names of events and outcomes are an implementation's own, so they are only held against words that belong to what happened.
+Each proxy has its own names of events and outcomes. So the check only looks for words that belong to what
+happened.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from mock_servers.script import Script, on_call
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MARKER = "canary-argument-7"
 ARGUMENTS = ({"x": MARKER}, {"deep": [{"y": MARKER}]})
-#: from an earlier run
+#: a line of an earlier run
 BEFORE = '{"time":"2026-01-01T00:00:00Z","event":"x","server":null,"outcome":"ok","duration_ms":0}\n'
-#: words of which one has to be in what a line says happened
+#: words by event; a line about the event has to contain one of them
 HAPPENED = {
     "a sign-in or a token": "auth|sign|token|login|grant",
     "a start of an upstream": "start|connect|spawn|ready|up$",
@@ -43,10 +46,7 @@ _PROMPT = 3.0
 
 @check("HARD-005", timeout=90, slow=True)
 async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
-    """A sign-in, a renewal, calls, a refused call, a reload that adds an upstream and one that ends it: each call is a
-    line of JSON at once, with the fields, in a file of mode 0600 that is only appended to and begun anew when it was
-    renamed; no secret is in it, and no argument before that is asked for.
-    """
+    """A call is in the file while the proxy still runs. A second run requests the values of arguments."""
     file = workbench.sandbox.tmp / "audit.jsonl"
     file.write_text(BEFORE)
     file.chmod(0o600)
@@ -60,7 +60,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     config = workbench.config(signed, remote, stdio, extra=settings)
     async with workbench.proxy(signed, remote, stdio, config=config, umask=0) as proxy:
         await proxy.handshake()
-        with workbench.witness("everything works"):
+        with workbench.precondition("everything works"):
             await proxy.ready(signed, remote, stdio)
             await proxy.call("signed", "add", {"a": 1, "b": 2})
             await proxy.call("signed", "echo", {"x": MARKER})
@@ -68,7 +68,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         await _is_told_of_at_once(workbench, proxy, stdio, file)
         await proxy.call("stdio", "nosuchtool", {"x": MARKER})
         workbench.save(config, signed, remote, stdio, later, extra=settings)
-        with workbench.witness("an upstream that is added can be used"):
+        with workbench.precondition("an added upstream is usable"):
             await is_usable(workbench, proxy, later)
         rotated = file.rename(file.with_suffix(".1"))
         await _is_told_of_at_once(workbench, proxy, stdio, file)
@@ -77,7 +77,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
         await workbench.eventually(
             lambda: _happened(_lines(workbench, file), "an end of an upstream", "later"),
             within=_PROMPT,
-            what="the end of an upstream that was removed is in the file",
+            what="the end of a removed upstream is in the file",
         )
     workbench.expect(
         rotated.read_text().startswith(BEFORE), "the file is only appended to", rotated.read_text()[:200]
@@ -104,7 +104,7 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
 
 
 async def _is_told_of_at_once(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, file: Path
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, file: Path
 ) -> None:
     for args in ARGUMENTS:
         before = len(_lines(workbench, file))
@@ -119,7 +119,7 @@ async def _is_told_of_at_once(
 
 
 def _lines(workbench: Workbench, file: Path, skip: int = 0) -> list[dict[str, Any]]:
-    """The lines of the file, every one of which is what it should be."""
+    """The lines of the file, each of which has to be valid."""
     if not file.exists():
         return []
     found = []
@@ -164,6 +164,6 @@ async def _has_arguments_when_that_is_asked_for(workbench: Workbench, file: Path
         await workbench.eventually(
             lambda: file.exists() and MARKER in file.read_text(),
             within=_PROMPT,
-            what="arguments are in the file when they are asked for",
+            what="arguments are in the file when the configuration requests them",
         )
     _lines(workbench, file)

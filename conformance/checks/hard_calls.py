@@ -1,7 +1,8 @@
-"""HARD: calls that are not made: those beyond a limit, and those whose arguments do not fit the tool's schema.
+"""HARD: calls that the proxy does not make: beyond a limit, or with arguments that do not fit the tool's
+schema.
 
-What was made is in the upstream's journal. A call that is not made is answered with a result that says `isError`, so that the model
-can do something about it.
+The upstream's journal has the calls that the proxy makes. For the others the proxy returns a result with
+`isError`, so that the model can react.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from conformance.checks.tok_expiry import until
 from mock_servers.script import Script, on_call, sleep, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 CALLS, PER = 5, 2.0
 AT_ONCE = 2
@@ -27,10 +31,6 @@ _TIME = re.compile(r"\d\s?(?:ms|s\b|sec)|\d\d:\d\d")
 
 @check("HARD-004", timeout=40, slow=True)
 async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
-    """Of 8 calls at once to a server that gets 5 in 2 s, 5 reach it and 3 are answered with the limit and the time to
-    try again; after 2 s calls pass again. A server that gets 2 at once never has a third. Others with the same limits
-    of their own answer all the time.
-    """
     configured = workbench.sut.profile.configured
     rate = configured(rate_limit={"calls": CALLS, "per": "2s"})
     few = configured(max_concurrent_calls=AT_ONCE)
@@ -38,14 +38,14 @@ async def calls_per_server_can_be_limited(workbench: Workbench) -> None:
     often, beside = workbench.stdio("often", **rate), workbench.stdio("beside", **rate)
     crowded, empty = workbench.stdio("crowded", slow, **few), workbench.stdio("empty", **few)
     async with workbench.serving(often, beside, crowded, empty) as proxy:
-        await workbench.together(
+        await workbench.run_cases(
             partial(_keeps_the_rate, workbench, proxy, often, beside),
             partial(_keeps_the_places, workbench, proxy, crowded, empty),
         )
 
 
 async def _keeps_the_rate(
-    workbench: Workbench, proxy: Proxy, often: StdioUpstream, beside: StdioUpstream
+    workbench: Workbench, proxy: Proxy, often: StdioMockUpstream, beside: StdioMockUpstream
 ) -> None:
     answers = await _calls(workbench, proxy, often, 8)
     for answer in answers:
@@ -55,7 +55,7 @@ async def _keeps_the_rate(
     arrived = often.requests("tools/call")
     workbench.expect(len(arrived) == CALLS, f"{CALLS} of 8 calls reach the upstream", len(arrived))
     refused = sum(answer.is_error for answer in answers)
-    workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls are answered with an error", refused)
+    workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls get an error", refused)
     with workbench.case("another server"):
         await is_echoed(workbench, proxy, beside.name, {"x": 1})
     await until(workbench, max(call.t for call in arrived) + PER + 0.2)
@@ -64,7 +64,7 @@ async def _keeps_the_rate(
 
 
 async def _keeps_the_places(
-    workbench: Workbench, proxy: Proxy, crowded: StdioUpstream, empty: StdioUpstream
+    workbench: Workbench, proxy: Proxy, crowded: StdioMockUpstream, empty: StdioMockUpstream
 ) -> None:
     answers: list[Answer] = []
 
@@ -78,15 +78,15 @@ async def _keeps_the_places(
         with workbench.case("another server, meanwhile"):
             await is_echoed(workbench, proxy, empty.name, {"x": 1})
             done = [entry for entry in crowded.events("sent") if '"content"' in entry.text]
-            workbench.expect(len(done) < 6, "an answer before the crowd is gone", done)
+            workbench.expect(len(done) < 6, "an answer before all of the crowd have theirs", done)
 
-    await workbench.together(crowd, beside)
+    await workbench.run_cases(crowd, beside)
     for answer in answers:
         if answer.is_error:
             _names_the_limit(workbench, answer, AT_ONCE)
     served = sum(not answer.is_error for answer in answers)
     workbench.expect(
-        served >= AT_ONCE, f"{AT_ONCE} calls at least are served", [answer.raw for answer in answers]
+        served >= AT_ONCE, f"at least {AT_ONCE} calls succeed", [answer.raw for answer in answers]
     )
     most = _most_in_flight(crowded)
     workbench.expect(most <= AT_ONCE, f"never more than {AT_ONCE} calls in flight", most)
@@ -99,8 +99,8 @@ def _names_the_limit(workbench: Workbench, answer: Answer, limit: int) -> None:
     )
 
 
-def _most_in_flight(upstream: StdioUpstream) -> int:
-    """How many calls the upstream had at once, at most."""
+def _most_in_flight(upstream: StdioMockUpstream) -> int:
+    """The largest number of calls that the upstream had at once."""
     ids = {call.id for call in upstream.requests("tools/call")}
     most, open_ = 0, set()
     for entry in upstream.entries:
@@ -113,14 +113,14 @@ def _most_in_flight(upstream: StdioUpstream) -> int:
     return most
 
 
-async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream, count: int) -> list[Answer]:
-    """So many calls at once; their answers."""
+async def _calls(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream, count: int) -> list[Answer]:
+    """Make so many calls at once. Returns their answers."""
     answers: list[Answer] = []
 
     async def one(number: int) -> None:
         answers.append(await proxy.call(upstream.name, "echo", {"number": number}))
 
-    await workbench.together(*(partial(one, number) for number in range(count)))
+    await workbench.run_cases(*(partial(one, number) for number in range(count)))
     return answers
 
 
@@ -140,7 +140,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a missing property": ({"age": 5}, "name"),
     "an additional property": ({"name": "x", "height": 5}, "height"),
 }
-#: what JSON Schema 2020-12 added or changed
+#: keywords that JSON Schema 2020-12 added or changed
 NEWER = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$defs": {"point": {"$dynamicAnchor": "point", "prefixItems": [{"type": "integer"}], "items": False}},
@@ -151,7 +151,7 @@ NEWER = {
 }
 FITS_NEWER = ({"at": [1]}, {"a": 1, "b": 2})
 WRONG_NEWER = ({"at": ["x"]}, {"at": [1, 2]}, {"a": 1}, {"c": 1})
-#: written as they are, and not as a library would write them
+#: written as no JSON library would write them, so that a new serialization shows
 EXACT = (
     '{"name": "x", "big": 123456789012345678901234567890, "f": 1.0, "e": 1E+2, "huge": 1e400, "u": "\\u00e9"}'
 )
@@ -159,10 +159,7 @@ EXACT = (
 
 @check("HARD-006", timeout=60, slow=True)
 async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: Workbench) -> None:
-    """Arguments of a wrong type, without a required property, or with one that is not allowed are answered with an error
-    that names the place and holds the schema, and never reach the upstream; valid ones do, byte for byte. Schemas that
-    are broken, lead elsewhere or take for ever to check stop no call, and the first is said on stderr.
-    """
+    """A remote `$ref`, or a schema that takes for ever to check, stops no call either."""
     elsewhere = await workbench.collector()
     forever = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 60)}
     schemas: dict[str, Any] = {
@@ -197,7 +194,7 @@ async def arguments_can_be_validated_against_the_schema_of_the_tool(workbench: W
         for name in ("broken", "elsewhere", "forever"):
             with workbench.case(f"the schema of {name}"):
                 await _passes(workbench, proxy, name, {"x": 1})
-        with workbench.case("the schemas that cannot be used"):
+        with workbench.case("the unusable schemas"):
             for name in ("broken", "elsewhere"):
                 workbench.expect(
                     re.search(rf"\b{name}\b", proxy.stderr), f"a warning about {name}", proxy.stderr
@@ -217,15 +214,15 @@ async def _passes(workbench: Workbench, proxy: Proxy, name: str, args: dict[str,
     workbench.expect(is_echo(answer, args), f"the answer to the call with {args}", answer.raw)
 
 
-def _is_refused(workbench: Workbench, upstream: StdioUpstream, answer: Answer, calls: int = 0) -> None:
+def _is_refused(workbench: Workbench, upstream: StdioMockUpstream, answer: Answer, calls: int = 0) -> None:
     refused = "error" not in answer.message and answer.is_error
     workbench.expect(refused, "a result that says isError", answer.raw)
     made = [call.text for call in upstream.requests("tools/call")]
     workbench.expect(len(made) == calls, "no call reaches the upstream", made)
 
 
-async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    params = json.dumps(proxy.calling("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
+async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    params = json.dumps(proxy.call_params("a", "open", {"EXACT": 0})).replace('{"EXACT": 0}', EXACT)
     line = f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}'
     answer = await proxy.exchange(line, 7, "a call with unusual numbers")
     workbench.expect(not answer.is_error, "valid arguments pass", answer.raw)

@@ -1,4 +1,4 @@
-"""HARD: files with secrets that others can get at: the stored tokens, and the configuration."""
+"""HARD: files with secrets that others can access: the stored tokens and the configuration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from mock_servers.browser import User
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import ProtectedUpstream, Workbench
-    from conformance.workbench.mocks import Upstream
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 LITERAL = "canary-literal-4711"
 
@@ -26,22 +27,19 @@ def _mode(path: Path) -> int:
 
 
 def _lines_with(text: str, *parts: str) -> list[str]:
-    """The lines in which all of this occurs."""
+    """The lines that contain all of these parts."""
     return [line for line in text.splitlines() if all(part in line for part in parts)]
 
 
 @check("HARD-001", timeout=60, slow=True)
 async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
-    """A stored token works with a file of 0644 in folders of 0755, under a HOME of 0755: then they are 0600 and 0700,
-    stderr names the file, and HOME is as it was. With a file of 0666 its token arrives nowhere, at this start
-    and at the next.
-    """
+    """HOME keeps its mode. The token of a file with mode 0666 stays unused at the next start, too."""
     upstream = await workbench.oauth("a")
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, upstream)
     file, home = token_file(workbench.sandbox.home, "a"), workbench.sandbox.home
-    with workbench.witness("the tokens are stored in the documented place"):
+    with workbench.precondition("the tokens are stored in the documented place"):
         workbench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
     folders = [file.parent, file.parent.parent]
     for path, mode in ((file, 0o644), *((folder, 0o755) for folder in (*folders, home))):
@@ -49,14 +47,14 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the stored token is used"):
+        with workbench.precondition("the proxy uses the stored token"):
             await proxy.ready(upstream)
             await can_use(workbench, proxy, upstream)
             workbench.expect(not browser.openings, "no second sign-in", browser.openings)
         with workbench.case("0644 in 0755"):
             for path, private in ((file, 0o600), *((folder, 0o700) for folder in folders)):
                 workbench.expect(_mode(path) == private, f"{private:04o} for {path}", f"{_mode(path):04o}")
-            workbench.expect(_mode(home) == 0o755, "the mode of HOME is not changed", f"{_mode(home):04o}")
+            workbench.expect(_mode(home) == 0o755, "HOME keeps its mode", f"{_mode(home):04o}")
             said = _lines_with(proxy.stderr, str(file))
             workbench.expect(said, f"a warning that names {file}", proxy.stderr)
     file.chmod(0o666)
@@ -69,51 +67,50 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
         workbench.expect(left in ("0600", "no file"), "0600, or no file any more", left)
 
 
-async def _uses_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
-    """A proxy reaches the upstream and shows it none of the tokens."""
+async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """The proxy reaches the upstream without any of the tokens."""
     before = len(upstream.mcp)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        with workbench.witness("the upstream is visited"):
+        with workbench.precondition("the proxy contacts the upstream"):
             what = "a request reaches it"
             await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
 
         def shows_none() -> None:
             sent = [request for request in upstream.mcp[before:] if upstream.bearer(request)]
-            workbench.expect(not sent and not upstream.refreshes, "no token of that file is used", sent)
+            workbench.expect(
+                not sent and not upstream.refreshes, "the proxy uses no token of that file", sent
+            )
 
-        await workbench.throughout(2.0, shows_none)
+        await workbench.holds_for(2.0, shows_none)
 
 
 @check("HARD-011", timeout=60)
 async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbench) -> None:
-    """A file of 0644 with a literal value under a telling name: one line on stderr that names the file and the key, at the
-    start and again when the file has been changed and read anew, without the value. With mode 0600, or
-    with a reference in place of the value, or with a harmless name: none.
-    """
+    """A literal value under a harmless name causes no warning."""
     literal = {"API_TOKEN": LITERAL, "MODE": "plain"}
     remote = await workbench.http("remote")
-    cases: list[tuple[str, int, Upstream, str | None]] = [
+    cases: list[tuple[str, int, MockUpstream, str | None]] = [
         ("env", 0o644, workbench.stdio("a", env=literal), "API_TOKEN"),
-        ("a header", 0o644, remote.but(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
+        ("a header", 0o644, remote.variant(headers={"Authorization": f"Bearer {LITERAL}"}), "Authorization"),
         ("0600", 0o600, workbench.stdio("a", env=literal), None),
         ("a reference", 0o644, workbench.stdio("a", env={"API_TOKEN": "x-${FROM_OUTSIDE}"}), None),
         (
             "a reference in a header",
             0o644,
-            remote.but(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
+            remote.variant(headers={"Authorization": "Bearer ${FROM_OUTSIDE}"}),
             None,
         ),
         ("a harmless name", 0o644, workbench.stdio("a", env={"MODE": LITERAL}), None),
     ]
-    await workbench.together(*(partial(_is_pointed_out, workbench, *case) for case in cases))
+    await workbench.run_cases(*(partial(_is_pointed_out, workbench, *case) for case in cases))
 
 
 async def _is_pointed_out(
-    workbench: Workbench, what: str, mode: int, upstream: Upstream, key: str | None
+    workbench: Workbench, what: str, mode: int, upstream: MockUpstream, key: str | None
 ) -> None:
-    """Each time that this configuration is read, stderr has one line more about it, or none."""
+    """Each time the proxy reads this configuration, stderr gets one more line about it, or none."""
     added = workbench.stdio("added")
     config = workbench.config(upstream, name=f"{what.replace(' ', '-')}.json")
     config.chmod(mode)
@@ -123,13 +120,13 @@ async def _is_pointed_out(
 
     async with workbench.proxy(config=config, env={"FROM_OUTSIDE": "outside"}) as proxy:
         await proxy.handshake()
-        with workbench.witness(f"{what}: the group is ready"):
+        with workbench.precondition(f"{what}: the group is ready"):
             await proxy.ready(upstream)
         with workbench.case(what):
             times = 0 if key is None else 1
             workbench.expect(len(lines()) == times, f"{times} lines about {config.name}", proxy.stderr)
             workbench.save(config, upstream, added)
-            with workbench.witness("the change is noticed"):
+            with workbench.precondition("the proxy notices the change"):
                 await proxy.ready(added)
             workbench.expect(len(lines()) == 2 * times, f"{2 * times} lines after a reload", proxy.stderr)
-            workbench.expect(LITERAL not in proxy.stderr, "the value is not shown", proxy.stderr)
+            workbench.expect(LITERAL not in proxy.stderr, "stderr does not show the value", proxy.stderr)

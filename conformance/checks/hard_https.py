@@ -1,4 +1,4 @@
-"""HARD: servers behind http:// where HTTPS is required, and where it is not."""
+"""HARD: http:// servers, with and without required HTTPS."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from mock_servers.remote_actions import redirect
 from mock_servers.script import Http, Rule, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
 @check("HARD-003", timeout=90, slow=True)
 async def https_can_be_required(workbench: Workbench) -> None:
-    """An http:// upstream of either transport on an address that is not loopback sees no connection, its group is failed
-    with the reason, and nothing gets to such an address by a redirect, a token endpoint or the endpoint of an
-    event stream of an https:// upstream; http:// on loopback works. Without the option the first one
-    works, with one line on stderr.
+    """An https:// upstream may lead to http:// by a redirect, a token endpoint or an endpoint event. Nothing
+    arrives there either.
     """
     host = an_address()
     await _is_required(workbench, host)
@@ -60,24 +59,24 @@ async def _is_required(workbench: Workbench, host: str) -> None:
         with workbench.must("http:// on loopback is allowed"):
             await proxy.ready(loopback)
             await can_call(workbench, proxy, loopback)
-        with workbench.witness("https:// works"):
+        with workbench.precondition("https:// works"):
             await proxy.ready(calls)
         await proxy.call("calls", "echo")
         for upstream in lured:
             await proxy.wake(upstream.name)
-            with workbench.witness(f"{upstream.name} is visited"):
+            with workbench.precondition(f"the proxy contacts {upstream.name}"):
                 await workbench.eventually(partial(_is_visited, upstream), within=10.0, what="a request")
         for upstream in refused:
             answer = await proxy.tools_of(upstream.name)
             told = answer.is_error and speaks_of_plain_text(answer.text)
-            workbench.expect(told, f"{upstream.name} is failed, with the reason", answer.raw)
+            workbench.expect(told, f"{upstream.name} has failed, with the reason", answer.raw)
 
         def nothing_arrives() -> None:
             for upstream in (*refused, plain):
                 upstream.saw_nothing()
 
-        await workbench.throughout(3.0, nothing_arrives)
+        await workbench.holds_for(3.0, nothing_arrives)
 
 
-def _is_visited(upstream: RemoteUpstream) -> bool:
+def _is_visited(upstream: RemoteMockUpstream) -> bool:
     return bool(upstream.http)

@@ -1,6 +1,6 @@
-"""HARD: tokens in the system keychain, as the library `keyring` of Python knows it.
+"""HARD: tokens in the system keychain, through the Python library `keyring`.
 
-An implementation of another language declares this absent: there is no backend that all of them could be given.
+A proxy in another language declares this absent, since no test backend works for all languages.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 SHORT = 3
 
 
 @check("HARD-002", timeout=60, slow=True)
 async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> None:
-    """After a sign-in, and after a renewal, the tokens are in the keyring and in no file under HOME, and each start uses
-    them without a page. Without a usable keyring that is said, and no file has a token.
-    """
+    """The tokens of a refresh go into the keyring, too."""
     settings = workbench.sut.profile.configured(token_store="keyring")
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600]))
     config = workbench.config(upstream, extra=settings)
     keychain, env = mock_keychain(workbench)
     browser = workbench.browser()
-    # The first token lives so short that a slow first start may have renewed it.
+    # The first token is short-lived, so a slow first start may already have refreshed it.
     for start, issued in ((1, (1, 2)), (2, (2,)), (3, (2,))):
         with workbench.case(f"start number {start}"):
             async with workbench.proxy(upstream, config=config, env=env) as proxy:
@@ -57,7 +56,7 @@ async def tokens_can_be_kept_in_the_system_keychain(workbench: Workbench) -> Non
 
 
 def mock_keychain(workbench: Workbench) -> tuple[Path, dict[str, str]]:
-    """The file of a keyring outside of HOME, and the environment that has it used."""
+    """The file of a keyring outside HOME, and the environment that selects this keyring."""
     keychain = workbench.sandbox.mocks / "keychain.json"
     paths = [
         str(Path(mock_servers.keychain.__file__).parent),
@@ -78,18 +77,18 @@ async def _is_said_where_there_is_none(workbench: Workbench, env: dict[str, str]
         async with workbench.proxy(upstream, config=config, env=env) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with workbench.witness("the upstream is visited"):
+            with workbench.precondition("the proxy contacts the upstream"):
                 await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
             await workbench.eventually(
                 lambda: "keyring" in proxy.stderr.lower() or "keychain" in proxy.stderr.lower(),
                 within=5.0,
-                what="stderr says that the keyring cannot be used",
+                what="stderr says that the keyring is unusable",
             )
-            await workbench.throughout(3.0, lambda: _has_no_token(workbench, upstream))
+            await workbench.holds_for(3.0, lambda: _has_no_token(workbench, upstream))
 
 
-def _has_no_token(workbench: Workbench, upstream: ProtectedUpstream) -> None:
-    """No file of the user's holds a token, and there is no token file with anything in it."""
+def _has_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """No file under HOME holds a token, and no token file has content."""
     tokens = tokens_of(upstream)
     for path in workbench.sandbox.home.rglob("*"):
         if path.is_file():

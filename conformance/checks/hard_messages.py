@@ -1,6 +1,6 @@
-"""HARD: how large a message of an upstream may be.
+"""HARD: the largest message of an upstream.
 
-The implementation's peak memory is read from /proc; where there is none, it is not judged.
+The check reads the proxy's peak memory from /proc. Where there is no /proc, it does not judge the memory.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from mock_servers.remote_actions import answer_as
 from mock_servers.script import Script, on_call, payload, sleep, unending
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MIB = 1 << 20
 BOUND = 1 * MIB
 LARGE = 8 * MIB
 ENDLESS = 64 * MIB
 FIRST = {"number": "first"}
-#: what the memory may grow by, all upstreams together
+#: how much the memory may grow, for all upstreams together
 MAX_GROWTH = 16 * BOUND
 
 
 @check("HARD-009", timeout=60, serial=True, slow=True)
 async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
-    """The bound is 1 MiB, and the first answers are 8 MiB, as a line, a JSON body and an event, and a line of 64 MiB
-    that does not end: each costs its own call only, with an error that says so, the memory grows by 16 MiB at most, and
-    the next calls work.
-    """
+    """Another call in flight on the same upstream gets its answer."""
     fields = workbench.sut.profile.configured(max_message_size="1MiB")
     first = {"arguments": FIRST}
     large = Script(on=[on_call("echo", payload(LARGE), params=first), on_call("add", sleep(1.0))])
     event = Script(on=[on_call("echo", answer_as("sse"), payload(LARGE), params=first)])
     endless = Script(on=[on_call("echo", unending(ENDLESS), params=first)])
     line = workbench.stdio("line", large, **fields)
-    upstreams: list[Upstream] = [
+    upstreams: list[MockUpstream] = [
         line,
         await workbench.http("body", large, **fields),
         await workbench.http("event", event, **fields),
@@ -47,13 +46,13 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
     ]
     async with workbench.serving(*upstreams) as proxy:
         before = _peak(proxy)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
             partial(_adds, workbench, proxy, line),
         )
         after = _peak(proxy)
         if before is None or after is None:
-            workbench.note("there is no /proc, so the memory is not judged")
+            workbench.note("there is no /proc, so the check does not judge the memory")
         else:
             grown = f"{(after - before) / MIB:.1f} MiB"
             workbench.expect(
@@ -61,25 +60,25 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
             )
 
 
-async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _costs_one_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     with workbench.case(upstream.name):
         answer = await proxy.call(upstream.name, "echo", FIRST, within=15.0)
         seen = answer.raw[:1000]
         workbench.expect(answer.is_error, "an error for the answer that is too large", seen)
         words = ("large", "size", "limit", "exceed", "too long", "bytes", "end")
         workbench.expect(any(word in answer.text.lower() for word in words), "an error that says so", seen)
-        # Whoever had to be started again may take a moment.
+        # An upstream that restarts may take a moment.
         await works_again(workbench, proxy, upstream)
 
 
-async def _adds(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
-    with workbench.case("a call that is under way meanwhile"):
+async def _adds(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    with workbench.case("another call in flight"):
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
         workbench.expect(answer.text == "3", "its answer", answer.raw[:1000])
 
 
 def _peak(proxy: Proxy) -> int | None:
-    """The most memory that the implementation held so far, in bytes."""
+    """The peak memory of the proxy so far, in bytes."""
     status = Path(f"/proc/{proxy.pid}/status")
     if not status.is_file():
         return None

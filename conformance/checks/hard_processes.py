@@ -1,6 +1,6 @@
-"""HARD: what a child process is given, what it may use, and what it is started by.
+"""HARD: the environment, the limits and the command prefix of a child.
 
-A child whose environment is limited keeps the variable by which the workbench finds its processes.
+A child with a limited environment keeps the variable by which the workbench finds its processes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from mock_servers.journal import resource_limits
 from mock_servers.script import Grandchild, Script, allocate, compute, crash, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 MEMORY = 256 << 20
 CPU_TIME = 1
 OPEN_FILES = 100
 PROCESSES = 5000
 
-#: what programs need on the platforms that this runs on; the interpreter of the mock may add one of them
+#: what programs need on the platforms of these checks; the mock's interpreter may add one of them
 NEEDED = re.compile(
     r"(HOME|LANG|LC_\w+|LOGNAME|PATH|PWD|SHELL|TERM|TMPDIR|TZ|USER|__CF_USER_TEXT_ENCODING|SYSTEMROOT)"
 )
@@ -35,10 +36,7 @@ exec "$@"
 
 @check("HARD-007")
 async def the_environment_of_a_child_can_be_limited(workbench: Workbench) -> None:
-    """With a list of one name and one beginning the child sees these, PATH, HOME and the like of the proxy, and its own
-    `env`, also where that refers to a variable that is not on the list; no other. A child without a list
-    sees all.
-    """
+    """The list has names and a prefix. The server's `env` may refer to a variable that is not on the list."""
     allowed = ["LISTED", "FAMILY_*", "ABSENT", TOKEN_VARIABLE]
     own = {"OWN": "own", "LISTED_TOO": "from-${UNLISTED}"}
     limited = workbench.stdio("limited", env=own, **workbench.sut.profile.configured(environment=allowed))
@@ -71,35 +69,32 @@ async def the_environment_of_a_child_can_be_limited(workbench: Workbench) -> Non
 
 @check("HARD-008", timeout=60, slow=True)
 async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
-    """A child with limits and its helper have them, a child without has those of the proxy. Children that go past their
-    memory at the start, past their memory in a call, and past their CPU time in a call, die, and the answers
-    name the limit.
-    """
+    """More upstreams exceed their memory, or their CPU time, in a call."""
 
-    def limited(name: str, script: Script, **limits: int) -> StdioUpstream:
+    def limited(name: str, script: Script, **limits: int) -> StdioMockUpstream:
         return workbench.stdio(name, script, **workbench.sut.profile.configured(limits=limits))
 
     every = {"memory": MEMORY, "cpu_time": CPU_TIME + 20, "open_files": OPEN_FILES, "processes": PROCESSES}
     reads = limited("reads", Script(grandchildren=[Grandchild()]), **every)
     free = workbench.stdio("free")
-    # Asked for, and not touched: where the limit does not hold, no memory is used up.
+    # The mock requests this memory without touching it, so a missing limit uses up no memory.
     much = allocate(4 * MEMORY)
     starting = limited("starting", Script(startup=[much]), memory=MEMORY)
     calling = limited("calling", Script(on=[on_call("echo", much)]), memory=MEMORY)
     busy = limited("busy", Script(on=[on_call("echo", compute(CPU_TIME + 5.0))]), cpu_time=CPU_TIME)
     async with workbench.proxy(reads, free, starting, calling, busy) as proxy:
         await proxy.handshake()
-        with workbench.witness("the upstreams that keep to their limits work"):
+        with workbench.precondition("the upstreams that keep to their limits work"):
             await proxy.ready(reads, free, calling, busy)
         with workbench.case("the child"):
             _has_limits(workbench, reads.starts[-1].limits, every)
-        with workbench.case("its helper"):
+        with workbench.case("its grandchild"):
             _has_limits(workbench, reads.events("grandchild-start")[-1].data["limits"], every)
         with workbench.case("a child without limits of its own"):
             ours = {name: list(limits) for name, limits in resource_limits().items()}
             others = free.starts[-1].limits
-            workbench.expect(others == ours, "the limits that the proxy was started with", others)
-        await workbench.together(
+            workbench.expect(others == ours, "the limits of the proxy at its start", others)
+        await workbench.run_cases(
             partial(_dies_of, workbench, starting, "memory", proxy.tools_of),
             partial(_dies_of, workbench, calling, "memory", partial(proxy.call, tool="echo")),
             partial(_dies_of, workbench, busy, r"cpu.?time", partial(proxy.call, tool="echo", within=30.0)),
@@ -107,7 +102,7 @@ async def resources_of_a_child_can_be_limited(workbench: Workbench) -> None:
 
 
 def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[str, int]) -> None:
-    """Memory may be limited as what is writable or as what is mapped."""
+    """A memory limit may apply to writable memory or to mapped memory."""
     kinds = {
         "memory": ("data", "as"),
         "cpu_time": ("cpu",),
@@ -119,7 +114,7 @@ def _has_limits(workbench: Workbench, seen: dict[str, list[int]], every: dict[st
         workbench.expect(value in soft.values(), f"{value} for {name}", soft)
 
 
-async def _dies_of(workbench: Workbench, upstream: StdioUpstream, limit: str, ask: Any) -> None:
+async def _dies_of(workbench: Workbench, upstream: StdioMockUpstream, limit: str, ask: Any) -> None:
     """The upstream dies, and the answer about it names the limit."""
     answer = await ask(upstream.name)
     with workbench.case(upstream.name):
@@ -130,17 +125,14 @@ async def _dies_of(workbench: Workbench, upstream: StdioUpstream, limit: str, as
 
 @check("HARD-010", timeout=40, slow=True)
 async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) -> None:
-    """A program of two words is called with the server's command line behind them, at the first start and at the one
-    after a crash. With a program that does not exist the group fails, the answer names it, and the
-    server is not started.
-    """
+    """The prefix also runs at the start after a crash."""
     log, shim = workbench.sandbox.root / "shim.log", workbench.sandbox.root / "shim"
     shim.write_text(SHIM.format(log=log))
     shim.chmod(0o755)
     missing = workbench.sandbox.root / "no-such-program"
     words = ["one argument", "$HOME"]
 
-    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioUpstream:
+    def prefixed(name: str, prefix: list[str], script: Script | None = None) -> StdioMockUpstream:
         settings = workbench.sut.profile.configured(command_prefix=prefix)
         return workbench.stdio(name, script, args=words, **settings)
 
@@ -153,16 +145,16 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
             await proxy.ready(behind, free)
         expected = ["/usr/bin/env", behind.entry["command"], *behind.entry["args"]]
         called = log.read_text().split("\n\n")[0].splitlines()
-        workbench.expect(called == expected, f"the prefix is called with {expected}", called)
+        workbench.expect(called == expected, f"the prefix gets {expected}", called)
         seen = behind.starts[-1].args
         workbench.expect(seen == words, f"the server's own arguments {words}", seen)
         await proxy.call("behind", "echo")
-        with workbench.witness("the server comes back after a crash"):
+        with workbench.precondition("the server comes back after a crash"):
             what = "a second start"
             await workbench.eventually(lambda: len(behind.starts) > 1, within=10.0, what=what)
         calls = log.read_text().count("\n\n")
-        workbench.expect(calls == len(behind.starts), "the prefix is called for each start", calls)
+        workbench.expect(calls == len(behind.starts), "the prefix runs at each start", calls)
         answer = await proxy.tools_of("bare")
-        workbench.expect(answer.is_error, "the group whose prefix is missing is failed", answer.raw)
+        workbench.expect(answer.is_error, "the group with a missing prefix has failed", answer.raw)
         workbench.expect(missing.name in answer.text, f"the reason names {missing.name}", answer.text)
-        await workbench.throughout(2.5, bare.was_never_started)
+        await workbench.holds_for(2.5, bare.was_never_started)

@@ -1,4 +1,4 @@
-"""HTTP: how the proxy takes the answers of an upstream that speaks Streamable HTTP, good and bad ones."""
+"""HTTP: how the proxy handles the good and the bad answers of a Streamable HTTP upstream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from mock_servers.remote_actions import answer_as, cut, respond, stream
 from mock_servers.script import Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, Workbench
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
     from mock_servers.script import Rule
 
 PROGRESS = notify("notifications/progress", {"progressToken": "nobody", "progress": 1})
@@ -20,12 +22,14 @@ TEXT = 'Grüße, 設定: "x"\\y'
 
 
 def _script(*rules: Rule) -> Script:
-    """A script with these rules and, beside echo, a tool for each that names one."""
+    """A script with these rules, echo, and a tool for each further name in the rules."""
     names = dict.fromkeys(rule.tool for rule in rules if rule.tool not in (None, "echo"))
     return Script(tools=[tool("echo"), *(tool(str(name)) for name in names)], on=list(rules))
 
 
-async def _says(workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, name: str, text: str) -> None:
+async def _says(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, name: str, text: str
+) -> None:
     result = await proxy.call(upstream.name, name)
     workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
     workbench.expect(result.text == text, f"the call of {name} says {text!r}", result.raw)
@@ -33,7 +37,6 @@ async def _says(workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, na
 
 @check("HTTP-002")
 async def a_plain_json_answer_is_accepted(workbench: Workbench) -> None:
-    """A JSON body counts as the answer, with the bare content type and with a charset parameter."""
     answer = reply({"content": [{"type": "text", "text": TEXT}]})
     kinds = {"bare": "application/json", "charset": "application/json; charset=utf-8"}
     upstream = await workbench.http(
@@ -46,9 +49,6 @@ async def a_plain_json_answer_is_accepted(workbench: Workbench) -> None:
 
 @check("HTTP-003")
 async def the_response_is_found_among_other_messages(workbench: Workbench) -> None:
-    """A progress and a log notification and a ping precede the response on one stream: the call succeeds, the
-    ping is answered.
-    """
     log = notify("notifications/message", {"level": "info", "data": "working"})
     rule = on_call("echo", PROGRESS, log, request("ping", id="ping-of-the-server"), reply())
     upstream = await workbench.http("a", _script(rule))
@@ -60,15 +60,16 @@ async def the_response_is_found_among_other_messages(workbench: Workbench) -> No
         pongs = await workbench.eventually(lambda: upstream.events("answer"), within=5.0, what=answered)
         pong = workbench.one(pongs, "one answer to it")
         workbench.expect(pong.data["id"] == "ping-of-the-server", answered, pong.text)
-        workbench.expect("result" in (pong.message or {}), "the ping is answered with a result", pong.text)
+        workbench.expect("result" in (pong.message or {}), "the answer to the ping is a result", pong.text)
 
 
 def _encodings() -> dict[str, list[str | bytes]]:
-    """Six ways to write one answer; each is a list of pieces that are sent apart."""
+    """Six encodings of one answer, each as a list of pieces that the upstream sends apart."""
     before = '{"jsonrpc":"2.0","id":"$id",'
     after = '"result":{"content":[{"type":"text","text":' + json.dumps(TEXT, ensure_ascii=False) + "}]}}"
     whole = before + after
-    # The upstream puts the id into text, not into bytes; so only what follows it is cut inside a character.
+    # The mock puts the id into text only. So a piece of bytes, cut inside a character, comes only after the
+    # id.
     cut = after.encode().index("ü".encode()) + 1
     rest = f"{after}\r\n\r\n".encode()
     return {
@@ -91,7 +92,6 @@ def _encodings() -> dict[str, list[str | bytes]]:
 
 @check("HTTP-004", timeout=40)
 async def event_streams_are_parsed_as_the_standard_says(workbench: Workbench) -> None:
-    """Six encodings of one answer, with every line end, comments, odd fields and cuts, give one result."""
     encodings = _encodings()
     rules = [on_call(name, stream(*pieces, pause=0.05)) for name, pieces in encodings.items()]
     upstream = await workbench.http("a", _script(*rules))
@@ -102,7 +102,6 @@ async def event_streams_are_parsed_as_the_standard_says(workbench: Workbench) ->
 
 @check("HTTP-005", timeout=40)
 async def the_result_is_delivered_as_soon_as_its_event_arrives(workbench: Workbench) -> None:
-    """The stream stays open for 20 s after the response; the client has its result within 2 s."""
     upstream = await workbench.http("a", _script(on_call("echo", answer_as("sse"), reply(), sleep(20.0))))
     async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "early"}, within=15.0)
@@ -114,7 +113,6 @@ async def the_result_is_delivered_as_soon_as_its_event_arrives(workbench: Workbe
 
 @check("HTTP-016", timeout=60)
 async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
-    """A 400, a 500, an HTML page, half a JSON text and a foreign id fail five calls; the sixth succeeds."""
     html, json_type = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
     bad = {
         "status400": respond(400, "no"),
@@ -133,7 +131,6 @@ async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
 
 @check("HTTP-017", timeout=60, slow=True)
 async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
-    """An answer after 12 s is delivered although no timeout is configured."""
     upstream = await workbench.http("a", _script(on_call("echo", sleep(12.0))))
     async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"x": "slow"}, within=30.0)
@@ -142,7 +139,6 @@ async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
 
 @check("HTTP-018")
 async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
-    """The upstream answers the first call only when it has answered the second: both succeed."""
     rules = [on_call("first", hold("second")), on_call("second", reply(), release("second"))]
     upstream = await workbench.http("a", _script(*rules))
     async with workbench.serving(upstream) as proxy:
@@ -161,9 +157,7 @@ async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
 
 @check("HTTP-019", timeout=40)
 async def a_connection_lost_before_the_response_ends_the_call(workbench: Workbench) -> None:
-    """After a progress event the connection breaks: an error within 5 s, the call is not repeated, the next
-    call works on another connection.
-    """
+    """The proxy must not repeat the lost call by itself."""
     upstream = await workbench.http("a", _script(on_call("lost", PROGRESS, sleep(0.2), cut())))
     async with workbench.serving(upstream) as proxy:
         answer = await proxy.call("a", "lost", within=20.0)

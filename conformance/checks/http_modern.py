@@ -1,4 +1,4 @@
-"""HTTP: upstreams of the modern era, and telling the eras apart."""
+"""HTTP: modern upstreams, and the decision between the eras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 MODERN = "2026-07-28"
 FOREIGN_NAME = "größe_設定"
@@ -19,9 +20,6 @@ FOREIGN_NAME = "größe_設定"
 
 @check("HTTP-022")
 async def modern_requests_carry_matching_metadata_and_headers(workbench: Workbench) -> None:
-    """An upstream that compares every header with the body refuses nothing, not even a tool whose name is not
-    ASCII.
-    """
     upstream = await workbench.http("a", Script(era="modern", tools=[tool("echo"), tool(FOREIGN_NAME)]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -39,9 +37,6 @@ async def modern_requests_carry_matching_metadata_and_headers(workbench: Workben
 
 @check("HTTP-023", timeout=40)
 async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Workbench) -> None:
-    """Two modern upstreams, one of which rejects the version, are only spoken to in the modern way; two that
-    refuse the probe with 400 and 404 receive `initialize` and work.
-    """
     modern = await workbench.http("modern", Script(era="modern"))
     rejecting = await workbench.http("rejecting", Script(era="modern", on=[Rule("*", [_rejected()])]))
     refusing = {
@@ -56,7 +51,7 @@ async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Wo
         await proxy.handshake()
         for upstream in (modern, *legacy):
             await is_usable(workbench, proxy, upstream, within=10.0)
-        what = "the upstream that rejects the version is asked"
+        what = "a request reaches the upstream that rejects the version"
         await workbench.eventually(lambda: rejecting.http, within=10.0, what=what)
         answer = await proxy.call("rejecting", "echo")
         workbench.expect(
@@ -75,7 +70,7 @@ def _rejected() -> dict[str, object]:
     return respond(400, body, headers={"Content-Type": "application/json"})
 
 
-def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteUpstream) -> None:
+def _is_spoken_to_in_the_modern_way(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
     for request in upstream.http:
         workbench.expect(request.method == "POST", f"only POSTs to {upstream.name}", request)
         workbench.expect(request.rpc != "initialize", f"no initialize to {upstream.name}", request)

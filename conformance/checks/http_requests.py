@@ -1,7 +1,7 @@
-"""HTTP: what the proxy sends to an upstream that speaks Streamable HTTP.
+"""HTTP: what the proxy sends to a Streamable HTTP upstream.
 
-A probe for the modern era (`server/discover`) may precede everything; it is left out where the order or the
-number of requests is judged.
+A probe for the modern era (`server/discover`) may come first. The checks ignore it where they judge the order
+or the number of requests.
 """
 
 from __future__ import annotations
@@ -13,30 +13,41 @@ from conformance.checks import check
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, Proxy, RemoteUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 SESSIONS = Http(sessions=True)
 SESSION = "Mcp-Session-Id"
 VERSION = "MCP-Protocol-Version"
 
 
-async def can_call(workbench: Workbench, proxy: Proxy, upstream: Upstream, tool: str = "echo") -> None:
-    """A call through the proxy is answered with a success."""
+async def can_call(workbench: Workbench, proxy: Proxy, upstream: MockUpstream, tool: str = "echo") -> None:
+    """A call through the proxy succeeds."""
     result = await proxy.call(upstream.name, tool, {"x": 1})
     workbench.expect(not result.is_error, f"a call to {upstream.name} succeeds", result.raw)
 
 
 async def is_usable(
-    workbench: Workbench, proxy: Proxy, upstream: Upstream, *, what: str | None = None, within: float = 15.0
+    workbench: Workbench,
+    proxy: Proxy,
+    upstream: MockUpstream,
+    *,
+    what: str | None = None,
+    within: float = 15.0,
 ) -> None:
-    """The tools of the upstream are listed within so many seconds, and a call to it succeeds."""
+    """The proxy lists the tools of the upstream within so many seconds, and a call to it succeeds."""
     with workbench.must(what or f"{upstream.name} becomes usable"):
         await proxy.ready(upstream, within=within)
     await can_call(workbench, proxy, upstream)
 
 
-async def has_its_headers(workbench: Workbench, upstream: RemoteUpstream, headers: dict[str, str]) -> None:
-    """An upstream that wants these headers is usable, and no request reaches it without them."""
+async def has_its_headers(
+    workbench: Workbench, upstream: RemoteMockUpstream, headers: dict[str, str]
+) -> None:
+    """An upstream that requires these headers is usable, and every request to it has them."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         what = "an upstream that wants the configured headers becomes usable"
@@ -46,7 +57,7 @@ async def has_its_headers(workbench: Workbench, upstream: RemoteUpstream, header
             workbench.expect(request.header(name) == value, f"{name}: {value}", request)
 
 
-def after_initialize(workbench: Workbench, upstream: RemoteUpstream) -> list[HttpRequest]:
+def after_initialize(workbench: Workbench, upstream: RemoteMockUpstream) -> list[HttpRequest]:
     """The requests after the first `initialize`, at least one."""
     requests = [request for request in upstream.http if not request.is_probe]
     begun = [place for place, request in enumerate(requests) if request.rpc == "initialize"]
@@ -57,11 +68,8 @@ def after_initialize(workbench: Workbench, upstream: RemoteUpstream) -> list[Htt
 
 @check("HTTP-001")
 async def every_message_is_one_well_formed_post_to_the_configured_url(workbench: Workbench) -> None:
-    """While the client initializes, lists and calls, every POST has the path, the query, both headers and one
-    JSON object.
-    """
     remote = await workbench.http("a")
-    upstream = remote.but(url=f"{remote.url}?k=v")
+    upstream = remote.variant(url=f"{remote.url}?k=v")
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream)
     posts = [request for request in remote.http if request.method == "POST"]
@@ -82,7 +90,7 @@ async def every_message_is_one_well_formed_post_to_the_configured_url(workbench:
 
 @check("HTTP-006", timeout=40)
 async def initialized_is_posted_before_any_other_request(workbench: Workbench) -> None:
-    """Strict upstreams that confirm it, sent once, with an empty 202, 200 or 204 refuse nothing and become usable."""
+    """The notification arrives only once."""
     upstreams = [
         await workbench.http(f"a{status}", Script(strict=True, http=Http(accepted=status)))
         for status in (202, 200, 204)
@@ -102,7 +110,6 @@ async def initialized_is_posted_before_any_other_request(workbench: Workbench) -
 
 @check("HTTP-007")
 async def an_assigned_session_id_is_sent_on_every_later_request(workbench: Workbench) -> None:
-    """The upstream's mixed-case id comes back unchanged on every POST, GET and DELETE, and nothing is refused."""
     upstream = await workbench.http("a", Script(http=SESSIONS))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -117,25 +124,26 @@ async def an_assigned_session_id_is_sent_on_every_later_request(workbench: Workb
 
 @check("HTTP-008")
 async def a_session_id_is_never_invented(workbench: Workbench) -> None:
-    """An upstream that assigns no session never sees the header; one that does sees none on `initialize`."""
+    """A second upstream does assign a session id: it sees none on `initialize`."""
     without, assigning = await workbench.http("without"), await workbench.http("with", Script(http=SESSIONS))
     async with workbench.proxy(without, assigning) as proxy:
         await proxy.handshake()
         await proxy.ready(without)
         await can_call(workbench, proxy, without)
         await proxy.tools_of("with")  # wakes a lazy proxy
-        with workbench.witness("the upstream that assigns ids is connected to"):
+        with workbench.precondition("the proxy connects to the upstream that assigns ids"):
             what = "initialize"
             await workbench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
     after_initialize(workbench, without)
     begun = assigning.posts("initialize")
     for request in [*without.http, *begun]:
-        workbench.expect(request.header(SESSION) is None, f"no {SESSION} that nobody assigned", request)
+        workbench.expect(
+            request.header(SESSION) is None, f"no {SESSION} that the upstream did not assign", request
+        )
 
 
 @check("HTTP-011", timeout=40)
 async def the_version_header_carries_the_negotiated_version(workbench: Workbench) -> None:
-    """Three upstreams answer with three versions; each sees its own on every later request."""
     versions = ("2025-03-26", "2025-06-18", "2025-11-25")
     upstreams = {
         version: await workbench.http(f"v{version}", Script(protocol_version=version)) for version in versions
@@ -150,9 +158,6 @@ async def the_version_header_carries_the_negotiated_version(workbench: Workbench
 
 @check("HTTP-012", timeout=40, slow=True)
 async def a_counter_offered_version_is_used_or_declined(workbench: Workbench) -> None:
-    """Over HTTP and stdio: an older version is used after one `initialize`; an unknown one ends in a failed
-    group without a listing.
-    """
     older, unknown = Script(protocol_version="2025-03-26"), Script(protocol_version="1999-01-01")
     good = [await workbench.http("old-http", older), workbench.stdio("old-stdio", older)]
     bad = [await workbench.http("bad-http", unknown), workbench.stdio("bad-stdio", unknown)]
@@ -162,10 +167,10 @@ async def a_counter_offered_version_is_used_or_declined(workbench: Workbench) ->
             await is_usable(workbench, proxy, upstream, within=10.0)
             begun = [request.message for request in upstream.requests("initialize")]
             workbench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
-        await workbench.together(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
+        await workbench.run_cases(*(partial(_is_declined, workbench, proxy, upstream) for upstream in bad))
 
 
-async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     name = upstream.name
     await workbench.eventually(
@@ -176,7 +181,7 @@ async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -
         listed = [request.message for request in upstream.requests("tools/list")]
         workbench.expect(not listed, f"no tools/list follows the unknown version of {name}", listed)
 
-    await workbench.throughout(3.0, nothing_follows)
+    await workbench.holds_for(3.0, nothing_follows)
     answer = await proxy.call(name, "echo")
     workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
     nothing_follows()
@@ -184,7 +189,7 @@ async def _is_declined(workbench: Workbench, proxy: Proxy, upstream: Upstream) -
 
 @check("HTTP-013")
 async def configured_headers_are_on_every_request(workbench: Workbench) -> None:
-    """An upstream that answers 401 without the configured headers, User-Agent among them, never has to."""
+    """User-Agent is among the configured headers, since HTTP libraries have a default for it."""
     headers = {"Authorization": "Bearer canary-7f3a", "X-Team": "a b; c", "User-Agent": "configured/1.0"}
     script = Script(http=Http(required_headers=headers))
     await has_its_headers(workbench, await workbench.http("a", script, headers=headers), headers)
@@ -192,7 +197,6 @@ async def configured_headers_are_on_every_request(workbench: Workbench) -> None:
 
 @check("HTTP-014")
 async def plain_http_upstreams_work_without_opt_in(workbench: Workbench) -> None:
-    """An http:// URL in an ordinary configuration: the group connects and a call succeeds."""
     upstream = await workbench.http("a")
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()

@@ -1,4 +1,4 @@
-"""HTTP: sessions that end, streams that break, and the older transport behind the same URL."""
+"""HTTP: the end of sessions, broken streams, and the older transport behind the same URL."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from mock_servers.remote_actions import end_stream, event, expire_session, respo
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, RemoteUpstream, Workbench
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 
 @check("HTTP-009", timeout=40)
 async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> None:
-    """The upstream forgets the session between two calls: one 404, one `initialize` without the old id, and
-    calls with the new one.
-    """
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[on_call("add", expire_session())]))
     async with workbench.serving(upstream) as proxy:
         forgets = await proxy.call("a", "add", {"a": 1, "b": 2})
-        with workbench.witness("the call that makes the upstream forget"):
+        with workbench.precondition("the call that makes the upstream forget"):
             workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
-        await proxy.call("a", "echo", {"x": 1})  # may fail, or be repeated in the new session
+        await proxy.call("a", "echo", {"x": 1})  # may fail, or go into the new session
         result = await proxy.call("a", "echo", {"x": 2}, within=10.0)
         workbench.expect(not result.is_error, "the call after that succeeds", result.raw)
     old, new = upstream.sessions[0], upstream.sessions[-1]
     refused = [request for request in upstream.http if request.status == 404]
     begun = upstream.posts("initialize")
-    workbench.expect(refused, "a request of the old session is answered with 404", upstream.verbs)
+    workbench.expect(refused, "the upstream answers 404 to a request of the old session", upstream.verbs)
     workbench.expect(2 <= len(begun) <= 1 + len(refused), "one new initialize, at most one per 404", begun)
     workbench.expect(begun[1].header(SESSION) is None, "initialize without the old id", begun[1])
     workbench.expect(begun[1].t > refused[0].t, "the new initialize after the 404", begun[1])
@@ -44,7 +43,6 @@ async def a_404_for_the_session_leads_to_a_new_session(workbench: Workbench) -> 
 
 @check("HTTP-010", timeout=40, slow=True)
 async def a_session_is_ended_with_delete(workbench: Workbench) -> None:
-    """Three upstreams, which answer DELETE with 200, with 405 and never, each see one; the proxy exits in 5 s."""
     upstreams = [
         await workbench.http(f"delete{status}", Script(http=Http(sessions=True, delete=status)))
         for status in (200, 405, None)
@@ -63,11 +61,8 @@ async def a_session_is_ended_with_delete(workbench: Workbench) -> None:
 
 @check("HTTP-015", timeout=40)
 async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> None:
-    """Without a `type`, HTTP+SSE upstreams that refuse the POST with 400, 404 or 405 work; 401 and 500 lead to
-    no GET.
-    """
     older = [
-        (await workbench.sse(f"old{status}", Script(http=Http(stream_post=status)))).but("type")
+        (await workbench.sse(f"old{status}", Script(http=Http(stream_post=status)))).variant("type")
         for status in (400, 404, 405)
     ]
     broken = [
@@ -80,22 +75,19 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
-            with workbench.witness(what):
-                # The probe of the modern era counts here: one that ends with 401 need not be followed by anything.
+            with workbench.precondition(what):
+                # The probe for the modern era counts here: after a 401 the proxy may send nothing more.
                 await workbench.eventually(partial(_all_posts, other), within=10.0, what=what)
             gets = [request for request in other.http if request.method == "GET" and request.target == "/mcp"]
             workbench.expect(not gets, f"no attempt at the older transport with {other.name}", gets)
 
 
-def _all_posts(upstream: RemoteUpstream) -> list[HttpRequest]:
+def _all_posts(upstream: RemoteMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.http if request.method == "POST"]
 
 
 @check("HTTP-020", timeout=40)
 async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -> None:
-    """An event with an id and `retry: 500`, then the end: a GET with this id follows between 0.45 and 2 s
-    later and brings the result; the call is POSTed once.
-    """
     rule = on_call("echo", event("", id="event-1", retry=500), end_stream(), reply())
     upstream = await workbench.http(
         "a", Script(http=Http(sessions=True, get=False, event_ids=True), on=[rule])
@@ -115,9 +107,6 @@ async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -
 
 @check("HTTP-021", timeout=60, slow=True)
 async def a_standalone_stream_receives_notifications(workbench: Workbench) -> None:
-    """A change of tools that is announced on the GET stream shows in the next listing; 405 does no harm and is
-    not asked for again and again.
-    """
     changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
     upstream, without = (
         await workbench.http("a", Script(http=SESSIONS, on=[changes])),
@@ -129,7 +118,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
             count = without.verbs["GET"]
             workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
-        await workbench.throughout(10.0, gets_are_few)
+        await workbench.holds_for(10.0, gets_are_few)
         await can_call(workbench, proxy, without)
         opened = "a GET for the notifications of the upstream"
         await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)

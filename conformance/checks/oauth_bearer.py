@@ -1,4 +1,4 @@
-"""OAUTH: the use of the token once there is one, and what happens when it is not enough any more."""
+"""OAUTH: the use of the access token, and what follows when it no longer suffices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Http, Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import HttpRequest, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import HttpRequest
 
 
-async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
-    """A call reaches the upstream with a good token, and its answer comes back."""
+async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
+    """A call reaches the upstream with a valid token, and its answer comes back."""
     word = f"word-{len(upstream.http)}"
     result = await proxy.call(upstream.name, "echo", {"word": word}, within=20.0)
     fine = not result.is_error and word in result.text
@@ -24,9 +27,6 @@ async def can_use(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstrea
 
 @check("OAUTH-024", timeout=30)
 async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
-    """A configured `authorization` is replaced: after the sign-in every request to the MCP URL has one
-    Authorization header, with the token, and no URL has the token.
-    """
     script = Script(http=Http(sessions=True))
     upstream = await workbench.oauth("a", script=script, headers={"authorization": "Basic x"})
     workbench.browser()
@@ -48,9 +48,6 @@ async def every_request_carries_the_bearer_once(workbench: Workbench) -> None:
 
 @check("OAUTH-025", timeout=60)
 async def a_later_401_is_handled_once(workbench: Workbench) -> None:
-    """A token is revoked during the session: the call is repeated with a new one and succeeds. Where no token is
-    good any more, the call ends with an error after at most 4 requests and one page.
-    """
     once = await workbench.oauth("once", script=Script(on=[on_call("add", revoke_tokens())]))
     forever = await workbench.oauth(
         "forever", script=Script(on=[on_call("add", revoke_tokens(all_later=True))])
@@ -58,11 +55,11 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(once, forever) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(once, forever)
         for upstream in (once, forever):
             revokes = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
-            with workbench.witness("the call that makes the upstream revoke its tokens"):
+            with workbench.precondition("the call that makes the upstream revoke its tokens"):
                 workbench.expect(not revokes.is_error, "it succeeds", revokes.raw)
         with workbench.case("after a revocation"):
             await can_use(workbench, proxy, once)
@@ -78,15 +75,12 @@ async def a_later_401_is_handled_once(workbench: Workbench) -> None:
         workbench.expect(len(opened) <= 1, "at most one page for the call", opened)
 
 
-def _calls(upstream: ProtectedUpstream) -> list[HttpRequest]:
+def _calls(upstream: ProtectedMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.mcp if request.rpc == "tools/call"]
 
 
 @check("OAUTH-026", timeout=60)
 async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
-    """A call needs the scope `b` while only `a` was asked for: a second sign-in asks for both and the call
-    succeeds. Where that is never enough, there are at most 3 attempts.
-    """
     enough = await workbench.oauth("enough", OAuth(tool_scopes={"echo": "b"}), oauth_scopes=["a"])
     never = await workbench.oauth(
         "never", OAuth(tool_scopes={"echo": "b"}, never_enough=True), oauth_scopes=["a"]
@@ -94,7 +88,7 @@ async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
     browser = workbench.browser()
     async with workbench.proxy(enough, never) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(enough, never)
         with workbench.case("after a step-up"):
             await can_use(workbench, proxy, enough)

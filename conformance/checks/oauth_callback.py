@@ -1,7 +1,7 @@
 """OAUTH: the way back from the browser.
 
-That a bad callback brings no token request is also true where callbacks are never served. So there is always a
-right one too, to another listener or after the bad one, that has to bring a token.
+A proxy that never serves a callback would pass every check of a bad one. So each check also has a right
+callback, at another listener or after the bad one, and it has to bring a token.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Any
 
-    from conformance.workbench import Browser, ProtectedUpstream, Proxy, Upstream, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -37,9 +41,9 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 @asynccontextmanager
 async def attempt(
-    workbench: Workbench, upstream: ProtectedUpstream, user: User, *others: Upstream, **start: Any
+    workbench: Workbench, upstream: ProtectedMockUpstream, user: User, *others: MockUpstream, **start: Any
 ) -> AsyncIterator[tuple[Proxy, Browser]]:
-    """A proxy of its own, asked for the tools of the upstream; what comes of it is up to the user."""
+    """Start a proxy and ask it for the tools of the upstream. The user decides what happens next."""
     browser = workbench.browser(user)
     env = {**browser.environment, **start.pop("env", {})}
     async with workbench.proxy(upstream, *others, env=env, **start) as proxy:
@@ -49,18 +53,15 @@ async def attempt(
 
 
 def refused_or_ignored(entry: Entry) -> bool:
-    """Whether a visit to the callback listener had an answer 4xx, or none."""
+    """Whether the callback listener answered a visit with 4xx, or not at all."""
     status = entry.data["status"]
     return status is None or 400 <= status < 500
 
 
 @check("OAUTH-011", timeout=60, slow=True)
 async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> None:
-    """`state` missing, different, without its last character, in the other case, and twice: none of them brings a
-    token request. A right one does.
-    """
     right = await workbench.oauth("right")
-    with workbench.witness("a callback with the right state is accepted"):
+    with workbench.precondition("the proxy accepts a callback with the right state"):
         workbench.browser()
         await sign_in(workbench, right)
     forms: dict[str, str | list[str] | None] = {
@@ -75,16 +76,13 @@ async def a_callback_with_a_wrong_state_is_rejected(workbench: Workbench) -> Non
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, User(callbacks=[{"state": state}])) as (_, browser):
             await browser.done()
-            await workbench.throughout(3.0, upstream.got_no_token_request)
+            await workbench.holds_for(3.0, upstream.got_no_token_request)
 
-    await workbench.together(*(partial(is_rejected, name, state) for name, state in forms.items()))
+    await workbench.run_cases(*(partial(is_rejected, name, state) for name, state in forms.items()))
 
 
 @check("OAUTH-012", timeout=30)
 async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
-    """An icon, a wrong path, a HEAD, a connection without data and a callback with a bad `state` come first; then the
-    right callback succeeds.
-    """
     upstream = await workbench.oauth("a")
     user = User(
         strays=["GET /favicon.ico", "GET /wrong?code=x&state=y", "HEAD $callback", "connect"],
@@ -101,9 +99,6 @@ async def stray_requests_do_not_end_the_flow(workbench: Workbench) -> None:
 
 @check("OAUTH-013", timeout=40, slow=True)
 async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> None:
-    """While two sign-ins are pending their listeners are on loopback only, on different ports, and the host of the
-    redirect URI led to them when the browser was called.
-    """
     upstreams = [await workbench.oauth("a"), await workbench.oauth("b")]
     ports = []
     for upstream in upstreams:
@@ -128,25 +123,25 @@ async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> Non
                         problem is None, "the redirect URI's host leads to the listener", entry.data
                     )
     workbench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
-    with workbench.witness("the listener serves a callback"):
+    with workbench.precondition("the listener serves a callback"):
         workbench.browser()
         await sign_in(workbench, upstreams[0])
 
 
 def _listening(proxy: Proxy) -> list[tuple[str, int]]:
-    """Addresses and ports that the implementation listens on."""
+    """Addresses and ports that the proxy listens on."""
     found = []
-    for person in proxy.family.alive():
+    for process in proxy.processes.alive():
         try:
-            connections = psutil.Process(person.pid).net_connections(kind="inet")
+            connections = psutil.Process(process.pid).net_connections(kind="inet")
         except psutil.Error:
-            continue  # the program that opened the browser, already gone
+            continue  # the program that opened the browser has exited
         found += [one.laddr for one in connections if one.status == psutil.CONN_LISTEN]
     return [(address.ip, address.port) for address in found]
 
 
 def _can_bind(address: str) -> bool:
-    """Whether this machine has the address at all."""
+    """Whether this machine has the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as trial:
@@ -158,9 +153,6 @@ def _can_bind(address: str) -> bool:
 
 @check("OAUTH-020", timeout=30)
 async def an_error_callback_ends_this_flow_only(workbench: Workbench) -> None:
-    """The user denies: no token request, access_denied in the failure text, an answer for the browser, and another
-    group that works.
-    """
     upstream, other = await workbench.oauth("a"), workbench.stdio("other")
     async with attempt(workbench, upstream, User("denies"), other) as (proxy, browser):
         await browser.done()
@@ -177,9 +169,6 @@ async def an_error_callback_ends_this_flow_only(workbench: Workbench) -> None:
 
 @check("OAUTH-021", timeout=60, slow=True)
 async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -> None:
-    """Announced or not, `iss` right, absent or wrong (a trailing slash, the scheme in capitals): only responses that
-    RFC 9207 accepts bring a token request, and of a wrong one not even the error text is used.
-    """
     announced = {"authorization_response_iss_parameter_supported": True}
     good = {
         "announced-right": OAuth(iss="$issuer", server_fields=announced),
@@ -202,35 +191,31 @@ async def iss_in_the_authorization_response_is_validated(workbench: Workbench) -
         await signs_in(workbench, proxy, *right)
         for upstream in wrong:
             await proxy.wake(upstream.name)
-        with workbench.witness("every flow gets its callback"):
+        with workbench.precondition("every flow gets its callback"):
             await browser.done(len(right) + len(wrong))
 
         def nothing_follows() -> None:
             for upstream in wrong:
                 upstream.got_no_token_request()
 
-        await workbench.throughout(3.0, nothing_follows)
+        await workbench.holds_for(3.0, nothing_follows)
         answer = await proxy.call("foreign-error", "echo", within=10.0)
         workbench.expect(
-            "canary_of_another" not in answer.raw, "no error text of a foreign response", answer.raw
+            "canary_of_another" not in answer.raw, "no error text of a response with a wrong iss", answer.raw
         )
 
 
 @check("OAUTH-022", timeout=60, slow=True)
 async def the_users_time_is_not_the_connection_timeout(workbench: Workbench) -> None:
-    """The user takes 20 s, and the group connects. That the wait has an end is not tried: it may be 10 minutes."""
     upstream = await workbench.oauth("a")
     async with attempt(workbench, upstream, User(wait=20.0)) as (proxy, browser):
         await browser.done(within=30.0)
         await signs_in(workbench, proxy, upstream)
-        workbench.expect(len(browser.openings) == 1, "one page is opened", browser.openings)
+        workbench.expect(len(browser.openings) == 1, "the proxy opens one page", browser.openings)
 
 
 @check("OAUTH-023", timeout=60, slow=True)
 async def without_a_browser_the_url_is_printed_on_stderr(workbench: Workbench) -> None:
-    """Each opener fails, and then there is none: the URL is on stderr, not on stdout, and the flow goes on when
-    somebody follows it by hand.
-    """
     failing, missing = await workbench.oauth("failing"), await workbench.oauth("missing")
     await _by_hand(workbench, failing, workbench.browser(works=False), {})
     tools = workbench.sandbox.tmp / "tools"
@@ -244,7 +229,7 @@ async def without_a_browser_the_url_is_printed_on_stderr(workbench: Workbench) -
 
 
 async def _by_hand(
-    workbench: Workbench, upstream: ProtectedUpstream, browser: Browser, env: dict[str, str]
+    workbench: Workbench, upstream: ProtectedMockUpstream, browser: Browser, env: dict[str, str]
 ) -> None:
     async with workbench.proxy(upstream, env={**browser.environment, **env}) as proxy:
         await proxy.handshake()

@@ -1,7 +1,7 @@
-"""OAUTH: how the authorization server is found, and when what is found must not be used.
+"""OAUTH: how the proxy finds the authorization server, and which metadata it must not use.
 
-"The flow does not start" is also true of a proxy that never signs in anywhere. So each of these checks has a
-witness in the same proxy: an upstream that differs in the one point only and becomes usable.
+A proxy that never signs in would pass every check of a flow that must not start. So each of these checks has
+a precondition in the same proxy: an upstream that differs in this one point becomes usable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from mock_servers.oauth_script import OAuth
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 WELL_KNOWN = "/.well-known/"
 RESOURCE = f"{WELL_KNOWN}oauth-protected-resource"
@@ -23,8 +24,8 @@ SERVER = f"{WELL_KNOWN}oauth-authorization-server"
 OPENID = f"{WELL_KNOWN}openid-configuration"
 
 
-def documents(upstream: ProtectedUpstream, base: str) -> list[str]:
-    """The paths of metadata that were asked for at the origin of this URL, each once, in order."""
+def documents(upstream: ProtectedMockUpstream, base: str) -> list[str]:
+    """The paths of the metadata requests at the origin of this URL, each once, in order."""
     places = [urlsplit(place) for place in upstream.elsewhere]
     netloc = urlsplit(base).netloc
     asked = [place.path for place in places if place.netloc == netloc and WELL_KNOWN in place.path]
@@ -33,9 +34,6 @@ def documents(upstream: ProtectedUpstream, base: str) -> list[str]:
 
 @check("OAUTH-002", timeout=40)
 async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -> None:
-    """The challenge names a document at a path of its own, quoted, unquoted, and among other schemes; from there
-    the proxy goes to the authorization server on another port.
-    """
     forms = {
         "quoted": ['Bearer resource_metadata="$metadata"'],
         "unquoted": ["Bearer resource_metadata=$metadata"],
@@ -56,14 +54,11 @@ async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -
         named, metadata = upstream.at(custom[0]), f"{upstream.issuer}{SERVER}"
         asked = upstream.elsewhere
         found = named in asked and metadata in asked and asked.index(named) < asked.index(metadata)
-        workbench.expect(found, f"{upstream.name}: {named} is asked for, then {metadata}", asked)
+        workbench.expect(found, f"{upstream.name}: a request for {named}, then one for {metadata}", asked)
 
 
 @check("OAUTH-003", timeout=30)
 async def resource_metadata_is_sought_with_the_path_then_at_the_root(workbench: Workbench) -> None:
-    """Without a named document the one with the path is asked for first, then the one at the root, which there
-    is.
-    """
     oauth = OAuth(own_origin=True, challenges=["Bearer"], resource_metadata=[RESOURCE])
     upstream = await workbench.oauth("a", oauth, Script(http=Http(path="/public/mcp")))
     workbench.browser()
@@ -77,22 +72,20 @@ async def resource_metadata_is_sought_with_the_path_then_at_the_root(workbench: 
 
 @check("OAUTH-004", timeout=30)
 async def without_resource_metadata_the_mcp_origin_is_asked(workbench: Workbench) -> None:
-    """No resource metadata anywhere; that of the authorization server is on the MCP origin, and the flow ends with
-    a bearer.
-    """
     upstream = await workbench.oauth("a", OAuth(resource_metadata=[]))
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
     asked = documents(upstream, upstream.url)
-    workbench.expect(SERVER in asked, f"{SERVER} is asked for", upstream.elsewhere)
-    workbench.expect(upstream.access_tokens[0] in upstream.bearers, "the bearer arrives", upstream.bearers)
+    workbench.expect(SERVER in asked, f"a request for {SERVER}", upstream.elsewhere)
+    workbench.expect(
+        upstream.access_tokens[0] in upstream.bearers, "the access token arrives", upstream.bearers
+    )
 
 
 @check("OAUTH-005", timeout=40)
 async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -> None:
-    """Only the last candidate answers, of three for an issuer with a path and of two for one without."""
     with_path = [f"{SERVER}/tenant", f"{OPENID}/tenant", f"/tenant{OPENID}"]
     without = [SERVER, OPENID]
     upstreams = [
@@ -111,15 +104,15 @@ async def server_metadata_is_tried_in_the_standard_order(workbench: Workbench) -
 
 
 async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
-    """An upstream with nothing wrong becomes usable; for the others no page is opened, no token is asked for, and
-    a call says that they failed.
+    """An upstream without a defect becomes usable. For the others the proxy opens no page and requests no
+    token, and a call says that they failed.
     """
     good = await workbench.oauth("good")
     upstreams = [await workbench.oauth(f"bad{number}", oauth) for number, oauth in enumerate(bad, start=1)]
     browser = workbench.browser()
     async with workbench.proxy(good, *upstreams) as proxy:
         await proxy.handshake()
-        with workbench.witness("the upstream with nothing wrong becomes usable"):
+        with workbench.precondition("the upstream without a defect becomes usable"):
             await proxy.ready(good)
         for upstream in upstreams:
             await proxy.wake(upstream.name)
@@ -131,25 +124,23 @@ async def only_the_good_one_signs_in(workbench: Workbench, *bad: OAuth) -> None:
                 )
                 upstream.got_no_token_request()
 
-        await workbench.throughout(5.0, nothing_happens)
+        await workbench.holds_for(5.0, nothing_happens)
         for upstream in upstreams:
             answer = await proxy.call(upstream.name, "echo", within=15.0)
             workbench.expect(
                 answer.is_error and answer.text, f"a call to {upstream.name} says why it failed", answer.raw
             )
-            workbench.expect(upstream.http, f"{upstream.name} was asked at all", upstream.http)
+            workbench.expect(upstream.http, f"a request reaches {upstream.name}", upstream.http)
         nothing_happens()
 
 
 @check("OAUTH-006", timeout=40, slow=True)
 async def metadata_of_another_issuer_is_not_used(workbench: Workbench) -> None:
-    """The metadata says that its issuer is https://honest.example, which it is not."""
     await only_the_good_one_signs_in(workbench, OAuth(server_fields={"issuer": "https://honest.example"}))
 
 
 @check("OAUTH-007", timeout=40, slow=True)
 async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> None:
-    """The resource metadata is about https://evil.example/mcp."""
     await only_the_good_one_signs_in(
         workbench, OAuth(resource_fields={"resource": "https://evil.example/mcp"})
     )
@@ -157,7 +148,6 @@ async def metadata_of_another_resource_stops_the_flow(workbench: Workbench) -> N
 
 @check("OAUTH-010", timeout=40, slow=True)
 async def without_announced_s256_there_is_no_flow(workbench: Workbench) -> None:
-    """The metadata lists no PKCE methods at all, or only `plain`."""
     unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
     plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
     await only_the_good_one_signs_in(workbench, unsaid, plain)

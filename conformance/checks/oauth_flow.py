@@ -14,24 +14,27 @@ from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challe
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
-    from conformance.workbench import Asked, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import OAuthRequest
 
 
-async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedUpstream) -> None:
-    """The upstreams become usable, which without a token they cannot be."""
+async def signs_in(workbench: Workbench, proxy: Proxy, *upstreams: ProtectedMockUpstream) -> None:
+    """The upstreams become usable, which needs a token."""
     for upstream in upstreams:
-        with workbench.must(f"the sign-in to {upstream.name} is completed and its tools are listed"):
+        with workbench.must(f"the sign-in to {upstream.name} succeeds and the proxy lists its tools"):
             await proxy.ready(upstream)
 
 
-async def sign_in(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
-    """A proxy of its own signs in to the upstreams and is ended."""
+async def sign_in(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
+    """Start a proxy, let it sign in to the upstreams, and end it."""
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, *upstreams)
 
 
-def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, Asked]:
+def flow_of(workbench: Workbench, upstream: ProtectedMockUpstream) -> tuple[OAuthRequest, OAuthRequest]:
     """The one authorization request and the one exchange of a sign-in."""
     authorized = workbench.one(upstream.authorizations, "one authorization request")
     return authorized, workbench.one(upstream.exchanges, "one exchange of the code")
@@ -39,13 +42,10 @@ def flow_of(workbench: Workbench, upstream: ProtectedUpstream) -> tuple[Asked, A
 
 @check("OAUTH-001", timeout=30)
 async def a_configured_client_id_starts_exactly_one_flow(workbench: Workbench) -> None:
-    """One page is opened, with this client id and response_type=code, and before its callback was delivered the
-    token endpoint has no request.
-    """
     upstream = await workbench.oauth("a")
     browser = workbench.browser()
     await sign_in(workbench, upstream)
-    page = workbench.one(browser.openings, "one page is opened")
+    page = workbench.one(browser.openings, "the proxy opens one page")
     workbench.expect(page.params.get("client_id") == CLIENT, f"client_id={CLIENT}", page)
     workbench.expect(page.params.get("response_type") == "code", "response_type=code", page)
     first, authorized = upstream.token_requests[0], upstream.authorizations[0]
@@ -54,7 +54,6 @@ async def a_configured_client_id_starts_exactly_one_flow(workbench: Workbench) -
 
 @check("OAUTH-008", timeout=30)
 async def the_code_is_protected_with_s256(workbench: Workbench) -> None:
-    """The challenge is the SHA-256 of the verifier that comes with the code, both of the right form."""
     upstream = await workbench.oauth("a")
     workbench.browser()
     await sign_in(workbench, upstream)
@@ -70,9 +69,6 @@ async def the_code_is_protected_with_s256(workbench: Workbench) -> None:
 
 @check("OAUTH-009", timeout=40, slow=True)
 async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
-    """Five sign-ins in two processes: five values of each, each `state` of 22 characters at least, and no verifier
-    in any URL that was opened.
-    """
     upstreams = [await workbench.oauth(name) for name in "abcde"]
     browser = workbench.browser()
     await sign_in(workbench, *upstreams[:4])
@@ -92,13 +88,14 @@ async def state_and_verifier_are_fresh_and_long(workbench: Workbench) -> None:
 
 @check("OAUTH-014", timeout=30)
 async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -> None:
-    """The exchange repeats the redirect URI of the authorization request."""
     upstream = await workbench.oauth("a")
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
-        await workbench.eventually(lambda: upstream.exchanges, within=10.0, what="the code is exchanged")
+        await workbench.eventually(
+            lambda: upstream.exchanges, within=10.0, what="the proxy exchanges the code"
+        )
         authorized, exchanged = flow_of(workbench, upstream)
         wanted, repeated = authorized.params["redirect_uri"], exchanged.params.get("redirect_uri")
         workbench.expect(repeated == wanted, f"redirect_uri={wanted} in the exchange", repeated)
@@ -107,7 +104,6 @@ async def the_redirect_uri_is_identical_in_both_requests(workbench: Workbench) -
 
 @check("OAUTH-015", timeout=30)
 async def the_authorization_request_names_the_resource(workbench: Workbench) -> None:
-    """The `resource`, decoded once, is the configured URL, with a trailing slash where that has one."""
     upstreams = [
         await workbench.oauth("bare", script=Script(http=Http(path="/some/mcp"))),
         await workbench.oauth("slash", script=Script(http=Http(path="/some/mcp/"))),
@@ -122,7 +118,6 @@ async def the_authorization_request_names_the_resource(workbench: Workbench) -> 
 
 @check("OAUTH-016", timeout=30)
 async def the_token_request_names_the_same_resource(workbench: Workbench) -> None:
-    """The exchange carries the `resource` of the authorization request."""
     upstream = await workbench.oauth("a")
     workbench.browser()
     await sign_in(workbench, upstream)
@@ -135,18 +130,15 @@ async def the_token_request_names_the_same_resource(workbench: Workbench) -> Non
 
 @check("OAUTH-017", timeout=30)
 async def the_exchange_is_one_well_formed_post(workbench: Workbench) -> None:
-    """A code with characters that a form must encode comes back whole, once, with all that belongs to it and no
-    secret.
-    """
     upstream = await workbench.oauth("a")
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await proxy.wake(upstream.name)
         await workbench.eventually(
-            lambda: upstream.token_requests, within=10.0, what="the token endpoint is asked"
+            lambda: upstream.token_requests, within=10.0, what="a request reaches the token endpoint"
         )
-        with workbench.must("the exchange is accepted"):
+        with workbench.must("the authorization server accepts the exchange"):
             await proxy.ready(upstream)
     workbench.expect(len(upstream.token_requests) == 1, "one request", upstream.token_requests)
     authorized, exchanged = flow_of(workbench, upstream)
@@ -168,9 +160,6 @@ async def the_exchange_is_one_well_formed_post(workbench: Workbench) -> None:
 
 @check("OAUTH-018", timeout=30)
 async def scopes_come_from_configuration_challenge_or_metadata(workbench: Workbench) -> None:
-    """Configured scopes win over challenged ones, these over those of the metadata; without any there is no
-    `scope`.
-    """
     listed = {"scopes_supported": ["meta:1", "meta:2"]}
     challenges = ['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"']
     both = OAuth(challenges=challenges, resource_fields=listed)
@@ -195,7 +184,6 @@ async def scopes_come_from_configuration_challenge_or_metadata(workbench: Workbe
 
 @check("OAUTH-019", timeout=30)
 async def the_query_of_the_authorization_endpoint_survives(workbench: Workbench) -> None:
-    """An endpoint with `?tenant=1` keeps it, in one query, with every parameter once."""
     fields = {"authorization_endpoint": "$issuer/authorize?tenant=1"}
     upstream = await workbench.oauth("a", OAuth(server_fields=fields))
     browser = workbench.browser()

@@ -1,4 +1,4 @@
-"""OAUTH: several sign-ins at once, one that nobody finishes, and one for which no client is configured."""
+"""OAUTH: concurrent sign-ins, a sign-in that never ends, and a sign-in without a configured client."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from mock_servers.oauth_script import OAuth
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from conformance.workbench import Browser, ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 PROMPT = 2.0
 
 
 @check("OAUTH-027", timeout=30, slow=True)
 async def a_pending_sign_in_blocks_nothing_else(workbench: Workbench) -> None:
-    """The user never comes back. Meanwhile ping, tools/list, the other group's listing and calls to it are
-    answered within 2 s each.
-    """
     upstream, other = await workbench.oauth("a"), workbench.stdio("other")
     async with attempt(workbench, upstream, User("leaves"), other) as (proxy, browser):
         await browser.opened()
         with workbench.must("the other group becomes usable while the sign-in is pending"):
             await proxy.ready(other, within=5.0)
-        over = time.monotonic() + 3.0  # what blocks may begin only after the page was opened
+        over = time.monotonic() + 3.0  # a block may begin only after the page has opened
         while time.monotonic() < over:
             await proxy.request("ping", within=PROMPT)
             await proxy.request("tools/list", {}, within=PROMPT)
@@ -46,9 +46,7 @@ async def a_pending_sign_in_blocks_nothing_else(workbench: Workbench) -> None:
 
 @check("OAUTH-028", timeout=60, slow=True)
 async def concurrent_flows_do_not_mix(workbench: Workbench) -> None:
-    """Two sign-ins end in the reverse order, each code at its own server with its own verifier. The `state` of one
-    does not open the listener of the other.
-    """
+    """A proxy that never has both flows pending passes, with a note."""
     first, second = await workbench.oauth("first"), await workbench.oauth("second")
     browser = workbench.browser(User(wait=3.0), User())
     async with workbench.proxy(first, second) as proxy:
@@ -60,7 +58,7 @@ async def concurrent_flows_do_not_mix(workbench: Workbench) -> None:
     order = [entry.data["number"] for entry in browser.callbacks]
     if order != [2, 1]:
         workbench.note(
-            "the second page was opened only after the first callback: the flows were never concurrent"
+            "the second page opened only after the first callback, so the flows were not concurrent"
         )
     for upstream in (first, second):
         refused = [asked for asked in upstream.token_requests if asked.problem is not None]
@@ -87,14 +85,11 @@ async def _states_do_not_cross(workbench: Workbench) -> None:
             for upstream in (third, fourth):
                 upstream.got_no_token_request()
 
-        await workbench.throughout(2.0, nothing_follows)
+        await workbench.holds_for(2.0, nothing_follows)
 
 
 @check("OAUTH-029", timeout=40, slow=True)
 async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> None:
-    """With a registration endpoint: a well-formed registration and a sign-in with the new client, or no page and a
-    group that says why. Without one: the latter. The number of requests stays bounded.
-    """
     offered = await workbench.oauth("offered", OAuth(registration=True), oauth_client_id=None)
     refused = await workbench.oauth("refused", oauth_client_id=None)
     browser = workbench.browser()
@@ -102,7 +97,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         await proxy.handshake()
         await proxy.wake("offered")
         await proxy.wake("refused")
-        await workbench.throughout(5.0, lambda: None)
+        await workbench.holds_for(5.0, lambda: None)
         if offered.registrations:
             _is_well_formed(workbench, offered)
             await signs_in(workbench, proxy, offered)
@@ -116,7 +111,7 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
         workbench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
 
 
-def _is_well_formed(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+def _is_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     asked = upstream.registrations
     workbench.expect(len(asked) == 1 and asked[0].problem is None, "one registration, accepted", asked)
     document = asked[0].document
@@ -132,7 +127,7 @@ def _is_loopback(uri: SplitResult) -> bool:
 
 
 async def _says_why(
-    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedUpstream
+    workbench: Workbench, proxy: Proxy, browser: Browser, upstream: ProtectedMockUpstream
 ) -> None:
     pages = browser.pages_of(upstream)
     workbench.expect(not pages, f"no page for {upstream.name}", pages)

@@ -1,7 +1,8 @@
-"""OPS: the command line, the end, timeouts of calls, diagnostics and long use; `ops_connecting` has the rest.
+"""OPS: the command line, shutdown, timeouts of calls, diagnostics and long use; `ops_connecting` has the
+rest.
 
-Upstreams that must be cleaned up stay after the end of their input, because one that leaves by itself would
-prove nothing.
+Upstreams that the proxy must clean up stay after end of file on stdin, because one that leaves by itself
+proves nothing.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silenc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conformance.workbench import Outcome, Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.outcome import StartOutcome
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
-#: stays for 30 s after the end of its input, and has a helper that stays as long as the mock may live
+#: stays for 30 s after end of file on stdin; its grandchild stays as long as the mock may live
 LINGERING = Script(ignore_eof=True, linger=30.0, grandchildren=[Grandchild()])
 
 
 @check("OPS-001", timeout=40)
 async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None:
-    """Help and version are answers; an unknown option and a file that cannot be read are refusals that name
-    it, and none of them shows what is in the environment.
-    """
+    """A refusal must not show a value of the environment."""
     upstream = workbench.stdio("a")
     config, folder = workbench.config(upstream), workbench.sandbox.configs
     refusals = {
@@ -57,29 +59,26 @@ async def the_command_line_behaves_as_users_expect(workbench: Workbench) -> None
             workbench.expect(outcome.stdout.strip(), "text on stdout", outcome)
 
     async def refuses(what: str, file: Path, args: list[str], mentioning: str) -> None:
-        outcome: Outcome = await workbench.run_to_exit(config=file, args=args, env=secret)
+        outcome: StartOutcome = await workbench.run_to_exit(config=file, args=args, env=secret)
         with workbench.case(what):
             outcome.refused(mentioning)
             workbench.expect("canary" not in outcome.stderr, "no value of the environment", outcome.stderr)
 
-    await workbench.together(
+    await workbench.run_cases(
         *(partial(answers, option) for option in ("--help", "--version")),
         *(partial(refuses, what, *case) for what, case in refusals.items()),
     )
     upstream.was_never_started()
-    with workbench.witness("the same file without the unknown option works"):
+    with workbench.precondition("the same file without the unknown option works"):
         await works(workbench, upstream, config=config)
 
 
 @check("OPS-002", timeout=50, slow=True)
 async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbench) -> None:
-    """Ten seconds after either signal neither the proxy nor a lingering child is alive; after a second
-    signal it takes two.
-    """
-    # Only the second signal is a reason to be quick: this one's children do not go at a polite request.
+    # These children ignore SIGTERM, so only the second signal makes a proxy quick.
     stubborn = Script(ignore_eof=True, ignore_sigterm=True)
 
-    async def ends(upstream: StdioUpstream, signals: list[int], within: float) -> None:
+    async def ends(upstream: StdioMockUpstream, signals: list[int], within: float) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.signal(signals[0])
@@ -87,41 +86,38 @@ async def sigint_and_sigterm_end_the_proxy_with_full_cleanup(workbench: Workbenc
                 await proxy.wait_exit(0.5)
                 proxy.signal(number)
             with workbench.case(" and ".join(signal.Signals(number).name for number in signals)):
-                await workbench.nobody_left(proxy, within=within)
-            # 0, 128 + n and death by the signal are all found in the field: the cleanup is what counts.
+                await workbench.no_process_left(proxy, within=within)
+            # 0, 128 + n and death by the signal all exist in the field. Only the cleanup counts.
             workbench.note(f"{upstream.name}: {proxy.how_it_ended()}")
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(ends, workbench.stdio("interrupted", LINGERING), [signal.SIGINT], 10.0),
         partial(ends, workbench.stdio("terminated", LINGERING), [signal.SIGTERM], 10.0),
         partial(ends, workbench.stdio("pressed", stubborn), [signal.SIGTERM, signal.SIGTERM], 2.0),
     )
 
 
-async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream) -> None:
-    """The upstreams run, whatever the implementation waits with until it is needed."""
+async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream) -> None:
+    """The upstreams run, even where the proxy delays something until the first call."""
     await proxy.handshake()
     await proxy.ready(*upstreams)
     for upstream in upstreams:
-        with workbench.witness("a call works"):
+        with workbench.precondition("a call works"):
             answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
             workbench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
 
 
 @check("OPS-003", timeout=50, slow=True)
 async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
-    """Whether the client closes its end while nothing happens, during a call, or stops reading: the proxy and
-    its lingering children are gone in ten seconds.
-    """
     busy_script = Script(on=[on_call("echo", sleep(20.0))], ignore_eof=True, linger=30.0)
 
-    async def idle(upstream: StdioUpstream) -> None:
+    async def idle(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdin()
             await _ends(workbench, proxy, "end of file while idle", status=0)
 
-    async def busy(upstream: StdioUpstream) -> None:
+    async def busy(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             await proxy.begin_call(upstream.name, "echo")
@@ -133,15 +129,17 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
             await _ends(workbench, proxy, "end of file during a call", status=0)
             workbench.expect(not proxy.junk, "no half message on stdout", proxy.junk)
 
-    async def unread(upstream: StdioUpstream) -> None:
+    async def unread(upstream: StdioMockUpstream) -> None:
         async with workbench.proxy(upstream) as proxy:
             await _in_use(workbench, proxy, upstream)
             proxy.close_stdout()
-            with contextlib.suppress(Violation):  # who notices without the ping has closed its stdin already
+            with contextlib.suppress(
+                Violation
+            ):  # a proxy that notices without the ping has closed its stdin already
                 await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
-            await _ends(workbench, proxy, "nobody reads stdout")
+            await _ends(workbench, proxy, "the client no longer reads stdout")
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(idle, workbench.stdio("idle", LINGERING)),
         partial(busy, workbench.stdio("busy", busy_script)),
         partial(unread, workbench.stdio("unread", LINGERING)),
@@ -150,33 +148,30 @@ async def the_proxy_ends_when_its_client_is_gone(workbench: Workbench) -> None:
 
 async def _ends(workbench: Workbench, proxy: Proxy, what: str, status: int | None = None) -> None:
     with workbench.case(what):
-        await workbench.nobody_left(proxy, within=10.0)
+        await workbench.no_process_left(proxy, within=10.0)
         code = await proxy.wait_exit()
         workbench.expect(status is None or code == status, f"exit status {status}", proxy.how_it_ended())
 
 
 @check("OPS-008", timeout=60, slow=True)
 async def calls_end_at_their_timeout_and_say_so(workbench: Workbench) -> None:
-    """Without a configured value a hanging call ends after 30 s, a resource read and a prompt get after 10 s, with
-    one after 2 s or 500 ms; the group goes on, and a listing at connection time may take longer than a call.
-    """
-
-    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioUpstream:
+    def hanging(name: str, *rules: Rule, **fields: Any) -> StdioMockUpstream:
         resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
         script = Script(resources=[resource], prompts=[prompt], on=[*_HANGS, *rules])
         return workbench.stdio(name, script, **fields)
 
     call, read, get = "tools/call", "resources/read", "prompts/get"
     slow_list = Rule("tools/list", [sleep(1.5)])
-    cases: list[tuple[StdioUpstream, dict[str, tuple[float, str]]]] = [
+    cases: list[tuple[StdioMockUpstream, dict[str, tuple[float, str]]]] = [
         (hanging("default"), {call: (30.0, "30")}),
         (hanging("seconds", timeout={"tools": "2s"}), {call: (2.0, "2")}),
         (hanging("short", slow_list, timeout={"tools": "500ms"}), {call: (0.5, _HALF)}),
         (hanging("read", timeout={"resources": "2s"}), {read: (2.0, "2"), get: (10.0, "10")}),
         (hanging("get", timeout={"prompts": "500ms"}), {get: (0.5, _HALF), read: (10.0, "10")}),
     ]
-    # A proxy for each, so that one which serves a call at a time is judged by its limits alone.
-    await workbench.together(*(partial(_are_cut, workbench, *case) for case in cases))
+    # Each case has its own proxy, so that only the limits decide about a proxy that serves one call at a
+    # time.
+    await workbench.run_cases(*(partial(_are_cut, workbench, *case) for case in cases))
 
 
 _HALF = "500|0?[.]5"
@@ -184,7 +179,7 @@ _HANGS = [on_call("echo", silence()), Rule("resources/read", [silence()]), Rule(
 
 
 async def _are_cut(
-    workbench: Workbench, upstream: StdioUpstream, limits: dict[str, tuple[float, str]]
+    workbench: Workbench, upstream: StdioMockUpstream, limits: dict[str, tuple[float, str]]
 ) -> None:
     """`limits` by method: seconds, and a pattern for how a message may write their number."""
     async with workbench.proxy(upstream) as proxy:
@@ -192,7 +187,7 @@ async def _are_cut(
         with workbench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
         asked = {
-            "tools/call": proxy.calling(upstream.name, "echo"),
+            "tools/call": proxy.call_params(upstream.name, "echo"),
             "resources/read": {"uri": "mock://one"},
             "prompts/get": {"name": "greet"},
         }
@@ -203,9 +198,10 @@ async def _are_cut(
                 arrived = upstream.requests(method)
                 workbench.expect(arrived, "the request reaches the upstream", answer.raw)
                 early, late = answer.t - sent, answer.t - arrived[-1].t
-                workbench.expect(early >= limit - 0.1, "not answered before the limit", f"{early:.2f} s")
-                workbench.expect(late <= limit + 1.5, "answered 1.5 s after the limit", f"{late:.2f} s")
-                # The upstream never answers, so this is the proxy's own answer; where it says "error" is FRONT-013.
+                workbench.expect(early >= limit - 0.1, "no answer before the limit", f"{early:.2f} s")
+                workbench.expect(late <= limit + 1.5, "an answer 1.5 s after the limit", f"{late:.2f} s")
+                # The upstream never answers, so this answer is the proxy's own. FRONT-013 judges where it
+                # says "error".
                 naming = rf"tim(e|ed)[- ]?out|deadline|\b({number}) ?(m?s\b|sec|milli)"
                 workbench.expect(
                     re.search(naming, answer.text, re.I), "the answer names the timeout", answer.raw
@@ -216,11 +212,8 @@ async def _are_cut(
 
 @check("OPS-009", timeout=30, slow=True)
 async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workbench: Workbench) -> None:
-    """An undefined variable, an upstream that cannot be started and a reload that is not valid are on stderr by
-    default, more is there with RUST_LOG=debug, and stdout holds only messages.
-    """
     good = workbench.stdio("good", args=["${NOPE_X}"])
-    broken = workbench.stdio("unreachable").but(command=str(workbench.sandbox.root / "no-such-program"))
+    broken = workbench.stdio("unreachable").variant(command=str(workbench.sandbox.root / "no-such-program"))
 
     async def run(env: dict[str, str]) -> str:
         config = workbench.config(good, broken, name="watched.json")
@@ -234,7 +227,7 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             workbench.config_text(
                 '{"mcpServers": {"unfinished": {}}}', name=config.name, folder=config.parent
             )
-            what = f"stderr names the file that cannot be used, or what is wrong in it (environment {env})"
+            what = f"stderr names the unusable file, or the mistake in it (environment {env})"
             said = partial(_names, proxy, "watched|unfinished", before)
             await workbench.eventually(said, within=5.0, what=what)
             proxy.close_stdin()
@@ -251,21 +244,18 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
 
 
 def _names(proxy: Proxy, name: str, since: int = 0) -> bool:
-    """Whether stderr names this, after so many characters."""
+    """Whether stderr names this, after its first `since` characters."""
     return re.search(rf"\b({name})\b", proxy.stderr[since:]) is not None
 
 
 @check("OPS-010", timeout=120, slow=True)
 async def long_use_leaks_neither_sockets_processes_nor_descriptors(workbench: Workbench) -> None:
-    """After 20 upstreams have crashed, and after 20 reloads that add, change and remove one, the proxy has no
-    zombie child, no listening socket, and as many descriptors as before.
-    """
     await _is_clean_after_crashes(workbench)
     await _is_clean_after_reloads(workbench)
 
 
 async def _is_clean_after_crashes(workbench: Workbench) -> None:
-    # Twenty upstreams once each: the pauses before restarts of one upstream would add up to many minutes.
+    # Twenty upstreams crash once each: the backoff of a single one would add up to many minutes.
     crashing = Script(on=[on_call("echo", crash())])
     upstreams = [workbench.stdio(f"a{number}", crashing) for number in range(20)]
     async with workbench.proxy(*upstreams) as proxy:
@@ -275,10 +265,11 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         before = process.num_fds()
         for upstream in upstreams:
             await proxy.begin_call(upstream.name, "echo")
-        with workbench.witness("all twenty crash"):
+        with workbench.precondition("all twenty crash"):
             what = "each exits at the call"
             await workbench.eventually(lambda: all(map(_has_exited, upstreams)), within=15.0, what=what)
-        # A dead child holds no descriptors. So they are counted when all are back, where there is a restart at all.
+        # A dead child holds no descriptors. So the check counts when all are back, if the proxy restarts them
+        # at all.
         with anyio.move_on_after(15.0):
             while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
@@ -296,7 +287,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
         for number in range(20):
             upstreams = [[stays, comes], [stays, other], [stays]][number % 3] if number < 19 else [stays]
             workbench.save(config, *upstreams)
-            with workbench.witness(f"reload number {number + 1} is applied"):
+            with workbench.precondition(f"the proxy applies reload number {number + 1}"):
                 await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
                     await other.started()
@@ -315,24 +306,24 @@ async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> No
 
 async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: int, what: str) -> None:
     with anyio.move_on_after(5.0):
-        while _kept(process, before):  # noqa: ASYNC110 - nothing tells us of another process's descriptors
+        while _kept(process, before):  # noqa: ASYNC110 - no event announces another process's descriptors
             await anyio.sleep(0.1)
     kept = _kept(process, before)
-    workbench.expect(not kept, f"nothing is kept {what}, and no socket listens", kept)
+    workbench.expect(not kept, f"the proxy keeps nothing {what}, and no socket listens", kept)
 
 
-def _has_exited(upstream: StdioUpstream) -> bool:
+def _has_exited(upstream: StdioMockUpstream) -> bool:
     return any(entry.event == "exit" for entry in upstream.entries)
 
 
 def _kept(process: psutil.Process, descriptors: int) -> list[str]:
-    """What the proxy should not have: zombies, descriptors beyond those of before, listening sockets."""
+    """What the proxy must not have: zombies, more descriptors than before, listening sockets."""
     zombies = [child.pid for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
     sockets = [
         socket.laddr for socket in process.net_connections(kind="inet") if socket.status == psutil.CONN_LISTEN
     ]
     kept = [f"zombie {pid}" for pid in zombies] + [f"listens on {address}" for address in sockets]
-    # A few may be its own (an event loop, a file); a leak of upstreams would be one for each crash.
+    # A few may be the proxy's own (an event loop, a file). A leak would add one for each crash.
     if (now := process.num_fds()) > descriptors + 5:
         kept.append(f"{now} descriptors, {descriptors} before")
     return kept

@@ -1,7 +1,7 @@
-"""OPS-004 to OPS-007: connecting to upstreams that are slow, silent, or down.
+"""OPS-004 to OPS-007: connections to upstreams that are slow, silent, or down.
 
-Times are taken at the upstream (its journal) wherever it can see them. The pause after an attempt to connect is
-measured from its failure, so that the time it takes itself is held against nobody.
+The upstream's journal gives the times that the upstream can see. The backoff counts from the failure of an
+attempt, so the attempt itself may take any time.
 """
 
 from __future__ import annotations
@@ -16,48 +16,46 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.workbench import RemoteUpstream
+from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conformance.workbench import Proxy, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 
 @check("OPS-004", timeout=30, serial=True, slow=True)
 async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Workbench) -> None:
-    """With one upstream that hangs and three that need 2 s, the client is answered at once and the three are
-    ready together.
-    """
     hanging = workbench.stdio("hanging", Script(on=[Rule("*", [silence()])]))
     slow = [
         workbench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
     ]
     began = time.monotonic()
 
-    async def becomes_ready(proxy: Proxy, upstream: StdioUpstream) -> None:
+    async def becomes_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
         await proxy.ready(upstream)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
 
     async with workbench.proxy(hanging, *slow) as proxy:
-        with workbench.must("initialize is answered while upstreams are slow"):
+        with workbench.must("the proxy answers initialize while upstreams are slow"):
             greeting = await proxy.handshake()
         listing = await proxy.request("tools/list", {})
         for what, answer in {"initialize": greeting, "tools/list": listing}.items():
             took = answer.t - began
-            workbench.expect(took <= 2.0, f"{what} is answered 2 s after the start", f"{took:.1f} s")
+            workbench.expect(
+                took <= 2.0, f"the answer to {what} comes within 2 s after the start", f"{took:.1f} s"
+            )
         with workbench.must("three upstreams that need 2 s each become ready"):
-            await workbench.together(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
+            await workbench.run_cases(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
 
 
 @check("OPS-005", timeout=40, slow=True)
 async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workbench) -> None:
-    """Whether it leaves initialize or tools/list unanswered: between 5 s and 16 s after its start the child is
-    gone, or after its first request the server is not waited for any more, and the client knows.
-    """
     mute, listless = Rule("*", [silence()]), Rule("tools/list", [silence()])
     children = [
         workbench.stdio("mute", Script(on=[mute], ignore_eof=True)),
@@ -67,8 +65,9 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
         "initialize": await workbench.http("mute-server", Script(on=[mute])),
         "tools/list": await workbench.http("listless-server", Script(on=[listless])),
     }
-    # A proxy for each, so that one which connects to a server at a time is judged by its limit alone.
-    await workbench.together(
+    # Each upstream has its own proxy, so that only the limit decides about a proxy that connects to one
+    # server at a time.
+    await workbench.run_cases(
         *(
             partial(_is_given_up, workbench, child, partial(_child_ends, workbench, child))
             for child in children
@@ -81,26 +80,26 @@ async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workb
 
 
 async def _is_given_up(
-    workbench: Workbench, upstream: Upstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
+    workbench: Workbench, upstream: MockUpstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
 ) -> None:
-    """`ends` waits for the end of the first attempt; it gives the times of its beginning and its end."""
+    """`ends` waits for the end of the first attempt and returns the times of its beginning and its end."""
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.must(f"the client is told about {upstream.name}"):
+        with workbench.must(f"the client gets an answer about {upstream.name}"):
             asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
         with workbench.case(upstream.name):
             began, ended = await ends(proxy)
-            waited, patience = asked.t - began, ended - began
-            workbench.expect(waited <= 16.0, "the client is answered within 16 s", f"{waited:.1f} s")
-            # Some count from the moment of sending, and the upstream from that of reading.
-            workbench.expect(patience >= 5.0 - 0.2, "the upstream has at least 5 s", f"{patience:.1f} s")
+            waited, allowed = asked.t - began, ended - began
+            workbench.expect(waited <= 16.0, "the client gets an answer within 16 s", f"{waited:.1f} s")
+            # Some proxies count from sending, while the upstream counts from reading.
+            workbench.expect(allowed >= 5.0 - 0.2, "the upstream has at least 5 s", f"{allowed:.1f} s")
             known = await proxy.tools_of(upstream.name, within=20.0)
             workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
 
 
-async def _child_ends(workbench: Workbench, upstream: StdioUpstream, proxy: Proxy) -> tuple[float, float]:
+async def _child_ends(workbench: Workbench, upstream: StdioMockUpstream, proxy: Proxy) -> tuple[float, float]:
     first = await upstream.started()
-    while first.pid in {person.pid for person in proxy.family.alive()}:
+    while first.pid in {process.pid for process in proxy.processes.alive()}:
         seconds = time.monotonic() - first.t
         workbench.expect(
             seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
@@ -110,43 +109,47 @@ async def _child_ends(workbench: Workbench, upstream: StdioUpstream, proxy: Prox
 
 
 async def _request_ends(
-    workbench: Workbench, upstream: RemoteUpstream, method: str, _: Proxy
+    workbench: Workbench, upstream: RemoteMockUpstream, method: str, _: Proxy
 ) -> tuple[float, float]:
     arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
     left = arrived[0].t + 16.0 - time.monotonic()
-    what = f"16 s after the first request nobody waits for the answer to {method}"
+    what = f"16 s after the first request the proxy no longer waits for the answer to {method}"
     ended = await workbench.eventually(
         lambda: [request.ended for request in upstream.posts(method) if request.ended], within=left, what=what
     )
     return arrived[0].t, ended[0]
 
 
-def _told_to_go(upstream: StdioUpstream, pid: int) -> float:
-    """When a process that is gone was first asked to go; now, if it was killed without a word."""
+def _told_to_go(upstream: StdioMockUpstream, pid: int) -> float:
+    """When the proxy first sent end of file or a signal to a process that is gone. Now, if it sent only
+    SIGKILL.
+    """
     words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
     return min(words, default=time.monotonic())
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One attempt to connect to an upstream that dies or resets: when it began and when it had failed."""
+    """One attempt to connect to an upstream that dies or resets: the times of its beginning and of its
+    failure.
+    """
 
     began: float
     failed: float
 
 
 _SAME_ATTEMPT = 1.5
-#: A child that dies at the era probe is started once more at once, without the probe (STD-022).
+#: A child that dies at the era probe starts once more at once, without the probe (STD-022).
 _STARTS = 2
-#: A server may be sent a probe, a handshake, and a request of the older transport.
+#: A server may get a probe, a handshake, and a request of the older transport.
 _REQUESTS = 3
 
 
-def _attempts(upstream: StdioUpstream | RemoteUpstream) -> list[_Attempt]:
-    """The finished attempts in order; a few starts, or requests, at once after each other are one attempt."""
+def _attempts(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[_Attempt]:
+    """The finished attempts in order. A few starts, or requests, in quick succession are one attempt."""
     lives, most = (
         (_exchanges(upstream), _REQUESTS)
-        if isinstance(upstream, RemoteUpstream)
+        if isinstance(upstream, RemoteMockUpstream)
         else (_lives(upstream), _STARTS)
     )
     attempts: list[_Attempt] = []
@@ -161,39 +164,36 @@ def _attempts(upstream: StdioUpstream | RemoteUpstream) -> list[_Attempt]:
     return attempts
 
 
-def _lives(upstream: StdioUpstream) -> list[tuple[float, float]]:
+def _lives(upstream: StdioMockUpstream) -> list[tuple[float, float]]:
     exits = {entry.pid: entry.t for entry in upstream.entries if entry.event == "exit"}
     return [(start.t, exits[start.pid]) for start in upstream.starts if start.pid in exits]
 
 
-def _exchanges(upstream: RemoteUpstream) -> list[tuple[float, float]]:
+def _exchanges(upstream: RemoteMockUpstream) -> list[tuple[float, float]]:
     return [(request.t, request.ended) for request in upstream.http if request.ended is not None]
 
 
-def _pauses(upstream: StdioUpstream | RemoteUpstream) -> list[float]:
-    """Seconds from each failure to the next attempt, so that the attempt's own time counts for nobody."""
+def _pauses(upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
+    """Seconds from each failure to the next attempt, so that the attempt's own time does not count."""
     attempts = _attempts(upstream)
     return [round(later.began - earlier.failed, 2) for earlier, later in itertools.pairwise(attempts)]
 
 
 @check("OPS-006", timeout=50, slow=True)
 async def a_failed_connection_is_retried_three_times_with_growing_pauses(workbench: Workbench) -> None:
-    """An upstream that dies at every start, and one that resets each connection, are tried again after 2, 4 and
-    8 s, and then not for a while.
-    """
     good, dying = workbench.stdio("good"), workbench.stdio("dying", Script(startup=[crash()]))
     resets = [Rule(what, [cut(reset=True)]) for what in ("*", "GET")]
     resetting = await workbench.http("resetting", Script(on=resets))
     async with workbench.proxy(good, dying, resetting) as proxy:
         await proxy.handshake()
         await proxy.ready(good)
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(_is_tried_again, workbench, proxy, upstream) for upstream in (dying, resetting))
         )
 
 
 async def _is_tried_again(
-    workbench: Workbench, proxy: Proxy, upstream: StdioUpstream | RemoteUpstream
+    workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream | RemoteMockUpstream
 ) -> None:
     await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     with workbench.case(upstream.name):
@@ -210,19 +210,16 @@ async def _is_tried_again(
             seen = f"{_pauses(upstream)} s"
             workbench.expect(len(_attempts(upstream)) == count, "no more than three retries", seen)
 
-        await workbench.throughout(4.0, no_more)
+        await workbench.holds_for(4.0, no_more)
 
 
-def _more_than(number: int, upstream: StdioUpstream | RemoteUpstream) -> list[float]:
+def _more_than(number: int, upstream: StdioMockUpstream | RemoteMockUpstream) -> list[float]:
     pauses = _pauses(upstream)
     return pauses if len(pauses) > number else []
 
 
 @check("OPS-007", timeout=110, slow=True)
 async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> None:
-    """An upstream that is down at first comes up at 40 s and is used by 80 s; the attempts after the initial
-    ones are 20 s to 40 s apart.
-    """
     upstream = workbench.stdio("late", Script(startup=[crash()]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -236,7 +233,7 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
             what = "at least 20 s between the later attempts"
             workbench.expect(all(pause >= 20.0 for pause in pauses[3:]), what, f"pauses of {pauses} s")
 
-        await workbench.throughout(began + 40.0 - time.monotonic(), keeps_trying)
+        await workbench.holds_for(began + 40.0 - time.monotonic(), keeps_trying)
         before = len(upstream.starts)
         _comes_up(upstream)
         while len(upstream.starts) == before:
@@ -250,7 +247,7 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
         workbench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
 
 
-def _comes_up(upstream: StdioUpstream) -> None:
-    """From now on a start succeeds. Renamed into place: no start may read half a script."""
+def _comes_up(upstream: StdioMockUpstream) -> None:
+    """From now on a start succeeds. The rename makes sure that no start reads half a script."""
     Script().save(upstream.folder / "next.json")
     os.replace(upstream.folder / "next.json", upstream.folder / "script.json")

@@ -1,7 +1,8 @@
-"""RLD: what a change of the configuration file does to a running proxy.
+"""RLD: the effect of a changed configuration file on a running proxy.
 
-Each check changes the file of a proxy that serves a client, and looks at the upstreams' processes and at what the client is shown.
-A proxy may notice a change by events or by looking, so everything has seconds; nothing is judged by when it is seen.
+Each check changes the file of a proxy that serves a client. It looks at the upstreams' processes and at what
+the client can list and call. A proxy may notice a change by events or by polling. So every deadline has some
+seconds, and no check judges the moment of the notice.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from conformance.workbench import save_styles
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
-#: stays until SIGKILL, and so does its helper
+#: stays until SIGKILL, as its grandchild does
 STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
-#: seconds in which a save is to be noticed, and those that a start may take beside it
+#: seconds in which the proxy has to notice a save, and those for a start in addition
 NOTICED = 5.0
 STARTED = 5.0
 _POLL = 0.1
@@ -31,9 +35,6 @@ _POLL = 0.1
 
 @check("RLD-001", timeout=40)
 async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench) -> None:
-    """The file is overwritten in place with one more server: the running session lists its group, and a call
-    of it works.
-    """
     old, new = workbench.stdio("a"), workbench.stdio("b")
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:
@@ -42,8 +43,8 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
         await _works(workbench, proxy, old)
 
 
-async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """A server that was added is listed and can be called, in time."""
+async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """The proxy lists an added server, and calls to it work, within the deadline."""
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
@@ -53,7 +54,7 @@ async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream)
 async def _lists(
     workbench: Workbench, proxy: Proxy, *names: str, without: str = "", within: float = NOTICED + STARTED
 ) -> None:
-    """Wait until these groups are listed, and one is not."""
+    """Wait until the proxy lists these groups, and does not list the one in `without`."""
     deadline = time.monotonic() + within
     while True:
         groups = await proxy.groups()
@@ -65,16 +66,13 @@ async def _lists(
         await anyio.sleep(_POLL)
 
 
-async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
 
 @check("RLD-002", timeout=60)
 async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
-    """Three saves write a neighbour and rename it over the file: each adds a server, and each time it becomes
-    usable.
-    """
     upstreams = [workbench.stdio("a")]
     config = workbench.config(*upstreams)
     async with workbench.serving(*upstreams, config=config) as proxy:
@@ -87,14 +85,12 @@ async def every_replacement_by_rename_is_noticed(workbench: Workbench) -> None:
 
 @check("RLD-003", timeout=60, slow=True)
 async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workbench: Workbench) -> None:
-    """An upstream and its helper that ignore the end of their input and SIGTERM are gone 10 s after the save,
-    their group is not listed any more, and a call of it is an error.
-    """
-
-    async def goes(how: str, changed: StdioUpstream | None, gone: StdioUpstream, kept: StdioUpstream) -> None:
+    async def goes(
+        how: str, changed: StdioMockUpstream | None, gone: StdioMockUpstream, kept: StdioMockUpstream
+    ) -> None:
         config = workbench.config(kept, gone)
         async with workbench.serving(kept, gone, config=config) as proxy:
-            with workbench.witness("the upstream and its helper are alive"):
+            with workbench.precondition("the upstream and its grandchild are alive"):
                 workbench.expect(len(gone.alive) == 2, "two processes", gone.alive)
             workbench.save(config, *([kept] if changed is None else [kept, changed]))
             with workbench.case(how):
@@ -106,17 +102,14 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
                 workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
     removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
-    await workbench.together(
+    await workbench.run_cases(
         partial(goes, "removed from the file", None, removed, workbench.stdio("a")),
-        partial(goes, "enabled is false", disabled.but(enabled=False), disabled, workbench.stdio("b")),
+        partial(goes, "enabled is false", disabled.variant(enabled=False), disabled, workbench.stdio("b")),
     )
 
 
 @check("RLD-004", timeout=60, slow=True)
 async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -> None:
-    """One save changes the args and env of a process and the headers of a remote server, with a reference that
-    the file did not have before, and a timeout from 30 s to 1 s: all of that is seen by the upstreams.
-    """
     mark = "mark-of-the-environment"
     local = workbench.stdio("local", args=["before"], env={"WHICH": "before"})
     remote = await workbench.http("remote", headers={"X-Which": "before"})
@@ -126,9 +119,9 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         argv = [*local.entry["args"][:-1], "after-${MARK}"]
         workbench.save(
             config,
-            local.but(args=argv, env={"WHICH": "${MARK}"}),
-            remote.but(headers={"X-Which": "after-${MARK}"}),
-            slow.but(timeout={"tools": 1}),
+            local.variant(args=argv, env={"WHICH": "${MARK}"}),
+            remote.variant(headers={"X-Which": "after-${MARK}"}),
+            slow.variant(timeout={"tools": 1}),
         )
         expected = [f"after-{mark}"], mark
         with workbench.case("the new argument and environment"):
@@ -142,7 +135,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
 
         deadline = time.monotonic() + 10.0
         while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
-            workbench.expect(time.monotonic() < deadline, "a call is sent with the new header", sent)
+            workbench.expect(time.monotonic() < deadline, "a call carries the new header", sent)
             await anyio.sleep(_POLL)
 
         began = time.monotonic()
@@ -153,7 +146,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         workbench.expect(slow.requests("tools/call"), "the call reaches the upstream", slow.lines)
 
 
-async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
+async def _header_of_a_call(proxy: Proxy, remote: RemoteMockUpstream) -> str | None:
     await proxy.call(remote.name, "add", {"a": 1, "b": 2})
     calls = remote.posts("tools/call")
     return calls[-1].header("X-Which") if calls else None
@@ -161,12 +154,9 @@ async def _header_of_a_call(proxy: Proxy, remote: RemoteUpstream) -> str | None:
 
 @check("RLD-005", timeout=60, slow=True)
 async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> None:
-    """Content that is no JSON, and JSON that is no configuration: the group goes on in the same process, stderr
-    gets a diagnostic that is not repeated, and the next valid save is applied.
-    """
     no_schema = '{"mcpServers": {"a": {"description": "the command is missing"}}}'
 
-    async def holds(what: str, text: str, old: StdioUpstream, new: StdioUpstream) -> None:
+    async def holds(what: str, text: str, old: StdioMockUpstream, new: StdioMockUpstream) -> None:
         config = workbench.config(old)
         async with workbench.serving(old, config=config) as proxy:
             before = len(proxy.stderr)
@@ -174,7 +164,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
             with workbench.case(what):
                 said = partial(_said_since, proxy, before)
                 await workbench.eventually(said, within=NOTICED, what="a diagnostic appears on stderr")
-                await workbench.throughout(
+                await workbench.holds_for(
                     2.0, lambda: workbench.expect(len(said()) <= 10, "one diagnostic", said())
                 )
                 await _works(workbench, proxy, old)
@@ -185,7 +175,7 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                 await is_usable(workbench, proxy, new)
                 await _works(workbench, proxy, old)
 
-    await workbench.together(
+    await workbench.run_cases(
         partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
         partial(
             holds, "JSON that is no configuration", no_schema, workbench.stdio("c"), workbench.stdio("d")
@@ -199,9 +189,6 @@ def _said_since(proxy: Proxy, before: int) -> list[str]:
 
 @check("RLD-006", timeout=60, slow=True)
 async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None:
-    """A call of 3 s is under way when a server is added, the file is touched five times, its white space changes
-    and another server is added: the call succeeds, and nothing was started twice.
-    """
     first = workbench.stdio("a", Script(on=[on_call("echo", sleep(3.0), reply())]))
     second, third = workbench.stdio("b"), workbench.stdio("c")
     config = workbench.config(first)
@@ -209,7 +196,7 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
 
         async def long_call() -> None:
             answer = await proxy.call("a", "echo", {"x": 1}, within=15.0)
-            workbench.expect(not answer.is_error, "the call that was under way succeeds", answer.raw)
+            workbench.expect(not answer.is_error, "the call in flight succeeds", answer.raw)
 
         async def changes() -> None:
             what = "the call reaches the upstream"
@@ -221,21 +208,19 @@ async def servers_that_did_not_change_keep_running(workbench: Workbench) -> None
                 await anyio.sleep(0.3)
             config.write_bytes(config.read_bytes().replace(b"\n", b"\n\n \t") + b"\n")
             await anyio.sleep(1.0)
-            # When this one is there, what came before has been noticed.
+            # When the third server is usable, the proxy has noticed all earlier changes.
             workbench.save(config, first, second, third)
             await is_usable(workbench, proxy, third)
 
-        await workbench.together(long_call, changes)
+        await workbench.run_cases(long_call, changes)
         for upstream in (first, second):
             starts = [start.pid for start in upstream.starts]
-            workbench.expect(len(starts) == 1, f"{upstream.name} was started once", starts)
+            workbench.expect(len(starts) == 1, f"{upstream.name} started once", starts)
 
 
 @check("RLD-007", timeout=60, slow=True)
 async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Workbench) -> None:
-    """A server with tools, resources and prompts is added and removed: each declared list is announced both
-    times, no other one ever, and nothing when only white space or a timeout changed.
-    """
+    """A changed timeout announces nothing either."""
     old = workbench.stdio("a")
     listed = {"resources": [{"uri": "mock:///b", "name": "b"}], "prompts": [{"name": "hello"}]}
     new = workbench.stdio("b", Script(**listed))  # type: ignore[arg-type]
@@ -250,10 +235,10 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
             methods = (str(message.get("method")) for message in proxy.received)
             return Counter(method.split("/")[1] for method in methods if method.endswith("/list_changed"))
 
-        async def announces(what: str, *upstreams: StdioUpstream) -> None:
+        async def announces(what: str, *upstreams: StdioMockUpstream) -> None:
             before = told()
             workbench.save(config, *upstreams)
-            with workbench.witness("the save is applied"):
+            with workbench.precondition("the proxy applies the save"):
                 await _lists(workbench, proxy, *(upstream.name for upstream in upstreams))
                 if new not in upstreams:
                     await _lists(workbench, proxy, without=new.name)
@@ -267,16 +252,16 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
 
         async def is_silent(what: str) -> None:
             before = told()
-            await workbench.throughout(
+            await workbench.holds_for(
                 2.0, lambda: workbench.expect(told() == before, f"nothing for {what}", told() - before)
             )
 
         await announces("a server was added", old, new)
         await proxy.ready(new)
-        await anyio.sleep(0.5)  # what an upstream announces at its start is its own affair
+        await anyio.sleep(0.5)  # an upstream may send notifications of its own after its start
         config.write_bytes(config.read_bytes().replace(b"\n", b"\n  ") + b"\n")
         await is_silent("white space")
-        workbench.save(config, old.but(timeout={"tools": "20s"}), new)
+        workbench.save(config, old.variant(timeout={"tools": "20s"}), new)
         await is_silent("a timeout")
         await announces("a server was removed", old)
         undeclared = set(told()) - declared
@@ -285,10 +270,8 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
 
 @check("RLD-008", timeout=60, slow=True)
 async def slow_and_bursty_writers_end_in_what_they_wrote_last(workbench: Workbench) -> None:
-    """A file that is truncated and written in pieces over a second, and one that is saved 20 times in 2 s: until
-    the first is complete the old group works, and then exactly the last content is there, each server once.
-    """
-    await workbench.together(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
+    """While the slow writer is not done, calls to the old group work."""
+    await workbench.run_cases(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
 
 
 async def _slow_writer(workbench: Workbench) -> None:
@@ -298,7 +281,7 @@ async def _slow_writer(workbench: Workbench) -> None:
         async with anyio.create_task_group() as writing:
 
             async def write() -> None:
-                # The last piece comes when nothing is asked any more: from then on the content is valid.
+                # The last piece comes after the last call, since the content is valid from then on.
                 await save_styles.in_pieces(config, complete[:-1], 7, pause=0.15)
                 writing.cancel_scope.cancel()
 
@@ -320,7 +303,7 @@ async def _bursty_writer(workbench: Workbench) -> None:
         contents = [workbench.config(old).read_bytes(), workbench.config(old, between).read_bytes()]
         for number in range(20):
             data = contents[number % 2] if number < 19 else workbench.config(old, last).read_bytes()
-            # Truncated for a moment each time, as it is by a program that writes while it thinks.
+            # Each save truncates the file for a moment, as a slow writer does.
             await save_styles.in_pieces(config, data, 2, pause=0.05)
         with workbench.case("twenty saves"):
             await is_usable(workbench, proxy, last)
@@ -328,9 +311,9 @@ async def _bursty_writer(workbench: Workbench) -> None:
 
 
 async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioUpstream, nobody: StdioUpstream | None = None
+    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, nobody: StdioMockUpstream | None = None
 ) -> None:
-    """One process for each of these, and for a second it stays so."""
+    """Each of these upstreams has exactly one process, also for a second afterwards."""
 
     def is_so() -> bool:
         return all(len(one.alive) == 1 for one in upstreams) and not (nobody and nobody.alive)
@@ -340,9 +323,9 @@ async def _holds_exactly(
 
     expected = f"one process for each of {', '.join(one.name for one in upstreams)}, and no other"
     with anyio.move_on_after(10.0):
-        while not is_so():  # noqa: ASYNC110 - nothing tells us of another process's children
+        while not is_so():  # noqa: ASYNC110 - no event announces another process's children
             await anyio.sleep(_POLL)
-    await workbench.throughout(1.0, lambda: workbench.expect(is_so(), expected, seen()))
+    await workbench.holds_for(1.0, lambda: workbench.expect(is_so(), expected, seen()))
     groups = await proxy.groups()
     names = sorted(one.name for one in upstreams)
     workbench.expect(sorted(groups) == names, f"the groups {names}", groups)
@@ -350,9 +333,6 @@ async def _holds_exactly(
 
 @check("RLD-009", timeout=60, slow=True)
 async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: Workbench) -> None:
-    """The file is removed for two seconds, in which the group works; a new one with one more server is created,
-    and that server becomes usable.
-    """
     old, new = workbench.stdio("a"), workbench.stdio("b")
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:

@@ -1,7 +1,7 @@
-"""SEC: where secrets must not turn up: in the log, in front of the client, in other processes, at other servers.
+"""SEC: places where no secret may appear: the log, messages to the client, other processes, other servers.
 
-Every secret is a text of its own; what the authorization server issues is taken from its journal. That a secret is
-nowhere to be seen counts only after it was used, so each check first finds it where it belongs.
+Every secret is a unique text; the journals hold those that an authorization server issues. An unused secret
+cannot leak, so each check first finds it where it belongs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from mock_servers.remote_actions import respond, revoke_tokens
 from mock_servers.script import Script, on_call
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
-#: what makes implementations talk; they know the one or the other
+#: what makes proxies write more; each proxy knows one or the other
 TALKATIVE = {"RUST_LOG": "trace", "DYNAMIC_MCP_LOG": "debug"}
 CONFIGURED = {
     "a header": "canary/header+1",
@@ -37,14 +39,14 @@ NOWHERE = {"description": "gone", "url": f"http://127.0.0.1:1/mcp?key={QUERY}"}
 ECHOES = [on_call("echo", respond(500, "$headers")), on_call("add", respond(400, "$headers"))]
 
 
-def tokens_of(upstream: ProtectedUpstream) -> dict[str, str]:
-    """Every token that was issued."""
+def tokens_of(upstream: ProtectedMockUpstream) -> dict[str, str]:
+    """Every token that the server issued."""
     access = {f"access token {place}": token for place, token in enumerate(upstream.access_tokens, 1)}
     refresh = {f"refresh token {place}": token for place, token in enumerate(upstream.refresh_tokens, 1)}
     return access | refresh
 
 
-def issued_by(upstream: ProtectedUpstream) -> dict[str, str]:
+def issued_by(upstream: ProtectedMockUpstream) -> dict[str, str]:
     """Every secret of the sign-ins: tokens, codes and verifiers."""
     codes = [asked.params["code"] for asked in upstream.exchanges]
     verifiers = [asked.params["code_verifier"] for asked in upstream.exchanges]
@@ -57,8 +59,8 @@ def issued_by(upstream: ProtectedUpstream) -> dict[str, str]:
 
 @check("SEC-001", timeout=60, slow=True)
 async def secrets_are_never_logged(workbench: Workbench) -> None:
-    """A sign-in, a refresh, a refused refresh, refused calls and a configuration that cannot be read, everything at the
-    most talkative level: no token, code, verifier or configured secret is on stdout or stderr, in any form.
+    """The failures are a refused refresh, refused calls, an unreachable upstream and a configuration that is
+    not JSON.
     """
     header, variable, child = CONFIGURED.values()
     headers = {"X-Key": header, "X-Variable": "${CANARY}"}
@@ -68,17 +70,19 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     signed = await workbench.oauth("signed", oauth, script, headers=headers)
     failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
     stdio = workbench.stdio("stdio", env={"SECRET": child})
-    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": headers})
+    gone = workbench.stdio("gone").with_entry(
+        {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
+    )
     env = {**TALKATIVE, "CANARY": variable}
     workbench.browser()
     async with workbench.proxy(signed, env=env) as before:
         await before.handshake()
-        with workbench.witness("a sign-in works"):
+        with workbench.precondition("a sign-in works"):
             await before.ready(signed)
     await until(workbench, signed.exchanges[0].t + 2.2)
     async with workbench.proxy(signed, failing, stdio, gone, env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("a refresh and a call work"):
+        with workbench.precondition("a refresh and a call work"):
             await proxy.ready(signed, failing, stdio)
             workbench.expect(signed.refreshes, "a refresh", signed.token_requests)
             await can_call(workbench, proxy, stdio)
@@ -86,7 +90,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
         await proxy.call("gone", "echo")
         await proxy.call("signed", "add", {"a": 1, "b": 2})
         await proxy.call("signed", "echo")
-    with workbench.witness("secrets are used"):
+    with workbench.precondition("the secrets are in use"):
         workbench.expect(failing.posts("tools/call")[0].header("X-Key") == header, "the header", failing.http)
         workbench.expect(failing.posts()[0].header("X-Variable") == variable, "the variable", failing.http)
         workbench.expect(stdio.starts[0].env.get("SECRET") == child, "the environment", stdio.starts[0].args)
@@ -96,7 +100,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     texts = {
         "stderr": before.stderr + proxy.stderr,
         "stdout": (before.stdout + proxy.stdout).decode(errors="replace"),
-        "what a broken configuration leads to": outcome.stderr + outcome.stdout.decode(errors="replace"),
+        "the output for a broken configuration": outcome.stderr + outcome.stdout.decode(errors="replace"),
     }
     for where, text in texts.items():
         found = leaked(text, secrets)
@@ -105,33 +109,33 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
 
 @check("SEC-002", timeout=60, slow=True)
 async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbench) -> None:
-    """Of upstreams that cannot be reached, refuse every call with the request's header, or hold a token, the client
-    learns no secret; no command line has one, and no child a token in its environment.
-    """
     header = CONFIGURED["a header"]
     headers = {"X-Key": header, "Authorization": f"Bearer {header}"}
     signed = await workbench.oauth("signed", script=Script(on=ECHOES))
     failing = await workbench.http("failing", Script(on=ECHOES), headers=headers)
     query = {**headers, "X-Query": QUERY}
-    gone = workbench.stdio("gone").exactly({**workbench.needed_by("http"), **NOWHERE, "headers": query})
+    gone = workbench.stdio("gone").with_entry(
+        {**workbench.required_fields("http"), **NOWHERE, "headers": query}
+    )
     stdio = workbench.stdio("stdio")
     browser = workbench.browser()
-    with workbench.witness("a first run signs in"):
+    with workbench.precondition("a first run signs in"):
         await sign_in(workbench, signed)
     config = workbench.config(signed, failing, gone)
     async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        with workbench.witness("the token is used, and refused calls are"):
+        with workbench.precondition("the token is in use, and the upstreams refuse calls"):
             await proxy.ready(signed, failing)
             for upstream in (signed, failing):
                 for tool in ("echo", "add"):
                     await proxy.call(upstream.name, tool, {"a": 1, "b": 2})
                 statuses = {request.status for request in upstream.posts("tools/call")}
                 workbench.expect({400, 500} <= statuses, "both refusals", upstream.http)
-            workbench.expect(signed.access_tokens[0] in signed.bearers, "a bearer", signed.http)
-        # A child that is started when there is a token: the proxy's environment may have changed.
+            workbench.expect(signed.access_tokens[0] in signed.bearers, "an access token", signed.http)
+        # This child starts after the proxy has a token, so the proxy's environment may hold the token by
+        # then.
         workbench.save(config, signed, failing, gone, stdio)
-        with workbench.witness("a child that comes later is started"):
+        with workbench.precondition("a child that is added later starts"):
             await proxy.ready(stdio)
         await proxy.call("gone", "echo")
         await proxy.tools_of("gone")
@@ -140,7 +144,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
         tokens = tokens_of(signed)
         workbench.expect(len(tokens) == 2, "an access and a refresh token", tokens)
         secrets = {**issued_by(signed), "a header": header, "a query": QUERY}
-        commands = "\n".join(person.command for person in proxy.family.alive())
+        commands = "\n".join(process.command for process in proxy.processes.alive())
         environments = _environments_of_children(proxy)
     environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
     argv = "\n".join(" ".join(page.argv) for page in browser.openings)
@@ -155,20 +159,17 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
 
 def _environments_of_children(proxy: Proxy) -> str:
     found = []
-    for person in proxy.family.alive():
+    for process in proxy.processes.alive():
         try:
-            if person.pid != proxy.pid:
-                found.append(json.dumps(psutil.Process(person.pid).environ()))
+            if process.pid != proxy.pid:
+                found.append(json.dumps(psutil.Process(process.pid).environ()))
         except psutil.Error:
-            continue  # gone since
+            continue  # has exited since
     return "\n".join(found)
 
 
 @check("SEC-011", timeout=60)
 async def credentials_of_one_server_never_reach_another(workbench: Workbench) -> None:
-    """Two upstreams of one host, authorization server and client id, each with a header and a session of its own:
-    none of them sees what belongs to the other, and what the client sends leads to no other address or header.
-    """
     other = await workbench.collector()
     script = Script(http=SESSIONS)
     keys = {"first": "canary-key-1", "second": "canary-key-2"}
@@ -193,7 +194,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             for asked in first.exchanges
             if "access_token" in asked.issued
         }
-        with workbench.witness("both can be used, and assign sessions"):
+        with workbench.precondition("both are usable and assign sessions"):
             await proxy.ready(first, second)
             await can_use(workbench, proxy, first)
             await can_use(workbench, proxy, second)
@@ -202,7 +203,7 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
         for upstream in (first, second):
             await proxy.call(upstream.name, "echo", lures)
             await proxy.call(upstream.name, other.at("/tool"), lures)
-            params = {**proxy.calling(upstream.name, "echo", {}), **lures, "_meta": {"x/headers": lures}}
+            params = {**proxy.call_params(upstream.name, "echo", {}), **lures, "_meta": {"x/headers": lures}}
             await proxy.request("tools/call", params)
         await proxy.call(other.at("/group"), "echo", lures)
     for mine, theirs in ((first, second), (second, first)):
@@ -218,5 +219,5 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
             workbench.expect(not found, f"{mine.name} sees nothing of the other", found)
             sent = {name.lower(): value for name, value in request.headers}
             workbench.expect("x-evil" not in sent, "no header that the client wrote", request)
-            workbench.expect("evil" not in sent.get("authorization", ""), "the own token", request)
+            workbench.expect("evil" not in sent.get("authorization", ""), "its own token", request)
     other.saw_nothing()

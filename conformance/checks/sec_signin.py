@@ -1,4 +1,4 @@
-"""SEC: what a server's name, metadata and callback may do to the machine and to the person before it."""
+"""SEC: what a server's name, metadata and callback may do to the machine and to its user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from conformance.workbench import ProtectedUpstream, Proxy, RemoteUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 PLANTED = "planted-token"
 TAG = "<script>X</script>"
@@ -33,9 +36,7 @@ TAG = "<script>X</script>"
 
 @check("SEC-003", timeout=90, slow=True)
 async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> None:
-    """Servers with names that are paths, with NUL and with 300 characters sign in, or are refused: outside the store
-    nothing is written or read, and a second set of similar names leaves the files of the first as they are.
-    """
+    """A second set of similar names must leave the files of the first set unchanged."""
     home, tmp = workbench.sandbox.home, workbench.sandbox.tmp
     planted = {"access_token": PLANTED, "refresh_token": PLANTED, "expires_at": "2099-01-01T00:00:00Z"}
     for place in (home / "evil.json", tmp / "evil.json"):
@@ -55,7 +56,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
             async with workbench.proxy(*group) as proxy:
                 await proxy.handshake()
                 steps = (partial(_signs_in, workbench, proxy, one) for one in group)
-                await workbench.together(*steps)
+                await workbench.run_cases(*steps)
         for upstream in upstreams:
             with workbench.case(repr(upstream.name[:30])):
                 foreign = [token for token in upstream.bearers if token not in upstream.access_tokens]
@@ -73,29 +74,31 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
         for upstream in upstreams:
             flow = upstream.exchanges or not upstream.http
             workbench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
-    with workbench.witness("tokens are stored"):
+    with workbench.precondition("tokens are stored"):
         stored = " ".join(content.decode(errors="replace") for content in _store(home).values())
         workbench.expect(any(token in stored for token in mine), "tokens in the store", stored)
 
 
-async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedUpstream]:
-    made: dict[str, ProtectedUpstream] = {}
+async def _protected(workbench: Workbench, names: list[str]) -> list[ProtectedMockUpstream]:
+    made: dict[str, ProtectedMockUpstream] = {}
 
     async def make(name: str) -> None:
         made[name] = await workbench.oauth(name)
 
-    await workbench.together(*(partial(make, name) for name in names))
+    await workbench.run_cases(*(partial(make, name) for name in names))
     return [made[name] for name in names]
 
 
 async def _accepted(
-    workbench: Workbench, upstreams: list[ProtectedUpstream]
-) -> list[list[ProtectedUpstream]]:
-    """All together where a configuration with their names is accepted; else each alone that is."""
+    workbench: Workbench, upstreams: list[ProtectedMockUpstream]
+) -> list[list[ProtectedMockUpstream]]:
+    """All upstreams together where the proxy accepts a configuration with their names. Otherwise each
+    accepted one alone.
+    """
 
-    async def is_refused(*some: ProtectedUpstream) -> bool:
-        # Switched off, so that this is about the names only.
-        switched_off = [one.but(enabled=False) for one in some]
+    async def is_refused(*some: ProtectedMockUpstream) -> bool:
+        # Disabled, so that only the names can be a reason.
+        switched_off = [one.variant(enabled=False) for one in some]
         outcome = await workbench.run_to_exit(config=workbench.config(*switched_off), within=1.0)
         if outcome.code is not None:
             outcome.refused()
@@ -104,20 +107,20 @@ async def _accepted(
     if not await is_refused(*upstreams):
         return [upstreams]
     found = [[one] for one in upstreams if not await is_refused(one)]
-    with workbench.witness("an ordinary name is accepted"):
+    with workbench.precondition("the proxy accepts an ordinary name"):
         workbench.expect([upstreams[0]] in found, upstreams[0].name, found)
     return found
 
 
-async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream) -> None:
-    """An ordinary name has to work; others get their time."""
+async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
+    """An ordinary name has to work. The others get some time."""
     if upstream.name.startswith("plain"):
-        with workbench.witness("an ordinary name works"):
+        with workbench.precondition("an ordinary name works"):
             await proxy.ready(upstream)
         return
     await proxy.wake(upstream.name)
-    with suppress(Violation):  # what came instead is judged by the caller
-        await workbench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in is completed")
+    with suppress(Violation):  # the caller judges what came instead
+        await workbench.eventually(lambda: upstream.exchanges, within=6.0, what="the sign-in completes")
         await proxy.call(upstream.name, "echo", {"x": 1}, within=15.0)
 
 
@@ -127,7 +130,9 @@ def _store(home: Path) -> dict[str, bytes]:
 
 
 def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
-    """Every file below HOME, TMPDIR and the working directory that is not in the store, with what is in it."""
+    """Every file outside the store below HOME, TMPDIR and the working directory, with a digest of its
+    content.
+    """
     store = workbench.sandbox.home / FOLDER
     found = {}
     for root in (workbench.sandbox.home, workbench.sandbox.tmp, workbench.sandbox.cwd):
@@ -139,9 +144,7 @@ def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
 
 @check("SEC-007", timeout=40, slow=True)
 async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
-    """Endpoints that are no web addresses are never handed to a browser, and their sign-ins fail; one that a shell
-    would run is one argument, or not opened.
-    """
+    """A proxy may also refuse the URL that a shell would run."""
     marker = workbench.sandbox.tmp / "M"
     shell = f"https://127.0.0.1:1/$(touch$IFS{marker});x|y"
     places = {
@@ -151,26 +154,26 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         "flag": "-flag",
     }
 
-    async def with_endpoint(name: str, place: str) -> ProtectedUpstream:
+    async def with_endpoint(name: str, place: str) -> ProtectedMockUpstream:
         return await workbench.oauth(name, OAuth(server_fields={"authorization_endpoint": place}))
 
     good = await workbench.oauth("good")
     bad = [await with_endpoint(name, place) for name, place in places.items()]
     odd = await with_endpoint("odd", shell)
     browser = workbench.browser()
-    with workbench.witness("a page that is safe is opened"):
+    with workbench.precondition("the proxy opens a safe page"):
         await sign_in(workbench, good)
         workbench.expect(len(browser.pages_of(good)) == 1, "one page", browser.openings)
 
     def only_safe_pages() -> None:
         for page in browser.openings[1:]:
             workbench.expect(
-                page.url.startswith("https://127.0.0.1:1/"), "only web addresses are opened", page.argv
+                page.url.startswith("https://127.0.0.1:1/"), "the proxy opens only web addresses", page.argv
             )
             whole = re.search(r"x(\||%7C)y", page.url) and "state" in page.params
             workbench.expect(whole, "the address is one argument", page.argv)
 
-    async def fails(proxy: Proxy, upstream: ProtectedUpstream) -> None:
+    async def fails(proxy: Proxy, upstream: ProtectedMockUpstream) -> None:
         answer = await proxy.call(upstream.name, "echo", within=15.0)
         workbench.expect(answer.is_error, f"the sign-in to {upstream.name} fails", answer.raw)
 
@@ -179,26 +182,23 @@ async def only_a_safe_authorization_url_is_opened(workbench: Workbench) -> None:
         for upstream in (odd, *bad):
             await proxy.wake(upstream.name)
         for upstream in (odd, *bad):
-            with workbench.witness(f"the metadata of {upstream.name} is read"):
+            with workbench.precondition(f"the proxy reads the metadata of {upstream.name}"):
                 await workbench.eventually(
-                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                    partial(_is_explored, upstream), within=10.0, what="a request for it"
                 )
-        await workbench.throughout(2.5, only_safe_pages)
-        await workbench.together(*(partial(fails, proxy, upstream) for upstream in bad))
+        await workbench.holds_for(2.5, only_safe_pages)
+        await workbench.run_cases(*(partial(fails, proxy, upstream) for upstream in bad))
         only_safe_pages()
-    workbench.expect(not list(marker.parent.glob("M*")), "nothing of the address is run by a shell", marker)
+    workbench.expect(not list(marker.parent.glob("M*")), "no shell runs a part of the address", marker)
 
 
-def _is_explored(upstream: ProtectedUpstream) -> bool:
-    """Whether anything but the MCP URL was asked for."""
+def _is_explored(upstream: ProtectedMockUpstream) -> bool:
+    """Whether a request for anything but the MCP URL has arrived."""
     return bool(upstream.elsewhere)
 
 
 @check("SEC-008", timeout=40, slow=True)
 async def the_callback_page_is_harmless(workbench: Workbench) -> None:
-    """Whatever a request to the callback address holds, no answer repeats a tag from it; and after a sign-in that
-    succeeded the page has neither the code nor a token.
-    """
     users = {
         "path": User(strays=[f"GET /{TAG}?error={TAG}"]),
         "state": User(callbacks=[{"state": TAG, "error_description": TAG}]),
@@ -210,7 +210,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     async def repeats_no_tag(name: str, user: User) -> None:
         upstream = await workbench.oauth(name)
         async with attempt(workbench, upstream, user) as (_, browser):
-            with workbench.witness("the callback is delivered"):
+            with workbench.precondition("the browser delivers the callback"):
                 await browser.done()
         for entry in [*browser.events("stray"), *browser.callbacks]:
             body, headers = entry.data.get("body") or "", dict(entry.data.get("headers") or [])
@@ -224,7 +224,7 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
     async def shows_no_secret() -> None:
         upstream = await workbench.oauth("success")
         async with attempt(workbench, upstream, User()) as (proxy, browser):
-            with workbench.witness("the sign-in works"):
+            with workbench.precondition("the sign-in works"):
                 await signs_in(workbench, proxy, upstream)
                 await browser.done()
                 workbench.expect(browser.callbacks[0].data["status"], "a page", browser.callbacks[0].data)
@@ -241,14 +241,11 @@ async def the_callback_page_is_harmless(workbench: Workbench) -> None:
             workbench.expect(not found, "no secret in the page", found)
 
     steps = [partial(repeats_no_tag, name, user) for name, user in users.items()]
-    await workbench.together(*steps, shows_no_secret)
+    await workbench.run_cases(*steps, shows_no_secret)
 
 
 @check("SEC-012", timeout=40, slow=True)
 async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Workbench) -> None:
-    """The token endpoint, and then the authorization endpoint, is http:// on an address of the machine that is not
-    loopback: neither gets anything, or stderr has a warning. The same on loopback works.
-    """
     host = an_address()
     listener = await workbench.collector(host=host)
     ends: dict[str, Any] = {
@@ -260,26 +257,26 @@ async def plain_text_oauth_endpoints_are_refused_or_warned_about(workbench: Work
     browser = workbench.browser()
     async with workbench.proxy(loopback) as proxy:
         await proxy.handshake()
-        with workbench.must("http on loopback is allowed"):
+        with workbench.must("the proxy allows http on loopback"):
             await signs_in(workbench, proxy, loopback)
-    with workbench.witness("the address can be reached"):
+    with workbench.precondition("the address is reachable"):
         workbench.expect(await browser.ask(listener.at("/")) is not None, "an answer", listener.url)
     for upstream in upstreams:
         async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             await proxy.wake(upstream.name)
-            with workbench.witness("the metadata is read"):
+            with workbench.precondition("the proxy reads the metadata"):
                 await workbench.eventually(
-                    partial(_is_explored, upstream), within=10.0, what="it is asked for"
+                    partial(_is_explored, upstream), within=10.0, what="a request for it"
                 )
-            await workbench.throughout(
+            await workbench.holds_for(
                 2.5, partial(_gets_nothing_without_warning, workbench, upstream, listener, proxy)
             )
     workbench.note(f"{len(browser.openings)} pages, {len(listener.http)} requests at {host}")
 
 
 def _gets_nothing_without_warning(
-    workbench: Workbench, upstream: ProtectedUpstream, listener: RemoteUpstream, proxy: Proxy
+    workbench: Workbench, upstream: ProtectedMockUpstream, listener: RemoteMockUpstream, proxy: Proxy
 ) -> None:
     sent = [request for request in listener.http if request.target.startswith(f"/{upstream.name}")]
     warned = speaks_of_plain_text(proxy.stderr)
@@ -296,7 +293,7 @@ def an_address() -> str:
 
 
 def speaks_of_plain_text(stderr: str) -> bool:
-    """Whether something is said about the transport; addresses say it of themselves and do not count."""
+    """Whether the text mentions the transport. URLs do not count, since each one names its own."""
     words = re.sub(r"\bhttps?://\S+", "", stderr)
     return bool(
         re.search(r"https|insecure|unencrypted|not encrypted|clear ?text|plain|\bTLS\b", words, re.IGNORECASE)

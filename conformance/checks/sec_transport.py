@@ -1,4 +1,4 @@
-"""SEC: what the proxy lets itself be talked into by certificates, redirects, strange values and foreign URLs."""
+"""SEC: bad certificates, redirects, strange values, and URLs that an upstream mentions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from mock_servers.remote_actions import redirect
 from mock_servers.script import Rule, Script, default_tools, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, RemoteUpstream, Workbench
     from conformance.workbench.certificates import Files
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
-#: what switches validation off elsewhere
+#: environment variables that switch validation off in other programs
 SWITCHES = {"NODE_TLS_REJECT_UNAUTHORIZED": "0", "PYTHONHTTPSVERIFY": "0", "GIT_SSL_NO_VERIFY": "1"}
 INJECTED = "a\r\nX-Evil: 1"
 
 
 @check("SEC-004", timeout=60, slow=True)
 async def certificates_are_validated(workbench: Workbench) -> None:
-    """MCP servers, authorization servers and token endpoints with a self-signed, foreign, expired or unknown
-    certificate fail before a byte of HTTP; with a good one they work.
-    """
     authority = Authority(workbench.sandbox.root / "tls")
     good = await workbench.http("good", tls=authority.good())
     signed = await workbench.oauth("signed", OAuth(own_origin=True), tls=authority.good())
-    cases: list[tuple[RemoteUpstream, RemoteUpstream]] = []
+    cases: list[tuple[RemoteMockUpstream, RemoteMockUpstream]] = []
 
     async def make(name: str, tls: Files) -> None:
         server, listener = (
@@ -44,24 +43,24 @@ async def certificates_are_validated(workbench: Workbench) -> None:
         endpoint = OAuth(server_fields={"token_endpoint": token.at("/token")})
         cases.append((await workbench.oauth(f"{name}-token", endpoint), token))
 
-    await workbench.together(*(partial(make, name, tls) for name, tls in authority.bad().items()))
+    await workbench.run_cases(*(partial(make, name, tls) for name, tls in authority.bad().items()))
     workbench.browser()
     env = {**authority.environment, **SWITCHES}
     async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("the trusted certificate is accepted"):
+        with workbench.precondition("the proxy accepts the trusted certificate"):
             await proxy.ready(good, signed)
             await can_call(workbench, proxy, good)
-        await workbench.together(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
+        await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
 
 
 async def _is_refused(
-    workbench: Workbench, proxy: Proxy, upstream: RemoteUpstream, listener: RemoteUpstream
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
-    """The upstream fails, because of the certificate at the listener."""
+    """The upstream fails because of the certificate at the listener."""
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
-    with workbench.witness(f"{name}: a connection to {listener.url} is tried"):
+    with workbench.precondition(f"{name}: the proxy tries a connection to {listener.url}"):
         what = "a TLS handshake"
         await workbench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
     answer = await proxy.call(name, "echo")
@@ -71,19 +70,16 @@ async def _is_refused(
 
 @check("SEC-005")
 async def trusted_certificates_work(workbench: Workbench) -> None:
-    """An upstream whose certificate is signed by an authority that SSL_CERT_FILE names is connected to."""
     authority = Authority(workbench.sandbox.root / "tls")
     upstream = await workbench.http("a", tls=authority.good())
     async with workbench.proxy(upstream, env=authority.environment) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="the trusted certificate is accepted")
+        await is_usable(workbench, proxy, upstream, what="the proxy accepts the trusted certificate")
 
 
 @check("SEC-006", timeout=40, slow=True)
 async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
-    """Calls, the handshake, the GET, the exchange of a code and a refresh are redirected to another port: no header,
-    bearer, session id or body gets there.
-    """
+    """The handshake, the GET of a stream and a refresh get redirects, too."""
     other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
@@ -111,18 +107,18 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
         await proxy.handshake()
         for upstream in (first, *exchanges):
             await proxy.wake(upstream.name)
-        with workbench.witness("sign-ins work where the token endpoint does not redirect"):
+        with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
             await proxy.ready(*protected)
             await proxy.call("bearer", "echo", {"x": "canary-body"})
             await until(workbench, protected[1].exchanges[-1].t + 2.2)
             await proxy.call("refresh", "echo")
         for upstream in upstreams:
-            with workbench.witness(f"{upstream.name} works where it does not redirect"):
+            with workbench.precondition(f"{upstream.name} works where it does not redirect"):
                 await proxy.ready(upstream)
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        with workbench.witness("the redirects are met"):
+        with workbench.precondition("the proxy meets the redirects"):
             everybody = (*upstreams, first, *exchanges, *protected)
             await workbench.eventually(
                 lambda: all(map(_has_redirected, everybody)),
@@ -141,20 +137,19 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
                 workbench.expect(not found, "no credential and no body at the other origin", request)
                 workbench.expect(not request.body, "no body at the other origin", request.body)
 
-        await workbench.throughout(2.0, nothing_gets_there)
+        await workbench.holds_for(2.0, nothing_gets_there)
 
 
-def _has_redirected(upstream: RemoteUpstream) -> bool:
-    """Whether the proxy was sent elsewhere; the browser always is, from the authorization endpoint."""
+def _has_redirected(upstream: RemoteMockUpstream) -> bool:
+    """Whether the upstream has redirected the proxy. The authorization endpoint always redirects, but only
+    the browser.
+    """
     met = [request for request in upstream.http if request.status in (302, 307, 308)]
     return any(not request.target.startswith("/authorize") for request in met)
 
 
 @check("SEC-009", timeout=40, slow=True)
 async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
-    """CR, LF and NUL in a header's variable, in the URL's and in the name of a tool: no header X-Evil, no
-    request of another kind; plain values arrive.
-    """
     plain = await workbench.http("plain", headers={"X-Value": "${PLAIN}"})
     header = await workbench.http("header", headers={"X-Value": "${EVIL}"})
     url = await workbench.http("url")
@@ -164,11 +159,11 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
         await workbench.http("legacy", Script(tools=tools)),
         await workbench.http("modern", Script(era="both", tools=tools)),
     ]
-    bad = [header, url.but(url=url.url + "?k=${EVIL}")]
+    bad = [header, url.variant(url=url.url + "?k=${EVIL}")]
     env = {"PLAIN": "as it is", "EVIL": INJECTED}
     async with workbench.proxy(plain, *named, env=env) as proxy:
         await proxy.handshake()
-        with workbench.witness("upstreams with plain values work"):
+        with workbench.precondition("upstreams with plain values work"):
             await proxy.ready(plain, *named)
             await can_call(workbench, proxy, plain)
             sent = {post.header("X-Value") for post in plain.posts()}
@@ -179,14 +174,15 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
     for upstream in bad:
         outcome = await workbench.run_to_exit(config=workbench.config(upstream), env=env, within=2.0)
         if outcome.code is not None:
-            outcome.refused()  # refusing such a configuration is as good as failing the request
+            outcome.refused()  # a refused configuration is as good as a failed request
             continue
         async with workbench.proxy(upstream, env=env) as proxy:
             await proxy.handshake()
             await proxy.call(upstream.name, "echo")
-    # Of a URL many parsers drop CR and LF, as the URL standard says; a header value cannot be saved.
+    # Many parsers drop CR and LF from a URL, as the WHATWG URL standard says. A header value cannot be saved
+    # like this.
     calls = header.posts("tools/call")
-    workbench.expect(not calls, "no call with such a header is sent", calls)
+    workbench.expect(not calls, "the proxy sends no call with such a header", calls)
     for upstream in (plain, header, url, *named):
         for request in upstream.http:
             evil = [pair for pair in request.headers if "evil" in pair[0].lower()]
@@ -197,9 +193,6 @@ async def values_cannot_add_headers_or_requests(workbench: Workbench) -> None:
 
 @check("SEC-010", timeout=30, slow=True)
 async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbench) -> None:
-    """URLs of a collector are in a schema, in icons, in a result and in the server's description: it sees no
-    request.
-    """
     other = await workbench.collector()
     schema: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": other.at("/schema.json")}}}
     icons = [{"src": other.at("/icon.png"), "mimeType": "image/png"}]
@@ -217,8 +210,8 @@ async def nothing_is_fetched_because_an_upstream_mentions_it(workbench: Workbenc
     upstreams = [workbench.stdio("stdio", script), await workbench.http("http", script)]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
-            with workbench.witness("the call that returns a link"):
+            with workbench.precondition("the call that returns a link"):
                 result = await proxy.call(upstream.name, "echo", {"x": 1})
                 workbench.expect(other.at("/linked") in result.raw, "the link in the result", result.raw)
-            await proxy.call(upstream.name, "typed")  # its answer has a schema that cannot be resolved
-        await workbench.throughout(3.0, other.saw_nothing)
+            await proxy.call(upstream.name, "typed")  # its answer has a schema that the proxy cannot resolve
+        await workbench.holds_for(3.0, other.saw_nothing)

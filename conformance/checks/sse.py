@@ -1,4 +1,4 @@
-"""SSE: the proxy as a client of an upstream that speaks HTTP+SSE, the transport of 2024-11-05."""
+"""SSE: the proxy as a client of an HTTP+SSE upstream, the transport of MCP 2024-11-05."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from mock_servers.remote_actions import close_streams, endpoint, stream
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, RemoteUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
-def _endpoint_announced(upstream: RemoteUpstream) -> list[float]:
-    """When the endpoint events went out."""
+def _endpoint_announced(upstream: RemoteMockUpstream) -> list[float]:
+    """The times of the endpoint events."""
     return [entry.t for entry in upstream.events("http-body") if entry.text.startswith("event: endpoint")]
 
 
 @check("SSE-001", slow=True)
 async def the_stream_is_opened_first_with_get(workbench: Workbench) -> None:
-    """The upstream announces its endpoint 1 s late: a GET comes first, and no message before the event."""
     upstream = await workbench.sse("a", Script(on=[Rule("GET", [sleep(1.0)])]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -45,7 +46,6 @@ async def the_stream_is_opened_first_with_get(workbench: Workbench) -> None:
 
 @check("SSE-002", timeout=40)
 async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) -> None:
-    """A path, a relative reference and an absolute URL, all with a query: messages arrive where they point."""
     announced = {
         "path": ("/messages?sid=$sid", "/messages"),
         "relative": ("messages?sid=$sid", "/base/messages"),
@@ -70,9 +70,7 @@ async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) 
 
 @check("SSE-003", timeout=40, slow=True)
 async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
-    """POSTs are answered with the text `Accepted`, or with JSON that is no result; two calls are answered in
-    reverse order on the stream, and each gets its own result.
-    """
+    """Another upstream answers the POSTs with JSON that looks like a result."""
     rules = [on_call("first", sleep(1.0)), on_call("second", sleep(0.5))]
     tools = [tool("echo"), tool("first"), tool("second")]
     text = await workbench.sse("text", Script(tools=tools, on=rules))
@@ -90,7 +88,7 @@ async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
                 workbench.expect(not result.is_error, f"the call of {name} succeeds", result.raw)
                 results[name] = result.text
 
-            await workbench.together(lambda: take("first"), lambda: take("second"))
+            await workbench.run_cases(lambda: take("first"), lambda: take("second"))
             for name, seen in results.items():
                 workbench.expect(
                     f"for-{name}" in seen, f"the call of {name} receives its own result", results
@@ -99,9 +97,6 @@ async def responses_are_taken_from_the_stream(workbench: Workbench) -> None:
 
 @check("SSE-004", timeout=40)
 async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None:
-    """An upstream that answers 401 to any request without the configured headers never has to, and one that wants
-    a bearer does not have to after the sign-in.
-    """
     headers = {"Authorization": "Bearer canary-51c0", "X-Team": "a b"}
     script = Script(http=Http(required_headers=headers))
     upstream, protected = (
@@ -109,15 +104,17 @@ async def headers_are_on_the_get_and_on_every_post(workbench: Workbench) -> None
         await workbench.oauth("b", kind="sse"),
     )
     workbench.browser()
-    await workbench.together(
+    await workbench.run_cases(
         lambda: has_its_headers(workbench, upstream, headers), lambda: _has_the_bearer(workbench, protected)
     )
 
 
-async def _has_the_bearer(workbench: Workbench, upstream: ProtectedUpstream) -> None:
+async def _has_the_bearer(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        await is_usable(workbench, proxy, upstream, what="an upstream that wants a bearer becomes usable")
+        await is_usable(
+            workbench, proxy, upstream, what="an upstream that requires an access token becomes usable"
+        )
     signed_in, token = upstream.exchanges[-1].t, upstream.access_tokens[-1]
     later = [request for request in upstream.http if request.t > signed_in]
     verbs = {request.method for request in later}
@@ -129,9 +126,6 @@ async def _has_the_bearer(workbench: Workbench, upstream: ProtectedUpstream) -> 
 
 @check("SSE-005", timeout=40, slow=True)
 async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None:
-    """For 10 s nothing reaches the other port that the endpoint names, and the group is an error; the same
-    upstream with its own origin works.
-    """
     other = await workbench.collector()
     headers = {"Authorization": "Bearer canary-90de"}
     own = await workbench.sse("own", headers=headers)
@@ -139,14 +133,14 @@ async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None
     upstream = await workbench.sse("foreign", Script(http=foreign), headers=headers)
     async with workbench.proxy(own, upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("an endpoint of the same origin works"):
+        with workbench.precondition("an endpoint of the same origin works"):
             await proxy.ready(own)
             await can_call(workbench, proxy, own)
         await proxy.tools_of("foreign")  # wakes a lazy proxy
-        with workbench.witness("the foreign endpoint is announced"):
+        with workbench.precondition("the upstream announces the endpoint of another origin"):
             what = "an endpoint event"
             await workbench.eventually(lambda: _endpoint_announced(upstream), within=10.0, what=what)
-        await workbench.throughout(10.0, other.saw_nothing)
+        await workbench.holds_for(10.0, other.saw_nothing)
         answer = await proxy.call("foreign", "echo")
         workbench.expect(answer.is_error, "a call to the group is an error", answer.raw)
         other.saw_nothing()
@@ -154,7 +148,6 @@ async def an_endpoint_of_another_origin_is_refused(workbench: Workbench) -> None
 
 @check("SSE-006", timeout=70, slow=True)
 async def an_idle_stream_stays_open(workbench: Workbench) -> None:
-    """After 35 s of silence, or of comments only, the same stream carries a call."""
     comments = [": still here\n\n"] * 70
     chatty = Rule("GET", [endpoint("/messages?sid=$sid"), stream(*comments, pause=0.5)])
     upstreams = [await workbench.sse("silent"), await workbench.sse("comments", Script(on=[chatty]))]
@@ -169,7 +162,7 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
                 alone = len(gets) == 1 and gets[0].ended is None
                 workbench.expect(alone, f"{upstream.name}: one GET, still open", gets)
 
-        await workbench.throughout(35.0, one_stream_each)
+        await workbench.holds_for(35.0, one_stream_each)
         for upstream in upstreams:
             await can_call(workbench, proxy, upstream)
         one_stream_each()
@@ -177,9 +170,6 @@ async def an_idle_stream_stays_open(workbench: Workbench) -> None:
 
 @check("SSE-007", timeout=100, slow=True)
 async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> None:
-    """The stream breaks during a call: an error within 5 s, then another stream with another endpoint and
-    handshake, on which calls work, and which SIGTERM ends.
-    """
     upstream = await workbench.sse("a", Script(on=[on_call("add", close_streams(), silence(), times=1)]))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -210,19 +200,16 @@ async def a_lost_stream_fails_calls_and_is_opened_anew(workbench: Workbench) -> 
 
 @check("SSE-008", timeout=40, slow=True)
 async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Workbench) -> None:
-    """Comments and nothing else: within 12 s the GET is closed and the group an error; a second group works
-    from the beginning.
-    """
     mute = Script(on=[Rule("GET", [stream(*[": wait\n\n"] * 60, pause=0.5)])])
     silent, good = await workbench.sse("silent", mute), await workbench.sse("good")
     started = time.monotonic()
     async with workbench.proxy(silent, good) as proxy:
         await proxy.handshake()
         await is_usable(workbench, proxy, good, what="the other group works from the beginning", within=5.0)
-        with workbench.witness("the mute upstream is asked for its stream"):
+        with workbench.precondition("the proxy requests the stream of the mute upstream"):
             await workbench.eventually(lambda: silent.streams, within=5.0, what="a GET")
         left = started + 12.0 - time.monotonic()
-        closed = "the GET without an endpoint is closed within 12 s of the start"
+        closed = "the proxy closes the GET without an endpoint within 12 s of the start"
         await workbench.eventually(lambda: silent.streams[0].ended_by == "client", within=left, what=closed)
         answer = await proxy.call("silent", "echo")
         workbench.expect(answer.is_error, "a call to the mute group is an error", answer.raw)

@@ -1,4 +1,4 @@
-"""STD: how a connection to a stdio upstream begins: which era it speaks, and the legacy handshake."""
+"""STD: the start of a connection to a stdio upstream: the era probe and the legacy handshake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from conformance.checks.std_messages import is_echoed
 from mock_servers.script import Rule, Script, crash, error, silence
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 MODERN = "2026-07-28"
 PROBE = "server/discover"
@@ -18,7 +20,6 @@ PROBE = "server/discover"
 
 @check("STD-014")
 async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> None:
-    """An upstream that refuses everything before notifications/initialized is told it, and becomes usable."""
     upstream = workbench.stdio("a", Script(strict=True))
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -28,18 +29,22 @@ async def a_legacy_upstream_gets_the_full_handshake(workbench: Workbench) -> Non
     story = _messages_of(upstream, upstream.first_call.pid)
     asked = [message for event, message in story if event == "line"]
     greetings = [message for message in asked if message.get("method") == "initialize"]
-    workbench.expect(len(greetings) == 1 and asked[0] == greetings[0], "initialize, once, comes first", asked)
+    workbench.expect(
+        len(greetings) == 1 and asked[0] == greetings[0], "initialize comes first, and only once", asked
+    )
     params = greetings[0].get("params")
     workbench.expect(_is_complete(params), "protocolVersion, capabilities and clientInfo", params)
-    workbench.expect(asked[1].get("method") == "notifications/initialized", "then initialized", asked[1])
+    workbench.expect(
+        asked[1].get("method") == "notifications/initialized", "notifications/initialized follows", asked[1]
+    )
     workbench.expect("id" not in asked[1], "initialized is a notification: it has no id", asked[1])
     before = story[: story.index(("line", asked[1]))]
     answered = any(event == "sent" and "result" in message for event, message in before)
     workbench.expect(answered, "initialized follows the answer to initialize", before)
 
 
-def _messages_of(upstream: StdioUpstream, pid: int) -> list[tuple[str, dict[str, Any]]]:
-    """What a process read ("line") and sent, in order, from the first message that is no probe of its era."""
+def _messages_of(upstream: StdioMockUpstream, pid: int) -> list[tuple[str, dict[str, Any]]]:
+    """What a process read ("line") and sent, in order, from the first message after the era probe."""
     entries = [entry for entry in upstream.entries if entry.pid == pid and entry.event in ("line", "sent")]
     messages = [(entry.event, entry.message or {}) for entry in entries]
     begin = next(n for n, (event, m) in enumerate(messages) if event == "line" and m.get("method") != PROBE)
@@ -59,8 +64,7 @@ def _is_complete(params: Any) -> bool:
 
 @check("STD-022", slow=True, timeout=60)
 async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> None:
-    """By its reaction to the probe each upstream is taken for modern or legacy, and each becomes usable."""
-    # A contradiction, but the only way to ask for a retry from a proxy that knows one modern version.
+    # This error contradicts itself, but nothing else makes a proxy that knows one modern version retry.
     versions = {"supported": ["2099-01-01", MODERN], "requested": MODERN}
     legacy = {
         "unknown-method": error(-32601, "Method not found"),
@@ -78,10 +82,10 @@ async def a_stdio_upstream_is_asked_for_its_era_first(workbench: Workbench) -> N
         await proxy.handshake()
         cases = [partial(_stays_modern, workbench, proxy, upstream) for upstream in (modern, picky)]
         cases += [partial(_falls_back, workbench, proxy, upstream) for upstream in old]
-        await workbench.together(*cases, partial(_is_restarted, workbench, proxy, quitter))
+        await workbench.run_cases(*cases, partial(_is_restarted, workbench, proxy, quitter))
 
 
-async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _becomes_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.must(f"{upstream.name} becomes usable"):
         await proxy.ready(upstream)
     await is_echoed(workbench, proxy, upstream.name, {"x": 1})
@@ -105,13 +109,13 @@ def _is_probe(message: Any) -> bool:
     return False
 
 
-async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _stays_modern(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     greetings = upstream.requests("initialize")
     workbench.expect(not greetings, f"{upstream.name}: no initialize for a modern upstream", greetings)
 
 
-async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     starts = len(upstream.starts)
     workbench.expect(starts == 1, f"{upstream.name}: initialize goes to the same process", f"{starts} starts")
@@ -121,12 +125,12 @@ async def _falls_back(workbench: Workbench, proxy: Proxy, upstream: StdioUpstrea
     workbench.expect(took <= 10.0, f"{upstream.name}: initialize within 10 s of the probe", f"{took:.1f} s")
 
 
-async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await _becomes_usable(workbench, proxy, upstream)
     again = upstream.starts[1]
     met_with = next(entry.message or {} for entry in upstream.events("line") if entry.pid == again.pid)
     what = f"{upstream.name}: the new process gets initialize first"
     workbench.expect(met_with.get("method") == "initialize", what, met_with)
-    # The first retry after a failure comes after 2 s; this is none.
+    # The first retry after a failure comes after 2 s, so an earlier start is not a retry.
     took = again.t - upstream.events("exit")[0].t
-    workbench.expect(took < 1.5, f"{upstream.name}: it is started again at once", f"after {took:.1f} s")
+    workbench.expect(took < 1.5, f"{upstream.name}: it starts again at once", f"after {took:.1f} s")

@@ -1,8 +1,8 @@
 """STD: the messages between proxy and stdio upstreams: framing, correlation, timeouts, losses.
 
-Time is measured in the upstream's journal, from what reached it or left it, and only upper bounds are
-judged: a slow machine makes no proxy wrong. Where the upstream gives no answer, whatever the client gets is
-the proxy's own; what form its errors have is the matter of FRONT.
+The checks measure time in the upstream's journal and judge only upper bounds, so that a slow machine does not
+decide. Where the upstream gives no answer, the client's answer comes from the proxy. FRONT judges the form of
+the proxy's errors.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench import Answer, Proxy, Request, StdioUpstream, Upstream, Workbench
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
     from mock_servers.journal import Entry
+    from mock_servers.journal_views import Request
 
 
 def is_echo(answer: Answer, arguments: dict[str, Any]) -> bool:
@@ -58,14 +62,13 @@ async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: d
 
 @check("STD-011")
 async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) -> None:
-    """Whatever a call's arguments hold, each line that reaches the child is a JSON-RPC message by itself."""
     arguments = {"text": "one\ntwo\r\nthree\u2028four\u2029five\x85six", "emoji": "\U0001f9ea", "ä\n": "ö"}
     upstream = workbench.stdio("a")
     try:
         async with workbench.serving(upstream) as proxy:
             await is_echoed(workbench, proxy, "a", arguments)
     finally:
-        # Also when nothing was understood, which may be the consequence of exactly this.
+        # The lines count also when the call fails, since a bad line may be the reason.
         for entry in upstream.events("line"):
             is_message = entry.message is not None and entry.message.get("jsonrpc") == "2.0"
             workbench.expect(
@@ -77,25 +80,27 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
 
 @check("STD-012", slow=True)
 async def answers_are_matched_by_id(workbench: Workbench) -> None:
-    """Of five calls at once, whose answers come back in the opposite order, each gets its own."""
+    """A proxy that sends one call after the other passes, with a note."""
     delays = [1.0, 0.75, 0.5, 0.25]
     script = Script(on=[on_call("echo", sleep(delay), nth=n) for n, delay in enumerate(delays, start=1)])
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         numbers = range(len(delays) + 1)
-        await workbench.together(*(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers))
+        await workbench.run_cases(
+            *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in numbers)
+        )
         asked = [call.id for call in upstream.requests("tools/call")]
         sent = [entry.message.get("id") for entry in upstream.events("sent") if entry.message]
         if [id_ for id_ in sent if id_ in asked] == asked:
             workbench.note(
-                "the calls reached the upstream one after the other, so no answer could be out of order"
+                "the calls reached the upstream one after the other, so no answer was out of order"
             )
 
 
 @check("STD-013")
 async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
-    """Behind text, blank lines, a notification and a stranger's answer, in three pieces, the answer is found."""
-    # Of two cuts one byte apart at least one is inside a character when all characters have three bytes.
+    # The two cuts are one byte apart. Each character has three bytes, so at least one cut is inside a
+    # character.
     text = "設定" * 200
     noise = [
         raw("plain text, as a debugging print leaves it\n"),
@@ -116,7 +121,6 @@ async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(workbench: 
 
 @check("STD-015", slow=True)
 async def a_late_answer_is_discarded(workbench: Workbench) -> None:
-    """The answer that comes a second after its call's timeout is nobody's: all later calls get their own."""
     upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(2.0), nth=1)]), timeout={"tools": "1s"})
     async with workbench.serving(upstream) as proxy:
         await proxy.call("a", "echo", {"number": 1})
@@ -125,31 +129,30 @@ async def a_late_answer_is_discarded(workbench: Workbench) -> None:
             not _answers(upstream, id_), "the first call is over before its answer", upstream.entries
         )
         await is_echoed(workbench, proxy, "a", {"number": 2})
-        with workbench.witness("the late answer is sent"):
+        with workbench.precondition("the upstream sends the late answer"):
             what = "an answer to the first call in the upstream's journal"
             await workbench.eventually(lambda: _answers(upstream, id_), within=5.0, what=what)
         await is_echoed(workbench, proxy, "a", {"number": 3})
-        await workbench.together(
+        await workbench.run_cases(
             *(partial(is_echoed, workbench, proxy, "a", {"number": n}) for n in range(4, 8))
         )
 
 
-def _answers(upstream: StdioUpstream, id_: Any) -> list[Entry]:
+def _answers(upstream: StdioMockUpstream, id_: Any) -> list[Entry]:
     return [entry for entry in upstream.events("sent") if (entry.message or {}).get("id") == id_]
 
 
 @check("STD-016")
 async def the_death_of_a_child_ends_its_calls_promptly(workbench: Workbench) -> None:
-    """A call on a child that exits, or closes its stdout, is over within 5 s, and other groups work on."""
     ends = {"exits": crash(1), "closes": close_stdout()}
     dying = [workbench.stdio(name, Script(on=[on_call("echo", end)])) for name, end in ends.items()]
     healthy = workbench.stdio("healthy")
     async with workbench.serving(*dying, healthy) as proxy:
-        await workbench.together(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
+        await workbench.run_cases(*(partial(_ends_soon, workbench, proxy, upstream) for upstream in dying))
         await is_echoed(workbench, proxy, "healthy", {"x": 1})
 
 
-async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     with workbench.case(f"a child that {upstream.name}"):
         answer = await proxy.call(upstream.name, "echo", within=10.0)
     took = answer.t - upstream.first_call.t
@@ -159,18 +162,18 @@ async def _ends_soon(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream
 
 @check("STD-017", slow=True, timeout=90)
 async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
-    """A killed child is replaced within 60 s and callable; one that always dies is not started in a tight loop."""
+    """One child dies at its start, another one after its first tools/list."""
     mortal = workbench.stdio("mortal")
-    # A shell and no mock: on a slow machine a mock takes so long to start that even a tight loop has pauses.
+    # A shell instead of a mock: on a slow machine a mock starts so slowly that even a tight loop has pauses.
     marks = workbench.sandbox.tmp / "starts"
     shell = {"command": "/bin/sh", "args": ["-c", 'echo >> "$0"; exit 1', str(marks)]}
-    at_once = workbench.stdio("at-once").exactly({"description": "Ends at once", **shell})
+    at_once = workbench.stdio("at-once").with_entry({"description": "Ends at once", **shell})
     when_ready = workbench.stdio("when-ready", Script(on=[Rule("tools/list", [reply(), crash(1)])]))
     began = time.monotonic()
     async with workbench.proxy(mortal, at_once, when_ready) as proxy:
         await proxy.handshake()
         await proxy.ready(mortal)
-        with suppress(Untestable):  # whatever is answered, it has woken a lazy proxy
+        with suppress(Untestable):  # any answer will do: the request wakes a lazy proxy
             await proxy.tools_of(at_once.name)
             await proxy.tools_of(when_ready.name)
         os.kill(mortal.starts[-1].pid, signal.SIGKILL)
@@ -178,19 +181,19 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
         await works_again(workbench, proxy, mortal)
 
         def is_no_loop() -> None:
-            # A child that ends on the probe of its era is started twice in one attempt (STD-022).
+            # A child that ends on the era probe starts twice in one attempt (STD-022).
             marked = len(marks.read_bytes()) if marks.exists() else 0
             for upstream, starts, each in ((at_once, marked, 2), (when_ready, len(when_ready.starts), 1)):
                 seconds = time.monotonic() - began
                 seen = f"{starts} starts of {upstream.name} in {seconds:.1f} s"
                 workbench.expect(starts <= each * (seconds + 1), "at most one attempt per second", seen)
 
-        await workbench.throughout(began + 5.0 - time.monotonic(), is_no_loop)
-    with workbench.witness("the one that always dies was started"):
+        await workbench.holds_for(began + 5.0 - time.monotonic(), is_no_loop)
+    with workbench.precondition("the child that always dies has started"):
         workbench.expect(marks.exists(), "a mark of its start", "none")
 
 
-async def works_again(workbench: Workbench, proxy: Proxy, upstream: Upstream) -> None:
+async def works_again(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
     deadline = time.monotonic() + 15.0
     while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):
@@ -200,7 +203,6 @@ async def works_again(workbench: Workbench, proxy: Proxy, upstream: Upstream) ->
 
 @check("STD-018", timeout=40)
 async def large_lines_pass_intact(workbench: Workbench) -> None:
-    """An argument and a result of 5 MiB each have the same digest on both sides."""
     argument, answer = (_mebibytes(5, word) for word in ("argument", "réponse"))
     content = {"content": [{"type": "text", "text": answer}]}
     upstream = workbench.stdio("a", Script(on=[on_call("echo", reply(content))]))
@@ -214,7 +216,7 @@ async def large_lines_pass_intact(workbench: Workbench) -> None:
 
 
 def _mebibytes(count: int, word: str) -> str:
-    """Text of at least this size in which no two places look alike."""
+    """Text of at least this size in which no part repeats."""
     line = len(f"{word} 00000000\n".encode())
     return "".join(f"{word} {number:08}\n" for number in range((count << 20) // line + 1))
 
@@ -225,7 +227,7 @@ def _digest(text: str) -> str:
 
 @check("STD-020")
 async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
-    """In the middle of a call, ping gets an empty result and sampling an error, even under the call's own id."""
+    """One ping has the id of the pending call. The proxy must not take it for the response."""
     sampling = {"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 5}
     actions = [
         send({"jsonrpc": "2.0", "id": "$id", "method": "ping"}),
@@ -242,11 +244,13 @@ async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
             workbench.expect(answer.get("result") == {}, f"an empty result for the ping {id_!r}", answer)
         answer = await _answer_to(workbench, upstream, "sampling")
         workbench.expect(
-            isinstance(answer.get("error"), dict), "an error for sampling, which was not declared", answer
+            isinstance(answer.get("error"), dict),
+            "an error for sampling, which the proxy did not declare",
+            answer,
         )
 
 
-async def _answer_to(workbench: Workbench, upstream: StdioUpstream, id_: Any) -> dict[str, Any]:
+async def _answer_to(workbench: Workbench, upstream: StdioMockUpstream, id_: Any) -> dict[str, Any]:
     def answers() -> list[dict[str, Any]]:
         return [entry.message or {} for entry in upstream.events("answer") if entry.data["id"] == id_]
 
@@ -255,15 +259,14 @@ async def _answer_to(workbench: Workbench, upstream: StdioUpstream, id_: Any) ->
 
 @check("STD-021", slow=True, timeout=60)
 async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) -> None:
-    """The upstream hears that its call is cancelled, by the id that it knows; initialize is never cancelled."""
     hanging = workbench.stdio("hanging", Script(on=[on_call("echo", silence())]), timeout={"tools": "1s"})
     mute = workbench.stdio("mute", Script(on=[Rule("initialize", [silence()])]))
     async with workbench.proxy(hanging, mute) as proxy:
         await proxy.handshake()
         await proxy.ready(hanging)
         for _ in range(5):
-            await proxy.groups()  # so that the client's ids and the upstream's go apart
-        await workbench.together(
+            await proxy.groups()  # makes the ids of client and upstream differ
+        await workbench.run_cases(
             partial(_is_cancelled, workbench, proxy, hanging), partial(_is_abandoned, workbench, proxy, mute)
         )
     initialize = [(request.pid, request.id) for request in mute.requests("initialize")]
@@ -272,7 +275,7 @@ async def a_timed_out_call_is_cancelled_at_the_upstream(workbench: Workbench) ->
     workbench.expect(not wrong, "initialize is never cancelled", wrong)
 
 
-async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
+async def _is_cancelled(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     await proxy.call(upstream.name, "echo")
     cancelled = await workbench.eventually(
         lambda: upstream.requests("notifications/cancelled"),
@@ -291,8 +294,8 @@ def _named_by(cancellation: Request) -> Any:
     return cancellation.params.get("requestId") if isinstance(cancellation.params, dict) else None
 
 
-async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioUpstream) -> None:
-    """Wait until the proxy has given up its first initialize; one that never does has cancelled nothing."""
+async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+    """Wait until the proxy gives up its first initialize. A proxy that never does has cancelled nothing."""
     with suppress(Untestable):
         await proxy.tools_of(upstream.name)  # wakes a lazy proxy
     await upstream.started()
@@ -300,5 +303,5 @@ async def _is_abandoned(workbench: Workbench, proxy: Proxy, upstream: StdioUpstr
         await workbench.eventually(
             lambda: upstream.events("eof") or len(upstream.starts) > 1 or not upstream.alive,
             within=17.0,
-            what="initialize is given up",
+            what="the proxy gives up initialize",
         )

@@ -1,8 +1,8 @@
-"""STD: the processes of stdio upstreams: how they are started, what they inherit, how they end.
+"""STD: the processes of stdio upstreams: how they start, what they inherit, how they end.
 
-What a process was given and what reached it is read from the journal that it keeps itself. Whether it is
-alive is asked of the operating system, and a zombie is dead. Limits: that a removed server is ended in the
-same way is the matter of RLD-003, and the exit status of the proxy is that of OPS-002.
+Each process writes its arguments, environment and signals into its own journal. The operating system knows
+whether the process is alive, and a zombie is dead. RLD-003 covers the end of a removed server, OPS-002 the
+exit status of the proxy.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from conformance.checks import check
 from mock_servers.script import Grandchild, Script, on_call, stderr
 
 if TYPE_CHECKING:
-    from conformance.workbench import Proxy, Start, StdioUpstream, Workbench
+    from conformance.workbench.mocks import StdioMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+    from mock_servers.journal_views import Start
 
-#: for the end of everything after the proxy was told to stop
+#: seconds from the request to stop until every process is gone
 GONE_WITHIN = 10.0
 
 
 @check("STD-001")
 async def the_child_gets_exactly_the_configured_argument_list(workbench: Workbench) -> None:
-    """Arguments full of shell syntax arrive one by one as they are, and a bare command is found in PATH."""
     marker = workbench.sandbox.root / "marker"
     arguments = ["a b", f"$(touch {marker})", ";", "", "*", "$HOME"]
     exact = workbench.stdio("exact", args=arguments)
@@ -37,15 +39,14 @@ async def the_child_gets_exactly_the_configured_argument_list(workbench: Workben
     async with workbench.serving(exact):
         seen = exact.starts[-1].args
         workbench.expect(seen == arguments, f"the arguments {arguments}", seen)
-        workbench.expect(not marker.exists(), "no command among the arguments is run", f"{marker} exists")
-    with workbench.must("a bare command name is found in a folder of PATH"):
+        workbench.expect(not marker.exists(), "no command among the arguments runs", f"{marker} exists")
+    with workbench.must("the proxy finds a bare command name in a folder of PATH"):
         async with workbench.serving(bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}):
-            workbench.expect(bare.starts, "the bare command is started", "no start in its journal")
+            workbench.expect(bare.starts, "the bare command starts", "no start in its journal")
 
 
 @check("STD-002")
 async def the_configured_environment_reaches_its_own_child_and_wins(workbench: Workbench) -> None:
-    """Of two children only the one whose entry says so sees the overridden and the additional variable."""
     first = workbench.stdio("first", env={"X": "1", "K": "for-${WHOM}"})
     second = workbench.stdio("second")
     async with workbench.serving(first, second, env={"X": "9", "WHOM": "one"}):
@@ -58,7 +59,6 @@ async def the_configured_environment_reaches_its_own_child_and_wins(workbench: W
 
 @check("STD-003")
 async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) -> None:
-    """A variable of the proxy's environment, PATH and HOME are what the child sees."""
     upstream = workbench.stdio("a", env={"OTHER": "1"})
     async with workbench.serving(upstream, env={"PARENT_MARK": "1"}):
         env = upstream.starts[-1].env
@@ -69,7 +69,6 @@ async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) ->
 
 @check("STD-004")
 async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> None:
-    """Each child's group is its own pid; SIGINT to the group of the proxy, as Ctrl-C sends it, reaches none."""
     upstreams = [workbench.stdio("first"), workbench.stdio("second")]
     async with workbench.serving(*upstreams) as proxy:
         for start in (upstream.starts[-1] for upstream in upstreams):
@@ -85,7 +84,6 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
 
 @check("STD-005", timeout=30)
 async def termination_reaches_grandchildren_too(workbench: Workbench) -> None:
-    """A helper of the child, which outlives it and does not read stdin, has seen SIGTERM and is gone."""
     upstream = workbench.stdio("a", Script(grandchildren=[Grandchild()]))
     async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
@@ -96,7 +94,6 @@ async def termination_reaches_grandchildren_too(workbench: Workbench) -> None:
 
 @check("STD-006", slow=True, timeout=40)
 async def survivors_are_killed(workbench: Workbench) -> None:
-    """Child and grandchild that ignore end of file and SIGTERM do not survive a SIGTERM to the proxy."""
     stubborn = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchild(ignore_sigterm=True)])
     upstream = workbench.stdio("a", stubborn)
     async with workbench.serving(upstream) as proxy:
@@ -106,7 +103,6 @@ async def survivors_are_killed(workbench: Workbench) -> None:
 
 @check("STD-007", timeout=30, slow=True)
 async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> None:
-    """A child that stays after end of file and needs 300 ms after SIGTERM finishes its work."""
     upstream = workbench.stdio("a", Script(ignore_eof=True, sigterm_delay=0.3))
     async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
@@ -117,7 +113,6 @@ async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> No
 
 @check("STD-008", timeout=30)
 async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
-    """A child that exits 200 ms after the end of its input sees this end and no signal."""
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=0.2))
     async with workbench.serving(upstream) as proxy:
         proxy.close_stdin()
@@ -126,20 +121,21 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
 
 
-def _ending(upstream: StdioUpstream) -> list[str]:
-    """What reached the child at the end, and whether it got to its own exit; nothing if it was just killed."""
+def _ending(upstream: StdioMockUpstream) -> list[str]:
+    """The end of file, the signals and the child's own exit, in order. The list is empty when SIGKILL ended
+    the child at once.
+    """
     return [entry.event for entry in upstream.entries if entry.event in ("eof", "signal", "exit")]
 
 
 @check("STD-009")
 async def what_a_child_writes_to_stderr_is_discarded(workbench: Workbench) -> None:
-    """A word that a child writes at its start and on a call is on neither output stream of the proxy."""
     noise = stderr("NOISE-4711 from the child\n")
     upstream = workbench.stdio("a", Script(startup=[noise], on=[on_call("echo", noise)]))
     async with workbench.serving(upstream) as proxy:
         await proxy.call("a", "echo")
     written = [entry for entry in upstream.events("action") if entry.data["do"] == "stderr"]
-    with workbench.witness("the child has written to stderr twice"):
+    with workbench.precondition("the child has written to stderr twice"):
         workbench.expect(len(written) == 2, "two entries in its journal", written)
     for name, stream in {"stdout": proxy.stdout.decode(errors="replace"), "stderr": proxy.stderr}.items():
         workbench.expect("NOISE-4711" not in stream, f"the word is not on the proxy's {name}", stream)
@@ -147,7 +143,6 @@ async def what_a_child_writes_to_stderr_is_discarded(workbench: Workbench) -> No
 
 @check("STD-010")
 async def a_chatty_stderr_never_blocks_the_child(workbench: Workbench) -> None:
-    """A child that writes 4 MiB to stderr before it answers is answered for, twice."""
     upstream = workbench.stdio("a", Script(on=[on_call("echo", stderr(4 << 20))]))
     async with workbench.serving(upstream) as proxy:
         for number in (1, 2):
@@ -157,28 +152,29 @@ async def a_chatty_stderr_never_blocks_the_child(workbench: Workbench) -> None:
 
 @check("STD-019")
 async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> None:
-    """No child holds a pipe of another or of the proxy's client, so each sees the end when the proxy is killed."""
     upstreams = [workbench.stdio(name) for name in ("first", "second", "third")]
     async with workbench.serving(*upstreams) as proxy:
         starts = [upstream.starts[-1] for upstream in upstreams]
         _holds_only_its_own(workbench, starts, proxy)
         proxy.signal(signal.SIGKILL)
         for upstream in upstreams:
-            what = f"{upstream.name} sees the end of its input when the proxy is killed"
+            what = f"{upstream.name} sees end of file on stdin after SIGKILL to the proxy"
             await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
 
 
-def _has_seen_the_end(upstream: StdioUpstream) -> bool:
-    # A guard that outlives the proxy may have ended the child before it could write the end down.
+def _has_seen_the_end(upstream: StdioMockUpstream) -> bool:
+    # A guard that outlives the proxy may end the child before the child writes its journal.
     return bool(upstream.events("eof")) or not upstream.alive
 
 
 def _holds_only_its_own(workbench: Workbench, starts: list[Start], proxy: Proxy) -> None:
-    """Stderr is left out: where children share it, no end of file is kept from anybody."""
+    """The check ignores stderr: children may share it, and then no child misses an end of file."""
     held = [
         {target for number, target in start.fds.items() if number != "2" and target.startswith("pipe:")}
         for start in starts
     ]
     for number, start in enumerate(starts):
         foreign = set(proxy.pipes).union(*held[:number], *held[number + 1 :]) & set(start.fds.values())
-        workbench.expect(not foreign, f"no foreign pipe in child {start.pid}", f"{foreign} in {start.fds}")
+        workbench.expect(
+            not foreign, f"no pipe of another process in child {start.pid}", f"{foreign} in {start.fds}"
+        )

@@ -1,7 +1,8 @@
-"""TOK: when a stored token is used, when it is renewed first, and when it is thrown away.
+"""TOK: when the proxy uses a stored token, when it refreshes the token first, and when it discards it.
 
-No clock is faked: the authorization server says how long its tokens live. A token that is within 5 minutes of its
-end is due, so tokens that are issued with less are due at once; what was sent in an earlier run therefore counts.
+No clock is faked: the authorization server sets the lifetime of its tokens. A token that expires within 5
+minutes is due for a refresh, so a token with a shorter lifetime is due at once. Its first refresh may happen
+in the first run, so a check of the second run knows what the first run has sent.
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ from conformance.errors import Untestable
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import ProtectedUpstream, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 
-async def first_run(workbench: Workbench, *upstreams: ProtectedUpstream) -> None:
-    """The tokens are there to be used in a second run."""
+async def first_run(workbench: Workbench, *upstreams: ProtectedMockUpstream) -> None:
+    """Sign in, so that a second run finds stored tokens."""
     workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, *upstreams)
 
 
 async def until(workbench: Workbench, instant: float) -> None:
-    """Let time pass until this (monotonic) instant."""
-    await workbench.throughout(max(0.0, instant - time.monotonic()), lambda: None)
+    """Wait until this (monotonic) instant."""
+    await workbench.holds_for(max(0.0, instant - time.monotonic()), lambda: None)
 
 
-def has_no_refresh(workbench: Workbench, upstream: ProtectedUpstream) -> None:
-    """No refresh was asked for."""
+def has_no_refresh(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """No refresh request has arrived."""
     workbench.expect(not upstream.refreshes, "no refresh", upstream.refreshes)
 
 
-async def _is_used_again(workbench: Workbench, upstream: ProtectedUpstream) -> None:
-    """After a restart the one access token is used, without a page and without a token request."""
+async def _is_used_again(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:
+    """After a restart the proxy uses the one access token, without a page and without a token request."""
     await first_run(workbench, upstream)
     asked, seen = len(upstream.token_requests), len(upstream.mcp)
     browser = workbench.browser()
@@ -50,26 +52,21 @@ async def _is_used_again(workbench: Workbench, upstream: ProtectedUpstream) -> N
     later = upstream.token_requests[asked:]
     workbench.expect(not later, "no token request in the second run", later)
     bearers = {upstream.bearer(request) for request in upstream.mcp[seen:]} - {None}
-    workbench.expect(bearers == {upstream.access_tokens[0]}, "the first access token is used", bearers)
+    workbench.expect(bearers == {upstream.access_tokens[0]}, "the proxy uses the first access token", bearers)
 
 
 @check("TOK-004", timeout=30)
 async def a_stored_token_is_used_again_after_a_restart(workbench: Workbench) -> None:
-    """In the second run no page is opened, the token endpoint is not asked, and the first access token is used."""
     await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[3600])))
 
 
 @check("TOK-015", timeout=30)
 async def a_token_without_expires_in_is_used_until_a_401(workbench: Workbench) -> None:
-    """The sign-in is completed, and after a restart the same token is used without a refresh."""
     await _is_used_again(workbench, await workbench.oauth("a", OAuth(lifetimes=[None])))
 
 
 @check("TOK-005", timeout=40, slow=True)
 async def the_buffer_holds_when_connecting(workbench: Workbench) -> None:
-    """Stored tokens with 290, 200 and 30 s to live: after a restart the first POST to each upstream carries one that
-    was issued in this run.
-    """
     upstreams = [await workbench.oauth(f"a{s}", OAuth(lifetimes=[s])) for s in (290, 200, 30)]
     await first_run(workbench, *upstreams)
     before = {upstream.name: (list(upstream.access_tokens), len(upstream.mcp)) for upstream in upstreams}
@@ -83,12 +80,11 @@ async def the_buffer_holds_when_connecting(workbench: Workbench) -> None:
         posts = [request for request in upstream.mcp[seen:] if request.method == "POST"]
         token = upstream.bearer(posts[0])
         fresh = token in upstream.access_tokens and token not in stored
-        workbench.expect(fresh, f"{upstream.name}: the first POST carries a renewed token", posts[0])
+        workbench.expect(fresh, f"{upstream.name}: the first POST carries a refreshed token", posts[0])
 
 
 @check("TOK-006", timeout=60, slow=True)
 async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
-    """With 6 minutes to live, neither a restart nor five calls within 20 s lead to a refresh."""
     upstream = await workbench.oauth("a", OAuth(lifetimes=[360]))
     await first_run(workbench, upstream)
     async with workbench.proxy(upstream) as proxy:
@@ -96,20 +92,17 @@ async def outside_the_buffer_there_is_no_refresh(workbench: Workbench) -> None:
         await signs_in(workbench, proxy, upstream)
         for _ in range(5):
             await can_use(workbench, proxy, upstream)
-            await workbench.throughout(3.0, partial(has_no_refresh, workbench, upstream))
+            await workbench.holds_for(3.0, partial(has_no_refresh, workbench, upstream))
     has_no_refresh(workbench, upstream)
 
 
 @check("TOK-007", timeout=40, slow=True)
 async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
-    """The buffer begins 8 s after the sign-in: a call before carries the first token, a call after it the second,
-    with one refresh and no 401 in between.
-    """
     upstream = await workbench.oauth("a", OAuth(lifetimes=[308, 3600]))
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
         signed_in = upstream.exchanges[0].t
         await can_use(workbench, proxy, upstream)
@@ -131,9 +124,6 @@ async def the_buffer_holds_during_a_session(workbench: Workbench) -> None:
 
 @check("TOK-011", timeout=40, slow=True)
 async def an_expired_token_is_never_sent(workbench: Workbench) -> None:
-    """The first token lives for 2 s and the proxy is started again after 3: the upstream does not see it any more,
-    and a new one was got by a refresh or, where there was no refresh token, by a sign-in.
-    """
     upstreams = [
         await workbench.oauth("with", OAuth(lifetimes=[2, 3600])),
         await workbench.oauth("without", OAuth(lifetimes=[2, 3600], refresh_tokens=False)),
@@ -154,7 +144,6 @@ async def an_expired_token_is_never_sent(workbench: Workbench) -> None:
 
 @check("TOK-016", timeout=40, slow=True)
 async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
-    """Every token lives for 60 s: 10 s without a call and then three calls cost four refreshes at most."""
     upstream = await workbench.oauth("a", OAuth(lifetimes=[60]))
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
@@ -164,7 +153,7 @@ async def short_lifetimes_cause_no_refresh_loop(workbench: Workbench) -> None:
         def is_bounded() -> None:
             workbench.expect(len(upstream.refreshes) <= 4, "at most four refreshes", upstream.refreshes)
 
-        await workbench.throughout(10.0, is_bounded)
+        await workbench.holds_for(10.0, is_bounded)
         for _ in range(3):
             await can_use(workbench, proxy, upstream)
         is_bounded()

@@ -1,4 +1,4 @@
-"""TOK: the refresh itself, its refresh tokens, and its failures."""
+"""TOK: the refresh request, the rotation of refresh tokens, and refreshes that fail."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from conformance.checks.tok_storage import stored
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
-    from conformance.workbench import Browser, ProtectedUpstream, Workbench
+    from conformance.workbench.browsers import Browser
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.workbench import Workbench
 
 REFRESH = "refresh_token"
-#: short enough to be over at the next start, long enough for one
+#: short enough to expire before the next start, long enough for one start
 SHORT = 3
 
 
-async def runs_with_expired_tokens(workbench: Workbench, upstream: ProtectedUpstream, count: int) -> Browser:
-    """Sign in, then start the proxy again so many times, each time after the last token has expired; the browser of
-    these later runs.
+async def runs_with_expired_tokens(
+    workbench: Workbench, upstream: ProtectedMockUpstream, count: int
+) -> Browser:
+    """Sign in, then start the proxy again `count` times, each time after the last token has expired. Returns
+    the browser of these later runs.
     """
     await first_run(workbench, upstream)
     browser = workbench.browser()
@@ -34,9 +38,6 @@ async def runs_with_expired_tokens(workbench: Workbench, upstream: ProtectedUpst
 
 @check("TOK-008", timeout=45, slow=True)
 async def the_refresh_request_is_well_formed(workbench: Workbench) -> None:
-    """A form with the grant type, the current refresh token, the client id and the resource, without a verifier and
-    without a scope that was not granted.
-    """
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600]), oauth_scopes=["x", "y"])
     await runs_with_expired_tokens(workbench, upstream, 1)
     asked = workbench.one(upstream.refreshes, "one refresh")
@@ -55,9 +56,7 @@ async def the_refresh_request_is_well_formed(workbench: Workbench) -> None:
 
 @check("TOK-009", timeout=60, slow=True)
 async def a_rotated_refresh_token_replaces_the_old_one(workbench: Workbench) -> None:
-    """Three restarts after three expiries: the refresh tokens are used in the order in which they were issued, each
-    once, and the last one is in the file.
-    """
+    """The last refresh token is in the file at the end."""
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT]))
     browser = await runs_with_expired_tokens(workbench, upstream, 3)
     browser.was_never_opened()
@@ -71,7 +70,6 @@ async def a_rotated_refresh_token_replaces_the_old_one(workbench: Workbench) -> 
 
 @check("TOK-010", timeout=60, slow=True)
 async def without_rotation_the_refresh_token_is_kept(workbench: Workbench) -> None:
-    """The refresh brings no new refresh token: the old one stays in the file and is used at the next start too."""
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT], rotation=False))
     browser = await runs_with_expired_tokens(workbench, upstream, 2)
     browser.was_never_opened()
@@ -84,11 +82,10 @@ async def without_rotation_the_refresh_token_is_kept(workbench: Workbench) -> No
 
 @check("TOK-012", timeout=40, slow=True)
 async def invalid_grant_leads_to_one_new_sign_in(workbench: Workbench) -> None:
-    """The refresh token is refused with invalid_grant: it is tried once, and one page is opened."""
     refuses = Fault("token", grant=REFRESH, status=400, body={"error": "invalid_grant"})
     upstream = await workbench.oauth("a", OAuth(lifetimes=[SHORT, 3600], faults=[refuses]))
     browser = workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, upstream)
     await until(workbench, upstream.exchanges[0].t + SHORT + 0.5)
     await sign_in(workbench, upstream)
@@ -98,22 +95,21 @@ async def invalid_grant_leads_to_one_new_sign_in(workbench: Workbench) -> None:
 
 @check("TOK-013", timeout=120, slow=True)
 async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
-    """Inside the buffer the token endpoint answers 503 and then cuts the connection: calls go on with the token that
-    there is, and the file keeps the refresh token. Once the endpoint has recovered a refresh succeeds. No page.
-    """
     faults = [
         Fault("token", grant=REFRESH, times=1, status=503),
         Fault("token", grant=REFRESH, times=1, cut=True),
     ]
     upstream = await workbench.oauth("a", OAuth(lifetimes=[200, 3600], faults=faults))
     browser = workbench.browser()
-    with workbench.witness("the first run signs in"):
+    with workbench.precondition("the first run signs in"):
         await sign_in(workbench, upstream)
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
         await can_use(workbench, proxy, upstream)
-        workbench.expect(upstream.refreshes, "a refresh is tried inside the buffer", upstream.token_requests)
+        workbench.expect(
+            upstream.refreshes, "the proxy tries a refresh inside the buffer", upstream.token_requests
+        )
         for _ in range(40):
             await can_use(workbench, proxy, upstream)
             if len(upstream.access_tokens) > 1:
@@ -121,29 +117,28 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
             content = stored(workbench.sandbox.home, "a")
             kept = upstream.refresh_tokens[0] in content or len(upstream.access_tokens) > 1
             workbench.expect(kept, "the file keeps the refresh token", content)
-            await workbench.throughout(2.0, lambda: None)
-        workbench.expect(len(upstream.access_tokens) == 2, "the refresh is tried again", upstream.refreshes)
+            await workbench.holds_for(2.0, lambda: None)
+        workbench.expect(
+            len(upstream.access_tokens) == 2, "the proxy tries the refresh again", upstream.refreshes
+        )
         await can_use(workbench, proxy, upstream)
         token = upstream.access_tokens[1]
-        workbench.expect(upstream.bearers[-1] == token, "the new token is used", upstream.bearers)
+        workbench.expect(upstream.bearers[-1] == token, "the proxy uses the new token", upstream.bearers)
     workbench.expect(len(browser.openings) == 1, "no page after the first sign-in", browser.openings)
 
 
 @check("TOK-014", timeout=40, slow=True)
 async def parallel_calls_cause_one_refresh(workbench: Workbench) -> None:
-    """Ten calls at once inside the buffer, a slow token endpoint that takes a second use of a refresh token for
-    theft: one refresh, and ten successes with the new token.
-    """
     late = Fault("token", grant=REFRESH, delay=0.5)
     upstream = await workbench.oauth("a", OAuth(lifetimes=[306, 3600], faults=[late]))
     workbench.browser()
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(upstream)
         await until(workbench, upstream.exchanges[0].t + 7.5)
         before = len(upstream.mcp)
-        await workbench.together(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
+        await workbench.run_cases(*(partial(can_use, workbench, proxy, upstream) for _ in range(10)))
     workbench.expect(len(upstream.refreshes) == 1, "one refresh", upstream.refreshes)
     calls = [request for request in upstream.mcp[before:] if request.rpc == "tools/call"]
     old = [request for request in calls if upstream.bearer(request) != upstream.access_tokens[1]]

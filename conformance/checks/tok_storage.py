@@ -1,6 +1,6 @@
-"""TOK: where tokens lie, who may read them, and what happens to a file that is damaged or not ours.
+"""TOK: where tokens are stored, who may read them, and which stored tokens the proxy must not use.
 
-Only the documented path, the permissions and the JSON of the file are looked at, not its fields.
+The checks look only at the documented path, the permissions and the JSON of the file, not at its fields.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conformance.workbench import ProtectedUpstream, Proxy, Workbench
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
 
 FOLDER = ".dynamic-mcp/oauth-servers"
 _LOOK = 0.001
-#: seconds that a token lives which is to be renewed
+#: lifetime in seconds of a token that the proxy has to refresh
 _SHORT = 2
 
 
@@ -42,7 +44,7 @@ def token_file(home: Path, name: str) -> Path:
 
 
 def stored(home: Path, name: str) -> str:
-    """What the token file of a server holds. Raises `Violation` when there is none where it belongs."""
+    """The content of a server's token file. Raises `Violation` when there is no file at the documented place."""
     try:
         return token_file(home, name).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -50,7 +52,7 @@ def stored(home: Path, name: str) -> str:
 
 
 def stored_json(home: Path, name: str) -> Any:
-    """The same as JSON. Raises `Violation` when it is none."""
+    """The same as JSON. Raises `Violation` when the content is not JSON."""
     content = stored(home, name)
     try:
         return json.loads(content)
@@ -59,7 +61,7 @@ def stored_json(home: Path, name: str) -> Any:
 
 
 def values_in(document: Any) -> list[Any]:
-    """Every value that is neither an object nor an array, however deep."""
+    """Every value that is neither an object nor an array, at any depth."""
     if isinstance(document, dict):
         return [value for inner in document.values() for value in values_in(inner)]
     if isinstance(document, list):
@@ -69,9 +71,7 @@ def values_in(document: Any) -> list[Any]:
 
 @check("TOK-001", timeout=30)
 async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
-    """After a sign-in HOME holds the file of the server and its folders, nothing else but empty files beside it (a
-    lock), and the working directory nothing.
-    """
+    """Empty files beside the token file, such as a lock, are allowed."""
     upstream = await workbench.oauth("s")
     workbench.browser()
     file = token_file(workbench.sandbox.home, "s")
@@ -90,9 +90,6 @@ async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
 
 @check("TOK-002", timeout=30)
 async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None:
-    """The file is an object in which both tokens occur, and a time within 5 s of receipt plus `expires_in`, in
-    RFC 3339 or as seconds since 1970.
-    """
     upstream = await workbench.oauth("a", OAuth(lifetimes=[3600]))
     workbench.browser()
     await sign_in(workbench, upstream)
@@ -120,11 +117,8 @@ def _instant(value: Any) -> float | None:
 
 @check("TOK-003", timeout=60, serial=True, slow=True)
 async def token_files_are_private_from_the_first_moment(workbench: Workbench) -> None:
-    """Under the umasks 000 and 022, and in a folder that was 0755 before, no file or folder of tokens is ever open
-    to anybody else, through a sign-in and a refresh.
-    """
     workbench.browser()
-    await workbench.together(
+    await workbench.run_cases(
         partial(_are_private, workbench, "umask 000", umask=0),
         partial(_are_private, workbench, "umask 022", umask=0o022),
         partial(_are_private, workbench, "0755 before", umask=0o022, before=True),
@@ -142,13 +136,13 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             place.chmod(0o755)
     with workbench.case(what), watching(partial(_modes, home)) as seen:
         for _ in range(2):
-            await workbench.throughout(_left_of_life(upstream), lambda: None)
+            await workbench.holds_for(_left_of_life(upstream), lambda: None)
             async with workbench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
                 await proxy.handshake()
                 await signs_in(workbench, proxy, upstream)
     with workbench.case(what):
         workbench.expect(
-            upstream.refreshes, "the tokens are renewed by the second process", upstream.token_requests
+            upstream.refreshes, "the second process refreshes the tokens", upstream.token_requests
         )
         files = {mode for name, mode in seen if name.endswith(".json")}
         workbench.expect(files, "a token file", seen)
@@ -157,12 +151,12 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
             wide = [one for one in wide if not one.endswith(" 0755")]
             wide += [f"{name} {mode:04o} in the end" for name, mode in _modes(home) if mode & 0o077]
         workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
-        with workbench.witness("the second process renews the tokens"):
+        with workbench.precondition("the second process refreshes the tokens"):
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
 
 
-def _left_of_life(upstream: ProtectedUpstream) -> float:
-    """Seconds until the first access token is over for certain; 0 before there is one."""
+def _left_of_life(upstream: ProtectedMockUpstream) -> float:
+    """Seconds until the first access token has certainly expired; 0 before there is one."""
     return upstream.exchanges[0].t + _SHORT + 0.5 - time.monotonic() if upstream.exchanges else 0.0
 
 
@@ -184,7 +178,7 @@ def _modes(home: Path) -> set[tuple[str, int]]:
 
 @contextmanager
 def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
-    """Inside, look every millisecond; everything that was ever seen."""
+    """Inside, call `look` every millisecond. Yields the set of everything that it has returned."""
     seen: set[Any] = set()
     over = threading.Event()
 
@@ -203,9 +197,6 @@ def watching(look: Callable[[], set[Any]]) -> Iterator[set[Any]]:
 
 @check("TOK-017", timeout=40, slow=True)
 async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
-    """The file is empty, truncated, not JSON or without fields: each time one page is opened, the group connects and
-    the file is whole again.
-    """
     damage: dict[str, Callable[[bytes], bytes]] = {
         "empty": lambda _: b"",
         "truncated": lambda whole: whole[: len(whole) // 2],
@@ -214,7 +205,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
     }
     upstreams = [await workbench.oauth(name) for name in damage]
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, *upstreams)
     files = {name: token_file(workbench.sandbox.home, name) for name in damage}
     for name, file in files.items():
@@ -229,7 +220,7 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
             _is_whole(workbench, files[upstream.name], upstream)
 
 
-def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedUpstream) -> None:
+def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedMockUpstream) -> None:
     content = file.read_bytes()
     try:
         values = values_in(json.loads(content))
@@ -240,9 +231,6 @@ def _is_whole(workbench: Workbench, file: Path, upstream: ProtectedUpstream) -> 
 
 @check("TOK-018", timeout=60, slow=True)
 async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> None:
-    """The file can be parsed all through 50 refreshes; and when the proxy is killed as soon as a request carries the
-    second access token, the second refresh token is in the file.
-    """
     often = await workbench.oauth("often", script=Script(on=[on_call("add", revoke_tokens())]))
     once = await workbench.oauth(
         "once", script=Script(on=[on_call("add", revoke_tokens(), nth=1), on_call("add", silence(), nth=2)])
@@ -251,7 +239,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
     file = token_file(workbench.sandbox.home, "often")
     async with workbench.proxy(often) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(often)
         with watching(lambda: _unreadable(file)) as broken:
             for _ in range(51):
@@ -260,7 +248,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
         workbench.expect(not broken, "the file is JSON at every instant", broken)
     async with workbench.proxy(once) as proxy:
         await proxy.handshake()
-        with workbench.witness("the sign-in works"):
+        with workbench.precondition("the sign-in works"):
             await proxy.ready(once)
         await proxy.call("once", "add", {"a": 1, "b": 2})
         await proxy.begin_call("once", "add", {"a": 1, "b": 2})
@@ -288,39 +276,36 @@ def _unreadable(file: Path) -> set[bytes]:
 
 @check("TOK-019", timeout=40, slow=True)
 async def tokens_are_bound_to_server_and_issuer(workbench: Workbench) -> None:
-    """Under the same name the URL leads to another upstream, and then the same URL names another issuer: no stored
-    token reaches the former, nor the refresh token the latter.
-    """
     first, other = await workbench.oauth("a"), await workbench.oauth("a")
     workbench.browser()
-    with workbench.witness("the first sign-in works"):
+    with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, first)
     async with workbench.proxy(other) as proxy:
         await _gets_none(workbench, proxy, other, first.access_tokens + first.refresh_tokens)
         await signs_in(workbench, proxy, other)
     apart = OAuth(own_origin=True)
     old = await workbench.oauth("b", apart)
-    with workbench.witness("a sign-in at a server on a port of its own works"):
+    with workbench.precondition("a sign-in at a server on a port of its own works"):
         await sign_in(workbench, old)
     await old.stop()
     new = await workbench.oauth("b", apart, port=urlsplit(old.url).port or 0)
-    # The access token goes to the URL that it was issued for. Whether the proxy finds the new authorization server
-    # by itself, or reports that the old one is gone, is up to it.
+    # The access token goes to the URL that it was issued for. The proxy may find the new authorization server
+    # by itself, or report that the old one is gone.
     async with workbench.proxy(new) as proxy:
         await _gets_none(workbench, proxy, new, old.refresh_tokens)
 
 
 async def _gets_none(
-    workbench: Workbench, proxy: Proxy, upstream: ProtectedUpstream, tokens: list[str]
+    workbench: Workbench, proxy: Proxy, upstream: ProtectedMockUpstream, tokens: list[str]
 ) -> None:
     await proxy.handshake()
     await proxy.wake(upstream.name)
-    with workbench.witness(f"the changed upstream {upstream.name} is visited"):
+    with workbench.precondition(f"the proxy contacts the changed upstream {upstream.name}"):
         await workbench.eventually(lambda: upstream.http, within=10.0, what="a request reaches it")
-    await workbench.throughout(3.0, lambda: _has_none(workbench, upstream, tokens))
+    await workbench.holds_for(3.0, lambda: _has_none(workbench, upstream, tokens))
 
 
-def _has_none(workbench: Workbench, upstream: ProtectedUpstream, tokens: list[str]) -> None:
+def _has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: list[str]) -> None:
     for request in upstream.http:
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]

@@ -1,8 +1,7 @@
 """`python -m conformance compare`: the same checks on several implementations, side by side.
 
-Each argument is a profile, which is run, or the JSON report of a run that was made before. The runs follow one another,
-so that none disturbs the next. The exit status is the worst that a single run would have had: known failures of a
-profile do not count, everything else does.
+Each argument is a profile to run, or the JSON report of an earlier run. The runs follow one another, so that none disturbs the next. The
+exit status is the worst of the single runs. Known failures of a profile do not count.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conformance.checks import Check
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.results import RunReport
     from conformance.model.sut import Sut
 
 
 def _page(reports: Sequence[RunReport]) -> str:
-    # Imported late: only who wants a page waits for its template engine.
-    from conformance.reports.html import render_comparison
+    # Imported late, because the template engine takes long to load.
+    from conformance.reports.html.render import render_comparison
 
     return render_comparison(reports)
 
 
-#: the files of `--out`, beside one JSON report for each implementation that was run
+#: the files of `--out`, beside one JSON report for each run
 FILES: dict[str, Callable[[Sequence[RunReport]], str]] = {
     "comparison.json": comparison.render_json,
     "comparison.md": comparison.render_markdown,
@@ -67,20 +66,25 @@ def parser() -> argparse.ArgumentParser:
         "implementations",
         nargs="+",
         metavar="NAME|PROFILE.toml|REPORT.json",
-        help="a profile to run, or a JSON report",
+        help="a profile to run, or the JSON report of an earlier run",
     )
     add_run_options(result)
     result.add_argument(
-        "--out", type=Path, metavar="FOLDER", help=f"write {', '.join(FILES)} and the reports there"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help=f"write {', '.join(FILES)} and the JSON reports into this folder",
     )
-    result.add_argument("--markdown", type=Path, metavar="FILE", help="write the Markdown page there")
+    result.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the Markdown page into this file"
+    )
     return result
 
 
 def main(
     words: Sequence[str], *, checks: dict[str, Check], open_workbench: WorkbenchFactory | None = None
 ) -> int:
-    """Compare, and return the exit status. Raises `UsageError` and `HarnessError`."""
+    """Run the command and return its exit status. Raises `UsageError` and `HarnessError`."""
     options = parser().parse_args(words)
     selected = ids_to_run(options, Registry.load(), checks)
     columns = [_column(name) for name in options.implementations]
@@ -130,6 +134,6 @@ def _files(folder: Path | None, page: Path | None) -> dict[Path, Callable[[Seque
 
 
 def _report_file(folder: Path, report: RunReport, reports: Sequence[RunReport]) -> Path:
-    """A name of its own for each report, also when two implementations have the same name."""
+    """A file for each report, even if two implementations have the same name."""
     same = sum(other.implementation == report.implementation for other in reports)
     return folder / f"{Path(report.implementation).name}{f'-{same}' if same > 1 else ''}.json"

@@ -1,7 +1,7 @@
 """Completion in the shell, where argcomplete is installed (extra `completion`).
 
-What `dynamic-mcp completion SHELL` prints has a shell ask for it. Ids and families of requirements are offered where a selection is
-meant, elsewhere files.
+The script that `dynamic-mcp completion SHELL` prints makes a shell ask this module. It offers ids and families where the command line
+expects a selector, and files elsewhere.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 
 from conformance.model.registry import Registry
+from conformance.model.selectors import FAMILY_WORDS
 
 
 def answer(parser: argparse.ArgumentParser) -> None:
-    """Offer what the line of the shell can go on with, and end the program; return where argcomplete is not installed."""
+    """Print the possible next words of the command line and exit. Returns if argcomplete is not installed."""
     try:
         import argcomplete
     except ImportError:
@@ -23,7 +24,7 @@ def answer(parser: argparse.ArgumentParser) -> None:
         if action.dest not in ("id", "only", "selectors", "skip"):
             return list(files(prefix))
         registry = Registry.load()
-        families = [] if action.dest == "id" else registry.families
+        families = [] if action.dest == "id" else [*registry.families, *FAMILY_WORDS]
         return [*families, *registry.requirements]
 
     argcomplete.autocomplete(parser, always_complete_options=False, default_completer=offered)

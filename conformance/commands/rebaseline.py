@@ -1,13 +1,12 @@
-"""Baselines written from a run: `--write-baseline` makes a file, `--update-baseline` brings one up to date.
+"""Writes baselines from a run: `--write-baseline` makes a new file, `--update-baseline` updates one.
 
-An entry whose check passes now goes, one with another verdict gets that verdict, a failure without an entry gets one.
-Reasons and comments of entries that stay are kept; comments right above an entry go with it. What an entry needs and
-no run can know is the reason, so a new one says `TODO`, and a file with that word is refused when it is read: an
-expected failure that nobody can explain is not expected. Writing changes no verdict and no exit status of the run
-itself.
+An update removes an entry whose check passes, changes the verdict of an entry, and adds entries for new failures. The other entries keep
+their reasons and comments; comments right above an entry belong to it. No run can know the reason of a failure, so a new entry says
+`TODO` instead. The runner refuses to read a file with that word until a person has written the reason. Writing changes no verdict and
+no exit status of the run itself.
 
-The file is edited line by line. Whatever layout defeats that (an array in place of `[[known]]`) is noticed, because the
-new text is read again before anything is written; then the file stays as it is.
+The update edits the file line by line. Before it writes, it reads the new text again. If a layout defeats the edit (an array in place
+of `[[known]]`), the file stays as it is.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _VERDICT = re.compile(r"""^(\s*verdict\s*=\s*)(["'])[^"']*\2""", re.MULTILINE)
 
 
 class BaselineFile:
-    """The file to write after the run; `new`: it must not exist yet."""
+    """The file to write after the run. With `new` it must not exist yet."""
 
     def __init__(self, file: Path, *, new: bool) -> None:
         self._file = file
@@ -48,15 +47,16 @@ class BaselineFile:
         if new:
             if file.exists():
                 raise UsageError(
-                    f"--write-baseline {file}: it exists; --baseline {file} --update-baseline changes it"
+                    f"--write-baseline {file}: the file exists; --baseline {file} --update-baseline changes it"
                 )
             prove_writable(file, f"--write-baseline {file}")
         else:
             prove_writable(file, f"--update-baseline {file}")
 
     def write(self, report: RunReport, baseline: Baseline) -> str:
-        """Write what `report`, judged by `baseline`, makes of the file, and say what changed. Raises `UsageError` when it
-        cannot be edited, and `HarnessError` when it cannot be written.
+        """Write the entries for `report`, which was judged by `baseline`, and return a summary of the changes.
+
+        Raises `UsageError` if the layout of the file defeats the edit, and `HarnessError` if writing fails.
         """
         if not report.complete:
             return f"{self._file}: not written, because the run was interrupted"
@@ -69,7 +69,7 @@ class BaselineFile:
 
 
 def revised(known: Iterable[Known], results: Iterable[Result]) -> list[Known]:
-    """The entries that would have been right for these results, the old ones first."""
+    """The entries that fit these results, the old ones first."""
     entries = {entry.id: entry for entry in known}
     for result in results:
         entry = entries.get(result.id)
@@ -96,12 +96,12 @@ def _changes(before: Sequence[Known], after: Sequence[Known]) -> str:
         "removed": len(old.keys() - new.keys()),
         "changed": sum(old[id_] != new[id_] for id_ in old.keys() & new.keys()),
     }
-    said = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return said + ("; write the reasons that say TODO" if counts["added"] else "")
+    summary = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return summary + ("; write the reasons that say TODO" if counts["added"] else "")
 
 
 def edited(text: str, known: Sequence[Known], name: str = "baseline") -> str:
-    """The text of a baseline or profile file, with these entries. Raises `UsageError` when it cannot be edited."""
+    """The text of a baseline or profile file with these entries. Raises `UsageError` if its layout defeats the edit."""
     wanted = {entry.id: entry for entry in known}
     kept: list[_Part] = []
     for part in _parts(text):
@@ -113,13 +113,13 @@ def edited(text: str, known: Sequence[Known], name: str = "baseline") -> str:
         kept.insert(_place_for(entry.id, kept), _Part(entry.id, _written(entry)))
     result = "".join(part.text for part in kept).removeprefix("" if text else "\n")
     if sorted(_known_in(result), key=_by_id) != sorted(known, key=_by_id):
-        raise UsageError(f"{name}: cannot be edited: give every entry a [[known]] of its own")
+        raise UsageError(f"{name}: cannot edit this layout: give every entry a [[known]] of its own")
     return result
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some lines of the file: an entry with the comments above it, or (`id` is None) something else."""
+    """Some lines of the file: an entry with the comments above it, or other lines (`id` is None)."""
 
     id: str | None
     text: str
@@ -136,7 +136,7 @@ def _parts(text: str) -> list[_Part]:
 
 
 def _taken_from_the_end(lines: list[str]) -> list[str]:
-    """The comment right above a header, and the blank lines above that, removed from `lines`."""
+    """Remove from `lines` the comment right above a header and the blank lines above that, and return them."""
     at = len(lines)
     while at and _COMMENT.match(lines[at - 1]):
         at -= 1
@@ -169,7 +169,7 @@ def _ended(text: str) -> str:
 
 
 def _place_for(id_: str, parts: Sequence[_Part]) -> int:
-    """Behind the entries of the same family, else behind all entries, else at the end."""
+    """The position after the entries of the same family, else after all entries, else the end."""
     family = id_.partition("-")[0]
     for alike in (f"{family}-", ""):
         places = [at for at, part in enumerate(parts) if part.id is not None and part.id.startswith(alike)]
@@ -179,7 +179,7 @@ def _place_for(id_: str, parts: Sequence[_Part]) -> int:
 
 
 def _written(entry: Known) -> str:
-    # JSON's escapes are TOML's as well, and `one_line` has left nothing that TOML forbids.
+    # JSON's escapes are valid in TOML, and `one_line` removes every character that TOML forbids.
     reason = json.dumps(one_line(entry.reason), ensure_ascii=False)
     intermittent = "intermittent = true\n" if entry.intermittent else ""
     return f'\n[[known]]\nid = "{entry.id}"\nverdict = "{entry.verdict}"\nreason = {reason}\n{intermittent}'

@@ -1,8 +1,7 @@
 """`python -m conformance requirements`: the registry as a page for readers, `docs/requirements.md`.
 
-The page holds every field of every entry and nothing else, so page and registry are equal when rendering again
-gives the same text (`--check`). Anchors are the ids in small letters, which never change. Texts of the registry
-may hold code in backticks; any other character that Markdown would take for itself is escaped.
+The page holds every field of every entry and nothing else, so `--check` only renders it again and compares the text. Anchors are the ids
+in small letters, which never change. Texts of the registry may hold code in backticks; the page escapes all other Markdown.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ PAGE = Path("docs", "requirements.md")
 _INTRODUCTION = f"""\
 # Requirements of a dynamic MCP proxy
 
-Version {VERSION}. Written by `python -m conformance requirements` from `conformance/requirements/*.toml`; edit these, not this page.
+Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml`; edit those files.
 
-A requirement has an id that is never given to another one, and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for what this
-project's documents demand rather than a protocol. Its era says for which protocol revisions it holds: `legacy` are those with the
-`initialize` handshake, `modern` is 2026-07-28, `any` is both. *Observed* is what the check sets up and looks at, from outside only.
-*Wrong implementation* is a mistake that the check has to catch. Where sources contradict each other, *Conflict* says which one holds.
+Every requirement has a permanent id and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for a demand of this project's documents instead
+of a protocol. Its era names the protocol revisions: `legacy` are those with the `initialize` handshake, `modern` is 2026-07-28, `any` is
+both. *Observed* tells what the check sets up and observes, from outside only. *Wrong implementation* is a mistake that the check must
+catch. Where sources contradict each other, *Conflict* tells which one counts.
 
-The version changes with what is demanded. Its first number grows when an implementation that met every requirement may no longer do so:
-a requirement is added, demands more, or has a higher level. Its second number grows when less is demanded, or a requirement is retired.
-Wording, sources and the way of observing change without a new version. Every report names the version that it was made with.
+The version changes with the demands. Its first number grows when an implementation that met every requirement may no longer do so, because
+of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. Wording,
+sources and ways of observing change without a new version. Every report names its version of the requirements.
 """
 
-#: where the documents are; the first pattern that fits counts
+#: the addresses of the documents; the first pattern that fits counts
 _LINKS = (
     (r"MCP (\d{4}-\d\d-\d\d)", r"https://modelcontextprotocol.io/specification/\1"),
     (r"RFC (\d+)", r"https://www.rfc-editor.org/rfc/rfc\1"),
@@ -52,12 +51,12 @@ _LINKS = (
 )
 _ROBUSTNESS = "robustness"
 
-# An underscore within a word is only itself, and escaping it would spoil the names that the texts are full of.
+# Markdown leaves an underscore within a word alone, and an escape would spoil the many names in the texts.
 _MARKUP = re.compile(r"[\\*<>\[\]~|$#]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
 
 def main(words: Sequence[str]) -> int:
-    """Write the page or compare it; the exit status: 0, 1 when it differs from the registry, 2 wrong usage."""
+    """Write or compare the page. Exit status: 0, 1 if it differs from the registry, 2 wrong usage, 3 a broken registry."""
     options = _parser().parse_args(words)
     try:
         text = page(Registry.load())
@@ -83,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when the page is not up to date"
+        "--check", action="store_true", help="write nothing; fail if the page is not up to date"
     )
     parser.add_argument(
         "file", nargs="?", type=Path, default=PAGE, metavar="FILE", help=f"default: {PAGE}; - = stdout"
@@ -95,7 +94,7 @@ def _check(file: Path, text: str) -> int:
     if file.read_text(encoding="utf-8") == text:
         return 0
     print(
-        f"conformance: {file} is not what the registry says: run `python -m conformance requirements`",
+        f"conformance: {file} differs from the registry: run `python -m conformance requirements`",
         file=sys.stderr,
     )
     return 1
@@ -157,7 +156,7 @@ def _source(source: Source) -> str:
 def _documents(registry: Registry) -> Iterator[str]:
     counts = Counter(document for one in registry for document in {source.document for source in one.sources})
     yield "## Documents\n"
-    yield "How many requirements each document is a source of. *Robustness* is no document: the source says the reason.\n"
+    yield "The number of requirements that each document is a source of. *Robustness* is no document; such a source names the reason.\n"
     rows = [f"| {_linked_document(document)} | {counts[document]} |" for document in sorted(counts)]
     yield "\n".join(["| document | requirements |", "| --- | --- |", *rows]) + "\n"
 
@@ -175,15 +174,15 @@ def _link(requirement_id: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """The same where a line begins, so that it does not become a list."""
+    """The escaped text of a paragraph, whose beginning Markdown must not take for a list."""
     return re.sub(r"^(\d*)(?=[-+.)])", r"\1\\", _escaped(text))
 
 
 def _escaped(text: str) -> str:
-    """On one line, with markup only where the text has backticks."""
+    """The text on one line, with no markup except code in backticks."""
     pieces = " ".join(text.split()).split("`")
     if len(pieces) % 2 == 0:
-        # A backtick without a partner is a character like any other.
+        # A backtick without a partner is an ordinary character.
         return "\\`".join(_MARKUP.sub(r"\\\g<0>", piece) for piece in pieces)
     return "`".join(
         piece if number % 2 else _MARKUP.sub(r"\\\g<0>", piece) for number, piece in enumerate(pieces)

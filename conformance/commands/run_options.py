@@ -1,7 +1,7 @@
-"""What every command that runs checks shares: its options, the selection, the run itself, and what it is worth as an exit status.
+"""Shared by all commands that run checks: options, selection, the run itself and the exit status.
 
-0 everything required passed, 1 something failed, 2 the command line has to be changed (also when nothing was checked at
-all), 3 the harness broke or the run was interrupted, so the results are not complete.
+Exit status: 0 everything required passed; 1 something failed; 2 the user has to change the command line, also if the run checked nothing;
+3 the harness broke or an interruption left the results incomplete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anyio
 
 from conformance.engine.runner import DEFAULT_JOBS, run, with_selection
 from conformance.errors import UsageError
-from conformance.model.selectors import select
+from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import LiveProgress
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from conformance.checks import Check
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.baseline import Baseline
     from conformance.model.registry import Registry
     from conformance.model.results import RunReport
@@ -33,25 +33,32 @@ if TYPE_CHECKING:
 PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
 
 SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+FAMILY_HELP = "A selector may be a family in words: " + ", ".join(
+    f"{word} ({family})" for word, family in FAMILY_WORDS.items()
+)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What to run and how, for every command that runs checks."""
+    """Add the options that choose the checks and how they run."""
     parser.add_argument(
         "--only", action="append", default=[], metavar="SEL", help=f"only these: {SELECTOR_HELP}"
     )
-    parser.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
+    parser.add_argument("--skip", action="append", default=[], metavar="SEL", help="not these")
     parser.add_argument(
         "--jobs",
         type=_positive(int),
         default=DEFAULT_JOBS,
         metavar="N",
-        help="checks at a time, and as many slow ones beside them",
+        help="quick checks at a time, and as many slow ones beside them",
     )
-    parser.add_argument("--keep", action="store_true", help="keep the private directory of every check")
-    parser.add_argument("--strict", action="store_true", help="a SHOULD or MAY that is missed is a failure")
+    parser.add_argument("--keep", action="store_true", help="keep the sandbox folder of every check")
+    parser.add_argument("--strict", action="store_true", help="a missed SHOULD or MAY is a failure too")
     parser.add_argument(
-        "--time-scale", type=_positive(float), default=1.0, metavar="X", help="stretch check deadlines"
+        "--time-scale",
+        type=_positive(float),
+        default=1.0,
+        metavar="X",
+        help="multiply the deadline of every check by X",
     )
 
 
@@ -62,7 +69,7 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
             raise ValueError(text)
         return value
 
-    # argparse names the type in its message.
+    # argparse shows this name in its message.
     convert.__name__ = f"positive {kind.__name__}"
     return convert
 
@@ -70,13 +77,13 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
 def selected_ids(
     only: Sequence[str], skip: Sequence[str], registry: Registry, checks: dict[str, Check]
 ) -> list[str]:
-    """What `select` selects, with `slow` for the checks that are."""
+    """The ids that `select` selects, with the slow ones of these checks."""
     slow = [check.id for check in checks.values() if check.slow]
     return select(registry, only, skip, slow_ids=slow)
 
 
 def ids_to_run(options: argparse.Namespace, registry: Registry, checks: dict[str, Check]) -> list[str]:
-    """The ids that `--only` and `--skip` leave, those without a check included. Raises `UsageError` when all are."""
+    """The selected ids, including those without a check. Raises `UsageError` if no id has a check."""
     selected = selected_ids(options.only, options.skip, registry, checks)
     if not any(id_ in checks for id_ in selected):
         raise UsageError(
@@ -96,7 +103,7 @@ def run_selected(
     *,
     second_attempts: bool = True,
 ) -> RunReport:
-    """Run the selected checks with the options of `add_run_options`, showing the progress."""
+    """Run the selected checks with the options of `add_run_options`, and show the progress."""
     chosen = [checks[id_] for id_ in selected if id_ in checks]
 
     async def run_all() -> RunReport:
@@ -118,7 +125,7 @@ def run_selected(
 
 
 def exit_code(report: RunReport) -> int:
-    """What a run is worth as an exit code; zero executed checks is never success."""
+    """The exit status of a run; a run without an executed check never succeeds."""
     summary = report.summary
     if not report.complete or any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
         return BROKEN
@@ -126,7 +133,8 @@ def exit_code(report: RunReport) -> int:
         return FAILED
     if not summary.executed:
         print(
-            "conformance: nothing was checked: every selected requirement is declared absent", file=sys.stderr
+            "conformance: nothing to check: the profile declares every selected requirement absent",
+            file=sys.stderr,
         )
         return USAGE
     return PASSED

@@ -1,7 +1,7 @@
-"""`python -m conformance show ID`: one requirement with everything that is known about it.
+"""`python -m conformance show ID`: everything about one requirement.
 
-On a terminal paragraphs are as wide as it is. Anywhere else there are no styles, and each paragraph is one line, so
-that it can be searched. Commands are never broken, because one that was cannot be pasted.
+On a terminal, paragraphs have its width. Elsewhere there are no styles and each paragraph is one line, which a reader can search.
+Commands never break, so that a reader can paste them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from conformance.model.registry import VERSION
 from conformance.model.sut import IMPLEMENTATIONS, Profile
-from conformance.mutants import load_mutants
+from conformance.mutants.loading import load_mutants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its paragraphs, or with `commands`, which stay on one line each."""
+    """A heading with its paragraphs, or with `commands` of one line each."""
 
     heading: str
     paragraphs: Sequence[str] = ()
@@ -43,7 +43,7 @@ def show(
     check: Check | None,
     profiles: Sequence[str],
 ) -> None:
-    """Print the requirement; `profiles` are names and files beside those of `conformance/implementations`."""
+    """Print the requirement. `profiles` are names and files in addition to those of `conformance/implementations`."""
     width = console.width if console.is_terminal else sys.maxsize
     wrap = TextWrapper(width, "  ", "  ", break_long_words=False, break_on_hyphens=False).fill
     console.print(Text(f"{requirement.id} {requirement.title}", style="bold"), soft_wrap=True)
@@ -78,9 +78,7 @@ def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[
     mutants.sort(key=lambda mutant: mutant.kills != requirement.id)
     yield Section("known-bad proxies that it catches", [_mutant(one, requirement.id) for one in mutants])
     known = list(_known(requirement.id, profiles))
-    yield Section(
-        "implementations", known or ["no profile expects a failure, or says that the feature is absent"]
-    )
+    yield Section("implementations", known or ["no profile expects a failure or declares the feature absent"])
     run = f"python -m conformance run --only {requirement.id} --"
     bad = [f"{run} python -m conformance.mutants {mutant.name} {{config}}" for mutant in mutants[:1]]
     yield Section("run it", commands=[f"{run} COMMAND {{config}}", *bad])
@@ -96,19 +94,20 @@ def _source(source: Source) -> str:
 
 def _check(check: Check | None) -> Iterator[str]:
     if check is None:
-        yield "planned: none exists yet"
+        yield "planned: no check exists yet"
         return
     yield check.where
-    yield check.sentence
-    nature = ["slow, so it starts before the others"] if check.slow else []
-    nature += ["nothing runs beside it"] if check.serial else []
-    yield "; ".join([f"it has {check.timeout:g} s", *nature])
+    if check.sentence:
+        yield check.sentence
+    nature = ["slow, so it starts before quick ones"] if check.slow else []
+    nature += ["serial: no other check runs beside it"] if check.serial else []
+    yield "; ".join([f"deadline {check.timeout:g} s", *nature])
 
 
 def _mutant(mutant: Mutant, requirement_id: str) -> str:
     if mutant.kills == requirement_id:
         return mutant.name
-    return f"{mutant.name}, which is about {mutant.kills}: {mutant.also[requirement_id]}"
+    return f"{mutant.name}, a mutant of {mutant.kills}: {mutant.also[requirement_id]}"
 
 
 def _known(requirement_id: str, profiles: Sequence[str]) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""One call through one upstream: tells "your command is wrong" from "your implementation is wrong".
+"""One call through one upstream, which distinguishes a wrong command from a wrong implementation.
 
-The steps are those that every check depends on. The first one that fails decides who has to act: as long as
-the program does not answer `initialize` the command line is the likelier culprit, afterwards it is the
-implementation.
+Every check depends on these steps. A program that does not answer `initialize` points to a wrong command line; a later failure points to
+the implementation.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from conformance.model.verdicts import leaves
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conformance.engine.runner import WorkbenchFactory
+    from conformance.engine.execution import WorkbenchFactory
     from conformance.model.sut import Sut
 
 START = "start the command and answer initialize"
@@ -30,7 +29,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True)
 class SmokeResult:
-    """`failed` is the step that did not work, None when all did."""
+    """`failed` is the step that did not work, or None if all did."""
 
     failed: str | None
     reason: str = ""
@@ -42,7 +41,7 @@ class SmokeResult:
         if self.failed is None:
             return "The command works; run the conformance checks."
         if self.harness_broke:
-            return "The runner itself broke; this says nothing about your command."
+            return "The runner itself broke; this proves nothing about your command."
         if self.failed == START:
             return "Your command is wrong, or it does not speak MCP on stdin and stdout. Try it by hand."
         return "Your command is right: it speaks MCP. Your implementation is wrong at this step."
@@ -51,7 +50,7 @@ class SmokeResult:
 async def smoke(
     sut: Sut, *, open_workbench: WorkbenchFactory, on_step: Callable[[str], None] = lambda step: None
 ) -> SmokeResult:
-    """Walk through the steps, calling `on_step` with each one that worked."""
+    """Take the steps, and call `on_step` with each one that worked."""
     step = START
     workbench = None
     try:
@@ -67,14 +66,14 @@ async def smoke(
                     step = CALL
                     answer = await proxy.call("a", "echo", {"x": 1})
                     if answer.is_error:
-                        return SmokeResult(step, f"the call was answered with an error: {answer.text}")
+                        return SmokeResult(step, f"the answer to the call is an error: {answer.text}")
                     on_step(step)
     except Exception as error:
         first = leaves(error)[0]
-        foreseen = isinstance(first, ConformanceError | TimeoutError | OSError) and not isinstance(
+        expected = isinstance(first, ConformanceError | TimeoutError | OSError) and not isinstance(
             first, HarnessError
         )
         stderr = workbench.evidence.stderr_tail if workbench is not None else ""
         reason = f"no end within {SECONDS:g} s" if type(first) is TimeoutError else str(first) or repr(first)
-        return SmokeResult(step, reason, stderr, harness_broke=not foreseen)
+        return SmokeResult(step, reason, stderr, harness_broke=not expected)
     return SmokeResult(None)

@@ -1,8 +1,8 @@
-"""`python -m conformance stability`: whole runs in a row, and one more while the machine is busy, without one red check.
+"""`python -m conformance stability`: whole runs in a row, and one more on a busy machine, without one red check.
 
-A suite whose verdicts depend on luck is not believed, so a check that needed its second attempt counts like a red one here. The busy
-run has busy loops beside it, as many as the machine has cores unless told otherwise. Exit status: 0 every run was clean, 1 one was
-not, 2 wrong usage, 3 the harness broke or was interrupted; then no further run begins.
+Verdicts must not depend on luck, so a check that needs its second attempt counts as red here. Beside the last run there are busy loops, by
+default one for each core. Exit status: 0 every run was clean; 1 a run was not; 2 wrong usage; 3 the harness broke or an interruption
+ended the run, and no further run begins.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from conformance.checks import Check, load_checks
-from conformance.engine.runner import DEFAULT_JOBS, WorkbenchFactory, run
+from conformance.checks import Check
+from conformance.checks.loading import load_checks
+from conformance.engine.execution import WorkbenchFactory
+from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.errors import UsageError
 from conformance.model.registry import Registry
 from conformance.model.selectors import select
@@ -36,13 +38,13 @@ if TYPE_CHECKING:
 
 RUNS = 10
 
-#: ends by itself when whoever started it has gone
+#: ends by itself when its parent has gone
 _BUSY_LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
 
 
 @dataclass(frozen=True)
 class Round:
-    """One whole run, and beside how many busy loops it was made."""
+    """One whole run, and the number of busy loops beside it."""
 
     number: int
     busy: int
@@ -50,7 +52,7 @@ class Round:
 
     @property
     def unstable(self) -> list[str]:
-        """What was not green at the first attempt, one line for each check."""
+        """One line for each check that was not green at its first attempt."""
         return [
             f"run {self.number}: {result.id} {', then '.join(attempt.verdict for attempt in result.attempts)}: "
             + " ".join(result.attempts[0].message.split())
@@ -63,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     result = argparse.ArgumentParser(
         prog="python -m conformance stability",
-        description="Make whole runs in a row, and one more beside busy loops: not one check may be red, or need a second attempt.",
-        epilog="The command after -- is as for `run`.",
+        description="Make whole runs in a row, and one more beside busy loops. No check may be red or need a second attempt.",
+        epilog="The command after -- is the same as for `run`.",
         allow_abbrev=False,
     )
     result.add_argument(
@@ -75,10 +77,10 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="busy loops beside the last run, one for each core by default; 0 leaves that run out",
+        help="busy loops beside the last run (default: one for each core); 0 leaves that run out",
     )
     result.add_argument("--only", action="append", default=[], metavar="SEL", help="only these checks")
-    result.add_argument("--skip", action="append", default=[], metavar="SEL", help="all but these")
+    result.add_argument("--skip", action="append", default=[], metavar="SEL", help="not these")
     result.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help="checks at a time")
     result.add_argument("--profile", default=DEFAULT_PROFILE, metavar="NAME|FILE", help="as for `run`")
     return result
@@ -91,7 +93,7 @@ def main(
     checks: Mapping[str, Check] | None = None,
     open_workbench: WorkbenchFactory | None = None,
 ) -> int:
-    """Make the runs and print the table; the exit status. The keywords are for tests. Raises `UsageError`."""
+    """Run the command and return its exit status. Tests pass the keywords. Raises `UsageError`."""
     options = parser().parse_args(words)
     console = Console(highlight=False)
     if options.runs < 0 or options.busy < 0 or options.jobs < 1 or options.runs + options.busy == 0:
@@ -119,7 +121,7 @@ def make_rounds(
     on_round: Callable[[Round], None],
     open_workbench: WorkbenchFactory | None = None,
 ) -> list[Round]:
-    """One run for each of `loads`, which says how many busy loops there are; none after one that was interrupted."""
+    """Make one run for each of `loads`, a number of busy loops, until a run is interrupted."""
     rounds: list[Round] = []
     for busy in loads:
         with busy_loops(busy):
@@ -136,7 +138,7 @@ def make_rounds(
 
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
-    """Meanwhile this many processes use all the time of a core that they can get."""
+    """Inside the block this many processes keep the cores busy."""
     loops = [subprocess.Popen([sys.executable, "-I", "-S", "-c", _BUSY_LOOP]) for _ in range(count)]
     try:
         yield
@@ -159,7 +161,7 @@ def _announcer(console: Console, total: int) -> Callable[[Round], None]:
 
 
 def _print(console: Console, rounds: Sequence[Round]) -> None:
-    table = Table("run", "busy loops", "checks", "red", "re-run", "s", box=None)
+    table = Table("run", "busy loops", "checks", "red", "retried", "s", box=None)
     for one in rounds:
         summary = one.report.summary
         counts = summary.executed, summary.failures, summary.rerun

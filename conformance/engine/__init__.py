@@ -1,1 +1,1 @@
-"""Runs checks: the scheduler, the attempts, and where reports go."""
+"""Runs checks: the schedule, the attempts, and the output files."""

@@ -1,4 +1,4 @@
-"""Files that a run is asked to write: proved writable before it begins, so that no finished run is lost."""
+"""Output files, which are proved writable before a run begins, so that no finished run is lost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def prove_writable(file: Path, asked: str) -> None:
-    """Leaves a file that exists as it is, and none where there was none. Raises `UsageError`, naming what was asked."""
+    """Raise `UsageError` with the option `asked` if the file is not writable. Changes no file and leaves no new one."""
     existed = file.exists()
     try:
         with file.open("a", encoding="utf-8"):
             pass
-        # An empty report of a run that never happened would be mistaken for a result.
+        # A reader would mistake an empty report of a run that never happened for a result.
         if not existed:
             file.unlink()
     except OSError as error:
@@ -24,7 +24,7 @@ def prove_writable(file: Path, asked: str) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace the file by this text. Raises `HarnessError`: that it can be written was proved before."""
+    """Replace the content of the file. Raises `HarnessError`, because the file was proved writable before."""
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Many checks at once: who runs beside whom, and what ends them all.
+"""Schedules many checks at once: which of them run beside each other, and what cancels them all.
 
-The lanes hold for the work of several implementations as for that of one. Limits: a check that blocks the event loop holds up all.
+The bounds hold for several implementations together as they do for one. Limit: a check that blocks the event loop delays all others.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from conformance.checks import Check
-    from conformance.engine.runner import Execution
+    from conformance.engine.execution import Execution
 
 
-async def in_lanes(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
-    """Attempt every check, the longest first: `jobs` quick ones at a time and as many slow ones beside them, which mostly wait, and twice
-    as many of those when no quick one is left (`jobs=1`: one at all). Then each serial one alone; then, also alone, a second time what
-    was red and not expected.
+async def schedule(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
+    """Attempt every check, in three stages; in each, the longest first.
+
+    First the checks that may run in parallel: `jobs` quick ones and `jobs` slow ones at a time, because slow ones mostly wait, and
+    twice as many slow ones when no quick one is left (`jobs=1`: one check at a time). Then each serial check alone. Then, also alone,
+    a second attempt at each check whose result needs one.
     """
     parallel = sorted((one for one in work if not one[1].serial), key=lambda one: _longest_first(one[1]))
-    slow, others = (deque(one for one in parallel if one[1].slow is is_slow) for is_slow in (True, False))
-    async with anyio.create_task_group() as lanes:
+    slow, quick = (deque(one for one in parallel if one[1].slow is is_slow) for is_slow in (True, False))
+    async with anyio.create_task_group() as workers:
         if jobs == 1:
-            lanes.start_soon(_lane, slow, others)
+            workers.start_soon(_work_off, slow, quick)
         else:
             for _ in range(jobs):
-                lanes.start_soon(_lane, slow)
-                lanes.start_soon(_lane, others, slow)
+                workers.start_soon(_work_off, slow)
+                workers.start_soon(_work_off, quick, slow)
     for execution, check in work:
         if check.serial:
             await execution.attempt(check)
@@ -43,8 +45,8 @@ async def in_lanes(work: Sequence[tuple[Execution, Check]], jobs: int) -> None:
             await execution.attempt(check)
 
 
-async def _lane(*queues: deque[tuple[Execution, Check]]) -> None:
-    """One attempt after the other, until nothing is left that no other lane has taken."""
+async def _work_off(*queues: deque[tuple[Execution, Check]]) -> None:
+    """Make one attempt after the other until the queues, which other workers empty too, are empty."""
     for queue in queues:
         while queue:
             execution, check = queue.popleft()
@@ -57,7 +59,7 @@ def _longest_first(check: Check) -> tuple[float, str]:
 
 @asynccontextmanager
 async def signals_cancel() -> AsyncIterator[anyio.CancelScope]:
-    """Cancel the body on the first SIGINT or SIGTERM; further ones change nothing: teardown is bounded."""
+    """Cancel the body on the first SIGINT or SIGTERM and ignore further ones, because teardown is bounded."""
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
             await tasks.start(_watch_signals, scope)

@@ -1,1 +1,1 @@
-"""What a run is about and what comes of it: requirements, verdicts, results, profiles, baselines."""
+"""The data of a run: requirements, verdicts, results, profiles and baselines."""

@@ -1,10 +1,8 @@
-"""Known failures: which red verdicts are expected of an implementation, and why.
+"""Known failures: the red verdicts that an implementation is expected to get, with the reasons.
 
-Every entry names one requirement, the verdict it gets today and the reason. A result with exactly that
-verdict is reported as known and does not fail the run; any other red verdict does. An entry whose check
-passes now is stale and red, so a baseline cannot outlive the bug it describes, unless the entry is
-`intermittent`: then both the verdict and a pass are accepted. Entries for checks that were not selected say
-nothing.
+Every entry names one requirement, its current verdict and the reason. A result with exactly that verdict is known and does not fail
+the run; any other red verdict does. An entry whose check passes is stale and red, so a baseline cannot outlive the bug that it
+describes. An `intermittent` entry accepts both its verdict and a pass. Entries for checks outside the selection have no effect.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,13 +17,12 @@ from conformance.model.verdicts import Verdict
 
 _Decoded = TypeVar("_Decoded")
 
-#: The verdicts that can be expected of an implementation; the others are not its failures.
+#: the verdicts that an entry may expect; the others are no failures of the implementation
 BASELINE_VERDICTS = frozenset(
     {Verdict.FAIL, Verdict.WARN, Verdict.UNTESTABLE, Verdict.TIMEOUT, Verdict.CRASH}
 )
 
-
-#: how the reason of an entry begins that `conformance.commands.rebaseline` made; it has to be written before the file can be used
+#: the beginning of the reason in a new entry of `conformance.commands.rebaseline`; a person must write the reason before the file is valid
 TODO = "TODO"
 
 
@@ -35,12 +32,12 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     verdict: Verdict
     reason: str
-    #: the check passes at times; the reason says on what that depends
+    #: the check passes sometimes; the reason says on what that depends
     intermittent: bool = False
 
 
 class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one TOML form of profiles and baselines; a baseline needs nothing but `known`."""
+    """The TOML form of profiles and baselines; a baseline needs only `known`."""
 
     name: str = ""
     homepage: str = ""
@@ -70,7 +67,7 @@ def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFi
         if not known.reason.strip():
             raise UsageError(f"{file}: known: {known.id}: the reason is blank")
         if known.reason.lstrip().startswith(TODO):
-            raise UsageError(f"{file}: known: {known.id}: the reason is still to be written: {known.reason}")
+            raise UsageError(f"{file}: known: {known.id}: write the reason in place of TODO: {known.reason}")
         seen.add(known.id)
     for name, reason in content.absent.items():
         if registry.get(name) is None and name not in registry.families:
@@ -81,7 +78,7 @@ def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFi
 
 
 def decode_toml(file: Path, kind: type[_Decoded]) -> _Decoded:
-    """Read a TOML file into a strict struct. Raises `UsageError`."""
+    """Decode a TOML file strictly. Raises `UsageError`."""
     try:
         return msgspec.toml.decode(file.read_bytes(), type=kind)
     except OSError as error:
@@ -106,11 +103,11 @@ class Baseline:
         return tuple(self._known.values())
 
     def reason_for(self, requirement_id: str, verdict: Verdict) -> str | None:
-        """Why this verdict was expected, or None when it was not."""
+        """Why the baseline expects this verdict, or None if it does not."""
         entry = self._known.get(requirement_id)
         return entry.reason if entry is not None and entry.verdict is verdict else None
 
     def is_stale(self, requirement_id: str, verdict: Verdict) -> bool:
-        """Whether an entry expects a failure of this check, and no pass, although it passes."""
+        """Whether the check passes although an entry expects it to fail every time."""
         entry = self._known.get(requirement_id)
         return entry is not None and not entry.intermittent and verdict is Verdict.PASS

@@ -1,14 +1,14 @@
-"""What a check leaves behind for the reader of its verdict.
+"""The evidence of a check, for the reader of its verdict.
 
-An `Evidence` is complete only after the workbench has been closed. It never holds a secret: whoever records
-an event redacts it first. Sizes are bounded by the recorder, not here.
+An `Evidence` is complete only after the workbench has closed. It holds no secret, because the workbench redacts an event before it
+records it. The workbench also bounds the sizes.
 """
 
 import msgspec
 
 
 def encodable(text: str) -> str:
-    """The text with lone surrogates written as escapes: JSON can bring them, and no file can hold them."""
+    """The text with lone surrogates as escapes: JSON can hold them, but no file can."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -19,17 +19,17 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     actor: str
     kind: str
     text: str
-    #: whom it was done to, where `actor` and `kind` do not say it: one of several started programs
+    #: the other side, if `actor` and `kind` do not name it: one of several started programs
     peer: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Everything that was seen while one check ran."""
+    """Everything that the workbench saw while one check ran."""
 
     events: list[Event] = msgspec.field(default_factory=list)
     stdout_tail: str = ""
     stderr_tail: str = ""
     #: processes that the implementation left behind and that the runner ended
     leftovers: list[str] = msgspec.field(default_factory=list)
-    #: the private directory of the check, when it was kept
+    #: the sandbox of the check, if the run kept it
     sandbox: str | None = None

@@ -1,9 +1,8 @@
-"""The registry: what the requirements say, loaded from `requirements/*.toml` and checked strictly.
+"""The registry of the requirements, from `requirements/*.toml`, with strict validation.
 
-After `Registry.load()` every id is unique and belongs to its file's family, every level and era is a known
-one, every source that has to be quoted is quoted, and no field was misspelt. Any defect is a `HarnessError`
-that names file, id and field. Whether a quotation is word for word what the document says cannot be decided
-here.
+After `Registry.load()` every id is unique and belongs to the family of its file, every level and era is known, every source has its
+required quotation, and no field is misspelt. A defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell
+whether a quotation is accurate.
 """
 
 import re
@@ -19,7 +18,7 @@ import msgspec
 from conformance.errors import HarnessError
 from conformance.model.verdicts import Level
 
-#: of the requirements as a whole; `conformance.commands.requirements_page` says what changes it
+#: the version of the requirements as a whole; `conformance.commands.requirements_page` says when it changes
 VERSION = "1.0"
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
@@ -27,7 +26,7 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 MAX_TITLE = 70
 MAX_QUOTE_WORDS = 25
 
-#: A claim about this document stands or falls with its wording, so naming a section is not enough.
+#: documents whose wording decides, so that a source must quote them and not only name a section
 QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
 
 _ID = re.compile(r"(?P<family>[A-Z]+)-\d{3}")
@@ -67,7 +66,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     conflict: str | None = None
     #: no check exists yet
     planned: bool = False
-    #: the reason why the requirement no longer counts; its id is never used again
+    #: the reason why the requirement no longer counts; no other requirement may get its id
     retired: str | None = None
 
     @property
@@ -76,7 +75,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def details(self) -> dict[str, str]:
-        """What there is beside statement and sources, on one line each, by the words that readers know it by."""
+        """The other fields, each on one line, by the words that readers know."""
         texts = {
             "observed": self.observed,
             "timing": self.timing,
@@ -89,7 +88,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class _FamilyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     family: str
     title: str
-    # Decoded one by one afterwards, so that an error can name the id of the entry and not just its position.
+    # Decoded one by one later, so that an error can name the id of the entry instead of its position.
     requirement: list[dict[str, Any]]
 
 
@@ -128,14 +127,14 @@ def _load(folder: Path) -> Registry:
     for file in files:
         content = _decode_file(file)
         if content.family in families:
-            raise HarnessError(f"{file.name}: family: {content.family} has a file already")
+            raise HarnessError(f"{file.name}: family: {content.family} already has a file")
         families[content.family] = content.title
         for position, raw in enumerate(content.requirement, start=1):
             requirement = _decode_entry(file, position, raw)
             _validate(file, content.family, requirement)
             if requirement.id in found:
                 raise HarnessError(
-                    f"{file.name}: {requirement.id}: id: used already in {found[requirement.id][0].name}"
+                    f"{file.name}: {requirement.id}: id: already used in {found[requirement.id][0].name}"
                 )
             found[requirement.id] = (file, requirement)
     return Registry({id_: found[id_][1] for id_ in sorted(found)}, dict(sorted(families.items())))

@@ -1,6 +1,6 @@
-"""What a run produces: one `Result` per executed check, together a `RunReport`.
+"""The results of a run: one `Result` for each executed check, and all of them as a `RunReport`.
 
-Everything here is data that any report format can be written from; nothing here decides.
+These structs hold the data for every report format and judge nothing.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     statement: str
     #: how the requirement is observed
     observed: str = ""
-    #: what went wrong, possibly several lines; empty for `pass`
+    #: what went wrong, in one or several lines; empty for `pass`
     message: str
     expected: str | None
     seen: str | None
@@ -41,22 +41,22 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     quote: str | None
     duration_s: float
     evidence: Evidence
-    #: one shell line that runs just this check again
+    #: one shell line that runs only this check again
     rerun: str
     attempts: tuple[Attempt, ...]
-    #: why this verdict was expected (a known failure), or None
+    #: why the baseline expects this verdict (a known failure), or None
     known: str | None = None
     #: the baseline expects a failure here, but the check passes
     stale: bool = False
 
     @property
     def is_rerun(self) -> bool:
-        """Whether the check gets a second attempt, alone: load may have caused one that is not `pass` and that nobody expected."""
+        """Whether the check gets a second attempt, alone, because load may have caused an unexpected verdict other than `pass`."""
         return self.verdict.is_rerun and self.known is None
 
     @property
     def explanation(self) -> list[tuple[str, str]]:
-        """What there is to say about the verdict, in labelled parts."""
+        """The explanation of the verdict, in labelled parts."""
         if self.stale:
             text = "the baseline expects a failure here, but the check passes: remove the entry"
             return [("stale", text)]
@@ -65,7 +65,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return [("reason", self.message)]
 
     def is_failure(self, *, strict: bool = False) -> bool:
-        """Whether this result keeps the run from succeeding; with `strict` a `warn` does so too."""
+        """Whether this result fails the run; with `strict` a `warn` does so too."""
         if self.stale:
             return True
         if self.known is not None:
@@ -82,7 +82,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     known: int
     stale: int
     rerun: int
-    #: requirements among the selected ones that have no check yet
+    #: selected requirements without a check
     planned: int
     duration_s: float
     complete: bool
@@ -95,12 +95,12 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str
     command: tuple[str, ...]
     homepage: str
-    #: what the implementation answers to `initialize` as its version, empty when it was not asked
+    #: the version in the implementation's answer to `initialize`, or empty
     version: str = ""
-    #: how to get the version that its profile is about
+    #: how to install the version that its profile describes
     install: str = ""
     results: tuple[Result, ...]
-    #: selected checks that an interruption kept from ending
+    #: selected checks that did not end before an interruption
     not_run: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     duration_s: float = 0.0
@@ -108,7 +108,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     #: the version of the requirements
     specification: str = VERSION
-    #: the version of this package, empty where it is not installed
+    #: the version of this package, or empty if it is not installed
     runner: str = ""
     #: when the run began, RFC 3339 in UTC
     started: str = ""
@@ -117,12 +117,12 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unproved(self) -> frozenset[str]:
-        """The ids of what failed, and of what an interruption kept from being run."""
+        """The ids of the checks that failed, and of those that did not run before an interruption."""
         failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
         return frozenset((*failed, *self.not_run))
 
     def narrowed(self, ids: Collection[str]) -> "RunReport":
-        """The report as far as it is about these requirements."""
+        """The part of the report about these requirements."""
         return msgspec.structs.replace(
             self,
             results=tuple(result for result in self.results if result.id in ids),
@@ -147,6 +147,6 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_verdicts(results: Sequence[Result]) -> dict[str, int]:
-    """How often each verdict was given, all verdicts present, the worst first."""
+    """The number of results for each verdict, zeros included, the worst first."""
     counts = Counter(result.verdict for result in results)
     return {str(verdict): counts[verdict] for verdict in Verdict}

@@ -1,8 +1,8 @@
 """Selectors: how a person names requirements on the command line.
 
-A selector is an id (CFG-001), a family (CFG), a level (MUST), an era (modern), the word `slow`, or a glob
-over ids (CFG-01*), in any case. One that selects nothing in the registry is a `UsageError`, never an empty
-selection: a misspelt selector must not look like success.
+A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), the word `slow`, or a glob over ids (CFG-01*),
+in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector must not look like
+success.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SLOW = "slow"
+#: a word for each family whose id is short for one
+FAMILY_WORDS = {
+    "config": "CFG",
+    "frontend": "FRONT",
+    "hardening": "HARD",
+    "operations": "OPS",
+    "reload": "RLD",
+    "security": "SEC",
+    "stdio": "STD",
+    "tokens": "TOK",
+}
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
@@ -29,7 +40,7 @@ def select(
     *,
     slow_ids: Iterable[str] = (),
 ) -> list[str]:
-    """The ids that `only` selects (all, when empty) minus those of `skip`, in registry order."""
+    """The ids that `only` selects (when empty, all) without those of `skip`, in the order of the registry."""
     only = list(only)
     slow = frozenset(slow_ids)
     wanted: set[str] = set()
@@ -46,14 +57,15 @@ def select(
 
 
 def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = frozenset()) -> set[str]:
-    """The ids that one selector means. Raises `UsageError` with the nearest names when it means none."""
+    """The ids that one selector matches. Raises `UsageError` with the nearest names when it matches none."""
     folded = selector.strip().casefold()
     if folded == SLOW:
         return set(slow_ids)
     if _GLOB_CHARACTERS & set(folded):
         found = {requirement.id for requirement in registry if fnmatchcase(requirement.id.casefold(), folded)}
     else:
-        # "any" selects what holds in every era, "modern" only what is special to the modern one.
+        folded = FAMILY_WORDS.get(folded, folded).casefold()
+        # "any" selects what holds in every era, "modern" only what holds in the modern era alone.
         found = {
             requirement.id
             for requirement in registry
@@ -72,10 +84,10 @@ def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = froze
 
 
 def _nearest(folded: str, registry: Registry) -> str:
-    names = [*registry.families, *Level, *Era, SLOW, *registry.requirements]
+    words = [*registry.families, *FAMILY_WORDS, *Level, *Era, SLOW]
+    names = [*words, *registry.requirements]
     by_folded = {name.casefold(): str(name) for name in names}
     near = [by_folded[match] for match in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)]
     if near:
         return f"; did you mean {', '.join(near)}?"
-    words = ", ".join([*registry.families, *Level, *Era, SLOW])
-    return f"; a selector is an id, one of {words}, or a glob like CFG-01*"
+    return f"; a selector is an id, one of {', '.join(words)}, or a glob like CFG-01*"

@@ -1,9 +1,8 @@
-"""The system under test: a command line, and what its profile says about it.
+"""The system under test: a command line and its profile.
 
-No shell is involved. `{config}` in any argument stands for the path of the configuration file. Checks run in
-a private working directory, so everything in the command that depends on the caller's directory is made
-absolute here, once, before the run. Limits: only arguments that are the path of an existing file are
-recognised; a file that a program looks up itself, relative to where it is started, is not found.
+No shell sees the command. `{config}` in any argument stands for the path of the configuration file. Checks run in a working directory
+of their own, so `make_sut` makes the arguments absolute that name a file in the caller's directory. Limits: it recognises only whole
+arguments that are the path of an existing file. A program does not find files that it looks up relative to its working directory.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
 
-#: Optional hardening that the HARD checks switch on, and where the bundled proxy's configuration has it: in a server's entry or,
-#: for all servers, at the root. Values are written as that proxy takes them.
+#: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
+#: all servers, at the root
 DEFAULT_SETTINGS: Mapping[str, str] = {
     name: f"security.{name}"
     for name in (
@@ -51,15 +50,15 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known about an implementation before it is run."""
+    """What the runner knows about an implementation before the run."""
 
     name: str
     homepage: str = ""
-    #: the command that installs the version which the profile is about
+    #: the command that installs the version which the profile describes
     install: str = ""
-    #: the command to test when none is given
+    #: the command to test if the command line names none
     command: tuple[str, ...] = ()
-    #: requirement ids or families that the implementation does not have, each with the reason
+    #: requirement ids or families that do not apply, each with the reason
     absent: Mapping[str, str] = field(default_factory=dict)
     #: expected failures, see `conformance.model.baseline`
     known: tuple[Known, ...] = ()
@@ -67,18 +66,18 @@ class Profile:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
     #: where the configuration has a setting: name to dotted path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
-    #: seconds that it may need before it answers `initialize`; requirements about that have times of their own
+    #: seconds until its answer to `initialize`; requirements about the start have times of their own
     starts_within: float = 5.0
-    #: it takes no configured OAuth client id, but registers itself where it signs in
+    #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
-    #: members that the server entries of a transport ("stdio", "http", "sse") need on top of what the checks write
+    #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: what `--profile` was given to get this profile
+    #: the value of `--profile` that selects this profile
     origin: str = ""
 
     @staticmethod
     def load(name_or_file: str) -> Profile:
-        """Load `implementations/NAME.toml`, or a file when a path is given. Raises `UsageError`."""
+        """Load `implementations/NAME.toml`, or the file at a path. Raises `UsageError`."""
         file = IMPLEMENTATIONS / f"{name_or_file}.toml"
         if os.sep in name_or_file or name_or_file.endswith(".toml"):
             file = Path(name_or_file)
@@ -111,8 +110,9 @@ class Profile:
         )
 
     def configured(self, **values: Any) -> dict[str, Any]:
-        """Members of a server's entry, or of the whole configuration, that give these settings their values: named as in
-        `DEFAULT_SETTINGS`, spelt as this implementation spells them.
+        """The members of a server entry, or of the whole configuration, that set these values.
+
+        The arguments have the names of `DEFAULT_SETTINGS`; the members have the places that this profile gives.
         """
         whole: dict[str, Any] = {}
         for name, value in values.items():
@@ -124,7 +124,7 @@ class Profile:
         return whole
 
     def reason_for_absence(self, requirement_id: str) -> str | None:
-        """Why this requirement does not apply, or None when it does."""
+        """Why this requirement does not apply, or None if it does."""
         return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
 
 
@@ -135,23 +135,23 @@ class Sut:
     name: str
     command: tuple[str, ...]
     profile: Profile
-    #: variables that the command needs on top of the scrubbed environment of a check
+    #: variables that the command needs in addition to the scrubbed environment of a check
     environment: dict[str, str] = field(default_factory=dict)
-    #: seconds after which no prerequisite is waited for any longer: for programs that never reach one
-    patience: float = math.inf
+    #: seconds that a prerequisite may take; short for programs that never reach one
+    max_wait: float = math.inf
 
     def command_for(self, config: Path | None) -> tuple[str, ...]:
-        """The command for one configuration file; None leaves out every argument that would name it."""
+        """The command for one configuration file; None leaves out every argument that names it."""
         if config is None:
             return tuple(part for part in self.command if PLACEHOLDER not in part)
         return tuple(part.replace(PLACEHOLDER, str(config)) for part in self.command)
 
 
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
-    """Build the system under test from what was given on the command line, which may be nothing.
+    """Build the system under test from the command and profile of the command line.
 
-    Without a command the profile's is taken, without both the bundled reference proxy's. Raises
-    `UsageError` when the program does not exist or the command has no place for the configuration file.
+    Without a command, the profile's command counts; without that, the bundled reference proxy's. Raises `UsageError` if the program
+    does not exist or the command has no place for the configuration file.
     """
     profile = profile or Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
@@ -162,7 +162,7 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
         )
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    # The default profile says nothing about a command that was given.
+    # The default profile does not describe a command from the command line.
     is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
     name = profile.name if is_named else Path(program).name
     return Sut(name, (program, *arguments), profile, _environment_for(arguments))
@@ -173,7 +173,7 @@ def _find_program(program: str, install: str) -> str:
     if found is None:
         where = "is not an executable file" if os.sep in program else "was not found on PATH"
         raise UsageError(f"the program {program!r} {where}{f'; to install it: {install}' if install else ''}")
-    # Not resolved: the interpreter of a virtual environment is a link and must be started by that name.
+    # Not resolved, because the interpreter of a virtual environment is a link and needs its own name.
     return os.path.abspath(found)
 
 
@@ -184,7 +184,7 @@ def _absolute_if_file(argument: str) -> str:
 
 
 def _environment_for(arguments: Sequence[str]) -> dict[str, str]:
-    """PYTHONPATH for `-m MODULE` when the module is importable only because of where it lies."""
+    """PYTHONPATH for `-m MODULE`, if Python finds the module only in the working directory or beside this package."""
     if "-m" not in arguments[:-1]:
         return {}
     module = arguments[arguments.index("-m") + 1].partition(".")[0]

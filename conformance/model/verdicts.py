@@ -1,8 +1,7 @@
-"""The verdicts and how an exception that leaves a check becomes one.
+"""The verdicts, and how the exception of a check becomes one.
 
-`judge` is total: every exception has exactly one verdict, and an exception that nobody foresaw is blamed on
-the harness, never on the implementation. Of several exceptions (a task group raises them together) the worst
-one counts.
+`judge` is total: every exception has exactly one verdict. An unexpected exception counts as a fault of the harness, never of the
+implementation. Of several exceptions, which a task group raises together, the worst one counts.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from conformance.errors import CheckTimeout, ImplementationCrashed, NotApplicabl
 
 
 class Level(StrEnum):
-    """How binding a requirement is. DOC: demanded by this project's documents rather than by a protocol."""
+    """How binding a requirement is. DOC: this project's documents demand it, not a protocol."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"
@@ -35,17 +34,17 @@ class Verdict(StrEnum):
 
     @property
     def severity(self) -> int:
-        """0 for the worst verdict, growing towards `pass`."""
+        """0 for the worst verdict; it grows towards `pass`."""
         return _ORDER.index(self)
 
     @property
     def is_red(self) -> bool:
-        """Whether this verdict alone keeps a run from succeeding (a `warn` does so only in strict runs)."""
+        """Whether this verdict alone fails a run. A `warn` does so only in strict runs."""
         return self.severity <= Verdict.UNTESTABLE.severity
 
     @property
     def is_rerun(self) -> bool:
-        """Whether a check with this verdict gets a second attempt, alone: load may have caused the first."""
+        """Whether a check with this verdict gets a second attempt, alone, because load may have caused the first verdict."""
         return (self.is_red or self is Verdict.WARN) and self is not Verdict.HARNESS_ERROR
 
 
@@ -53,7 +52,7 @@ _ORDER = list(Verdict)
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
-    """The worst of `verdicts`; `pass` when there is none."""
+    """The worst of `verdicts`, or `pass` if there is none."""
     return min(verdicts, key=lambda verdict: verdict.severity, default=Verdict.PASS)
 
 
@@ -65,12 +64,12 @@ def leaves(exception: BaseException) -> list[BaseException]:
 
 
 def decisive(exception: BaseException, level: Level) -> BaseException:
-    """The one exception in `exception` that sets the verdict: the first of the worst."""
+    """The exception in `exception` that decides the verdict: the first of the worst."""
     return min(leaves(exception), key=lambda leaf: _judge_one(level, leaf).severity)
 
 
 def judge(level: Level, exception: BaseException | None) -> Verdict:
-    """The verdict on a check of a requirement of this level that ended with `exception` (None: none)."""
+    """The verdict of a check that ended with `exception`, or None for none, on a requirement of this level."""
     if exception is None:
         return Verdict.PASS
     return worst([_judge_one(level, leaf) for leaf in leaves(exception)])

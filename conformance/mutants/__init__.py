@@ -7,15 +7,11 @@ import ``dynamic_mcp``. ``python -m conformance.mutants NAME {config}`` runs one
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError
-from conformance.model.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +31,7 @@ class Mutant:
     crashes: bool
 
 
-_gallery: dict[str, Mutant] = {}
+_mutants: dict[str, Mutant] = {}
 
 
 def mutant(
@@ -45,37 +41,17 @@ def mutant(
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         name = apply.__name__.replace("_", "-")
-        if name in _gallery:
+        if name in _mutants:
             raise HarnessError(f"two mutants are called {name}")
-        _gallery[name] = Mutant(name, kills, apply, also or {}, crashes)
+        _mutants[name] = Mutant(name, kills, apply, also or {}, crashes)
         return apply
 
     return register
 
 
-def load_mutants() -> dict[str, Mutant]:
-    """All mutants by name. Raises ``HarnessError`` for one that names an unknown requirement."""
-    for name in _modules():
-        importlib.import_module(f"{__name__}.{name}")
-    registry = Registry.load()
-    for one in _gallery.values():
-        unknown = [id_ for id_ in (one.kills, *one.also) if registry.get(id_) is None]
-        if unknown:
-            raise HarnessError(f"{one.name}: no requirement has the id {unknown[0]}")
-    return dict(_gallery)
-
-
-def load_mutant(name: str) -> Mutant | None:
-    """One mutant. Imports the module that defines it alone: a proxy is started for every case of a check."""
-    definition = f"def {name.replace('-', '_')}("
-    for module in _modules():
-        if definition in Path(__path__[0], f"{module}.py").read_text(encoding="utf-8"):
-            importlib.import_module(f"{__name__}.{module}")
-    return _gallery.get(name)
-
-
-def _modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "__main__"]
+def registered_mutants() -> dict[str, Mutant]:
+    """The mutants of all modules that are imported so far, by name."""
+    return dict(_mutants)
 
 
 def replace(original: object, mistake: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from conformance.mutants import load_mutant, load_mutants
+from conformance.mutants.loading import load_mutant, load_mutants
 
 
 def main() -> None:

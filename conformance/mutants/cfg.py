@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import cli, config
+from dynamic_mcp.commands import terminal
 from dynamic_mcp.config import duration, model
 from dynamic_mcp.config.expand import Expander
-from dynamic_mcp.config.load import _decode, parse
+from dynamic_mcp.config.load import load, parse, schema
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.frontend import tools
-from dynamic_mcp.frontend.call import Call
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from dynamic_mcp.frontend.call import Call
     from dynamic_mcp.oauth.tokens import Tokens
+
+    Entry = dict[str, Any]
 
 
 @mutant("CFG-001")
 def finds_a_configuration_by_itself() -> None:
-    right = cli.config_path
+    right = terminal.config_path
 
     def wrong(argument: str | None, environment: Mapping[str, str]) -> str | None:
         places = (Path("config.json"), Path("dynamic-mcp.json"), Path.home() / ".dynamic-mcp/config.json")
@@ -38,7 +41,7 @@ def finds_a_configuration_by_itself() -> None:
 
 @mutant("CFG-002")
 def the_environment_beats_the_argument() -> None:
-    right = cli.config_path
+    right = terminal.config_path
     replace(
         right,
         lambda argument, environment: environment.get("DYNAMIC_MCP_CONFIG") or right(argument, environment),
@@ -47,19 +50,17 @@ def the_environment_beats_the_argument() -> None:
 
 @mutant("CFG-003")
 def ignores_the_environment_variable() -> None:
-    replace(cli.config_path, lambda argument, environment: argument)
+    replace(terminal.config_path, lambda argument, environment: argument)
 
 
 @mutant("CFG-004")
 def wants_a_name_that_ends_in_json() -> None:
-    right = config.load
-
     def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
         if path.suffix != ".json":
             raise ConfigError(f"{path}: is not a .json file")
-        return right(path, environment)
+        return load(path, environment)
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("CFG-005")
@@ -78,28 +79,23 @@ def takes_a_broken_file_for_an_empty_one() -> None:
 
 @mutant("CFG-006")
 def a_missing_description_becomes_empty() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.setdefault("description", "")
-
-    _before_decoding("_Server", wrong)
+    change_servers(lambda entry: entry.setdefault("description", ""))
 
 
 @mutant("CFG-007")
 def only_the_top_level_is_strict() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        known = {field.encode_name for field in msgspec.structs.fields(kind)}
-        for name in set(data) - known:
-            del data[name]
+    known = msgspec.json.decode(schema())["$defs"]["server"]["properties"]
 
-    _before_decoding("_Server", wrong)
+    def wrong(entry: Entry) -> None:
+        for name in set(entry) - set(known):
+            del entry[name]
+
+    change_servers(wrong)
 
 
 @mutant("CFG-008")
 def an_unknown_type_is_ignored() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.pop("type", None)
-
-    _before_decoding("_Server", wrong)
+    change_servers(lambda entry: entry.pop("type", None))
 
 
 @mutant(
@@ -157,21 +153,26 @@ def expands_what_it_has_expanded() -> None:
 
 @mutant("CFG-014")
 def starts_disabled_servers_too() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.pop("enabled", None)
-
-    _before_decoding("_Server", wrong)
+    change_servers(lambda entry: entry.pop("enabled", None))
 
 
 @mutant("CFG-015")
 def a_feature_flag_hides_but_still_forwards() -> None:
-    right = tools.Toolbox._call
+    """dmcp 1.5.0 behaves like this: its call_tool does not look at the flag."""
+    groups: list[Group] = []
+    create, right = Group.__init__, Toolbox.run
 
-    async def wrong(self: tools.Toolbox, arguments: msgspec.Raw, call: Call) -> bytes:
-        for group in self._groups.values():
-            group.server = msgspec.structs.replace(group.server, features=model.Features())
-        return await right(self, arguments, call)
+    def remember(self: Group, *arguments: Any) -> None:
+        groups.append(self)
+        create(self, *arguments)
 
+    async def wrong(self: Toolbox, call: Call) -> bytes:
+        if b"call_dynamic_tool" in bytes(call.incoming.params):
+            for group in groups:
+                group.server = msgspec.structs.replace(group.server, features=model.Features())
+        return await right(self, call)
+
+    replace(create, remember)
     replace(right, wrong)
 
 
@@ -183,26 +184,24 @@ def takes_numbers_for_milliseconds() -> None:
 
 @mutant("CFG-017")
 def writes_the_configuration_back() -> None:
-    right = config.load
-
     def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
-        loaded = right(path, environment)
+        loaded = load(path, environment)
         path.write_bytes(msgspec.json.format(path.read_bytes(), indent=4))
         return loaded
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("CFG-017")
 def stores_the_token_in_the_configuration() -> None:
     loaded: list[Path] = []
-    load, save = config.load, Store.save
+    save = FileStore.save
 
     def remember(path: Path, environment: Mapping[str, str]) -> model.Config:
         loaded.append(path)
         return load(path, environment)
 
-    def wrong(self: Store, tokens: Tokens) -> None:
+    def wrong(self: FileStore, tokens: Tokens) -> None:
         save(self, tokens)
         whole = msgspec.json.decode(loaded[-1].read_bytes())
         for entry in whole["mcpServers"].values():
@@ -214,15 +213,18 @@ def stores_the_token_in_the_configuration() -> None:
     replace(save, wrong)
 
 
-def _before_decoding(kind_name: str, change: Any) -> None:
-    """Let ``change`` alter the object before the reference decodes it as the named struct."""
-    right = _decode
+def change_servers(change: Callable[[Entry], object]) -> None:
+    """Let ``change`` alter in place each server of the configuration before the reference reads it."""
 
-    def wrong(data: bytes, kind: Any, origin: str, place: str) -> Any:
-        if kind.__name__ == kind_name:
-            value = msgspec.json.decode(data)
-            change(kind, value)
-            data = msgspec.json.encode(value)
-        return right(data, kind, origin, place)
+    def wrong(data: bytes, *more: Any) -> model.Config:
+        try:
+            whole = msgspec.json.decode(data)
+            for entry in whole["mcpServers"].values():
+                change(entry)
+            data = msgspec.json.encode(whole)
+        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+            # The reference says what is wrong with the file.
+            pass
+        return parse(data, *more)
 
-    replace(right, wrong)
+    replace(parse, wrong)

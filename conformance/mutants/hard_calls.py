@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
 from dynamic_mcp.errors import CallRefused, UpstreamError
 from dynamic_mcp.extras.policy import arguments
-from dynamic_mcp.extras.policy.gate import Gate
+from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
 from dynamic_mcp.extras.policy.limits import Limits
 from dynamic_mcp.groups.group import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from msgspec import Raw
 
-    from dynamic_mcp.config.model import CallPolicy, RateLimit
+    from dynamic_mcp.config.model import CallRules
     from dynamic_mcp.upstream.base import Options
 
     Send = Callable[[Options], Awaitable[bytes]]
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 @mutant("HARD-004", also={"HARD-006": "a call that is refused has been made"})
 def counts_at_the_clients_side_only() -> None:
-    right = Gate.call
+    right = PolicyEnforcer.call
 
     async def wrong(
-        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+        self: PolicyEnforcer, tool: str, definition: Raw, args: bytes, options: Options, send: Send
     ) -> bytes:
         try:
             return await right(self, tool, definition, args, options, send)
@@ -44,43 +45,48 @@ def counts_at_the_clients_side_only() -> None:
 
 @mutant("HARD-004")
 def counts_all_servers_together() -> None:
-    right = Gate.__init__
-    shared: dict[CallPolicy, Limits] = {}
+    shared: dict[CallRules, Limits] = {}
 
-    def wrong(self: Gate, *args: Any) -> None:
-        right(self, *args)
-        self._limits = shared.setdefault(self._policy, self._limits)
+    def wrong(rules: CallRules) -> Limits:
+        return shared[rules] if rules in shared else shared.setdefault(rules, Limits(rules))
 
-    replace(right, wrong)
+    replace(Limits, wrong)
 
 
 @mutant("HARD-004")
 def drops_what_is_beyond_the_rate() -> None:
-    def wrong(self: Limits, rate: RateLimit) -> None:
+    right = Limits.slot
+
+    @asynccontextmanager
+    async def wrong(self: Limits, timeout: float) -> AsyncIterator[float]:
         try:
-            right(self, rate)
+            async with right(self, timeout) as waited:
+                yield waited
         except CallRefused:
             raise UpstreamError("too many calls") from None
 
-    right = Limits._check_rate
     replace(right, wrong)
 
 
 @mutant("HARD-004")
 def never_forgets_a_call() -> None:
-    right = Limits._check_rate
-    replace(right, lambda self, rate: right(self, msgspec.structs.replace(rate, per=1e9)))
+    def wrong(rules: CallRules) -> CallRules:
+        rate = rules.rate_limit
+        return msgspec.structs.replace(
+            rules, rate_limit=None if rate is None else msgspec.structs.replace(rate, per=1e9)
+        )
+
+    _change_limits(wrong)
 
 
 @mutant("HARD-004")
 def has_no_limit_on_calls_at_once() -> None:
-    right = Limits._let_go
+    _change_limits(lambda rules: msgspec.structs.replace(rules, max_concurrent_calls=None))
 
-    def wrong(self: Limits) -> None:
-        self._running = 0
-        right(self)
 
-    replace(right, wrong)
+def _change_limits(change: Callable[[CallRules], CallRules]) -> None:
+    right = Limits.__init__
+    replace(right, lambda self, rules: right(self, change(rules)))
 
 
 @mutant("HARD-006")
@@ -93,10 +99,10 @@ def validates_nothing() -> None:
 
 @mutant("HARD-006", also={"HARD-004": "what is too much is made too"})
 def makes_the_call_and_then_validates() -> None:
-    right = Gate.call
+    right = PolicyEnforcer.call
 
     async def wrong(
-        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+        self: PolicyEnforcer, tool: str, definition: Raw, args: bytes, options: Options, send: Send
     ) -> bytes:
         result = await send(options)
         await right(self, tool, definition, args, options, send)
@@ -144,18 +150,16 @@ def checks_numbers_as_floats() -> None:
 
 @mutant("HARD-006")
 def a_broken_schema_stops_every_call() -> None:
-    right = arguments.ArgumentCheck._verdict
+    def wrong(verdict: Any) -> Any:
+        broken = verdict.get("broken")
+        return {"problems": [{"path": [], "text": broken}]} if broken else verdict
 
-    async def wrong(self: arguments.ArgumentCheck, *args: Any) -> arguments._Verdict:
-        verdict = await right(self, *args)
-        if verdict.broken is not None:
-            raise CallRefused(f"its input schema is broken ({verdict.broken})")
-        return verdict
-
-    replace(right, wrong)
+    # The checker is a child like any upstream.
+    wire.from_stdio_upstreams(wire.results_of("check", wrong))
 
 
 @mutant("HARD-006")
 def a_check_takes_as_long_as_it_takes() -> None:
+    # Private: the time limit of the operating system is set in a process of its own.
     change_the_checker("c._limit = lambda seconds: None")
     replace(arguments.PATIENCE, 3600.0)

@@ -2,62 +2,72 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.config import credential_scan
-from dynamic_mcp.groups.reload import Reload
+from dynamic_mcp.config.load import load
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth import store
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from dynamic_mcp.config.model import Config
+    from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("HARD-001", also={"TOK-003": "a folder that was open stays open"})
 def leaves_lax_modes_as_they_are() -> None:
-    replace(store._close_to_others, lambda path, mode: None)
+    patch.object(Path, "chmod", lambda self, mode: None).start()
 
 
 @mutant("HARD-001")
 def repairs_modes_without_a_word() -> None:
-    def wrong(path: Path, mode: int) -> None:
-        if path.stat().st_mode & 0o077:
-            path.chmod(mode)
-
-    replace(store._close_to_others, wrong)
+    log.addFilter(lambda record: "was open to others" not in record.msg)
 
 
 @mutant("HARD-001")
 def closes_home_as_well() -> None:
-    right = Store._close_directories
+    right = FileStore.load
 
-    def wrong(self: Store) -> None:
-        self._directory.parent.parent.chmod(0o700)
-        right(self)
+    def wrong(self: FileStore) -> Tokens | None:
+        self.path.parent.parent.parent.chmod(0o700)
+        return right(self)
 
     replace(right, wrong)
 
 
 @mutant("HARD-001")
 def trusts_what_anybody_could_write() -> None:
-    replace(store._doubt, lambda found, directory: "")
+    """The proxy trusts a file with mode 0666."""
+    right = FileStore.load
+
+    def wrong(self: FileStore) -> Tokens | None:
+        if self.path.exists():
+            self.path.chmod(self.path.stat().st_mode & ~0o002)
+        return right(self)
+
+    replace(right, wrong)
 
 
 @mutant("HARD-001")
 def trusts_it_after_the_repair() -> None:
-    def wrong(self: Store) -> bytes | None:
-        lax = self.path.stat().st_mode & 0o002
-        store._close_to_others(self.path, 0o600)
-        if lax:
-            log.warning("%s could be written by anybody", self.path)
-            return None
-        return self.path.read_bytes()
+    right = FileStore.load
 
-    replace(Store._read, wrong)
+    def wrong(self: FileStore) -> Tokens | None:
+        if not self.path.exists() or not self.path.stat().st_mode & 0o002:
+            return right(self)
+        self.path.chmod(0o600)
+        log.warning("%s could be written by anybody", self.path)
+        return None
+
+    replace(right, wrong)
 
 
 @mutant("HARD-011")
@@ -109,16 +119,13 @@ def takes_every_variable_for_a_credential() -> None:
 
 @mutant("HARD-011")
 def warns_at_the_start_only() -> None:
-    right = Reload._take
+    loaded: list[Config] = []
 
-    def wrong(self: Reload, *, forced: bool) -> str:
-        log.disabled = True
-        try:
-            return right(self, forced=forced)
-        finally:
-            log.disabled = False
+    def wrong(path: Path, environment: Mapping[str, str]) -> Config:
+        loaded.append(load(path, environment))
+        return loaded[-1] if len(loaded) == 1 else msgspec.structs.replace(loaded[-1], exposed="")
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("HARD-011")

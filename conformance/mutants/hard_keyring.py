@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp import server
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.extras.keychain import KeyringStore
-from dynamic_mcp.oauth import authorization
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.tokens import Tokens
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @mutant("HARD-002")
 def does_not_know_the_keyring() -> None:
-    replace(authorization.store_of, lambda server, kind: Store(server))
+    replace(server.token_store, lambda name, kind: FileStore(name))
 
 
 @mutant("HARD-002")
 def falls_back_to_the_file() -> None:
-    load, save = KeyringStore.load, KeyringStore.save
+    load, save, files = KeyringStore.load, KeyringStore.save, _remember_files()
 
     def wrong_load(self: KeyringStore) -> Tokens | None:
         try:
             return load(self)
         except StoreFailed:
-            return self._file.load()
+            return files[self].load()
 
     def wrong_save(self: KeyringStore, tokens: Tokens) -> None:
         try:
             save(self, tokens)
         except StoreFailed:
-            self._file.save(tokens)
+            files[self].save(tokens)
 
     replace(load, wrong_load)
     replace(save, wrong_save)
@@ -42,11 +42,11 @@ def falls_back_to_the_file() -> None:
 
 @mutant("HARD-002")
 def keeps_a_copy_in_the_file() -> None:
-    right = KeyringStore.save
+    right, files = KeyringStore.save, _remember_files()
 
     def wrong(self: KeyringStore, tokens: Tokens) -> None:
         right(self, tokens)
-        self._file.save(tokens)
+        files[self].save(tokens)
 
     replace(right, wrong)
 
@@ -83,3 +83,15 @@ def says_nothing_of_a_keyring_that_cannot_be_used() -> None:
 
     replace(load, wrong_load)
     replace(save, wrong_save)
+
+
+def _remember_files() -> dict[KeyringStore, FileStore]:
+    files: dict[KeyringStore, FileStore] = {}
+    right = KeyringStore.__init__
+
+    def remember(self: KeyringStore, name: str, *more: Any) -> None:
+        files[self] = FileStore(name)
+        right(self, name, *more)
+
+    replace(right, remember)
+    return files

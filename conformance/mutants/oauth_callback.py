@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
+from collections import defaultdict
+from typing import Any
+from unittest.mock import patch
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_oauth
+from conformance.mutants.wire_oauth import Page
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, callback, pkce, signin
+from dynamic_mcp.oauth import browser, pkce, signin
 from dynamic_mcp.oauth.callback import Callback, CallbackAnswer
 
 
@@ -18,49 +24,67 @@ def compares_the_beginning_of_the_state() -> None:
 
 @mutant("OAUTH-012")
 def the_first_request_ends_the_wait() -> None:
-    right = Callback._judge
+    """dmcp 1.5.0 behaves like this: it accepts a single connection."""
+    right = Callback.wait
+    refused: defaultdict[Callback, asyncio.Event] = defaultdict(asyncio.Event)
 
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        status, text = right(self, method, target)
-        if status >= 400 and not self._answer.done():
-            self._answer.set_result(CallbackAnswer(None, "invalid_callback", None))
-        return status, text
+    async def look(
+        callback: Callback, head: bytes, writer: asyncio.StreamWriter
+    ) -> tuple[bytes, asyncio.StreamWriter | Page]:
+        def seen(response: bytes) -> bytes:
+            if b" 200 " not in response[:20]:
+                refused[callback].set()
+            return response
 
+        return head, Page(writer, seen)
+
+    async def wrong(self: Callback) -> CallbackAnswer:
+        answer, refusal = asyncio.ensure_future(right(self)), asyncio.ensure_future(refused[self].wait())
+        await asyncio.wait((answer, refusal), return_when=asyncio.FIRST_COMPLETED)
+        return CallbackAnswer(None, "invalid_callback", None) if refusal.done() else answer.result()
+
+    wire_oauth.around_callbacks(look)
     replace(right, wrong)
 
 
 @mutant("OAUTH-013")
 def listens_on_every_address() -> None:
-    async def wrong(served: Callback, port: int) -> asyncio.Server:
-        return await asyncio.start_server(served.serve, "0.0.0.0", port)
+    right = asyncio.start_server
 
-    replace(callback._bind, wrong)
+    async def wrong(served: Any, host: str, port: int, **more: Any) -> asyncio.Server:
+        return await right(served, "0.0.0.0", port, **more)
+
+    patch.object(asyncio, "start_server", wrong).start()
 
 
 @mutant("OAUTH-020")
 def waits_on_after_an_error() -> None:
-    right = Callback._judge
+    """For ever."""
 
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        return (400, "There is no code.") if "error=" in target else right(self, method, target)
+    async def wrong(
+        callback: Callback, head: bytes, writer: asyncio.StreamWriter
+    ) -> tuple[bytes, asyncio.StreamWriter]:
+        return head.replace(b"error=", b"trouble="), writer
 
-    replace(right, wrong)
+    wire_oauth.around_callbacks(wrong)
 
 
 @mutant("OAUTH-022")
 def gives_the_user_five_seconds() -> None:
-    signin.HUMAN_TIME = 5.0
+    signin.SIGN_IN_TIMEOUT = 5.0
 
 
 @mutant("OAUTH-023")
 def needs_a_browser() -> None:
-    async def wrong(url: str, server: str) -> None:
-        for command in browser._commands(url):
-            if await browser._opens(command):
-                return
-        raise UpstreamFailed("no browser could be opened")
+    """dmcp 1.5.0 behaves like this."""
+    right = browser.show
 
-    replace(browser.show, wrong)
+    async def wrong(url: str, server: str) -> None:
+        if not shutil.which(os.environ.get("BROWSER", "").partition(" ")[0]):
+            raise UpstreamFailed("no browser could be opened")
+        await right(url, server)
+
+    replace(right, wrong)
 
 
 @mutant(

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http, wire_oauth
+from conformance.mutants.wire_oauth import (
+    OF_SERVER,
+    change_addresses,
+    change_forms,
+    change_metadata,
+    change_queries,
+    form_of,
+    without,
+)
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, pkce, signin, token_endpoint
+from dynamic_mcp.oauth import browser, pkce, signin
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.pkce import Pkce
-from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
-from dynamic_mcp.upstream.http import client
+from dynamic_mcp.upstream.http.client import HttpClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import StreamWriter
+    from collections.abc import AsyncIterator
 
     import httpx
 
-    from dynamic_mcp.oauth.callback import CallbackAnswer
+    from conformance.mutants.wire_http import Request
+    from conformance.mutants.wire_oauth import Form, Send
+    from dynamic_mcp.oauth.callback import Callback
     from dynamic_mcp.oauth.challenge import Challenge
-    from dynamic_mcp.oauth.metadata import Discovered
-
-Form = dict[str, str]
-
-
-def alter_token_requests(grant: str, change: Callable[[Form], Form]) -> None:
-    """Every token request of this grant type has a changed form."""
-    right = token_endpoint.request_tokens
-
-    async def wrong(http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: Form) -> Tokens:
-        return await right(http, endpoint, client, change(form) if form["grant_type"] == grant else form)
-
-    replace(right, wrong)
-
-
-def without(name: str) -> Callable[[Form], Form]:
-    """Forms lose this parameter."""
-    return lambda form: {key: value for key, value in form.items() if key != name}
+    from dynamic_mcp.oauth.tokens import Tokens
+    from dynamic_mcp.upstream.http.client import HttpReply
 
 
 def nobody_signs_in(id: str) -> dict[str, str]:
@@ -86,101 +83,106 @@ def has_one_state_for_ever() -> None:
 
 @mutant("OAUTH-014", also=nobody_signs_in("OAUTH-014"))
 def leaves_out_the_redirect_uri() -> None:
-    alter_token_requests("authorization_code", without("redirect_uri"))
+    change_forms("authorization_code", without("redirect_uri"))
 
 
 @mutant("OAUTH-015", also=nobody_signs_in("OAUTH-015"))
 def names_the_origin_as_the_resource() -> None:
-    right = signin._address
+    def wrong(query: Form) -> Form:
+        resource = query["resource"]
+        return {**query, "resource": resource.removesuffix(urlsplit(resource).path)}
 
-    def wrong(found: Discovered, *rest: Any) -> str:
-        origin = found.resource.removesuffix(urlsplit(found.resource).path)
-        return right(msgspec.structs.replace(found, resource=origin), *rest)
-
-    replace(right, wrong)
+    change_queries(wrong)
 
 
 @mutant("OAUTH-016")
 def the_exchange_names_no_resource() -> None:
-    alter_token_requests("authorization_code", without("resource"))
+    change_forms("authorization_code", without("resource"))
 
 
 @mutant("OAUTH-017", also=nobody_signs_in("OAUTH-017"))
 def exchanges_the_code_twice() -> None:
-    right = token_endpoint.request_tokens
+    async def wrong(request: httpx.Request, send: Send) -> httpx.Response:
+        response = await send(request)
+        if "code" in form_of(request):
+            await send(request)
+        return response
 
-    async def wrong(http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: Form) -> Tokens:
-        tokens = await right(http, endpoint, client, form)
-        if "code" in form:
-            await http.post(endpoint, data={**form, "client_id": client.client_id})
-        return tokens
-
-    replace(right, wrong)
+    wire_oauth.around_requests(wrong)
 
 
 @mutant("OAUTH-018", also={"OAUTH-026": "the scopes that are asked for later are joined in the same way"})
 def joins_scopes_with_commas() -> None:
-    right = signin._scope
-    replace(right, lambda *known: (right(*known) or "").replace(" ", ",") or None)
+    change_queries(
+        lambda query: {**query, "scope": query["scope"].replace(" ", ",")} if "scope" in query else query
+    )
 
 
 @mutant("OAUTH-019")
 def adds_a_second_question_mark() -> None:
-    right = signin._address
+    def wrong(url: str) -> str:
+        before, asked, query = url.partition("response_type=")
+        return f"{before.removesuffix('&')}?{asked}{query}" if before.endswith("&") else url
 
-    def wrong(found: Discovered, *rest: Any) -> str:
-        endpoint = found.server.authorization_endpoint
-        bare = msgspec.structs.replace(found.server, authorization_endpoint=endpoint.partition("?")[0])
-        query = urlsplit(right(msgspec.structs.replace(found, server=bare), *rest)).query
-        return f"{endpoint}?{query}"
-
-    replace(right, wrong)
+    change_addresses(wrong)
 
 
 @mutant("OAUTH-021")
 def ignores_iss() -> None:
-    right = signin._exchange
+    async def wrong(callback: Callback, head: bytes, writer: StreamWriter) -> tuple[bytes, StreamWriter]:
+        return re.sub(rb"(?<=[?&])iss=[^& ]*&?", b"", head), writer
 
-    async def wrong(
-        http: httpx.AsyncClient,
-        found: Discovered,
-        client: ClientRegistration,
-        uri: str,
-        answer: CallbackAnswer,
-        pkce: Pkce,
-    ) -> Tokens:
-        issuer = found.server.issuer
-        return await right(http, found, client, uri, msgspec.structs.replace(answer, iss=issuer), pkce)
-
-    replace(right, wrong)
+    unannounced = {"authorization_response_iss_parameter_supported": False}
+    change_metadata(OF_SERVER, lambda document, request: {**document, **unannounced})
+    wire_oauth.around_callbacks(wrong)
 
 
 @mutant("OAUTH-024")
 def the_configured_header_replaces_the_bearer() -> None:
-    right = client._merged
-    replace(right, lambda own, asked, configured, token: right(own, asked, token, configured))
+    configured: dict[object, str] = {}
+    current: ContextVar[object] = ContextVar("current")
+    create = HttpClient.__init__
+
+    def remember(self: HttpClient, url: str, headers: dict[str, str], *rest: Any, **named: Any) -> None:
+        create(self, url, headers, *rest, **named)
+        configured.update((self, value) for name, value in headers.items() if name.lower() == "authorization")
+
+    async def set_current(request: Request, send: wire_http.Send) -> AsyncIterator[HttpReply]:
+        current.set(request.client)
+        async with send(request) as reply:
+            yield reply
+
+    def wrong(request: Request) -> None:
+        if current.get(None) in configured:
+            request.headers["Authorization"] = configured[current.get()]
+
+    replace(create, remember)
+    wire_http.around_requests(set_current)
+    wire_http.change_requests(wrong)
 
 
 @mutant("OAUTH-025")
 def a_refused_token_is_refused_for_good() -> None:
     right = Authorization.refused
 
-    async def wrong(self: Authorization, used: str | None, challenge: Challenge) -> None:
-        if used is not None:
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        if bearer is not None:
             raise UpstreamFailed("it refused the token")
-        await right(self, used, challenge)
+        return await right(self, status, bearer, challenge)
 
     replace(right, wrong)
 
 
 @mutant("OAUTH-026")
 def asks_for_what_is_missing_only() -> None:
-    right = signin._scope
+    right = signin.sign_in
 
-    def wrong(wanted: signin.SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
+    async def wrong(
+        http: httpx.AsyncClient, wanted: signin.SignInRequest, challenge: Challenge, *rest: Any
+    ) -> Tokens:
         if challenge.error == "insufficient_scope":
-            return challenge.scope
-        return right(wanted, challenge, found)
+            wanted = msgspec.structs.replace(wanted, granted=None, scopes=())
+        return await right(http, wanted, challenge, *rest)
 
     replace(right, wrong)
 
@@ -202,30 +204,22 @@ def asks_for_what_is_missing_only() -> None:
     ),
 )
 def keeps_one_verifier_for_the_process() -> None:
-    new, right = pkce.new_pkce, signin._exchange
+    new = pkce.new_pkce
     made: list[Pkce] = []
 
     def remembered() -> Pkce:
         made.append(new())
         return made[-1]
 
-    async def wrong(
-        http: httpx.AsyncClient,
-        found: Discovered,
-        client: ClientRegistration,
-        uri: str,
-        answer: CallbackAnswer,
-        pkce: Pkce,
-    ) -> Tokens:
-        return await right(http, found, client, uri, answer, made[-1])
-
     replace(new, remembered)
-    replace(right, wrong)
+    change_forms("authorization_code", lambda form: {**form, "code_verifier": made[-1].verifier})
 
 
 @mutant("OAUTH-029")
 def has_an_empty_client_id() -> None:
-    async def wrong(http: httpx.AsyncClient, wanted: signin.SignInRequest, *rest: Any) -> ClientRegistration:
-        return ClientRegistration(wanted.client_id or "")
+    right = signin.sign_in
 
-    replace(signin._client, wrong)
+    async def wrong(http: httpx.AsyncClient, wanted: signin.SignInRequest, *rest: Any) -> Tokens:
+        return await right(http, msgspec.structs.replace(wanted, client_id=wanted.client_id or ""), *rest)
+
+    replace(right, wrong)

@@ -7,35 +7,39 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http
+from conformance.mutants.wire_oauth import around_callbacks, change_forms
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError, HttpStatus, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth import token_endpoint
-from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.upstream.http.client import HttpClient
-from dynamic_mcp.upstream.http.detect import Remote
-from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
-from dynamic_mcp.upstream.stdio import StdioUpstream
+from dynamic_mcp.upstream.stdio import StdioConnector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from asyncio import StreamWriter
+    from collections.abc import AsyncIterator, Mapping
 
+    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_oauth import Form
+    from dynamic_mcp.config.model import StdioTransport
+    from dynamic_mcp.oauth.callback import Callback
     from dynamic_mcp.oauth.tokens import Tokens
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("SEC-001")
 def logs_new_tokens() -> None:
-    right = Authorization._keep
+    right = FreshTokens.keep
 
-    async def wrong(self: Authorization, tokens: Tokens) -> None:
+    async def wrong(self: FreshTokens, tokens: Tokens) -> None:
         log.debug("new tokens: %s", msgspec.json.encode(tokens).decode())
         await right(self, tokens)
 
@@ -44,55 +48,49 @@ def logs_new_tokens() -> None:
 
 @mutant("SEC-001")
 def logs_the_form_of_a_token_request() -> None:
-    right = token_endpoint.request_tokens
-
-    async def wrong(http: Any, endpoint: str, client: Any, form: dict[str, str]) -> Tokens:
+    def wrong(form: Form) -> Form:
         log.debug("a token request: %s", urlencode({"code": form.get("code", "")}))
-        return await right(http, endpoint, client, form)
+        return form
 
-    replace(right, wrong)
+    change_forms("authorization_code", wrong)
 
 
 @mutant("SEC-001")
 def logs_the_verifier() -> None:
-    right = token_endpoint.request_tokens
-
-    async def wrong(http: Any, endpoint: str, client: Any, form: dict[str, str]) -> Tokens:
+    def wrong(form: Form) -> Form:
         log.debug("the proof: %s", form.get("code_verifier"))
-        return await right(http, endpoint, client, form)
+        return form
 
-    replace(right, wrong)
+    change_forms("authorization_code", wrong)
 
 
 @mutant("SEC-001")
 def logs_the_callback() -> None:
-    right = Callback._judge
+    async def wrong(callback: Callback, head: bytes, writer: StreamWriter) -> tuple[bytes, StreamWriter]:
+        log.info("the browser came back: %s", head.partition(b"\r\n")[0].decode())
+        return head, writer
 
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        log.info("the browser came back: %s", target)
-        return right(self, method, target)
-
-    replace(right, wrong)
+    around_callbacks(wrong)
 
 
 @mutant("SEC-001")
 def logs_headers_in_base64() -> None:
-    right = HttpClient._send
+    right = HttpClient.__init__
 
-    async def wrong(self: HttpClient, *arguments: Any) -> Any:
-        log.debug("headers: %s", base64.b64encode(repr(self._headers).encode()).decode())
-        return await right(self, *arguments)
+    def wrong(self: HttpClient, url: str, headers: Mapping[str, str], *more: Any, **named: Any) -> None:
+        log.debug("headers: %s", base64.b64encode(repr(headers).encode()).decode())
+        right(self, url, headers, *more, **named)
 
     replace(right, wrong)
 
 
 @mutant("SEC-001")
 def logs_the_environment_of_children() -> None:
-    right = StdioUpstream.open
+    right = StdioConnector.__init__
 
-    async def wrong(self: StdioUpstream, *arguments: Any, **more: Any) -> None:
-        log.debug("a child gets %s", {name: value.reveal() for name, value in self._transport.env})
-        await right(self, *arguments, **more)
+    def wrong(self: StdioConnector, transport: StdioTransport, *more: Any) -> None:
+        log.debug("a child gets %s", {name: value.reveal() for name, value in transport.env})
+        right(self, transport, *more)
 
     replace(right, wrong)
 
@@ -112,28 +110,26 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
 
 @mutant("SEC-002")
 def tells_the_client_the_address_that_failed() -> None:
-    right = HttpClient._send
-
-    async def wrong(self: HttpClient, *arguments: Any) -> Any:
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
         try:
-            return await right(self, *arguments)
+            async with send(request) as reply:
+                yield reply
         except UpstreamGone as error:
-            raise UpstreamGone(f"{error} for url ({self.url})") from None
+            raise UpstreamGone(f"{error} for url ({request.url})") from None
 
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SEC-002", also={"SEC-001": "the same reason is logged"})
 def tells_the_client_what_a_refusal_says() -> None:
-    right = StreamableHttpUpstream._take_whole
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            if request.is_call and reply.status >= 400 and reply.content_type != "application/json":
+                text = (await reply.body(1 << 20)).decode(errors="replace")
+                raise HttpStatus(f"it answered with HTTP {reply.status}: {text}", status=reply.status)
+            yield reply
 
-    async def wrong(self: StreamableHttpUpstream, id: int, reply: HttpReply, session: str | None) -> None:
-        if reply.status >= 400 and reply.content_type != "application/json":
-            words = (await reply.body(1 << 20)).decode(errors="replace")
-            raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
-        await right(self, id, reply, session)
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SEC-002")
@@ -148,12 +144,13 @@ def writes_tokens_on_a_command_line() -> None:
 
 
 def _on_loading(do: Any) -> None:
-    right = Authorization._load
+    right = FileStore.load
+    loaded: list[FileStore] = []
 
-    async def wrong(self: Authorization) -> Tokens | None:
-        was_loaded = self._loaded
-        tokens = await right(self)
-        if tokens is not None and not was_loaded:
+    def wrong(self: FileStore) -> Tokens | None:
+        tokens = right(self)
+        if tokens is not None and self not in loaded:
+            loaded.append(self)
             do(tokens)
         return tokens
 
@@ -163,66 +160,62 @@ def _on_loading(do: Any) -> None:
 @mutant("SEC-011", also={"SEC-003": "all of its servers have one client id"})
 def keeps_one_token_for_each_client_id() -> None:
     shared: dict[str | None, Tokens] = {}
-    keep, right = Authorization._keep, Authorization._load
+    ids: dict[FreshTokens, str | None] = {}
+    create, keep, right = FreshTokens.__init__, FreshTokens.keep, FreshTokens.bearer
 
-    async def wrong_keep(self: Authorization, tokens: Tokens) -> None:
+    def remember(self: FreshTokens, server: str, url: str, client_id: str | None, *more: Any) -> None:
+        ids[self] = client_id
+        create(self, server, url, client_id, *more)
+
+    async def share(self: FreshTokens, tokens: Tokens) -> None:
         await keep(self, tokens)
-        shared[self._client_id] = tokens
+        shared[ids[self]] = tokens
 
-    async def wrong_load(self: Authorization) -> Tokens | None:
-        self._tokens = shared.get(self._client_id) or await right(self)
-        return self._tokens
+    async def wrong(self: FreshTokens) -> str | None:
+        bearer = await right(self)
+        return shared[ids[self]].access_token if ids[self] in shared else bearer
 
-    replace(keep, wrong_keep)
-    replace(right, wrong_load)
+    replace(create, remember)
+    replace(keep, share)
+    replace(right, wrong)
 
 
 @mutant("SEC-011")
 def keeps_one_set_of_headers_for_each_host() -> None:
-    shared: dict[str | None, dict[str, str]] = {}
-    right = Remote._web
+    shared: defaultdict[str | None, dict[str, str]] = defaultdict(dict)
+    create = HttpClient.__init__
 
-    def wrong(self: Remote) -> HttpClient:
-        web = right(self)
-        headers = shared.setdefault(urlsplit(web.url).hostname, {})
-        headers.update(web._headers)
-        web._headers = headers
-        return web
+    def remember(self: HttpClient, url: str, headers: Mapping[str, str], *more: Any, **named: Any) -> None:
+        shared[urlsplit(url).hostname].update(headers)
+        create(self, url, headers, *more, **named)
 
-    replace(right, wrong)
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        request.headers.update(shared[urlsplit(request.url).hostname])
+        async with send(request) as reply:
+            yield reply
+
+    replace(create, remember)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SEC-011")
 def lets_the_client_choose_the_address() -> None:
-    right = HttpClient._send
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        chosen = re.search(rb'"arguments":\s*\{"url":\s*"([^"]+)"', request.body or b"")
+        if chosen is not None:
+            request.url = chosen[1].decode()
+        async with send(request) as reply:
+            yield reply
 
-    async def wrong(
-        self: HttpClient,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        url: str,
-        bearer: str | None,
-    ) -> Any:
-        chosen = re.search(rb'"arguments":\s*\{"url":\s*"([^"]+)"', body or b"")
-        return await right(self, method, headers, body, chosen[1].decode() if chosen else url, bearer)
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)
 
 
 @mutant("SEC-011", also={"SEC-009": "a header that is added is what is looked for"})
 def lets_the_client_add_headers() -> None:
-    right = HttpClient._send
+    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+        if b"X-Evil" in (request.body or b""):
+            request.headers["X-Evil"] = "1"
+        async with send(request) as reply:
+            yield reply
 
-    async def wrong(
-        self: HttpClient,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        url: str,
-        bearer: str | None,
-    ) -> Any:
-        more = {"X-Evil": "1"} if b"X-Evil" in (body or b"") else {}
-        return await right(self, method, {**headers, **more}, body, url, bearer)
-
-    replace(right, wrong)
+    wire_http.around_requests(wrong)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import msgspec
 
 from conformance.mutants import mutant, replace
+from conformance.mutants.wire_oauth import Page, around_callbacks, with_text
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, callback, metadata, store
-from dynamic_mcp.oauth.callback import Callback
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth import metadata, store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable
+
+    from dynamic_mcp.oauth.callback import Callback
 
 
 @mutant("SEC-003")
@@ -35,14 +44,21 @@ def cuts_long_names() -> None:
 
 @mutant("SEC-003")
 def reads_the_file_that_a_name_leads_to() -> None:
-    right = Store.load
+    """The path is the name with `.json` at its end. dmcp 1.5.0 behaves like this: it wrote $HOME/evil.json."""
+    names: dict[FileStore, str] = {}
+    create, right = FileStore.__init__, FileStore.load
 
-    def wrong(self: Store) -> Tokens | None:
-        path = self._directory / f"{self._server}.json"
+    def remember(self: FileStore, server: str, *more: Any) -> None:
+        names[self] = server
+        create(self, server, *more)
+
+    def wrong(self: FileStore) -> Tokens | None:
+        path = self.path.parent / f"{names[self]}.json"
         if self.path.exists() or "\0" in str(path) or len(path.name) > 255 or not path.exists():
             return right(self)
         return msgspec.json.decode(path.read_bytes(), type=Tokens)
 
+    replace(create, remember)
     replace(right, wrong)
 
 
@@ -59,13 +75,13 @@ def opens_whatever_is_called_an_endpoint() -> None:
 
 @mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
-    right = browser._opens
+    right = asyncio.create_subprocess_exec
 
-    async def wrong(command: list[str]) -> bool:
-        program, *words, url = command
-        return await right(["sh", "-c", " ".join([program, *words, f'"{url}"'])])
+    async def wrong(program: str, *words: str, **more: Any) -> Process:
+        *others, url = words
+        return await right("sh", "-c", " ".join([program, *others, f'"{url}"']), **more)
 
-    replace(right, wrong)
+    patch.object(asyncio, "create_subprocess_exec", wrong).start()
 
 
 @mutant("SEC-008")
@@ -75,26 +91,22 @@ def shows_the_words_of_the_callback_as_they_are() -> None:
 
 @mutant("SEC-008")
 def repeats_the_target_of_a_request() -> None:
-    right = Callback._judge
-
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        status, text = right(self, method, target)
-        if text is not None:
-            callback._PAGE += f"<!-- {target} -->"
-        return status, text
-
-    replace(right, wrong)
+    _add_to_pages(lambda target: b"<!-- %b -->" % target)
 
 
 @mutant("SEC-008")
 def shows_the_code() -> None:
-    right = Callback._judge
+    _add_to_pages(lambda target: html.escape(target.decode()).encode())
 
-    def wrong(self: Callback, method: str, target: str) -> tuple[int, str | None]:
-        self._name = f"{self._name} ({target})"
-        return right(self, method, target)
 
-    replace(right, wrong)
+def _add_to_pages(text: Callable[[bytes], bytes]) -> None:
+    """Add a text, which may depend on the target of the request, to each page for the browser."""
+
+    async def wrong(callback: Callback, head: bytes, writer: asyncio.StreamWriter) -> tuple[bytes, Page]:
+        target = head.split(b" ")[1] if head else b""
+        return head, Page(writer, lambda response: with_text(response, text(target)))
+
+    around_callbacks(wrong)
 
 
 @mutant("SEC-012", also={"HARD-003": "a token endpoint with http:// is asked"})

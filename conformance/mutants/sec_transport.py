@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from anyio import to_thread
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
 from dynamic_mcp.groups.listing import list_all
-from dynamic_mcp.oauth import authorization
-from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.oauth import request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,25 +25,25 @@ if TYPE_CHECKING:
 
 @mutant("SEC-004")
 def trusts_every_certificate() -> None:
-    _make_contexts(ssl._create_unverified_context)
+    _make_contexts(lambda: _without_checks(ssl.CERT_NONE))
 
 
 @mutant("SEC-004")
 def ignores_the_host_of_a_certificate() -> None:
-    def context() -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        return context
+    _make_contexts(lambda: _without_checks(ssl.CERT_REQUIRED))
 
-    _make_contexts(context)
+
+def _without_checks(mode: ssl.VerifyMode) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = mode
+    return context
 
 
 @mutant("SEC-004")
 def trusts_every_authorization_server() -> None:
-    replace(
-        authorization._http,
-        lambda: httpx.AsyncClient(timeout=15.0, verify=False),
-    )
+    """Only the side of the MCP server is validated."""
+    replace(request.http_client, lambda: httpx.AsyncClient(timeout=15.0, verify=False))
 
 
 @mutant("SEC-005", also={"SEC-004": "its control has a good certificate, which is not taken either"})
@@ -54,23 +53,13 @@ def trusts_no_certificate() -> None:
 
 @mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
-    right = HttpClient.start
-
-    async def wrong(self: HttpClient) -> None:
-        await right(self)
-        session: Any = self._session
-        request = session.request
-        self._session = SimpleNamespace(  # type: ignore[assignment]  # as much of a session as is used
-            request=lambda *place, **more: request(*place, **{**more, "allow_redirects": True}),
-            close=session.close,
-        )
-
-    replace(right, wrong)
+    """The HTTP library follows them by default, and sends custom headers there."""
+    wire_http.change_requests(lambda request: request.options.update(allow_redirects=True))
 
 
 @mutant("SEC-006")
 def follows_redirects_of_the_authorization_server() -> None:
-    right = authorization._http
+    right = request.http_client
 
     def wrong() -> httpx.AsyncClient:
         http = right()

@@ -8,22 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 
-from conformance.mutants import mutant, replace
-from conformance.mutants.oauth_signin import alter_token_requests, without
+from conformance.mutants import mutant, replace, wire_oauth
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store, tokens
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.store import Store
-from dynamic_mcp.oauth.token_endpoint import GrantRefused
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx
+    from conformance.mutants.wire_oauth import Send
 
 
 @mutant(
@@ -47,22 +46,22 @@ def stores_local_time_without_a_zone() -> None:
     replace(tokens.expiry, lambda now, expires_in: datetime.fromtimestamp(now + expires_in).isoformat())
 
 
-def save_openly(self: Store, kept: Tokens) -> None:
+def save_openly(self: FileStore, kept: Tokens) -> None:
     """Into the file itself, with the modes of the umask."""
-    self._directory.mkdir(parents=True, exist_ok=True)
+    self.path.parent.mkdir(parents=True, exist_ok=True)
     self.path.write_bytes(msgspec.json.encode(kept))
 
 
 @mutant("TOK-003", also={"TOK-018": "it writes in place"})
 def leaves_the_modes_to_the_umask() -> None:
-    replace(Store.save, save_openly)
+    replace(FileStore.save, save_openly)
 
 
 @mutant("TOK-003")
 def a_renewal_loses_the_modes() -> None:
-    right = Store.save
+    right = FileStore.save
 
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         if not self.path.exists():
             right(self, kept)
             return
@@ -80,7 +79,7 @@ def a_renewal_loses_the_modes() -> None:
     ),
 )
 def forgets_at_each_start() -> None:
-    replace(Store.load, lambda self: None)
+    replace(FileStore.load, lambda self: None)
 
 
 @mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "nothing is renewed in time"))
@@ -97,25 +96,27 @@ def renews_at_each_connection() -> None:
 @mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "nothing is renewed while it is connected"))
 def the_bearer_is_fixed_when_connecting() -> None:
     right = Authorization.bearer
+    first: dict[Authorization, str] = {}
 
     async def wrong(self: Authorization) -> str | None:
-        frozen: str | None = vars(self).get("frozen") or await right(self)
-        vars(self)["frozen"] = frozen
-        return frozen
+        if self not in first and (bearer := await right(self)) is not None:
+            first[self] = bearer
+        return first.get(self)
 
     replace(right, wrong)
 
 
 @mutant("TOK-008")
 def the_refresh_names_no_resource() -> None:
-    alter_token_requests("refresh_token", without("resource"))
+    """dmcp 1.5.0 behaves like this."""
+    wire_oauth.change_forms("refresh_token", wire_oauth.without("resource"))
 
 
 @mutant("TOK-009", also={"TOK-018": "the file has the first refresh token"})
 def stores_the_first_refresh_token_only() -> None:
-    right = Store.save
+    right = FileStore.save
 
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         before = self.load()
         right(
             self,
@@ -127,11 +128,14 @@ def stores_the_first_refresh_token_only() -> None:
 
 @mutant("TOK-010")
 def drops_a_refresh_token_that_is_not_repeated() -> None:
-    right = Authorization._refreshed
+    """The file says null, and the browser opens the next time."""
+    right = FreshTokens.keep
 
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
-        new = await right(self, http, old, used)
-        return msgspec.structs.replace(new, refresh_token=None) if new.refresh_token == used else new
+    async def wrong(self: FreshTokens, tokens: Tokens) -> None:
+        old = self.current
+        if old is not None and old.refresh_token == tokens.refresh_token:
+            tokens = msgspec.structs.replace(tokens, refresh_token=None)
+        await right(self, tokens)
 
     replace(right, wrong)
 
@@ -145,41 +149,48 @@ def sends_expired_tokens() -> None:
 
 @mutant("TOK-012")
 def a_dead_grant_is_tried_for_ever() -> None:
-    right = Authorization._refreshed
+    async def wrong(request: httpx.Request, send: Send) -> httpx.Response:
+        response = await send(request)
+        is_refusal = _renews(request) and response.status_code == 400
+        return wire_oauth.answer(request, 503, {}) if is_refusal else response
 
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
-        try:
-            return await right(self, http, old, used)
-        except GrantRefused as refusal:
-            raise TransientFailure(str(refusal)) from None
-
-    replace(right, wrong)
+    wire_oauth.around_requests(wrong)
 
 
 @mutant("TOK-013")
 def any_failure_ends_the_grant() -> None:
-    right = Authorization._refreshed
+    """The browser opens."""
+    refused = {"error": "invalid_grant"}
 
-    async def wrong(self: Authorization, http: httpx.AsyncClient, old: Tokens, used: str) -> Tokens:
+    async def wrong(request: httpx.Request, send: Send) -> httpx.Response:
         try:
-            return await right(self, http, old, used)
-        except TransientFailure as failure:
-            raise GrantRefused(str(failure)) from None
+            response = await send(request)
+        except httpx.HTTPError:
+            if not _renews(request):
+                raise
+            return wire_oauth.answer(request, 400, refused)
+        is_failure = _renews(request) and response.status_code >= 500
+        return wire_oauth.answer(request, 400, refused) if is_failure else response
 
-    replace(right, wrong)
+    wire_oauth.around_requests(wrong)
+
+
+def _renews(request: httpx.Request) -> bool:
+    return wire_oauth.form_of(request).get("grant_type") == "refresh_token"
 
 
 @mutant("TOK-014")
 def each_call_renews_for_itself() -> None:
-    async def renew(self: Authorization, *, even_if_not_due: bool = False) -> None:
-        await self._renew_once(even_if_not_due)
+    # Private: only `_renew` is the renewal without the one that all callers share.
+    async def renew(self: FreshTokens, *, even_if_not_due: bool = False) -> None:
+        await self._renew(even_if_not_due)
 
     @asynccontextmanager
-    async def unlocked(self: Store) -> AsyncIterator[None]:
+    async def unlocked(self: FileStore) -> AsyncIterator[None]:
         yield
 
-    replace(Authorization._renew, renew)
-    replace(Store.lock, unlocked)
+    replace(FreshTokens.renew, renew)
+    replace(FileStore.lock, unlocked)
 
 
 @mutant("TOK-015")
@@ -196,9 +207,9 @@ def renews_short_lived_tokens_before_each_request() -> None:
 
 @mutant("TOK-017")
 def a_damaged_file_fails_the_group() -> None:
-    right = Store.load
+    right = FileStore.load
 
-    def wrong(self: Store) -> Tokens | None:
+    def wrong(self: FileStore) -> Tokens | None:
         found = right(self)
         if found is None and self.path.exists():
             raise UpstreamFailed("its token file is damaged")
@@ -209,7 +220,7 @@ def a_damaged_file_fails_the_group() -> None:
 
 @mutant("TOK-018", also={"TOK-003": "the file is made anew, with the modes of the umask"})
 def truncates_and_then_writes() -> None:
-    def wrong(self: Store, kept: Tokens) -> None:
+    def wrong(self: FileStore, kept: Tokens) -> None:
         self.make_directories()
         data = msgspec.json.encode(kept)
         with open(self.path, "wb") as file:
@@ -218,9 +229,16 @@ def truncates_and_then_writes() -> None:
             time.sleep(0.005)
             file.write(data[10:])
 
-    replace(Store.save, wrong)
+    replace(FileStore.save, wrong)
 
 
 @mutant("TOK-019")
 def finds_tokens_by_the_name_only() -> None:
-    replace(Authorization._of_this_server, lambda self, found: found)
+    """dmcp 1.5.0 behaves like this."""
+    right = FileStore.load
+
+    def wrong(self: FileStore) -> Tokens | None:
+        tokens = right(self)
+        return None if tokens is None else msgspec.structs.replace(tokens, resource=None)
+
+    replace(right, wrong)

@@ -1,5 +1,5 @@
-"""The kill matrix: known-bad proxies against the checks, so that a check that cannot fail is found.
+"""The kill matrix: known-bad programs run against the checks, which finds every check that cannot fail.
 
-`conformance.mutants` has the mutants, each the bundled proxy with one mistake; `impostors` has the programs that are no proxy at
-all. `plan` says which checks meet which of them, `matrix` what each meeting is worth, `run` has them meet.
+`conformance.mutants` holds the mutants: the bundled proxy with one deliberate mistake each. `null_programs` holds programs that are
+no proxy at all. `plan` pairs programs with checks, `matrix` judges each pair, `run` is the command.
 """

@@ -1,8 +1,8 @@
-"""What it is worth that a known-bad program met a check: a `Cell`, and together the `Matrix`.
+"""Judges each trial, one known-bad program against one check: a `MatrixCell`, and all of them together as the `Matrix`.
 
-A mutant has to be killed, for its own mistake, by the checks that it declares and by no others. An impostor must not pass any
-check, because it does nothing that a check could be content with; where one passes all the same, the reason is declared. Everything
-else is a hole. Nothing here runs anything.
+The checks that a mutant declares must fail for it, its own check because of its own mistake, and no other check may fail. A null
+program does nothing that a check could accept, so it must pass no check; where one passes nevertheless, it declares the reason.
+Every other outcome is a gap. Nothing in this module runs a program.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.model.verdicts import Verdict
+from conformance.mutation.plan import ProgramKind
 
 if TYPE_CHECKING:
     from conformance.model.results import Result
-    from conformance.mutation.plan import Meeting
+    from conformance.mutation.plan import Trial
 
-#: how Python, and the bundled proxy, begin to report an exception that nobody thought of
+#: how Python, and the bundled proxy, begin to report an unexpected exception
 _STACK_TRACE = re.compile(r"Traceback \(most recent call last\)|internal error \w")
 _MAX_TRACE = 4000
 
 
-class Worth(StrEnum):
-    """What one meeting says about the check, or about the program."""
+class Outcome(StrEnum):
+    """What one trial says about the check, or about the program."""
 
     KILLED = "killed"
     HELD = "held"
     NOT_PASSED = "not passed"
     EXCUSED = "excused"
-    #: a declared kill did not happen
+    #: the check passed a mutant that declares to fail it
     SURVIVED = "survived"
-    #: red, but not because the requirement was broken
+    #: the check failed, but not because the mutant broke its requirement
     WRONG_DEATH = "died of something else"
-    #: red for its mistake perhaps, but with a stack trace that is not part of it
+    #: the check failed, but the mutant wrote a stack trace that is not part of its mistake
     BROKEN = "broken"
     UNDECLARED = "undeclared kill"
     VACUOUS = "vacuous pass"
@@ -45,20 +46,20 @@ class Worth(StrEnum):
     UNKNOWN = "unknown"
 
     @property
-    def is_hole(self) -> bool:
-        """Whether the matrix is not as it should be here."""
-        return self not in (Worth.KILLED, Worth.HELD, Worth.NOT_PASSED, Worth.EXCUSED)
+    def is_gap(self) -> bool:
+        """Whether something is wrong with the check or with the program."""
+        return self not in (Outcome.KILLED, Outcome.HELD, Outcome.NOT_PASSED, Outcome.EXCUSED)
 
 
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One program and one check."""
+class MatrixCell(msgspec.Struct, frozen=True, kw_only=True):
+    """One program and one check. The JSON report calls `outcome` "worth"."""
 
     program: str
-    kind: str
+    kind: ProgramKind
     id: str
-    #: why the program was expected to fail here (an impostor: to pass), or None
+    #: why the author expects a mutant to fail here, or a null program to pass; None = not expected
     declared: str | None
-    worth: Worth
+    outcome: Outcome = msgspec.field(name="worth")
     verdict: Verdict
     message: str
     #: verdicts of all attempts, the last one being `verdict`
@@ -70,7 +71,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """The message on one line: what was expected, and what was seen."""
+        """The message on one line: what the check expected and what it saw."""
         return " ".join(self.message.split())
 
 
@@ -78,21 +79,21 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """All cells of a run, mutants first."""
 
     against: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
     duration_s: float
     complete: bool = True
 
     @property
-    def holes(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell.worth.is_hole]
+    def gaps(self) -> list[MatrixCell]:
+        return [cell for cell in self.cells if cell.outcome.is_gap]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each worth was found, all of them present."""
-        found = Counter(cell.worth for cell in self.cells)
-        return {str(worth): found[worth] for worth in Worth}
+        """The number of cells for each outcome, zeros included."""
+        found = Counter(cell.outcome for cell in self.cells)
+        return {str(outcome): found[outcome] for outcome in Outcome}
 
-    def of_kind(self, kind: str) -> list[Cell]:
+    def of_kind(self, kind: ProgramKind) -> list[MatrixCell]:
         return [cell for cell in self.cells if cell.kind == kind]
 
 
@@ -102,15 +103,15 @@ def stack_trace_in(stderr: str) -> str:
     return stderr[found.start() :][:_MAX_TRACE] if found else ""
 
 
-def cell(meeting: Meeting, result: Result, stderr: str) -> Cell:
-    """What it is worth that this meeting had this result; `stderr` is what the program wrote meanwhile."""
-    trace = "" if meeting.crashes else stack_trace_in(stderr)
-    return Cell(
-        program=meeting.program,
-        kind=meeting.kind,
+def cell_of(trial: Trial, result: Result, stderr: str) -> MatrixCell:
+    """Judge the result of a trial; `stderr` is what the program wrote during the trial."""
+    trace = "" if trial.crashes else stack_trace_in(stderr)
+    return MatrixCell(
+        program=trial.program,
+        kind=trial.kind,
         id=result.id,
-        declared=meeting.declared,
-        worth=worth_of(meeting, result.verdict, trace),
+        declared=trial.declared,
+        outcome=outcome_of(trial, result.verdict, trace),
         verdict=result.verdict,
         message=result.message,
         attempts=tuple(attempt.verdict for attempt in result.attempts),
@@ -120,31 +121,31 @@ def cell(meeting: Meeting, result: Result, stderr: str) -> Cell:
     )
 
 
-def worth_of(meeting: Meeting, verdict: Verdict, stack_trace: str = "") -> Worth:
-    """What a verdict is worth in this meeting; `stack_trace` is one that nobody wanted."""
+def outcome_of(trial: Trial, verdict: Verdict, stack_trace: str = "") -> Outcome:
+    """The outcome of a trial with this verdict; `stack_trace` is one that does not belong to the mistake."""
     if verdict in (Verdict.HARNESS_ERROR, Verdict.NOT_APPLICABLE):
-        return Worth.UNKNOWN
-    declared, passed = meeting.declared is not None, verdict is Verdict.PASS
-    if meeting.kind == "impostor":
-        return _IMPOSTOR[declared, passed]
+        return Outcome.UNKNOWN
+    declared, passed = trial.declared is not None, verdict is Verdict.PASS
+    if trial.kind is ProgramKind.NULL_PROGRAM:
+        return _NULL_PROGRAM[declared, passed]
     if passed or not declared:
         return _MUTANT[declared, passed]
     if stack_trace:
-        return Worth.BROKEN
-    # Its own mistake must be seen; where it is only in the way of something else, that may not even begin.
-    is_seen = verdict in (Verdict.FAIL, Verdict.WARN) or (verdict is Verdict.CRASH and meeting.crashes)
-    return Worth.KILLED if is_seen or not meeting.own else Worth.WRONG_DEATH
+        return Outcome.BROKEN
+    # The mutant's own check must see the mistake. Another check may fail earlier, because the mistake prevents its set-up.
+    is_seen = verdict in (Verdict.FAIL, Verdict.WARN) or (verdict is Verdict.CRASH and trial.crashes)
+    return Outcome.KILLED if is_seen or not trial.own else Outcome.WRONG_DEATH
 
 
-#: by whether the outcome was declared, and whether the check passed
+#: by whether the program declares the verdict, and whether the check passed
 _MUTANT = {
-    (True, True): Worth.SURVIVED,
-    (False, True): Worth.HELD,
-    (False, False): Worth.UNDECLARED,
+    (True, True): Outcome.SURVIVED,
+    (False, True): Outcome.HELD,
+    (False, False): Outcome.UNDECLARED,
 }
-_IMPOSTOR = {
-    (True, True): Worth.EXCUSED,
-    (True, False): Worth.STALE,
-    (False, True): Worth.VACUOUS,
-    (False, False): Worth.NOT_PASSED,
+_NULL_PROGRAM = {
+    (True, True): Outcome.EXCUSED,
+    (True, False): Outcome.STALE,
+    (False, True): Outcome.VACUOUS,
+    (False, False): Outcome.NOT_PASSED,
 }

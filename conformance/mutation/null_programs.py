@@ -1,10 +1,10 @@
-"""Programs that are no proxy at all: none of them may pass a check, unless it says here why.
+"""Null programs, which are no proxy at all: none of them may pass a check, unless it declares here why.
 
-    python -I -S impostors.py NAME [CONFIG]
+    python -I -S null_programs.py NAME [CONFIG]
 
-They need the standard library alone, because each is started more than a thousand times in one kill matrix. All of them are
-bounded, in time and in what they take, although they look endless to a check; what they leave behind is for the census of the
-runner to end.
+They use only the standard library, because one kill matrix starts each of them more than a thousand times. All of them are
+bounded in time and in resources, although they look endless to a check. The census of the runner ends the processes that they leave
+behind.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import sys
 import time
 from collections.abc import Callable
 
-#: seconds after which everything here ends by itself, should nobody end it
+#: seconds after which every program ends by itself
 LIFETIME = 120.0
 ENDS = time.monotonic() + LIFETIME
 _FLOOD = 4 << 20
 _GENERATIONS = 40
 
 
-class Impostor:
-    """One program. `passes` names the requirements whose checks it passes, each with the reason why that proves nothing wrong."""
+class NullProgram:
+    """One program. `passes` maps each requirement whose check it passes to the reason why the pass is no fault of the check."""
 
     def __init__(self, name: str, run: Callable[[list[str]], None], passes: dict[str, str]) -> None:
         self.name = name
@@ -31,51 +31,51 @@ class Impostor:
         self.passes = passes
 
 
-IMPOSTORS: dict[str, Impostor] = {}
+NULL_PROGRAMS: dict[str, NullProgram] = {}
 
 
-def impostor(
+def null_program(
     *, passes: dict[str, str] | None = None
 ) -> Callable[[Callable[[list[str]], None]], Callable[[list[str]], None]]:
-    """Register a program, named as what it does; it gets the words after its name."""
+    """Register a program under the name of its function; it gets the command-line arguments after its name."""
 
     def register(run: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
         name = run.__name__.replace("_", "-")
-        IMPOSTORS[name] = Impostor(name, run, passes or {})
+        NULL_PROGRAMS[name] = NullProgram(name, run, passes or {})
         return run
 
     return register
 
 
-@impostor()
+@null_program()
 def exits_at_once(words: list[str]) -> None:
     pass
 
 
-@impostor()
+@null_program()
 def refuses_everything(words: list[str]) -> None:
     sys.exit(f"usage: description command url config {' '.join(words)}")
 
 
-@impostor()
+@null_program()
 def prints_its_configuration(words: list[str]) -> None:
     for word in words:
         with open(word, "rb") as file:
             sys.stdout.buffer.write(file.read())
 
 
-@impostor()
+@null_program()
 def hangs(words: list[str]) -> None:
     time.sleep(LIFETIME)
 
 
-@impostor()
+@null_program()
 def answers_nothing(words: list[str]) -> None:
     for _ in sys.stdin.buffer:
         pass
 
 
-@impostor()
+@null_program()
 def answers_everything_with_success(words: list[str]) -> None:
     for line in sys.stdin.buffer:
         try:
@@ -85,7 +85,7 @@ def answers_everything_with_success(words: list[str]) -> None:
         print(json.dumps({"jsonrpc": "2.0", "id": id_, "result": {}}), flush=True)
 
 
-@impostor()
+@null_program()
 def looks_like_a_proxy(words: list[str]) -> None:
     with open(words[-1], encoding="utf-8") as file:
         groups = list(json.load(file)["mcpServers"])
@@ -95,7 +95,7 @@ def looks_like_a_proxy(words: list[str]) -> None:
         "initialize": {
             "protocolVersion": "2025-11-25",
             "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
-            "serverInfo": {"name": "impostor", "version": "1"},
+            "serverInfo": {"name": "null-program", "version": "1"},
         },
         "tools/list": {"tools": tools},
         "tools/call": {"content": []},
@@ -115,14 +115,14 @@ def looks_like_a_proxy(words: list[str]) -> None:
         print(json.dumps(answer), flush=True)
 
 
-@impostor()
+@null_program()
 def echoes(words: list[str]) -> None:
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
 
-@impostor()
+@null_program()
 def floods(words: list[str]) -> None:
     try:
         for _ in range(_FLOOD // 4096):
@@ -132,10 +132,10 @@ def floods(words: list[str]) -> None:
             sys.stdout.flush()
             time.sleep(0.01)
     except BrokenPipeError:
-        os._exit(1)  # nothing can be flushed any more
+        os._exit(1)  # sys.exit would flush stdout into the closed pipe
 
 
-@impostor()
+@null_program()
 def forks_without_end(words: list[str]) -> None:
     for _ in range(_GENERATIONS):
         if os.fork():
@@ -147,4 +147,4 @@ def forks_without_end(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    IMPOSTORS[sys.argv[1]].run(sys.argv[2:])
+    NULL_PROGRAMS[sys.argv[1]].run(sys.argv[2:])

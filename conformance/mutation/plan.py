@@ -1,4 +1,4 @@
-"""Which known-bad programs meet which checks."""
+"""Pairs known-bad programs with checks."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ if TYPE_CHECKING:
     from conformance.checks import Check
     from conformance.model.registry import Registry
     from conformance.mutants import Mutant
-    from conformance.mutation.null_programs import Impostor
+    from conformance.mutation.null_programs import NullProgram
 
-#: selects all impostors
-IMPOSTORS = "impostors"
-#: seconds that an impostor gets for what it never does, so that thousands of checks do not wait longer
-PATIENCE = 2.0
+#: each of these words selects all null programs
+NULL_PROGRAMS = ("null-programs", "impostors")
+#: seconds that a check waits for a null program, which never does what the check waits for
+MAX_WAIT = 2.0
+
+
+class ProgramKind(StrEnum):
+    """The two kinds of known-bad programs, by their names in the JSON report."""
+
+    MUTANT = "mutant"
+    NULL_PROGRAM = "impostor"
 
 
 class Against(StrEnum):
-    """The checks that a mutant meets: those that it declares; with them those of its family that are not slow; or all."""
+    """The checks that judge a mutant: those it declares; also those of its family that are not slow; or all."""
 
     OWN = "own"
     FAMILY = "family"
@@ -37,46 +44,48 @@ class Against(StrEnum):
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """A program, a check, and what is declared about the two."""
+class Trial:
+    """A program, a check, and what the program declares about the check."""
 
     program: str
-    kind: str
+    kind: ProgramKind
     check: Check
-    #: why a mutant is expected to fail here, or an impostor to pass; None when it is not
+    #: why the author expects a mutant to fail here, or a null program to pass; None = not expected
     declared: str | None
-    #: whether this is the check of what the mutant is wrong about
+    #: whether this is the check of the requirement that the mutant breaks
     own: bool = False
     #: see `Mutant`
     crashes: bool = False
 
 
-def meetings_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Against) -> list[Meeting]:
-    """In the order of the checks, its own first."""
+def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Against) -> list[Trial]:
+    """The mutant's own check first, the others in the order of the checks."""
     declared = {mutant.kills: "its own", **mutant.also}
     family = checks[mutant.kills].requirement.family
-    met = [checks[id_] for id_ in declared if id_ in checks]
+    judges = [checks[id_] for id_ in declared if id_ in checks]
     for check in checks.values():
         of_family = check.requirement.family == family and not check.slow
         if check.id not in declared and (against is Against.ALL or (against is Against.FAMILY and of_family)):
-            met.append(check)
+            judges.append(check)
     return [
-        Meeting(
+        Trial(
             mutant.name,
-            "mutant",
+            ProgramKind.MUTANT,
             check,
             declared.get(check.id),
             own=check.id == mutant.kills,
             crashes=mutant.crashes,
         )
-        for check in met
+        for check in judges
     ]
 
 
-def meetings_of_impostor(impostor: Impostor, checks: Mapping[str, Check]) -> list[Meeting]:
-    """With all of them, none alone: where nothing is right, the time that it takes does not matter."""
+def trials_of_null_program(program: NullProgram, checks: Mapping[str, Check]) -> list[Trial]:
+    """One for every check. No check runs alone, because the timing of a program that does nothing right does not matter."""
     return [
-        Meeting(impostor.name, "impostor", replace(check, serial=False), impostor.passes.get(check.id))
+        Trial(
+            program.name, ProgramKind.NULL_PROGRAM, replace(check, serial=False), program.passes.get(check.id)
+        )
         for check in checks.values()
     ]
 
@@ -89,47 +98,49 @@ def select(
     against: Against,
     *,
     one_each: bool = False,
-) -> list[Meeting]:
-    """The meetings that the selectors mean, all without any: a selector of requirements means their mutants, and the impostors
-    against their checks; a name, or a glob over names, means that program. With `one_each` only the first mutant of each
-    requirement is left, against its own check, and no impostor. Raises `UsageError` when a selector means nothing, or nothing is left.
+) -> list[Trial]:
+    """The selected trials; without a selector, all.
+
+    A selector of requirements selects their mutants, and the null programs against their checks. A program's name, or a glob over
+    names, selects that program. `one_each` keeps only the first mutant of each requirement, against its own check. Raises
+    `UsageError` when a selector matches nothing, or no trial is left.
     """
     slow = frozenset(check.id for check in checks.values() if check.slow)
     chosen: set[str] = set()
-    pretending: dict[str, set[str]] = {}
+    ids_of_null_program: dict[str, set[str]] = {}
     for selector in selectors or ["*"]:
         folded = selector.casefold()
-        named = {name for name in (*mutants, *null_programs.IMPOSTORS) if fnmatchcase(name, folded)}
-        if folded == IMPOSTORS:
-            named = set(null_programs.IMPOSTORS)
+        named = {name for name in (*mutants, *null_programs.NULL_PROGRAMS) if fnmatchcase(name, folded)}
+        if folded in NULL_PROGRAMS:
+            named = set(null_programs.NULL_PROGRAMS)
         ids = set(checks) if named else matching(selector, registry, slow)
         chosen |= {
             name for name, mutant in mutants.items() if name in named or (not named and mutant.kills in ids)
         }
-        for name in named & null_programs.IMPOSTORS.keys() if named else null_programs.IMPOSTORS:
-            pretending.setdefault(name, set()).update(ids)
+        for name in named & null_programs.NULL_PROGRAMS.keys() if named else null_programs.NULL_PROGRAMS:
+            ids_of_null_program.setdefault(name, set()).update(ids)
     if one_each:
         first = {mutants[name].kills: name for name in reversed([*mutants]) if name in chosen}
-        chosen, pretending = set(first.values()), {}
-    found: list[Meeting] = []
+        chosen, ids_of_null_program = set(first.values()), {}
+    found: list[Trial] = []
     for name, mutant in mutants.items():
         if name in chosen:
-            meetings = meetings_of_mutant(mutant, checks, against)
-            found += [one for one in meetings if one.own] if one_each else meetings
-    for name, impostor in null_programs.IMPOSTORS.items():
-        met = {id_: check for id_, check in checks.items() if id_ in pretending.get(name, ())}
-        found += meetings_of_impostor(impostor, met)
+            trials = trials_of_mutant(mutant, checks, against)
+            found += [trial for trial in trials if trial.own] if one_each else trials
+    for name, program in null_programs.NULL_PROGRAMS.items():
+        judges = {id_: check for id_, check in checks.items() if id_ in ids_of_null_program.get(name, ())}
+        found += trials_of_null_program(program, judges)
     if not found:
         raise UsageError("no known-bad proxy is selected")
     return found
 
 
-def sut_of(meeting: Meeting) -> Sut:
+def sut_of(trial: Trial) -> Sut:
     """The program as a system under test."""
-    if meeting.kind == "mutant":
-        sut = make_sut((sys.executable, "-m", "conformance.mutants", meeting.program, PLACEHOLDER))
+    if trial.kind is ProgramKind.MUTANT:
+        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER))
     else:
         program = Path(null_programs.__file__).resolve()
-        sut = make_sut((sys.executable, "-I", "-S", str(program), meeting.program, PLACEHOLDER))
-        sut = replace(sut, patience=PATIENCE)
-    return replace(sut, name=meeting.program)
+        sut = make_sut((sys.executable, "-I", "-S", str(program), trial.program, PLACEHOLDER))
+        sut = replace(sut, max_wait=MAX_WAIT)
+    return replace(sut, name=trial.program)

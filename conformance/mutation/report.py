@@ -1,4 +1,4 @@
-"""The matrix for people and for programs: a table of the mutants, one of the impostors, and every hole with its evidence."""
+"""Writes the matrix: for people a table of the mutants, one of the null programs, and every gap with its evidence; or JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.model.verdicts import Verdict
+from conformance.mutation.plan import ProgramKind
 from conformance.reports.terminal import plain
 
 if TYPE_CHECKING:
@@ -19,21 +20,22 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from conformance.mutation.matrix import Cell, Matrix
+    from conformance.mutation.matrix import Matrix, MatrixCell
 
 _MAX_SUMMARY = 160
-_NOW_AND_THEN = 100
+#: trials of null programs for each line of progress in a log
+_LINE_EVERY = 100
 
 
 class Progress:
-    """Shows how far it is: one live line on a terminal; elsewhere a line for each mutant, and one now and then for the impostors."""
+    """Shows progress: one live line on a terminal; elsewhere a line for each mutant and for every hundredth trial."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._bar = progress.Progress(console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=total)
         self._total = total
-        self._met = 0
+        self._done = 0
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -44,32 +46,32 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def __call__(self, cell: Cell) -> None:
+    def __call__(self, cell: MatrixCell) -> None:
         self._bar.advance(self._task)
-        self._met += 1
-        if cell.worth.is_hole or (cell.kind == "mutant" and not self._console.is_terminal):
-            line = f"{cell.id:<10}{cell.program}: {cell.worth} ({cell.duration_s:.1f} s)"
+        self._done += 1
+        if cell.outcome.is_gap or (cell.kind is ProgramKind.MUTANT and not self._console.is_terminal):
+            line = f"{cell.id:<10}{cell.program}: {cell.outcome} ({cell.duration_s:.1f} s)"
             self._console.print(Text(line), soft_wrap=True)
-        elif self._met % _NOW_AND_THEN == 0 and not self._console.is_terminal:
-            self._console.print(f"{self._met} of {self._total} meetings")
+        elif self._done % _LINE_EVERY == 0 and not self._console.is_terminal:
+            self._console.print(f"{self._done} of {self._total} trials")
 
 
 def print_matrix(console: Console, matrix: Matrix) -> None:
-    """The tables, then every hole, then the counts."""
-    mutants = matrix.of_kind("mutant")
+    """The tables, then every gap, then the counts."""
+    mutants = matrix.of_kind(ProgramKind.MUTANT)
     if mutants:
         console.print(_table_of_mutants(mutants))
-    impostors = matrix.of_kind("impostor")
-    if impostors:
-        console.print(_table_of_impostors(impostors))
-    for hole in matrix.holes:
+    null_programs = matrix.of_kind(ProgramKind.NULL_PROGRAM)
+    if null_programs:
+        console.print(_table_of_null_programs(null_programs))
+    for gap in matrix.gaps:
         console.print()
-        _print_hole(console, hole)
-    found = ", ".join(f"{count} {worth}" for worth, count in matrix.counts.items() if count)
+        _print_gap(console, gap)
+    found = ", ".join(f"{count} {outcome}" for outcome, count in matrix.counts.items() if count)
     programs = len({cell.program for cell in matrix.cells})
     end = "" if matrix.complete else ", INCOMPLETE"
-    style = "bold red" if matrix.holes or not matrix.complete else "bold green"
-    line = f"{programs} programs, {len(matrix.cells)} meetings: {found} in {matrix.duration_s:.1f} s{end}"
+    style = "bold red" if matrix.gaps or not matrix.complete else "bold green"
+    line = f"{programs} programs, {len(matrix.cells)} trials: {found} in {matrix.duration_s:.1f} s{end}"
     console.print(Text(f"\n{line}", style=style), soft_wrap=True)
 
 
@@ -82,40 +84,40 @@ def render_json(matrix: Matrix) -> str:
 FORMATS: Mapping[str, Callable[[Matrix], str]] = {"json": render_json}
 
 
-def _table_of_mutants(cells: list[Cell]) -> Table:
+def _table_of_mutants(cells: list[MatrixCell]) -> Table:
     table = Table(title="Mutants", title_justify="left", box=None)
-    for name in ("requirement", "mutant", "worth", "verdict"):
+    for name in ("requirement", "mutant", "outcome", "verdict"):
         table.add_column(name)
-    table.add_column("what was expected and seen", no_wrap=True, overflow="ellipsis")
+    table.add_column("what the check expected and saw", no_wrap=True, overflow="ellipsis")
     for cell in cells:
-        if cell.declared is None and not cell.worth.is_hole:
-            continue  # where nothing was expected and nothing happened, there is nothing to tell
+        if cell.declared is None and not cell.outcome.is_gap:
+            continue  # as it should be: the mutant does not declare this check, and the check held
         summary = plain(cell.summary[:_MAX_SUMMARY])
-        table.add_row(cell.id, Text(cell.program), _worth(cell), str(cell.verdict), summary)
+        table.add_row(cell.id, Text(cell.program), _outcome(cell), str(cell.verdict), summary)
     for column in table.columns[:-1]:
-        # What is left goes to the last one: a name that is cut cannot be searched for.
+        # Only the last column may shrink: a reader cannot search for a shortened name.
         column.min_width = max(len(str(text)) for text in (column.header, *column.cells))
     return table
 
 
-def _table_of_impostors(cells: list[Cell]) -> Table:
-    table = Table(title="Impostors", title_justify="left", box=None)
+def _table_of_null_programs(cells: list[MatrixCell]) -> Table:
+    table = Table(title="Null programs", title_justify="left", box=None)
     verdicts = [verdict for verdict in Verdict if any(cell.verdict is verdict for cell in cells)]
-    for name in ("impostor", *map(str, verdicts)):
-        table.add_column(name, justify="left" if name == "impostor" else "right")
+    for name in ("null program", *map(str, verdicts)):
+        table.add_column(name, justify="left" if name == "null program" else "right")
     for program in dict.fromkeys(cell.program for cell in cells):
         counts = Counter(cell.verdict for cell in cells if cell.program == program)
         table.add_row(program, *(str(counts[verdict] or "") for verdict in verdicts))
     return table
 
 
-def _worth(cell: Cell) -> Text:
-    again = " (re-run)" if len(cell.attempts) > 1 else ""
-    return Text(f"{cell.worth}{again}", style="bold red" if cell.worth.is_hole else "green")
+def _outcome(cell: MatrixCell) -> Text:
+    again = " (retried)" if len(cell.attempts) > 1 else ""
+    return Text(f"{cell.outcome}{again}", style="bold red" if cell.outcome.is_gap else "green")
 
 
-def _print_hole(console: Console, cell: Cell) -> None:
-    console.print(Text.assemble((f"{cell.id} {cell.program}: ", "bold"), _worth(cell), f", {cell.verdict}"))
+def _print_gap(console: Console, cell: MatrixCell) -> None:
+    console.print(Text.assemble((f"{cell.id} {cell.program}: ", "bold"), _outcome(cell), f", {cell.verdict}"))
     for label, text in (
         ("declared", cell.declared or ""),
         ("message", cell.message),

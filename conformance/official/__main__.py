@@ -1,6 +1,6 @@
 """`python -m conformance.official server|client|mocks|all [options] [-- COMMAND {config}]`.
 
-Exit status: 0 when all scenarios that were run passed, 1 when not, 2 for a wrong command line or table, 3 when the suite cannot be run.
+Exit status: 0 all scenarios that ran passed; 1 a scenario failed; 2 wrong command line or `skipped.toml`; 3 the suite cannot run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from conformance.model.sut import DEFAULT_COMMAND
 from conformance.official.judging import judge, planned
 from conformance.official.node import SUITE, Node
 from conformance.official.plan import PARTS, Part, Plan
-from conformance.official.suite import Outcome, Suite
+from conformance.official.suite import ScenarioOutcome, Suite
 
 _TITLES: dict[Part, str] = {
     "server": "The proxy as a server",
@@ -29,18 +29,18 @@ _TITLES: dict[Part, str] = {
     "mocks": "The mocks",
 }
 
-#: a log has no width of its own, and names that are cut cannot be searched for
+#: of the tables in a log, which has no width of its own
 _LOG_WIDTH = 140
 
 
 def default_folder() -> Path:
-    """Where the npm packages are kept unless told otherwise."""
+    """The default folder of the npm packages."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "dynamic-mcp-official"
 
 
 def installed_suite(folder: Path) -> Suite:
-    """The pinned suite, installed first if need be. Raises `HarnessError`."""
+    """The pinned suite, which this function installs if necessary. Raises `HarnessError`."""
     node = Node.find()
     return Suite(node.installed(SUITE, folder), node.environment())
 
@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _run(
     console: Console, suite: Suite, part: Part, command: Sequence[str], only: Sequence[str]
 ) -> int:
-    """Judge one part and print it; the number of scenarios that did not pass."""
+    """Judge one part and print the results; returns the number of failed scenarios."""
     chosen = await planned(suite, part, only)
-    done: list[Outcome] = []
+    done: list[ScenarioOutcome] = []
 
-    def show(outcome: Outcome) -> None:
+    def show(outcome: ScenarioOutcome) -> None:
         done.append(outcome)
         if console.is_terminal:
             status.update(f"{len(done)}/{len(chosen.run)} {outcome.scenario}")
@@ -87,18 +87,18 @@ async def _run(
     for reason in dict.fromkeys(chosen.skipped.values()):
         names = dict.fromkeys(one.name for one, why in chosen.skipped.items() if why == reason)
         console.print(
-            Text.assemble(("left out ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
+            Text.assemble(("skipped ", "dim"), ", ".join(names), (f": {reason}", "dim")), soft_wrap=True
         )
     console.print(
-        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.skipped)} left out\n"
+        f"{len(outcomes) - len(failed)} passed, {len(failed)} failed, {len(chosen.skipped)} skipped\n"
     )
     return len(failed)
 
 
-def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
-    """A row for each scenario, a column for each revision; in it the number of checks that passed."""
+def table(part: Part, chosen: Plan, outcomes: Sequence[ScenarioOutcome]) -> Table:
+    """A row for each scenario and a column for each revision, with the number of passed checks."""
     cells = {outcome.scenario: _cell(outcome) for outcome in outcomes}
-    cells |= {scenario: Text("left out", "dim") for scenario in chosen.skipped}
+    cells |= {scenario: Text("skipped", "dim") for scenario in chosen.skipped}
     revisions = sorted({scenario.revision for scenario in cells})
     result = Table(
         "scenario", *revisions, title=f"{_TITLES[part]}: {SUITE[0]} {SUITE[1]}", title_justify="left"
@@ -109,7 +109,7 @@ def table(part: Part, chosen: Plan, outcomes: Sequence[Outcome]) -> Table:
     return result
 
 
-def _cell(outcome: Outcome) -> Text:
+def _cell(outcome: ScenarioOutcome) -> Text:
     return Text("failed", "red") if outcome.problems else Text(f"passed {outcome.passed}", "green")
 
 
@@ -117,19 +117,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m conformance.official",
         description="Let the official MCP conformance suite judge the proxy and the mocks. It needs Node 22.",
-        epilog="What stands after -- is the proxy's command line, with {config} for its configuration.",
+        epilog="The command line of the proxy follows --, with {config} for its configuration file.",
         allow_abbrev=False,
     )
-    parser.add_argument("part", choices=[*PARTS, "all"], help="who is judged, and as what")
+    parser.add_argument(
+        "part",
+        choices=[*PARTS, "all"],
+        help="the part to judge: the proxy as a server or a client, or the mocks",
+    )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="TEXT",
-        help="scenarios whose name@revision holds TEXT (repeatable)",
+        help="only scenarios whose name@revision contains TEXT (repeatable)",
     )
     parser.add_argument(
-        "--folder", type=Path, default=default_folder(), help="for the npm packages (default: %(default)s)"
+        "--folder",
+        type=Path,
+        default=default_folder(),
+        help="the folder of the npm packages (default: %(default)s)",
     )
     return parser
 

@@ -1,8 +1,8 @@
 """The client command of the official suite: `python -m conformance.official.adapter -- COMMAND {config} URL`.
 
-Writes a configuration with the suite's server as its only one, starts the proxy in a home of its own, and does what the user of an agent
-would: lists the tools, calls each of them, reads and gets what else there is, and answers what is asked. What the proxy
-reports as failed is printed and is no failure of this program: the suite judges what its server saw.
+The adapter writes a configuration with the suite's server as its only entry and starts the proxy in a home of its own. Like the user of an
+agent, it lists the tools, calls each of them, reads every resource, gets every prompt and answers every question. It prints failures
+that the proxy reports, and succeeds nevertheless, because the suite judges what its server saw.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from conformance.model.sut import DEFAULT_TOOLS, PLACEHOLDER
-from conformance.official.lines import Message, Proxy, running
+from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
 
 GROUP = "suite"
 _VERSION = "MCP_CONFORMANCE_PROTOCOL_VERSION"
 _SCENARIO = "MCP_CONFORMANCE_SCENARIO"
-#: the client id that the scenario about client metadata documents knows
+#: the client id in the scenario about client metadata documents
 _METADATA_DOCUMENT = "https://conformance-test.local/client-metadata.json"
 _CAPABILITIES: Message = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
-#: how a proxy says that a call cannot be served before the user was in the browser
+#: the words of a proxy whose call needs a sign-in first
 _SIGN_IN = "sign in"
 _SIGN_IN_TIME = 20.0
 _PAUSE = 0.2
-#: a tool that wants the schema of the other one as it arrived
+#: the first tool takes the schema of the second one, as it arrived, as its argument
 _ECHO, _ECHOED = "json_schema_echo", "json_schema_2020_12_tool"
 _EXAMPLES: dict[str, Any] = {
     "string": "a text",
@@ -47,16 +47,16 @@ _EXAMPLES: dict[str, Any] = {
 
 
 class Agent:
-    """The client in front of the proxy, of the era that the scenario is about."""
+    """The client in front of the proxy, in the era of the scenario."""
 
-    def __init__(self, proxy: Proxy, version: str) -> None:
+    def __init__(self, proxy: ProxyProcess, version: str) -> None:
         self._proxy = proxy
         self._modern = version == MODERN_VERSION
         self._version = version
         self._count = 0
 
     async def begin(self) -> None:
-        """Shake hands, where that is done."""
+        """Make the handshake, if the era has one."""
         if self._modern:
             return
         await self.ask(
@@ -68,14 +68,14 @@ class Agent:
         self._proxy.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     async def call(self, tool: str, **arguments: Any) -> Message:
-        """Call one of the proxy's two tools; again and again while the answer is that the user has to sign in."""
+        """Call one of the proxy's two tools; repeats the call while the answer asks for a sign-in."""
         deadline = time.monotonic() + _SIGN_IN_TIME
         while True:
             result = await self._call(tool, arguments)
             waits = result.get("isError") and _SIGN_IN in _text_of(result)
             if not waits or time.monotonic() > deadline:
                 return result
-            await asyncio.sleep(_PAUSE)  # no message tells of the end of a sign-in
+            await asyncio.sleep(_PAUSE)  # no message announces the end of a sign-in
 
     async def _call(self, tool: str, arguments: Message) -> Message:
         params: dict[str, Any] = {"name": DEFAULT_TOOLS[tool], "arguments": {"group": GROUP, **arguments}}
@@ -88,7 +88,7 @@ class Agent:
         return result
 
     async def ask(self, method: str, **params: Any) -> Message:
-        """The result of a request; empty, and told on stderr, when it is an error."""
+        """The result of a request. Prints an error to stderr and returns an empty result for it."""
         self._count += 1
         if self._modern:
             params["_meta"] = {VERSION_KEY: self._version, CAPABILITIES_KEY: _CAPABILITIES}
@@ -109,14 +109,14 @@ class Agent:
 
 
 def _answer_to(question: Message) -> Message:
-    """What the user, or their model, says."""
+    """The answer of the user, or of their model."""
     match question["method"]:
         case "elicitation/create":
             schema = question.get("params", {}).get("requestedSchema", {})
             return {"action": "accept", "content": _filled(schema)}
         case "sampling/createMessage":
-            said = {"type": "text", "text": "a text"}
-            return {"role": "assistant", "content": said, "model": "none", "stopReason": "endTurn"}
+            content = {"type": "text", "text": "a text"}
+            return {"role": "assistant", "content": content, "model": "none", "stopReason": "endTurn"}
         case "roots/list":
             return {"roots": []}
         case _:
@@ -124,7 +124,7 @@ def _answer_to(question: Message) -> Message:
 
 
 def _filled(schema: Message) -> Message:
-    """An object that fits a schema: defaults, else an example of the type."""
+    """An object that fits a schema: defaults, else examples of the types."""
     return {name: _example(part) for name, part in schema.get("properties", {}).items()}
 
 
@@ -135,7 +135,7 @@ def _example(schema: Message) -> Any:
 
 
 async def act(agent: Agent) -> None:
-    """Use everything once."""
+    """Use every tool, resource and prompt once."""
     await agent.begin()
     tools = _tools_in(await agent.call("list"))
     schemas = {tool["name"]: tool.get("inputSchema", {}) for tool in tools}
@@ -168,7 +168,7 @@ def _tools_in(listed: Message) -> list[Message]:
 
 
 def configuration(url: str, scenario: str) -> Message:
-    """What an operator would write for the suite's server."""
+    """The configuration that an operator would write for the suite's server."""
     server: Message = {"description": "The suite", "type": "http", "url": url}
     if scenario == "auth/basic-cimd":
         server["oauth_client_id"] = _METADATA_DOCUMENT

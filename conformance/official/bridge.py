@@ -1,11 +1,11 @@
-"""A URL in front of a proxy that speaks stdio: Streamable HTTP, both eras.
+"""Serves a stdio proxy at a URL: Streamable HTTP of both eras.
 
 A legacy session has a proxy of its own, from `initialize` to DELETE; modern requests, which have no sessions, share one. Messages pass
-unchanged, but for one thing: a call of a tool that is not one of the proxy's two is made through `call_dynamic_tool`, as an agent
-would make it, because the suite calls its tools by their own names.
+unchanged, with one exception. The suite calls its tools by their own names, so the bridge turns such a call into one of
+`call_dynamic_tool`, as an agent would make it.
 
-Limits: what the proxy sends on its own account goes where `lines` says; streams cannot be resumed. The checks of HTTP headers and
-statuses are this module's, by the rules of the mocks: they say nothing about a proxy.
+Limits: `lines` decides which stream gets a message that the proxy begins. Clients cannot resume streams. The bridge checks HTTP headers and
+sets statuses itself, by the rules of the mocks, so these prove nothing about a proxy.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from conformance.model.sut import DEFAULT_TOOLS
-from conformance.official.lines import Message, Proxy, running
+from conformance.official.lines import Message, ProxyProcess, running
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY, Answers, Refused, meta_of
 from mock_servers.remote.headers import is_local, mismatch
-from mock_servers.remote.replies import MODERN_STATUS
+from mock_servers.remote.writers import MODERN_STATUS
 from mock_servers.script import Script
 
 SESSION = "Mcp-Session-Id"
@@ -38,11 +38,11 @@ _RULES = Answers(Script(era="both"))
 
 @dataclass
 class Bridge:
-    """One URL; `group` is the group that tools are called in."""
+    """One URL; `group` is the group of the tools that the suite calls."""
 
     command: Sequence[str]
     group: str
-    _proxies: dict[str | None, tuple[Proxy, contextlib.AsyncExitStack]] = field(default_factory=dict)
+    _proxies: dict[str | None, tuple[ProxyProcess, contextlib.AsyncExitStack]] = field(default_factory=dict)
 
     async def close(self) -> None:
         """End all proxies."""
@@ -101,7 +101,7 @@ class Bridge:
                     async for later in conversation:
                         yield _event(later)
             except asyncio.CancelledError:
-                # In the modern era to close the stream is to cancel.
+                # In the modern era, closing the stream cancels the request.
                 if modern:
                     proxy.send(cancelled)
                 raise
@@ -117,7 +117,7 @@ class Bridge:
         call = {"group": self.group, "name": params.get("name"), "args": params.get("arguments", {})}
         return {**message, "params": {**params, "name": DEFAULT_TOOLS["call"], "arguments": call}}
 
-    async def _proxy(self, session: str | None) -> Proxy:
+    async def _proxy(self, session: str | None) -> ProxyProcess:
         if session not in self._proxies:
             stack = contextlib.AsyncExitStack()
             self._proxies[session] = await stack.enter_async_context(running(self.command)), stack
@@ -130,7 +130,7 @@ class Bridge:
 
 @contextlib.asynccontextmanager
 async def serving(command: Sequence[str], group: str) -> AsyncIterator[str]:
-    """A bridge in this process; gives its URL."""
+    """Serve a bridge in this process; yields its URL."""
     bridge = Bridge(command, group)
     app = Starlette(routes=[Route("/mcp", bridge.serve, methods=["DELETE", "GET", "POST"])])
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
@@ -146,7 +146,7 @@ async def serving(command: Sequence[str], group: str) -> AsyncIterator[str]:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the program."""
+    """Does not take over the signals of the program."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -159,7 +159,7 @@ async def _events_of(queue: asyncio.Queue[Message | None]) -> AsyncIterator[str]
 
 
 def _refusal(request: Request, message: Message) -> Refused | None:
-    """What HTTP has to say about a modern message: over stdio one without an envelope would be a legacy one."""
+    """The refusal of HTTP for a modern message. Over stdio, a message without an envelope would count as legacy."""
     bare = VERSION_KEY not in meta_of(message)
     wrong = _RULES.envelope_problem(message) if bare and "id" in message else None
     return wrong or mismatch(request.headers.get, message)

@@ -1,4 +1,4 @@
-"""Puts the scenarios of one part before the suite, a few at a time, each with processes of its own."""
+"""Lets the suite judge the scenarios of one part, a few at a time, each with processes of its own."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from conformance.errors import HarnessError
 from conformance.model.sut import DEFAULT_COMMAND, PLACEHOLDER
 from conformance.official import bridge
 from conformance.official.plan import Part, Plan, plan, reasons, without
-from conformance.official.suite import Outcome, Scenario, Suite
+from conformance.official.suite import Scenario, ScenarioOutcome, Suite
 
 GROUP = "everything"
 
-#: two CPUs are kept busy, and timing checks still hold
+#: scenarios at a time: they keep two processors busy, and checks of times still hold
 _AT_ONCE = 3
 _START_TIME = 20.0
 _MOCK = (sys.executable, "-m", "mock_servers")
 
 
 async def planned(suite: Suite, part: Part, only: Sequence[str] = ()) -> Plan:
-    """What is to be run for this part. Raises `UsageError` when skipped.toml does not fit the suite."""
+    """The scenarios to run for this part. Raises `UsageError` if skipped.toml does not fit the suite."""
     scenarios = await suite.scenarios("client" if part == "client" else "server")
     return plan(scenarios, reasons()[part], only)
 
@@ -35,12 +35,12 @@ async def judge(
     part: Part,
     scenarios: Sequence[Scenario],
     command: Sequence[str] = DEFAULT_COMMAND,
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-) -> list[Outcome]:
-    """Run the scenarios; the outcomes in their order. `command` is the proxy, with `{config}` for its configuration."""
+    on_outcome: Callable[[ScenarioOutcome], None] = lambda outcome: None,
+) -> list[ScenarioOutcome]:
+    """Run the scenarios; returns their outcomes in the same order. `command` starts the proxy, with `{config}` for its configuration."""
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(scenario: Scenario) -> Outcome:
+    async def one(scenario: Scenario) -> ScenarioOutcome:
         async with places:
             outcome = without(await _judge_one(suite, part, scenario, command), reasons()[part])
         on_outcome(outcome)
@@ -51,7 +51,7 @@ async def judge(
     return [task.result() for task in tasks]
 
 
-async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequence[str]) -> Outcome:
+async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequence[str]) -> ScenarioOutcome:
     match part:
         case "client":
             adapter = [sys.executable, "-m", "conformance.official.adapter", "--", *command]
@@ -67,7 +67,7 @@ async def _judge_one(suite: Suite, part: Part, scenario: Scenario, command: Sequ
 
 
 def write_config(folder: Path) -> str:
-    """The mock that has everything, as the only upstream."""
+    """Write a configuration with the mock that offers everything as the only upstream."""
     path = folder / "config.json"
     program, *arguments = [*_MOCK, "stdio", "--everything"]
     server = {"description": "Everything", "command": program, "args": arguments}
@@ -77,7 +77,7 @@ def write_config(folder: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _mock() -> AsyncIterator[str]:
-    """The HTTP mock that has everything; gives its URL. It ends with its stdin."""
+    """Run the HTTP mock that offers everything; yields its URL. The mock ends with its stdin."""
     process = await asyncio.create_subprocess_exec(
         *_MOCK, "http", "--everything", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

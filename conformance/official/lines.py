@@ -1,7 +1,7 @@
-"""A proxy as a process that speaks JSON-RPC, one message a line.
+"""A proxy as a process that exchanges JSON-RPC messages, one on each line.
 
-Every answer reaches the conversation that asked. What the proxy sends on its own account reaches the newest conversation that is still
-open, or `rest` when none is: over stdio nothing says what belongs together. Ends the process when the context is left.
+Every answer reaches the conversation of its request. A message that the proxy begins reaches the newest open conversation, or `rest` if
+there is none, because stdio does not tell which messages belong together. The process ends with its context.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Message = dict[str, Any]
 
 _MAX_LINE = 64 << 20
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-#: seconds for the proxy to leave after its input has ended
+#: seconds for the proxy to exit after the end of its input
 _GRACE = 10.0
 
 
-class Proxy:
-    """A running proxy; made by `running`."""
+class ProxyProcess:
+    """A running proxy, started by `running`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -36,9 +36,9 @@ class Proxy:
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     async def converse(self, request: Message) -> AsyncGenerator[Message, None]:
-        """Send a request; then what comes until its answer, which is the last. Ends early when the proxy does.
+        """Send a request; yields the messages up to its answer. Ends early if the proxy ends.
 
-        To be closed by whoever does not read it to its end: it stays the newest conversation until then.
+        A caller that does not read to the end must close the generator, because it stays the newest conversation until then.
         """
         key = _key(request["id"])
         arrived = self._open[key] = asyncio.Queue()
@@ -54,7 +54,7 @@ class Proxy:
             self._open.pop(key, None)
 
     async def read(self) -> None:
-        """Deliver what the proxy writes, until its output ends."""
+        """Deliver the messages of the proxy until its output ends."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             message = json.loads(line)
@@ -72,8 +72,10 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def running(command: Sequence[str], environment: dict[str, str] | None = None) -> AsyncIterator[Proxy]:
-    """Start a proxy; end it by the end of its input, or by force when that is not enough."""
+async def running(
+    command: Sequence[str], environment: dict[str, str] | None = None
+) -> AsyncIterator[ProxyProcess]:
+    """Start a proxy. At the end of the block its input ends and, if that is not enough, SIGKILL follows."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -82,7 +84,7 @@ async def running(command: Sequence[str], environment: dict[str, str] | None = N
         env=environment,
         limit=_MAX_LINE,
     )
-    proxy = Proxy(process)
+    proxy = ProxyProcess(process)
     reading = asyncio.create_task(proxy.read())
     try:
         yield proxy
@@ -99,5 +101,5 @@ async def running(command: Sequence[str], environment: dict[str, str] | None = N
 
 
 def _key(id: Any) -> str:
-    """1 and "1" are two ids."""
+    """A key that distinguishes the ids 1 and "1"."""
     return json.dumps(id)

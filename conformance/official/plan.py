@@ -1,4 +1,4 @@
-"""Which scenarios are run, and why the others are not."""
+"""Which scenarios run, and why the others are skipped."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Literal
 
 from conformance.errors import UsageError
-from conformance.official.suite import Outcome, Scenario
+from conformance.official.suite import Scenario, ScenarioOutcome
 
-#: who is judged: the proxy as a server, the proxy as a client, the mocks
+#: the parts to judge: the proxy as a server, the proxy as a client, the mocks
 Part = Literal["server", "client", "mocks"]
 PARTS: tuple[Part, ...] = ("server", "client", "mocks")
 
-_LEFT_OUT = Path(__file__).with_name("skipped.toml")
+_SKIPPED = Path(__file__).with_name("skipped.toml")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The scenarios of one part; those left out with their reason."""
+    """The scenarios of one part; the skipped ones with their reasons."""
 
     run: tuple[Scenario, ...]
     skipped: Mapping[Scenario, str]
 
 
 def reasons() -> dict[str, dict[str, str]]:
-    """What `skipped.toml` says, by part and pattern."""
-    return tomllib.loads(_LEFT_OUT.read_text(encoding="utf-8"))
+    """The reasons in `skipped.toml`, by part and pattern."""
+    return tomllib.loads(_SKIPPED.read_text(encoding="utf-8"))
 
 
 def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequence[str] = ()) -> Plan:
-    """Sort the scenarios. `only` keeps those whose name holds one of the texts. Raises `UsageError` for a reason that fits none."""
+    """Sort the scenarios. `only` keeps those whose name contains one of the texts. Raises `UsageError` for a pattern that fits none."""
     skipped: dict[Scenario, str] = {}
     for key, reason in reasons.items():
         pattern, _, check = key.partition(":")
@@ -50,8 +50,8 @@ def plan(scenarios: Sequence[Scenario], reasons: Mapping[str, str], only: Sequen
     )
 
 
-def without(outcome: Outcome, reasons: Mapping[str, str]) -> Outcome:
-    """The outcome without the problems of the checks that are left out."""
+def without(outcome: ScenarioOutcome, reasons: Mapping[str, str]) -> ScenarioOutcome:
+    """The outcome without the problems of skipped checks."""
     keys = [key.partition(":") for key in reasons]
     excused = {check for pattern, _, check in keys if check and _fits(outcome.scenario, pattern)}
     problems = [problem for problem in outcome.problems if problem.partition(":")[0] not in excused]

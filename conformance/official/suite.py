@@ -1,8 +1,8 @@
-"""Runs one scenario of the official suite and reads what it found.
+"""Runs one scenario of the official suite and reads its findings.
 
-The suite's own exit status is not enough: it takes a client that died by a signal for one that succeeded, and waits for ever for a client
-that it could not end. So every run is a process group with a deadline, the verdict comes from the list of checks that it writes, and
-a run without a list, or with a list that proves nothing, is no success.
+The suite's own exit status is not enough. The suite takes a client that died by a signal for a success, and waits forever for a client
+that it cannot end. So every run is a process group with a deadline, and its list of checks decides. A run without a list, or with a list
+that proves nothing, is a failure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 Side = Literal["server", "client"]
 
-#: the revisions that are judged; a scenario of older ones only is run at its newest
+#: the revisions to judge; a scenario that has only older ones runs at its newest
 REVISIONS = ("2025-11-25", "2026-07-28")
 EXTENSION = "extension"
 
@@ -30,7 +30,7 @@ EXTENSION = "extension"
 _RUN_TIME = 60.0
 _CLIENT_TIME = 40.0
 _NOT_JUDGING = ("SUCCESS", "INFO", "SKIPPED")
-#: true of a silent implementation too, so it proves nothing
+#: a check that a silent implementation passes too, so it proves nothing
 _VACUOUS = "wire-schema-valid"
 
 
@@ -47,8 +47,8 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run came to. `problems` is empty after a success."""
+class ScenarioOutcome:
+    """The outcome of a run. `problems` is empty after a success."""
 
     scenario: Scenario
     passed: int
@@ -64,7 +64,7 @@ class Suite:
         self._environment = environment
 
     async def scenarios(self, side: Side) -> list[Scenario]:
-        """All that the suite has for this side."""
+        """All scenarios of the suite for this side."""
         listed = await self._output("list", f"--{side}")
         found = []
         for name, revisions in re.findall(r"^  - (\S+) \[(.*)\]$", listed, re.MULTILINE):
@@ -73,17 +73,17 @@ class Suite:
             found += [Scenario(side, name, revision) for revision in judged]
         return found
 
-    async def judge_server(self, scenario: Scenario, url: str) -> Outcome:
+    async def judge_server(self, scenario: Scenario, url: str) -> ScenarioOutcome:
         """Run a server scenario against a URL."""
         return await self._judge(scenario, "--url", url)
 
-    async def judge_client(self, scenario: Scenario, command: list[str]) -> Outcome:
-        """Run a client scenario; the suite puts the URL of its server behind the command."""
-        # `exec`: the suite starts a shell, and its SIGTERM ends only that.
+    async def judge_client(self, scenario: Scenario, command: list[str]) -> ScenarioOutcome:
+        """Run a client scenario. The suite appends the URL of its server to the command."""
+        # `exec`, because the suite starts a shell and its SIGTERM would end only that.
         line = f"exec {shlex.join(command)}"
         return await self._judge(scenario, "--command", line, "--timeout", str(int(_CLIENT_TIME * 1000)))
 
-    async def _judge(self, scenario: Scenario, *options: str) -> Outcome:
+    async def _judge(self, scenario: Scenario, *options: str) -> ScenarioOutcome:
         began = time.monotonic()
         revision = [] if scenario.revision == EXTENSION else ["--spec-version", scenario.revision]
         with tempfile.TemporaryDirectory(prefix="official-") as folder:
@@ -100,13 +100,13 @@ class Suite:
         if "timed out after" in output:
             problems.append(f"the client did not end within {_CLIENT_TIME:g} s")
         if not problems and not set(passed) - {_VACUOUS}:
-            problems.append(f"nothing was proved; the suite said:\n{_tail(output)}")
+            problems.append(f"the run proves nothing; the suite printed:\n{_tail(output)}")
         if problems and words:
-            problems.append(f"the client said:\n{_tail(words)}")
-        return Outcome(scenario, len(passed), tuple(problems), time.monotonic() - began)
+            problems.append(f"the client printed:\n{_tail(words)}")
+        return ScenarioOutcome(scenario, len(passed), tuple(problems), time.monotonic() - began)
 
     async def _output(self, *arguments: str) -> str:
-        """What one run of the suite prints. After the deadline it is killed with all that it started."""
+        """The output of one run of the suite. After the deadline SIGKILL ends its whole process group."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
             *arguments,
@@ -129,7 +129,7 @@ class Suite:
 
 
 def _results_in(folder: Path) -> tuple[list[dict[str, Any]], str]:
-    """The checks, and what the client wrote to stderr."""
+    """The checks, and the stderr of the client."""
     found = list(folder.rglob("checks.json"))
     if not found:
         return [], ""

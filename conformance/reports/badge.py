@@ -1,9 +1,8 @@
-"""An SVG badge: how many of the selected requirements hold, and in its colour whether the run succeeded.
+"""An SVG badge: the number of selected requirements that hold, in a colour for the success of the run.
 
-Requirements that are declared absent, planned or were not run count as selected, so no declaration makes the
-number better. Grey: incomplete, or the harness broke; red: something failed; amber: what does not hold is
-known or only recommended; green: everything that was checked holds. The picture loads nothing; its title
-says in words what the colour says.
+Requirements that are absent, planned or did not run count as selected, so no declaration improves the number. Grey: the run is
+incomplete, or the harness broke. Red: a check failed. Amber: the only failures are known, or not required. Green: all checks passed.
+The picture loads nothing, and its title says in words what the colour means.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ GREEN, AMBER, RED, GREY = "#2e7d32", "#8a5a00", "#c62828", "#616161"
 
 _HEIGHT = 20
 _PADDING = 6
-#: the width of a character of Verdana 11, roughly; `textLength` makes other fonts fit
+#: the approximate width of a character of Verdana 11; `textLength` fits other fonts
 _WIDE, _NARROW = 7.0, 4.5
 _NARROW_CHARACTERS = frozenset(" fil")
 
 
 def render(report: RunReport) -> str:
-    """The picture as a document of its own."""
+    """The picture as a standalone document."""
     passed = report.summary.verdicts[Verdict.PASS]
     selected = len(report.results) + len(report.not_run) + len(report.planned)
     value = f"{passed} of {selected}"

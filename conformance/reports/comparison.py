@@ -1,7 +1,7 @@
 """Several reports side by side: a table for the terminal, JSON for programs, and a Markdown page.
 
-Rows are the requirements that occur in any of the reports; where a report has no result for one, the cell says whether
-it has no check yet or was not run. Nothing is judged here that the reports have not judged.
+The rows are the requirements of all reports. Where a report has no result for one, the cell says whether no check exists or the check did
+not run. This module only shows the verdicts of the reports.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One implementation, as its run saw it."""
+    """One implementation and the summary of its run."""
 
     implementation: Implementation
     started: str
     summary: Summary
 
 
-class Cell(msgspec.Struct, frozen=True):
-    """What one implementation made of one requirement; without a verdict, `note` says why there is none."""
+class ComparisonCell(msgspec.Struct, frozen=True):
+    """The verdict of one implementation on one requirement; without a verdict, `note` says why."""
 
     verdict: Verdict | None
     known: str | None = None
     note: str | None = None
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One requirement; the cells are in the order of the columns."""
+class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One requirement, with its cells in the order of the columns."""
 
     id: str
     level: Level | None
     era: Era | None
     title: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparisonCell, ...]
 
     @property
     def family(self) -> str:
@@ -65,11 +65,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     specification: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
 
 
 def compared(reports: Sequence[RunReport]) -> Comparison:
-    """The matrix of these reports."""
+    """The comparison of these reports."""
     ids = {
         id_
         for report in reports
@@ -87,19 +87,19 @@ def compared(reports: Sequence[RunReport]) -> Comparison:
     )
 
 
-def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> Row:
+def _row(id_: str, reports: Sequence[RunReport], results: Sequence[Result | None]) -> ComparisonRow:
     cells = tuple(_cell(id_, report, result) for report, result in zip(reports, results, strict=True))
-    # The words of the registry, where it still has the requirement: a report may be older than they are.
+    # The registry has the current wording, unless it no longer has the requirement of an older report.
     known = Registry.load().get(id_) or next((result for result in results if result is not None), None)
     if known is None:
-        return Row(id=id_, level=None, era=None, title="", cells=cells)
-    return Row(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
+        return ComparisonRow(id=id_, level=None, era=None, title="", cells=cells)
+    return ComparisonRow(id=id_, level=known.level, era=known.era, title=known.title, cells=cells)
 
 
-def _cell(id_: str, report: RunReport, result: Result | None) -> Cell:
+def _cell(id_: str, report: RunReport, result: Result | None) -> ComparisonCell:
     if result is not None:
-        return Cell(result.verdict, result.known)
-    return Cell(None, note="planned" if id_ in report.planned else "not run")
+        return ComparisonCell(result.verdict, result.known)
+    return ComparisonCell(None, note="planned" if id_ in report.planned else "not run")
 
 
 def render_json(reports: Sequence[RunReport]) -> str:
@@ -108,7 +108,7 @@ def render_json(reports: Sequence[RunReport]) -> str:
 
 
 def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
-    """The requirements that do not hold everywhere, and the counts of each implementation."""
+    """Print the requirements that do not hold everywhere, and the counts of each implementation."""
     matrix = compared(reports)
     table = Table(box=None)
     for name in ("id", "level", "requirement", *map(_name, matrix.columns)):
@@ -132,7 +132,7 @@ def print_matrix(console: Console, reports: Sequence[RunReport]) -> None:
 
 
 def render_markdown(reports: Sequence[RunReport]) -> str:
-    """The page; bounded like the summary of a CI job."""
+    """The page, with the size limit of a CI job summary."""
     return bounded(_page(compared(reports), reports))
 
 
@@ -202,7 +202,9 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
         yield row(("id", "verdict", "observed")) + row(["---"] * 3)
         for result in found:
             observed = result.known or result.explanation[-1][1]
-            yield row((inline(result.id), _word(Cell(result.verdict, result.known)), inline(observed)))
+            yield row(
+                (inline(result.id), _word(ComparisonCell(result.verdict, result.known)), inline(observed))
+            )
     if absent:
         yield "\nDeclared absent:\n\n"
         for message, results in groupby(absent, key=lambda result: result.message):
@@ -211,14 +213,14 @@ def _findings(column: Column, report: RunReport) -> Iterator[str]:
 
 
 def _rerun(column: Column, result: Result) -> str:
-    """The line of the report names the program where it lay on that machine; that of a known profile does not."""
+    """The command that repeats a check. For a bundled profile it names no path of the machine that wrote the report."""
     name = column.implementation.name
     if (IMPLEMENTATIONS / f"{name}.toml").is_file():
         return f"python -m conformance run --profile {name} --only {result.id}"
     return result.rerun
 
 
-def _word(cell: Cell) -> str:
+def _word(cell: ComparisonCell) -> str:
     if cell.verdict is None:
         return cell.note or ""
     is_expected = cell.known is not None or cell.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)
@@ -230,5 +232,5 @@ def _name(column: Column) -> str:
 
 
 def _plain(text: str) -> str:
-    """A line of a code block, which it cannot end."""
+    """A line that cannot end its code block."""
     return one_line(text).replace("```", "'''")

@@ -1,8 +1,8 @@
-"""The whole run as one JSON object, and back: `implementation`, `summary`, `results` and what is known of the run.
+"""The whole run as one JSON object, and back: `implementation`, `summary`, `results` and the facts of the run.
 
-Field names and meanings are those of `conformance.model.results`; new fields may be added, none changes its
-meaning. So a document of an older runner can be read, fields that it does not have are empty, and fields of a newer
-one are left out. `report.schema.json` beside this module is the JSON Schema.
+Field names and meanings are those of `conformance.model.results`. New fields may appear, but none changes its meaning. So this module reads
+the document of an older runner, whose missing fields are empty, and that of a newer one, whose unknown fields it ignores.
+`report.schema.json` beside this module is the JSON Schema.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Implementation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was tested."""
+    """The implementation under test."""
 
     name: str
     command: tuple[str, ...]
@@ -29,7 +29,7 @@ class Implementation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A `RunReport` in the form of the file."""
+    """A `RunReport` as the file holds it."""
 
     implementation: Implementation
     specification: str = ""
@@ -43,7 +43,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def document(report: RunReport) -> Document:
-    """The report in the form of the file."""
+    """The report as the file holds it."""
     return Document(
         implementation=implementation_of(report),
         specification=report.specification,
@@ -58,7 +58,7 @@ def document(report: RunReport) -> Document:
 
 
 def implementation_of(report: RunReport) -> Implementation:
-    """What was tested, as the report has it."""
+    """The implementation of this report."""
     return Implementation(
         name=report.implementation,
         command=report.command,

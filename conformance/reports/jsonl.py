@@ -1,7 +1,6 @@
-"""The run as JSON lines: one `result` per check in the order of the ids, then one `summary` line.
+"""The run as JSON lines: one `result` line for each check in the order of the ids, then one `summary` line.
 
-A file without a summary line is the report of a run that did not come to its end. `#/$defs/Line` of
-`report.schema.json` describes a line.
+A file without a summary line belongs to a run that did not end. `#/$defs/Line` of `report.schema.json` describes a line.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class ResultLine(Result, frozen=True, kw_only=True, tag_field="type", tag="resul
 
 
 class SummaryLine(Summary, frozen=True, kw_only=True, tag_field="type", tag="summary"):
-    """The last line: the counts, and what was tested."""
+    """The last line: the counts, and the implementation under test."""
 
     implementation: Implementation
     specification: str

@@ -1,9 +1,8 @@
 """JUnit XML, in the subset that common CI servers agree on.
 
-One test suite per family. A failed requirement is a `failure`; a timeout, a crash and a harness error are an
-`error`; `n/a`, a known failure and a check that was not run are `skipped`, because none of them says that the
-requirement holds; a `warn` passes with its text in `system-out`, unless the run was strict. Characters that
-XML cannot carry are replaced by U+FFFD.
+Each family is a test suite. A failed requirement is a `failure`; a timeout, a crash and a harness error are an `error`. `n/a`, a known
+failure and a check that did not run are `skipped`, because they do not show that the requirement holds. A `warn` passes with its text in
+`system-out`, unless the run was strict. U+FFFD replaces characters that XML cannot hold.
 """
 
 from __future__ import annotations

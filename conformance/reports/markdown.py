@@ -1,8 +1,7 @@
-"""Markdown for the summary of a CI job: the totals, a table of what is not simply green, the details folded.
+"""Markdown for the summary of a CI job: the totals, a table of the results that are not green, and folded details.
 
-GitHub refuses a summary of more than 1 MiB, so the text stays below `MAX_BYTES`; what is left out is counted in its
-last line. Text from the implementation stands in code blocks whose fence it does not contain, or with every character
-escaped that Markdown could take for its own.
+GitHub refuses a summary of more than 1 MiB, so the text stays below `MAX_BYTES` and its last line counts the missing parts. Text of the
+implementation is in code blocks whose fence it does not contain, or has every Markdown character escaped.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
     from conformance.model.results import Result, RunReport
 
-#: GitHub's limit is 1024 * 1024 bytes for each step; this leaves room for what else a step writes
+#: below GitHub's limit of 1024 * 1024 bytes for each step, which leaves room for other output of the step
 MAX_BYTES = 1_000_000
 MAX_CELL = 200
 MAX_BLOCK = 4_000
 
-#: what is markup in the middle of a line; callers put words of their own before it
+#: markup in the middle of a line; callers put words of their own before it
 _MARKUP = re.compile(r"[\\`*_\[\]|~@$]")
 _FENCE = re.compile(r"`{3,}")
 
@@ -36,7 +35,7 @@ def render(report: RunReport) -> str:
 
 
 def bounded(parts: Iterable[str], most: int = MAX_BYTES) -> str:
-    """The parts up to `most` bytes of UTF-8, then how many did not fit."""
+    """The parts up to `most` bytes of UTF-8, then the number of the missing ones."""
     kept: list[str] = []
     size = skipped = 0
     for part in parts:
@@ -51,7 +50,7 @@ def bounded(parts: Iterable[str], most: int = MAX_BYTES) -> str:
 
 
 def inline(text: str, longest: int | None = MAX_CELL) -> str:
-    """The text on one line, as text: in a table cell, a heading or a paragraph, after other words."""
+    """The text on one line, without markup, for a table cell, a heading or a paragraph, after other words."""
     return _MARKUP.sub(r"\\\g<0>", html.escape(one_line(text, longest), quote=False))
 
 
@@ -94,12 +93,12 @@ def _parts(report: RunReport) -> Iterator[str]:
 
 
 def is_shown(result: Result) -> bool:
-    """Whether there is something to say about the result."""
+    """Whether the result is neither a pass nor n/a."""
     return result.stale or result.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)
 
 
 def verdict_of(result: Result, *, strict: bool = False) -> str:
-    """The verdict in words; bold when it fails the run."""
+    """The verdict in words, bold if it fails the run."""
     if result.known is not None:
         return f"known {result.verdict}"
     word = f"stale {result.verdict}" if result.stale else str(result.verdict)
@@ -107,7 +106,7 @@ def verdict_of(result: Result, *, strict: bool = False) -> str:
 
 
 def _details(result: Result) -> str:
-    # Up to the first blank line this is HTML, from there on it is Markdown again.
+    # The part before the first blank line is HTML, the rest is Markdown.
     summary = html.escape(one_line(f"{result.id} {result.title}", MAX_CELL))
     parts = [f"<details><summary>{summary}</summary>\n\nStatement: {inline(result.statement, None)}\n\n"]
     if result.known is not None:

@@ -1,7 +1,7 @@
-"""The JSON Schema (draft 2020-12) of the JSON report, made from the structs that are written and read.
+"""The JSON Schema (draft 2020-12) of the JSON report, made from the structs that the runner writes and reads.
 
-`python -m conformance.reports.schema` writes it to `report.schema.json`, which is part of the package; the tests keep
-both equal. The document itself is the JSON report; `#/$defs/Line` is one line of the JSON lines.
+`python -m conformance.reports.schema` writes it to `report.schema.json`, which is part of the package; the tests keep both equal. The root
+describes the JSON report; `#/$defs/Line` describes one line of the JSON lines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""TAP 14, the Test Anything Protocol: one test point per check, with a YAML block where there is something to say.
+"""TAP 14, the Test Anything Protocol: one test point for each check, with a YAML block for each failure.
 
-`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run (a known failure, a
-`warn` of a run that is not strict); `n/a` is SKIP. A run that was interrupted ends with `Bail out!`, because the
-plan counts the checks that were not run too. Specification: https://testanything.org/tap-version-14-specification.html
+`not ok` is a requirement that does not hold. With the directive TODO it does not fail the run: a known failure, or a `warn` of a run that
+is not strict. `n/a` is SKIP. An interrupted run ends with `Bail out!`, because the plan also counts the checks that did not run.
+Specification: https://testanything.org/tap-version-14-specification.html
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conformance.model.results import Result, RunReport
 
-#: what would end a description or begin a directive
+#: characters that end a description or begin a directive
 _SPECIAL = re.compile(r"[\\#]")
 _YAML_SPECIAL = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -73,7 +73,7 @@ def _escaped(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML double-quoted scalar on one line that gives back exactly this text, where UTF-8 can hold it."""
+    """A double-quoted YAML scalar on one line that decodes to exactly this text, if UTF-8 can hold it."""
     return f'"{"".join(map(_yaml_character, text))}"'
 
 

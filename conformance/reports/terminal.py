@@ -1,8 +1,7 @@
-"""What a person sees: live progress, then a table, a block for every red check, and a summary.
+"""The report for a person: live progress, then a table, a block for every red check, and a summary.
 
-On a terminal the progress is one live line; anywhere else every finished check is one plain line, so a log
-stays readable. Text from the implementation is never interpreted as markup and its control characters are not
-sent on.
+On a terminal the progress is one live line; elsewhere every finished check is one plain line, so that a log stays readable. Text of the
+implementation is never markup, and its control characters do not reach the terminal.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from conformance.engine.runner import Finished, RunEvent, Started
+from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent
 from conformance.model.verdicts import Verdict
 from conformance.reports.text import lines, one_line
 
@@ -38,7 +37,7 @@ _STDERR_LINES = 10
 
 
 class LiveProgress:
-    """Shows how far the run is; a context manager whose instance is the runner's `on_event`."""
+    """Shows the progress of a run; a context manager that is also the runner's `on_event`."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
@@ -67,9 +66,9 @@ class LiveProgress:
 
     def __call__(self, event: RunEvent) -> None:
         match event:
-            case Started(check=check):
+            case AttemptStarted(check=check):
                 self._running.append(check.id)
-            case Finished(check=check, result=result, final=final):
+            case AttemptFinished(check=check, result=result, final=final):
                 self._running.remove(check.id)
                 if self._progress is None:
                     self._console.print(_progress_line(result, final=final), soft_wrap=True)
@@ -93,7 +92,7 @@ def print_report(console: Console, report: RunReport) -> None:
 
 
 def render(report: RunReport) -> str:
-    """The same as plain text of a fixed width, for a file."""
+    """The report as plain text of a fixed width, for a file."""
     console = Console(file=io.StringIO(), width=120, force_terminal=False, color_system=None)
     print_report(console, report)
     assert isinstance(console.file, io.StringIO)
@@ -101,24 +100,24 @@ def render(report: RunReport) -> str:
 
 
 def summary_line(summary: Summary) -> Text:
-    """The counts in one line; only what occurred is mentioned, except `pass` and the planned requirements."""
+    """The counts in one line: `pass`, the planned requirements, and every other count above zero."""
     names = ((str(name), count) for name, count in reversed(summary.verdicts.items()))
     verdicts = ", ".join(f"{count} {name}" for name, count in names if count or name == Verdict.PASS)
-    extra = (("known", summary.known), ("stale", summary.stale), ("re-run", summary.rerun))
-    of_these = ", ".join(f"{count} {name}" for name, count in extra if count)
-    text = f"{verdicts}{f' (of these {of_these})' if of_these else ''}, {summary.planned} planned"
+    extra = (("known", summary.known), ("stale", summary.stale), ("retried", summary.rerun))
+    included = ", ".join(f"{count} {name}" for name, count in extra if count)
+    text = f"{verdicts}{f' (including {included})' if included else ''}, {summary.planned} planned"
     end = "" if summary.complete else ", INCOMPLETE"
     style = "bold red" if summary.failures or not summary.complete else "bold green"
     return Text(f"{text} in {summary.duration_s:.1f} s{end}", style=style)
 
 
 def plain(text: str) -> Text:
-    """Text of an implementation, which is no markup and moves no cursor."""
+    """Text of an implementation, without markup and control characters."""
     return Text(lines(text))
 
 
 def _progress_line(result: Result, *, final: bool) -> Text:
-    note = "" if final else " (will be re-run alone)"
+    note = "" if final else " (will be retried alone)"
     line = Text.assemble(
         f"{result.id:<10}", _verdict(result), f" {result.title} ({result.duration_s:.1f} s){note}"
     )
@@ -140,7 +139,7 @@ def _table(report: RunReport) -> Table:
 
 
 def verdict_text(verdict: Verdict, known: str | None = None, *, stale: bool = False) -> Text:
-    """The verdict in its colour, and whether the baseline knows it."""
+    """The verdict in its colour, with `known` or `stale` where the baseline says so."""
     if known is not None:
         return Text(f"known {verdict}", style="dim")
     return Text(f"stale {verdict}", style="bold red") if stale else Text(str(verdict), style=_STYLES[verdict])
@@ -155,8 +154,7 @@ def _print_block(console: Console, result: Result) -> None:
     rows = [("statement", result.statement), *result.explanation]
     rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
     if len(result.attempts) > 1:
-        both = ", then alone ".join(str(attempt.verdict) for attempt in result.attempts)
-        rows.append(("attempts", both))
+        rows.append(("attempts", _attempts(result)))
     if result.evidence.leftovers:
         rows.append(("left over", "\n".join(result.evidence.leftovers)))
     if result.evidence.stderr_tail.strip():
@@ -167,5 +165,12 @@ def _print_block(console: Console, result: Result) -> None:
     for label, text in rows:
         grid.add_row(Text(f"  {label:<9}", style="dim"), plain(text))
     console.print(grid)
-    # Outside of the grid, because a line that was broken cannot be pasted.
+    # Outside of the grid, which would break the line, so that a reader can paste it.
     console.print(Text.assemble(("  rerun      ", "dim"), lines(result.rerun)), soft_wrap=True)
+
+
+def _attempts(result: Result) -> str:
+    first, *later = (attempt.verdict for attempt in result.attempts)
+    if later == [first]:
+        return f"{first} twice (the second time alone)"
+    return ", then alone ".join(map(str, (first, *later)))

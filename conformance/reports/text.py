@@ -1,7 +1,7 @@
-"""Text of an implementation made fit for a line, a table cell or a quoted string of a report.
+"""Makes text of an implementation safe for a line, a table cell or a quoted string of a report.
 
-Whatever comes in, the result has printable characters and plain spaces only (`lines` keeps line ends and
-tabs too): no escape sequence, no bidirectional control, no lone surrogate that a file cannot hold.
+The result holds only printable characters and plain spaces; `lines` also keeps line ends and tabs. It holds no escape sequence, no
+bidirectional control and no lone surrogate, which a file cannot hold.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ _SPACES = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 
 
 def lines(text: str) -> str:
-    """The text with its line ends and tabs, and every other character that cannot be seen replaced."""
+    """The text with its line ends and tabs, and a replacement for every other invisible character."""
     return "".join(_visible(character, keep="\n\t") for character in text.replace("\r\n", "\n"))
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """The text on one line, cut after `longest` characters, its white space run together."""
+    """The text on one line, with single spaces, cut after `longest` characters."""
     joined = " ".join("".join(_visible(character) for character in text).split())
     if longest is None or len(joined) <= longest:
         return joined
@@ -26,5 +26,5 @@ def one_line(text: str, longest: int | None = None) -> str:
 def _visible(character: str, keep: str = "") -> str:
     if character.isprintable() or character in keep:
         return character
-    # White space that is neither a space nor kept; U+00A0 and its like are spaces to a reader.
+    # Other white space, such as U+00A0, looks like a space.
     return " " if character in _SPACES or character.isspace() else _REPLACEMENT

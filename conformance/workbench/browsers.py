@@ -1,9 +1,8 @@
-"""The fake browser: stands in for every program that opens one, and signs in as its user is told to.
+"""The fake browser: it replaces every program that opens a browser, and signs in as the check tells its user to.
 
-Its folder comes first on the PATH of the implementation and holds a stand-in for each opener; BROWSER names one
-too, and DISPLAY is set. The desktop entries of the machine are out of sight: an implementation that brings an
-xdg-open of its own would find the real browser by them. What it was given and what it did is read from its journal
-at the moment of the question.
+Its folder comes first on the PATH of the implementation and holds a replacement for each such program. BROWSER names one too, and
+DISPLAY is set. The desktop entries of the machine are out of sight, because an implementation with an xdg-open of its own would find
+the real browser by them. Every property reads the journal of the browser anew.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conformance.workbench.protected import ProtectedUpstream
+    from conformance.workbench.protected import ProtectedMockUpstream
 
 _WITHIN = 5.0
 _DESKTOPS = ("xdg-open", "gio", "gnome-open", "kde-open", "kde-open5", "wslview", "open")
@@ -42,7 +41,7 @@ OPENERS = (*_DESKTOPS, *_BROWSERS, *_CHOICES)
 
 @dataclass(frozen=True, repr=False)
 class Opening:
-    """One page that the implementation has opened. `params` is its query, decoded once."""
+    """A page that the implementation has opened."""
 
     t: float
     argv: list[str]
@@ -55,14 +54,15 @@ class Opening:
 
     @property
     def params(self) -> dict[str, str]:
+        """The query of the URL, decoded."""
         return dict(self.pairs)
 
     @property
     def redirect_uri(self) -> str:
         return self.params.get("redirect_uri", "")
 
-    def is_of(self, upstream: ProtectedUpstream) -> bool:
-        """Whether the page is at the authorization server of this upstream."""
+    def is_of(self, upstream: ProtectedMockUpstream) -> bool:
+        """Whether the page is on the authorization server of this upstream."""
         return urlsplit(self.url).netloc == urlsplit(upstream.issuer).netloc
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Browser:
             program.chmod(0o755)
 
     def _shim(self, name: str, how: str) -> str:
-        # The browser is nobody's child process for long: the census counts it to the workbench, not to the proxy.
+        # The browser soon becomes an orphan. This token makes the census count it as a process of the workbench, not of the proxy.
         token = f"export {TOKEN_VARIABLE}={self._token}"
         return f'#!/bin/sh\n{token}\n{how} {shlex.join(self._command())} {name} "$@"\n'
 
@@ -92,8 +92,9 @@ class Browser:
         return browser(self._folder / "users.json", self._journal)
 
     def used_by(self, *users: User) -> None:
-        """From now on the first page ever opened is for the first of these users, the second for the second,
-        ...; the last one stays. None = somebody who approves.
+        """Replace the users: the first one sits at the first page ever opened, the second at the second, and so on; the last stays.
+
+        Without any, the user approves.
         """
         new = self._folder / "users.new"
         new.write_text(json.dumps([asdict(user) for user in users or (User(),)]))
@@ -101,7 +102,7 @@ class Browser:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the implementation needs in order to find it."""
+        """Variables by which the implementation finds the browser."""
         path = os.pathsep.join([str(self._folder / "bin"), os.environ.get("PATH", os.defpath)])
         nothing = str(self._folder / "no-desktop")
         return {
@@ -113,11 +114,11 @@ class Browser:
         }
 
     def open(self, url: str) -> None:
-        """Open a page by hand, as somebody who reads the URL in a terminal does."""
+        """Open a page by hand, like a user who reads the URL in a terminal."""
         subprocess.run([*self._command(), "by-hand", url], check=True, timeout=10, stdin=subprocess.DEVNULL)
 
     async def ask(self, url: str) -> int | None:
-        """Ask for a URL in the place of a browser; the status of the answer, None = there was none."""
+        """Send a GET request as a browser would; returns the status, or None without a response."""
 
         def get() -> int | None:
             parts = urlsplit(url)
@@ -133,12 +134,12 @@ class Browser:
         return await anyio.to_thread.run_sync(get)
 
     def stop(self) -> None:
-        """End the users who still think."""
+        """End the users that are still busy."""
         kill({entry.pid for entry in self.entries}, str(self._journal))
 
     @property
     def entries(self) -> list[Entry]:
-        """The whole journal so far, see `mock_servers.browser`."""
+        """The whole journal so far (see `mock_servers.browser`)."""
         return read_journal(self._journal)
 
     def events(self, event: str) -> list[Entry]:
@@ -146,33 +147,37 @@ class Browser:
 
     @property
     def openings(self) -> list[Opening]:
-        """Every page that was opened, in order."""
+        """Every page that the implementation opened, in order."""
         data = [(entry.t, entry.data) for entry in self.events("opened")]
         return [Opening(t, fields["argv"], fields["url"] or "", fields["number"]) for t, fields in data]
 
-    def pages_of(self, upstream: ProtectedUpstream) -> list[Opening]:
-        """Those at the authorization server of this upstream."""
+    def pages_of(self, upstream: ProtectedMockUpstream) -> list[Opening]:
+        """The opened pages on the authorization server of this upstream."""
         return [opening for opening in self.openings if opening.is_of(upstream)]
 
     @property
     def callbacks(self) -> list[Entry]:
-        """Every delivery to a redirect URI that has had its answer, or none for good."""
+        """Every completed delivery to a redirect URI, answered or failed."""
         return self.events("callback")
 
     async def opened(self, count: int = 1, within: float = 10.0) -> Opening:
-        """Wait for this many openings; the last of them. Raises `Violation`."""
+        """Wait until the implementation has opened this many pages, and return the last of them. Raises `Violation`."""
         await eventually(
-            lambda: len(self.openings) >= count, within=within, what=f"the browser is opened {count} times"
+            lambda: len(self.openings) >= count,
+            within=within,
+            what=f"the implementation opens the browser {count} times",
         )
         return self.openings[count - 1]
 
     async def done(self, count: int = 1, within: float = 20.0) -> None:
-        """Wait until the users of this many openings have done what they wanted. Raises `Violation`."""
+        """Wait until the users of this many pages have finished. Raises `Violation`."""
         await eventually(
             lambda: len(self.events("done")) >= count, within=within, what=f"{count} users have finished"
         )
 
     def was_never_opened(self) -> None:
-        """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""
+        """Raise `Violation` if the implementation has opened a page. Proves nothing about later: first wait for a later event."""
         if self.openings:
-            raise Violation("the browser is never opened", show("; ".join(map(str, self.openings))))
+            raise Violation(
+                "the implementation never opens the browser", show("; ".join(map(str, self.openings)))
+            )

@@ -1,11 +1,11 @@
-"""Certificates for 127.0.0.1 and localhost, made when they are needed: one that is right, and wrong ones.
+"""Certificates for 127.0.0.1 and localhost, made on demand: a good one, and several bad ones.
 
     authority = Authority(folder)
-    upstream = await bench.http("a", tls=authority.good())
-    async with bench.proxy(upstream, env=authority.environment) as proxy: ...
+    upstream = await workbench.http("a", tls=authority.good())
+    async with workbench.proxy(upstream, env=authority.environment) as proxy: ...
 
-`environment` makes clients of every usual kind trust the authority, in place of the system's own. Limits: a
-client that takes its trust from elsewhere (a bundle that is part of it) trusts nothing of this.
+`environment` makes all usual clients trust this authority instead of the system's authorities. Limit: a client with a bundle of
+authorities of its own does not trust it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Files = tuple["Path", "Path"]
 
 
 class Authority:
-    """A certificate authority whose files are in a folder of their own."""
+    """A certificate authority that keeps its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -44,16 +44,16 @@ class Authority:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables that name the authority to OpenSSL, rustls, curl, Python's requests and Node."""
+        """Variables that name the authority for OpenSSL, rustls, curl, Python's requests and Node."""
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
         return dict.fromkeys(names, str(self.file))
 
     def good(self) -> Files:
-        """A certificate that a client has to accept."""
+        """A certificate that a client must accept."""
         return self._written("good", self._authority.issue_cert(*HOSTS))
 
     def bad(self) -> dict[str, Files]:
-        """Certificates that a client has to refuse, by what is wrong with them."""
+        """Certificates that a client must refuse, by their fault."""
         past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
         before = past - datetime.timedelta(days=30)
         expired = self._authority.issue_cert(*HOSTS, not_before=before, not_after=past)

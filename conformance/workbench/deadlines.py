@@ -1,7 +1,7 @@
-"""How long is waited for something that should happen, when a person at a debugger may be what delays it.
+"""Longer deadlines while a person works with a debugger.
 
-Only waits that end in a violation are prolonged. One that proves that nothing happens, a measured duration, and
-the teardown stay as they are: their times are what the requirement says, or they keep a run bounded.
+Only a wait that ends in a violation becomes longer. A wait that proves that nothing happens, a measured duration and the teardown
+stay as they are: the requirement fixes their times, or they keep the run bounded.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: seconds for each wait while a person is at work
+#: seconds for each wait while a person debugs
 AN_HOUR = 3600.0
 
-_least: ContextVar[float] = ContextVar("least", default=0.0)
+_minimum: ContextVar[float] = ContextVar("minimum", default=0.0)
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """Inside, and in every task that begins inside, each wait may take an hour."""
-    before = _least.set(AN_HOUR)
+def extended_deadlines() -> Iterator[None]:
+    """Inside the block, and in every task that starts in it, each wait may take an hour."""
+    before = _minimum.set(AN_HOUR)
     try:
         yield
     finally:
-        _least.reset(before)
+        _minimum.reset(before)
 
 
-def prolonged(within: float) -> float:
-    """The seconds to wait where a check asks for `within`."""
-    return max(within, _least.get())
+def extended(within: float) -> float:
+    """The seconds to wait when a check asks for `within`."""
+    return max(within, _minimum.get())

@@ -1,9 +1,9 @@
-"""Mocks behind a URL, forked from one process of the whole run (`mock_servers.forkserver`) in place of being started one by one.
+"""Forks mocks behind a URL from one process of the whole run (`forkserver_program`), which is faster than to start each of them.
 
-Each mock is a process of its own all the same, with its own pipes, environment and folder, and a child of the runner, which
-adopts the orphans of its descendants. What /proc shows of it has not the token of its check: the census must be told its pid.
+Each mock is a process of its own with its own pipes, environment and folder. It is a child of the runner, which adopts the orphans of
+its descendants. /proc does not show the token of its check, so the caller includes its pid in the census.
 
-Limits: Linux. One mock is forked at a time.
+Limits: Linux only; one fork at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError
@@ -23,10 +25,11 @@ from mock_servers import commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+_PROGRAM = str(Path(__file__).with_name("forkserver_program.py"))
 
 
-class Born:
+class ForkedMock:
     """One forked mock."""
 
     def __init__(self, pid: int, streams: tuple[int, int, int]) -> None:
@@ -36,7 +39,7 @@ class Born:
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """The exit status as `Popen` has it, None while it runs."""
+        """The exit status as `subprocess.Popen.poll` returns it; None while the mock runs."""
         if self._code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -44,14 +47,14 @@ class Born:
         return self._code
 
 
-class Nursery:
-    """The process that forks; ends with this one."""
+class ForkServer:
+    """The process that forks. It ends with the runner."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                commands.nursery(),
+                [sys.executable, "-I", _PROGRAM],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
@@ -61,9 +64,9 @@ class Nursery:
         self._turn = threading.Lock()
         atexit.register(self.close)
 
-    def bear(self, command: Sequence[str], env: Mapping[str, str], folder: Path) -> Born:
-        """Fork the mock that this command line of `mock_servers.commands` would start; returns when it runs. Raises `HarnessError`
-        when the process that forks has gone.
+    def fork(self, command: Sequence[str], env: Mapping[str, str], folder: Path) -> ForkedMock:
+        """Fork the mock that this command line of `mock_servers.commands` would start. Raises `HarnessError` when the fork server
+        has gone.
         """
         argv = command[command.index(str(commands.MAIN)) + 1 :]
         request = {"argv": argv, "environment": dict(env), "folder": str(folder)}
@@ -74,21 +77,21 @@ class Nursery:
                 socket.send_fds(self._requests, [json.dumps(request).encode()], [stdin, stdout, stderr])
                 answer = self._requests.recv(20)
         except OSError as problem:
-            raise HarnessError(f"no mock can be forked: {problem}") from problem
+            raise HarnessError(f"cannot fork a mock: {problem}") from problem
         finally:
             for descriptor in (stdin, stdout, stderr):
                 os.close(descriptor)
         if not answer:
-            raise HarnessError("no mock can be forked: the process that does it has gone")
-        return Born(int(answer), (our_stdin, our_stdout, our_stderr))
+            raise HarnessError("cannot fork a mock: the fork server has gone")
+        return ForkedMock(int(answer), (our_stdin, our_stdout, our_stderr))
 
     def close(self) -> None:
-        """End the process that forks; mocks live on."""
+        """End the fork server; its mocks live on."""
         self._requests.close()
         self._process.wait(5)
 
 
 @cache
-def nursery() -> Nursery | None:
-    """The one of this process, started at the first need; None where orphans cannot be adopted."""
-    return Nursery() if adopt_orphans() else None
+def fork_server() -> ForkServer | None:
+    """The fork server of this run, started at the first call; None on systems where the runner cannot adopt orphans."""
+    return ForkServer() if adopt_orphans() else None

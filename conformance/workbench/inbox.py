@@ -1,7 +1,7 @@
-"""What the implementation writes to stdout, cut into lines, and its answers, handed to whoever waits for them.
+"""Cuts the stdout of a program into lines and hands each answer to the request that waits for it.
 
-An answer belongs to the request whose id has its value and its type: 1 and "1" are different ids, and so are 1 and
-true. Everything else is kept in the order in which it came.
+An answer belongs to the request whose id has the same value and type: 1 and "1" are different ids, and so are 1 and true. The inbox
+keeps every other message in order of arrival.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.workbench.conversation import Transcript
-from conformance.workbench.launched import Listener
+from conformance.workbench.launched import StdoutListener
 from conformance.workbench.timeline import shorten
+from conformance.workbench.transcript import Json, Transcript
 
 if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
 
-Json = dict[str, Any]
 RequestId = str | int
 
-#: unasked-for lines after which stdout is no longer looked at: parsing a flood would starve the other checks
+#: unrequested lines after which the inbox ignores stdout, because parsing a flood would starve the other checks
 MAX_UNASKED = 20_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one request; `t` is when it arrived, in monotonic seconds, `raw` the line as it came."""
+    """The answer to one request; `t` is its arrival in monotonic seconds, `raw` its line."""
 
     message: Json
     raw: str
@@ -45,7 +44,7 @@ class Answer:
 
     @property
     def is_error(self) -> bool:
-        """Whether this is a JSON-RPC error or a tool result that says `isError`."""
+        """Whether this is a JSON-RPC error or a tool result with `isError`."""
         return "error" in self.message or bool(isinstance(self.result, dict) and self.result.get("isError"))
 
     @property
@@ -58,12 +57,12 @@ class Answer:
         return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
 
 
-#: the outcome of a tool call; an error of the protocol and one of the tool both say `is_error`
+#: the answer to a tool call; `is_error` holds for an error of the protocol and for one of the tool
 CallResult = Answer
 
 
-class Inbox(Listener):
-    """Cuts stdout into lines and hands answers to whoever waits for them."""
+class Inbox(StdoutListener):
+    """The lines of one program so far, and the requests that wait for an answer."""
 
     def __init__(self, timeline: Timeline, actor: str) -> None:
         self.received: list[Json] = []
@@ -76,11 +75,12 @@ class Inbox(Listener):
         self._waiting: dict[tuple[type, RequestId], tuple[anyio.Event, list[Answer]]] = {}
 
     def expect(self, request_id: RequestId) -> tuple[anyio.Event, list[Answer]]:
+        """Wait for answers with this id: the event tells that one arrived, the list holds them."""
         waiting = self._waiting[type(request_id), request_id] = anyio.Event(), []
         return waiting
 
     def forget(self, request_id: RequestId) -> None:
-        """Stop waiting; answers beyond the first are nobody's."""
+        """Stop waiting; answers beyond the first go to `received`."""
         _, answers = self._waiting.pop((type(request_id), request_id))
         self.received.extend(answer.message for answer in answers[1:])
 
@@ -97,7 +97,7 @@ class Inbox(Listener):
 
     @property
     def flooded(self) -> bool:
-        """Whether so much came unasked for that the rest is ignored."""
+        """Whether so many unrequested lines arrived that the inbox ignores the rest."""
         return len(self.received) + len(self.junk) >= MAX_UNASKED
 
     def on_stdout_end(self) -> None:

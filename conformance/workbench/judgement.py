@@ -1,4 +1,4 @@
-"""How a check says what must be so: each raises `Violation` with what was expected and what was seen."""
+"""How a check states what must hold. A statement that does not hold raises `Violation` with the expected and the seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.workbench.timeline import shorten
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from conformance.workbench.client import Proxy
+    from conformance.workbench.proxy import Proxy
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ _WATCH = 0.05
 
 
 class Judgement:
-    """What the workbench can say; it needs to know nothing for it."""
+    """Statements about anything that a check observes; they need no state."""
 
     async def eventually(
         self,
@@ -33,20 +33,18 @@ class Judgement:
         what: str,
         seen: Callable[[], Any] | None = None,
     ) -> T:
-        """Poll until the condition is true and return its value. Raises `Violation` with what was `seen`, the last value by
-        default.
-        """
+        """Poll until the condition is true and return its value. Raises `Violation` with `seen`, by default the last value."""
         return await polling.eventually(condition, within=within, what=what, seen=seen)
 
-    async def nobody_left(self, proxy: Proxy, *, within: float) -> None:
-        """Wait until neither the implementation nor a process that it started is alive; a zombie is dead.
+    async def no_process_left(self, proxy: Proxy, *, within: float) -> None:
+        """Wait until the implementation and all processes that it started are dead. A zombie counts as dead.
 
         Raises `Violation` with the survivors.
         """
         deadline = time.monotonic() + within
-        while living := proxy.family.alive():
+        while living := proxy.processes.alive():
             if time.monotonic() >= deadline:
-                survivors = "; ".join(shorten(str(person)) for person in living)
+                survivors = "; ".join(shorten(str(process)) for process in living)
                 raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}")
             await anyio.sleep(_WATCH)
 
@@ -56,21 +54,21 @@ class Judgement:
             raise Violation(expected, polling.show(seen))
 
     def one(self, those: Sequence[T], expected: str) -> T:
-        """The only one of those. Raises `Violation` when there is another number of them."""
+        """The only element of `those`. Raises `Violation` unless there is exactly one."""
         self.expect(len(those) == 1, expected, those)
         return those[0]
 
     @contextmanager
     def must(self, what: str) -> Iterator[None]:
-        """Inside, a prerequisite that is not reached is the violation itself: `what` is the requirement."""
+        """Inside the block, `Untestable` becomes `Violation`: the prerequisite is the requirement itself, which `what` states."""
         try:
             yield
         except Untestable as problem:
             raise Violation(what, problem.reason) from problem
 
     @contextmanager
-    def witness(self, what: str) -> Iterator[None]:
-        """Inside, a violation only means that the check cannot be made: `what` is the prerequisite."""
+    def precondition(self, what: str) -> Iterator[None]:
+        """Inside the block, `Violation` becomes `Untestable`: it only shows that the prerequisite `what` does not hold."""
         try:
             yield
         except ImplementationCrashed:
@@ -80,19 +78,17 @@ class Judgement:
 
     @contextmanager
     def case(self, what: str) -> Iterator[None]:
-        """Inside, a violation says which of several cases it is about."""
+        """Inside the block, a violation names its case, which `what` describes."""
         try:
             yield
         except Violation as problem:
             raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
 
-    async def together(self, *steps: Callable[[], Awaitable[None]]) -> None:
-        """Take all steps at once and let each come to its end; raises what went wrong, as a group if several
-        did.
-        """
+    async def run_cases(self, *steps: Callable[[], Awaitable[None]]) -> None:
+        """Run all steps at once, each to its end. Raises the exception of a step, or a group of them."""
         problems: list[Exception] = []
 
-        async def take(step: Callable[[], Awaitable[None]]) -> None:
+        async def run(step: Callable[[], Awaitable[None]]) -> None:
             try:
                 await step()
             except Exception as problem:
@@ -100,14 +96,14 @@ class Judgement:
 
         async with anyio.create_task_group() as group:
             for step in steps:
-                group.start_soon(take, step)
+                group.start_soon(run, step)
         if len(problems) == 1:
             raise problems[0]
         if problems:
             raise ExceptionGroup(f"{len(problems)} of {len(steps)} cases", problems)
 
-    async def throughout(self, seconds: float, check: Callable[[], None]) -> None:
-        """Call `check`, which raises when something is wrong, again and again for this long."""
+    async def holds_for(self, seconds: float, check: Callable[[], None]) -> None:
+        """Call `check` again and again for this long; it raises when something is wrong."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             check()

@@ -1,11 +1,10 @@
-"""A started program with its three pipes: bounded capture, a stdin that cannot block, and a certain end.
+"""A started program with its three pipes: bounded capture, a stdin that cannot block, and a guaranteed end.
 
-Whatever the program does (floods its output, never reads, never exits, leaves its pipes to grandchildren),
-the event loop goes on, memory stays bounded and `finish` returns in bounded time. Output is taken by
-readiness callbacks on our own descriptors instead of the event loop's subprocess support, whose `wait()` also
-waits for pipes that grandchildren may hold for ever.
+The program may flood its output, never read, never exit, or leave its pipes to grandchildren. The event loop still goes on, memory
+stays bounded and `finish` returns in bounded time. Readiness callbacks on the runner's own descriptors read the output. The subprocess
+support of the event loop would not do, because its `wait()` also waits for pipes that grandchildren may hold forever.
 
-Limits: POSIX (pipes are watched with `loop.add_reader`); runs on anyio's asyncio backend.
+Limits: POSIX only, because it uses `loop.add_reader`; asyncio only, as anyio's backend.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ if TYPE_CHECKING:
 MAX_STDOUT = 64 * 1024 * 1024
 MAX_STDERR = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
-_LOOK_AGAIN = 0.01
+_POLL = 0.01
 
 
 class Capture:
-    """The bytes of one stream: its beginning up to a limit; what comes later is counted and thrown away."""
+    """The bytes of one stream up to a limit; it counts and drops the rest."""
 
     def __init__(
-        self, fd: int, most: int, on_data: Callable[[bytes], None], on_end: Callable[[], None]
+        self, fd: int, limit: int, on_data: Callable[[bytes], None], on_end: Callable[[], None]
     ) -> None:
         self.data = bytearray()
         self.size = 0
         self.ended = False
         self._fd = fd
-        self._most = most
+        self._limit = limit
         self._on_data = on_data
         self._on_end = on_end
         os.set_blocking(fd, False)
@@ -52,12 +51,12 @@ class Capture:
 
     @property
     def descriptor(self) -> int | None:
-        """Our end of the pipe while it is open."""
+        """The runner's end of the pipe while it is open."""
         return None if self.ended else self._fd
 
     @property
     def overflowed(self) -> bool:
-        return self.size > self._most
+        return self.size > self._limit
 
     def _read(self) -> None:
         try:
@@ -69,13 +68,13 @@ class Capture:
         if not chunk:
             self.close()
             return
-        kept = chunk[: max(0, self._most - self.size)]
+        kept = chunk[: max(0, self._limit - self.size)]
         self.size += len(chunk)
         self.data += kept
         self._on_data(kept)
 
     def drain(self) -> None:
-        """Take what is already in the pipe, up to the limit: the last words of a program that has gone."""
+        """Read what is already in the pipe, up to the limit: the last output of a program that has gone."""
         while not self.ended and not self.overflowed:
             before = self.size
             self._read()
@@ -91,8 +90,8 @@ class Capture:
         self._on_end()
 
 
-class Process(Protocol):
-    """What is asked of a child process, as `subprocess.Popen` answers it."""
+class ChildProcess(Protocol):
+    """The part of `subprocess.Popen` that `Launched` uses."""
 
     pid: int
 
@@ -100,17 +99,17 @@ class Process(Protocol):
 
 
 class Launched:
-    """One running program. Made by `launch`; whoever launches calls `finish`."""
+    """One running program. The caller of `launch` also calls `finish` and `release`."""
 
     def __init__(
         self,
-        process: Process,
+        process: ChildProcess,
         streams: tuple[int, int, int],
         actor: str,
         timeline: Timeline,
-        listener: Listener,
+        listener: StdoutListener,
     ) -> None:
-        """`streams`: our ends of its stdin, stdout and stderr, which are closed with `release`."""
+        """`streams` are the runner's ends of its stdin, stdout and stderr; `release` closes them."""
         managed_pids.add(process.pid)
         self.started = time.monotonic()
         self.sent_signals: list[int] = []
@@ -131,7 +130,7 @@ class Launched:
 
     @property
     def code(self) -> int | None:
-        """The exit status, negative for a signal, None while it runs."""
+        """The exit status, negative for a signal; None while the program runs."""
         code = self._process.poll()
         if code is not None and self._exited_at is None:
             self._exited_at = time.monotonic()
@@ -140,7 +139,7 @@ class Launched:
 
     @property
     def pipes(self) -> set[str]:
-        """What /proc calls the pipes of its stdin and stdout; empty where /proc does not exist."""
+        """The names of its stdin and stdout pipes in /proc; empty on systems without /proc."""
         descriptors = self._stdin, self.stdout.descriptor
         links = (Path(f"/proc/self/fd/{fd}") for fd in descriptors if fd is not None)
         return {os.readlink(link) for link in links if link.is_symlink()}
@@ -151,9 +150,7 @@ class Launched:
         return (self._exited_at or time.monotonic()) - self.started
 
     async def write(self, data: bytes, within: float = 5.0) -> None:
-        """Write everything to stdin. Raises `Violation` when the program takes longer than `within` to read
-        it.
-        """
+        """Write everything to stdin. Raises `Violation` when the program needs longer than `within` seconds to read it."""
         rest = memoryview(data)
         try:
             with anyio.fail_after(within):
@@ -161,10 +158,10 @@ class Launched:
                     while rest:
                         rest = rest[await self._write_some(rest) :]
         except TimeoutError:
-            seen = f"{len(data) - len(rest)} bytes were read in {within:g} s"
-            raise Violation(f"{len(data)} bytes are read from stdin", seen) from None
+            seen = f"it read {len(data) - len(rest)} bytes in {within:g} s"
+            raise Violation(f"the implementation reads {len(data)} bytes from stdin", seen) from None
         except (BrokenPipeError, ConnectionResetError):
-            raise Violation("stdin is open", "the implementation has closed its stdin or is gone") from None
+            raise Violation("stdin is open", "the implementation has closed its stdin or has gone") from None
 
     async def _write_some(self, data: memoryview) -> int:
         if self._stdin is None:
@@ -182,36 +179,34 @@ class Launched:
             self._timeline.record("runner", "close-stdin", peer=self.actor)
 
     def close_stdout(self) -> None:
-        """Stop reading stdout for good; what is in the pipe is lost."""
+        """Stop reading stdout for good, and lose what is in the pipe."""
         if not self.stdout.ended:
             self.stdout.close()
             self._timeline.record("runner", "close-stdout", peer=self.actor)
 
     def signal(self, number: int, *, whole_group: bool = False) -> None:
-        """Send a signal to the program itself, or to all of its group, as Ctrl-C in a terminal does."""
+        """Send a signal to the program alone or, like Ctrl-C in a terminal, to its whole process group."""
         self.sent_signals.append(number)
         self._timeline.record("runner", "signal", signal.Signals(number).name, peer=self.actor)
         if self.code is None:
-            # It was started as the leader of a session, and so of a group.
+            # `launch` made it the leader of a session, and so of a process group.
             (os.killpg if whole_group else os.kill)(self.pid, number)
 
     async def wait(self, within: float) -> int | None:
-        """The exit status, or None when the program still runs after `within` seconds."""
+        """The exit status, or None if the program still runs after `within` seconds."""
         with anyio.move_on_after(within):
-            while self.code is None:  # noqa: ASYNC110 - an exit gives no event that all platforms have
-                await anyio.sleep(_LOOK_AGAIN)
+            while self.code is None:  # noqa: ASYNC110 - no event tells of an exit on every platform
+                await anyio.sleep(_POLL)
         if self.code is not None:
             self.stdout.drain()
             self.stderr.drain()
         return self.code
 
-    async def finish(self, patience: float = 5.0) -> None:
-        """End the program: close stdin, wait `patience`, SIGTERM, wait, SIGKILL. Its children are the
-        census's.
-        """
+    async def finish(self, within: float = 5.0) -> None:
+        """End the program: close stdin, wait `within` seconds, send SIGTERM, wait, send SIGKILL. The census ends its children."""
         self.close_stdin()
-        if await self.wait(patience) is None:
-            waited = f"{patience:g} s after its stdin was closed"
+        if await self.wait(within) is None:
+            waited = f"{within:g} s after its stdin was closed"
             self._timeline.record("runner", "still-running", waited, peer=self.actor)
             self.signal(signal.SIGTERM)
             if await self.wait(2.0) is None:
@@ -219,7 +214,7 @@ class Launched:
                 await self.wait(5.0)
 
     def release(self) -> None:
-        """Close our ends of the pipes and collect the status; nothing may be asked after this."""
+        """Close the runner's ends of the pipes and collect the status. Nothing else may be called afterwards."""
         self.close_stdin()
         for capture in (self.stdout, self.stderr):
             capture.drain()
@@ -228,14 +223,14 @@ class Launched:
             managed_pids.discard(self.pid)
 
 
-class Listener:
-    """Told about stdout as it comes. The base class does not listen."""
+class StdoutListener:
+    """Receives stdout as it arrives. The base class ignores it."""
 
     def on_stdout(self, data: bytes) -> None:
-        """A chunk, of any size and cut anywhere."""
+        """A chunk of any size, cut anywhere."""
 
     def on_stdout_end(self) -> None:
-        """Nothing more will come."""
+        """The end of stdout."""
 
 
 def launch(
@@ -245,10 +240,10 @@ def launch(
     cwd: Path,
     actor: str,
     timeline: Timeline,
-    listener: Listener | None = None,
+    listener: StdoutListener | None = None,
     umask: int = -1,
 ) -> Launched:
-    """Start a program in a session of its own, so that a Ctrl-C at our terminal does not reach it."""
+    """Start a program in a session of its own, so that a Ctrl-C at the runner's terminal does not reach it."""
     try:
         popen = subprocess.Popen(
             command,
@@ -263,12 +258,12 @@ def launch(
     except OSError as problem:
         raise UsageError(f"cannot start {command[0]}: {problem.strerror or problem}") from problem
     assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
-    # Our own copies: the file objects of Popen would close the descriptors a second time.
+    # Duplicates, because the file objects of Popen would close the descriptors a second time.
     stdin, stdout, stderr = (os.dup(pipe.fileno()) for pipe in (popen.stdin, popen.stdout, popen.stderr))
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         pipe.close()
     timeline.record(actor, "start", f"pid {popen.pid}: {' '.join(command)}")
-    return Launched(popen, (stdin, stdout, stderr), actor, timeline, listener or Listener())
+    return Launched(popen, (stdin, stdout, stderr), actor, timeline, listener or StdoutListener())
 
 
 def describe_end(code: int | None) -> str:

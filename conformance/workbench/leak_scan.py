@@ -1,9 +1,9 @@
-"""Looking for secrets in what a program gave away: as they are, and in the forms in which text travels.
+"""Searches the output of a program for secrets, in plain text and in common encodings.
 
     leaked(proxy.stderr, {"the refresh token": token})
 
-A secret is found as it is, percent-encoded, as JSON and HTML escape it, and in base64 wherever it stands in the
-encoded text, with both alphabets. Limits: encryption, compression, hexadecimal digits and parts of a secret are not seen.
+The scan finds a secret in plain text, percent-encoded, escaped as in JSON or HTML, and at any position in base64 of both alphabets.
+Limits: it does not find encrypted, compressed or hexadecimal secrets, nor parts of a secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def leaked(text: str, secrets: Mapping[str, str]) -> list[str]:
-    """What of the secrets, which have names, is in the text, with the form and what stands around it."""
+    """A line for each secret in the text: its name, its form and the text around it."""
     found = []
     for name, secret in secrets.items():
         for form, shape in _forms(secret):
@@ -32,7 +32,7 @@ def leaked(text: str, secrets: Mapping[str, str]) -> list[str]:
 
 def _forms(secret: str) -> list[tuple[str, str]]:
     return [
-        ("as it is", secret),
+        ("in plain text", secret),
         ("percent-encoded", quote(secret, safe="")),
         ("percent-encoded", quote_plus(secret)),
         ("percent-encoded", quote(secret)),
@@ -44,7 +44,7 @@ def _forms(secret: str) -> list[tuple[str, str]]:
 
 
 def _base64(secret: bytes) -> list[str]:
-    """The characters that only depend on the secret, for each place that it can have in a group of three bytes."""
+    """The characters that depend on the secret alone, for each of its offsets in a group of three bytes."""
     shapes = []
     for before, foreign in ((0, 0), (1, 2), (2, 3)):
         whole = bytes(before) + secret

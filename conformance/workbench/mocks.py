@@ -1,7 +1,7 @@
-"""Scripted upstream servers by name: what goes into the configuration, and what the mock wrote down.
+"""Scripted upstream servers: their entries in the configuration, and their journals.
 
-The implementation starts a stdio mock, not we; it therefore says in its journal that it lived. Everything is read
-from there at the moment of the question (`mock_servers.seen`).
+The implementation starts a stdio mock, not the runner, so only the journal of the mock shows its life. Every property reads the
+journal anew (`mock_servers.journal_views`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.commands import stdio
 from mock_servers.journal import Entry
-from mock_servers.journal_views import Request, Seen, Start, StdioSeen
+from mock_servers.journal_views import JournalView, Request, Start, StdioJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Upstream(Seen):
-    """A scripted server, by its journal. `fields` are the entry's other fields."""
+class MockUpstream(JournalView):
+    """A scripted server and its journal. `fields` are the other members of its entry."""
 
     name: str
     script: Script
     folder: Path
     fields: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    #: the entry itself, when it is not to be made from the above
+    #: the entry, if it is not made of the fields above
     whole: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
     @property
     def entry(self) -> dict[str, Any]:
-        """The server entry of the configuration."""
+        """The server entry in the configuration."""
         if self.whole is not None:
             return dict(self.whole)
         return {"description": f"The {self.name} upstream", **self._place(), **self.fields}
 
     def _place(self) -> dict[str, Any]:
-        """The fields that say where the upstream is."""
+        """The members that tell where the upstream is."""
         raise NotImplementedError
 
-    def but(self, *without: str, **changes: Any) -> Self:
-        """The same upstream, same journal, its entry without some fields and with others changed or added."""
+    def variant(self, *without: str, **changes: Any) -> Self:
+        """The same upstream and journal, with an entry without some members and with `changes`."""
         entry = {**self.entry, **changes}
-        return self.exactly({name: value for name, value in entry.items() if name not in without})
+        return self.with_entry({name: value for name, value in entry.items() if name not in without})
 
-    def exactly(self, entry: Mapping[str, Any]) -> Self:
-        """The same upstream, same journal, with this as its whole entry."""
+    def with_entry(self, entry: Mapping[str, Any]) -> Self:
+        """The same upstream and journal, with this whole entry."""
         return replace(self, whole=entry)
 
     @property
     def entries(self) -> list[Entry]:
         """The whole journal so far."""
         if not self.folder.is_dir():
-            raise HarnessError(f"the workbench of upstream {self.name} is closed, its journal is gone")
+            raise HarnessError(f"the workbench of upstream {self.name} is closed and its journal deleted")
         return super().entries
 
     @property
@@ -72,7 +72,7 @@ class Upstream(Seen):
 
     @property
     def first_call(self) -> Request:
-        """The first tool call that the upstream has read. Raises `Violation`."""
+        """The first tool call that the upstream has read. Raises `Violation` without one."""
         calls = self.requests("tools/call")
         if not calls:
             raise Violation(
@@ -83,25 +83,27 @@ class Upstream(Seen):
 
 
 @dataclass(frozen=True)
-class StdioUpstream(StdioSeen, Upstream):
-    """A scripted stdio server, which the implementation starts; `args` follow the mock's own after `--`."""
+class StdioMockUpstream(StdioJournalView, MockUpstream):
+    """A scripted stdio server, which the implementation starts. `args` follow the mock's own arguments, after `--`."""
 
     args: tuple[str, ...] = ()
 
     def _place(self) -> dict[str, Any]:
-        program, *words = stdio(self.folder, self.args, max_life=prolonged(MAX_LIFE))
+        program, *words = stdio(self.folder, self.args, max_life=extended(MAX_LIFE))
         return {"command": program, "args": words}
 
     async def started(self, within: float = 5.0) -> Start:
-        """Wait for the first start and return it. Raises `Violation`."""
+        """Wait for the first start and return it. Raises `Violation` after `within` seconds."""
         starts: list[Start] = await eventually(
-            lambda: self.starts, within=within, what=f"upstream {self.name} is started within {within:g} s"
+            lambda: self.starts,
+            within=within,
+            what=f"the implementation starts upstream {self.name} within {within:g} s",
         )
         return starts[0]
 
     async def gone(self, within: float) -> None:
-        """Wait until none of its processes lives. Raises `Violation`."""
-        deadline = time.monotonic() + prolonged(within)
+        """Wait until none of its processes lives. Raises `Violation` after `within` seconds."""
+        deadline = time.monotonic() + extended(within)
         while living := self.alive:
             if time.monotonic() >= deadline:
                 what = f"no process of upstream {self.name} lives after {within:g} s"
@@ -109,7 +111,7 @@ class StdioUpstream(StdioSeen, Upstream):
             await anyio.sleep(INTERVAL)
 
     def was_never_started(self) -> None:
-        """Raise `Violation` if it was. Says nothing about later: wait first for what comes after it."""
+        """Raise `Violation` if the implementation has started it. Proves nothing about later: first wait for a later event."""
         if self.starts:
             seen = "; ".join(shorten(f"pid {start.pid}, arguments {start.args}") for start in self.starts)
-            raise Violation(f"upstream {self.name} is never started", seen)
+            raise Violation(f"the implementation never starts upstream {self.name}", seen)

@@ -1,4 +1,4 @@
-"""Starts of the implementation: who looks on, and how one without a client went."""
+"""Starts of the implementation: what an observer learns of each, and the outcome of a start without a client."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a start without a client went. `code` is None when the program still ran at the deadline."""
+class StartOutcome:
+    """The outcome of a start without a client. `code` is None if the program still ran at the deadline."""
 
     code: int | None
     stdout: bytes
@@ -25,14 +25,14 @@ class Outcome:
     duration: float
 
     def refused(self, mentioning: str | None = None) -> None:
-        """The start was refused properly: a positive exit status, nothing on stdout, a reason on stderr.
+        """Raise `Violation` unless the program refused to start: a positive exit status, nothing on stdout, a reason on stderr.
 
-        `mentioning` is a regular expression (case-insensitive) that the reason must match. Raises
-        `Violation`.
+        `mentioning` is a regular expression (case-insensitive) that the reason must match.
         """
         if self.code is None:
             raise Violation(
-                "the start is refused", f"still running after {self.duration:.1f} s; {self._streams()}"
+                "the program refuses to start",
+                f"still running after {self.duration:.1f} s; {self._streams()}",
             )
         if self.code < 0:
             raise ImplementationCrashed("exit status > 0", f"{describe_end(self.code)}; {self._streams()}")
@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ProgramStart:
-    """A start of the implementation, for somebody who looks on; secrets that the check has named are replaced."""
+    """A start of the implementation as an observer sees it, without the secrets that the check has registered."""
 
     pid: int
     command: tuple[str, ...]
@@ -66,5 +66,5 @@ class ProgramStart:
 OnStart: TypeAlias = "Callable[[ProgramStart], Awaitable[None]]"
 
 
-async def go_on(start: ProgramStart) -> None:
-    """What `OnStart` is where nobody looks on."""
+async def continue_at_once(start: ProgramStart) -> None:
+    """The `OnStart` of a run without an observer."""

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a deadline and a last look for the message."""
+"""Waits for a condition with a deadline, and describes the last value in its message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from conformance.errors import Violation
-from conformance.workbench.deadlines import prolonged
+from conformance.workbench.deadlines import extended
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ INTERVAL = 0.02
 async def eventually(
     condition: Callable[[], T], *, within: float, what: str, seen: Callable[[], Any] | None = None
 ) -> T:
-    """Ask until the answer is true and return it; after `within` seconds raise `Violation` with `what`, and what was `seen`:
-    the last answer, where that says enough.
+    """Poll the condition until it is true and return its value.
+
+    After `within` seconds raises `Violation` with `what` and `seen`, by default the last value.
     """
-    deadline = time.monotonic() + prolonged(within)
+    deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
             raise Violation(what, f"after {within:g} s: {show(value if seen is None else seen())}")
@@ -34,5 +35,5 @@ async def eventually(
 
 
 def show(seen: Any) -> str:
-    """Something seen, as text of bounded length."""
+    """A value as text of bounded length."""
     return shorten(seen if isinstance(seen, str) else repr(seen), 2000)

@@ -1,11 +1,11 @@
-"""All processes of the machine at one moment: parent, birth, command line and token of each.
+"""The table of all processes of the machine: parent, birth, command line and token of each.
 
-Linux: /proc is read directly, and the command line and the environment once for each program that a process has executed, because
-hundreds of looks are taken at hundreds of processes that do not change. A program is known by where its arguments lie, which
-differs after each execve; where the kernel does not say, everything is read anew each time. Elsewhere psutil does it.
+On Linux this module reads /proc itself. It reads command line and environment only once for each program that a process executes,
+because the census takes hundreds of looks at hundreds of unchanged processes. The addresses of the arguments identify a program, since
+they differ after each execve; where the kernel hides them, each look reads everything anew. On other systems psutil reads the table.
 
-Limits: the pids are taken first and then each process, so that one that forks and goes in between hides its child from that look. A program
-that overwrites its own arguments is known by what they were.
+Limits: a look lists the pids first and then reads each process, so a process that forks and exits in between hides its child from
+that look. The table keeps the original arguments of a program that overwrites them.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 
 
 @dataclass(frozen=True)
-class Row:
-    """One process. `born` is in units of the platform and tells it from a later one with the same pid."""
+class ProcessRow:
+    """One process. `born`, in units of the platform, distinguishes it from a later process with the same pid."""
 
     pid: int
     ppid: int
     born: float
-    #: False: it has ended and waits for its parent to notice
+    #: False for a zombie, whose parent has not yet collected its status
     lives: bool
     command: str
     token: str | None
 
 
-def table() -> dict[int, Row]:
-    """All processes but this one and its ancestors, which may mention a sandbox without belonging to it."""
+def table() -> dict[int, ProcessRow]:
+    """All processes except this one and its ancestors, which may mention a sandbox without belonging to it."""
     rows = _read_proc() if _HAS_PROC else _ask_psutil()
     pid = os.getpid()
     while (row := rows.pop(pid, None)) is not None:
@@ -48,7 +48,7 @@ def table() -> dict[int, Row]:
 
 
 def born(pid: int) -> float | None:
-    """As in `Row`; None when there is no such process."""
+    """As in `ProcessRow`; None if there is no such process."""
     if _HAS_PROC:
         stat = _stat(pid)
         return None if stat is None else stat.born
@@ -64,7 +64,7 @@ class _Stat(NamedTuple):
     ppid: int
     flags: int
     born: float
-    #: the addresses of arguments and environment; zeros where the kernel does not tell
+    #: the addresses of arguments and environment; zeros where the kernel hides them
     image: tuple[bytes, ...]
 
 
@@ -78,8 +78,8 @@ class _Program(NamedTuple):
 _programs: dict[int, _Program] = {}
 
 
-def _read_proc() -> dict[int, Row]:
-    # The youngest first: one that forks and goes at once is looked at before it has gone.
+def _read_proc() -> dict[int, ProcessRow]:
+    # The youngest first, so that the look reaches a process that forks and exits at once before it has gone.
     pids = sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
     rows = {row.pid: row for row in map(_row, pids) if row is not None}
     for gone in _programs.keys() - rows.keys():
@@ -87,36 +87,36 @@ def _read_proc() -> dict[int, Row]:
     return rows
 
 
-def _row(pid: int) -> Row | None:
+def _row(pid: int) -> ProcessRow | None:
     stat = _stat(pid)
     if stat is None:
         return None
     if stat.state in _ENDED or stat.flags & _KERNEL_THREAD:
-        return Row(pid, stat.ppid, stat.born, stat.state not in _ENDED, stat.name, None)
+        return ProcessRow(pid, stat.ppid, stat.born, stat.state not in _ENDED, stat.name, None)
     program = _programs.get(pid)
     if program is None or (program.born, program.image) != (stat.born, stat.image):
         try:
             program = _program(pid, stat)
-        except OSError:  # it is ending, or it is not ours to look at
+        except OSError:  # it is ending, or belongs to another user
             program = _Program(stat.born, stat.image, "", None)
         if not program.command:
             now = _stat(pid)
             if now is None:
                 return None
             if now.state in _ENDED:
-                return Row(pid, now.ppid, now.born, False, now.name, None)
+                return ProcessRow(pid, now.ppid, now.born, False, now.name, None)
         elif any(address != b"0" for address in stat.image):
             _programs[pid] = program
-    return Row(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
+    return ProcessRow(pid, stat.ppid, stat.born, True, program.command or stat.name, program.token)
 
 
 def _stat(pid: int) -> _Stat | None:
-    """See proc_pid_stat(5), which counts the fields from 1 and the pid and the name among them."""
+    """See proc_pid_stat(5), which counts the fields from 1, including the pid and the name."""
     try:
         text = _contents(pid, "stat")
     except OSError:
         return None
-    # The name may hold anything, parentheses too.
+    # The name may hold any character, even parentheses.
     begin, end = text.index(b"("), text.rindex(b")")
     fields = text[end + 2 :].split()
     name = text[begin + 1 : end].decode(errors="replace")
@@ -136,7 +136,7 @@ def _contents(pid: int, name: str) -> bytes:
         return file.readall()
 
 
-def _ask_psutil() -> dict[int, Row]:
+def _ask_psutil() -> dict[int, ProcessRow]:
     rows = {}
     for process in reversed(list(psutil.process_iter())):
         try:
@@ -145,9 +145,9 @@ def _ask_psutil() -> dict[int, Row]:
                 command = " ".join(process.cmdline()) if lives else ""
                 token = _token_of(process) if lives else None
                 place = process.ppid(), process.create_time()
-                rows[process.pid] = Row(process.pid, *place, lives, command or process.name(), token)
+                rows[process.pid] = ProcessRow(process.pid, *place, lives, command or process.name(), token)
         except psutil.Error:
-            continue  # it has just gone, or it is not ours to look at
+            continue  # it has just gone, or belongs to another user
     return rows
 
 

@@ -1,4 +1,4 @@
-"""An upstream that wants a bearer, with its authorization server, as their one journal shows them."""
+"""An upstream that requires a bearer token, and its authorization server; both write to one journal."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from conformance.errors import Violation
 from conformance.workbench.polling import show
-from conformance.workbench.remotes import RemoteUpstream
-from mock_servers.journal_views import ProtectedSeen
+from conformance.workbench.remotes import RemoteMockUpstream
+from mock_servers.journal_views import ProtectedJournalView
 
 
 @dataclass(frozen=True)
-class ProtectedUpstream(ProtectedSeen, RemoteUpstream):
-    """Made by `Workbench.oauth`. `http` is every request to both, in order of arrival."""
+class ProtectedMockUpstream(ProtectedJournalView, RemoteMockUpstream):
+    """Made by `Workbench.oauth`. `http` lists the requests to both, in order of arrival."""
 
     issuer: str = ""
 
     @property
     def client_id(self) -> str | None:
-        """The client that signs in: the one of the entry, else the last one that was registered."""
+        """The client that signs in: that of the entry, else the last registered one."""
         registered = [
             asked.issued["client_id"] for asked in self.registrations if "client_id" in asked.issued
         ]
@@ -26,7 +26,7 @@ class ProtectedUpstream(ProtectedSeen, RemoteUpstream):
         return configured or (registered[-1] if registered else None)
 
     def got_no_token_request(self) -> None:
-        """Raise `Violation` if the token endpoint was asked for anything."""
+        """Raise `Violation` if the token endpoint got a request."""
         if self.token_requests:
             seen = show("; ".join(map(str, self.token_requests)))
-            raise Violation(f"the token endpoint of {self.name} is not asked", seen)
+            raise Violation(f"the token endpoint of {self.name} gets no request", seen)

@@ -1,8 +1,7 @@
-"""Scripted upstreams behind a URL: started by the workbench before the implementation, ended with it.
+"""Scripted upstreams behind a URL: the workbench starts them before the implementation and ends them at its own end.
 
-What a remote upstream saw is read from its journal at the moment of the question (`mock_servers.journal_views`): `http` is
-every HTTP request in order, with what it was answered with and how it ended; `requests(method)` are the messages in
-them.
+Every property reads the journal of the upstream anew (`mock_servers.journal_views`). `http` lists the HTTP requests in order, with the
+response and the end of each; `requests(method)` lists the messages in them.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import anyio
 from anyio import to_thread
 
 from conformance.errors import HarnessError, Violation
-from conformance.workbench.deadlines import prolonged
-from conformance.workbench.forkserver import nursery
-from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import Upstream
+from conformance.workbench.deadlines import extended
+from conformance.workbench.forkserver import fork_server
+from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.mocks import MockUpstream
 from conformance.workbench.polling import show
 from mock_servers.commands import RemoteKind, remote
-from mock_servers.journal_views import HttpRequest, RemoteSeen
+from mock_servers.journal_views import HttpRequest, RemoteJournalView
 from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -33,28 +32,28 @@ if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
 
 _START = 10.0
-_PATIENCE = 2.0
+_STOP = 2.0
 
 
 class SingleHeaders(HttpRequest):
-    """A request whose headers are asked for one by one: a check that reads one means that there is only one."""
+    """A request whose headers occur once each: a check that reads a header relies on that."""
 
     def header(self, name: str) -> str | None:
-        """The value of a header; None = absent. Raises `Violation` when it was sent more than once."""
+        """The value of a header; None = absent. Raises `Violation` for a repeated header."""
         if len(self.values(name)) > 1:
             raise Violation(f"one header {name}", f"{len(self.values(name))} of them in {self}")
         return super().header(name)
 
 
 @dataclass(frozen=True)
-class RemoteUpstream(RemoteSeen, Upstream):
+class RemoteMockUpstream(RemoteJournalView, MockUpstream):
     """A scripted server behind a URL."""
 
     request_type: ClassVar[type[HttpRequest]] = SingleHeaders
 
     kind: RemoteKind
     url: str
-    process: Started
+    process: RemoteProcess
 
     def _place(self) -> dict[str, Any]:
         return {"url": self.url, **({"type": "sse"} if self.kind == "sse" else {})}
@@ -65,17 +64,17 @@ class RemoteUpstream(RemoteSeen, Upstream):
         return f"{parts.scheme}://{parts.netloc}{target}"
 
     def saw_nothing(self) -> None:
-        """Raise `Violation` if anything arrived, were it a connection without a request."""
+        """Raise `Violation` if anything arrived, even a connection without a request."""
         seen = self.http or self.events("connection") or self.events("tls-hello")
         if seen:
             raise Violation(f"nothing reaches {self.name} at {self.url}", show(seen))
 
     async def stop(self) -> None:
-        """End the server: its port refuses connections from now on."""
+        """End the server; its port refuses connections from then on."""
         await self.process.stop()
 
 
-class Started:
+class RemoteProcess:
     """The process of a remote upstream."""
 
     def __init__(self, launched: Launched) -> None:
@@ -83,17 +82,17 @@ class Started:
         self._stopped = False
 
     async def stop(self) -> None:
-        """End it; more than once is once."""
+        """End the process. Further calls do nothing."""
         if self._stopped:
             return
         self._stopped = True
         try:
-            await self._launched.finish(_PATIENCE)
+            await self._launched.finish(_STOP)
         finally:
             self._launched.release()
 
 
-class _FirstLine(Listener):
+class _FirstLine(StdoutListener):
     def __init__(self) -> None:
         self.arrived = anyio.Event()
 
@@ -116,20 +115,20 @@ async def start_remote(
     port: int,
     host: str,
     tls: tuple[Path, Path] | None,
-) -> tuple[Started, dict[str, str]]:
-    """Start the mock whose script is in `folder` and wait for what it says first: its `url`, ..."""
-    command = remote(kind, folder, port=port, host=host, tls=tls, max_life=prolonged(MAX_LIFE))
+) -> tuple[RemoteProcess, dict[str, str]]:
+    """Start the mock whose script is in `folder` and wait for its first line: a JSON object with its `url` and other facts."""
+    command = remote(kind, folder, port=port, host=host, tls=tls, max_life=extended(MAX_LIFE))
     line = _FirstLine()
     actor = f"mock {name}"
-    fast = nursery()
-    if fast is None:
+    server = fork_server()
+    if server is None:
         launched = launch(command, env=environment, cwd=folder, actor=actor, timeline=timeline, listener=line)
     else:
-        mock = await to_thread.run_sync(fast.bear, command, environment, folder)
+        mock = await to_thread.run_sync(server.fork, command, environment, folder)
         census.include(mock.pid)
         timeline.record(actor, "start", f"pid {mock.pid}: {' '.join(command)}")
         launched = Launched(mock, mock.streams, actor, timeline, line)
-    started = Started(launched)
+    started = RemoteProcess(launched)
     with anyio.move_on_after(_START):
         await line.arrived.wait()
     try:
@@ -137,6 +136,6 @@ async def start_remote(
         return started, facts
     except ValueError as problem:
         await launched.wait(1.0)
-        words = launched.stderr.data.decode(errors="replace")[-600:]
+        stderr = launched.stderr.data.decode(errors="replace")[-600:]
         await started.stop()
-        raise HarnessError(f"{actor} did not start: {words}") from problem
+        raise HarnessError(f"{actor} did not start: {stderr}") from problem

@@ -1,12 +1,10 @@
-"""The private world of one check: HOME, TMPDIR, working directory and a scrubbed environment.
+"""The sandbox of one check: HOME, TMPDIR, working directory and a scrubbed environment.
 
-Nothing of the caller's environment reaches the implementation but PATH and what the operating system needs to
-start a program: no proxy settings, no DYNAMIC_MCP_CONFIG, no RUST_LOG, no locale and no certificate authorities
-of a developer's machine.
-Every process that is started here carries a token in its environment, by which `census` finds it again.
+Of the caller's environment only PATH reaches the implementation, and what the operating system needs to start a program: no proxy
+settings, no DYNAMIC_MCP_CONFIG, no RUST_LOG, no locale and no certificate authorities of a developer's machine. Every process in the
+sandbox carries a token in its environment, by which `census` finds it again.
 
-Limits: this is isolation against accidents, not against malice; the implementation can read whatever the user
-can.
+Limit: the sandbox protects against accidents, not against malice; the implementation can read every file that the user can.
 """
 
 from __future__ import annotations
@@ -20,11 +18,11 @@ from pathlib import Path
 
 TOKEN_VARIABLE = "DMCP_CONFORMANCE_TOKEN"
 
-# The machine's bundle of authorities takes OpenSSL 20 ms to read, which many a program does at each start; no check but those that
-# bring their own needs one. This authority signs nothing: its key is gone.
+# OpenSSL needs 20 ms to read the machine's bundle of authorities, and many programs read it at each start. Only checks with an authority
+# of their own need one, so all others get this one, which signs nothing: its key is gone.
 _AUTHORITIES = Path(__file__).with_name("authority.pem")
 
-#: what a program needs on Windows before it can open a socket
+#: what a program on Windows needs to open a socket
 _SYSTEM_VARIABLES = ("SYSTEMROOT", "COMSPEC", "PATHEXT")
 
 
@@ -37,7 +35,7 @@ class Sandbox:
 
     @staticmethod
     def create(label: str) -> Sandbox:
-        """Make the folders; `label` becomes part of the path so that a kept sandbox can be recognised."""
+        """Make the folders. `label` becomes part of the path, so that a person recognises a kept sandbox."""
         root = Path(tempfile.mkdtemp(prefix=f"conformance-{label}-")).resolve()
         sandbox = Sandbox(root, uuid.uuid4().hex)
         for folder in (sandbox.home, sandbox.tmp, sandbox.cwd, sandbox.configs, sandbox.mocks):
@@ -54,7 +52,7 @@ class Sandbox:
 
     @property
     def cwd(self) -> Path:
-        """Where the implementation is started; empty unless the check puts something there."""
+        """The working directory of the implementation; empty unless the check puts something there."""
         return self.root / "cwd"
 
     @property
@@ -67,7 +65,7 @@ class Sandbox:
         return self.root / "mocks"
 
     def environment(self, token: str, *layers: dict[str, str]) -> dict[str, str]:
-        """The scrubbed environment with this token; later layers win."""
+        """The scrubbed environment with this token; later layers override earlier ones."""
         system = {name: os.environ[name] for name in _SYSTEM_VARIABLES if name in os.environ}
         environment = {
             **system,
@@ -89,7 +87,7 @@ class Sandbox:
         return environment
 
     def remove(self) -> None:
-        """Delete everything, also folders that a check made read-only."""
+        """Delete everything, even folders that a check made read-only."""
         for folder, _, _ in os.walk(self.root):
             os.chmod(folder, 0o700)  # top-down, so that the walk can enter it
         shutil.rmtree(self.root, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""What happened during a check, in order, with times relative to its start, and without secrets.
+"""The event log of a check: in order, with times relative to its start, and without secrets.
 
-A registered secret never leaves here: it is replaced, also in its percent-encoded, base64 and JSON-escaped
-forms, before a text is shortened (so that no half of it survives at the cut) and again when the evidence is
-taken (for secrets that were registered late). The number and length of events are bounded.
+The log replaces a registered secret, also in its percent-encoded, base64 and JSON-escaped forms. It does so before it shortens a text,
+so that no half of a secret survives at the cut, and again when it gives out the events, for secrets that a check registered late. The
+number and length of events are bounded.
 """
 
 from __future__ import annotations
@@ -11,17 +11,25 @@ import base64
 import json
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
 from conformance.model.evidence import Event, encodable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mock_servers.journal import Entry
+
 REDACTED = "[redacted]"
 MAX_TEXT = 600
 MAX_EVENTS = 2000
-#: both ends of a long log are worth reading
+#: of these, the events from the beginning; the others are from the end of a long log
 FIRST_EVENTS = 500
+#: events from the journal of one mock
+MAX_JOURNAL = 500
 
 
 class Timeline:
@@ -35,13 +43,13 @@ class Timeline:
         self._secrets: list[str] = []
 
     def secret(self, value: str) -> None:
-        """Replace this value in everything that is recorded, before and from now on."""
+        """Replace this value in every event, earlier ones included."""
         if not value:
             return
         self._secrets = sorted({*self._secrets, *_forms(value)}, key=len, reverse=True)
 
     def redact(self, text: str) -> str:
-        """The text without any secret, and such that it can be written to a file."""
+        """The text without any secret, and safe to write to a file."""
         text = encodable(text)
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
@@ -60,7 +68,7 @@ class Timeline:
         self._last.append(event)
 
     def events(self, others: list[Event]) -> list[Event]:
-        """Everything so far together with `others`, in order of time."""
+        """All events so far together with `others`, in order of time."""
         merged = [*self._first, *self._last, *others]
         if self._dropped:
             at = self._last[0].at_ms
@@ -68,16 +76,25 @@ class Timeline:
         redacted = [msgspec.structs.replace(event, text=self.redact(event.text)) for event in merged]
         return sorted(redacted, key=lambda event: event.at_ms)
 
+    def journal(self, actor: str, entries: Sequence[Entry]) -> Iterator[Event]:
+        """The first entries of the journal of a mock, as events of `actor`."""
+        for entry in entries[:MAX_JOURNAL]:
+            # The environment is long, and its values may be secrets.
+            data = {key: value for key, value in entry.data.items() if key not in ("env", "fds", "limits")}
+            text = (entry.text if entry.event in ("line", "sent") else "") or (
+                json.dumps(data, ensure_ascii=False) if data else ""
+            )
+            at_ms = round((entry.t - self.origin) * 1000, 1)
+            yield Event(at_ms, actor, entry.event, shorten(self.redact(f"pid {entry.pid} {text}")))
+
     def tail(self, data: bytes, longest: int = 4096) -> str:
-        """The end of some output, redacted first: the window is wider than what is shown, so that no secret
-        is cut.
-        """
+        """The last characters of some output, without secrets: redacts a wider window first, so that it cuts no secret in half."""
         text = self.redact(data[-longest * 16 :].decode(errors="replace"))
         return text[-longest:]
 
 
 def shorten(text: str, longest: int = MAX_TEXT) -> str:
-    """The text itself, or its two ends with the number of characters that are left out."""
+    """The text itself, or its two ends and the number of characters between them."""
     if len(text) <= longest:
         return text
     end = longest // 4
@@ -92,7 +109,7 @@ def _forms(value: str) -> set[str]:
         quote(value, safe=""),
         ascii_json,
         json_text,
-        # JSON as a string in JSON: what a tool's text looks like on the wire
+        # JSON as a string in JSON, which is how the text of a tool travels
         json.dumps(ascii_json)[1:-1],
         json.dumps(json_text, ensure_ascii=False)[1:-1],
         base64.b64encode(raw).decode(),

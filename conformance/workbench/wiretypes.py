@@ -1,13 +1,12 @@
-"""Judges every message of the implementation by the official types of its protocol version.
+"""Judges every message of the proxy by the official types of its protocol version.
 
-The types come from the distribution `mcp-types`; without it nothing is judged. An answer is judged by the method of its
-request and the version in which that was sent: the one in `_meta` of a modern request, the negotiated one of a session,
-the newest before that. A notification or a request may be of any version that the conversation uses, unless it names a
+The types come from the distribution `mcp-types`; without it this module judges nothing. The method and the version of a request decide
+the type of its answer. The version is that in `_meta` of a modern request, the negotiated one of a session, or, before the
+negotiation, the newest legacy one. A notification or a request may be of any version of the conversation, unless it names a
 subscription, which only the modern era has.
 
-Limits: the types ignore members they do not know; the revisions up to 2025-11-25 share their shapes and differ in their
-methods only; a method that no version has is an extension and only held to JSON-RPC; a line that is no JSON object is
-for other checks.
+Limits: the types ignore unknown members. The revisions up to 2025-11-25 share their types and differ only in their methods. A method
+that no version has is an extension, which only has to be valid JSON-RPC. Other checks judge lines that are no JSON object.
 """
 
 from __future__ import annotations
@@ -25,16 +24,15 @@ from mock_servers.answers import SUBSCRIPTION_KEY, VERSION_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from conformance.workbench.conversation import Transcript
-    from conformance.workbench.inbox import Json
+    from conformance.workbench.transcript import Json, Transcript
 
-#: problems of one message that are told
+#: problems that a violation lists for one message
 _MAX_PROBLEMS = 3
 
 
 @lru_cache
 def official_types() -> Any:
-    """The package `mcp_types`, or None where it is not installed. The first call takes 0.3 s."""
+    """The package `mcp_types`, or None if it is not installed. The first call takes 0.3 s."""
     try:
         import_module("mcp_types.methods")
         return import_module("mcp_types")
@@ -43,7 +41,7 @@ def official_types() -> Any:
 
 
 def judge(transcript: Transcript) -> None:
-    """Raise `Violation` for the first message that is not as its version wants it."""
+    """Raise `Violation` for the first message that its version does not allow."""
     types = official_types()
     if types is None:
         return
@@ -62,7 +60,7 @@ class _Judgement:
         self._methods = types.methods
         self._negotiated: str | None = None
         self._modern = False
-        #: method and version of the last request with an id; no version: that of the session when the answer comes
+        #: method and version of the last request with an id; None = the version of the session at the answer
         self._asked: dict[str, tuple[str, str | None]] = {}
 
     def sent(self, message: Json) -> None:
@@ -109,7 +107,7 @@ class _Judgement:
         self._body(message["method"], versions, surface, parse, message.get("params"), what)
 
     def _versions(self) -> list[str]:
-        """Those in which the client has spoken so far."""
+        """The versions that the client has used so far."""
         if self._modern and self._negotiated is None:
             return [MODERN]
         return [self._negotiated or NEWEST_LEGACY, *([MODERN] if self._modern else [])]
@@ -152,5 +150,5 @@ def _seen(problem: Exception, value: Any) -> str:
     if isinstance(problem, KeyError):
         return f"this version has no such message: {shorten(json.dumps(value))}"
     errors: list[Any] = getattr(problem, "errors", list)()
-    told = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors[:_MAX_PROBLEMS]]
-    return f"{'; '.join(told) or problem}; in {shorten(json.dumps(value))}"
+    problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors[:_MAX_PROBLEMS]]
+    return f"{'; '.join(problems) or problem}; in {shorten(json.dumps(value))}"

@@ -1,168 +1,67 @@
-"""The workbench: everything a check may use, and the promise that nothing of it survives.
+"""The workbench: everything that a check may use, and the guarantee that nothing of it outlives the check.
 
-    async with open_workbench(sut, "CFG-002", keep=False) as bench:
-        upstream = bench.stdio("a")
-        async with bench.proxy(upstream) as proxy:
+    async with open_workbench(sut, "CFG-002", keep=False) as workbench:
+        upstream = workbench.stdio("a")
+        async with workbench.proxy(upstream) as proxy:
             await proxy.handshake()
             await proxy.ready(upstream)
 
-When the context ends, however it ends, every process of the check is dead (see `census` for the limits),
-`evidence` is complete and the sandbox is removed unless it is to be kept. The teardown is shielded from
-cancellation and bounded.
+When the context has ended, in whatever way, every process of the check is dead (see `census` for the limits) and `evidence` is
+complete. The sandbox is gone unless the caller keeps it. The teardown is bounded and shielded from cancellation.
 """
 
 from __future__ import annotations
 
-import json
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.model.evidence import Event, Evidence
-from conformance.workbench import save_styles, wiretypes
+from conformance.model.evidence import Evidence
+from conformance.workbench import wiretypes
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.client import Proxy
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
-from conformance.workbench.launched import Launched, Listener, launch
-from conformance.workbench.mocks import StdioUpstream, Upstream
-from conformance.workbench.outcome import OnStart, Outcome, ProgramStart, go_on
-from conformance.workbench.protected import ProtectedUpstream
-from conformance.workbench.remotes import RemoteUpstream, Started, start_remote
+from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
+from conformance.workbench.proxy import Proxy
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
-from mock_servers.browser import User
-from mock_servers.commands import LOOPBACK
-from mock_servers.oauth_script import CLIENT, OAuth
-from mock_servers.script import Script
+from conformance.workbench.upstream_factory import UpstreamFactory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from conformance.model.sut import Sut
-    from mock_servers.commands import RemoteKind
-    from mock_servers.journal import Entry
+    from conformance.workbench.mocks import MockUpstream
+    from mock_servers.browser import User
 
-#: how long children may take to end by themselves after the implementation has gone
-_CHILDREN_PATIENCE = 0.5
+#: seconds for the children of the implementation to end by themselves after it has gone
+_CHILDREN_EXIT = 0.5
 _TEARDOWN = 60.0
 
 
-class Workbench(Judgement):
-    """Made by `open_workbench`, one for each check."""
+class Workbench(Judgement, UpstreamFactory):
+    """The workbench of one check, made by `open_workbench`."""
 
-    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = go_on) -> None:
+    def __init__(self, sut: Sut, sandbox: Sandbox, on_start: OnStart = continue_at_once) -> None:
+        super().__init__(sut.profile, sandbox, Census(sandbox.token, sandbox.root), Timeline())
         self.sut = sut
-        self._on_start = on_start
-        self.sandbox = sandbox
-        self.census = Census(sandbox.token, sandbox.root)
         self.evidence = Evidence()
-        #: what the implementation said of itself, once it has
+        #: the version of the implementation, once it has told one
         self.version = ""
-        self._timeline = Timeline()
-        self._upstreams: dict[Path, Upstream] = {}
-        self._remotes: list[Started] = []
+        self._on_start = on_start
         self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
-        self._configs = 0
-        self._folders = 0
-
-    # Upstreams and configurations
-
-    def stdio(
-        self,
-        name: str,
-        script: Script | None = None,
-        *,
-        description: str | None = None,
-        args: Sequence[str] = (),
-        **fields: Any,
-    ) -> StdioUpstream:
-        """A scripted stdio upstream; `args` go after `--`, `fields` (env, enabled, timeout, ...) into its
-        entry.
-        """
-        script = script or Script()
-        folder = self._mock_folder(script)
-        if description is not None:
-            fields["description"] = description
-        fields = {**self.needed_by("stdio"), **fields}
-        upstream = StdioUpstream(name, script, folder, tuple(args), fields=fields)
-        self._upstreams[folder] = upstream
-        return upstream
-
-    async def http(
-        self,
-        name: str,
-        script: Script | None = None,
-        *,
-        kind: RemoteKind = "http",
-        port: int = 0,
-        host: str = LOOPBACK,
-        tls: tuple[Path, Path] | None = None,
-        **fields: Any,
-    ) -> RemoteUpstream:
-        """A scripted Streamable HTTP upstream, running when this returns; `fields` (headers, timeout, ...) go
-        into its entry. `host` is one of the machine's addresses, `tls` the files of a certificate chain and its key.
-        """
-        script = script or Script()
-        folder = self._mock_folder(script)
-        process, facts = await self._start(kind, name, folder, port, host, tls)
-        fields = {**self.needed_by(kind), **fields}
-        upstream = RemoteUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
-        self._upstreams[folder] = upstream
-        return upstream
-
-    async def oauth(
-        self,
-        name: str,
-        oauth: OAuth | None = None,
-        script: Script | None = None,
-        *,
-        kind: Literal["oauth", "sse"] = "oauth",
-        port: int = 0,
-        tls: tuple[Path, Path] | None = None,
-        **fields: Any,
-    ) -> ProtectedUpstream:
-        """A scripted upstream that wants a bearer, with its authorization server, both running, `tls` as in `http`. Its
-        entry has a client id that the server knows, unless `fields` say otherwise; None leaves it out. Where the
-        implementation can only register itself, the server offers that instead.
-        """
-        oauth = oauth or OAuth()
-        if self.sut.profile.registers and "oauth_client_id" not in fields:
-            oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
-        script = replace(script or Script(), oauth=oauth)
-        folder = self._mock_folder(script)
-        process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
-        fields = {**self.needed_by(kind), "oauth_client_id": CLIENT, **fields}
-        named = {key: value for key, value in fields.items() if value is not None}
-        place = facts["url"], process, facts["issuer"]
-        upstream = ProtectedUpstream(name, script, folder, kind, *place, fields=named)
-        self._upstreams[folder] = upstream
-        return upstream
-
-    def needed_by(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
-        """What the implementation wants to see in an entry of this kind, by its profile."""
-        transport = "http" if kind == "oauth" else kind
-        return self.sut.profile.entries.get(transport, {})
-
-    async def _start(
-        self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
-    ) -> tuple[Started, dict[str, str]]:
-        environment = self.sandbox.environment(self.sandbox.token)
-        process, facts = await start_remote(
-            kind, name, folder, environment, self._timeline, self.census, port=port, host=host, tls=tls
-        )
-        self._remotes.append(process)
-        return process, facts
 
     def browser(self, *users: User, works: bool = True) -> Browser:
-        """The browser of every proxy that is started from now on, and who sits before it at its first page, the
-        second, ...; the last one stays, and none means somebody who approves. `works=False`: each opener fails.
+        """The browser of every proxy that the check starts from now on.
+
+        The first of `users` sits at the first page that it opens, the second at the second, and so on; the last one stays. Without
+        any, the user approves. With `works=False` every program that should open a page fails.
         """
         folder = self.sandbox.mocks / f"browser-{len(self._browsers) + 1}"
         folder.mkdir()
@@ -170,76 +69,25 @@ class Workbench(Judgement):
         self._browsers.append(browser)
         return browser
 
-    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteUpstream:
-        """A scripted HTTP+SSE upstream; its entry has `type: "sse"`. Otherwise as `http`."""
-        return await self.http(name, script, kind="sse", **fields)
-
-    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteUpstream:
-        """Another origin, where nothing should arrive: `.http` says what did."""
-        return await self.http(name, kind="collector", host=host)
-
-    def _mock_folder(self, script: Script) -> Path:
-        self._folders += 1  # not the number of upstreams: several may be on their way
-        folder = self.sandbox.mocks / f"{self._folders}"
-        folder.mkdir()
-        script.save(folder / "script.json")
-        return folder
-
-    def config(
-        self,
-        *upstreams: Upstream,
-        extra: Mapping[str, Any] | None = None,
-        name: str = "config.json",
-        folder: Path | None = None,
-    ) -> Path:
-        """Write a configuration with these upstreams, `extra` at its root, into a new folder or the given
-        one.
-        """
-        return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
-
-    def save(
-        self,
-        config: Path,
-        *upstreams: Upstream,
-        extra: Mapping[str, Any] | None = None,
-        how: Callable[[Path, bytes], None] = save_styles.in_place,
-    ) -> None:
-        """Change a configuration that is in use to one with these upstreams, and with `extra` at its root."""
-        how(config, _configuration(*upstreams, extra=extra).encode())
-
-    def config_text(
-        self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
-    ) -> Path:
-        """Write exactly this as a configuration."""
-        if folder is None:
-            self._configs += 1
-            folder = self.sandbox.configs / f"{self._configs}"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
-
     # The implementation
 
     @asynccontextmanager
     async def proxy(
         self,
-        *upstreams: Upstream,
+        *upstreams: MockUpstream,
         config: Path | None = None,
         args: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         umask: int = -1,
-        patience: float = 5.0,
+        exit_within: float = 5.0,
         wire_types: bool = True,
     ) -> AsyncIterator[Proxy]:
-        """Start the implementation with these upstreams, a configuration file, or `args` in place of its
-        path.
+        """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
-        At the end of the block its stdin is closed; it has `patience` seconds to end before it is made to.
-        Raises `ImplementationCrashed` when it had gone before although the check did not end it, and `Violation`
-        when one of its messages is not of the protocol; `wire_types=False` is for upstreams that are scripted
-        to make it pass on such messages.
+        At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
+        `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
+        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages.
         """
         if config is None and args is None:
             config = self.config(*upstreams)
@@ -247,15 +95,15 @@ class Workbench(Judgement):
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
-        launched, family = await self._launch(actor, config, args, env, cwd, umask, inbox)
+        launched, processes = await self._launch(actor, config, args, env, cwd, umask, inbox)
         proxy = Proxy(
             launched,
             inbox,
             self._timeline,
+            processes,
             self.sut.profile,
             self._tool_names,
-            family,
-            self.sut.patience,
+            self.sut.max_wait,
         )
         try:
             yield proxy
@@ -263,13 +111,13 @@ class Workbench(Judgement):
         finally:
             self.version = self.version or proxy.version
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, min(patience, self.sut.patience))
+                await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
         if wire_types:
             wiretypes.judge(inbox.transcript)
 
     @asynccontextmanager
-    async def serving(self, *upstreams: Upstream, **start: Any) -> AsyncIterator[Proxy]:
-        """A proxy as `proxy` starts it, after the handshake and with the tools of every upstream at hand."""
+    async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:
+        """Like `proxy`, after the handshake and with the tools of every upstream listed."""
         async with self.proxy(*upstreams, **start) as proxy:
             await proxy.handshake()
             await proxy.ready(*upstreams)
@@ -283,19 +131,17 @@ class Workbench(Judgement):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         within: float = 5.0,
-    ) -> Outcome:
-        """Start the implementation without a client, stdin open, and wait for its end; after `within` it is
-        ended.
-        """
+    ) -> StartOutcome:
+        """Start the implementation without a client and with stdin open, wait for its exit, and end it after `within` seconds."""
         actor = f"run-{len(self._launched) + 1}"
-        launched, family = await self._launch(actor, config, args, env, cwd, -1, Listener())
+        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener())
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
-            return Outcome(code, stdout, stderr, launched.lifetime)
+            return StartOutcome(code, stdout, stderr, launched.lifetime)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, patience=0.0)
+                await self._finish(launched, processes, within=0.0)
 
     async def _launch(
         self,
@@ -305,7 +151,7 @@ class Workbench(Judgement):
         env: Mapping[str, str] | None,
         cwd: Path | None,
         umask: int,
-        listener: Listener,
+        listener: StdoutListener,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
@@ -322,7 +168,7 @@ class Workbench(Judgement):
             umask=umask,
         )
         self._launched.append(launched)
-        family = Census(token)
+        processes = Census(token)
         redact = self._timeline.redact
         start = ProgramStart(
             launched.pid,
@@ -336,29 +182,24 @@ class Workbench(Judgement):
             await self._on_start(start)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._finish(launched, family, patience=0.0)
+                await self._finish(launched, processes, within=0.0)
             raise
-        return launched, family
+        return launched, processes
 
-    async def _finish(self, launched: Launched, family: Census, patience: float) -> None:
-        family.alive()  # remember who is there before parents go and leave orphans
+    async def _finish(self, launched: Launched, processes: Census, within: float) -> None:
+        processes.alive()  # remembers the children before their parents go and leave them as orphans
         try:
-            await launched.finish(patience)
-            with anyio.move_on_after(_CHILDREN_PATIENCE):
-                while family.alive():  # noqa: ASYNC110 - they are not our children, nothing tells us
+            await launched.finish(within)
+            with anyio.move_on_after(_CHILDREN_EXIT):
+                while processes.alive():  # noqa: ASYNC110 - they are not our children, so no event tells of their end
                     await anyio.sleep(0.02)
-            for person in await family.end_all():
-                self._timeline.record("runner", "ended-leftover", str(person))
-                self._leftovers.append(self._timeline.redact(shorten(str(person))))
+            for process in await processes.end_all():
+                self._timeline.record("runner", "ended-leftover", str(process))
+                self._leftovers.append(self._timeline.redact(shorten(str(process))))
         finally:
             launched.release()
 
-    def _tool_names(self, name: str) -> list[str]:
-        """The tools of the upstream that was made last under this name."""
-        named = [upstream for upstream in self._upstreams.values() if upstream.name == name]
-        return named[-1].tool_names if named else []
-
-    # What goes into the report
+    # Evidence
 
     def note(self, text: str) -> None:
         """Add a remark to the evidence."""
@@ -370,21 +211,18 @@ class Workbench(Judgement):
 
     @property
     def stderr(self) -> str:
-        """What every start of the implementation has written to stderr, secrets included: not for evidence."""
+        """Everything that the starts of the implementation wrote to stderr. Not for evidence: it may hold secrets."""
         return "".join(launched.stderr.data.decode(errors="replace") for launched in self._launched)
-
-    # The end
 
     async def close(self, keep: bool) -> None:
         """End every process, take the evidence, remove the sandbox."""
         try:
             for browser in self._browsers:
                 browser.stop()
-            for remote in self._remotes:
-                await remote.stop()
+            await self._stop_remotes()
             leftovers = await self.census.end_all()
             self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
-            self._leftovers += [self._timeline.redact(shorten(str(person))) for person in leftovers]
+            self._leftovers += [self._timeline.redact(shorten(str(process))) for process in leftovers]
         finally:
             self.evidence = self._take_evidence(keep)
             if not keep:
@@ -395,7 +233,7 @@ class Workbench(Judgement):
             *((f"upstream {upstream.name}", upstream.entries) for upstream in self._upstreams.values()),
             *(("browser", browser.entries) for browser in self._browsers),
         ]
-        seen = [event for actor, entries in journals for event in self._events_of(actor, entries)]
+        seen = [event for actor, entries in journals for event in self._timeline.journal(actor, entries)]
         stdout = b"".join(bytes(launched.stdout.data[-65536:]) for launched in self._launched)
         stderr = b"".join(bytes(launched.stderr.data[-65536:]) for launched in self._launched)
         return Evidence(
@@ -406,32 +244,17 @@ class Workbench(Judgement):
             sandbox=str(self.sandbox.root) if keep else None,
         )
 
-    def _events_of(self, actor: str, entries: Sequence[Entry]) -> Iterator[Event]:
-        for entry in entries[:500]:
-            # The environment is long, and its values may be anybody's secrets.
-            data = {key: value for key, value in entry.data.items() if key not in ("env", "fds", "limits")}
-            text = (entry.text if entry.event in ("line", "sent") else "") or (
-                json.dumps(data, ensure_ascii=False) if data else ""
-            )
-            at_ms = round((entry.t - self._timeline.origin) * 1000, 1)
-            shown = shorten(self._timeline.redact(f"pid {entry.pid} {text}"))
-            yield Event(at_ms, actor, entry.event, shown)
-
-
-def _configuration(*upstreams: Upstream, extra: Mapping[str, Any] | None = None) -> str:
-    servers = {upstream.name: upstream.entry for upstream in upstreams}
-    return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
-
 
 @asynccontextmanager
 async def open_workbench(
-    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = go_on
+    sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = continue_at_once
 ) -> AsyncIterator[Workbench]:
-    """A workbench in a new sandbox; `keep` leaves the sandbox on disk and names it in the evidence. `on_start` is
-    awaited after each start of the implementation, before anything is sent to it.
+    """A workbench in a new sandbox. With `keep` the sandbox stays on disk and the evidence names it.
+
+    The workbench awaits `on_start` after each start of the implementation, before it sends anything.
     """
     adopt_orphans()
-    wiretypes.official_types()  # here, because loading them in the middle of a check would spoil its times
+    wiretypes.official_types()  # here, because loading them in the middle of a check would distort its times
     workbench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
     try:
         yield workbench

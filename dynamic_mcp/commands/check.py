@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dynamic_mcp import cli
+from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
@@ -87,7 +87,7 @@ class Report(msgspec.Struct):
     warnings: list[str] = []
     #: why the configuration cannot be used
     error: str | None = None
-    #: in the client's context: every tool of every server, and in its place the two tools of the proxy
+    #: in the client's context: every tool of every server, and instead the two tools of the proxy; None unless every server answered
     tokens_direct: int | None = None
     tokens_proxy: int | None = None
 
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the file (else DYNAMIC_MCP_CONFIG)")
     result.add_argument("--connect", action="store_true", help="start each server and see what it has")
     result.add_argument("--strict", action="store_true", help="exit 1 for a warning, too")
-    result.add_argument("--json", action="store_true", help="for programs")
+    result.add_argument("--json", action="store_true", help="print JSON")
     return result
 
 
@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command; its exit status."""
     command_line = parser()
     given = command_line.parse_args(words)
-    named = cli.config_path(given.config, os.environ)
+    named = config_path(given.config, os.environ)
     if named is None:
         command_line.error("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
     report = examine(Path(named), connect=given.connect)
@@ -118,7 +118,7 @@ def main(words: Sequence[str]) -> int:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.writelines(f"{row}\n" for line in shown(report) for row in fitted(line, width))
     if report.error is not None:
-        return cli.USAGE_ERROR
+        return USAGE_ERROR
     return 0 if report.ok and not (given.strict and report.warnings) else 1
 
 
@@ -192,7 +192,7 @@ def _oddities(config: Config, written: Config) -> Iterator[str]:
 
 def _connect(config: Config, report: Report) -> None:
     from dynamic_mcp.commands.probe import look
-    from dynamic_mcp.frontend.tools import surface_of
+    from dynamic_mcp.frontend.tools import tool_definitions
     from dynamic_mcp.process.guard import Guard
 
     async def look_at_all() -> list[ProbeResult]:
@@ -208,8 +208,10 @@ def _connect(config: Config, report: Report) -> None:
             shown_.connected.remedy = f"dynamic-mcp login {shlex.join((shown_.name, report.config))}"
     every = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(one.ok for one in every)
-    report.tokens_direct = sum(one.tokens for one in every)
-    report.tokens_proxy = _tokens(len(surface_of(config.servers)))
+    if report.ok:
+        # A server that did not answer has an unknown number of tokens, and no sum with it means anything.
+        report.tokens_direct = sum(one.tokens for one in every)
+        report.tokens_proxy = _tokens(len(tool_definitions(config.servers)))
 
 
 def _summary(seen: ProbeResult) -> Connected:
@@ -257,10 +259,11 @@ def shown(report: Report) -> Iterator[str]:
     if report.warnings:
         yield ""
         yield from (f"warning  {warning}" for warning in report.warnings)
-    yield ""
-    if report.tokens_direct is None:
+    if all(server.connected is None for server in report.servers):
+        yield ""
         yield "No server was started; --connect starts each once and shows what it has."
-    else:
+    elif report.tokens_direct is not None:
+        yield ""
         yield (
             f"In the client's context: about {report.tokens_proxy} tokens with the proxy, "
             f"{report.tokens_direct} with these servers side by side ({CHARACTERS_PER_TOKEN} characters are one token)."

@@ -10,12 +10,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynamic_mcp import cli
+from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
 
-COMMANDS = frozenset({"check", "completion", "import", "login", "logout", "schema"})
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -35,12 +34,12 @@ def main(words: Sequence[str]) -> int:
     try:
         import argcomplete
     except ImportError:
-        cli.fail("completion needs the extra for it: pip install 'dynamic-mcp-reference[completion]'")
+        fail("completion needs the extra for it: pip install 'dynamic-mcp-reference[completion]'")
     sys.stdout.write(argcomplete.shellcode(PROGRAMS, shell=given.shell))
     return 0
 
 
-def answer() -> None:
+def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
     """Offer what the line of the shell can go on with, and end the program; return where the extra is not installed."""
     try:
         import argcomplete
@@ -55,29 +54,31 @@ def answer() -> None:
 
     line = os.environ.get("COMP_LINE", "").split()
     # Options only where nothing else fits, or a dash asks for them.
-    argcomplete.autocomplete(whole(line[1:2]), always_complete_options=False, default_completer=offered)
+    argcomplete.autocomplete(
+        whole(line[1:2], serving), always_complete_options=False, default_completer=offered
+    )
 
 
-def whole(first: Sequence[str]) -> argparse.ArgumentParser:
+def whole(first: Sequence[str], serving: Callable[..., argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """One parser for all commands. ``first`` is the first word of the line, if there is one: it may be a command or the configuration."""
     from dynamic_mcp.commands import check, login
     from dynamic_mcp.commands.importing import command
 
     # A parser that takes a configuration would take the command for one.
-    result = cli.parser(takes_config=COMMANDS.isdisjoint(first))
+    result = serving(takes_config=not set(COMMANDS) & set(first))
     commands = result.add_subparsers(dest="command")
     login.add_commands(commands)
     for name, make in (("import", command.parser), ("check", check.parser), ("completion", parser)):
         own = make()
         commands.add_parser(name, parents=[own], help=own.description, conflict_handler="resolve")
     commands.add_parser("schema", help="Print the JSON Schema of configurations.")
-    assert commands.choices.keys() == COMMANDS
+    assert commands.choices.keys() == set(COMMANDS)
     return result
 
 
 def server_names(config: str | None) -> list[str]:
     """The servers in the configuration that the line or the environment names; none where it cannot be read."""
-    path = cli.config_path(config, os.environ)
+    path = config_path(config, os.environ)
     try:
         match json.loads(Path(path or "").read_bytes()):
             case {"mcpServers": dict(servers)}:

@@ -14,12 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.cli import config_path, fail, load, say
-from dynamic_mcp.extras.audit import trail
+from dynamic_mcp.commands.terminal import config_path, fail, load, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
     from dynamic_mcp.errors import SignInNeeded
+    from dynamic_mcp.events import Record
+    from dynamic_mcp.hooks import Hooks
     from dynamic_mcp.oauth.callback import Callback
 
 
@@ -53,31 +54,37 @@ def main(words: Sequence[str]) -> int:
     command_line = parser()
     given = command_line.parse_args(words)
     if given.command == "logout" and config_path(given.config, os.environ) is None:
-        return _logout(given.server, "file")
-    _, config = load(given.config, command_line, None)
-    trail.configure(config.audit)
+        from dynamic_mcp.events import discard
+
+        return _logout(given.server, "file", discard)
+    config = load(given.config, command_line)
+
+    from dynamic_mcp.process.guard import Guard
+    from dynamic_mcp.server import plug_in
+
+    hooks = plug_in(config, Guard())
     if given.command == "logout":
-        return _logout(given.server, config.token_store)
+        return _logout(given.server, config.token_store, hooks.record)
     servers = {server.name: server for server in config.servers}
     if given.server not in servers:
         fail(
             f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"
         )
-    return asyncio.run(_login(servers[given.server], browser=not given.no_browser))
+    return asyncio.run(_login(servers[given.server], hooks, browser=not given.no_browser))
 
 
-def _logout(server: str, kind: TokenStore) -> int:
+def _logout(server: str, kind: TokenStore, record: Record) -> int:
     from dynamic_mcp.errors import StoreFailed
-    from dynamic_mcp.oauth.authorization import store_of
+    from dynamic_mcp.server import token_store
 
-    # A file may be left from the time before there was a keyring.
-    stores = [store_of(server, each) for each in dict.fromkeys(("file", kind))]
+    # A token file may exist from before the keyring was configured.
+    stores = [token_store(server, each) for each in dict.fromkeys(("file", kind))]
     try:
         removed = [store.delete() for store in stores]
     except StoreFailed as failure:
         say(f"The tokens of {server} were not removed: {failure}")
         return 1
-    trail.record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
+    record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
     if any(removed):
         say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
         return 0
@@ -85,7 +92,7 @@ def _logout(server: str, kind: TokenStore) -> int:
     return 1
 
 
-async def _login(server: Server, *, browser: bool) -> int:
+async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.config.model import StdioTransport
     from dynamic_mcp.errors import SignInNeeded, UpstreamError
 
@@ -93,10 +100,10 @@ async def _login(server: Server, *, browser: bool) -> int:
         fail(f"{server.name!r} is a child process; only servers with a url are signed in to")
     try:
         try:
-            await _connect(server.name, server.transport)
+            await _connect(server, hooks)
         except SignInNeeded as need:
-            await _sign_in(server.name, server.transport, need, browser=browser)
-            await _connect(server.name, server.transport)
+            await _sign_in(server.name, server.transport, need, hooks.record, browser=browser)
+            await _connect(server, hooks)
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         return 1
@@ -104,16 +111,17 @@ async def _login(server: Server, *, browser: bool) -> int:
     return 0
 
 
-async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
+async def _connect(server: Server, hooks: Hooks) -> None:
     """Connect once, to see whether a sign-in is needed. Raises UpstreamError."""
     import anyio
 
     from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.groups.group import CONNECT_BUDGET
+    from dynamic_mcp.process.guard import Guard
+    from dynamic_mcp.server import connector
     from dynamic_mcp.upstream.base import NullEvents
-    from dynamic_mcp.upstream.http.detect import Remote
 
-    upstream = Remote(name, transport).upstream(NullEvents())
+    upstream = connector(server, Guard(), hooks).connect(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
@@ -124,11 +132,17 @@ async def _connect(name: str, transport: HttpTransport | SseTransport) -> None:
 
 
 async def _sign_in(
-    name: str, transport: HttpTransport | SseTransport, need: SignInNeeded, *, browser: bool
+    name: str,
+    transport: HttpTransport | SseTransport,
+    need: SignInNeeded,
+    record: Record,
+    *,
+    browser: bool,
 ) -> None:
     """Show the address and wait for the browser, or for the address that it ended at. Raises UpstreamFailed."""
     from dynamic_mcp.oauth import browser as opener
     from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.server import token_store
 
     reading: list[asyncio.Task[None]] = []
 
@@ -140,7 +154,8 @@ async def _sign_in(
         if browser:
             await opener.show(address, server)
 
-    authorization = Authorization(name, transport, present=present)
+    store = token_store(name, transport.token_store)
+    authorization = Authorization(name, transport, store, present, record)
     try:
         await authorization.sign_in(need)
     finally:

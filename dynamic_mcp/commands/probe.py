@@ -12,15 +12,14 @@ import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.config.model import Server, StdioTransport
+from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.groups.group import CONNECT_BUDGET
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Handshake, NullEvents, Options, Upstream
-from dynamic_mcp.upstream.http.detect import Remote
-from dynamic_mcp.upstream.stdio import StdioUpstream
+from dynamic_mcp.server import connector, plug_in
+from dynamic_mcp.upstream.base import Handshake, NullEvents, Options
 
 #: Listings of a feature that is switched off are not asked for.
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
@@ -47,11 +46,8 @@ class ProbeResult(msgspec.Struct):
 async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
     """Connect to a server once and list these kinds. Never raises for what the server does: ``ProbeResult.failure`` says it."""
     seen, began = ProbeResult(), time.monotonic()
-    if isinstance(server.transport, StdioTransport):
-        remote, upstream = None, _child(server.transport, guard)
-    else:
-        remote = Remote(server.name, server.transport)
-        upstream = remote.upstream(NullEvents())
+    connections = connector(server, guard, plug_in(Config(()), guard))
+    upstream = connections.connect(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
@@ -70,14 +66,9 @@ async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -
         if seen.failure:
             seen.stderr_tail = seen.stderr_tail or upstream.stderr_tail()
         await upstream.close()
-        if remote is not None:
-            await remote.authorization.close()
+        await connections.close()
     seen.seconds = time.monotonic() - began
     return seen
-
-
-def _child(transport: StdioTransport, guard: Guard) -> Upstream:
-    return StdioUpstream(transport, NullEvents(), guard)
 
 
 def _introduce(seen: ProbeResult, agreed: Handshake, *, modern: bool) -> None:

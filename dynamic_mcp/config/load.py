@@ -19,7 +19,7 @@ import msgspec
 from dynamic_mcp.config import credential_scan, duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
-    CallPolicy,
+    CallRules,
     Config,
     Features,
     HttpTransport,
@@ -41,6 +41,7 @@ from dynamic_mcp.config.security import (
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.origin import is_plain
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.wording import missing_member, wrong_type
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,10 +200,10 @@ def _explain(message: str, kind: type[msgspec.Struct], place: str) -> str:
         near = difflib.get_close_matches(unknown.group(1), fields, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
         return f"{where}: unknown field {unknown.group(1)!r}; {mend}"
-    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
-        return f"{where}: required field {missing.group(1)!r} is missing; add it"
-    if wrong := re.fullmatch(r"Expected `(.*)`, got `(.*)`", what):
-        return f"{where}: expected {wrong.group(1)}, found {wrong.group(2)}"
+    if (missing := missing_member(what)) is not None:
+        return f"{where}: required field {missing!r} is missing; add it"
+    if (wrong := wrong_type(what)) is not None:
+        return f"{where}: {wrong}"
     if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", what):
         return f"{where}: must be {outside.group(1)} {outside.group(2)}"
     if what.startswith("Invalid enum value"):
@@ -277,7 +278,7 @@ def _server(
     else:
         raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
     timeouts = _timeouts(entry.timeout, origin, place)
-    policy = CallPolicy(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
+    policy = CallRules(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
     return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
 

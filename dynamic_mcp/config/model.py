@@ -98,7 +98,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     per: float
 
 
-class CallPolicy(msgspec.Struct, frozen=True):
+class CallRules(msgspec.Struct, frozen=True):
     """What holds for each call of a tool of one server, whoever makes it."""
 
     validate_arguments: bool = False
@@ -122,7 +122,7 @@ class Server(msgspec.Struct, frozen=True):
     transport: StdioTransport | HttpTransport | SseTransport
     features: Features
     timeouts: Timeouts
-    policy: CallPolicy = CallPolicy()
+    policy: CallRules = CallRules()
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Milliseconds that a client gets to follow its ``initialize`` up, before the loading goes on.
 FOLLOW_UP = 5
 
-_HEAVY = ("msgspec", "asyncio", "anyio", "dynamic_mcp.config", "dynamic_mcp.server")
+_HEAVY = ("msgspec", "asyncio", "anyio", "dynamic_mcp.config.load", "dynamic_mcp.server")
 _MAX_SIZE = 1 << 20
 _CHUNK = 1 << 16
 

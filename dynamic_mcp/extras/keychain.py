@@ -18,7 +18,7 @@ import msgspec
 
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.store import Store, decoded, locked
+from dynamic_mcp.oauth.store import FileStore, decoded, locked
 from dynamic_mcp.oauth.tokens import Tokens
 
 #: The name of the entries; the user name of one is the name of the server.
@@ -34,10 +34,10 @@ class KeyringStore:
 
     blocks = True
 
-    def __init__(self, server: str, file: Store | None = None) -> None:
+    def __init__(self, server: str, file: FileStore | None = None) -> None:
         """``file`` is where tokens would be otherwise; its folder holds the lock."""
         self._server = server
-        self._file = file or Store(server)
+        self._file = file or FileStore(server)
         self._told = False
 
     @property

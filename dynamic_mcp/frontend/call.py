@@ -1,27 +1,26 @@
-"""One request of the client on its way to an upstream: what came with it, and what is passed on of that.
+"""One request of the client on its way to an upstream: what came with it, and what of that goes on.
 
-Everything the client wrote travels as the bytes it wrote, except what belongs to its own hop: the stamp of a modern request and the
-progress token, which every hop has of its own (MCP basic, ``_meta``; progress).
+Everything that the client wrote travels as the bytes it wrote, except what belongs to its own hop: the metadata of a modern request and
+the progress token, which every hop has of its own (MCP 2026-07-28, basic, ``_meta``; progress).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend.batch import Batch
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
 from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.wording import explain
 
-if TYPE_CHECKING:
-    from dynamic_mcp.extras.tracing.base import Span
-
-#: Hears of progress: the client's token, and the members of the notification's params.
+#: Takes progress: the client's token, and the members of the notification's params.
 OnProgress = Callable[[Raw, dict[str, Raw]], None]
 
 _T = TypeVar("_T")
@@ -43,10 +42,10 @@ class Incoming(msgspec.Struct):
     capabilities: bytes = b"{}"
     log_level: str | None = None
     #: where requests are traced
-    span: Span | None = None
+    span: RequestSpan | None = None
 
     def answer(self, line: bytes) -> None:
-        """Send the answer, or leave it to the batch that the request came in."""
+        """Send the answer, or give it to the batch that the request came in."""
         if self.span is not None:
             self.span.answered(line)
         if self.batch is None:
@@ -55,7 +54,7 @@ class Incoming(msgspec.Struct):
             self.batch.answer(line)
 
     def abandon(self) -> None:
-        """There will be no answer."""
+        """Give no answer: the client cancelled the request, or is gone."""
         if self.span is not None:
             self.span.abandoned()
         if self.batch is not None:
@@ -66,14 +65,14 @@ class Call:
     """A request of the client that an upstream has to answer."""
 
     def __init__(self, incoming: Incoming, on_progress: OnProgress) -> None:
-        """Raises Refusal when ``params`` or its ``_meta`` is no object."""
+        """Raises Refusal when ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
         self.has_begun = False
-        #: the upstream that the request went to, once that is known
+        #: the upstream's group, once it is known
         self.group: Group | None = None
-        #: what came of it, where it never reached the upstream; and whether that goes to the audit log elsewhere
-        self.outcome: str | None = None
-        self.is_recorded = False
+        #: whether the hooks watch this call, so that a refusal of it is recorded there
+        self.is_watched = False
+        #: the params, decoded once; their values are the client's bytes
         self.members = _object(incoming.params, "params")
         #: answers to the questions of an earlier ``input_required``, and the state that came with them
         self.inputs = self.members.pop("inputResponses", Raw(b""))
@@ -85,16 +84,23 @@ class Call:
 
     @property
     def is_legacy_on_both_sides(self) -> bool:
-        """Whether neither the client nor the upstream is modern, so that a result goes through as it is."""
+        """Whether neither the client nor the upstream is modern, so that a result needs no translation."""
         upstream = None if self.group is None else self.group.upstream
         return not self.incoming.modern and upstream is not None and not upstream.modern
 
-    def read(self, kind: type[_T]) -> _T:
-        """The params as ``kind``. Raises Refusal, naming what is wrong."""
-        try:
-            return msgspec.json.decode(self.incoming.params or b"{}", type=kind)
-        except msgspec.ValidationError as error:
-            raise Refusal(INVALID_PARAMS, f"{self.incoming.method}: {error}") from None
+    def read(self, name: str, kind: type[_T], default: _T | None = None) -> _T:
+        """A member of params. Raises Refusal when it has another type, or is missing and there is no ``default``."""
+        raw = self.members.get(name)
+        if raw is None:
+            if default is None:
+                raise Refusal(INVALID_PARAMS, f"{self.incoming.method}: {name!r} is missing in params")
+            return default
+        return decode(self.incoming.method, raw, kind, name)
+
+    def group_name(self) -> str | None:
+        """The group that the client restricts a request to (a member beside those of MCP), if it does."""
+        raw = self.members.get("group", NULL)
+        return None if bytes(raw) == NULL else decode(self.incoming.method, Raw(raw), str, "group")
 
     def params(self, members: dict[str, Raw]) -> bytes:
         """Params for the upstream: ``members``, and what has to go with them."""
@@ -112,17 +118,18 @@ class Call:
         )
 
 
-class _Cursor(msgspec.Struct):
-    cursor: Raw = Raw(b"")
+def decode(method: str, raw: Raw, kind: type[_T], name: str) -> _T:
+    """The JSON value of the member ``name`` as ``kind``. Raises Refusal, which says what is wrong with it."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise Refusal(INVALID_PARAMS, f"{method}: {explain(error, name)}") from None
 
 
 def refuse_cursor(params: Raw) -> None:
-    """Every list here is one page, so no cursor can be ours. Raises Refusal."""
-    try:
-        cursor = msgspec.json.decode(params or b"{}", type=_Cursor).cursor
-    except msgspec.ValidationError:
-        raise Refusal(INVALID_PARAMS, "params must be an object") from None
-    if cursor and bytes(cursor) != b"null":
+    """Every list of the proxy is one page, so no cursor can be its own. Raises Refusal."""
+    cursor = _object(params, "params").get("cursor", NULL)
+    if bytes(cursor) != NULL:
         raise Refusal(INVALID_PARAMS, "the cursor is not one of this server")
 
 
@@ -130,6 +137,6 @@ def _object(raw: Raw, what: str) -> dict[str, Raw]:
     if not raw:
         return {}
     try:
-        return _decode_members(raw) if bytes(raw) != b"null" else {}
+        return _decode_members(raw) if bytes(raw) != NULL else {}
     except msgspec.DecodeError:
         raise Refusal(INVALID_PARAMS, f"{what} must be an object") from None

@@ -16,29 +16,15 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.extras.audit import recorded, trail
 from dynamic_mcp.frontend import uritemplate
 from dynamic_mcp.frontend.bridge import not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 from dynamic_mcp.upstream.base import Upstream
-
-
-class _ListParams(msgspec.Struct):
-    group: str | None = None
-
-
-class _ReadParams(msgspec.Struct):
-    uri: str
-    group: str | None = None
-
-
-class _PromptParams(msgspec.Struct):
-    name: str
-    group: str | None = None
 
 
 class _Reference(msgspec.Struct):
@@ -47,16 +33,16 @@ class _Reference(msgspec.Struct):
     uri: str | None = None
 
 
-class _CompleteParams(msgspec.Struct):
-    ref: _Reference
-    group: str | None = None
+class _Named(msgspec.Struct):
+    name: str
 
 
 class Catalog:
     """The union over the groups that there are now, in their order."""
 
-    def __init__(self, groups: Mapping[str, Group]) -> None:
+    def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
         self._groups = groups
+        self._hooks = hooks
 
     def has(self, kind: Kind) -> bool:
         """Whether any group may be used for this kind of thing."""
@@ -73,46 +59,37 @@ class Catalog:
         )
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
-        """The result of a listing: everything in one page, so that a cursor cannot be ours. Raises Refusal."""
+        """The result of a listing, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
-        asked = call.read(_ListParams)
-        found = [raw for _, _, raw in _unambiguous(kind, await self._listings(kind, asked.group), set())]
+        listings = await self._listings(kind, call.group_name())
+        found = [raw for _, _, raw in _unambiguous(kind, listings, set())]
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 
     async def read(self, call: Call) -> bytes:
         """The result of ``resources/read``. Raises Refusal and UpstreamError."""
-        asked = call.read(_ReadParams)
-        group = await self._owner_of(asked.uri, asked.group, modern=call.incoming.modern)
-        return await recorded(
-            "resource_read",
-            group.name,
-            trail.uri(asked.uri),
-            lambda: self._forward(call, group, RESOURCES, call.members),
-        )
+        uri, group = await self.owner(call)
+        subject = Subject("resource", group.name, uri)
+        return await self._hooks.watch(subject, lambda: self._forward(call, group, RESOURCES, call.members))
 
     async def get_prompt(self, call: Call) -> bytes:
         """The result of ``prompts/get``. Raises Refusal and UpstreamError."""
-        asked = call.read(_PromptParams)
-        group, name = await self._prompt(asked.name, asked.group)
+        group, name = await self._prompt(call.read("name", str), call.group_name())
         members = {**call.members, "name": Raw(msgspec.json.encode(name))}
-        what = {"prompt": name, **trail.arguments(bytes(call.members.get("arguments", b"")))}
-        return await recorded(
-            "prompt_get", group.name, what, lambda: self._forward(call, group, PROMPTS, members)
-        )
+        subject = Subject("prompt", group.name, name, bytes(call.members.get("arguments", b"")))
+        return await self._hooks.watch(subject, lambda: self._forward(call, group, PROMPTS, members))
 
     async def complete(self, call: Call) -> bytes:
         """The result of ``completion/complete``; no suggestions where the owner of the reference has none."""
-        asked = call.read(_CompleteParams)
-        members = call.members
-        if asked.ref.type == "ref/prompt" and asked.ref.name is not None:
+        ref, members = call.read("ref", _Reference), call.members
+        if ref.type == "ref/prompt" and ref.name is not None:
             kind = PROMPTS
-            group, name = await self._prompt(asked.ref.name, asked.group)
-            ref = msgspec.json.decode(members["ref"], type=dict[str, Raw])
-            ref["name"] = Raw(msgspec.json.encode(name))
-            members = {**members, "ref": Raw(msgspec.json.encode(ref))}
-        elif asked.ref.type == "ref/resource" and asked.ref.uri is not None:
+            group, name = await self._prompt(ref.name, call.group_name())
+            written = msgspec.json.decode(members["ref"], type=dict[str, Raw])
+            written["name"] = Raw(msgspec.json.encode(name))
+            members = {**members, "ref": Raw(msgspec.json.encode(written))}
+        elif ref.type == "ref/resource" and ref.uri is not None:
             kind = RESOURCES
-            group = await self._owner_of(asked.ref.uri, asked.group, modern=call.incoming.modern)
+            group = await self._owner_of(ref.uri, call.group_name(), modern=call.incoming.modern)
         else:
             raise Refusal(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri")
         if "completions" not in (await group.connected()).agreed.capabilities:
@@ -121,8 +98,8 @@ class Catalog:
 
     async def owner(self, call: Call) -> tuple[str, Group]:
         """The URI that a call is about, and the group that has it. Raises Refusal."""
-        asked = call.read(_ReadParams)
-        return asked.uri, await self._owner_of(asked.uri, asked.group, modern=call.incoming.modern)
+        uri = call.read("uri", str)
+        return uri, await self._owner_of(uri, call.group_name(), modern=call.incoming.modern)
 
     async def owner_of_uri(self, uri: str) -> Group | None:
         """The group that has this URI."""
@@ -137,7 +114,7 @@ class Catalog:
         return await group.request(call.incoming.method, params, call.options(group.timeout(kind)))
 
     async def _owner_of(self, uri: str, group: str | None, *, modern: bool) -> Group:
-        """The first group that lists the URI, else the first with a template for it; nobody else is asked."""
+        """The first group that lists the URI, else the first with a template that matches it. Raises Refusal."""
         if group is not None:
             return self._group(RESOURCES, group)
         async with aclosing(self._one_by_one(RESOURCES)) as listings:
@@ -159,12 +136,12 @@ class Catalog:
         async with aclosing(self._one_by_one(PROMPTS)) as listings:
             async for owner, listing in listings:
                 for _, own, raw in _unambiguous(PROMPTS, [(owner, listing)], seen):
-                    if msgspec.json.decode(raw, type=_PromptParams).name == name:
+                    if msgspec.json.decode(raw, type=_Named).name == name:
                         return owner, own
         raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
 
     async def _one_by_one(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
-        """The listings in the order of the groups, all asked for at once: a slow group delays nobody before it."""
+        """The listings in the order of the groups, all requested at once: a slow group does not delay those before it."""
         groups = [group for group in self._groups.values() if group.has(kind)]
         asked = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
         try:
@@ -191,7 +168,7 @@ class Catalog:
 
 
 async def _listing(group: Group, kind: Kind) -> Listing:
-    """The group's part; empty when it has none in time."""
+    """The group's part of a listing; empty when it does not come in time."""
     with anyio.move_on_after(group.timeout(kind)):
         try:
             return await group.listing(kind)

@@ -1,8 +1,8 @@
-"""The client's end of the line: our own stdin and stdout, as bytes.
+"""The connection to the client: our own stdin and stdout, as lines of bytes.
 
-Nothing but protocol reaches the real stdout: the descriptor is moved away at the start and stdout becomes stderr, so that a stray
-print of a library, or of a child, cannot break the stream. A client that stops reading stops being read, and so do the
-upstreams, which bounds what is kept for it.
+Only protocol messages reach the real stdout: the descriptor moves away at the start and stdout becomes stderr, so that a stray print of a
+library, or of a child, cannot break the stream. While the client does not read, the proxy reads neither from it nor from the upstreams,
+which bounds the memory that waits for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import anyio
 
-from dynamic_mcp.extras.early_answers import EarlyAnswers
+from dynamic_mcp.hooks import EarlyResponder
 from dynamic_mcp.process.pipes import LineWriter, enlarge
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
 
@@ -42,17 +42,17 @@ class ClientLink:
         source: int,
         sink: int,
         on_pause: Callable[[bool], None] = lambda paused: None,
-        doorstep: EarlyAnswers | None = None,
+        early: EarlyResponder | None = None,
     ) -> None:
-        """``on_pause`` hears that the client does not read its answers (True), and that it reads again (False).
+        """``on_pause`` is called with True when the client does not read its answers, and with False when it reads again.
 
-        ``doorstep`` is who has spoken to the client until now.
+        ``early`` has answered the client's first requests.
         """
         self._source = source
         self._sink = sink
         self._ended = asyncio.Event()
         self._on_pause = on_pause
-        self._doorstep = doorstep
+        self._early = early
         self._written = asyncio.Event()
         self._splitter = LineSplitter()
         self._is_silent = False
@@ -61,7 +61,7 @@ class ClientLink:
         self._writer: LineWriter | None = None
 
     async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
-        """Start reading; ``receive`` gets each line, ``receive_oversized`` hears of each that is too long."""
+        """Start reading: ``receive`` gets each line, ``receive_oversized`` the edges of each that is too long."""
         self._receive = receive
         self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
@@ -70,8 +70,8 @@ class ClientLink:
             enlarge(sink)
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
             self._writer = LineWriter(transport)
-        if self._doorstep is not None:
-            self._take_over(self._doorstep)
+        if self._early is not None:
+            self._take_over_from(self._early)
         if _can_be_polled(self._source):
             reader, _ = await loop.connect_read_pipe(lambda: _Source(self), os.fdopen(self._source, "rb", 0))
             self._reader = reader
@@ -101,13 +101,13 @@ class ClientLink:
         for line in self._splitter.feed(data):
             self._receive(line)
 
-    def _take_over(self, doorstep: EarlyAnswers) -> None:
-        """Hear what the client has said; what was answered is not answered again."""
+    def _take_over_from(self, early: EarlyResponder) -> None:
+        """Take what the client has sent until now, without answering again what was answered."""
         self._is_silent = True
-        for line in doorstep.answered:
+        for line in early.answered:
             self._receive(line)
         self._is_silent = False
-        self.feed(doorstep.rest)
+        self.feed(early.rest)
 
     def finish(self) -> None:
         """The client closed its end; a last line without a line end still counts."""
@@ -124,8 +124,8 @@ class ClientLink:
         self._written.set()
         self.ended()
 
-    def pause(self, paused: bool) -> None:
-        """Stop reading requests, and what would have to be passed on, while the client does not read answers."""
+    def set_paused(self, paused: bool) -> None:
+        """Stop reading requests, and messages of upstreams, while the client does not read answers."""
         self._on_pause(paused)
         if self._reader is not None and not self._reader.is_closing():
             if paused:
@@ -134,7 +134,7 @@ class ClientLink:
                 self._reader.resume_reading()
 
     async def close(self) -> None:
-        """Let go, once a client that still reads has taken what was written for it."""
+        """Close both ends, once a client that still reads has taken what was written for it."""
         if self._reader is not None:
             self._reader.close()
         if self._writer is not None:
@@ -150,7 +150,7 @@ class ClientLink:
                 loop.call_soon_threadsafe(self.feed, data)
             loop.call_soon_threadsafe(self.finish)
         except (OSError, RuntimeError):
-            # RuntimeError: the loop is closed, so nobody waits for the end of this input any more.
+            # RuntimeError: the loop is closed, and the end of this input does not matter any more.
             return
 
 
@@ -173,10 +173,10 @@ class _Sink(asyncio.BaseProtocol):
         self._link = link
 
     def pause_writing(self) -> None:
-        self._link.pause(True)
+        self._link.set_paused(True)
 
     def resume_writing(self) -> None:
-        self._link.pause(False)
+        self._link.set_paused(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._link.written()

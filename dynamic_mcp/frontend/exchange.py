@@ -1,12 +1,12 @@
-"""Questions on the way: an upstream that needs an answer of the user before it can finish a call.
+"""Questions to the user: an upstream that needs an answer of the client before it can finish a call.
 
-The two eras do it in opposite ways. A handshake revision's upstream sends a request of its own in the middle of a call; a modern
-one answers the call with ``input_required`` and gets the answers with a second call (MCP 2026-07-28, multi round trip requests).
-This module turns each into the other, so that any client can answer any upstream:
+The two eras ask in opposite ways. A legacy upstream sends a request of its own in the middle of a call. A modern upstream answers the call
+with ``input_required``, and gets the answers with a second call (MCP 2026-07-28, multi round trip requests). This module turns each into
+the other, so that any client can answer any upstream:
 
-- ``questions_of`` and ``responses`` serve a modern upstream's questions for a client of the handshake;
-- ``Exchange`` lets a modern client answer the requests of a handshake upstream: the call goes on in the background while the client is
-  shown ``input_required``, and its second call waits for the same one.
+- ``elicit_by_request`` lets a legacy client answer the questions of a modern upstream: they become requests to the client;
+- ``elicit_by_result`` lets a modern client answer the requests of a legacy upstream: the call goes on in the background (``Exchange``)
+  while the client gets ``input_required``, and the client's second call waits for the same one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,17 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamFailed
-from dynamic_mcp.frontend.session import HUMAN_TIME, NEEDED, answerable, refusal_of
+from dynamic_mcp.frontend import bridge
+from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.session import NEEDED, USER_TIMEOUT, ClientSession, answerable, refusal_of
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+
+#: The most rounds of questions that one call may take.
+MAX_ROUNDS = 20
+
+#: Answers one request of the client: the result, as JSON. Raises Refusal and UpstreamError.
+Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
 
 _MARK = b'"input_required"'
 #: How a state of ours begins; every other one belongs to an upstream.
@@ -62,7 +70,7 @@ def questions_of(result: bytes) -> Questions | None:
 async def responses(
     questions: Questions, can: Callable[[str], bool], ask: Callable[[str, bytes], Awaitable[bytes]]
 ) -> Raw:
-    """Ask the client of the handshake everything at once; the ``inputResponses`` for the second call.
+    """Ask a legacy client everything at once; the ``inputResponses`` for the second call.
 
     Raises UpstreamFailed when the client cannot be asked, or refuses to answer.
     """
@@ -91,8 +99,9 @@ class Exchange:
         self._group = group
         self._answerable = answerable(capabilities)
         self._asked: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
-        self._news = asyncio.Event()
-        self._work.add_done_callback(lambda _: self._news.set())
+        #: set when there is a result or a new question
+        self._progressed = asyncio.Event()
+        self._work.add_done_callback(lambda _: self._progressed.set())
         self._shown: set[str] = set()
 
     def concerns(self, group: Group, method: str) -> bool:
@@ -104,7 +113,7 @@ class Exchange:
         key = f"q{secrets.token_hex(4)}"
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked[key] = Question(method, Raw(params or b"{}")), answer
-        self._news.set()
+        self._progressed.set()
         try:
             return await answer
         finally:
@@ -113,13 +122,13 @@ class Exchange:
     async def next(self) -> bytes | None:
         """Wait for the result of the call, or for a question (None). Cancelling this cancels the call."""
         try:
-            await self._news.wait()
+            await self._progressed.wait()
         except asyncio.CancelledError:
             self.cancel()
             raise
         if self._work.done():
             return self._work.result()
-        self._news.clear()
+        self._progressed.clear()
         return None
 
     def shown(self, state: str) -> bytes:
@@ -166,7 +175,7 @@ class Exchanges:
             self._running.discard(exchange)
             return result
         state = f"{_OURS}{secrets.token_urlsafe(24)}"
-        timer = asyncio.get_running_loop().call_later(HUMAN_TIME, self._expire, state)
+        timer = asyncio.get_running_loop().call_later(USER_TIMEOUT, self._expire, state)
         self._waiting[state] = exchange, timer
         return exchange.shown(state)
 
@@ -204,3 +213,36 @@ def state_of_ours(state: Raw) -> str | None:
     except msgspec.DecodeError:
         return None
     return text if text.startswith(_OURS) else None
+
+
+def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
+    """A handler for a legacy client: the client is asked by requests, then the call is made again with its answers."""
+
+    async def run(call: Call) -> bytes:
+        for _ in range(MAX_ROUNDS):
+            result = await handler(call)
+            if call.is_legacy_on_both_sides:
+                return result
+            questions = questions_of(result)
+            if questions is None:
+                return bridge.legacy_result(result)
+            call.inputs = await responses(questions, session.can, session.ask)
+            call.state = questions.state
+        raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
+
+    return run
+
+
+def elicit_by_result(handler: Handler, exchanges: Exchanges) -> Handler:
+    """A handler for a modern client: requests of a legacy upstream become questions in a result."""
+
+    async def run(call: Call) -> bytes:
+        state = state_of_ours(call.state) if call.state else None
+        if state is not None:
+            return await exchanges.resume(state, call.inputs)
+        capabilities = call.incoming.capabilities
+        if not answerable(capabilities):
+            return await handler(call)
+        return await exchanges.run(Exchange(handler(call), lambda: call.group, capabilities))
+
+    return run

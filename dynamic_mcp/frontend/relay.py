@@ -1,14 +1,13 @@
-"""What upstreams say by themselves, on its way to the client.
+"""Messages that upstreams begin, on their way to the client.
 
-A client of the handshake hears list changes, updates of what it subscribed to, and log messages of the level it asked for. A modern client
-hears what it listens to, and log messages only while a request of its own asks for them. Questions go to whoever can
-answer them; an upstream whose client cannot be asked is refused, never left waiting. What an upstream's tools are changes nothing that
-the client was shown (``tools``), so that change is not announced.
+A legacy client gets list changes, updates of what it subscribed to, and log messages of the level it set. A modern client gets what it
+listens to, and log messages only while a request of its own asks for them. A request of an upstream goes to the client that can answer it;
+where there is none, the upstream is refused and never left waiting. A change of an upstream's tools changes nothing that the client
+was shown (``tools``), so it is not announced.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import msgspec
@@ -24,6 +23,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
+from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
 
 _RELAYED_CHANGES = {
@@ -37,7 +37,7 @@ class _UpdatedParams(msgspec.Struct):
 
 
 class Relay:
-    """See the module; the ``GroupListener`` of all groups."""
+    """The ``GroupListener`` of all groups."""
 
     def __init__(self, session: ClientSession, groups: Mapping[str, Group]) -> None:
         self.exchanges = Exchanges()
@@ -45,16 +45,16 @@ class Relay:
         self._session = session
         self._groups = groups
         self._calls: set[Call] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
-    # What the face tells
+    # From the client
 
     def started(self, call: Call) -> None:
-        """A request of the client is on its way."""
+        """A request of the client is in flight."""
         self._calls.add(call)
 
     def ended(self, call: Call) -> None:
-        """It was answered, or abandoned."""
+        """The request was answered, or abandoned."""
         self._calls.discard(call)
 
     def on_progress(self, incoming: Incoming) -> OnProgress:
@@ -67,26 +67,25 @@ class Relay:
         return pass_on
 
     def set_level(self) -> None:
-        """The client set its log level: the upstreams are told."""
+        """Pass the client's log level to the upstreams."""
         for group in self._groups.values():
             self._tell_level(group)
 
     def roots_changed(self) -> None:
-        """The client's roots changed: the upstreams that may ask for them are told."""
+        """Notify the upstreams that may ask for the client's roots."""
         if self._session.can("roots"):
             for group in self._groups.values():
                 if group.upstream is not None and not group.upstream.modern:
                     group.upstream.notify("notifications/roots/list_changed")
 
     def close(self) -> None:
-        """Nothing more is passed on."""
+        """Pass nothing on any more."""
         self.exchanges.close()
         for listener in self.listeners:
             listener.over.set()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
-    # What the groups tell (``groups.GroupListener``)
+    # From the groups (``groups.group.GroupListener``)
 
     def offered(self) -> bytes:
         """See ``GroupListener``."""
@@ -131,11 +130,11 @@ class Relay:
     # To the client
 
     def _shows(self, group: Group, kind: Kind) -> bool:
-        """Whether the client sees this kind of thing of the group; one that is to replace another is not seen yet."""
+        """Whether the client sees this kind of thing of the group. A group that is going to replace another is not seen yet."""
         return self._groups.get(group.name) is group and group.has(kind)
 
     def announce(self, method: str) -> None:
-        """A list changed: tell whoever was told that this would be said, or asked for it."""
+        """Notify the client of a changed list, where it was told to expect that or asked for it."""
         if method.split("/")[1] in self._session.announced:
             self._session.notify(method)
         for listener in self.listeners:
@@ -158,7 +157,7 @@ class Relay:
 
     def _log(self, group: Group, message: Message) -> None:
         self._session.log(message)
-        # Once, however many requests of a modern client ask for it.
+        # Once, even where several requests of a modern client ask for it.
         for call in self._calls:
             level = call.incoming.log_level if call.incoming.modern and call.group is group else None
             if level in LEVELS and importance_of(message) >= LEVELS.index(level):
@@ -182,6 +181,4 @@ class Relay:
             except UpstreamError as error:
                 log.debug("group %s does not take the log level: %s", group.name, error)
 
-        task = asyncio.get_running_loop().create_task(tell())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(tell())

@@ -1,7 +1,7 @@
-"""What is known of the client, and the way to speak to it unasked.
+"""What is known about the client, and the requests and notifications that the proxy sends to it.
 
-Only a client that did the ``initialize`` handshake is ever spoken to unasked; a modern client gets what it listens to, and is asked by
-results (``exchange``).
+Only a legacy client gets messages that it did not ask for. A modern client gets what it
+listens to, and questions in results (``exchange``).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NEEDED = {
     "roots/list": "roots",
 }
 
-#: Seconds that a person may take to answer.
-HUMAN_TIME = 600.0
+#: Seconds that the user may take to answer a question.
+USER_TIMEOUT = 600.0
 
 
 class _InitializeParams(msgspec.Struct):
@@ -48,7 +48,7 @@ class ClientSession:
         #: the capabilities whose changes it was told to expect, in the answer to ``initialize``
         self.announced: frozenset[str] = frozenset()
         #: requests to the client and their answers
-        self.client_peer = Peer(send, lambda message: None)
+        self.client_peer = Peer(lambda message: send(message.line), lambda message: None)
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
         self._capabilities: dict[str, Raw] = {}
@@ -89,7 +89,7 @@ class ClientSession:
 
     async def ask(self, method: str, params: bytes) -> bytes:
         """Ask the client of the handshake. Raises UpstreamError, for this client as for any other peer."""
-        return await self.client_peer.request(method, params, HUMAN_TIME)
+        return await self.client_peer.request(method, params, USER_TIMEOUT)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Tell the client of the handshake; nothing happens without one."""

@@ -1,4 +1,4 @@
-"""Who wants to be told what, in both eras.
+"""The subscriptions of the client, in both eras.
 
 A client of the handshake subscribes to resources one by one. A modern client sends ``subscriptions/listen``, a request that stays open
 (MCP 2026-07-28, subscriptions): its first message is the acknowledgement of what is honoured; that and everything after it carries
@@ -40,27 +40,21 @@ class ListenFilter(msgspec.Struct):
     uris: list[str] = msgspec.field(name="resourceSubscriptions", default_factory=list)
 
 
-class ListenParams(msgspec.Struct):
-    """The params of a listen request."""
-
-    notifications: ListenFilter = msgspec.field(default_factory=ListenFilter)
-
-
 class Listener:
-    """One open listen request: what it honours, and how it is spoken to."""
+    """One open listen request."""
 
     def __init__(
         self, id: bytes, methods: frozenset[str], uris: frozenset[str], reply: Callable[[bytes], None]
     ) -> None:
         self.uris = uris
-        #: set when there is nothing more to tell
+        #: set when the proxy ends
         self.over = asyncio.Event()
         self._id = id
         self._methods = methods
         self._reply = reply
 
     def wants(self, method: str, uri: str | None = None) -> bool:
-        """Whether this notification is for it."""
+        """Whether this listener asked for this notification."""
         return uri in self.uris if method == UPDATED else method in self._methods
 
     def tell(self, method: str, params: bytes = b"") -> None:
@@ -72,7 +66,7 @@ class Listener:
         self._reply(jsonrpc.notification(method, msgspec.json.encode(members)))
 
     def acknowledge(self) -> None:
-        """Say what is honoured."""
+        """Confirm which notifications will come."""
         honoured: dict[str, object] = {
             f"{name}ListChanged": True for name, (_, method) in _WANTED.items() if method in self._methods
         }
@@ -94,7 +88,7 @@ class Subscriptions:
     async def subscribe(self, call: Call) -> bytes:
         """``resources/subscribe`` of the handshake revisions. Raises Refusal and UpstreamError."""
         uri, group = await self._catalog.owner(call)
-        await group.subscribe(uri)
+        await group.subscriptions.subscribe(uri)
         self._session.subscribed.add(uri)
         return b"{}"
 
@@ -103,12 +97,12 @@ class Subscriptions:
         uri, group = await self._catalog.owner(call)
         self._session.subscribed.discard(uri)
         if not self._is_wanted(uri):
-            await group.unsubscribe(uri)
+            await group.subscriptions.unsubscribe(uri)
         return b"{}"
 
     async def listen(self, call: Call) -> bytes:
-        """Tell until cancelled; the result when there is nothing more to tell. Raises Refusal."""
-        wanted = call.read(ListenParams).notifications
+        """Send notifications until cancelled; the result comes when the proxy ends. Raises Refusal."""
+        wanted = call.read("notifications", ListenFilter, ListenFilter())
         subscribed = await self._subscribe_all(wanted.uris)
         methods = {
             method
@@ -123,20 +117,20 @@ class Subscriptions:
         finally:
             self._listeners.remove(listener)
             for uri, group in subscribed.items():
-                self._let_go(uri, group)
+                self._unsubscribe_unwanted(uri, group)
         return b"{}"
 
     async def _subscribe_all(self, uris: list[str]) -> dict[str, Group]:
-        """The URIs that some upstream tells about, with their groups."""
+        """Subscribe to these URIs; those that an upstream announces, with their groups."""
         found: dict[str, Group] = {}
         for uri in uris:
             group = await self._catalog.owner_of_uri(uri)
             if group is None:
                 continue
             try:
-                await group.subscribe(uri)
+                await group.subscriptions.subscribe(uri)
             except UpstreamError as error:
-                log.debug("group %s does not tell about a resource: %s", group.name, error)
+                log.debug("group %s does not announce a resource: %s", group.name, error)
             else:
                 found[uri] = group
         return found
@@ -144,6 +138,6 @@ class Subscriptions:
     def _is_wanted(self, uri: str) -> bool:
         return uri in self._session.subscribed or any(uri in listener.uris for listener in self._listeners)
 
-    def _let_go(self, uri: str, group: Group) -> None:
+    def _unsubscribe_unwanted(self, uri: str, group: Group) -> None:
         if not self._is_wanted(uri):
-            group.unsubscribe_later(uri)
+            group.subscriptions.unsubscribe_later(uri)

@@ -1,8 +1,8 @@
 """The two tools: what they look like, and what they do.
 
-The surface depends on the configuration alone, never on the health or speed of an upstream, so that a client's prompt cache survives:
-enabled groups in the order of the file, with the descriptions of the file. Health and help are in the results. A result of an
-upstream tool, and the definition of one, are the bytes that the upstream sent.
+The definitions depend on the configuration alone, never on the health or speed of an upstream, so that a client's prompt cache survives:
+enabled groups in the order of the file, with the descriptions of the file. Health and help are in the results. A result of an upstream
+tool, and the definition of one, are the bytes that the upstream sent.
 """
 
 from __future__ import annotations
@@ -15,21 +15,17 @@ from msgspec import Raw
 
 from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import CallRefused, TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
-from dynamic_mcp.extras.audit import recorded, trail
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.wording import explain
 
 _CALL = "tools/call"
-
-
-class _ToolParams(msgspec.Struct):
-    name: str
-    arguments: Raw = Raw(b"")
 
 
 class _GetArguments(msgspec.Struct):
@@ -50,117 +46,128 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Toolbox:
-    """The two tools over the groups that there are now."""
+    """The two tools over the current groups."""
 
-    def __init__(self, groups: Mapping[str, Group]) -> None:
+    def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
         self._groups = groups
+        self._hooks = hooks
 
     @property
-    def surface(self) -> bytes:
+    def definitions(self) -> bytes:
         """The ``tools`` array of ``tools/list``."""
-        return surface_of(group.server for group in self._groups.values())
+        return tool_definitions(group.server for group in self._groups.values())
 
     def list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
         refuse_cursor(params)
-        return tool_surface.tool_list(self.surface)
+        return tool_surface.tool_list(self.definitions)
 
     async def run(self, call: Call) -> bytes:
         """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
-        asked = call.read(_ToolParams)
-        if asked.name == CALL:
-            if trail.is_on:
-                return await self._recorded_call(asked.arguments, call)
-            return await self._call(asked.arguments, call)
-        if asked.name == GET:
-            return await self._get(asked.arguments)
-        raise Refusal(INVALID_PARAMS, f"Unknown tool: {asked.name}. This server has {GET} and {CALL}.")
+        name = call.read("name", str)
+        arguments = call.members.get("arguments") or Raw(b"{}")
+        if name == CALL:
+            return await self._watched_call(arguments, call)
+        if name == GET:
+            return await self._get(arguments)
+        raise Refusal(INVALID_PARAMS, f"Unknown tool: {name}. This server has {GET} and {CALL}.")
 
     async def _get(self, arguments: Raw) -> bytes:
         try:
-            asked = _decode_get(arguments or b"{}")
+            wanted = _decode_get(arguments)
         except msgspec.ValidationError as error:
             raise _bad_arguments(GET, error) from None
-        group = self._groups.get(asked.group)
-        if group is None:
-            return failure(self._unknown_group(asked.group))
-        if not group.has(TOOLS):
-            return failure(_tools_are_off(group))
         try:
+            group = self._group(wanted.group)
             listing = await group.listing(TOOLS)
+        except CallRefused as refusal:
+            return failure(str(refusal))
         except UpstreamFailed as error:
-            return failure(_not_available(group, error))
-        if asked.name is not None and asked.name not in listing:
-            return failure(_unknown_tool(group, asked.name, listing))
+            return failure(_not_available(wanted.group, error))
+        if wanted.name is not None and wanted.name not in listing:
+            return failure(_unknown_tool(group.name, wanted.name, listing))
         chosen = [
             bytes(raw).decode()
             for name, raw in listing.items()
-            if asked.name in (None, name) and _is_found(asked.search, name, raw)
+            if wanted.name in (None, name) and _is_found(wanted.search, name, raw)
         ]
         return text_result("[" + ",".join(chosen) + "]")
 
-    async def _recorded_call(self, arguments: Raw, call: Call) -> bytes:
-        """The same as ``_call``, with a line in the audit log."""
-        call.is_recorded, call.outcome = True, None
+    async def _watched_call(self, arguments: Raw, call: Call) -> bytes:
+        """Call a tool of a group, watched by the hooks; a failure becomes a result that helps the caller."""
+        call.is_watched = True
         try:
-            wanted = _decode_call(arguments or b"{}")
-        except msgspec.ValidationError:
-            server, tool, args = None, None, b""
-        else:
-            server, tool, args = wanted.group, wanted.name, bytes(wanted.args)
-        what = {"tool": tool, **trail.arguments(args)}
-        return await recorded("call", server, what, lambda: self._call(arguments, call), lambda: call.outcome)
-
-    async def _call(self, arguments: Raw, call: Call) -> bytes:
-        try:
-            wanted = _decode_call(arguments or b"{}")
+            wanted = _decode_call(arguments)
         except msgspec.ValidationError as error:
-            raise _bad_arguments(CALL, error) from None
-        group = self._groups.get(wanted.group)
-        if group is None:
-            return _refused(call, self._unknown_group(wanted.group))
-        if not group.has(TOOLS):
-            return _refused(call, _tools_are_off(group))
+            refusal = _bad_arguments(CALL, error)
+            return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
+        subject = Subject("tool", wanted.group, wanted.name, bytes(wanted.args))
+        try:
+            return await self._hooks.watch(subject, lambda: self._call(wanted, call))
+        except CallRefused as refusal:
+            return failure(str(refusal))
+        except _RejectedArguments as rejection:
+            return failure(str(rejection))
+        except TooLarge as error:
+            return explain_failure(error)
+        except UpstreamFailed as error:
+            return failure(_not_available(wanted.group, error))
+
+    async def _call(self, wanted: _CallArguments, call: Call) -> bytes:
+        """Find the tool and call it. Raises CallRefused, Refusal and UpstreamError."""
+        call.group = group = self._group(wanted.group)
         args = _as_object(wanted.args)
         if args is None:
             raise Refusal(
                 INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {wanted.name!r}'
             )
-        call.group = group
+        listing = await group.listing(TOOLS)
+        if wanted.name not in listing:
+            raise CallRefused(_unknown_tool(group.name, wanted.name, listing))
+        params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
+        options = call.options(group.timeout(TOOLS))
+        definition = listing[wanted.name]
         try:
-            listing = await group.listing(TOOLS)
-            if wanted.name not in listing:
-                return _refused(call, _unknown_tool(group, wanted.name, listing))
-            params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
-            options = call.options(group.timeout(TOOLS))
-            if group.gate is not None:
-                return await group.gate.call(
-                    wanted.name,
-                    listing[wanted.name],
-                    args,
-                    options,
-                    lambda now: group.request(_CALL, params, now),
-                )
-            return await group.request(_CALL, params, options)
+            if group.policy is None:
+                return await group.request(_CALL, params, options)
+            return await group.policy.call(
+                wanted.name, definition, args, options, lambda now: group.request(_CALL, params, now)
+            )
         except CallRefused as refusal:
-            return _refused(call, f"The call was not made: {refusal}")
+            raise CallRefused(f"The call was not made: {refusal}") from None
         except UpstreamRefused as refusal:
-            # In a later round it is the answers or the state that are refused: the model cannot mend those.
+            # In a later round the answers or the state are refused: the model cannot correct those.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
-            return failure(_rejected(refusal, wanted.name, listing[wanted.name]))
-        except TooLarge as error:
-            call.outcome = "failed"
-            return explain(error)
-        except UpstreamFailed as error:
-            call.outcome = "failed"
-            return failure(_not_available(group, error))
+            raise _RejectedArguments(refusal, wanted.name, definition) from None
 
-    def _unknown_group(self, name: str) -> str:
-        return f"Unknown group {name!r}.{_nearest(name, self._groups)} Groups: {_names(self._groups)}."
+    def _group(self, name: str) -> Group:
+        """The group of this name, if its tools can be used. Raises CallRefused, which says which groups there are."""
+        group = self._groups.get(name)
+        if group is None:
+            raise CallRefused(
+                f"Unknown group {name!r}.{_nearest(name, self._groups)} Groups: {_names(self._groups)}."
+            )
+        if not group.has(TOOLS):
+            raise CallRefused(
+                f"The tools of group {name!r} are switched off in the configuration (features.tools is false)."
+            )
+        return group
 
 
-def surface_of(servers: Iterable[Server]) -> bytes:
+class _RejectedArguments(UpstreamRefused):
+    """The upstream refused the arguments of a call. The text says why, and what the tool accepts."""
+
+    def __init__(self, refusal: UpstreamRefused, tool: str, definition: Raw) -> None:
+        super().__init__(refusal.error)
+        schema = bytes(_decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
+        self._text = f"The server rejects the arguments of {tool!r}: {refusal.text}\nInput schema of the tool: {schema}"
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def tool_definitions(servers: Iterable[Server]) -> bytes:
     """The definitions of the two tools over these servers: a JSON array."""
     return tool_surface.tools({server.name: server.description for server in servers})
 
@@ -175,19 +182,13 @@ def failure(text: str) -> bytes:
     return msgspec.json.encode({"content": [{"type": "text", "text": text}], "isError": True})
 
 
-def explain(error: UpstreamError) -> bytes:
+def explain_failure(error: UpstreamError) -> bytes:
     """The result for a call that the upstream did not answer."""
     return failure(f"The call failed: {error}.")
 
 
-def _refused(call: Call, text: str) -> bytes:
-    """The result for a call that was not made."""
-    call.outcome = "refused"
-    return failure(text)
-
-
 def _as_object(args: Raw) -> bytes | None:
-    """The arguments as a JSON object; models at times wrap them in a string. None where there is no object to find."""
+    """The arguments as a JSON object, also where a model wrapped it in a string. None for anything else."""
     if not args or bytes(args) == jsonrpc.NULL:
         return b"{}"
     if bytes(args)[:1] == b"{":
@@ -210,30 +211,22 @@ def _is_found(search: str | None, name: str, raw: Raw) -> bool:
     return all(word in text for word in search.casefold().split())
 
 
+async def _refuse(refusal: Refusal) -> bytes:
+    raise refusal
+
+
 def _bad_arguments(tool: str, error: msgspec.ValidationError) -> Refusal:
     needed = "group, and optionally name or search" if tool == GET else "group, name and optionally args"
-    return Refusal(INVALID_PARAMS, f"{tool}: {error}. It takes {needed}.")
+    return Refusal(INVALID_PARAMS, f"{tool}: {explain(error)}. It takes {needed}.")
 
 
-def _rejected(refusal: UpstreamRefused, tool: str, definition: Raw) -> str:
-    """What an upstream says about arguments that it does not accept, with what it would accept."""
-    schema = bytes(_decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
-    return f"The server rejects the arguments of {tool!r}: {refusal.text}\nInput schema of the tool: {schema}"
-
-
-def _tools_are_off(group: Group) -> str:
-    return (
-        f"The tools of group {group.name!r} are switched off in the configuration (features.tools is false)."
-    )
-
-
-def _not_available(group: Group, error: UpstreamFailed) -> str:
-    text = f"Group {group.name!r} is not available: {error}. Other groups are not affected."
+def _not_available(group: str, error: UpstreamFailed) -> str:
+    text = f"Group {group!r} is not available: {error}. Other groups are not affected."
     return f"{text}\nWhat the server said last:\n{error.stderr_tail}" if error.stderr_tail else text
 
 
-def _unknown_tool(group: Group, name: str, tools: Iterable[str]) -> str:
-    return f"Group {group.name!r} has no tool {name!r}.{_nearest(name, tools)} Tools: {_names(tools)}."
+def _unknown_tool(group: str, name: str, tools: Iterable[str]) -> str:
+    return f"Group {group!r} has no tool {name!r}.{_nearest(name, tools)} Tools: {_names(tools)}."
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -5,41 +5,42 @@ from __future__ import annotations
 import time
 from itertools import chain, repeat
 
-#: Seconds before each attempt after a failure (README: "2s, 4s, 8s", then "every 30 seconds").
+#: Seconds before each attempt after a failure (dynamic-mcp README.md: "2s, 4s, 8s", then "every 30 seconds").
 RETRY_DELAYS = (2.0, 4.0, 8.0)
 RETRY_FOREVER = 30.0
-#: Seconds before a server that was ready and died is started again for the first time; then the delays above.
+#: Seconds before the first restart of a server that was ready and died; then the delays above.
 RESTART_DELAY = 1.0
-#: Seconds that a server must have been ready for its death to count as a first one.
+#: Seconds that a server must have been ready for its death to count as the first one again.
 STEADY = 30.0
 
 
 class Backoff:
-    """How long to wait before the next attempt, in seconds, after what has happened."""
+    """The delay before the next attempt."""
 
     def __init__(self) -> None:
+        #: seconds before the next attempt
         self.next = 0.0
-        #: whether the user signed in since the last connection: no second window for the same thing
+        #: whether the user signed in since the last connection: the same server must not open a second browser window
         self.signed_in = False
-        self._begin_anew()
+        self._start_over()
 
-    def _begin_anew(self) -> None:
+    def _start_over(self) -> None:
         self._delays = chain(RETRY_DELAYS, repeat(RETRY_FOREVER))
         self._crashed = False
 
     def connected(self) -> None:
-        """It works."""
+        """The server is connected."""
         self._connected_at = time.monotonic()
         self.signed_in = False
 
     def after_failure(self) -> None:
-        """It could not be connected."""
+        """The server could not be connected."""
         self.next = next(self._delays)
 
     def after_crash(self) -> bool:
-        """It was connected and is lost; true when it comes back at once, because that is new of it."""
+        """The server was connected and is lost; true for the first recent crash, after which it restarts soon."""
         if time.monotonic() >= self._connected_at + STEADY:
-            self._begin_anew()
+            self._start_over()
         first, self._crashed = not self._crashed, True
         self.next = RESTART_DELAY if first else next(self._delays)
         return first

@@ -1,6 +1,8 @@
-"""What an upstream offers, listed completely: every page, every definition as the upstream wrote it."""
+"""What an upstream offers, listed completely: every page, every definition as the upstream wrote it; and the cache of it."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import Raw
@@ -9,8 +11,10 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
 
-#: The most pages of one listing: an upstream that never ends its list must not hold us for ever.
+#: Pages of one listing: an upstream that never ends its list must not hold its callers for ever.
 MAX_PAGES = 1000
+#: How often a listing is made again because it changed meanwhile: a list may change all the time.
+_ATTEMPTS = 3
 
 #: Definitions by what names them, in the upstream's order.
 Listing = dict[str, Raw]
@@ -32,7 +36,7 @@ RESOURCES = Kind("resources", "resources/list", "resources", "uri")
 TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate")
 PROMPTS = Kind("prompts", "prompts/list", "prompts", "name")
 
-#: What a notification says to have changed.
+#: Which lists a notification declares to have changed.
 CHANGED = {
     "notifications/tools/list_changed": (TOOLS,),
     "notifications/resources/list_changed": (RESOURCES, TEMPLATES),
@@ -40,8 +44,44 @@ CHANGED = {
 }
 
 
+class ListingCache:
+    """The listings of one upstream, until it announces a change."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Kind, Listing] = {}
+        self._changes = 0
+
+    def get(self, kind: Kind) -> Listing | None:
+        """The cached listing, if there is one."""
+        return self._listings.get(kind)
+
+    async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
+        """Make a listing and keep it; made again where the upstream announced a change meanwhile."""
+        for _ in range(_ATTEMPTS):
+            changes = self._changes
+            listing = await make()
+            if changes == self._changes:
+                self._listings[kind] = listing
+                break
+        return listing
+
+    def put(self, kind: Kind, listing: Listing) -> None:
+        """Keep a listing."""
+        self._listings[kind] = listing
+
+    def invalidate(self, method: str) -> None:
+        """Drop what this notification declares to have changed."""
+        for kind in CHANGED.get(method, ()):
+            self._changes += 1
+            self._listings.pop(kind, None)
+
+    def clear(self) -> None:
+        """Drop everything: the connection is gone."""
+        self._listings.clear()
+
+
 async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
-    """All pages; ``options.timeout`` is for each. An empty cursor is a cursor (MCP pagination), a repeated one ends the list.
+    """All pages; ``options.timeout`` is for each. An empty cursor is a cursor (MCP 2025-11-25, pagination), a repeated one ends the list.
 
     An upstream that does not declare the capability, or does not know the method, offers nothing. Raises UpstreamError.
     """
@@ -58,15 +98,15 @@ async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
             if refusal.code == jsonrpc.METHOD_NOT_FOUND:
                 return listing
             raise refusal.as_failure(kind.method) from None
-        cursor = _add_page(listing, answer, kind)
+        cursor = add_page(listing, answer, kind)
         if cursor is None or cursor in seen:
             break
         seen.add(cursor)
     return listing
 
 
-def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-    """Add the definitions of one page; the cursor of the next one."""
+def add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
+    """Add the definitions of one page; the cursor of the next one. Raises UpstreamFailed."""
     try:
         page = msgspec.json.decode(answer, type=dict[str, Raw])
         for raw in msgspec.json.decode(page[kind.member], type=list[Raw]):

@@ -1,7 +1,7 @@
-"""From a saved file to a changed proxy: look, load, compare, apply.
+"""From a saved file to a changed proxy: watch, load, compare, apply.
 
-A file that cannot be used changes nothing. It is said once what is wrong with it, a moment later, because a file that is being written
-is not valid either; the same for a file that is gone. What counts is what the file says: a new time stamp, mode or layout changes nothing.
+An invalid file changes nothing. It is reported once and a moment later, because a file that is still being written is invalid too; a
+missing file likewise. Only the content counts: a new time stamp, mode or layout changes nothing.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from pathlib import Path
 
 import anyio
 
-from dynamic_mcp.config import load
 from dynamic_mcp.config.diff import diff
+from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config
 from dynamic_mcp.config.watch import Watch
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.extras.audit import trail
 from dynamic_mcp.groups.supervisor import Supervisor
+from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import log
 
-#: Seconds that a file may stay unusable before that is said.
-PATIENCE = 1.0
+#: Seconds that a file may stay invalid before that is reported.
+REPORT_DELAY = 1.0
 
 
 class Reload:
-    """Keeps the supervisor at what the file says; ``config`` is what it said at the start."""
+    """Applies each change of the file to the supervisor; ``config`` is its content at the start."""
 
-    def __init__(self, path: Path, config: Config, supervisor: Supervisor) -> None:
+    def __init__(self, path: Path, config: Config, supervisor: Supervisor, hooks: Hooks) -> None:
         self._path = path
         self._config = config
         self._supervisor = supervisor
         self._watch = Watch(path)
-        self._said = ""
+        self._hooks = hooks
+        self._reported = ""
 
     def force(self) -> None:
-        """Read the file now, whatever its time stamp says."""
+        """Read the file now, even if it looks unchanged."""
         self._watch.force()
 
     async def run(self) -> None:
@@ -45,14 +46,14 @@ class Reload:
         while True:
             problem = self._take(forced=await self._watch.changed())
             while problem:
-                with anyio.move_on_after(PATIENCE) as patience:
+                with anyio.move_on_after(REPORT_DELAY) as waiting:
                     problem = self._take(forced=await self._watch.changed())
-                if patience.cancelled_caught:
-                    self._say(problem)
+                if waiting.cancelled_caught:
+                    self._report(problem)
                     break
 
     def _take(self, *, forced: bool) -> str:
-        """Apply what the file says now; what is wrong with it, if it cannot be used."""
+        """Apply the file as it is now; the problem, where it cannot be used."""
         if _is_stream(self._path):
             return ""
         began = time.monotonic()
@@ -60,7 +61,7 @@ class Reload:
             new = load(self._path, os.environ)
         except ConfigError as error:
             return str(error)
-        self._said = ""
+        self._reported = ""
         old, self._config = self._config, new
         for warning in new.warnings:
             if warning not in old.warnings:
@@ -72,22 +73,18 @@ class Reload:
             changes = diff(old, new)
             self._supervisor.apply(new, changes)
             log.info("configuration reloaded: %s", changes)
-            trail.record("reload", began=began, changes=str(changes))
-            if new.audit != old.audit:
-                # The end of one log says why, and so does the beginning of the other.
-                trail.configure(new.audit)
-                trail.record("reload", began=began, changes=str(changes))
+            self._hooks.reloaded(new, began, str(changes))
         return ""
 
-    def _say(self, problem: str) -> None:
-        if problem != self._said:
-            self._said = problem
-            trail.record("reload", outcome="failed", reason=problem)
+    def _report(self, problem: str) -> None:
+        if problem != self._reported:
+            self._reported = problem
+            self._hooks.record("reload", outcome="failed", reason=problem)
             log.error("configuration not reloaded, the servers stay as they are: %s", problem)
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether this is a pipe or the like, as a shell's ``<(command)``: it was read, and to read it again could take for ever."""
+    """Whether this is a pipe, as with a shell's ``<(command)``: it was read once, and reading it again could block for ever."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -1,10 +1,10 @@
 """The set of groups, and how it follows the configuration.
 
-A group that did not change is not touched. A change of timeouts, features or description applies at once. A server that is defined anew
-is started beside the old one, which serves until the new one is ready or has failed; then it finishes the calls that it has, within their
-timeouts, and is ended. A group that was removed ends at once. Endings run beside everything else, each bounded (``process.child``).
+A group that did not change is not touched. A change of timeouts, features or description applies at once. A server with another transport
+starts beside the old one, which serves until the new one is ready or has failed; then the old one finishes its calls, within their
+timeouts, and ends. A group that was removed ends at once. Endings run beside everything else, each bounded (``process.child``).
 
-``groups`` is shared with the face and only changes between two turns of the event loop, inside ``changing``, which tells the client.
+The frontend shares ``groups``, which changes only between two turns of the event loop, inside ``changing``, which notifies the client.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.groups.group import Group
 
 
-class _Life:
-    """A group that runs."""
+class RunningGroup:
+    """A group with the scope that ends it, and the event of its end."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -50,19 +50,19 @@ class Supervisor:
         self._groups = groups
         self._make = make
         self._changing = changing
-        #: groups that will take the place of the one with their name
+        #: groups that will replace the one with their name
         self._coming: dict[str, Group] = {}
-        #: every group that runs, also one that is not shown yet, or not any more
-        self._lives: dict[Group, _Life] = {}
+        #: every group that runs, also one that is not shown yet, or no longer
+        self._running: dict[Group, RunningGroup] = {}
         self._tasks: TaskGroup | None = None
         self._paused = False
         groups.update((server.name, make(server)) for server in config.servers)
 
-    def pause(self, paused: bool) -> None:
-        """Stop reading from the upstreams, because the client does not read; go on with False."""
+    def set_paused(self, paused: bool) -> None:
+        """Stop reading from the upstreams while the client does not read; read again with False."""
         self._paused = paused
-        for group in self._lives:
-            group.pause(paused)
+        for group in self._running:
+            group.set_paused(paused)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the groups until cancelled; by then every upstream is closed."""
@@ -73,7 +73,7 @@ class Supervisor:
             await anyio.sleep_forever()
 
     def apply(self, config: Config, changes: Diff) -> None:
-        """Go over to a configuration; ``changes`` is what it has changed. Only while ``run`` runs."""
+        """Use another configuration; ``changes`` is what is different in it. Only while ``run`` runs."""
         with self._changing():
             for server in changes.removed:
                 self._remove(server.name)
@@ -88,36 +88,36 @@ class Supervisor:
 
     def _start(self, group: Group) -> None:
         assert self._tasks is not None
-        group.pause(self._paused)
-        self._lives[group] = life = _Life(group)
-        self._tasks.start_soon(self._live, life)
+        group.set_paused(self._paused)
+        self._running[group] = running = RunningGroup(group)
+        self._tasks.start_soon(self._run, running)
 
-    async def _live(self, life: _Life) -> None:
+    async def _run(self, running: RunningGroup) -> None:
         try:
-            await life.run()
+            await running.run()
         finally:
-            del self._lives[life.group]
+            del self._running[running.group]
 
     def _remove(self, name: str) -> None:
-        self._give_up_coming(name)
+        self._drop_coming(name)
         group = self._groups.pop(name)
         group.remove()
-        self._lives[group].scope.cancel()
+        self._running[group].scope.cancel()
 
     def _change(self, server: Server) -> None:
         group, coming = self._groups[server.name], self._coming.get(server.name)
         if coming is not None and coming.server.transport == server.transport:
             coming.define(server)
         else:
-            self._give_up_coming(server.name)
+            self._drop_coming(server.name)
             if group.server.transport != server.transport:
                 self._replace(group, server)
         group.define(msgspec.structs.replace(server, transport=group.server.transport))
 
-    def _give_up_coming(self, name: str) -> None:
+    def _drop_coming(self, name: str) -> None:
         if (coming := self._coming.pop(name, None)) is not None:
             coming.remove()
-            self._lives[coming].scope.cancel()
+            self._running[coming].scope.cancel()
 
     def _replace(self, old: Group, server: Server) -> None:
         assert self._tasks is not None
@@ -126,7 +126,7 @@ class Supervisor:
         self._tasks.start_soon(self._hand_over, old, new)
 
     async def _hand_over(self, old: Group, new: Group) -> None:
-        life = self._lives[old]
+        running = self._running[old]
         if old.upstream is not None:
             await new.settled()
         if self._coming.get(new.name) is not new:
@@ -136,7 +136,7 @@ class Supervisor:
             self._groups[new.name] = new
             old.hand_over(new)
         await old.finish_calls()
-        life.scope.cancel()
-        await life.over.wait()
-        # Two of it at a time may have been one too many, where it holds a port or a lock.
+        running.scope.cancel()
+        await running.over.wait()
+        # Two at the same time may have been in conflict, for example over a port.
         new.retry_now()

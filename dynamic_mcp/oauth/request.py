@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.tls import trusted
 
 #: Seconds that one request may take, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
@@ -68,3 +69,11 @@ def read(body: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable from None
+
+
+def http_client() -> httpx.AsyncClient:
+    """A client for the requests of one sign-in or renewal. Raises UpstreamFailed when the environment names an unusable proxy."""
+    try:
+        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trusted(), follow_redirects=False)
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None

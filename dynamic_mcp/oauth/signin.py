@@ -21,8 +21,8 @@ from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
-#: Seconds that a person may take in the browser.
-HUMAN_TIME = 300.0
+#: Seconds that the user may take in the browser.
+SIGN_IN_TIMEOUT = 300.0
 
 
 class SignInRequest(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ async def sign_in(
     found = await discover(http, wanted.url, challenge)
     state, pkce = new_state(), new_pkce()
     known = wanted.client if wanted.client_id is None and wanted.issuer == found.server.issuer else None
-    if known is not None and known.is_expired(time.time() + HUMAN_TIME):
+    if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
         # Found out only at the end, the user would have signed in for nothing.
         known = None
     async with listening(wanted.server, state, _port_of(known)) as callback:
@@ -83,10 +83,10 @@ async def sign_in(
 async def _finish(
     http: httpx.AsyncClient, found: Discovered, client: ClientRegistration, callback: Callback, pkce: Pkce
 ) -> Tokens:
-    with anyio.move_on_after(HUMAN_TIME):
+    with anyio.move_on_after(SIGN_IN_TIMEOUT):
         answer = await callback.wait()
         return await _exchange(http, found, client, callback.redirect_uri, answer, pkce)
-    raise UpstreamFailed(f"nobody signed in within {HUMAN_TIME / 60:g} minutes")
+    raise UpstreamFailed(f"nobody signed in within {SIGN_IN_TIMEOUT / 60:g} minutes")
 
 
 async def _exchange(

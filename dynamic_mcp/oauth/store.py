@@ -87,7 +87,7 @@ class TokenStore(Protocol):
         ...
 
 
-class Store:
+class FileStore:
     """The token file of one server."""
 
     blocks = False

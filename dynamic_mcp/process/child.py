@@ -18,9 +18,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 
 import anyio
+import msgspec
 
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.stderr import StderrTail
@@ -41,25 +42,37 @@ _POLL = 0.02
 live: set[Child] = set()
 
 
-def _popen(
-    argv: Sequence[str], environment: Mapping[str, str], steps: Sequence[Callable[[], None] | None]
-) -> subprocess.Popen[bytes]:
-    before_exec = [step for step in steps if step is not None]
+class Launch(msgspec.Struct, frozen=True):
+    """How a child is started."""
+
+    #: the program and its arguments, without a shell
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    #: runs in the child between fork and exec (POSIX); when it fails, the program is not started
+    before_exec: Callable[[], None] | None = None
+    #: what an error message calls the first word of ``argv``
+    program: str = "the command"
+    #: adds to the words for how the child ended (``Child.status``)
+    explain: Callable[[str], str] = str
+
+
+def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Popen[bytes]:
+    steps = [step for step in (announce, launch.before_exec) if step is not None]
 
     def take_steps() -> None:
-        for step in before_exec:
+        for step in steps:
             step()
 
     return subprocess.Popen(
-        argv,
+        launch.argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=dict(environment),
+        env=launch.environment,
         bufsize=0,
         process_group=0,
         # No step takes a lock that another thread (one sends traces) may have held at the fork.
-        preexec_fn=take_steps if before_exec else None,
+        preexec_fn=take_steps if steps else None,
     )
 
 
@@ -68,25 +81,22 @@ class Child:
 
     def __init__(
         self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
+        launch: Launch,
         guard: Guard,
         secrets: Iterable[str] = (),
-        before_exec: Callable[[], None] | None = None,
     ) -> None:
-        """Start ``argv`` without a shell. Raises OSError (not found, not executable) or ValueError (a NUL in it).
+        """Start the program. Raises OSError (not found, not executable), ValueError (a NUL in a word) or SubprocessError (``before_exec``).
 
-        ``secrets`` are blotted out of what the child writes to stderr. ``before_exec`` runs in the child, before its program does (POSIX);
-        when it fails, the program is not started, and subprocess.SubprocessError is raised.
+        ``secrets`` are hidden in what the child writes to stderr.
         """
         self._guard = guard
         #: the end of what the child wrote to stderr
         self.stderr_tail: StderrTail | None = None
         if sys.platform == "win32":
-            self._process = windows.popen(argv, environment)
+            self._process = windows.popen(launch.argv, launch.environment)
             self._job = windows.Job(int(self._process._handle))
         else:
-            self._process = guard.start(lambda announce: _popen(argv, environment, (announce, before_exec)))
+            self._process = guard.start(lambda announce: _popen(launch, announce))
         self.pid: int = self._process.pid
         self.stdin = self._process.stdin
         self.stdout = self._process.stdout

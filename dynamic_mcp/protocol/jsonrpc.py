@@ -48,13 +48,15 @@ class LineSplitter:
     """Cuts a byte stream into lines, in time linear in its length however it is chunked.
 
     An unfinished line is kept as a list of chunks: appending to one growing buffer and searching it again for each chunk would
-    be quadratic, which a 64 MiB result turns into half a minute. A line longer than ``most`` bytes is not kept at all.
+    be quadratic, which a 64 MiB result turns into half a minute. A line longer than ``max_size`` bytes is not kept at all.
     """
 
-    __slots__ = ("_dropped", "_edge", "_most", "_on_oversized", "_partial", "_size")
+    __slots__ = ("_dropped", "_edge", "_max_size", "_on_oversized", "_partial", "_size")
 
-    def __init__(self, most: int = MAX_MESSAGE, on_oversized: OnOversized = lambda edge, last: None) -> None:
-        self._most = most
+    def __init__(
+        self, max_size: int = MAX_MESSAGE, on_oversized: OnOversized = lambda edge, last: None
+    ) -> None:
+        self._max_size = max_size
         self._on_oversized = on_oversized
         self._partial: list[bytes] = []
         self._size = 0
@@ -75,7 +77,7 @@ class LineSplitter:
     @property
     def is_endless(self) -> bool:
         """Whether the line that is being dropped will not end: nothing that comes after it can be told from it."""
-        return self._dropped > ENDLESS * self._most
+        return self._dropped > ENDLESS * self._max_size
 
     def rest(self) -> bytes:
         """What came after the last line end: a last message that the peer did not terminate."""
@@ -89,7 +91,7 @@ class LineSplitter:
             return
         self._partial.append(part)
         self._size += len(part)
-        if self._size > self._most:
+        if self._size > self._max_size:
             line = b"".join(self._partial)
             self._partial.clear()
             self._edge = line[-EDGE:]
@@ -130,6 +132,17 @@ class Message(msgspec.Struct, gc=False, frozen=True):
     params: Raw = Raw(b"")
     result: Raw = Raw(b"")
     error: Raw = Raw(b"")
+
+
+class Outgoing(msgspec.Struct, gc=False, frozen=True):
+    """A message that is sent: its line, and what a transport needs to know about it."""
+
+    line: bytes
+    #: None for the answer to a request of the other side
+    method: str | None = None
+    #: None for a notification or an answer
+    id: int | None = None
+    params: bytes = b""
 
 
 class Malformed(Exception):

@@ -20,7 +20,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Refusal
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 #: The deadline of what waits for ever.
@@ -29,57 +29,40 @@ _NEVER = float("inf")
 OnProgress = Callable[[dict[str, Raw]], None]
 
 
-class _Pending:
+class _Pending(msgspec.Struct):
     """A request that waits for its answer."""
 
-    __slots__ = ("deadline", "future", "method", "on_progress", "reached", "timeout")
-
-    def __init__(
-        self, future: asyncio.Future[bytes], method: str, timeout: float, on_progress: OnProgress | None
-    ) -> None:
-        self.future = future
-        self.method = method
-        self.timeout = timeout
-        self.deadline = _NEVER
-        self.on_progress = on_progress
-        self.reached = float("-inf")
+    future: asyncio.Future[bytes]
+    method: str
+    timeout: float
+    on_progress: OnProgress | None
+    #: loop time at which the request times out
+    deadline: float = _NEVER
+    #: the progress that was passed on last
+    reached: float = float("-inf")
 
 
 class Peer:
     """Correlates requests and answers. ``send`` writes one line; the others get what the other side begins by itself."""
 
-    __slots__ = (
-        "_alarm",
-        "_asked",
-        "_closed",
-        "_loop",
-        "_most",
-        "_next_id",
-        "_on_cancelled",
-        "_on_notification",
-        "_on_request",
-        "_pending",
-        "_send",
-    )
-
     def __init__(
         self,
-        send: Callable[[bytes], None],
+        send: Callable[[Outgoing], None],
         on_notification: Callable[[Message], None],
         on_request: Callable[[Message], Awaitable[bytes]] | None = None,
         on_cancelled: Callable[[int], bool] | None = None,
         *,
-        most: int = MAX_MESSAGE,
+        max_size: int = MAX_MESSAGE,
     ) -> None:
         """``on_cancelled`` hears of a request that nobody waits for any more; where it returns true no notification is sent.
 
-        ``most`` is the bound in bytes that ``receive_oversized`` tells of.
+        ``max_size`` is the bound in bytes that ``receive_oversized`` tells of.
         """
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_cancelled = on_cancelled
-        self._most = most
+        self._max_size = max_size
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         #: one timer for all of them, for the earliest deadline or an earlier one: a timer for each was 5 % of the time of a call
@@ -103,7 +86,7 @@ class Peer:
         id. Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
-            raise self._closed.again()
+            raise self._closed.copy()
         self._next_id += 1
         id = self._next_id
         if on_progress is not None:
@@ -116,7 +99,7 @@ class Peer:
         )
         self._set_deadline(pending)
         try:
-            self._send(jsonrpc.request(b"%d" % id, method, params))
+            self._send(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
             return await future
         except asyncio.CancelledError:
             self._abandon(id, method, "the client cancelled the request")
@@ -127,7 +110,7 @@ class Peer:
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification."""
         if self._closed is None:
-            self._send(jsonrpc.notification(method, params))
+            self._send(Outgoing(jsonrpc.notification(method, params), method, params=params))
 
     def receive(self, line: bytes) -> None:
         """Take one line from the other side."""
@@ -156,9 +139,9 @@ class Peer:
         id = jsonrpc.id_at(edge, last)
         future = self._claim(id) if id is not None else None
         if future is not None:
-            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.readable(self._most)}"))
+            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.readable(self._max_size)}"))
         elif last:
-            log.debug("a message larger than %s was dropped", jsonrpc.readable(self._most))
+            log.debug("a message larger than %s was dropped", jsonrpc.readable(self._max_size))
 
     def fail(self, id: int, reason: UpstreamFailed) -> None:
         """End one request, where the transport knows that its answer will not come."""
@@ -172,7 +155,7 @@ class Peer:
             self._closed = reason
             for pending in self._pending.values():
                 if not pending.future.done():
-                    pending.future.set_exception(reason.again())
+                    pending.future.set_exception(reason.copy())
             for task in self._asked.values():
                 task.cancel()
             if self._alarm is not None:
@@ -200,15 +183,15 @@ class Peer:
     def _asks(self, message: Message) -> None:
         id = bytes(message.id)
         if message.method == "ping":
-            self._send(jsonrpc.result(id, b"{}"))
+            self._answer(jsonrpc.result(id, b"{}"))
         elif self._on_request is None:
             refusal = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"nothing here answers {message.method}")
-            self._send(jsonrpc.error(id, refusal))
+            self._answer(jsonrpc.error(id, refusal))
         elif id in self._asked:
             text = "a request with this id is still being answered"
-            self._send(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
+            self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
-            self._asked[id] = task = self._loop.create_task(self._answer(id, message, self._on_request))
+            self._asked[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
             task.add_done_callback(lambda done: self._answered(id, done))
 
     def _answered(self, id: bytes, task: asyncio.Task[None]) -> None:
@@ -216,7 +199,10 @@ class Peer:
             # It was cancelled before it began.
             del self._asked[id]
 
-    async def _answer(
+    def _answer(self, line: bytes) -> None:
+        self._send(Outgoing(line))
+
+    async def _serve(
         self, id: bytes, message: Message, answer: Callable[[Message], Awaitable[bytes]]
     ) -> None:
         try:
@@ -226,7 +212,7 @@ class Peer:
         finally:
             self._asked.pop(id, None)
         if self._closed is None:
-            self._send(line)
+            self._answer(line)
 
     def _asks_no_more(self, params: Raw) -> None:
         try:

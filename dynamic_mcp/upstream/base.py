@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamGone
+from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
 
 OnProgress = Callable[[dict[str, Raw]], None]
@@ -19,12 +19,12 @@ class Options(msgspec.Struct, frozen=True):
 
     #: seconds; None waits for ever
     timeout: float | None
-    #: hears of the params of each progress notification; without it none is asked for
+    #: takes the params of each progress notification; without it the request asks for none
     on_progress: OnProgress | None = None
     #: what the client behind this request can be asked for (a JSON object), and which log messages it wants
     capabilities: bytes = b"{}"
     log_level: str | None = None
-    #: hears of the id that the request gets on this connection
+    #: takes the id that the request gets on this connection
     on_id: Callable[[int], None] | None = None
 
 
@@ -38,7 +38,7 @@ class Upstream(Protocol):
 
     @property
     def agreed(self) -> Handshake:
-        """What it said of itself; after ``open``."""
+        """How the server introduced itself; after ``open``."""
         ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
@@ -61,11 +61,11 @@ class Upstream(Protocol):
         ...
 
     def stderr_tail(self) -> str:
-        """What the upstream said of itself beside the protocol, such as the end of its stderr; may be empty."""
+        """The last lines that a child wrote to stderr; may be empty."""
         ...
 
-    def pause(self, paused: bool) -> None:
-        """Stop reading from the upstream, because nobody takes what it says; go on with False."""
+    def set_paused(self, paused: bool) -> None:
+        """Stop reading from the upstream while the client does not read; read again with False."""
         ...
 
     async def close(self) -> None:
@@ -73,69 +73,40 @@ class Upstream(Protocol):
         ...
 
 
-class UpstreamWrapper:
-    """An upstream that leaves to another one what a subclass does not do itself."""
+class Connector(Protocol):
+    """Makes the connections to one configured server, and keeps what outlives them."""
 
-    def __init__(self, behind: Upstream) -> None:
-        self._behind = behind
+    def connect(self, events: Events) -> Upstream:
+        """A connection, unopened."""
+        ...
 
-    @property
-    def modern(self) -> bool:
-        """See ``Upstream``."""
-        return self._behind.modern
-
-    @property
-    def agreed(self) -> Handshake:
-        """See ``Upstream``."""
-        return self._behind.agreed
-
-    async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """See ``Upstream``."""
-        await self._behind.open(timeout, skip_probe=skip_probe)
-
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
-        return await self._behind.request(method, params, options)
-
-    def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
-        self._behind.notify(method, params)
-
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
-        return await self._behind.lost()
-
-    def stderr_tail(self) -> str:
-        """See ``Upstream``."""
-        return self._behind.stderr_tail()
-
-    def pause(self, paused: bool) -> None:
-        """See ``Upstream``."""
-        self._behind.pause(paused)
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """Have the user sign in. Raises UpstreamFailed when that does not succeed."""
+        ...
 
     async def close(self) -> None:
-        """See ``Upstream``."""
-        await self._behind.close()
+        """Release what outlived the connections. Bounded, and not cancellable."""
+        ...
 
 
 class Events(Protocol):
-    """Who hears what an upstream says by itself."""
+    """Takes the messages that a server begins."""
 
     def capabilities(self) -> bytes:
         """What the client can be asked for, as the ``capabilities`` of a handshake."""
         ...
 
     def on_notification(self, message: Message) -> None:
-        """The upstream announces something."""
+        """The upstream sent a notification."""
         ...
 
     async def on_request(self, message: Message) -> bytes:
-        """The upstream asks something; the result for it. Raises ``jsonrpc.Refusal``."""
+        """The upstream sent a request; the result for it. Raises ``jsonrpc.Refusal``."""
         ...
 
 
 class NullEvents:
-    """The events of a connection whose server has nothing to say by itself."""
+    """Events of a connection that only asks: notifications are dropped, requests are refused."""
 
     def capabilities(self) -> bytes:
         """See ``Events``."""
@@ -146,7 +117,7 @@ class NullEvents:
 
     async def on_request(self, message: Message) -> bytes:
         """See ``Events``."""
-        raise Refusal(METHOD_NOT_FOUND, f"nobody here answers {message.method}")
+        raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
 
 class Handshake(msgspec.Struct):
@@ -156,7 +127,7 @@ class Handshake(msgspec.Struct):
     capabilities: dict[str, Raw] = {}
     version: str = msgspec.field(name="protocolVersion", default="")
     supported: list[str] = msgspec.field(name="supportedVersions", default_factory=list)
-    #: for people; whatever they hold, it is no reason not to connect. A modern server has its name and version in ``_meta``.
+    #: shown to people only, so any value is accepted. A modern server has its name and version in ``_meta``.
     instructions: Raw = Raw(b"")
     server_info: Raw = msgspec.field(name="serverInfo", default=Raw(b""))
     meta: Raw = msgspec.field(name="_meta", default=Raw(b""))

@@ -24,11 +24,11 @@ PROBE_BUDGET = 2.0
 _CLIENT_INFO = {"name": "dynamic-mcp", "version": __version__}
 
 
-def stamped(params: bytes, capabilities: bytes = b"{}", log_level: str | None = None) -> bytes:
+def with_request_meta(params: bytes, capabilities: bytes = b"{}", log_level: str | None = None) -> bytes:
     """``params`` with the ``_meta`` that every request to a modern upstream carries, beside what ``_meta`` holds already."""
     members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
     meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    meta |= _STAMP
+    meta |= _REQUEST_META
     meta[era.CLIENT_CAPABILITIES] = Raw(capabilities)
     if log_level is not None:
         meta[era.LOG_LEVEL] = Raw(msgspec.json.encode(log_level))
@@ -36,7 +36,7 @@ def stamped(params: bytes, capabilities: bytes = b"{}", log_level: str | None = 
     return msgspec.json.encode(members)
 
 
-_STAMP = {
+_REQUEST_META = {
     era.PROTOCOL_VERSION: Raw(msgspec.json.encode(era.MODERN)),
     era.CLIENT_INFO: Raw(msgspec.json.encode(_CLIENT_INFO)),
 }
@@ -51,7 +51,7 @@ async def probe(peer: Peer) -> Handshake | None:
 
     Raises UpstreamFailed for a modern upstream that speaks no version known here.
     """
-    params = stamped(b"")
+    params = with_request_meta(b"")
     for _ in range(2):
         try:
             found = msgspec.json.decode(

@@ -14,20 +14,19 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import Callable
 
 import anyio
 
 from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.process import limits
-from dynamic_mcp.process.child import Child
-from dynamic_mcp.process.environment import inherited
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, readable
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 
 #: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
 MAX_UNREAD = 16 << 20
@@ -35,15 +34,51 @@ MAX_UNREAD = 16 << 20
 _EXIT_GRACE = 0.25
 
 
+def plain_launch(transport: StdioTransport) -> Launch:
+    """Start the command as it is configured, with the environment of the proxy and its own."""
+    own = {name: value.reveal() for name, value in transport.env}
+    return Launch((transport.command, *transport.args), {**os.environ, **own})
+
+
+class StdioConnector:
+    """See ``Connector``; nothing outlives a child."""
+
+    def __init__(
+        self, transport: StdioTransport, guard: Guard, launch: Callable[[StdioTransport], Launch]
+    ) -> None:
+        """``launch`` says how the child is started; it may raise UpstreamFailed."""
+        self._transport = transport
+        self._guard = guard
+        self._launch = launch
+
+    def connect(self, events: Events) -> Upstream:
+        """See ``Connector``."""
+        return StdioUpstream(self._transport, events, self._guard, self._launch)
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """See ``Connector``: a child never needs a sign-in."""
+        raise need
+
+    async def close(self) -> None:
+        """See ``Connector``."""
+
+
 class StdioUpstream:
     """A server that is started as a child process. Nothing happens before ``open``."""
 
-    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
+    def __init__(
+        self,
+        transport: StdioTransport,
+        events: Events,
+        guard: Guard,
+        launch: Callable[[StdioTransport], Launch] = plain_launch,
+    ) -> None:
         self.modern = False
         self.agreed = Handshake()
         self._transport = transport
         self._events = events
         self._guard = guard
+        self._launch = launch
         self._running: _Running | None = None
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
@@ -86,7 +121,7 @@ class StdioUpstream:
                 f"the server does not read its input; {readable(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
-            params = handshake.stamped(params, options.capabilities, options.log_level)
+            params = handshake.with_request_meta(params, options.capabilities, options.log_level)
         return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
@@ -109,10 +144,10 @@ class StdioUpstream:
         """See ``Upstream``: the last lines of the child's stderr."""
         return self._running.stderr_tail() if self._running is not None else ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """See ``Upstream``."""
         if self._running is not None:
-            self._running.pause(paused)
+            self._running.set_paused(paused)
 
     async def close(self) -> None:
         """See ``Upstream``: stdin is closed first, then the whole group is ended and reaped."""
@@ -124,7 +159,9 @@ class StdioUpstream:
         # (``guard``), and several in a row would be noticed by whoever calls another server.
         async with self._guard.turn:
             began = time.monotonic()
-            self._running = _Running(self._transport, self._events, self._guard)
+            self._running = _Running(
+                self._transport, self._launch(self._transport), self._events, self._guard
+            )
             await anyio.sleep(time.monotonic() - began)
         await self._running.attach()
         return self._running.peer
@@ -138,26 +175,22 @@ class StdioUpstream:
 class _Running(asyncio.Protocol):
     """One child, its two pipes, and the peer that speaks through them."""
 
-    def __init__(self, transport: StdioTransport, events: Events, guard: Guard) -> None:
+    def __init__(self, transport: StdioTransport, launch: Launch, events: Events, guard: Guard) -> None:
         """Start the child. Raises UpstreamFailed with the operating system's reason."""
-        self._most = transport.max_message_size
-        self.peer = Peer(self._write, events.on_notification, events.on_request, most=self._most)
+        self._max_size = transport.max_message_size
+        self._explain = launch.explain
+        self.peer = Peer(self._write, events.on_notification, events.on_request, max_size=self._max_size)
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
-        self._splitter = LineSplitter(self._most, self.peer.receive_oversized)
+        self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
         self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
-        self._limits = transport.limits
-        own = {name: value.reveal() for name, value in transport.env}
-        argv = [*transport.prefix, transport.command, *transport.args]
-        environment = {**inherited(transport.environment, os.environ), **own}
-        before_exec = limits.setter(transport.limits)
         try:
-            self._child = Child(argv, environment, guard, own.values(), before_exec)
+            self._child = Child(launch, guard, (value.reveal() for _, value in transport.env))
         except OSError as error:
-            what = "the program of its command_prefix" if transport.prefix else "the command"
+            reason = error.strerror or "operating system error"
             raise UpstreamFailed(
-                f"{what} {argv[0]!r} could not be started: {error.strerror or 'operating system error'}"
+                f"{launch.program} {launch.argv[0]!r} could not be started: {reason}"
             ) from None
         except subprocess.SubprocessError:
             raise UpstreamFailed("its security.limits are refused by the operating system") from None
@@ -183,7 +216,7 @@ class _Running(asyncio.Protocol):
     def stderr_tail(self) -> str:
         return self._child.stderr_tail.text() if self._child.stderr_tail is not None else ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         if self._reader is not None and not self._reader.is_closing():
             if paused:
                 self._reader.pause_reading()
@@ -209,9 +242,9 @@ class _Running(asyncio.Protocol):
         elif self._child.stdout is not None:
             self._child.stdout.close()
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, message: Outgoing) -> None:
         if self._writer is not None:
-            self._writer.write(line)
+            self._writer.write(message.line)
 
     # The child's stdout
 
@@ -232,10 +265,10 @@ class _Running(asyncio.Protocol):
     async def _tell_the_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
-        status = limits.explained(self._child.status(), self._limits)
+        status = self._explain(self._child.status())
         how = f"ended ({status})" if self._child.has_left else "closed its output"
         if self._splitter.is_endless:
-            how = f"writes a message without end, of more than {readable(ENDLESS * self._most)}"
+            how = f"writes a message without end, of more than {readable(ENDLESS * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

@@ -1,8 +1,8 @@
-"""The script of a server that has everything: `python -m mock_servers http --everything`, or `stdio`.
+"""The script of a server with every feature: `python -m mock_servers http --everything`, or `stdio`.
 
-It serves what the server scenarios of the official conformance suite ask for by name, in both eras, so that an outside judge can say
-whether the mocks keep to MCP. The suite is the only authority on these names; conformance/official/skipped.toml lists which of its
-scenarios are not run against this script, and why.
+It serves the tools, prompts and resources that the server scenarios of the official conformance suite name, in both
+eras. So an independent judge can test whether the mocks follow MCP. Only the suite defines these names;
+conformance/official/skipped.toml lists the scenarios that do not run against this script, with the reasons.
 """
 
 from mock_servers.actions import (
@@ -22,13 +22,13 @@ from mock_servers.answers import (
     MODERN_VERSION,
     VERSION_KEY,
 )
-from mock_servers.everything.questions import ASKING, SEALING, questions
-from mock_servers.everything.words import SAMPLING, STRING, Json, content, form, messages, on_prompt, text
+from mock_servers.everything.builders import SAMPLING, STRING, Json, content, form, messages, on_prompt, text
+from mock_servers.everything.input_required import ASK_ONCE, ASK_WITH_STATE, input_required_rules
 from mock_servers.remote_actions import end_stream
 from mock_servers.script import Http, Rule, Script, default_tools, on_call, tool
 
-#: Seconds that a person, or the suite in their place, may take to answer.
-_ASKED = 10.0
+#: seconds to wait for the client's answer
+_ANSWER_WITHIN = 10.0
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 # One white pixel, and a sound without samples.
@@ -37,13 +37,13 @@ _WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 
 
 def everything(*, streams: bool = True) -> Script:
-    """The script; without `streams` for a mock that has no event stream to end."""
+    """The script; `streams=False` leaves out the rule that ends an event stream, which stdio does not have."""
     tools = _tools()
     prompts = _prompts()
     return Script(
         era="both",
         name="everything",
-        instructions="Ask for anything.",
+        instructions="Every feature, for tests.",
         tools=tools,
         prompts=prompts,
         resources=[
@@ -69,7 +69,7 @@ def everything(*, streams: bool = True) -> Script:
             *_contents(),
             *_conversations(),
             *([_RECONNECTION] if streams else []),
-            *questions(),
+            *input_required_rules(),
             *_changes(tools, prompts),
         ],
         http=Http(answers="sse", sessions=True, event_ids=True, priming=True, retry=500, local_only=True),
@@ -86,22 +86,22 @@ def _tools() -> list[Json]:
         "test_error_handling": "Always fails",
         "test_tool_with_logging": "Logs three messages",
         "test_tool_with_progress": "Reports progress three times",
-        "test_elicitation_sep1034_defaults": "Asks with a default for each kind of value",
-        "test_elicitation_sep1330_enums": "Asks with each kind of choice",
+        "test_elicitation_sep1034_defaults": "Elicits values with a default for each type",
+        "test_elicitation_sep1330_enums": "Elicits a choice of each kind",
         "test_reconnection": "Ends its stream before it answers",
-        "test_missing_capability": "Cannot do without sampling",
-        "test_logging_tool": "Logs where the request allows it",
+        "test_missing_capability": "Requires sampling",
+        "test_logging_tool": "Logs if the request allows it",
         "test_trigger_tool_change": "Changes the list of tools",
         "test_trigger_prompt_change": "Changes the list of prompts",
-        **dict.fromkeys([*ASKING, *SEALING], "Asks before it answers"),
-        "test_input_required_result_multi_round": "Asks twice before it answers",
-        "test_input_required_result_capabilities": "Asks only what the client can answer",
+        **dict.fromkeys([*ASK_ONCE, *ASK_WITH_STATE], "Requires input before it answers"),
+        "test_input_required_result_multi_round": "Requires input twice before it answers",
+        "test_input_required_result_capabilities": "Requires only input that the client's capabilities allow",
     }
     return [
         *default_tools(),
         *(tool(name, description) for name, description in plain.items()),
-        tool("test_sampling", "Asks the client's model", properties={"prompt": STRING}),
-        tool("test_elicitation", "Asks the user", properties={"message": STRING}),
+        tool("test_sampling", "Samples the client's model", properties={"prompt": STRING}),
+        tool("test_elicitation", "Elicits input from the user", properties={"message": STRING}),
         {"name": "json_schema_2020_12_tool", "description": "A rich schema", "inputSchema": _RICH_SCHEMA},
     ]
 
@@ -139,7 +139,7 @@ def _prompts() -> list[Json]:
         {"name": "test_simple_prompt", "description": "One text"},
         {
             "name": "test_prompt_with_arguments",
-            "description": "A text with the arguments in it",
+            "description": "A text that contains the arguments",
             "arguments": [argument("arg1"), argument("arg2")],
         },
         {
@@ -148,7 +148,7 @@ def _prompts() -> list[Json]:
             "arguments": [argument("resourceUri")],
         },
         {"name": "test_prompt_with_image", "description": "An image"},
-        {"name": "test_input_required_result_prompt", "description": "Asks before it answers"},
+        {"name": "test_input_required_result_prompt", "description": "Requires input before it answers"},
     ]
 
 
@@ -194,7 +194,7 @@ def _contents() -> list[Rule]:
     ]
 
 
-# Conversations: what a tool sends before it answers
+# Tools that send other messages before they answer
 
 
 def _conversations() -> list[Rule]:
@@ -203,12 +203,12 @@ def _conversations() -> list[Rule]:
 
     return [
         on_call("test_logging_tool", reply(), params={"_meta": {_LOG_LEVEL: None}}),
-        on_call("test_logging_tool", log("as you wish"), reply()),
+        on_call("test_logging_tool", log("a message"), reply()),
         on_call(
             "test_tool_with_logging",
             log("begin"),
             sleep(0.05),
-            log("go on"),
+            log("continue"),
             sleep(0.05),
             log("end"),
             reply(),
@@ -243,11 +243,13 @@ def _conversations() -> list[Rule]:
     ]
 
 
-_RECONNECTION = on_call("test_reconnection", end_stream(), sleep(0.1), content(text("here again")))
+_RECONNECTION = on_call(
+    "test_reconnection", end_stream(), sleep(0.1), content(text("after the reconnection"))
+)
 
 
 def _ask(method: str, params: Json) -> Action:
-    return request(method, params, wait=_ASKED)
+    return request(method, params, wait=_ANSWER_WITHIN)
 
 
 def _answered() -> Action:
@@ -286,9 +288,9 @@ _CHOICES = {
 
 
 def _changes(tools: list[Json], prompts: list[Json]) -> list[Rule]:
-    """The change is a new entry; to make it once more announces it once more."""
-    more_tools = [*tools, tool("test_late_tool", "Came later")]
-    more_prompts = [*prompts, {"name": "test_late_prompt", "description": "Came later"}]
+    """The rules that add an entry to a list and announce it. A second call only announces it again."""
+    more_tools = [*tools, tool("test_late_tool", "Added later")]
+    more_prompts = [*prompts, {"name": "test_late_prompt", "description": "Added later"}]
     return [
         on_call("test_trigger_tool_change", set_tools(more_tools), list_changed("tools"), reply()),
         on_call("test_trigger_prompt_change", set_prompts(more_prompts), list_changed("prompts"), reply()),

@@ -1,1 +1,1 @@
-"""A keyring to test with: this folder goes on PYTHONPATH, and ``mock_keychain.Keyring`` into PYTHON_KEYRING_BACKEND."""
+"""A keyring for tests: put this folder on PYTHONPATH, and `mock_keychain.Keyring` into PYTHON_KEYRING_BACKEND."""

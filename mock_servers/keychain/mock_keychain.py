@@ -1,6 +1,6 @@
-"""A backend of the library `keyring` that keeps everything, readable, in the file that MOCK_KEYCHAIN names.
+"""A backend of the library `keyring` that stores everything as plain text, in the file that MOCK_KEYCHAIN names.
 
-It runs inside of the program under test, which has that library, and imports nothing of this package.
+It runs inside the program under test, which has that library, and imports nothing else from this package.
 """
 
 import json
@@ -16,15 +16,15 @@ class Keyring(backend.KeyringBackend):
     priority = 5
 
     def get_password(self, service: str, username: str) -> str | None:
-        """The password; None where there is none."""
+        """The password; None if there is none."""
         return self._read().get(f"{service}/{username}")
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        """Keep a password, in the place of an older one."""
+        """Store a password, and replace an older one."""
         self._write({**self._read(), f"{service}/{username}": password})
 
     def delete_password(self, service: str, username: str) -> None:
-        """Forget a password, if there is one."""
+        """Delete a password, if there is one."""
         kept = self._read()
         kept.pop(f"{service}/{username}", None)
         self._write(kept)

@@ -1,11 +1,12 @@
-"""One HTTP request and the response to it, which may be written from any thread, piece by piece or wrongly.
+"""One HTTP request and its response, which any thread can write, in pieces or against the rules of HTTP.
 
-Everything is journalled before it leaves. What is written after the end, or after the client has gone, is
-dropped; `over` says so.
+The exchange journals everything before it leaves. It drops data after its end, and after the client has disconnected;
+`over` is set then.
 """
 
 import asyncio
 import itertools
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,8 @@ from mock_servers.remote.listener import Connection
 _numbers = itertools.count(1)
 
 
-class Exchange:
-    """The response as an ASGI application; made by `Exchange.received`."""
+class HttpExchange:
+    """A request, and its response as an ASGI application. `HttpExchange.received` makes one."""
 
     def __init__(self, request: Request, body: bytes, journal: Journal) -> None:
         self.n = next(_numbers)
@@ -39,8 +40,8 @@ class Exchange:
         self._lock = threading.Lock()
 
     @classmethod
-    async def received(cls, request: Request, journal: Journal) -> "Exchange":
-        """The exchange of a request, its body read, journalled."""
+    async def received(cls, request: Request, journal: Journal) -> "HttpExchange":
+        """Read the body of a request, journal the request, and return its exchange."""
         exchange = cls(request, await request.body(), journal)
         journal.write_received(
             "http-request",
@@ -54,7 +55,7 @@ class Exchange:
         return exchange
 
     def header(self, name: str) -> str | None:
-        """The value of a header field; of repeated ones the first."""
+        """The value of a header field; the first one if the field is repeated."""
         return next((value for key, value in self.head if key.lower() == name.lower()), None)
 
     # Writing, from any thread
@@ -70,25 +71,25 @@ class Exchange:
             self._put({"type": "http.response.start", "status": status, "headers": pairs})
 
     def write(self, data: bytes) -> None:
-        """A piece of the body, in a chunk of its own unless a length was announced."""
+        """Send a piece of the body; it is a chunk of its own unless the headers have a Content-Length."""
         if data and not self.over.is_set():
             self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     def end(self) -> None:
-        """The response is complete."""
+        """Complete the response."""
         self._finish("server", {"type": "http.response.body", "body": b"", "more_body": False})
 
     def cut(self, reset: bool = False) -> None:
-        """Close or reset the connection."""
+        """Break off: close or reset the connection."""
         self._finish("cut", {"type": "cut", "reset": reset})
 
     def wire(self, data: bytes) -> None:
-        """Write these bytes to the connection itself and close it."""
+        """Write these bytes to the connection itself, then close it."""
         self.journal.write_received("http-body", data, n=self.n)
         self._finish("cut", {"type": "cut", "reset": False, "before": data})
 
     def respond(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """A whole response."""
+        """Send a whole response."""
         self.start(status, {**(headers or {}), "Content-Length": str(len(body))})
         self.write(body)
         self.end()
@@ -98,7 +99,7 @@ class Exchange:
             if self.over.is_set():
                 return
             self.over.set()
-        # Who reads of the end, or sees it, finds that nothing is sent here any more.
+        # Before the journal entry and the end itself: a test that observes the end must find the exchange unregistered.
         self.on_end()
         self.journal.write("http-end", n=self.n, by=by)
         self._put(step)
@@ -106,10 +107,10 @@ class Exchange:
     def _put(self, step: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
 
-    # Carrying it out
+    # The ASGI application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carry out the steps as they come; notice when the client goes."""
+        """Send the steps as the threads add them, until the response ends or the client disconnects."""
         watching = asyncio.ensure_future(self._watch(receive))
         try:
             while True:
@@ -131,3 +132,11 @@ class Exchange:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._finish("client", {"type": "gone"})
+
+
+def respond_json(
+    exchange: HttpExchange, status: int, document: dict[str, Any], headers: dict[str, str] | None = None
+) -> None:
+    """Send a whole response with a JSON body."""
+    body = json.dumps(document).encode()
+    exchange.respond(status, body, {"Content-Type": "application/json", **(headers or {})})

@@ -1,4 +1,4 @@
-"""Headers that decide whether a request is served: where it was sent to, and, if it is modern, what its body says."""
+"""Header checks: a local Host and Origin, and for a modern request, headers that match its body."""
 
 import base64
 import binascii
@@ -15,22 +15,22 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def is_local(header: Callable[[str], str | None]) -> bool:
-    """Was the request made to this machine by name, and by a page of it if by a page at all?"""
+    """Whether Host names this machine, and Origin too if the request has one."""
     origin = header("Origin")
     addresses = [f"//{header('Host') or ''}", *([] if origin is None else [origin])]
     return all(urlsplit(address).hostname in _LOCAL for address in addresses)
 
 
 def mismatch(header: Callable[[str], str | None], message: Json) -> Refused | None:
-    """Which header contradicts the message, or is missing; None = all is right."""
+    """The refusal of a header that contradicts the message, or is missing; None if all headers match."""
     method, params = message["method"], message.get("params")
     version = meta_of(message).get(VERSION_KEY)
     if version is None:
-        return None  # there is nothing to compare with; what the body lacks is a refusal of its own
-    wanted = {"MCP-Protocol-Version": version, "Mcp-Method": method}
+        return None  # nothing to compare with; `Answers.envelope_problem` refuses this message
+    required = {"MCP-Protocol-Version": version, "Mcp-Method": method}
     if method in _NAMING and isinstance(params, dict):
-        wanted["Mcp-Name"] = params.get(_NAMING[method])
-    for name, value in wanted.items():
+        required["Mcp-Name"] = params.get(_NAMING[method])
+    for name, value in required.items():
         sent = header(name)
         if sent is None or decoded(sent) != value:
             return Refused(HEADER_MISMATCH, f"Header mismatch: {name} is {sent!r}, the body says {value!r}")
@@ -38,7 +38,7 @@ def mismatch(header: Callable[[str], str | None], message: Json) -> Refused | No
 
 
 def decoded(value: str) -> str | None:
-    """What a header value stands for; None when it stands for nothing."""
+    """The decoded header value; None if it is invalid."""
     found = re.fullmatch(r"=\?base64\?(.*)\?=", value)
     if found is None:
         return value if value.isascii() else None

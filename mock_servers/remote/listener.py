@@ -1,7 +1,7 @@
-"""Serves an application, on 127.0.0.1 unless told otherwise, journals every connection, and ends with its stdin or at SIGTERM.
+"""Serves an application on 127.0.0.1 or another address, journals every connection, and ends with stdin or at SIGTERM.
 
-The bytes of a request's head are kept as they came (uvicorn alone would give lower-case names), and the
-application can reach the connection itself, to break it or to write what no HTTP server would.
+The listener keeps the bytes of a request's head as they arrived; uvicorn alone would give header names in lower case. The
+application can reach the connection itself, to break it or to write data that is not HTTP.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mock_servers.journal import Journal
-from mock_servers.lifecycle import Life
+from mock_servers.lifecycle import Lifecycle
 
 _MAX_HEAD = 1 << 20
 _IDLE = 120
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to listen: port 0 is any free one; with a certificate it is TLS."""
+class ListenAddress:
+    """An address to listen on. Port 0 means any free port; a certificate means TLS."""
 
     port: int = 0
     tls_cert: str | None = None
@@ -42,28 +42,28 @@ class Place:
     def scheme(self) -> str:
         return "http" if self.tls_cert is None else "https"
 
-    def bind(self, more: int = 0) -> "list[socket.socket]":
-        """Listen here, and on so many other ports."""
-        ports = [self.port, *[0] * more]
+    def bind(self, extra_ports: int = 0) -> "list[socket.socket]":
+        """Listen on the port, and on `extra_ports` free ones."""
+        ports = [self.port, *[0] * extra_ports]
         return [socket.create_server((self.host, port), backlog=256) for port in ports]
 
-    def origin(self, listening: "socket.socket") -> str:
+    def origin(self, listener: "socket.socket") -> str:
         """The origin of a listening socket."""
-        return f"{self.scheme}://{self.host}:{listening.getsockname()[1]}"
+        return f"{self.scheme}://{self.host}:{listener.getsockname()[1]}"
 
 
 def listen(
     app: Starlette,
-    listening: list[socket.socket],
-    place: Place,
-    facts: dict[str, str],
+    listeners: list[socket.socket],
+    address: ListenAddress,
+    urls: dict[str, str],
     journal: Journal,
-    life: Life,
+    lifecycle: Lifecycle,
 ) -> None:
-    """Serve until the process ends. The first line on stdout is `facts`, a JSON object with the `url`."""
+    """Serve until the process ends. The first line on stdout is `urls`, a JSON object with the `url`."""
     config = uvicorn.Config(
         app,
-        http=_recording(journal),
+        http=_connection_type(journal),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -72,36 +72,36 @@ def listen(
         server_header=False,
         timeout_keep_alive=_IDLE,
         h11_max_incomplete_event_size=_MAX_HEAD,
-        ssl_certfile=place.tls_cert,
-        ssl_keyfile=place.tls_key,
+        ssl_certfile=address.tls_cert,
+        ssl_keyfile=address.tls_key,
     )
     config.load()
     if config.ssl is not None:
         config.ssl.sni_callback = lambda _socket, name, _context: journal.write("tls-hello", name=name)
-    journal.write("listening", **facts)
-    sys.stdout.write(json.dumps(facts) + "\n")
+    journal.write("listening", **urls)
+    sys.stdout.write(json.dumps(urls) + "\n")
     sys.stdout.flush()
-    threading.Thread(target=_end_with_stdin, args=(journal, life), daemon=True).start()
-    asyncio.run(_Server(config).serve(sockets=listening))
+    threading.Thread(target=_end_with_stdin, args=(journal, lifecycle), daemon=True).start()
+    asyncio.run(_UvicornServer(config).serve(sockets=listeners))
 
 
-def _end_with_stdin(journal: Journal, life: Life) -> None:
+def _end_with_stdin(journal: Journal, lifecycle: Lifecycle) -> None:
     while os.read(0, 1 << 16):
         pass
     journal.write("eof")
-    life.end(0, "eof")
+    lifecycle.exit(0, "eof")
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to `Life`."""
+class _UvicornServer(uvicorn.Server):
+    """Does not handle signals; `Lifecycle` does."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class _Parser(h11.Connection):
-    """Remembers the head of a request as it came."""
+class _HeadRecordingParser(h11.Connection):
+    """Keeps the head of a request as it arrived."""
 
     target: str
     head: list[tuple[str, str]]
@@ -116,7 +116,7 @@ class _Parser(h11.Connection):
 
 
 class Connection(H11Protocol):
-    """One connection; requests find it in `scope["state"]["connection"]`."""
+    """One connection, which its requests find in `scope["state"]["connection"]`."""
 
     journal: Journal
     numbers: "itertools.count[int]"
@@ -124,7 +124,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.number = 0
-        self.conn = self.parser = _Parser(h11.SERVER, _MAX_HEAD)
+        self.conn = self.parser = _HeadRecordingParser(h11.SERVER, _MAX_HEAD)
         self.app_state = {"connection": self}
 
     @property
@@ -134,7 +134,7 @@ class Connection(H11Protocol):
 
     @property
     def head(self) -> list[tuple[str, str]]:
-        """The header fields of the current request, names as sent, repeated ones repeated."""
+        """The header fields of the current request, with names and repetitions as sent."""
         return self.parser.head
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -147,7 +147,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def cut(self, reset: bool = False) -> None:
-        """Close after what was written, whatever the client still expects, or reset."""
+        """Close the connection after the data so far, or reset it; the response can be incomplete."""
         if not reset:
             self.transport.close()
             return
@@ -157,5 +157,5 @@ class Connection(H11Protocol):
         self.transport.abort()
 
 
-def _recording(journal: Journal) -> type[Connection]:
+def _connection_type(journal: Journal) -> type[Connection]:
     return type("_Recording", (Connection,), {"journal": journal, "numbers": itertools.count(1)})

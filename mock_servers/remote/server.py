@@ -1,4 +1,4 @@
-"""What Streamable HTTP and HTTP+SSE have in common: journalling, refusing, sessions, and playing rules."""
+"""The common part of Streamable HTTP and HTTP+SSE: journalling, refusals, sessions, and rules."""
 
 import secrets
 import threading
@@ -14,67 +14,57 @@ from starlette.types import Receive, Scope, Send
 
 from mock_servers.actions import Action
 from mock_servers.answers import Answers, Json
-from mock_servers.incoming import NotAMessage, Rules, read_message
+from mock_servers.incoming import InvalidMessage, RuleMatcher, read_message
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode
-from mock_servers.lifecycle import Life
-from mock_servers.player import NOTHING, Arrived, Performance
-from mock_servers.remote.events import EventStream
-from mock_servers.remote.exchange import Exchange
+from mock_servers.lifecycle import Lifecycle
+from mock_servers.player import NO_MESSAGE, Player, ReceivedMessage
+from mock_servers.remote.event_stream import EventStream
+from mock_servers.remote.exchange import HttpExchange
 from mock_servers.remote.headers import is_local
-from mock_servers.remote.oauth.guard import Guard
-from mock_servers.remote.player import RemotePerformance, RemoteStage, Session
-from mock_servers.remote.replies import OnStream
+from mock_servers.remote.oauth.guard import OAuthGuard
+from mock_servers.remote.player import MockSession, RemotePlayer, SessionState
+from mock_servers.remote.writers import NullWriter, StreamWriter
 from mock_servers.script import Script
 
 _VERBS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 
-class Nowhere:
-    """The output of messages that no request asked for; they are announced to sessions, not written."""
-
-    def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
 class RemoteServer:
-    """An ASGI application; the subclasses say what a verb does by default."""
+    """An ASGI application; the subclasses implement the default for each verb."""
 
-    def __init__(self, script: Script, journal: Journal, life: Life) -> None:
+    def __init__(self, script: Script, journal: Journal, lifecycle: Lifecycle) -> None:
         self.script = script
         self.http = script.http
         self.journal = journal
-        self.life = life
-        self.rules = Rules(script.on)
-        self.sessions: dict[str, Session] = {}
-        beside = urlsplit(script.http.endpoint).path
-        self.guard = None if script.oauth is None else Guard(script.oauth, journal, beside)
-        self._stage = RemoteStage(Answers(script), Nowhere(), journal, life)
-        self._stage.ledger = None if self.guard is None else self.guard.ledger
+        self.lifecycle = lifecycle
+        self.rules = RuleMatcher(script.on)
+        self.sessions: dict[str, MockSession] = {}
+        messages_path = urlsplit(script.http.endpoint).path
+        self.guard = None if script.oauth is None else OAuthGuard(script.oauth, journal, messages_path)
+        self._state = SessionState(Answers(script), NullWriter(), journal, lifecycle)
+        self._state.token_registry = None if self.guard is None else self.guard.token_registry
         self._count = 0
 
     def begin(self) -> Starlette:
-        """Play the startup actions; then the application."""
+        """Play the startup actions, then return the application."""
         session = self.new_session("none")
-        Performance(session.stage, NOTHING, self.script.startup).play()
+        Player(session.state, NO_MESSAGE, self.script.startup).play()
         del self.sessions[session.id]
         return Starlette(routes=[Route("/{path:path}", self, methods=_VERBS)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            exchange = await Exchange.received(Request(scope, receive), self.journal)
+            exchange = await HttpExchange.received(Request(scope, receive), self.journal)
         except ClientDisconnect:
             return
         try:
-            self._admit(exchange)
+            self._dispatch(exchange)
         except Exception:
-            self.life.break_down()
+            self.lifecycle.abort()
         await exchange(scope, receive, send)
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _dispatch(self, exchange: HttpExchange) -> None:
         if self.guard is not None and not self.guard.admits(exchange):
             return
         if self.http.local_only and not is_local(exchange.header):
@@ -90,73 +80,75 @@ class RemoteServer:
         else:
             self.play_for_verb(exchange, actions)
 
-    # What subclasses say
+    # For subclasses to implement
 
-    def serve(self, exchange: Exchange) -> None:
-        """Do what a well-behaved server does with the request."""
+    def serve(self, exchange: HttpExchange) -> None:
+        """Serve the request as a well-behaved server does."""
         raise NotImplementedError
 
-    def play_for_verb(self, exchange: Exchange, actions: list[Action]) -> None:
-        """Play a rule that is about the verb of the request."""
+    def play_for_verb(self, exchange: HttpExchange, actions: list[Action]) -> None:
+        """Play a rule for the verb of the request."""
         raise NotImplementedError
 
-    # What subclasses use
+    # For subclasses to use
 
-    def new_session(self, name: str | None = None) -> Session:
-        """A session of its own, with the tools of the moment."""
+    def new_session(self, name: str | None = None) -> MockSession:
+        """A new session, with the current tools."""
         self._count += 1
         answers = Answers(self.script)
-        answers.tools = self._stage.answers.tools
-        stage = replace(self._stage, answers=answers)
-        session = stage.session = Session(
-            name or f"Session-{self._count}_{secrets.token_hex(4)}-aBcXyZ", stage
+        answers.tools = self._state.answers.tools
+        state = replace(self._state, answers=answers)
+        session = state.session = MockSession(
+            name or f"Session-{self._count}_{secrets.token_hex(4)}-aBcXyZ", state
         )
         self.sessions[session.id] = session
         return session
 
-    def perform(
+    def play(
         self,
-        session: Session,
-        arrived: Arrived,
+        session: MockSession,
+        received: ReceivedMessage,
         actions: list[Action],
-        exchange: Exchange,
-        output: OnStream,
+        exchange: HttpExchange,
+        writer: StreamWriter,
         default: Callable[[], None] | None = None,
     ) -> None:
-        """Play in a thread of its own."""
-        stage = replace(session.stage, output=output, default=default)
-        performance = RemotePerformance(stage, arrived, actions, exchange, output, self._change_tools)
+        """Play the actions in a new thread; `default` replaces the default answer."""
+        state = replace(session.state, writer=writer, default=default)
+        player = RemotePlayer(state, received, actions, exchange, writer, self._change_tools)
 
         def work() -> None:
             try:
-                performance.play()
+                player.play()
             except Exception:
-                self.life.break_down()
+                self.lifecycle.abort()
 
         threading.Thread(target=work, daemon=True).start()
 
-    def read(self, exchange: Exchange) -> tuple[Json, str] | None:
-        """The message in a request; None = it was refused."""
+    def read(self, exchange: HttpExchange) -> tuple[Json, str] | None:
+        """The message in a request. An invalid message gets a refusal, and the result is None."""
         try:
             return read_message(exchange.body)
-        except NotAMessage as problem:
+        except InvalidMessage as problem:
             self.refuse(exchange, 400, problem.refused.error, problem.id)
             return None
 
-    def refuse(self, exchange: Exchange, status: int, error: Json, id: Any = None) -> None:
+    def refuse(self, exchange: HttpExchange, status: int, error: Json, id: Any = None) -> None:
         """Answer with this status and a JSON-RPC error."""
         body = encode({"jsonrpc": "2.0", "id": id, "error": error}).encode()
         self.journal.write_sent(body, n=exchange.n)
         exchange.respond(status, body, {"Content-Type": "application/json"})
 
-    def listening(self, session: Session, exchange: Exchange, headers: dict[str, str]) -> EventStream:
-        """A GET stream of the session, not yet open."""
+    def new_get_stream(
+        self, session: MockSession, exchange: HttpExchange, headers: dict[str, str]
+    ) -> EventStream:
+        """A new GET stream of the session, not yet open."""
         stream = EventStream(f"{session.id}-{exchange.n}", self.http, exchange, headers)
-        session.streams.append(stream)
+        session.get_streams.append(stream)
         session.all_streams.append(stream)
-        exchange.on_end = lambda: session.streams.remove(stream)
+        exchange.on_end = lambda: session.get_streams.remove(stream)
         return stream
 
     def _change_tools(self, tools: list[Json]) -> None:
-        for stage in (self._stage, *(session.stage for session in self.sessions.values())):
-            stage.answers.tools = tools
+        for state in (self._state, *(session.state for session in self.sessions.values())):
+            state.answers.tools = tools

@@ -4,14 +4,14 @@ from mock_servers.actions import Action
 from mock_servers.answers import MODERN_VERSION, Json
 from mock_servers.incoming import is_answer
 from mock_servers.journal import Journal
-from mock_servers.lifecycle import Life
-from mock_servers.player import NOTHING, Arrived
-from mock_servers.remote.events import EventStream
-from mock_servers.remote.exchange import Exchange
+from mock_servers.lifecycle import Lifecycle
+from mock_servers.player import NO_MESSAGE, ReceivedMessage
+from mock_servers.remote.event_stream import EventStream
+from mock_servers.remote.exchange import HttpExchange
 from mock_servers.remote.headers import mismatch
-from mock_servers.remote.player import Session
-from mock_servers.remote.replies import OnStream, Reply
+from mock_servers.remote.player import MockSession
 from mock_servers.remote.server import RemoteServer
+from mock_servers.remote.writers import PostResponseWriter, StreamWriter
 from mock_servers.script import Script
 
 SESSION = "Mcp-Session-Id"
@@ -21,11 +21,11 @@ _REFUSED = -32000
 class StreamableHttp(RemoteServer):
     """The application of `python -m mock_servers http`."""
 
-    def __init__(self, script: Script, journal: Journal, life: Life) -> None:
-        super().__init__(script, journal, life)
+    def __init__(self, script: Script, journal: Journal, lifecycle: Lifecycle) -> None:
+        super().__init__(script, journal, lifecycle)
         self._shared = self.new_session("shared")
 
-    def serve(self, exchange: Exchange) -> None:
+    def serve(self, exchange: HttpExchange) -> None:
         if exchange.target.partition("?")[0] != self.http.path:
             exchange.respond(404, b"Not Found")
         elif exchange.verb == "POST":
@@ -39,70 +39,72 @@ class StreamableHttp(RemoteServer):
         else:
             self._not_allowed(exchange)
 
-    def play_for_verb(self, exchange: Exchange, actions: list[Action]) -> None:
+    def play_for_verb(self, exchange: HttpExchange, actions: list[Action]) -> None:
         session = self.sessions.get(exchange.header(SESSION) or "", self._shared)
-        arrived, default = NOTHING, lambda: self.serve(exchange)
-        output: OnStream
+        received, default = NO_MESSAGE, lambda: self.serve(exchange)
+        writer: StreamWriter
         if exchange.verb == "GET":
-            stream = self.listening(session, exchange, self._headers(session))
-            output, default = OnStream(stream), stream.open
+            stream = self.new_get_stream(session, exchange, self._headers(session))
+            writer, default = StreamWriter(stream), stream.open
         else:
-            output = self._reply(session, exchange)
+            writer = self._post_writer(session, exchange)
         if exchange.verb == "POST" and b'"method"' in exchange.body:
             found = self.read(exchange)
             if found is None:
                 return
-            arrived = Arrived(*found)
-        self.perform(session, arrived, actions, exchange, output, default)
+            received = ReceivedMessage(*found)
+        self.play(session, received, actions, exchange, writer, default)
 
     # POST
 
-    def _post(self, exchange: Exchange) -> None:
+    def _post(self, exchange: HttpExchange) -> None:
         found = self.read(exchange)
         if found is None:
             return
         message, text = found
-        modern = not is_answer(message) and self._shared.stage.answers.is_modern(message)
+        modern = not is_answer(message) and self._shared.state.answers.is_modern(message)
         if not modern and not is_answer(message) and self._claims_to_be_modern(exchange):
-            problem = self._shared.stage.answers.envelope_problem(message)
+            problem = self._shared.state.answers.envelope_problem(message)
             assert problem is not None  # it lacks the version
             self.refuse(exchange, 400, problem.error, message.get("id"))
             return
-        begins = message.get("method") == "initialize" and not modern
-        session = self._shared if modern else self._session_of(exchange, message, begins=begins)
+        is_initialize = message.get("method") == "initialize" and not modern
+        session = self._shared if modern else self._session_of(exchange, message, is_initialize=is_initialize)
         if session is None:
             return
-        reply = self._reply(session, exchange)
+        writer = self._post_writer(session, exchange)
         if is_answer(message):
-            session.stage.take_answer(message, text)
-            reply.confirm()
+            session.state.take_answer(message, text)
+            writer.confirm()
             return
-        refusal = session.stage.answers.refusal(message)
+        refusal = session.state.answers.refusal(message)
         if modern:
-            reply.modern = True
+            writer.modern = True
             refusal = mismatch(exchange.header, message) or refusal
-        arrived = reply.arrived = Arrived(message, text, refusal)
+        received = writer.received = ReceivedMessage(message, text, refusal)
         if message["method"] == "notifications/cancelled":
-            session.stage.answers.cancelled(message)
+            session.state.answers.cancel(message)
         actions = self.rules.actions_for(message)
-        if actions is None and not arrived.is_request and refusal is None:
-            reply.confirm()
+        if actions is None and not received.is_request and refusal is None:
+            writer.confirm()
             return
         if modern and refusal is None and message["method"] == "subscriptions/listen":
-            self._listens(session, message, reply, exchange)
-        self.perform(session, arrived, actions or [], exchange, reply)
+            self._subscribe(session, message, writer, exchange)
+        self.play(session, received, actions or [], exchange, writer)
 
-    def _claims_to_be_modern(self, exchange: Exchange) -> bool:
-        """With both eras on one URL the header tells a broken modern request from a legacy one."""
+    def _claims_to_be_modern(self, exchange: HttpExchange) -> bool:
+        """Whether the header claims the modern era: with both eras on one URL, it separates a defective modern request
+        from a legacy one.
+        """
         return self.script.era == "both" and exchange.header("MCP-Protocol-Version") == MODERN_VERSION
 
     def _session_of(
-        self, exchange: Exchange, message: Json | None, *, begins: bool = False
-    ) -> Session | None:
-        """The session of a legacy request; None = the request was refused."""
+        self, exchange: HttpExchange, message: Json | None, *, is_initialize: bool = False
+    ) -> MockSession | None:
+        """The session of a legacy request. Without a usable session the request gets a refusal, and the result is None."""
         if not self.http.sessions:
             return self._shared
-        if begins:
+        if is_initialize:
             return self.new_session()
         identity = (message or {}).get("id")
         name = exchange.header(SESSION)
@@ -112,36 +114,38 @@ class StreamableHttp(RemoteServer):
             return None
         session = self.sessions.get(name)
         if session is not None:
-            session.used += 1
-            session.gone |= (
-                self.http.session_requests is not None and session.used > self.http.session_requests
+            session.request_count += 1
+            session.expired |= (
+                self.http.session_requests is not None and session.request_count > self.http.session_requests
             )
-        if session is None or session.gone or session is self._shared:
+        if session is None or session.expired or session is self._shared:
             self.refuse(exchange, 404, {"code": _REFUSED, "message": "Session not found"}, identity)
             return None
         return session
 
-    def _reply(self, session: Session, exchange: Exchange) -> Reply:
+    def _post_writer(self, session: MockSession, exchange: HttpExchange) -> PostResponseWriter:
         headers = self._headers(session)
         stream = EventStream(f"{session.id}-{exchange.n}", self.http, exchange, headers)
         session.all_streams.append(stream)
-        return Reply(exchange, stream, self.http, headers)
+        return PostResponseWriter(exchange, stream, self.http, headers)
 
-    def _headers(self, session: Session) -> dict[str, str]:
+    def _headers(self, session: MockSession) -> dict[str, str]:
         return {} if session is self._shared else {SESSION: session.id}
 
-    def _listens(self, session: Session, message: Json, reply: Reply, exchange: Exchange) -> None:
-        session.listening[message["id"]] = reply.stream
+    def _subscribe(
+        self, session: MockSession, message: Json, writer: PostResponseWriter, exchange: HttpExchange
+    ) -> None:
+        session.subscription_streams[message["id"]] = writer.stream
 
         def ended() -> None:
-            session.listening.pop(message["id"], None)
-            session.stage.answers.subscriptions.pop(message["id"], None)
+            session.subscription_streams.pop(message["id"], None)
+            session.state.answers.subscriptions.pop(message["id"], None)
 
         exchange.on_end = ended
 
     # GET and DELETE
 
-    def _get(self, exchange: Exchange) -> None:
+    def _get(self, exchange: HttpExchange) -> None:
         session = self._session_of(exchange, None)
         if session is None:
             return
@@ -152,19 +156,19 @@ class StreamableHttp(RemoteServer):
                     stream.resume(exchange, last)
                     return
         if self.http.get:
-            self.listening(session, exchange, self._headers(session)).open()
+            self.new_get_stream(session, exchange, self._headers(session)).open()
         else:
             self._not_allowed(exchange)
 
-    def _delete(self, exchange: Exchange) -> None:
+    def _delete(self, exchange: HttpExchange) -> None:
         session = self._session_of(exchange, None)
         if session is None or self.http.delete is None:
             return
         if session is self._shared:
             self._not_allowed(exchange)
             return
-        session.gone |= self.http.delete < 300
+        session.expired |= self.http.delete < 300
         exchange.respond(self.http.delete)
 
-    def _not_allowed(self, exchange: Exchange) -> None:
+    def _not_allowed(self, exchange: HttpExchange) -> None:
         exchange.respond(405, b"Method Not Allowed", {"Allow": "POST"})

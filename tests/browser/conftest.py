@@ -1,4 +1,4 @@
-"""Chromium of the distribution, without a network and with a profile of its own."""
+"""Fixtures: the Chromium of the system, without a network and with its own profile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
-        pytest.skip(f"no browser: none of {', '.join(_NAMES)} is on PATH and CHROMIUM is not set")
+        pytest.skip(f"no browser: needs CHROMIUM, or on PATH one of {', '.join(_NAMES)}")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=_QUIET)
         yield browser
@@ -39,16 +39,16 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page that is open, and what it did without being asked."""
+    """An open page, with its requests and its errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        page.on("console", lambda message: self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(dialog.message))
 
     @property
     def count(self) -> str:
@@ -57,12 +57,12 @@ class Visit:
 
     @property
     def rows(self) -> list[str]:
-        """The ids of the rows that can be seen, in their order."""
+        """The ids of the visible rows, in order."""
         return self._texts("#_table tr[data-verdict]:visible > th")
 
     @property
     def details(self) -> list[str]:
-        """The ids of the requirements that can be seen."""
+        """The ids of the visible requirements."""
         return self._texts("details.requirement:visible > summary > .id")
 
     def _texts(self, selector: str) -> list[str]:
@@ -72,7 +72,7 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
-    """Opens the text of a page as a file; `at` is a fragment, the rest are options of a browser context."""
+    """Opens the text of a page as a file. `at` is a URL fragment; `options` are options of a browser context."""
     contexts = []
 
     def open_(text: str, at: str = "", **options: Any) -> Visit:

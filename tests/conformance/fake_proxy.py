@@ -1,4 +1,4 @@
-"""The least that the bench takes for a proxy: it answers every call itself, as the bench's upstreams would. Run as a program."""
+"""A program that the benchmarks can measure as a proxy: it answers every call itself, like an upstream of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workbench that starts nothing, and checks made on the spot: no implementation is needed."""
+"""A fake workbench and small checks, for tests without an implementation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from conformance.model.sut import Profile, Sut
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: One requirement of each level, as the registry has them.
+#: one requirement of each level
 MUST, SHOULD, MAY = "CFG-001", "FRONT-008", "HARD-002"
 
 
 @dataclass
 class FakeWorkbench:
-    """What a check gets here: its id, and evidence as the real one has it."""
+    """The workbench of a check: its id, and evidence like that of the real one."""
 
     check_id: str
     stderr: str = ""
@@ -30,7 +30,7 @@ class FakeWorkbench:
 
 
 class FakeFactory:
-    """Opens fake workbenches and remembers which and how many at once."""
+    """Opens fake workbenches, and remembers which ones and the greatest number at once."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
@@ -48,7 +48,7 @@ class FakeFactory:
 
 
 def fake_sut(profile: Profile | None = None) -> Sut:
-    """An implementation that is never started."""
+    """An implementation that no test starts."""
     return Sut("fake", ("/bin/fake", "{config}"), profile or Profile("fake"))
 
 
@@ -57,7 +57,7 @@ async def passes(workbench: Any) -> None:
 
 
 def checks_of(*made: Check) -> dict[str, Check]:
-    """The form that the command line takes."""
+    """The checks by id, as the command line takes them."""
     return {check.id: check for check in made}
 
 

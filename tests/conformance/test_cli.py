@@ -1,4 +1,4 @@
-"""The command line: exit codes, and what is refused before anything runs."""
+"""The command line: exit statuses, and the errors that stop it before a run."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_3_when_the_run_was_interrupted() -> None:
         (["--skip", "CGF"], "did you mean"),
         (["--only", "OPS"], "nothing to run"),
         (["--skip", "MUST"], "nothing to run"),
-        (["--profile", "nobody"], "there is no profile 'nobody'"),
+        (["--profile", "no-such"], "there is no profile 'no-such'"),
         (["--baseline", "/no/such/file.toml"], "No such file"),
         (["--report", "json=/no/such/folder/x"], "No such file"),
         (["--write-baseline", "/no/such/folder/x"], "No such file"),
-        (["--write-baseline", "/etc/passwd"], "it exists"),
-        (["--update-baseline"], "say with --baseline FILE"),
+        (["--write-baseline", "/etc/passwd"], "the file exists"),
+        (["--update-baseline"], "name the file with --baseline FILE"),
         (["--update-baseline", "--write-baseline", "x"], "not allowed with"),
         (["--rerun-failed", "/no/such/report.json"], "No such file"),
         (["--rerun-failed", "/etc/passwd"], "not a JSON report"),
@@ -79,9 +79,7 @@ def test_3_when_the_run_was_interrupted() -> None:
         (["CGF"], "did you mean"),
     ],
 )
-def test_2_for_what_has_to_be_written_differently(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_2_for_a_wrong_option(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(*words, checks=(passing(),)) == 2
     assert message in capsys.readouterr().err
 
@@ -95,9 +93,7 @@ def test_2_for_what_has_to_be_written_differently(
         (["--"], "there is no command after --"),
     ],
 )
-def test_2_for_a_command_that_cannot_be_run(
-    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_2_for_a_wrong_command(command: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(checks=(passing(),), command=command) == 2
     assert message in capsys.readouterr().err
 
@@ -107,7 +103,7 @@ def test_a_selector_alone_selects(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 pass" in capsys.readouterr().out
 
 
-def test_2_when_everything_selected_is_declared_absent(tmp_path: Path) -> None:
+def test_2_when_all_selected_requirements_are_absent(tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('name = "mine"\n[absent]\nCFG = "none"\n', encoding="utf-8")
     assert run_cli("--profile", str(profile), checks=(passing(),)) == 2
@@ -120,7 +116,7 @@ def test_a_known_failure_is_0_and_a_stale_entry_1(tmp_path: Path) -> None:
     assert run_cli("--baseline", str(baseline), checks=(passing(),)) == 1
 
 
-def test_a_baseline_is_written_and_the_run_is_judged_without_it(
+def test_writing_a_baseline_does_not_change_the_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     baseline = tmp_path / "known.toml"
@@ -128,7 +124,7 @@ def test_a_baseline_is_written_and_the_run_is_judged_without_it(
     assert 'reason = "TODO: say why; seen: silence"' in baseline.read_text(encoding="utf-8")
     assert "1 added, 0 removed, 0 changed" in capsys.readouterr().out
     assert run_cli("--baseline", str(baseline), checks=(raising(VIOLATION),)) == 2
-    assert "still to be written" in capsys.readouterr().err
+    assert "write the reason in place of TODO" in capsys.readouterr().err
 
 
 def test_an_updated_baseline_loses_its_stale_entries(tmp_path: Path) -> None:
@@ -140,7 +136,7 @@ def test_an_updated_baseline_loses_its_stale_entries(tmp_path: Path) -> None:
     assert run_cli(*words, checks=(passing(),)) == 0
 
 
-def test_only_what_failed_or_was_not_run_is_run_again(
+def test_rerun_failed_runs_what_failed_or_did_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "report.json"
@@ -177,7 +173,7 @@ def test_show_prints_statement_sources_and_check(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("id_", ["CFG", "CFG-0001"])
-def test_show_of_something_else_is_a_usage_error(id_: str) -> None:
+def test_show_needs_the_id_of_a_requirement(id_: str) -> None:
     assert main(["show", id_], checks={}) == 2
 
 
@@ -209,7 +205,7 @@ def test_files_in_the_command_are_made_absolute(tmp_path: Path, monkeypatch: pyt
     assert sut.command_for(None) == sut.command[:-1]
 
 
-def test_a_command_is_named_by_its_profile_and_without_one_by_its_program(tmp_path: Path) -> None:
+def test_a_command_has_the_name_of_its_profile_or_program(tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('name = "mine"\n', encoding="utf-8")
     command = [sys.executable, "{config}"]
@@ -226,7 +222,7 @@ def test_a_module_of_the_callers_directory_stays_importable(
     assert sut.environment == {"PYTHONPATH": str(tmp_path)}
 
 
-def test_what_has_to_be_installed_is_said() -> None:
+def test_a_missing_library_is_reported_with_the_way_to_install_it() -> None:
     code = "import sys; sys.modules['rich'] = None; from conformance.__main__ import main; sys.exit(main())"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)

@@ -1,10 +1,9 @@
-"""The pages for readers, and what in them a machine can try out.
+"""The pages for readers, and their parts that a test can run.
 
-A fenced block of `sh` is a script of commands, one a line; `sh exit=1` says that it ends with this status, else each
-command succeeds. `text output` behind it holds lines of its output, in order; other lines may stand between them, digits
-and white space do not count, and `...` stands for anything. `json file=NAME` (any language) is a file that the following
-commands find. `run:` lines of `yaml` blocks are commands, too. What looks like a command in any other block, or between
-backticks in the text, is only looked at.
+A fenced block of `sh` is a script with one command a line. Each command succeeds; with `sh exit=1`, the script ends with that status. A
+block `text output` after it holds lines of the output, in order. Other lines can stand between them, digits and white space do not count,
+and `...` stands for anything. A block such as `json file=NAME` (in any language) is a file for the following commands. The `run:` lines of
+`yaml` blocks are commands too. Tests only look up other commands, in code spans of the text.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-#: written by hand, so that commands may be in them
+#: every page with commands
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md")
 
 
 @dataclass
 class Step:
-    """One thing to do on a page: write a file, or run commands and look at what they print."""
+    """One step of a page: write a file, or run commands and compare their output."""
 
     line: int
     file: str = ""
@@ -39,7 +38,7 @@ class Step:
 
 
 def steps(page: Path) -> Iterator[Step]:
-    """What a page has, in order."""
+    """The steps of a page, in order."""
     last = None
     for line, info, content in fences(page):
         language, _, attributes = info.partition(" ")
@@ -68,20 +67,20 @@ def _tokens(page: Path) -> list[Token]:
 
 
 def fences(page: Path) -> Iterator[tuple[int, str, str]]:
-    """Every fenced block: its line, what stands behind the backticks, and its text."""
+    """Every fenced block: its line, its info string, and its text."""
     for token in _tokens(page):
         if token.type == "fence":
             yield (token.map or [0])[0] + 1, token.info.strip(), token.content
 
 
 def mentions(page: Path) -> Iterator[str]:
-    """What stands between backticks in the text."""
+    """The code spans of the text."""
     for token in _tokens(page):
         yield from (child.content for child in token.children or () if child.type == "code_inline")
 
 
 def missing(shown: list[str], output: str) -> str | None:
-    """The first of the shown lines that does not follow the ones before it in the output; None = all do."""
+    """The first shown line that the output does not have after the lines before it; None if it has all of them."""
     rest = _normal(output)
     for line in shown:
         for piece in filter(None, map(_normal, line.split("..."))):

@@ -1,8 +1,8 @@
-"""Every command that the documentation shows does what is said there.
+"""Runs every command of the documentation, and compares its output with the page.
 
-The scripts of a page run in order in one folder, as in one terminal: what one exports is there for the next, and what one starts in
-the background goes on. `python` is this interpreter, `my-proxy` a proxy with one mistake, and servers that would have to be
-downloaded are mocks. Each script gets empty lines on stdin. A command that cannot run here is listed with the reason.
+The scripts of a page run in order in one folder, as in one terminal: exported variables and background processes stay for the next
+script. `python` is this interpreter, `my-proxy` is a proxy with one mistake, and mocks replace servers that need a download. Each script
+gets empty lines on stdin. `SKIPPED` lists the commands that cannot run here, with the reason.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mock_servers.script import Script, tool
 from .pages import PAGES, ROOT, missing, steps
 
 WITHIN = 120.0
-_INSTALLS = "installs packages: `tox` does it, in its environments"
-_PEER = "another implementation, which has to be installed: `tox -e peers`"
+_INSTALLS = "installs packages; `tox` does that in its environments"
+_PEER = "needs another implementation; `tox -e peers` installs it"
 
-#: what does not run here, and why
-LEFT_OUT = {
+#: the commands that do not run here, with the reason
+SKIPPED = {
     'python3 -m venv .venv && .venv/bin/pip install -q ".[conformance]" && .venv/bin/python -m conformance run': _INSTALLS,
     "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox": _INSTALLS,
     "pip install dmcp": _INSTALLS,
@@ -47,12 +47,12 @@ LEFT_OUT = {
     "pipx install .": _INSTALLS,
     "npx @modelcontextprotocol/inspector --cli dynamic-mcp dynamic-mcp.json --method tools/call --tool-name call_dynamic_tool"
     ' --tool-arg group=time --tool-arg name=get_current_time --tool-arg \'args={"timezone": "UTC"}\'': (
-        "comes from npm: `tox -e official` calls a tool with it"
+        "comes from npm; `tox -e official` calls a tool with it"
     ),
-    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': "a product that is not installed for tests",
+    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': "a product that the tests do not install",
 }
 
-#: what mcp-server-time and the file server of npm say of themselves
+#: how mcp-server-time and the file server from npm describe themselves
 TIME = Script(
     name="mcp-time",
     version="2026.10.19",
@@ -65,7 +65,7 @@ FILES = Script(
     tools=[tool(f"{verb}_file", "One of its tools") for verb in ("read", "write", "edit", "move")],
 )
 
-#: a whole run takes minutes, so a run without a selection is made with one requirement
+#: a whole run takes minutes, so the tests select one requirement instead
 _WHOLE_RUNS = (
     "conformance run --skip",
     "conformance run --profile my-proxy.toml --jobs",
@@ -77,22 +77,22 @@ _COMMANDS = {page: [command for step in steps(page) for command in step.commands
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the scripts of a page run."""
+class PageSandbox:
+    """The folder, environment and process group of the scripts of a page."""
 
     folder: Path
     environment: dict[str, str]
-    #: the process group of everything that is started
+    #: the process group of all processes of the page
     group: int
 
     def run(self, commands: list[str]) -> tuple[int, str]:
-        """Run these commands as a script that ends with the first that fails; its status and everything printed."""
+        """Run these commands as a script that stops at the first failure. Returns its status and its whole output."""
         exported = self.folder.parent / "exported.sh"
         around = ["set -e", f"! test -e {exported} || . {exported}", f"trap 'export -p > {exported}' EXIT"]
         output = self.folder.parent / "output.txt"
         empty_lines = self.folder.parent / "empty-lines.txt"
         empty_lines.write_text("\n" * 20, encoding="utf-8")
-        # To a file: what a script starts in the background would hold a pipe open.
+        # To a file, because a background process of the script would hold a pipe open.
         with output.open("wb") as out, empty_lines.open("rb") as lines:
             status = subprocess.run(
                 ["/bin/sh", "-c", "\n".join([*around, *map(shortened, commands)])],
@@ -110,7 +110,7 @@ class Place:
 
 @pytest.fixture
 def group() -> Iterator[int]:
-    """A process group; whatever is in it at the end is ended."""
+    """A process group; the end of the test kills its processes."""
     first = subprocess.Popen(["/bin/sleep", "600"], process_group=0)
     yield first.pid
     os.killpg(first.pid, signal.SIGKILL)
@@ -118,19 +118,19 @@ def group() -> Iterator[int]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, group: int) -> Place:
-    """A folder that looks like the checkout, and programs: those below and what scripts need. Nothing else is on PATH,
-    so nothing is reached by accident.
+def sandbox(tmp_path: Path, group: int) -> PageSandbox:
+    """A folder that looks like the checkout, and a `PATH` with only the programs below, so that no other program runs by
+    accident.
     """
     python = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)}"
     programs = {
-        # Checks and servers do not get the environment of the caller, so each program brings its own.
+        # Checks and servers do not get the environment of the caller, so each program sets its own.
         "python": python,
         "dynamic-mcp": f"{python} -m dynamic_mcp",
         "dynamic-mcp-conformance": f"{python} -m conformance",
         "my-proxy": f"{python} -m conformance.mutants puts-is-error-into-the-content",
         "cat": "exec /bin/cat",
-        # What comes from PyPI and npm, by what it looks like.
+        # Replacements for programs from PyPI and npm.
         "uvx": f"{python} -m mock_servers stdio --script {tmp_path / 'time.json'} --",
         "npx": f"{python} -m mock_servers stdio --script {tmp_path / 'files.json'} --",
     }
@@ -153,7 +153,7 @@ def place(tmp_path: Path, group: int) -> Place:
         "COLUMNS": "120",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
-    return Place(tmp_path / "page", environment, group)
+    return PageSandbox(tmp_path / "page", environment, group)
 
 
 def _name(page: Path) -> str:
@@ -163,35 +163,35 @@ def _name(page: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [page for page in PAGES if _COMMANDS[page]], ids=_name)
-def test_the_commands_of_a_page(page: Path, place: Place) -> None:
+def test_commands_of_a_page(page: Path, sandbox: PageSandbox) -> None:
     for step in steps(page):
         where = f"{_name(page)}:{step.line}"
         if step.file:
-            file = place.folder / step.file
+            file = sandbox.folder / step.file
             file.parent.mkdir(exist_ok=True)
             file.write_text(step.content, encoding="utf-8")
             continue
-        commands = [command for command in step.commands if command not in LEFT_OUT]
-        status, output = place.run(commands) if commands else (0, "")
+        commands = [command for command in step.commands if command not in SKIPPED]
+        status, output = sandbox.run(commands) if commands else (0, "")
         assert status == (step.exit if commands else 0), f"{where}: {commands}\n{output}"
         lost = missing(step.output, output)
         assert lost is None, f"{where}: does not print: {lost}\nbut: {output}"
 
 
 def shortened(command: str) -> str:
-    """The command, for one requirement if it would run all."""
+    """The command, limited to one requirement if it would run all of them."""
     for beginning in _WHOLE_RUNS:
         if beginning in command and "--only" not in command and "--rerun-failed" not in command:
             return command.replace("conformance run", _ONE, 1)
     return command
 
 
-def test_everything_that_is_skipped_is_still_there() -> None:
+def test_every_skipped_command_is_on_a_page() -> None:
     shown = {command for commands in _COMMANDS.values() for command in commands}
-    assert sorted(set(LEFT_OUT) - shown) == []
+    assert sorted(set(SKIPPED) - shown) == []
 
 
-def test_whole_runs_are_shortened_and_others_are_not() -> None:
+def test_only_whole_runs_are_shortened() -> None:
     assert (
         shortened("python -m conformance run -- x {config}")
         == "python -m conformance run --only CFG-001 -- x {config}"
@@ -201,9 +201,9 @@ def test_whole_runs_are_shortened_and_others_are_not() -> None:
     )
 
 
-def test_the_pages_have_commands() -> None:
-    """Otherwise a change of the convention would leave nothing to try out."""
-    assert sum(map(len, _COMMANDS.values())) > len(LEFT_OUT) + 10
+def test_pages_have_commands() -> None:
+    """Otherwise a changed convention could leave these tests without any command."""
+    assert sum(map(len, _COMMANDS.values())) > len(SKIPPED) + 10
 
 
 @pytest.mark.parametrize(
@@ -215,5 +215,5 @@ def test_the_pages_have_commands() -> None:
         (["nothing"], "", "nothing"),
     ],
 )
-def test_shown_lines_follow_each_other(shown: list[str], output: str, lost: str | None) -> None:
+def test_missing_finds_lines_in_order(shown: list[str], output: str, lost: str | None) -> None:
     assert missing(shown, output) == lost

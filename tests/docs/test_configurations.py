@@ -1,4 +1,4 @@
-"""Every configuration that the documentation shows can be used as it is."""
+"""Every configuration in the documentation is valid."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ _BLOCKS = [
     [(page, text) for page, _, text in _BLOCKS],
     ids=[f"{page.name}-{n}" for page, n, _ in _BLOCKS],
 )
-def test_a_configuration_of_a_page_is_valid(page: Path, text: str) -> None:
+def test_configuration_of_a_page_is_valid(page: Path, text: str) -> None:
     parse(text.encode(), page.name, {})

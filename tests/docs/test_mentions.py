@@ -1,6 +1,6 @@
-"""Commands that the pages only mention exist, with every option that they are mentioned with.
+"""The commands, options, tox environments and modules that the pages mention exist.
 
-Those that are shown to be run are in blocks of `sh`, and are run (`test_commands`).
+`test_commands` runs the commands in blocks of `sh`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from .pages import PAGES, ROOT, fences, mentions
 
 WITHIN = 60.0
-#: how each program is called, and the module that it is
+#: the words that start each program, and its module
 PROGRAMS = {
     "dynamic-mcp": "dynamic_mcp",
     "python -m dynamic_mcp": "dynamic_mcp",
@@ -27,14 +27,18 @@ PROGRAMS = {
     "python -m conformance.official": "conformance.official",
     "python -m mock_servers": "mock_servers",
 }
-#: the first word of a command line is a word like any other there
+#: programs without subcommands
 _WITHOUT_COMMANDS = {"conformance.official"}
-#: beginnings of what a reader would type
-_TYPED = re.compile(
+#: the beginnings of command lines that a reader would type
+_COMMAND_TO_TYPE = re.compile(
     r"\s*(\$ |(sudo|pip|pipx|python3?|uv|uvx|npm|npx|tox|export|claude|dynamic-mcp(-conformance)?|dmcp) [^{])"
 )
-#: On the generated page of implementations: how one of the findings below it is seen again, whichever stands first.
+#: on the generated page of implementations: the command that repeats a finding
 _FINDING = re.compile(r"python -m conformance run --profile [\w-]+ --only [A-Z]+-\d{3}")
+
+#: a module or a folder with modules; pages name those of the proxy without its package
+_MODULE = re.compile(r"(?:[\w-]+/)*[\w-]+(?:\.py|/)")
+_MODULE_ROOTS = (ROOT, ROOT / "dynamic_mcp")
 
 
 def _name(page: Path) -> str:
@@ -49,8 +53,8 @@ def _split(text: str) -> list[str]:
     return words[: words.index("--")] if "--" in words else words
 
 
-def _called(words: list[str]) -> tuple[str, list[str]]:
-    """The module that the words call, and what is behind its name; nothing where it is none of ours."""
+def _split_program(words: list[str]) -> tuple[str, list[str]]:
+    """The module that the words start, and the words after its name; empty for another program."""
     for program, module in PROGRAMS.items():
         named = program.split()
         if words[: len(named)] == named:
@@ -64,15 +68,15 @@ def _help(module: str, command: str) -> str:
     done = subprocess.run(
         words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN, check=False
     )
-    assert done.returncode == 0, f"there is no {shlex.join(words[1:-1])}: {done.stderr}"
+    assert done.returncode == 0, f"{shlex.join(words[1:-1])} does not exist: {done.stderr}"
     return done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_a_command_that_is_mentioned_is_there_with_its_options(page: Path) -> None:
+def test_mentioned_command_exists_with_its_options(page: Path) -> None:
     for text in mentions(page):
-        module, words = _called(_split(text))
+        module, words = _split_program(_split(text))
         if not module:
             continue
         is_command = bool(words) and re.fullmatch(r"[a-z]+", words[0]) and module not in _WITHOUT_COMMANDS
@@ -82,7 +86,7 @@ def test_a_command_that_is_mentioned_is_there_with_its_options(page: Path) -> No
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_an_environment_of_tox_that_is_mentioned_is_there(page: Path) -> None:
+def test_mentioned_tox_environment_exists(page: Path) -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     mentioned = {
@@ -96,13 +100,20 @@ def test_an_environment_of_tox_that_is_mentioned_is_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_what_is_there_to_be_typed_is_in_a_block_that_is_run(page: Path) -> None:
+def test_command_to_type_is_in_a_tested_block(page: Path) -> None:
     typed = [
         line
         for _, info, content in fences(page)
         if info.split()[:1] not in (["sh"], ["yaml"]) and "output" not in info
         for line in content.splitlines()
-        if _TYPED.match(line) and not _FINDING.fullmatch(line)
+        if _COMMAND_TO_TYPE.match(line) and not _FINDING.fullmatch(line)
     ]
 
     assert typed == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_mentioned_module_exists(page: Path) -> None:
+    mentioned = [text for text in mentions(page) if _MODULE.fullmatch(text)]
+
+    assert [text for text in mentioned if not any((root / text).exists() for root in _MODULE_ROOTS)] == []

@@ -1,4 +1,4 @@
-"""The page about security has a section for each requirement of hardening, in order, with the words that it answers."""
+"""The security page has a section for each requirement of the HARD family, in order, with the quotation that it answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conformance.model.registry import Registry
 from .pages import ROOT
 
 
-def test_each_requirement_has_its_section_with_the_words_of_its_source() -> None:
+def test_each_requirement_has_its_section_with_its_quote() -> None:
     requirements = [one for one in Registry.load() if one.id.startswith("HARD-")]
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^## .+\n\n> (.+)$", page, re.MULTILINE)

@@ -8,18 +8,17 @@ from typing import Any
 
 from msgspec import Raw
 
-from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.extras.tracing.base import Tracing
+from dynamic_mcp.config.model import Features, Server, StdioTransport, Timeouts
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import Kind, Listing
-from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.base import Handshake, Options, Upstream
+from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 from tests.dynamic_mcp.helpers import eventually
 
 #: the `_meta` of a modern request
@@ -77,8 +76,21 @@ class FakeUpstream:
     def stderr_tail(self) -> str:
         return ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         return None
+
+    async def close(self) -> None:
+        return None
+
+
+class NoConnector:
+    """Makes no connection."""
+
+    def connect(self, events: Events) -> Upstream:
+        raise AssertionError("nothing connects this group")
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        raise need
 
     async def close(self) -> None:
         return None
@@ -88,9 +100,13 @@ class FakeGroup(Group):
     """A group whose upstream is given, or failed."""
 
     def __init__(
-        self, server: Server, upstream: Upstream | None = None, tools: dict[str, bytes] | None = None
+        self,
+        server: Server,
+        upstream: Upstream | None = None,
+        tools: dict[str, bytes] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
-        super().__init__(server, Guard(), Relay(ClientSession(lambda line: None), {}))
+        super().__init__(server, NoConnector(), Relay(ClientSession(lambda line: None), {}), hooks or Hooks())
         self._fake = upstream
         self._tools = {"echo": b'{"name":"echo"}'} if tools is None else tools
 
@@ -112,15 +128,14 @@ def named(*groups: Group) -> dict[str, Group]:
 class Client:
     """A client of a face over three groups: `files` works, `broken` does not, `off` has no tools."""
 
-    def __init__(self, upstream: FakeUpstream | None = None, tracing: Tracing | None = None) -> None:
+    def __init__(self, upstream: FakeUpstream | None = None, hooks: Hooks | None = None) -> None:
         self.upstream = upstream or FakeUpstream()
-        self.tracing = tracing
+        self.hooks = hooks or Hooks()
         files = server("files", "Reads files")
-        connected = self.upstream if tracing is None else tracing.traced(self.upstream, files)
         self.groups = [
-            FakeGroup(files, connected),
-            FakeGroup(server("broken", "Is broken"), None),
-            FakeGroup(server("off", "Has no tools", tools=False), self.upstream),
+            FakeGroup(files, self.hooks.connection(self.upstream, files), hooks=self.hooks),
+            FakeGroup(server("broken", "Is broken"), None, hooks=self.hooks),
+            FakeGroup(server("off", "Has no tools", tools=False), self.upstream, hooks=self.hooks),
         ]
         self.lines: list[bytes] = []
         self.face = self.face_over(*self.groups)
@@ -129,7 +144,7 @@ class Client:
         """A face that answers to this client."""
         session = ClientSession(self.lines.append)
         live = named(*groups)
-        return Frontend(live, session, Relay(session, live), self.lines.append, self.tracing)
+        return Frontend(live, session, Relay(session, live), self.lines.append, self.hooks)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()

@@ -61,3 +61,28 @@ def test_the_help_names_every_command_and_fits_a_terminal(monkeypatch: pytest.Mo
         assert f"\n  {command} " in text
         assert f"dynamic-mcp {command}" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["chek", "c.json"], "dynamic-mcp: unknown command 'chek'; did you mean 'check'?\n"),
+        (["frobnicate", "c.json"], "dynamic-mcp: unknown command 'frobnicate'\n"),
+    ],
+)
+def test_a_misspelled_command_is_named(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == said
+
+
+def test_more_words_than_one_configuration_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(tmp_path / "config.json"), "more"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: more" in capsys.readouterr().err

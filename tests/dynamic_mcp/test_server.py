@@ -11,7 +11,9 @@ from functools import partial
 import pytest
 
 from conformance.model.sut import make_sut
-from conformance.workbench import Proxy, StdioUpstream, Workbench, open_workbench
+from conformance.workbench.mocks import StdioMockUpstream
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Rule, Script, on_call, silence, sleep
 from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
 
@@ -28,7 +30,7 @@ async def bench() -> AsyncIterator[Workbench]:
     assert bench.evidence.leftovers == []
 
 
-def survivors(*upstreams: StdioUpstream) -> list[int]:
+def survivors(*upstreams: StdioMockUpstream) -> list[int]:
     return [pid for upstream in upstreams for pid in upstream.pids if is_alive(pid)]
 
 
@@ -62,7 +64,7 @@ async def test_no_process_is_left_by_upstreams_that_stay(bench: Workbench) -> No
             assert survivors(polite, staying) == []
         assert_only_messages(proxy)
 
-    await bench.together(*(partial(ended_by, *way) for way in ENDS))
+    await bench.run_cases(*(partial(ended_by, *way) for way in ENDS))
 
 
 @pytest.mark.slow
@@ -76,7 +78,7 @@ async def test_an_end_in_the_middle_of_a_start_is_as_clean(bench: Workbench) -> 
             assert survivors(hanging) == []
         assert "Traceback" not in proxy.stderr
 
-    await bench.together(*(partial(ended_by, *way) for way in ENDS))
+    await bench.run_cases(*(partial(ended_by, *way) for way in ENDS))
 
 
 @pytest.mark.slow
@@ -157,7 +159,9 @@ async def test_no_line_of_an_upstream_ends_its_connection(bench: Workbench) -> N
     lines = r'printf "{\"jsonrpc\":\"2.0\",\"method\":\"\377\"}\n\377\n[[[\nlistening\n"'
     mock = bench.stdio("a")
     entry = mock.entry
-    noisy = mock.but(command="sh", args=["-c", f'{lines}; exec "$0" "$@"', entry["command"], *entry["args"]])
+    noisy = mock.variant(
+        command="sh", args=["-c", f'{lines}; exec "$0" "$@"', entry["command"], *entry["args"]]
+    )
     async with bench.proxy(noisy) as proxy:
         await proxy.handshake()
         await proxy.ready(noisy)

@@ -1,4 +1,4 @@
-"""Fixtures of these tests; their servers from npm are installed once."""
+"""Fixtures: servers from npm, installed once, and a check that no process is left."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .programs import EVERYTHING, FILESYSTEM, Mode
 
 @pytest.fixture(scope="session")
 def npm_servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the npm servers; skips where there is no Node."""
+    """The folder of the npm servers; skips the test without Node."""
     if shutil.which("npm") is None:
-        pytest.skip("Node is not present, so its servers cannot run")
+        pytest.skip("needs Node for its servers")
     folder = tmp_path_factory.mktemp("npm")
     subprocess.run(
         ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", EVERYTHING, FILESYSTEM],
@@ -35,12 +35,12 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left() -> AsyncIterator[None]:
-    """After each test no process that it started is alive."""
+async def no_process_is_left() -> AsyncIterator[None]:
+    """After each test, none of its processes is alive."""
     before = set(psutil.Process().children(recursive=True))
     yield
     with anyio.fail_after(10):
-        while living := {p for p in psutil.Process().children(recursive=True) if is_alive(p)} - before:  # noqa: ASYNC110  # no event tells of a process that ended
+        while living := {p for p in psutil.Process().children(recursive=True) if is_alive(p)} - before:  # noqa: ASYNC110  # there is no event for the end of a process
             await anyio.sleep(0.05)
     assert not living
 

@@ -41,7 +41,7 @@ def npm_server(folder: Path, package: str, *args: str) -> dict[str, Any]:
 
 
 def proxy(config: Path, mode: Mode, **environment: str) -> Client:
-    """The SDK's client in front of the proxy, whose environment is the few variables that the SDK passes on, and these."""
+    """The SDK's client in front of the proxy. The proxy gets the few variables that the SDK passes on, and these."""
     arguments = ["-m", "dynamic_mcp", str(config)]
     command = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
     return Client(stdio_client(command), mode=mode)
@@ -58,7 +58,7 @@ async def tools_of(client: Client, group: str) -> list[str]:
 
 
 async def call(client: Client, group: str, name: str, args: dict[str, Any], **more: Any) -> str:
-    """The text of a result that is no error."""
+    """The text of a result, which must not be an error."""
     arguments = {"group": group, "name": name, "args": args}
     result = await client.call_tool("call_dynamic_tool", arguments, **more)
     assert not result.is_error, text_of(result)

@@ -1,8 +1,8 @@
-"""A server that protects itself with the official SDK and is its own authorization server; it runs inside the test.
+"""A server that the official SDK protects, and that is its own authorization server. It runs inside the test.
 
-What a client meets is the SDK's: metadata, registration, PKCE, client authentication, the check of the bearer and of its audience,
-revocation. Here is what the SDK leaves to an application: memory, lifetimes, and a user who has approved. For the SDK 2.x and the last
-1.x, which differ only in how a server is made.
+The SDK implements metadata, registration, PKCE, client authentication, the checks of the bearer token and its audience, and revocation.
+This module adds the parts of the application: storage, lifetimes, and a user who approves. It works with the SDK 2.x and the last 1.x,
+which differ only in the construction of a server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCOPE = "user"
 
 @asynccontextmanager
 async def serving(app_at: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
-    """The URL of the application that was made for its origin, while it runs."""
+    """Run the application that `app_at` makes for an origin, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = uvicorn.Server(
@@ -50,7 +50,7 @@ async def serving(app_at: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
 
 
 def settings(origin: str) -> AuthSettings:
-    """Everything on: audience, scope, registration, revocation."""
+    """Settings with every feature on: audience, scope, registration, revocation."""
     return AuthSettings(
         issuer_url=AnyHttpUrl(origin),
         resource_server_url=AnyHttpUrl(f"{origin}/mcp"),
@@ -65,11 +65,11 @@ def settings(origin: str) -> AuthSettings:
 
 @dataclass
 class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
-    """Keeps everything in memory and counts what it was asked for."""
+    """Keeps everything in memory, and counts sign-ins and renewals."""
 
-    #: seconds that an access token lives
+    #: the lifetime of an access token in seconds
     lifetime: int = 3600
-    #: what tokens are issued for, in the place of what was asked for
+    #: the resource of every token, instead of the requested one
     audience: str | None = None
     signed_in: int = 0
     renewed: int = 0
@@ -79,7 +79,7 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
     refresh: dict[str, RefreshToken] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """As after a restart."""
+        """Delete everything, as a restart does."""
         for known in (self.clients, self.codes, self.access, self.refresh):
             known.clear()
 

@@ -1,6 +1,6 @@
-"""A server of the official SDK behind a URL, which it prints: ``python sdk_server.py [--sse | --json] [--stateless] [--legacy]``.
+"""A server of the official SDK behind a URL, which it prints: `python sdk_server.py [--sse | --json] [--stateless] [--legacy]`.
 
-The SDK serves both eras at one address. With ``--legacy`` the modern one is refused, as a server from before it does.
+The SDK serves both eras at one address. With `--legacy`, the server refuses the modern era, as an older server does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def fail() -> str:
 
 
 class Legacy:
-    """Refuses what is newer than the server is meant to be."""
+    """Refuses requests of the modern era."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

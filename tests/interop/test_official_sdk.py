@@ -23,7 +23,7 @@ from .programs import (
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
 
-async def test_the_client_sees_two_tools_and_calls_a_time_server(tmp_path: Path, mode: Mode) -> None:
+async def test_client_sees_two_tools_and_calls_a_time_server(tmp_path: Path, mode: Mode) -> None:
     config = write_config(tmp_path, {"time": time_server()})
 
     with anyio.fail_after(60):
@@ -41,9 +41,7 @@ async def test_the_client_sees_two_tools_and_calls_a_time_server(tmp_path: Path,
     assert json.loads(text_of(answer))["timezone"] == "UTC"
 
 
-async def test_servers_from_npm_list_and_answer_beside_each_other(
-    tmp_path: Path, npm_servers: Path, mode: Mode
-) -> None:
+async def test_two_npm_servers_list_and_answer(tmp_path: Path, npm_servers: Path, mode: Mode) -> None:
     (tmp_path / "note.txt").write_text("hello from a file")
     config = write_config(
         tmp_path,

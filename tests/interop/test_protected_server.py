@@ -29,8 +29,8 @@ Era = Literal["legacy", "2026-07-28"]
 
 
 @dataclass
-class Desk:
-    """A user at a desk: a home folder, a browser, and the proxy in front of a protected server."""
+class ProtectedSetup:
+    """A user with a home folder and a browser, and the proxy in front of a protected server."""
 
     home: Path
     browser: Browser
@@ -39,7 +39,7 @@ class Desk:
     url: str
 
     def proxy(self) -> Client:
-        config = write_config(self.home, {"sdk": {"description": "Wants to know you", "url": self.url}})
+        config = write_config(self.home, {"sdk": {"description": "Requires a sign-in", "url": self.url}})
         return proxy(config, self.era, HOME=str(self.home), **self.browser.environment)
 
     @property
@@ -48,7 +48,7 @@ class Desk:
         return len(self.browser.openings), self.memory.signed_in, self.memory.renewed
 
     async def revoke(self, *tokens: str) -> None:
-        """As somebody does who owns the client: at the server's own endpoint (RFC 7009)."""
+        """Revoke tokens at the server's own endpoint, as the client's owner can (RFC 7009)."""
         (client,) = self.memory.clients.values()
         name, secret = client.client_id, client.client_secret or ""
         async with httpx.AsyncClient(trust_env=False, auth=(name, secret)) as http:
@@ -65,7 +65,9 @@ def hello(name: str) -> str:
 
 
 @asynccontextmanager
-async def desk(home: Path, era: Era, memory: Memory | None = None) -> AsyncIterator[Desk]:
+async def protected_setup(
+    home: Path, era: Era, memory: Memory | None = None
+) -> AsyncIterator[ProtectedSetup]:
     memory = memory or Memory()
 
     def protected(origin: str) -> ASGIApp:
@@ -79,7 +81,7 @@ async def desk(home: Path, era: Era, memory: Memory | None = None) -> AsyncItera
     try:
         with anyio.fail_after(WITHIN):
             async with serving(protected) as url:
-                yield Desk(home, browser, memory, era, url)
+                yield ProtectedSetup(home, browser, memory, era, url)
     finally:
         browser.stop()
 
@@ -94,81 +96,84 @@ async def greet(client: Client) -> CallToolResult:
     return await client.call_tool("call_dynamic_tool", arguments)
 
 
-async def is_greeted(client: Client) -> None:
-    """A call is answered at once."""
+async def assert_greeted(client: Client) -> None:
+    """The server answers a call at once."""
     answer = await greet(client)
     assert text_of(answer) == "Grüße, you"
 
 
-async def is_greeted_after_sign_in(client: Client) -> None:
-    """A call is answered once the user has come back; before, the answer says what it waits for."""
-    while "waits for you to sign in" in text_of(answer := await greet(client)):  # noqa: ASYNC110  # the user is the event
+async def assert_greeted_after_sign_in(client: Client) -> None:
+    """The server answers a call after the sign-in; until then, the answer names the sign-in as the reason."""
+    while "waits for you to sign in" in text_of(answer := await greet(client)):  # noqa: ASYNC110  # there is no event for the user's sign-in
         await anyio.sleep(0.1)
     assert text_of(answer) == "Grüße, you"
 
 
 async def test_one_sign_in_serves_all_calls_and_the_next_proxy(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era) as at:
-        async with at.proxy() as client:
-            await is_greeted_after_sign_in(client)
+    async with protected_setup(tmp_path, era) as setup:
+        async with setup.proxy() as client:
+            await assert_greeted_after_sign_in(client)
             assert await tools_of(client, "sdk") == ["greet"]
-            await is_greeted(client)
-        async with at.proxy() as client:
-            await is_greeted(client)
+            await assert_greeted(client)
+        async with setup.proxy() as client:
+            await assert_greeted(client)
 
-        assert at.counts == (1, 1, 0)
-        assert [token.resource for token in at.memory.access.values()] == [at.url]
+        assert setup.counts == (1, 1, 0)
+        assert [token.resource for token in setup.memory.access.values()] == [setup.url]
 
 
-async def test_a_token_that_expires_is_renewed_without_the_user(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era, Memory(lifetime=2)) as at, at.proxy() as client:
-        await is_greeted_after_sign_in(client)
-        # The server counts whole seconds: only then is the token over for it too.
+async def test_expired_token_is_renewed_without_the_user(tmp_path: Path, era: Era) -> None:
+    async with protected_setup(tmp_path, era, Memory(lifetime=2)) as setup, setup.proxy() as client:
+        await assert_greeted_after_sign_in(client)
+        # The server counts whole seconds, so the token has expired for the server too only after 3 s.
         await anyio.sleep(3.1)
-        await is_greeted(client)
+        await assert_greeted(client)
 
-        pages, signed_in, renewed = at.counts
+        pages, signed_in, renewed = setup.counts
         assert (pages, signed_in) == (1, 1)
         assert renewed >= 1
 
 
-async def test_an_access_token_that_is_revoked_is_renewed_without_the_user(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era) as at, at.proxy() as client:
-        await is_greeted_after_sign_in(client)
-        await at.revoke(*at.memory.access)
-        await is_greeted(client)
+async def test_revoked_access_token_is_renewed_without_the_user(tmp_path: Path, era: Era) -> None:
+    async with protected_setup(tmp_path, era) as setup, setup.proxy() as client:
+        await assert_greeted_after_sign_in(client)
+        await setup.revoke(*setup.memory.access)
+        await assert_greeted(client)
 
-        assert at.counts == (1, 1, 1)
-
-
-async def test_a_grant_that_is_revoked_asks_the_user_once_more(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era) as at, at.proxy() as client:
-        await is_greeted_after_sign_in(client)
-        await at.revoke(*at.memory.access, *at.memory.refresh)
-        await is_greeted_after_sign_in(client)
-
-        assert at.counts == (2, 2, 0)
-        assert len(at.memory.clients) == 1
+        assert setup.counts == (1, 1, 1)
 
 
-async def test_a_client_that_is_forgotten_registers_again(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era) as at, at.proxy() as client:
-        await is_greeted_after_sign_in(client)
-        at.memory.forget()
-        await is_greeted_after_sign_in(client)
+async def test_revoked_grant_needs_a_new_sign_in(tmp_path: Path, era: Era) -> None:
+    async with protected_setup(tmp_path, era) as setup, setup.proxy() as client:
+        await assert_greeted_after_sign_in(client)
+        await setup.revoke(*setup.memory.access, *setup.memory.refresh)
+        await assert_greeted_after_sign_in(client)
 
-        assert at.counts == (2, 2, 0)
-        assert len(at.memory.clients) == 1
+        assert setup.counts == (2, 2, 0)
+        assert len(setup.memory.clients) == 1
 
 
-async def test_tokens_for_another_audience_do_not_bring_the_user_back(tmp_path: Path, era: Era) -> None:
-    async with desk(tmp_path, era, Memory(audience="http://127.0.0.1:1/mcp")) as at, at.proxy() as client:
-        # With the connection that is tried again comes another renewal, as useless as the first.
-        while at.memory.renewed < 2:  # noqa: ASYNC110  # what a server remembers is no event
+async def test_forgotten_client_registers_again(tmp_path: Path, era: Era) -> None:
+    async with protected_setup(tmp_path, era) as setup, setup.proxy() as client:
+        await assert_greeted_after_sign_in(client)
+        setup.memory.forget()
+        await assert_greeted_after_sign_in(client)
+
+        assert setup.counts == (2, 2, 0)
+        assert len(setup.memory.clients) == 1
+
+
+async def test_wrong_audience_does_not_repeat_the_sign_in(tmp_path: Path, era: Era) -> None:
+    async with (
+        protected_setup(tmp_path, era, Memory(audience="http://127.0.0.1:1/mcp")) as setup,
+        setup.proxy() as client,
+    ):
+        # Each new attempt to connect renews the token again, without success.
+        while setup.memory.renewed < 2:  # noqa: ASYNC110  # there is no event for a renewal at the server
             await anyio.sleep(0.1)
         answer = await greet(client)
 
         assert answer.is_error
         assert "an authorization that it did not get (HTTP 401)" in text_of(answer)
-        pages, signed_in, _ = at.counts
+        pages, signed_in, _ = setup.counts
         assert (pages, signed_in) == (1, 1)

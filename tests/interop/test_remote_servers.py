@@ -1,4 +1,4 @@
-"""Third-party servers behind a URL, of every transport and both eras, through the proxy to the official SDK client."""
+"""The official SDK client drives the proxy in front of third-party servers behind a URL: every transport, both eras."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def no_proxy_to_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A server that is ended at the end."""
+    """Run a server; the end of the block kills it."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -56,7 +56,7 @@ def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen
 
 @contextmanager
 def sdk_server(*options: str) -> Iterator[str]:
-    """The URL of a running server of the SDK."""
+    """Run a server of the SDK, and yield its URL."""
     program = Path(__file__).with_name("sdk_server.py")
     with running([sys.executable, str(program), *options]) as process:
         assert process.stdout is not None
@@ -65,7 +65,7 @@ def sdk_server(*options: str) -> Iterator[str]:
 
 @contextmanager
 def everything(folder: Path, transport: str) -> Iterator[str]:
-    """The same for the reference server from npm, which wants to be told its port."""
+    """Run the reference server from npm, which needs a port, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with running([npm_program(folder, EVERYTHING), transport], PORT=str(port)):
@@ -85,7 +85,7 @@ def entry(url: str, **more: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", SDK)
-async def test_a_server_of_the_sdk_lists_answers_reports_and_fails(
+async def test_sdk_server_lists_answers_reports_progress_and_fails(
     tmp_path: Path, kind: str, mode: Mode
 ) -> None:
     reported: list[float] = []
@@ -101,12 +101,12 @@ async def test_a_server_of_the_sdk_lists_answers_reports_and_fails(
             failed = await client.call_tool("call_dynamic_tool", {"group": "sdk", "name": "fail", "args": {}})
             assert failed.is_error
             assert "fail" in text_of(failed)
-    # A JSON answer has no place for progress.
+    # A JSON answer cannot carry progress.
     assert reported in ([1, 2, 3], []) if "json" in kind else reported == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", SDK)
-async def test_many_calls_at_once_are_not_mixed_up(tmp_path: Path, kind: str) -> None:
+async def test_parallel_calls_get_their_own_answers(tmp_path: Path, kind: str) -> None:
     answers: dict[int, str] = {}
 
     async def greet(client: Client, n: int) -> None:
@@ -123,18 +123,18 @@ async def test_many_calls_at_once_are_not_mixed_up(tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", SDK)
-async def test_a_call_that_is_given_up_leaves_the_server_usable(tmp_path: Path, kind: str) -> None:
+async def test_server_works_after_a_cancelled_call(tmp_path: Path, kind: str) -> None:
     with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
         async with proxy(write_config(tmp_path, {"sdk": entry(url)}), "auto") as client:
             await tools_of(client, "sdk")
-            with anyio.move_on_after(0.5) as given_up:
+            with anyio.move_on_after(0.5) as cancelled:
                 await call(client, "sdk", "wait", {"seconds": 30})
-            assert given_up.cancelled_caught
+            assert cancelled.cancelled_caught
             assert await call(client, "sdk", "wait", {"seconds": 0}) == "waited"
 
 
 @pytest.mark.parametrize("transport", ["streamableHttp", "sse"])
-async def test_the_reference_server_from_npm_works_over_http(
+async def test_npm_reference_server_works_over_http(
     tmp_path: Path, npm_servers: Path, transport: str, mode: Mode
 ) -> None:
     with everything(npm_servers, transport) as url, anyio.fail_after(WITHIN):

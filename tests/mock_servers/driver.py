@@ -1,4 +1,4 @@
-"""A mock as a process, driven line by line; every wait has a deadline."""
+"""Drives a stdio mock line by line, as a process. Every wait has a deadline."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """Poll until the condition is true; its value."""
+    """Poll until the condition is true, and return its value."""
     end = time.monotonic() + WITHIN
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {WITHIN} s: {what}"
@@ -36,7 +36,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return value
 
 
-class Mock:
+class MockDriver:
     """One running mock."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", journal: Path) -> None:
@@ -54,17 +54,17 @@ class Mock:
         self._lines.put(b"")
 
     def write(self, data: bytes) -> None:
-        """Raw bytes to its stdin."""
+        """Write bytes to its stdin."""
         assert self.process.stdin
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def send(self, message: Any) -> None:
-        """One message to its stdin."""
+        """Write one message to its stdin."""
         self.write(json.dumps(message).encode() + b"\n")
 
     def start(self, method: str, params: Json | None = None) -> int:
-        """Send a request, return its id."""
+        """Send a request and return its id."""
         identity = next(self._ids)
         message = {"jsonrpc": "2.0", "id": identity, "method": method}
         self.send(message if params is None else {**message, "params": params})
@@ -81,35 +81,35 @@ class Mock:
         return message
 
     def ask(self, method: str, params: Json | None = None) -> Json:
-        """Send a request; the next message, which must answer it."""
+        """Send a request and return its answer, which must be the next message."""
         identity = self.start(method, params)
         message = self.next()
         assert message.get("id") == identity, message
         return message
 
     def call(self, tool: str = "echo", **arguments: Any) -> Json:
-        """Call a tool; the next message, which must answer it."""
+        """Call a tool and return the answer, which must be the next message."""
         return self.ask("tools/call", {"name": tool, "arguments": arguments})
 
     def ask_modern(self, method: str, **params: Any) -> Json:
-        """Send a request with the modern envelope; the next message, which must answer it."""
+        """Send a request with the modern envelope and return its answer, which must be the next message."""
         return self.ask(method, {**params, **ENVELOPE})
 
     def close_stdin(self) -> None:
-        """End its input."""
+        """Close its stdin."""
         assert self.process.stdin
         self.process.stdin.close()
 
     def exit_code(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for its end and return the exit status."""
         return self.process.wait(WITHIN)
 
     def events(self, *names: str) -> list[Entry]:
-        """Journal entries so far, of these events if named."""
+        """The journal entries so far; with names, only those of these events."""
         return [entry for entry in read_journal(self._journal) if not names or entry.event in names]
 
     def event(self, name: str) -> Entry:
-        """The first entry of this event, waited for."""
+        """Wait for an entry of this event and return the first one."""
         entry = eventually(lambda: self.events(name), f"a journal entry {name}")[0]
         assert isinstance(entry, Entry)
         return entry
@@ -118,8 +118,8 @@ class Mock:
 @contextmanager
 def running(
     folder: Path, script: Script | None = None, *options: str, command: list[str] = COMMAND, **popen: Any
-) -> Iterator[Mock]:
-    """A mock that is killed at the end, with all its grandchildren."""
+) -> Iterator[MockDriver]:
+    """Run a mock. The end of the block kills it and all its grandchildren."""
     journal = folder / "journal.jsonl"
     args = [*command, "--journal", str(journal), "--max-life", "60"]
     if script is not None:
@@ -127,7 +127,7 @@ def running(
     pipe = subprocess.PIPE
     popen.setdefault("stderr", subprocess.DEVNULL)
     with subprocess.Popen([*args, *options], stdin=pipe, stdout=pipe, **popen) as process:
-        mock = Mock(process, journal)
+        mock = MockDriver(process, journal)
         try:
             yield mock
         finally:
@@ -142,5 +142,5 @@ def running(
 
 
 def is_alive(pid: int) -> bool:
-    """Does a mock with this pid exist, not counting zombies?"""
+    """Whether this pid is a mock that runs; a zombie does not count."""
     return bool(alive([pid], str(MAIN)))

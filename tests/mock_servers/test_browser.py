@@ -1,4 +1,4 @@
-"""The fake browser: how it calls back, with whom before it, and that its caller does not wait."""
+"""The scripted browser: its callbacks, its users, and a caller that does not wait."""
 
 import json
 import subprocess
@@ -20,15 +20,15 @@ from .driver import WITHIN, eventually
 
 
 class Site:
-    """An authorization server at /authorize and a callback listener at /callback, in one place."""
+    """A server with an authorization endpoint at /authorize and a callback listener at /callback."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.asked.append((self.command, self.path, self.headers.get("X-Mock-User", "")))
+                site.requests.append((self.command, self.path, self.headers.get("X-Mock-User", "")))
                 parts = urlsplit(self.path)
                 if parts.path == "/authorize":
                     self.send_response(302)
@@ -41,7 +41,7 @@ class Site:
             do_HEAD = do_GET
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Do not log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def states(self) -> list[list[str]]:
-        queries = [urlsplit(target).query for _, target, _ in self.asked if target.startswith("/callback")]
+        queries = [urlsplit(target).query for _, target, _ in self.requests if target.startswith("/callback")]
         return [[value for name, value in parse_qsl(query) if name == "state"] for query in queries]
 
 
@@ -65,7 +65,7 @@ def site() -> Iterator[Site]:
 
 
 class Opener:
-    """Opens pages; its journal."""
+    """Opens pages in the browser, and reads its journal."""
 
     def __init__(self, folder: Path, *users: User) -> None:
         self._journal = folder / "journal.jsonl"
@@ -79,29 +79,29 @@ class Opener:
     def events(self, name: str) -> list[Entry]:
         return [entry for entry in read_journal(self._journal) if entry.event == name]
 
-    def done(self, count: int = 1) -> None:
+    def wait_until_done(self, count: int = 1) -> None:
         eventually(lambda: len(self.events("done")) == count, f"{count} users have finished")
 
 
-def test_it_follows_the_redirect_and_calls_back(tmp_path: Path, site: Site) -> None:
+def test_follows_the_redirect_and_sends_the_callback(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User("denies"))
     opener.open(site.url)
-    opener.done()
-    assert [(verb, user) for verb, _, user in site.asked] == [("GET", "denies"), ("GET", "")]
+    opener.wait_until_done()
+    assert [(verb, user) for verb, _, user in site.requests] == [("GET", "denies"), ("GET", "")]
     assert site.states == [["aB+9"]]
     assert opener.events("opened")[0].data["argv"] == ["xdg-open", site.url]
     assert opener.events("callback")[0].data["status"] == 200
 
 
-def test_its_caller_does_not_wait_for_the_user(tmp_path: Path, site: Site) -> None:
+def test_caller_does_not_wait_for_the_user(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User(wait=4))
     opener.open(site.url)  # also waits for the end of its output
-    assert site.asked == []
-    opener.done()
+    assert site.requests == []
+    opener.wait_until_done()
     assert site.states == [["aB+9"]]
 
 
-def test_the_callback_is_what_the_user_makes_of_it(tmp_path: Path, site: Site) -> None:
+def test_user_changes_the_callback_parameters(tmp_path: Path, site: Site) -> None:
     changes: list[dict[str, str | list[str] | None]] = [
         {"state": None},
         {"state": "wrong"},
@@ -112,16 +112,16 @@ def test_the_callback_is_what_the_user_makes_of_it(tmp_path: Path, site: Site) -
     ]
     opener = Opener(tmp_path, User(callbacks=changes))
     opener.open(site.url)
-    opener.done()
+    opener.wait_until_done()
     assert site.states == [[], ["wrong"], ["aB+"], ["Ab+9"], ["aB+9", "aB+9"], ["aB+9"]]
 
 
-def test_strays_and_probes_come_before_the_callback(tmp_path: Path, site: Site) -> None:
+def test_strays_and_probes_precede_the_callback(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User(strays=["GET /favicon.ico", "HEAD $callback", "connect"], probes=True))
     opener.open(site.url)
-    opener.done()
-    asked = [(verb, urlsplit(target).path) for verb, target, _ in site.asked]
-    assert asked == [
+    opener.wait_until_done()
+    requests = [(verb, urlsplit(target).path) for verb, target, _ in site.requests]
+    assert requests == [
         ("GET", "/authorize"),
         ("GET", "/favicon.ico"),
         ("HEAD", "/callback"),
@@ -131,20 +131,20 @@ def test_strays_and_probes_come_before_the_callback(tmp_path: Path, site: Site) 
     assert [entry.data["problem"] for entry in opener.events("reachable")] == [None]
 
 
-def test_each_page_has_its_user_and_the_last_one_stays(tmp_path: Path, site: Site) -> None:
+def test_each_visit_has_its_user_and_the_last_user_repeats(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User("leaves"), User(callbacks=[{"state": "second"}]), User())
     opener.open(site.url)
     for count in (1, 2, 3):
         opener.open(site.url)
-        opener.done(count)
+        opener.wait_until_done(count)
     assert site.states == [["second"], ["aB+9"], ["aB+9"]]
     assert [entry.data["number"] for entry in opener.events("opened")] == [1, 2, 3, 4]
 
 
-def test_a_listener_that_has_gone_is_journalled(tmp_path: Path, site: Site) -> None:
+def test_unreachable_listener_is_journalled(tmp_path: Path, site: Site) -> None:
     opener = Opener(tmp_path, User(strays=["connect"], probes=True))
     gone = site.origin.rpartition(":")[0] + ":1"
     opener.open(site.url.replace(f"{site.origin}/callback", f"{gone}/callback"))
-    opener.done()
+    opener.wait_until_done()
     assert opener.events("reachable")[0].data["problem"] is not None
     assert opener.events("callback") == []

@@ -17,17 +17,17 @@ def _write_many(path: Path, name: str) -> None:
         journal.write("line", text=name * 300, number=number)
 
 
-def test_a_missing_journal_is_empty(tmp_path: Path) -> None:
+def test_missing_journal_is_empty(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "none") == []
 
 
-def test_an_entry_is_read_back_as_written(tmp_path: Path) -> None:
+def test_entry_is_read_back_as_written(tmp_path: Path) -> None:
     Journal(tmp_path / "j").write("action", do="sleep", request="é\ud800")
     (entry,) = read_journal(tmp_path / "j")
     assert entry == Entry(entry.t, os.getpid(), "action", {"do": "sleep", "request": "é\ud800"})
 
 
-def test_a_half_written_last_line_is_skipped(tmp_path: Path) -> None:
+def test_half_written_last_line_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "j"
     Journal(path).write("eof")
     with path.open("ab") as file:
@@ -35,7 +35,7 @@ def test_a_half_written_last_line_is_skipped(tmp_path: Path) -> None:
     assert [entry.event for entry in read_journal(path)] == ["eof"]
 
 
-def test_entries_of_several_processes_and_threads_never_mix(tmp_path: Path) -> None:
+def test_concurrent_entries_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "j"
     spawn = multiprocessing.get_context("spawn")
     workers: list[BaseProcess | threading.Thread] = [
@@ -53,24 +53,24 @@ def test_entries_of_several_processes_and_threads_never_mix(tmp_path: Path) -> N
         assert mine == list(range(200))
 
 
-def test_a_line_that_is_not_utf8_is_kept_as_base64(tmp_path: Path) -> None:
+def test_line_outside_utf8_is_kept_as_base64(tmp_path: Path) -> None:
     Journal(tmp_path / "j").write_line(b"\xff\x00")
     assert read_journal(tmp_path / "j")[0].data == {"base64": "/wA="}
 
 
-def test_long_output_is_shortened_but_its_size_is_kept(tmp_path: Path) -> None:
+def test_long_output_is_cut_and_its_size_kept(tmp_path: Path) -> None:
     Journal(tmp_path / "j").write_sent(b"x" * (MAX_SENT + 10))
     (entry,) = read_journal(tmp_path / "j")
     assert (len(entry.text), entry.data["bytes"]) == (MAX_SENT, MAX_SENT + 10)
 
 
-def test_the_message_of_an_entry_is_its_text_decoded(tmp_path: Path) -> None:
+def test_message_is_the_decoded_text(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     for text in ('{"id":1}', "[1]", "hello"):
         journal.write_line(text.encode())
     assert [entry.message for entry in read_journal(tmp_path / "j")] == [{"id": 1}, None, None]
 
 
-def test_each_entry_is_one_line_of_json(tmp_path: Path) -> None:
+def test_entry_is_one_line_of_json(tmp_path: Path) -> None:
     Journal(tmp_path / "j").write_line(b"a\rb")
     assert json.loads((tmp_path / "j").read_text())["text"] == "a\rb"

@@ -12,7 +12,7 @@ from mock_servers.script import Era, Script, default_tools, tool
 
 from .driver import COMMAND
 
-# A client in automatic mode probes for the modern era and falls back; a pinned one does neither.
+# In automatic mode, the client probes for the modern era and falls back; with a pinned version, it does neither.
 ACCEPTED: list[tuple[Era, Literal["auto", "legacy", "2026-07-28"]]] = [
     ("legacy", "auto"),
     ("legacy", "legacy"),
@@ -31,7 +31,7 @@ def server(folder: Path, script: Script) -> StdioServerParameters:
 
 
 @pytest.mark.parametrize(("era", "mode"), ACCEPTED)
-async def test_the_official_client_lists_and_calls(tmp_path: Path, era: Era, mode: str) -> None:
+async def test_official_client_lists_and_calls(tmp_path: Path, era: Era, mode: str) -> None:
     script = Script(
         era=era,
         page_size=1,
@@ -65,7 +65,7 @@ async def test_the_official_client_lists_and_calls(tmp_path: Path, era: Era, mod
     assert ("initialize" in methods, "notifications/initialized" in methods) == (handshake, handshake)
 
 
-async def test_the_official_client_in_legacy_mode_is_refused_by_a_modern_server(tmp_path: Path) -> None:
+async def test_modern_server_refuses_the_official_client_in_legacy_mode(tmp_path: Path) -> None:
     with anyio.fail_after(30):
         with pytest.raises((MCPError, ExceptionGroup)):
             async with Client(server(tmp_path, Script(era="modern")), mode="legacy") as client:

@@ -1,4 +1,4 @@
-"""Who lives, by /proc and by ps: the program counts, not the number, and a zombie is dead."""
+"""Whether a process lives, by /proc and by ps: its mark must match, and a zombie counts as dead."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ SLEEPS = "import time; print(flush=True); time.sleep(30)"
 
 @contextmanager
 def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process with the mark, which has begun to run: in the middle of its start it has no command line at all."""
+    """A process with the mark. It has begun to run, because a process has no command line in the middle of its start."""
     command = [sys.executable, "-c", SLEEPS, "a-mark-of-its-own"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -29,28 +29,28 @@ def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
-@pytest.fixture(params=[Path("/proc"), Path("/there/is/none")], ids=["proc", "ps"], autouse=True)
+@pytest.fixture(params=[Path("/proc"), Path("/missing")], ids=["proc", "ps"], autouse=True)
 def _source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param.exists() and shutil.which("ps") is None:
-        pytest.skip("there is no ps")
+        pytest.skip("ps is missing")
     monkeypatch.setattr(processes, "_PROC", request.param)
 
 
-def test_a_process_lives_under_its_own_mark_only() -> None:
+def test_process_counts_only_with_its_mark() -> None:
     with sleeping() as process:
         assert alive([process.pid], "a-mark-of-its-own") == [process.pid]
         assert alive([process.pid, os.getpid()], "another-mark") == []
     assert alive([process.pid], "a-mark-of-its-own") == []
 
 
-def test_a_zombie_is_dead_and_ends_the_wait() -> None:
-    # Nobody collects its status before the end of the block.
+def test_zombie_counts_as_dead() -> None:
+    # The process stays a zombie until the end of the block, which collects its status.
     with sleeping() as process:
         assert kill([process.pid], "a-mark-of-its-own", within=20) == []
         assert process.returncode is None
 
 
-def test_who_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_returns_the_survivors(monkeypatch: pytest.MonkeyPatch) -> None:
     with sleeping() as process, monkeypatch.context() as patch:
         patch.setattr(os, "kill", lambda pid, number: None)
         assert kill([process.pid], "a-mark-of-its-own", within=0.1) == [process.pid]

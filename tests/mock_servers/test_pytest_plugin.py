@@ -1,4 +1,4 @@
-"""The fixtures, used as another test suite uses them."""
+"""The pytest fixtures, in a test suite outside this repository."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A test suite elsewhere, with warnings as errors and no plugin but this one and what a test names."""
+    """A separate test suite. Warnings are errors, and the only plugins are this one and those that the test names."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
@@ -27,19 +27,19 @@ def run(suite: pytest.Pytester, *words: str) -> pytest.RunResult:
     return suite.runpytest_subprocess("-p", PLUGIN, *words, timeout=50)
 
 
-def written_examples() -> dict[str, str]:
+def documented_examples() -> dict[str, str]:
     tokens = MarkdownIt().parse((ROOT / "docs" / "mock-servers.md").read_text(encoding="utf-8"))
     blocks = [token for token in tokens if token.type == "fence" and token.info.startswith("python file=")]
     return {token.info.partition("file=")[2]: token.content for token in blocks}
 
 
-@pytest.mark.parametrize("name", written_examples())
-def test_a_written_example_passes(suite: pytest.Pytester, name: str) -> None:
-    (suite.path / name).write_text(written_examples()[name], encoding="utf-8")
+@pytest.mark.parametrize("name", documented_examples())
+def test_documented_example_passes(suite: pytest.Pytester, name: str) -> None:
+    (suite.path / name).write_text(documented_examples()[name], encoding="utf-8")
     run(suite, name).assert_outcomes(passed=2)
 
 
-def test_several_servers_of_every_kind_live_side_by_side_and_end_with_the_test(
+def test_servers_of_every_kind_end_with_the_test(
     suite: pytest.Pytester,
 ) -> None:
     suite.makepyfile("""
@@ -49,7 +49,7 @@ def test_several_servers_of_every_kind_live_side_by_side_and_end_with_the_test(
 
         mocks = []
 
-        def test_them(mcp_stdio_mock, mcp_http_mock, mcp_sse_mock, mcp_oauth_mock):
+        def test_run_all(mcp_stdio_mock, mcp_http_mock, mcp_sse_mock, mcp_oauth_mock):
             stdio = mcp_stdio_mock(Script(ignore_eof=True))
             subprocess.Popen([stdio.command, *stdio.args], stdin=subprocess.DEVNULL)
             stdio.wait_for(lambda: stdio.alive)
@@ -58,13 +58,13 @@ def test_several_servers_of_every_kind_live_side_by_side_and_end_with_the_test(
             assert len({mock.url for mock in mocks[1:]}) == 5
             assert all(mock.alive for mock in mocks)
 
-        def test_that_nobody_is_left():
+        def test_all_have_ended():
             assert [mock for mock in mocks if mock.alive] == []
     """)
     run(suite, "-W", "ignore:subprocess:ResourceWarning").assert_outcomes(passed=2)
 
 
-def test_the_log_is_printed_when_a_test_fails_and_only_then(suite: pytest.Pytester) -> None:
+def test_only_a_failed_test_prints_the_journal(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
         from urllib.request import Request, urlopen
 
@@ -86,7 +86,7 @@ def test_the_log_is_printed_when_a_test_fails_and_only_then(suite: pytest.Pytest
 
 
 @pytest.mark.slow
-def test_workers_of_xdist_do_not_share_anything(suite: pytest.Pytester) -> None:
+def test_xdist_workers_share_nothing(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
         import pytest
 
@@ -97,7 +97,7 @@ def test_workers_of_xdist_do_not_share_anything(suite: pytest.Pytester) -> None:
     run(suite, "-p", "xdist", "-n", "2").assert_outcomes(passed=6)
 
 
-def test_an_async_test_may_use_them(suite: pytest.Pytester) -> None:
+def test_async_test_can_use_the_fixtures(suite: pytest.Pytester) -> None:
     suite.makepyfile("""
         import pytest
 
@@ -112,7 +112,7 @@ def test_an_async_test_may_use_them(suite: pytest.Pytester) -> None:
     run(suite, "-p", "anyio").assert_outcomes(passed=1)
 
 
-def test_the_plugin_costs_nothing_until_it_is_used() -> None:
+def test_unused_plugin_imports_nothing() -> None:
     program = (
         f"import sys, pytest; before = set(sys.modules); import {PLUGIN}; print(*(set(sys.modules) - before))"
     )
@@ -122,8 +122,8 @@ def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     assert set(done.stdout.split()) <= {"mock_servers", PLUGIN}, done.stderr
 
 
-def test_the_distribution_announces_it_under_its_own_name() -> None:
-    """Another name would make `-p` with the module's name a second plugin, which pytest refuses."""
+def test_entry_point_has_the_name_of_the_module() -> None:
+    """With another name, `-p mock_servers.pytest_plugin` would load a second plugin, which pytest refuses."""
     announced = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "entry-points"
     ]

@@ -1,4 +1,4 @@
-"""Mocks for tests in Python: they start, tell what they saw, and leave no process whatever happens."""
+"""The context managers: they start a mock, show its journal, and leave no process behind."""
 
 import os
 import signal
@@ -24,7 +24,9 @@ def is_alive(mock: running.Mock) -> bool:
     return bool(alive(mock.pids, str(mock.folder)))
 
 
-def test_a_server_that_ignores_everything_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_server_is_killed_at_the_end_of_its_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(running, "_STOP_WITHIN", 0.2)
     with http_mock(tmp_path) as mock:
         os.kill(mock.pids[0], signal.SIGSTOP)
@@ -32,7 +34,7 @@ def test_a_server_that_ignores_everything_is_killed(tmp_path: Path, monkeypatch:
     assert not is_alive(mock)
 
 
-def test_a_stdio_server_that_was_left_behind_is_killed(tmp_path: Path) -> None:
+def test_leftover_stdio_server_is_killed(tmp_path: Path) -> None:
     with stdio_mock(tmp_path, STUBBORN, args=["x"]) as mock:
         process = subprocess.Popen([mock.command, *mock.args], stdin=subprocess.DEVNULL)
         mock.wait_for(lambda: mock.starts)
@@ -41,7 +43,7 @@ def test_a_stdio_server_that_was_left_behind_is_killed(tmp_path: Path) -> None:
     assert mock.starts[0].args == ["x"]
 
 
-def test_it_ends_before_its_time_and_only_once(tmp_path: Path) -> None:
+def test_stop_can_be_repeated(tmp_path: Path) -> None:
     with http_mock(tmp_path) as mock:
         mock.stop()
         assert not is_alive(mock)
@@ -50,7 +52,7 @@ def test_it_ends_before_its_time_and_only_once(tmp_path: Path) -> None:
             urllib.request.urlopen(mock.url, timeout=5)
 
 
-def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
 from mock_servers.running import http_mock
@@ -70,14 +72,12 @@ with http_mock(Path({str(tmp_path)!r})) as mock:
     eventually(lambda: not alive([pid], str(tmp_path)), "the end of the mock")
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_failed_start_raises_with_the_stderr(tmp_path: Path) -> None:
     with pytest.raises(MockError, match="not an address"), http_mock(tmp_path, host="not an address"):
         pass
 
 
-def test_one_that_says_nothing_is_not_waited_for_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_start_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "START_WITHIN", 0.3)
     silent: Callable[..., list[str]] = lambda *_, **__: [sys.executable, "-c", "input()"]  # noqa: E731
     monkeypatch.setattr(commands, "remote", silent)
@@ -85,15 +85,17 @@ def test_one_that_says_nothing_is_not_waited_for_without_end(
         pass
 
 
-def test_waiting_fails_with_the_end_of_the_journal(tmp_path: Path) -> None:
+def test_failed_wait_shows_the_journal(tmp_path: Path) -> None:
     with http_mock(tmp_path) as mock, pytest.raises(MockError, match="listening"):
         mock.wait_for(lambda: mock.requests("tools/call"), within=0.1)
 
 
-def test_a_user_denies(tmp_path: Path) -> None:
+def test_sign_in_can_be_denied(tmp_path: Path) -> None:
     with oauth_mock(tmp_path) as mock:
-        asked = "response_type=code&redirect_uri=http://127.0.0.1:9/cb&code_challenge_method=S256"
-        page = f"{mock.issuer}/authorize?{asked}&code_challenge={'c' * 43}&client_id={mock.client_id}&state=1"
+        params = "response_type=code&redirect_uri=http://127.0.0.1:9/cb&code_challenge_method=S256"
+        page = (
+            f"{mock.issuer}/authorize?{params}&code_challenge={'c' * 43}&client_id={mock.client_id}&state=1"
+        )
         assert "error=access_denied" in mock.sign_in(page, "denies")
         with pytest.raises(MockError, match="400"):
             mock.sign_in(f"{mock.issuer}/authorize?client_id=nobody")

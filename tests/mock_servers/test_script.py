@@ -6,7 +6,7 @@ import pytest
 from mock_servers.script import Grandchild, Http, Rule, Script, ScriptError, error, on_call, raw, sleep
 
 
-def test_a_script_survives_its_file(tmp_path: Path) -> None:
+def test_script_survives_a_round_trip_through_its_file(tmp_path: Path) -> None:
     script = Script(
         era="both",
         on=[on_call("echo", sleep(1), error(-1, "no"), nth=2), Rule("ping", [raw(b"\xff")])],
@@ -37,7 +37,7 @@ def test_a_script_survives_its_file(tmp_path: Path) -> None:
         ([], "expected an object"),
     ],
 )
-def test_a_mistake_in_a_script_is_named(wrong: Any, named: str) -> None:
+def test_error_names_the_wrong_field(wrong: Any, named: str) -> None:
     with pytest.raises(ScriptError, match=named):
         Script.from_dict(wrong)
 
@@ -46,8 +46,20 @@ def test_a_mistake_in_a_script_is_named(wrong: Any, named: str) -> None:
     ("nth", "times", "served"),
     [(None, None, [1, 2, 3, 4]), (2, None, [2]), (None, 2, [1, 2]), (2, 2, [2, 3])],
 )
-def test_a_rule_serves_the_occurrences_it_names(
-    nth: int | None, times: int | None, served: list[int]
-) -> None:
+def test_rule_serves_its_occurrences(nth: int | None, times: int | None, served: list[int]) -> None:
     rule = Rule("m", nth=nth, times=times)
     assert [n for n in range(1, 5) if rule.serves(n)] == served
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"lifetime": 3}, "oauth: unknown field lifetime"),
+        ({"faults": [{"at": "token", "code": 503}]}, r"oauth.faults\[0\]: unknown field code"),
+        ({"faults": [{"at": "elsewhere"}]}, r"oauth.faults\[0\].at: 'elsewhere'"),
+        ({"registered_auth": "magic"}, "oauth.registered_auth: 'magic'"),
+    ],
+)
+def test_error_names_the_wrong_oauth_field(wrong: Any, named: str) -> None:
+    with pytest.raises(ScriptError, match=named):
+        Script.from_dict({"oauth": wrong})

@@ -1,11 +1,11 @@
-"""The last SDK of the handshake era, 1.x, on both sides of the proxy. Run by `tox -e sdk1`, because it cannot stand beside 2.x.
+"""Tests the proxy with the SDK 1.x, the last one of the legacy era, on both sides. `tox -e sdk1` runs it, because 1.x and 2.x conflict.
 
-Its client drives the proxy in front of servers of its own: over stdio, Streamable HTTP and HTTP+SSE, and one that wants a sign-in.
-Prints a line for each thing that holds; exit status 1 with the first that does not.
+The client of the SDK drives the proxy in front of servers of the SDK: over stdio, Streamable HTTP and HTTP+SSE, and one that requires a
+sign-in. The program prints a line for each condition that holds. At the first one that does not, it exits with status 1.
 """
 
 # mypy: ignore-errors
-# (written for another major version of the SDK than the one that is installed beside mypy)
+# mypy runs with another major version of the SDK
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ server.run(sys.argv[1])
 
 @asynccontextmanager
 async def servers(folder: Path) -> Any:
-    """The entries of the SDK's own servers, one for each transport; those behind a URL run meanwhile."""
+    """The configuration entries of the SDK's servers, one for each transport. Servers behind a URL run inside the block."""
     program = folder / "server.py"
     program.write_text(SERVER)
     entries: dict[str, Any] = {
@@ -62,7 +62,7 @@ async def servers(folder: Path) -> Any:
             )
         )
         entries[transport] = {"url": f"http://127.0.0.1:{port}/{path}"}
-        await _listens(port)
+        await _wait_until_listening(port)
     try:
         yield entries
     finally:
@@ -77,7 +77,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _listens(port: int) -> None:
+async def _wait_until_listening(port: int) -> None:
     with anyio.fail_after(WITHIN):
         while True:
             try:
@@ -90,29 +90,29 @@ async def _listens(port: int) -> None:
 
 
 def holds(condition: object, what: str) -> None:
-    """Say what holds, or end."""
+    """Print a condition that holds; exit at one that does not."""
     if not condition:
         sys.exit(f"does not hold: {what}")
-    print(f"holds: {what}")  # noqa: T201  # this is what a person reads
+    print(f"holds: {what}")  # noqa: T201  # the report of the program
 
 
 async def judge(session: ClientSession, group: str) -> None:
-    """Everything that a client does with one group."""
+    """Test the definitions, a call and progress of one group."""
     listed = await session.call_tool("get_dynamic_tools", {"group": group})
-    holds("greet" in listed.content[0].text, f"{group}: the tool's definition is shown")
+    holds("greet" in listed.content[0].text, f"{group}: get_dynamic_tools returns the definition")
     progress: list[float] = []
 
-    async def heard(value: float, total: float | None, message: str | None) -> None:
+    async def on_progress(value: float, total: float | None, message: str | None) -> None:
         progress.append(value)
 
     arguments = {"group": group, "name": "greet", "args": {"name": "you"}}
-    answer = await session.call_tool("call_dynamic_tool", arguments, progress_callback=heard)
-    holds(answer.content[0].text == "hello you" and not answer.isError, f"{group}: a call is answered")
+    answer = await session.call_tool("call_dynamic_tool", arguments, progress_callback=on_progress)
+    holds(answer.content[0].text == "hello you" and not answer.isError, f"{group}: a call gets its answer")
     holds(progress == [1.0], f"{group}: progress arrives before the answer")
 
 
 async def judge_sign_in(folder: Path) -> None:
-    """A server that is its own authorization server: the user signs in once, and is not needed for a renewal."""
+    """Test a server that is its own authorization server: the user signs in once, and a renewal needs no user."""
     memory = Memory(lifetime=2)
 
     def protected(origin: str) -> Any:
@@ -131,9 +131,9 @@ async def judge_sign_in(folder: Path) -> None:
             while "waits for you" in answer:
                 await asyncio.sleep(0.1)
                 answer = await say_hello(session)
-            holds(answer == "hello", "a call is answered after the sign-in")
+            holds(answer == "hello", "a call gets its answer after the sign-in")
             await asyncio.sleep(memory.lifetime + 1.1)  # the server counts whole seconds
-            holds(await say_hello(session) == "hello", "a call is answered after the token's life")
+            holds(await say_hello(session) == "hello", "a call gets its answer after the token expired")
     holds((memory.signed_in, memory.renewed > 0) == (1, True), "the token was renewed without the user")
 
 
@@ -142,14 +142,14 @@ def hello() -> str:
 
 
 async def say_hello(session: ClientSession) -> str:
-    """The text of an answer, or of a failure."""
+    """The text of the answer, which can be a failure."""
     answer = await session.call_tool("call_dynamic_tool", {"group": "locked", "name": "hello", "args": {}})
     return answer.content[0].text
 
 
 @asynccontextmanager
 async def connected(folder: Path, entries: dict[str, Any], **environment: str) -> Any:
-    """A session with the proxy in front of these servers, before it is initialized."""
+    """A session with the proxy in front of these servers, not yet initialized."""
     config = folder / "config.json"
     described = {name: {"description": name, **entry} for name, entry in entries.items()}
     config.write_text(json.dumps({"mcpServers": described}))
@@ -160,15 +160,15 @@ async def connected(folder: Path, entries: dict[str, Any], **environment: str) -
 
 
 async def judge_transports(folder: Path) -> None:
-    """Servers over every transport, beside each other."""
+    """Test servers of every transport behind one proxy."""
     async with servers(folder) as entries, connected(folder, entries) as session:
         greeting = await session.initialize()
         holds(
             greeting.protocolVersion == types.LATEST_PROTOCOL_VERSION,
-            "the newest handshake version is agreed on",
+            "both sides agree on the newest legacy version",
         )
         tools = await session.list_tools()
-        holds(len(tools.tools) == 2, "two tools are shown")
+        holds(len(tools.tools) == 2, "the proxy lists two tools")
         for group in entries:
             await judge(session, group)
         prompts = await session.list_prompts()

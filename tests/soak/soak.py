@@ -1,10 +1,7 @@
-"""A long life among servers that crash, hang and flood, clients that cancel and leave, and a configuration that changes.
+"""A long run of the proxy with servers that crash, hang and flood, a client that cancels and disconnects, and a changing configuration.
 
-One seed replays one schedule.
-
-What must hold at any time: an answer belongs to the call with its id, comes once, and is the right one; what is not right says that
-it failed. What must hold at the end: every call was answered or cancelled, no process of any life is left, no zombie was kept, and
-neither descriptors nor memory grew.
+One seed replays one schedule. At any time, each call gets at most one answer, which is correct or reports a failure. At the end, every call
+has its answer or was cancelled, no process of any proxy is left, no zombie remains, and neither descriptors nor memory have grown.
 """
 
 from __future__ import annotations
@@ -42,29 +39,29 @@ from tests.wire import Wire
 MIB = 1 << 20
 UPSTREAMS = 20
 MAX_IN_FLIGHT = 40
-#: Configured timeout of a call, and the longest that its end may take on a busy machine.
+#: the configured timeout of a call, and the maximum time until its answer on a busy machine
 TIMEOUT = "1s"
 ANSWERED_WITHIN = 30.0
-GONE_WITHIN = 10.0
+PROCESSES_END_WITHIN = 10.0
 
-#: tools that answer properly, however the server behaves beside it
-HONEST = ("echo", "slow", "noisy", "twice", "stranger", "asking")
-#: tools that never answer in time, and those of them that take the server with them
+#: tools that answer correctly, whatever else the server does
+CORRECT = ("echo", "slow", "noisy", "twice", "stranger", "asking")
+#: tools that never answer in time, and tools that end the server
 LATE = ("hang", "late")
 FATAL = ("crash", "killed")
-#: Seconds between two steps of the client at least: it is not the failing fast that is to be exercised most.
-PACE = 0.003
-#: Chance of a save of the configuration at each step.
+#: the minimum number of seconds between two steps of the client; without it, most calls would fail at once
+STEP_INTERVAL = 0.003
+#: the probability of a save of the configuration at each step
 RELOADING = 0.01
 
 
 def script(number: int) -> Script:
-    """One of the servers: all offer the same tools, every fourth leaves a grandchild that ignores everything."""
+    """The script of one server. All servers offer the same tools; every fourth one leaves a grandchild that ignores SIGTERM."""
     return Script(
-        tools=[tool(name) for name in (*HONEST, *LATE, *FATAL, "large")],
+        tools=[tool(name) for name in (*CORRECT, *LATE, *FATAL, "large")],
         on=[
             on_call("slow", sleep(0.2)),
-            on_call("noisy", stderr(MIB), raw("no json\n{]\n\n"), notify("notifications/message", {"level": "info"}), reply()),
+            on_call("noisy", stderr(MIB), raw("not json\n{]\n\n"), notify("notifications/message", {"level": "info"}), reply()),
             on_call("twice", duplicate_reply()),
             on_call("stranger", wrong_id_reply(), reply()),
             on_call("asking", request("ping"), request("sampling/createMessage", {}), reply()),
@@ -81,14 +78,14 @@ def script(number: int) -> Script:
 
 
 @dataclass
-class Report:
-    """What a run did and saw."""
+class SoakReport:
+    """The calls and results of a run."""
 
     calls: int = 0
-    right: int = 0
+    correct: int = 0
     failed: int = 0
     cancelled: int = 0
-    lives: int = 0
+    proxies: int = 0
     reloads: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -101,26 +98,26 @@ class _Call:
 
 
 class Soak:
-    """One run: several lives of a proxy, each ended in another way."""
+    """One run: several proxies one after the other, each of which ends in a random way."""
 
     def __init__(self, folder: Path, seed: int, seconds: float) -> None:
-        self.report = Report()
+        self.report = SoakReport()
         self._random = random.Random(seed)
         self._folder = folder
         self._seconds = seconds
 
-    def run(self) -> Report:
-        """Live until the time is over."""
+    def run(self) -> SoakReport:
+        """Run proxies until the time is over, or until a problem."""
         end = time.monotonic() + self._seconds
         while time.monotonic() < end and not self.report.problems:
-            self.report.lives += 1
-            folder = self._folder / f"life-{self.report.lives}"
+            self.report.proxies += 1
+            folder = self._folder / f"proxy-{self.report.proxies}"
             folder.mkdir()
-            _Life(self, folder, min(end, time.monotonic() + max(10.0, self._seconds / 3))).live()
+            _ProxyRun(self, folder, min(end, time.monotonic() + max(10.0, self._seconds / 3))).run()
         return self.report
 
 
-class _Life:
+class _ProxyRun:
     """One proxy from its start to its end."""
 
     def __init__(self, soak: Soak, folder: Path, end: float) -> None:
@@ -132,7 +129,7 @@ class _Life:
         self._cancelled: set[int] = set()
         self._last_id = 0
 
-    def live(self) -> None:
+    def run(self) -> None:
         scripts = {f"s{number}": script(number) for number in range(UPSTREAMS)}
         groups = list(scripts)
         with Wire(self._folder, timeout=TIMEOUT, **scripts) as wire:
@@ -147,22 +144,22 @@ class _Life:
                 server["enabled"] = True
             wire.save()
             self._settle(wire)
-            self._everybody_comes_back(wire, groups)
+            self._wait_for_all_groups(wire, groups)
             self._compare("descriptors", descriptors, proxy.num_fds(), 4)
             self._compare("memory", memory, wire.memory(), 48 * MIB)
             zombies = [
                 one.pid for one in proxy.children(recursive=True) if one.status() == psutil.STATUS_ZOMBIE
             ]
-            # A server that crashed a moment ago is reaped when its group is gone.
+            # The proxy reaps a server that has just crashed only when its process group has ended.
             if len(zombies) > 2:
                 self._problem(f"zombies: {zombies}")
-            self._leave(wire)
-        self._nobody_is_left()
+            self._end_proxy(wire)
+        self._check_no_process_is_left()
 
-    # What the client does
+    # Steps of the client
 
     def _step(self, wire: Wire, groups: list[str]) -> None:
-        end = time.monotonic() + PACE
+        end = time.monotonic() + STEP_INTERVAL
         while time.monotonic() < end:
             if (message := wire.receive_if_any(max(0.0, end - time.monotonic()))) is not None:
                 self._check(message)
@@ -175,12 +172,12 @@ class _Life:
             self._cancel(wire, self._random.choice(list(self._calls)))
             return
         tools = (
-            FATAL if choice < 0.053 else LATE if choice < 0.08 else ("large",) if choice < 0.13 else HONEST
+            FATAL if choice < 0.053 else LATE if choice < 0.08 else ("large",) if choice < 0.13 else CORRECT
         )
         self._send(wire, self._random.choice(groups), self._random.choice(tools))
 
     def _reload(self, wire: Wire) -> None:
-        """Change how one server is started, take one away or put it back, or save nonsense on the way."""
+        """Change the environment or description of one server, switch it on or off, or save an invalid file."""
         name = f"s{self._random.randrange(UPSTREAMS)}"
         choice = self._random.random()
         if choice < 0.4:
@@ -209,14 +206,14 @@ class _Life:
         self._cancelled.add(id)
         self._report.cancelled += 1
 
-    def _leave(self, wire: Wire) -> None:
-        """End this life with calls in flight: close stdin, or die without a moment to clean up."""
+    def _end_proxy(self, wire: Wire) -> None:
+        """End the proxy with calls in flight: close its stdin, or kill it without a chance to clean up."""
         self._send(wire, "s1", "hang")
         self._members = [one.pid for one in psutil.Process(wire.process.pid).children(recursive=True)]
         if self._random.random() < 0.5:
             wire.process.kill()
 
-    # What must hold
+    # Checks
 
     def _check(self, message: dict[str, Any]) -> None:
         id = message.get("id")
@@ -226,45 +223,45 @@ class _Life:
             return
         call = self._calls.pop(id, None) if isinstance(id, int) else None
         if call is None:
-            self._problem(f"an answer that nobody waits for: {str(message)[:200]}")
+            self._problem(f"an answer without a waiting call: {str(message)[:200]}")
         elif "error" in message or message["result"].get("isError"):
             self._report.failed += 1
         elif call.tool in LATE + FATAL:
-            self._problem(f"{call.tool} has no answer, but got {str(message)[:200]}")
-        elif not _is_right(call, message["result"]):
+            self._problem(f"{call.tool} must not answer, but got {str(message)[:200]}")
+        elif not _is_correct(call, message["result"]):
             self._problem(f"{call} got {str(message)[:200]}")
         else:
-            self._report.right += 1
+            self._report.correct += 1
 
     def _settle(self, wire: Wire) -> None:
-        """Wait until no call is in flight. One that is never answered is a problem."""
+        """Wait until no call is in flight. A call without an answer is a problem."""
         end = time.monotonic() + ANSWERED_WITHIN
         while self._calls and time.monotonic() < end:
             if (message := wire.receive_if_any(0.2)) is not None:
                 self._check(message)
         for id, call in self._calls.items():
-            self._problem(f"call {id} was not answered within {ANSWERED_WITHIN:g} s: {call}")
+            self._problem(f"call {id} got no answer within {ANSWERED_WITHIN:g} s: {call}")
         self._calls.clear()
 
-    def _everybody_comes_back(self, wire: Wire, groups: list[str]) -> None:
-        """Every group answers again, at the latest after its longest pause before a new attempt."""
+    def _wait_for_all_groups(self, wire: Wire, groups: list[str]) -> None:
+        """Check that every group answers again, after its longest backoff at the latest."""
         waiting, end = set(groups), time.monotonic() + 45.0
         while waiting and time.monotonic() < end:
             time.sleep(0.2)
             for group in sorted(waiting):
                 id = self._last_id + 1
-                right = self._report.right
+                correct = self._report.correct
                 self._send(wire, group, "echo")
                 self._settle(wire)
                 assert id == self._last_id
-                if self._report.right > right:
+                if self._report.correct > correct:
                     waiting.discard(group)
         if waiting:
-            self._problem(f"groups that stay dead: {sorted(waiting)}")
+            self._problem(f"groups that do not recover: {sorted(waiting)}")
 
-    def _nobody_is_left(self) -> None:
+    def _check_no_process_is_left(self) -> None:
         written = {entry.pid for journal in self._folder.glob("*.journal") for entry in read_journal(journal)}
-        end = time.monotonic() + GONE_WITHIN
+        end = time.monotonic() + PROCESSES_END_WITHIN
         while left := [pid for pid in written | set(self._members) if _lives(pid, self._folder)]:
             if time.monotonic() > end:
                 self._problem(f"processes that outlive the proxy: {left}")
@@ -279,7 +276,7 @@ class _Life:
         self._report.problems.append(text)
 
 
-def _is_right(call: _Call, result: dict[str, Any]) -> bool:
+def _is_correct(call: _Call, result: dict[str, Any]) -> bool:
     text = result["content"][0]["text"]
     if call.tool == "large":
         return len(text) == MIB
@@ -287,7 +284,7 @@ def _is_right(call: _Call, result: dict[str, Any]) -> bool:
 
 
 def _lives(pid: int, folder: Path) -> bool:
-    """Does the process live, and is it the one of this run rather than a later one with its id?"""
+    """Whether this process of the run lives; a later process with the same id does not count."""
     try:
         one = psutil.Process(pid)
         return one.status() != psutil.STATUS_ZOMBIE and (

@@ -1,4 +1,4 @@
-"""See ``soak``. ``SOAK_SECONDS`` says how long (30 without it), ``SOAK_SEED`` replays the schedule of an earlier run."""
+"""Runs `soak` for `SOAK_SECONDS` (default: 30). `SOAK_SEED` replays the schedule of an earlier run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conformance.model.sut import make_sut
-from conformance.workbench import open_workbench
+from conformance.workbench.workbench import open_workbench
 from tests.soak import reloads
 from tests.soak.soak import Soak
 
@@ -19,15 +19,15 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
 
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS * 3 + 180)
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="descriptors and memory are read from /proc")
-def test_nothing_leaks_and_no_answer_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads descriptors and memory from /proc")
+def test_no_leak_and_no_wrong_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seed = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(1 << 32)))
     report = Soak(tmp_path, seed, SECONDS).run()
     with capsys.disabled():
-        # The seed is what replays a red run, so it is shown whether the run is red or not.
+        # The seed replays a failed run, so print it after every run.
         print(f"\nsoak: SOAK_SEED={seed} SOAK_SECONDS={SECONDS:g}: {report}")  # noqa: T201
     assert report.problems == []
-    assert report.right > report.calls / 2
+    assert report.correct > report.calls / 2
     assert report.failed > 0
     assert report.reloads > 0
 
@@ -35,10 +35,10 @@ def test_nothing_leaks_and_no_answer_is_wrong(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform == "win32", reason="the workbench needs POSIX")
-async def test_reloads_go_unnoticed_by_a_server_that_they_do_not_concern() -> None:
-    report = reloads.Report()
-    async with open_workbench(make_sut(), "RELOADS", keep=False) as bench:
-        await reloads.storm(bench, report, seed=random.randrange(1 << 32))
+async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
+    report = reloads.ReloadReport()
+    async with open_workbench(make_sut(), "RELOADS", keep=False) as workbench:
+        await reloads.reload_repeatedly(workbench, report, seed=random.randrange(1 << 32))
     assert report.lost == []
     assert report.calls > 1000
     assert report.longest < 2.0

@@ -1,7 +1,7 @@
-"""What the page shows: rows of requirements, in each a cell for every report, and the facts of the runs.
+"""The view of the page: rows of requirements with a cell for every report, and the facts of the runs.
 
-Everything comes from the reports. `Detail` bounds what a row may take, so the size of the page depends on the number
-of results and not on what they say.
+All of it comes from the reports. `Detail` bounds the size of a row, so the size of the page depends on the number of results and not on
+their content.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Detail:
-    """How much of a result is shown: numbers of steps and characters."""
+    """How much of a result the page shows, in steps and characters."""
 
-    #: of a log that did not pass, where it stands
+    #: of the log of a failed check
     steps: int
     step_text: int
-    #: of a log that did pass, without texts
+    #: of the log of a passed check, without texts
     short_steps: int
-    #: of each log that is not whole there, packed
+    #: of the packed copy of a log that the page shortens
     packed_steps: int
     packed_text: int
-    #: of a message, and of the end of what the implementation wrote
+    #: of a message, and of the end of stdout and stderr
     message: int
     tail: int
 
 
-#: the first that makes the page small enough is taken
+#: the page uses the first that makes it small enough
 DETAILS = (
     Detail(400, 600, 12, 400, 600, 20_000, 4_096),
     Detail(80, 300, 8, 400, 400, 8_000, 2_000),
@@ -50,7 +50,7 @@ DETAILS = (
     Detail(6, 40, 2, 40, 60, 300, 200),
 )
 
-#: its markup alone
+#: of its markup alone
 _BYTES_OF_A_STEP = 50
 
 _ANCHOR = re.compile(r"[A-Z]+-[0-9]+")
@@ -73,20 +73,20 @@ _SYMBOLS = {
     "planned": "◌",
     "not selected": "·",
 }
-#: what the colours stand for, in the order of the bar
+#: the meanings of the colours, in the order of the bar
 TONES = ("good", "known", "warn", "bad", "none")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What one report says of one requirement. `word` is its verdict, or why there is none."""
+class PageCell:
+    """One requirement in one report. `word` is its verdict, or the reason why there is none."""
 
     word: str
     result: Result | None = None
 
     @property
     def tokens(self) -> list[str]:
-        """What the filter of verdicts finds it by."""
+        """The words of the verdict filter that find it."""
         result = self.result
         marks = () if result is None else (("known", result.known is not None), ("stale", result.stale))
         return [self.word, *(name for name, holds in marks if holds)]
@@ -124,28 +124,28 @@ class Cell:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """What happened, step by step."""
+        """The steps of its event log."""
         return [] if self.result is None else read_log(self.result.evidence.events)
 
     def diagram(self, detail: Detail) -> Diagram:
-        """The log, as it is drawn where it stands."""
+        """The log as the page shows it."""
         if self.passed:
             return draw(self.steps, most=detail.short_steps, longest=0, minor=False)
         return draw(self.steps, most=detail.steps, longest=detail.step_text)
 
     def packed_diagram(self, detail: Detail) -> Diagram:
-        """The log for those who can unpack it."""
+        """The longer log for readers with JavaScript."""
         minor = not self.passed
         return draw(self.steps, most=detail.packed_steps, longest=detail.packed_text, minor=minor)
 
     @property
     def wants_attention(self) -> bool:
-        """Whether the check ran, or should have, and did not pass."""
+        """Whether the check did not pass, or did not run although it should."""
         return self.word == NOT_RUN or self.tone in ("known", "warn", "bad")
 
     @property
     def beyond(self) -> str | None:
-        """What the message says that expected and seen do not."""
+        """The message, if it says more than `expected` and `seen`."""
         result = self.result
         if result is None or not result.message:
             return None
@@ -154,12 +154,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """One requirement, as the first report that has a result for it describes it."""
 
     id: str
-    cells: tuple[Cell, ...]
-    #: its name as a target of links
+    cells: tuple[PageCell, ...]
+    #: its target for links
     anchor: str
 
     @property
@@ -168,37 +168,37 @@ class Row:
 
     @cached_property
     def about(self) -> Result | None:
-        """Where its words are taken from; None when no report has a result."""
+        """The result whose wording the row shows; None if no report has a result."""
         return next((cell.result for cell in self.cells if cell.result is not None), None)
 
     @property
     def differs(self) -> bool:
-        """Whether the reports that have a result do not agree."""
+        """Whether the reports with a result disagree."""
         return len({cell.text for cell in self.cells if cell.result is not None}) > 1
 
     @property
     def tokens(self) -> list[str]:
-        """What the filter of verdicts finds it by."""
+        """The words of the verdict filter that find it."""
         found = dict.fromkeys(token for cell in self.cells for token in cell.tokens)
         marks = ((NOT_PASSED, any(cell.wants_attention for cell in self.cells)), (DIFFERS, self.differs))
         return [*found, *(name for name, holds in marks if holds)]
 
-    def other_words(self, cell: Cell) -> list[tuple[str, str]]:
-        """What the report of this cell says differently about the requirement itself."""
+    def other_words(self, cell: PageCell) -> list[tuple[str, str]]:
+        """The words of this cell's report about the requirement that differ from those of the row."""
         names = ("title", "level", "era", "statement", "observed", "source", "quote")
         if cell.result is None or self.about is None:
             return []
         pairs = [(name, getattr(cell.result, name)) for name in names]
-        return [(name, str(said)) for name, said in pairs if said and said != getattr(self.about, name)]
+        return [(name, str(words)) for name, words in pairs if words and words != getattr(self.about, name)]
 
 
 @dataclass(frozen=True)
-class Family:
+class PageFamily:
     """The requirements of one family."""
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[PageRow, ...]
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,11 @@ class Run:
     """One report and its counts."""
 
     report: RunReport
-    cells: tuple[Cell, ...]
+    cells: tuple[PageCell, ...]
 
     @property
-    def counts(self) -> list[tuple[Cell, int]]:
-        """Each kind of verdict, with one cell of its kind, the worst first."""
+    def counts(self) -> list[tuple[PageCell, int]]:
+        """An example cell and the number of cells for each verdict, the worst first."""
         examples = {cell.text: cell for cell in reversed(self.cells) if cell.result is not None}
         numbers = Counter(cell.text for cell in self.cells)
         ordered = sorted(examples.items(), key=lambda entry: (entry[1].severity, entry[0]))
@@ -222,7 +222,7 @@ class Run:
 
     @property
     def bar(self) -> list[tuple[str, int, int]]:
-        """Tone, where it begins, and how many; of what has a result."""
+        """Tone, start and length of each segment, for the cells with a result."""
         numbers = Counter(cell.tone for cell in self.cells if cell.result is not None)
         segments, at = [], 0
         for tone in TONES:
@@ -233,50 +233,51 @@ class Run:
 
     @property
     def link(self) -> str | None:
-        """The homepage, if it is a web page: any other scheme is not for clicking."""
+        """The homepage, if it is a web page; no other scheme may become a link."""
         page = self.report.homepage
         return page if page.startswith(("https://", "http://")) else None
 
 
-def least_bytes(rows: Sequence[Row], detail: Detail) -> int:
-    """What the page takes at the very least: a bound that costs no rendering."""
+def least_bytes(rows: Sequence[PageRow], detail: Detail) -> int:
+    """A lower bound of the size of the page, which costs no rendering."""
     cells = [cell for row in rows for cell in row.cells if not cell.passed]
     steps = (step for cell in cells for step in both_ends(cell.steps, detail.steps))
     return sum(min(len(step.text), detail.step_text) + _BYTES_OF_A_STEP for step in steps)
 
 
-def runs_of(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[Run]:
-    """The reports with their columns of the matrix."""
+def runs_of(reports: Sequence[RunReport], rows: Sequence[PageRow]) -> list[Run]:
+    """The reports with their columns of the rows."""
     return [Run(report, tuple(row.cells[at] for row in rows)) for at, report in enumerate(reports)]
 
 
-def rows_of(reports: Sequence[RunReport]) -> list[Row]:
+def rows_of(reports: Sequence[RunReport]) -> list[PageRow]:
     """Every requirement that a report names, in the order of the ids."""
     columns = [_column(report) for report in reports]
     ids = sorted({id_ for column in columns for id_ in column})
-    missing = Cell("not selected")
+    missing = PageCell("not selected")
     return [
-        Row(id_, tuple(column.get(id_, missing) for column in columns), _anchor(id_, number))
+        PageRow(id_, tuple(column.get(id_, missing) for column in columns), _anchor(id_, number))
         for number, id_ in enumerate(ids)
     ]
 
 
-def families_of(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[Family]:
+def families_of(reports: Sequence[RunReport], rows: Sequence[PageRow]) -> list[PageFamily]:
     """The rows by family."""
     titles = {name: title for report in reversed(reports) for name, title in report.families.items()}
     names = dict.fromkeys(row.family for row in rows)
     return [
-        Family(name, titles.get(name, ""), tuple(row for row in rows if row.family == name)) for name in names
+        PageFamily(name, titles.get(name, ""), tuple(row for row in rows if row.family == name))
+        for name in names
     ]
 
 
 def _anchor(id_: str, number: int) -> str:
-    """The id itself where it can be one; the page's own names begin with an underscore."""
+    """The id, if it is a valid anchor; the page's own anchors begin with an underscore."""
     return id_ if _ANCHOR.fullmatch(id_) else f"_row{number}"
 
 
-def _column(report: RunReport) -> dict[str, Cell]:
-    planned = {id_: Cell("planned") for id_ in report.planned}
-    not_run = {id_: Cell(NOT_RUN) for id_ in report.not_run}
-    results = {result.id: Cell(str(result.verdict), result) for result in report.results}
+def _column(report: RunReport) -> dict[str, PageCell]:
+    planned = {id_: PageCell("planned") for id_ in report.planned}
+    not_run = {id_: PageCell(NOT_RUN) for id_ in report.not_run}
+    results = {result.id: PageCell(str(result.verdict), result) for result in report.results}
     return {**planned, **not_run, **results}

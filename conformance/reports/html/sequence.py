@@ -1,8 +1,7 @@
-"""The sequence diagram of one check: who stands where, and what goes from whom to whom.
+"""The sequence diagram of one check: a lane for each party, and a line for each step.
 
-Pure data, made from the event log alone. Its size is bounded: of a long log both ends are kept with the number of
-steps between them that are not shown, and where several of one role would make it too wide they share a lane, each step
-then says which of them it is about.
+The diagram is pure data from the event log. Its size is bounded. It shows both ends of a long log and the number of steps between them.
+Parties of one role share a lane if they would make the diagram too wide; each step then names its party.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from conformance.reports.html.visible import cut
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-#: how many of one role have a lane of their own
+#: the number of lanes for the parties of one role
 _LANES = {Role.PROXY: 3, Role.UPSTREAM: 4, Role.AUTHORIZATION: 2, Role.OTHER: 2}
 _PLURAL = {
     Role.PROXY: "starts of the proxy",
@@ -29,35 +28,35 @@ _MAX_LABEL = 100
 
 
 @dataclass(frozen=True)
-class Line:
-    """A step in its place: from lane `source` to lane `target`, counted from 0; None for a remark on all of it."""
+class DiagramLine:
+    """A step from lane `source` to lane `target`, counted from 0; None in both for a remark across all lanes."""
 
     at_ms: float
     source: int | None
     target: int | None
-    #: who, or from whom to whom, in words
+    #: its parties in words
     who: str
     label: str
     text: str
-    #: which of those that share a lane it is about
+    #: its party, if several share the lane
     about: str = ""
     minor: bool = False
 
     @property
     def first(self) -> int:
-        """The leftmost lane that it touches."""
+        """Its leftmost lane."""
         return min((lane for lane in (self.source, self.target) if lane is not None), default=0)
 
     @property
     def width(self) -> int:
-        """How many lanes it touches."""
+        """The number of lanes from its source to its target."""
         if self.source is None or self.target is None:
             return 1
         return abs(self.source - self.target) + 1
 
     @property
     def direction(self) -> str:
-        """ "r" to the right, "l" to the left, "n" for what happens at one place, "x" for a remark."""
+        """ "r" to the right, "l" to the left, "n" within one lane, "x" for a remark."""
         if self.source is None:
             return "x"
         if self.target is None or self.source == self.target:
@@ -70,12 +69,13 @@ class Diagram:
     """Lanes from left to right, lines from top to bottom."""
 
     lanes: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[DiagramLine, ...]
 
 
 def draw(steps: Sequence[Step], *, most: int, longest: int, minor: bool = True) -> Diagram:
-    """The diagram of a log, of at most `most` steps (and a remark about the others) with texts of at most
-    `longest` characters; without the `minor` steps where they are not wanted.
+    """The diagram of a log: at most `most` steps and a remark about the others, with texts of at most `longest` characters.
+
+    With `minor=False` it leaves out the minor steps.
     """
     wanted = [step for step in steps if minor or not step.minor]
     shown = both_ends(wanted, most)
@@ -84,10 +84,10 @@ def draw(steps: Sequence[Step], *, most: int, longest: int, minor: bool = True) 
 
 
 def both_ends(steps: Sequence[Step], most: int) -> Sequence[Step]:
-    """At most `most` of the steps and a remark about the others."""
+    """At most `most` of the steps, from both ends, and a remark about the others."""
     if len(steps) <= most:
         return steps
-    # What a check decides on is more often near its end.
+    # The cause of a verdict is more often near the end.
     before = most // 3
     first, last = steps[:before], steps[before - most :]
     remark = Step(last[0].at_ms, None, None, f"{len(steps) - most} events are not shown here")
@@ -95,7 +95,7 @@ def both_ends(steps: Sequence[Step], most: int) -> Sequence[Step]:
 
 
 def _lanes(steps: Iterable[Step]) -> tuple[list[str], Mapping[Party, int]]:
-    """The titles, and where everybody stands."""
+    """The titles of the lanes, and the lane of each party."""
     parties: dict[Role, dict[Party, None]] = defaultdict(dict)
     for step in steps:
         for party in (step.source, step.target):
@@ -104,24 +104,24 @@ def _lanes(steps: Iterable[Step]) -> tuple[list[str], Mapping[Party, int]]:
     titles: list[str] = []
     places: dict[Party, int] = {}
     for role in sorted(parties):
-        together = list(parties[role])
-        if len(together) > _LANES.get(role, 1):
-            places |= dict.fromkeys(together, len(titles))
-            titles.append(f"{len(together)} {_PLURAL.get(role, role.name.lower())}")
+        of_role = list(parties[role])
+        if len(of_role) > _LANES.get(role, 1):
+            places |= dict.fromkeys(of_role, len(titles))
+            titles.append(f"{len(of_role)} {_PLURAL.get(role, role.name.lower())}")
             continue
-        for party in together:
+        for party in of_role:
             places[party] = len(titles)
             titles.append(party.name)
     return titles, places
 
 
-def _place(step: Step, places: Mapping[Party, int], lanes: list[str], longest: int) -> Line:
+def _place(step: Step, places: Mapping[Party, int], lanes: list[str], longest: int) -> DiagramLine:
     parties = [party for party in (step.source, step.target) if party is not None]
     sharing = [party for party in parties if lanes[places[party]] != party.name]
-    # The lane says already what they are.
+    # The lane already shows the role.
     about = " → ".join(party.name.removeprefix("upstream ") for party in sharing)
     text = cut(step.text, longest) if longest else ""
-    return Line(
+    return DiagramLine(
         step.at_ms,
         source=None if step.source is None else places[step.source],
         target=None if step.target is None else places[step.target],

@@ -1,9 +1,8 @@
-"""What an event of a check's log means: who does what to whom, in a few words.
+"""Turns the events of a check's log into steps of a diagram: source, target and a short label.
 
-`read_log` takes the events of one check in their order and gives a `Step` for each. It knows the events that
-`conformance.workbench` and `mock_servers` record; any other becomes something that its actor did, so nothing is lost.
-Texts may be shortened in the middle, so they are searched rather than decoded; a text that misleads the search spoils
-a label and nothing else.
+`read_log` returns a `Step` for each event, in their order. It knows the events that `conformance.workbench` and `mock_servers` record; any
+other event becomes a step at its actor, so nothing is lost. Texts may be shortened in the middle, so this module searches them instead of
+decoding them; a text that misleads the search spoils only a label.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Role(IntEnum):
-    """What somebody is in a check, in the order from left to right."""
+    """The roles in a check, from left to right."""
 
     CLIENT = 0
     PROXY = 1
@@ -35,7 +34,7 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class Party:
-    """Somebody who takes part."""
+    """A participant: one client, proxy, upstream, ..."""
 
     role: Role
     name: str
@@ -48,15 +47,15 @@ PROCESSES = Party(Role.PROCESSES, "processes")
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the diagram. Without a `target` something happens at `source`, without both it is a remark."""
+    """One line of the diagram. Without a `target` it happens at `source`; without both it is a remark."""
 
     at_ms: float
     source: Party | None
     target: Party | None
     label: str
-    #: what was recorded, beside what the label says
+    #: the recorded text
     text: str = ""
-    #: of use only to those who look closely, as the end of a response is
+    #: a detail for close readers, such as the end of a response
     minor: bool = False
 
 
@@ -69,7 +68,7 @@ _JSON = json.JSONDecoder()
 
 
 def field(text: str, name: str) -> str:
-    """The text or number of the first JSON field of this name; empty where there is none or it was shortened."""
+    """The text or number of the first JSON field with this name; empty if there is none or it is shortened."""
     at = text.find(f'"{name}": ')
     if at < 0:
         return ""
@@ -87,19 +86,19 @@ def read_log(events: Sequence[Event]) -> list[Step]:
 
 
 class _Reader:
-    """What an event means may depend on those before it."""
+    """Reads the events in their order, because their meaning may depend on earlier ones."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._latest = Party(Role.PROXY, "proxy")
-        #: by process id, and by the name of an upstream that one of them has started
+        #: proxies by process id, and by the name of an upstream that they started
         self._pids: dict[str, Party] = {}
         self._owners: dict[str, Party] = {}
         self._paths: dict[str, str] = {}
-        #: which method a request had, by who asked whom under which id
+        #: the methods of requests, by source, target and id
         self._asked: dict[tuple[Party, Party, str], str] = {}
         #: the two parties of an HTTP exchange, by upstream and number
         self._exchanges: dict[tuple[str, str], tuple[Party, Party]] = {}
-        # Known only after the request that it belongs to.
+        # Collected beforehand, because the event follows the request that it belongs to.
         self._authorizations = {
             (event.actor, field(event.text, "n")) for event in events if event.kind == "authorize"
         }
@@ -110,19 +109,19 @@ class _Reader:
         if actor == "client" and event.kind == "in":
             return self._message(event, CLIENT, self._proxy(event.peer), event.text)
         if actor == "runner":
-            return self._of_the_runner(event)
+            return self._runner_event(event)
         if actor == "check":
             return Step(event.at_ms, None, None, event.kind, event.text)
         if actor == "browser":
-            return self._of_the_browser(event)
+            return self._browser_event(event)
         if actor == "upstream":
             read = _UPSTREAM.get(event.kind, _Reader._happened)
             return read(self, event, Party(Role.UPSTREAM, event.actor))
         if actor == "mock":
-            # What starts and ends it; the rest is told by its own journal.
+            # Its start and end; the journal of the mock tells the rest.
             return self._at(event, Party(Role.UPSTREAM, f"upstream {name}"), minor=True)
         if re.fullmatch(r"(proxy|run)(-\d+)?", event.actor):
-            return self._of_the_implementation(event)
+            return self._proxy_event(event)
         return self._at(event, Party(Role.OTHER, event.actor))
 
     def _proxy(self, name: str) -> Party:
@@ -134,7 +133,7 @@ class _Reader:
     def _at(self, event: Event, party: Party, label: str = "", *, minor: bool = False) -> Step:
         return Step(event.at_ms, party, None, label or event.kind, event.text, minor)
 
-    def _of_the_implementation(self, event: Event) -> Step:
+    def _proxy_event(self, event: Event) -> Step:
         party = Party(Role.PROXY, event.actor)
         if event.kind == "out":
             return self._message(event, party, CLIENT, event.text)
@@ -142,7 +141,7 @@ class _Reader:
             self._latest = self._pids[pid[1]] = party
         return self._at(event, party)
 
-    def _of_the_runner(self, event: Event) -> Step:
+    def _runner_event(self, event: Event) -> Step:
         if event.kind == "ended-leftover":
             return self._at(event, PROCESSES, "left over, ended by the runner")
         words = _RUNNER.get(event.kind)
@@ -154,7 +153,7 @@ class _Reader:
         label = event.text or words if event.kind == "signal" else words
         return Step(event.at_ms, CLIENT, self._proxy(event.peer), label)
 
-    def _of_the_browser(self, event: Event) -> Step:
+    def _browser_event(self, event: Event) -> Step:
         if event.kind == "opened":
             page = field(event.text, "url") or event.text
             return Step(event.at_ms, self._latest, BROWSER, "opens a page", page)
@@ -234,7 +233,7 @@ class _Reader:
 
     def _response_ended(self, event: Event, upstream: Party) -> Step:
         by = field(event.text, "by")
-        words = {"client": "the response is given up by the client", "cut": "the connection is cut"}
+        words = {"client": "the client gives up the response", "cut": "the connection breaks"}
         return self._at(event, upstream, words.get(by, "the response is complete"), minor=by not in words)
 
     def _connected(self, event: Event, upstream: Party) -> Step:

@@ -1,8 +1,7 @@
-"""Text of unknown origin made visible: what a browser would not show, or would act on, is written out.
+"""Makes text of unknown origin visible: it spells out every character that a browser would hide or obey.
 
-After `visible` a text has printable characters, spaces, tabs and line ends only, so no terminal escape, no
-bidirectional control and no zero-width character hides or reorders anything. It is text still: whoever puts it into a
-document escapes it.
+After `visible` a text holds only printable characters, spaces, tabs and line ends. No terminal escape, bidirectional control or zero-width
+character hides or reorders anything. The result is still text, which the caller must escape.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ def visible(text: str) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """The text itself, or its beginning with the number of characters that are left out."""
+    """The text itself, or its beginning and the number of the other characters."""
     if len(text) <= longest:
         return text
     return f"{text[:longest]} [... {len(text) - longest} characters]"
 
 
 def cut_front(text: str, longest: int) -> str:
-    """The text itself, or its end after the number of characters that are left out."""
+    """The text itself, or the number of the first characters and its end."""
     if len(text) <= longest:
         return text
     return f"[{len(text) - longest} characters ...] {text[len(text) - longest :]}"

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dynamic_mcp import atomic_write
-from dynamic_mcp.cli import fail, say
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Place, Tool
+from dynamic_mcp.commands.terminal import fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features
 from dynamic_mcp.errors import ConfigError

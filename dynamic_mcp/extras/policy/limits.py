@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from dynamic_mcp.config.model import CallPolicy, RateLimit
+from dynamic_mcp.config.model import CallRules, RateLimit
 from dynamic_mcp.errors import CallRefused, UpstreamTimeout
 
 
 class Limits:
     """The limits of one server, and what counts towards them."""
 
-    def __init__(self, policy: CallPolicy) -> None:
+    def __init__(self, policy: CallRules) -> None:
         self._now = asyncio.get_running_loop().time
         self._policy = policy
         #: when each call was let go that counts for the rate
@@ -28,7 +28,7 @@ class Limits:
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def set(self, policy: CallPolicy) -> None:
+    def set(self, policy: CallRules) -> None:
         """Go over to other limits."""
         self._policy = policy
         self._let_go()

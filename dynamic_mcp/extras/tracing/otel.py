@@ -33,11 +33,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 from dynamic_mcp import __version__
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras.audit import MAX_TEXT, trail
+from dynamic_mcp.extras.audit import MAX_TEXT
 from dynamic_mcp.extras.tracing.base import EXPORTER
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
-from dynamic_mcp.upstream.base import Options, Upstream, UpstreamWrapper
+from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.upstream.http.wrapper import UpstreamWrapper
 
 #: Seconds that the last spans may take to be handed over when the proxy ends, while its servers end.
 CLOSE_GRACE = 1.0
@@ -75,13 +76,12 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:
 
 
 class OpenTelemetry:
-    """See ``tracing.Tracing``."""
+    """See ``base.Tracing``."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("dynamic_mcp", __version__)
         self._propagator = propagate.get_global_textmap()
-        trail.trace_id = current_trace_id
 
     def request(self, method: str, id: bytes, params: Raw, version: str | None) -> RequestSpan:
         """See ``Tracing``."""
@@ -98,6 +98,11 @@ class OpenTelemetry:
     def traced(self, upstream: Upstream, server: Server) -> Upstream:
         """See ``Tracing``."""
         return _Traced(self, upstream, server)
+
+    def current_trace_id(self) -> str | None:
+        """See ``Tracing``."""
+        found = trace.get_current_span().get_span_context()
+        return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
     @contextmanager
     def relayed(
@@ -153,7 +158,7 @@ class OpenTelemetry:
 
 
 class RequestSpan:
-    """See ``tracing.Span``."""
+    """See ``hooks.RequestSpan``."""
 
     def __init__(self, span: trace.Span, method: str, within: contexts.Context) -> None:
         self._span = span
@@ -162,7 +167,7 @@ class RequestSpan:
         self.context.run(contexts.attach, within)
 
     def answered(self, line: bytes) -> None:
-        """See ``Span``."""
+        """See ``RequestSpan``."""
         if self._span.is_recording():
             answer = jsonrpc.parse(line)
             if answer.error:
@@ -172,7 +177,7 @@ class RequestSpan:
             self._span.end()
 
     def abandoned(self) -> None:
-        """See ``Span``."""
+        """See ``RequestSpan``."""
         if self._method != _LISTEN:
             _fail(self._span, "cancelled")
         self._span.end()
@@ -200,12 +205,6 @@ class _Traced(UpstreamWrapper):
             result = await super().request(method, handing, options)
             _succeeded(span, method, result)
         return result
-
-
-def current_trace_id() -> str | None:
-    """The id of the trace that the running task belongs to."""
-    found = trace.get_current_span().get_span_context()
-    return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
 
 class _Params(msgspec.Struct):

@@ -1,21 +1,22 @@
-"""What both transports over HTTP are made of: a peer whose lines are posted, work in the background, one end.
+"""What both HTTP transports share: a peer whose messages are posted, background work, and one end.
 
-``StreamableHttpUpstream`` and ``SseUpstream`` say how a line travels and where answers come from.
+``StreamableHttpUpstream`` and ``SseUpstream`` say how a message travels and where its answer comes from.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
+from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Outgoing
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
 from dynamic_mcp.upstream.http.client import HttpClient
@@ -26,22 +27,24 @@ class HttpUpstream(ABC):
 
     def __init__(
         self,
-        web: HttpClient,
+        client: HttpClient,
         events: Events,
         on_cancelled: Callable[[int], bool] | None = None,
         *,
-        most: int = MAX_MESSAGE,
+        max_size: int = MAX_MESSAGE,
     ) -> None:
-        """``most``: bytes of the longest message that is taken."""
+        """``max_size``: bytes of the largest message that is accepted."""
         self.modern = False
         self.agreed = Handshake()
-        self._web = web
+        self._client = client
         self._events = events
-        self._most = most
-        self._peer = Peer(self._send, events.on_notification, events.on_request, on_cancelled, most=most)
-        #: from then on a sign-in is waited for here; before that it is for the group, outside its time limit
-        self._opened = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._max_size = max_size
+        self._peer = Peer(
+            self._send, events.on_notification, events.on_request, on_cancelled, max_size=max_size
+        )
+        #: from then on a request waits for a sign-in here; before that the group does, outside its time limit
+        self._is_open = False
+        self._tasks = TaskSet()
         #: set while the client reads; what comes from the server waits for it
         self._resume = asyncio.Event()
         self._resume.set()
@@ -50,7 +53,7 @@ class HttpUpstream(ABC):
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """See ``Upstream``."""
         if self.modern:
-            params = handshake.stamped(params, options.capabilities, options.log_level)
+            params = handshake.with_request_meta(params, options.capabilities, options.log_level)
         return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
@@ -65,7 +68,7 @@ class HttpUpstream(ABC):
         """See ``Upstream``: such a server has no stderr."""
         return ""
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """See ``Upstream``: the reading stops, and the windows of the connections fill."""
         if paused:
             self._resume.clear()
@@ -77,20 +80,18 @@ class HttpUpstream(ABC):
         gone = UpstreamGone("the connection was closed")
         with anyio.CancelScope(shield=True):
             self._peer.close(gone)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.close()
             await self._end_session()
-            await self._web.close()
+            await self._client.close()
             self._lose(gone)
 
     @abstractmethod
-    def _send(self, line: bytes) -> None:
-        """Have one line of the peer posted."""
+    def _send(self, message: Outgoing) -> None:
+        """Post one message of the peer."""
 
     @abstractmethod
     async def _end_session(self) -> None:
-        """What there is to do before the connections are closed. Bounded, raises nothing."""
+        """Do what comes before the connections are closed. Bounded, raises nothing."""
 
     def _lose(self, reason: UpstreamFailed) -> None:
         """The connection is of no use any more."""
@@ -98,18 +99,8 @@ class HttpUpstream(ABC):
         if not self._end.done():
             self._end.set_result(UpstreamGone(str(reason)))
 
-    async def _signed_in(self, exchange: Callable[[], Awaitable[None]]) -> None:
-        """Do an exchange, once more after a sign-in where the server wants one. Raises UpstreamFailed."""
-        try:
-            await exchange()
-        except SignInNeeded as need:
-            if not self._opened:
-                raise
-            await self._web.sign_in(need)
-            await exchange()
-
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Begin work that ends with the connection at the latest."""
+        """Start work that ends with the connection at the latest."""
 
         async def quietly() -> None:
             try:
@@ -117,7 +108,4 @@ class HttpUpstream(ABC):
             except UpstreamFailed as error:
                 log.debug("a message was not accepted: %s", error)
 
-        task = asyncio.get_running_loop().create_task(quietly())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.start(quietly())

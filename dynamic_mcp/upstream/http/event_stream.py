@@ -30,7 +30,7 @@ class EventParser:
 
     def __init__(
         self,
-        most: int = MAX_MESSAGE,
+        max_size: int = MAX_MESSAGE,
         on_oversized: OnOversized = lambda edge, last: None,
         *,
         last_id: str = "",
@@ -38,7 +38,7 @@ class EventParser:
     ) -> None:
         self.retry = retry
         self.last_id = self._id = last_id
-        self._most = most
+        self._max_size = max_size
         self._on_oversized = on_oversized
         self._at_start = True
         self._after_cr = False
@@ -56,7 +56,7 @@ class EventParser:
     @property
     def is_endless(self) -> bool:
         """Whether the event that is being dropped will not end."""
-        return self._dropped > ENDLESS * self._most
+        return self._dropped > ENDLESS * self._max_size
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""
@@ -98,7 +98,7 @@ class EventParser:
     def _check_size(self) -> None:
         """Drop what has grown too large. Of a dropped event only the edge is kept, and that an unfinished line has begun."""
         if self._edge is None:
-            if self._line_size + self._data_size <= self._most:
+            if self._line_size + self._data_size <= self._max_size:
                 return
             unfinished = [b"".join(self._line).removeprefix(b"data:").lstrip(b" ")] if self._line else []
             held = b"\n".join([*self._data, *unfinished])

@@ -1,8 +1,8 @@
 """An upstream of the HTTP+SSE transport of MCP 2024-11-05: one stream from the server, and an address to post to.
 
-The stream is opened first; its ``endpoint`` event names the address, which must be of the same origin, because every message and every
-configured header goes there. Answers come on the stream, matched by id; what a POST is answered with is not looked at beyond
-its status. When the stream ends, the upstream is lost: the server keeps its state with the stream.
+The stream is opened first. Its ``endpoint`` event names the address, which must be of the same origin, because every message and every
+configured header goes there. Answers come on the stream, matched by id; of the reply to a POST only the status counts. When the stream
+ends, the upstream is lost: the server keeps its state with the stream.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Message, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Outgoing, readable
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
@@ -23,20 +23,20 @@ from dynamic_mcp.upstream.http.event_stream import EventParser
 
 
 class SseUpstream(HttpUpstream):
-    """A server of the older transport. It knows no other era than its own."""
+    """A server of the older transport, which has the legacy era only."""
 
-    def __init__(self, web: HttpClient, events: Events, *, most: int = MAX_MESSAGE) -> None:
-        super().__init__(web, events, most=most)
+    def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
+        super().__init__(client, events, max_size=max_size)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """See ``Upstream``."""
-        await self._web.start()
+        await self._client.start()
         self._in_background(self._read_stream)
         await self._endpoint
         self.agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
-        await self._post_once(jsonrpc.notification(handshake.INITIALIZED))
-        self._opened = True
+        await self._post(jsonrpc.notification(handshake.INITIALIZED))
+        self._is_open = True
 
     async def _end_session(self) -> None:
         self._endpoint.cancel()
@@ -45,7 +45,7 @@ class SseUpstream(HttpUpstream):
 
     async def _read_stream(self) -> None:
         try:
-            async with self._web.request("GET", {"Accept": "text/event-stream"}) as reply:
+            async with self._client.request("GET", {"Accept": "text/event-stream"}) as reply:
                 if reply.status != 200 or reply.content_type != "text/event-stream":
                     raise HttpStatus(
                         f"it does not open an event stream (HTTP {reply.status})", status=reply.status
@@ -53,10 +53,12 @@ class SseUpstream(HttpUpstream):
                 await self._read(reply)
             raise UpstreamGone("the server ended its event stream")
         except UpstreamFailed as error:
-            self._over(error)
+            self._lose(error)
+            if not self._endpoint.done():
+                self._endpoint.set_exception(error)
 
     async def _read(self, reply: HttpReply) -> None:
-        parser = EventParser(self._most, self._peer.receive_oversized)
+        parser = EventParser(self._max_size, self._peer.receive_oversized)
         async for chunk in reply.chunks():
             await self._resume.wait()
             for event in parser.feed(chunk):
@@ -66,7 +68,7 @@ class SseUpstream(HttpUpstream):
                     self._peer.receive(event.data)
             if parser.is_endless:
                 raise UpstreamGone(
-                    f"it sends an event without end, of more than {readable(ENDLESS * self._most)}"
+                    f"it sends an event without end, of more than {readable(ENDLESS * self._max_size)}"
                 )
 
     def _take_endpoint(self, given: str) -> None:
@@ -74,34 +76,29 @@ class SseUpstream(HttpUpstream):
             log.debug("a second endpoint event was ignored")
             return
         try:
-            address = urljoin(self._web.url, given)
-            same = origin_of(address) == origin_of(self._web.url)
+            address = urljoin(self._client.url, given)
+            same = origin_of(address) == origin_of(self._client.url)
         except ValueError:
             raise UpstreamFailed("its endpoint is not an address") from None
         if not same:
             raise UpstreamFailed("its endpoint is of another origin, where nothing is sent to")
         self._endpoint.set_result(address)
 
-    def _over(self, reason: UpstreamFailed) -> None:
-        self._lose(reason)
-        if not self._endpoint.done():
-            self._endpoint.set_exception(reason)
-
     # Messages to the server
 
-    def _send(self, line: bytes) -> None:
-        message = jsonrpc.parse(line)
-        self._in_background(lambda: self._post(line, message))
+    def _send(self, message: Outgoing) -> None:
+        self._in_background(lambda: self._post_message(message))
 
-    async def _post(self, line: bytes, message: Message) -> None:
+    async def _post_message(self, message: Outgoing) -> None:
         try:
-            await self._signed_in(lambda: self._post_once(line))
+            await self._post(message.line)
         except UpstreamFailed as error:
-            if message.method is not None and message.id:
-                self._peer.fail(int(bytes(message.id)), error)
+            if message.id is not None:
+                self._peer.fail(message.id, error)
 
-    async def _post_once(self, line: bytes) -> None:
+    async def _post(self, line: bytes) -> None:
+        """Post one line. Raises UpstreamFailed when the server does not accept it."""
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        status = await self._web.post(headers, line.rstrip(), url=url)
+        status = await self._client.post(headers, line.rstrip(), url=url, may_sign_in=self._is_open)
         if status >= 300:
             raise HttpStatus(f"it answered with HTTP {status}", status=status)

@@ -1,8 +1,8 @@
-"""Clients, codes and tokens: who was given what, whether it is still good, and the checks before more is given.
+"""The clients, codes and tokens of the authorization server, and the checks before it issues more of them.
 
-Strict as RFC 6749, 7636, 8252 and 8707 allow a server to be: a code works once (a second use ends what it
-brought), PKCE is recomputed here, redirect URIs are compared exactly but for the port of a loopback address, a
-refresh token that was rotated away and comes again ends its whole family.
+The registry is as strict as RFC 6749, RFC 7636, RFC 8252 and RFC 8707 allow. A code works once; a second use revokes the
+tokens that it brought. The registry recomputes PKCE challenges. It compares redirect URIs exactly, except for the port of a
+loopback address. A second use of a rotated refresh token revokes its whole family.
 """
 
 import base64
@@ -22,19 +22,19 @@ CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
-class Refusal(Exception):
-    """The request is refused with this error code. `redirects` = the client may be told by a redirect."""
+class OAuthRefusal(Exception):
+    """The server refuses the request with this error code. `redirects`: the redirect to the client may carry the error."""
 
-    def __init__(self, error: str, why: str, *, redirects: bool = True) -> None:
-        super().__init__(f"{error}: {why}")
+    def __init__(self, error: str, reason: str, *, redirects: bool = True) -> None:
+        super().__init__(f"{error}: {reason}")
         self.error = error
-        self.why = why
+        self.reason = reason
         self.redirects = redirects
 
 
 @dataclass
-class Client:
-    """A client; without `redirect_uris` any loopback address is one."""
+class OAuthClient:
+    """A client. Without `redirect_uris`, every loopback address is valid."""
 
     id: str
     redirect_uris: list[str] | None = None
@@ -43,7 +43,7 @@ class Client:
 
 
 @dataclass
-class Family:
+class TokenFamily:
     """All tokens that come from one authorization."""
 
     client: str
@@ -53,184 +53,188 @@ class Family:
 
 
 @dataclass
-class _Code:
-    family: Family
+class _AuthorizationCode:
+    family: TokenFamily
     redirect_uri: str
     challenge: str
     used: bool = False
 
 
 @dataclass
-class _Access:
-    family: Family
+class _AccessToken:
+    family: TokenFamily
     ends: float | None
     revoked: bool = False
 
 
 @dataclass
-class _Refresh:
-    family: Family
+class _RefreshToken:
+    family: TokenFamily
     used: bool = False
 
 
 @dataclass
-class Ledger:
-    """The memory of the authorization server; `resources` are the identifiers that it knows."""
+class TokenRegistry:
+    """Everything that the authorization server stores; `resources` are the identifiers of the resources that it knows."""
 
     oauth: OAuth
     resources: list[str] = field(default_factory=list)
-    clients: dict[str, Client] = field(default_factory=dict)
-    codes: dict[str, _Code] = field(default_factory=dict)
-    access: dict[str, _Access] = field(default_factory=dict)
-    refresh: dict[str, _Refresh] = field(default_factory=dict)
-    #: no token is good any more, whatever it is
+    clients: dict[str, OAuthClient] = field(default_factory=dict)
+    codes: dict[str, _AuthorizationCode] = field(default_factory=dict)
+    access: dict[str, _AccessToken] = field(default_factory=dict)
+    refresh: dict[str, _RefreshToken] = field(default_factory=dict)
+    #: no token is valid, not even a new one
     closed: bool = False
 
     def __post_init__(self) -> None:
-        self.clients |= {name: Client(name) for name in self.oauth.clients}
+        self.clients |= {name: OAuthClient(name) for name in self.oauth.clients}
 
     # Authorization
 
-    def authorize(self, asked: Params) -> str:
-        """The code for a request that is in order."""
-        client = self._client(asked.get("client_id", ""))
-        _check_redirect(client, asked.get("redirect_uri", ""))
-        if asked.get("response_type") != "code":
-            raise Refusal("unsupported_response_type", f"{asked.get('response_type')!r}")
-        if asked.get("code_challenge_method") != "S256":
-            raise Refusal("invalid_request", f"code_challenge_method {asked.get('code_challenge_method')!r}")
-        challenge = asked.get("code_challenge", "")
+    def authorize(self, params: Params) -> str:
+        """The code for an authorization request. Raises `OAuthRefusal`."""
+        client = self._client(params.get("client_id", ""))
+        _check_redirect(client, params.get("redirect_uri", ""))
+        if params.get("response_type") != "code":
+            raise OAuthRefusal("unsupported_response_type", f"{params.get('response_type')!r}")
+        if params.get("code_challenge_method") != "S256":
+            raise OAuthRefusal(
+                "invalid_request", f"code_challenge_method {params.get('code_challenge_method')!r}"
+            )
+        challenge = params.get("code_challenge", "")
         if not CHALLENGE.fullmatch(challenge):
-            raise Refusal("invalid_request", f"code_challenge {challenge!r}")
-        if asked.get("scope") == "":
-            raise Refusal("invalid_scope", "an empty scope")
-        resource = self._resource(asked)
-        family = Family(client.id, asked.get("scope", "").split(), resource)
-        # Characters that only a form-encoded body brings back whole.
+            raise OAuthRefusal("invalid_request", f"code_challenge {challenge!r}")
+        if params.get("scope") == "":
+            raise OAuthRefusal("invalid_scope", "an empty scope")
+        resource = self._resource(params)
+        family = TokenFamily(client.id, params.get("scope", "").split(), resource)
+        # These characters survive only in a correctly form-encoded body.
         code = f"a+b/c=&d.{secrets.token_hex(8)}"
-        self.codes[code] = _Code(family, asked["redirect_uri"], challenge)
+        self.codes[code] = _AuthorizationCode(family, params["redirect_uri"], challenge)
         return code
 
-    def _client(self, name: str) -> Client:
+    def _client(self, name: str) -> OAuthClient:
         known = self.clients.get(name)
         if known is None and self.oauth.cimd and name.startswith("https://") and urlsplit(name).path:
-            known = self.clients[name] = Client(name)
+            known = self.clients[name] = OAuthClient(name)
         if known is None:
-            raise Refusal("invalid_client", f"unknown client {name!r}", redirects=False)
+            raise OAuthRefusal("invalid_client", f"unknown client {name!r}", redirects=False)
         return known
 
-    def _resource(self, asked: Params) -> str | None:
-        resource = asked.get("resource")
+    def _resource(self, params: Params) -> str | None:
+        resource = params.get("resource")
         if resource is None and self.oauth.resource_required:
-            raise Refusal("invalid_target", "no resource")
+            raise OAuthRefusal("invalid_target", "no resource")
         if resource is not None and resource not in self.resources and not self.oauth.any_resource:
-            raise Refusal("invalid_target", f"resource {resource!r} is none of {self.resources}")
+            raise OAuthRefusal("invalid_target", f"resource {resource!r} is not one of {self.resources}")
         return resource
 
     # Tokens
 
-    def exchange(self, asked: Params, basic: tuple[str, str] | None) -> dict[str, Any]:
-        """The answer to a token request."""
-        client = self._authenticated(asked, basic)
-        match asked.get("grant_type"):
+    def exchange(self, params: Params, basic: tuple[str, str] | None) -> dict[str, Any]:
+        """The answer to a token request. Raises `OAuthRefusal`."""
+        client = self._authenticated(params, basic)
+        match params.get("grant_type"):
             case "authorization_code":
-                return self._take_code(client, asked)
+                return self._take_code(client, params)
             case "refresh_token":
-                return self._take_refresh(client, asked)
+                return self._take_refresh(client, params)
             case other:
-                raise Refusal("unsupported_grant_type", f"{other!r}")
+                raise OAuthRefusal("unsupported_grant_type", f"{other!r}")
 
-    def _authenticated(self, asked: Params, basic: tuple[str, str] | None) -> Client:
-        client = self._client(basic[0] if basic else asked.get("client_id", ""))
-        if basic and asked.get("client_id", client.id) != client.id:
-            raise Refusal("invalid_client", "two client ids")
+    def _authenticated(self, params: Params, basic: tuple[str, str] | None) -> OAuthClient:
+        client = self._client(basic[0] if basic else params.get("client_id", ""))
+        if basic and params.get("client_id", client.id) != client.id:
+            raise OAuthRefusal("invalid_client", "two client ids")
         if basic is not None:
             method, secret = "client_secret_basic", basic[1]
         else:
-            method = "client_secret_post" if "client_secret" in asked else "none"
-            secret = asked.get("client_secret", "")
+            method = "client_secret_post" if "client_secret" in params else "none"
+            secret = params.get("client_secret", "")
         if method != client.auth or secret != (client.secret or ""):
-            raise Refusal("invalid_client", f"{method} in place of {client.auth}, or a wrong secret")
+            raise OAuthRefusal("invalid_client", f"{method} instead of {client.auth}, or a wrong secret")
         return client
 
-    def _take_code(self, client: Client, asked: Params) -> dict[str, Any]:
-        code = self.codes.get(asked.get("code", ""))
+    def _take_code(self, client: OAuthClient, params: Params) -> dict[str, Any]:
+        code = self.codes.get(params.get("code", ""))
         if code is None or code.family.client != client.id:
-            raise Refusal("invalid_grant", "unknown code, or that of another client")
+            raise OAuthRefusal("invalid_grant", "unknown code, or a code of another client")
         if code.used:
             code.family.revoked = True
-            raise Refusal("invalid_grant", "the code was used before")
+            raise OAuthRefusal("invalid_grant", "the code was used before")
         code.used = True
-        if asked.get("redirect_uri") != code.redirect_uri:
-            raise Refusal("invalid_grant", f"redirect_uri {asked.get('redirect_uri')!r}")
-        verifier = asked.get("code_verifier", "")
+        if params.get("redirect_uri") != code.redirect_uri:
+            raise OAuthRefusal("invalid_grant", f"redirect_uri {params.get('redirect_uri')!r}")
+        verifier = params.get("code_verifier", "")
         if not VERIFIER.fullmatch(verifier) or challenge_of(verifier) != code.challenge:
-            raise Refusal("invalid_grant", "the code_verifier does not fit the challenge")
-        if self._resource(asked) not in (None, code.family.resource):
-            raise Refusal("invalid_target", "another resource than in the authorization request")
+            raise OAuthRefusal("invalid_grant", "the code_verifier does not match the challenge")
+        if self._resource(params) not in (None, code.family.resource):
+            raise OAuthRefusal("invalid_target", "not the resource of the authorization request")
         return self._issue(code.family, with_refresh=self.oauth.refresh_tokens)
 
-    def _take_refresh(self, client: Client, asked: Params) -> dict[str, Any]:
-        token = self.refresh.get(asked.get("refresh_token", ""))
+    def _take_refresh(self, client: OAuthClient, params: Params) -> dict[str, Any]:
+        token = self.refresh.get(params.get("refresh_token", ""))
         if token is None or token.family.client != client.id:
-            raise Refusal("invalid_grant", "unknown refresh token, or that of another client")
+            raise OAuthRefusal("invalid_grant", "unknown refresh token, or a token of another client")
         if token.used:
             token.family.revoked = True
-            raise Refusal("invalid_grant", "the refresh token was used before: theft")
+            raise OAuthRefusal("invalid_grant", "the refresh token was used before: theft")
         if token.family.revoked:
-            raise Refusal("invalid_grant", "the grant was revoked")
-        if self._resource(asked) not in (None, token.family.resource):
-            raise Refusal("invalid_target", "another resource than in the authorization request")
-        if not set(asked.get("scope", "").split()) <= set(token.family.scopes):
-            raise Refusal("invalid_scope", "more than was granted")
+            raise OAuthRefusal("invalid_grant", "the grant was revoked")
+        if self._resource(params) not in (None, token.family.resource):
+            raise OAuthRefusal("invalid_target", "not the resource of the authorization request")
+        if not set(params.get("scope", "").split()) <= set(token.family.scopes):
+            raise OAuthRefusal("invalid_scope", "more scopes than the grant has")
         token.used = self.oauth.rotation
         return self._issue(token.family, with_refresh=self.oauth.rotation)
 
-    def _issue(self, family: Family, *, with_refresh: bool) -> dict[str, Any]:
+    def _issue(self, family: TokenFamily, *, with_refresh: bool) -> dict[str, Any]:
         number = len(self.access)
         lifetime = self.oauth.lifetimes[min(number, len(self.oauth.lifetimes) - 1)]
         access = f"access-{number + 1}-{secrets.token_hex(8)}"
         ends = None if lifetime is None else time.monotonic() + lifetime
-        self.access[access] = _Access(family, ends)
-        given: dict[str, Any] = {"access_token": access, "token_type": "Bearer"}
+        self.access[access] = _AccessToken(family, ends)
+        answer: dict[str, Any] = {"access_token": access, "token_type": "Bearer"}
         if lifetime is not None:
-            given["expires_in"] = lifetime
+            answer["expires_in"] = lifetime
         if with_refresh:
-            given["refresh_token"] = f"refresh-{len(self.refresh) + 1}-{secrets.token_hex(8)}"
-            self.refresh[given["refresh_token"]] = _Refresh(family)
+            answer["refresh_token"] = f"refresh-{len(self.refresh) + 1}-{secrets.token_hex(8)}"
+            self.refresh[answer["refresh_token"]] = _RefreshToken(family)
         if family.scopes:
-            given["scope"] = " ".join(family.scopes)
-        return given
+            answer["scope"] = " ".join(family.scopes)
+        return answer
 
     # Registration
 
-    def register(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a registration."""
-        uris = asked.get("redirect_uris")
+    def register(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a registration. Raises `OAuthRefusal`."""
+        uris = params.get("redirect_uris")
         if not isinstance(uris, list) or not uris:
-            raise Refusal("invalid_redirect_uri", f"redirect_uris {uris!r}")
+            raise OAuthRefusal("invalid_redirect_uri", f"redirect_uris {uris!r}")
         for uri in uris:
             parts = urlsplit(str(uri))
             if parts.scheme != "https" and parts.hostname not in (*_LOOPBACK, "localhost"):
-                raise Refusal("invalid_redirect_uri", f"{uri!r}")
+                raise OAuthRefusal("invalid_redirect_uri", f"{uri!r}")
         method = self.oauth.registered_auth
         secret = None if method == "none" else f"secret-{secrets.token_hex(8)}"
         name = f"registered-{len(self.clients) + 1}-{secrets.token_hex(4)}"
-        self.clients[name] = Client(name, uris, method, secret)
-        given = {**asked, "client_id": name, "token_endpoint_auth_method": method}
-        return given if secret is None else {**given, "client_secret": secret, "client_secret_expires_at": 0}
+        self.clients[name] = OAuthClient(name, uris, method, secret)
+        answer = {**params, "client_id": name, "token_endpoint_auth_method": method}
+        return (
+            answer if secret is None else {**answer, "client_secret": secret, "client_secret_expires_at": 0}
+        )
 
-    # Using
+    # Validity
 
     def scopes_of(self, token: str) -> list[str] | None:
-        """What a token is good for; None = for nothing."""
+        """The scopes of an access token; None if the token is not valid."""
         known = self.access.get(token)
         if known is None or known.revoked or known.family.revoked or self.closed:
             return None
         return None if known.ends is not None and time.monotonic() >= known.ends else known.family.scopes
 
     def revoke_access(self, *, all_later: bool = False) -> None:
-        """No access token of so far is good any more, or of ever."""
+        """Revoke every access token issued so far; with `all_later`, every future one too."""
         self.closed |= all_later
         for token in self.access.values():
             token.revoked = True
@@ -242,18 +246,20 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _check_redirect(client: Client, uri: str) -> None:
+def _check_redirect(client: OAuthClient, uri: str) -> None:
     parts = urlsplit(uri)
-    host, fine = parts.hostname, parts.scheme == "http" and not parts.fragment and not parts.username
+    host, is_valid = parts.hostname, parts.scheme == "http" and not parts.fragment and not parts.username
     if client.redirect_uris is None:
-        fine = fine and host in (*_LOOPBACK, "localhost")
+        is_valid = is_valid and host in (*_LOOPBACK, "localhost")
     elif uri in client.redirect_uris:
-        fine = True
+        is_valid = True
     else:
-        # RFC 8252 section 7.3: the port of a loopback address is free, that of a name is not.
-        fine = fine and host in _LOOPBACK and _without_port(uri) in map(_without_port, client.redirect_uris)
-    if not fine:
-        raise Refusal("invalid_request", f"redirect_uri {uri!r} is not registered", redirects=False)
+        # RFC 8252 section 7.3: any port is valid for a loopback address, but not for a name such as localhost.
+        is_valid = (
+            is_valid and host in _LOOPBACK and _without_port(uri) in map(_without_port, client.redirect_uris)
+        )
+    if not is_valid:
+        raise OAuthRefusal("invalid_request", f"redirect_uri {uri!r} is not registered", redirects=False)
 
 
 def _without_port(uri: str) -> tuple[str, str | None, str, str]:

@@ -1,4 +1,4 @@
-"""The bench: what it makes of values, how it shows them, and when its guard is red."""
+"""The benchmarks: ratios of values, tables and charts, and the verdict of the guard."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from conformance.bench import chart, guard, run, tables
+from conformance.bench import chart, run, tables
 from conformance.bench.calls import percentile_99
 from conformance.bench.client import LineClient
-from conformance.bench.figures import Figure, Machine, Measured, Report, Spread
+from conformance.bench.figures import BenchReport, Figure, Machine, Measured, Spread
 from conformance.bench.measure import measure
 from conformance.bench.servers import http, stdio
-from conformance.bench.targets import Direct, Implementation, Relay, Target
-from conformance.bench.workloads import WORKLOADS, Workload
-from conformance.errors import HarnessError, UsageError
+from conformance.bench.targets import DirectTarget, ProxyTarget, RelayTarget, Target
+from conformance.bench.workloads import WORKLOADS, BenchWorkload
+from conformance.errors import HarnessError
 from conformance.model.sut import make_sut
 
 QUICK = Figure("quick", "how long it takes", goal=0.5, margin=2.5)
 MANY = Figure("many", "how many it does", larger_is_better=True, goal=2)
-OWN = Figure("own", "what only we have", goal=3, own=True)
-FREE = Figure("free", "what nobody asked for")
+OWN = Figure("own", "a figure of ours alone", goal=3, own=True)
+FREE = Figure("free", "a figure without a goal")
 
 
-def report_of(*measured: Measured) -> Report:
+def report_of(*measured: Measured) -> BenchReport:
     machine = Machine("Linux", "3.11", 2, 0.5, 0.6)
-    return Report(machine, 3, "ours", ["theirs"], {"ours": "1", "theirs": "2"}, list(measured))
+    return BenchReport(machine, 3, "ours", ["theirs"], {"ours": "1", "theirs": "2"}, list(measured))
 
 
 def measured(
@@ -53,15 +53,15 @@ ALL = report_of(
 # Figures
 
 
-def test_a_ratio_is_made_within_each_round() -> None:
+def test_a_ratio_is_within_each_round() -> None:
     found = Measured("s", QUICK, {"ours": [1, 8, 3], "theirs": [2, 2, 2]}).ratio("ours", "theirs")
     assert found == Spread(1.5, 0.5, 4.0)
 
 
-def test_a_round_that_was_not_measured_does_not_count() -> None:
+def test_a_round_without_a_value_does_not_count() -> None:
     one = Measured("s", QUICK, {"ours": [1, None, 3], "theirs": [2, 2, 0]})
     assert one.ratio("ours", "theirs") == Spread(0.5, 0.5, 0.5)
-    assert one.ratio("ours", "nobody") is None
+    assert one.ratio("ours", "no-such") is None
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_percentiles() -> None:
 # Workloads
 
 
-def fake(name: str = "ours") -> Implementation:
-    """The fake proxy, as the bench starts any other."""
+def fake(name: str = "ours") -> ProxyTarget:
+    """The fake proxy as a target."""
     sut = make_sut([sys.executable, "-m", "tests.conformance.fake_proxy", "{config}"])
-    return Implementation(replace(sut, name=name))
+    return ProxyTarget(replace(sut, name=name))
 
 
 def test_the_names_of_workloads_and_figures_are_unique() -> None:
@@ -102,7 +102,7 @@ def test_the_names_of_workloads_and_figures_are_unique() -> None:
 
 
 @pytest.mark.slow
-def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
+def test_workloads_measure_a_proxy_and_its_limits() -> None:
     names = {"start", "stdio-64", "stdio-sequential", "result-64k", "http-64"}
     chosen = [workload for workload in WORKLOADS if workload.name in names]
     report = measure(chosen, fake(), [], rounds=2)
@@ -116,49 +116,54 @@ def test_workloads_measure_a_proxy_and_what_limits_it() -> None:
         assert all(all(values) for name, values in one.values.items() if not used or name == report.ours)
 
 
-@pytest.mark.parametrize("limit", [Direct(), Relay()], ids=lambda limit: limit.name)
+@pytest.mark.parametrize("limit", [DirectTarget(), RelayTarget()], ids=lambda limit: limit.name)
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [("echo", {"text": "hello"}), ("sleep", {"seconds": 0.01}), ("blob", {"bytes": 3 << 20})],
 )
-def test_what_limits_proxies_reaches_a_child_process(
-    tmp_path: Path, limit: Direct | Relay, tool: str, arguments: Mapping[str, object]
+def test_both_limits_reach_a_child_process(
+    tmp_path: Path, limit: DirectTarget | RelayTarget, tool: str, arguments: Mapping[str, object]
 ) -> None:
     with limit.open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", tool, arguments, 5) > 0
 
 
-def test_calls_that_sleep_do_so_together(tmp_path: Path) -> None:
-    with Direct().open(tmp_path, {"g": stdio()}) as caller:
+def test_sleeping_calls_do_not_delay_each_other(tmp_path: Path) -> None:
+    with DirectTarget().open(tmp_path, {"g": stdio()}) as caller:
         assert caller.burst("g", "sleep", {"seconds": 0.2}, 50) < 5
 
 
 @pytest.mark.slow
-def test_the_direct_line_reaches_a_server_behind_a_url(tmp_path: Path) -> None:
-    with http() as entry, Direct().open(tmp_path, {"g": entry}) as caller:
+def test_direct_calls_reach_a_server_behind_a_url(tmp_path: Path) -> None:
+    with http() as entry, DirectTarget().open(tmp_path, {"g": entry}) as caller:
         assert caller.burst("g", "echo", {"text": "hello"}, 5) > 0
 
 
-def test_a_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
-    with Direct().open(tmp_path, {"g": stdio()}) as caller, pytest.raises(HarnessError, match="echo failed"):
+def test_a_wrong_answer_is_a_harness_error(tmp_path: Path) -> None:
+    with (
+        DirectTarget().open(tmp_path, {"g": stdio()}) as caller,
+        pytest.raises(HarnessError, match="echo failed"),
+    ):
         caller.burst("g", "echo", {"text": "bye"}, 1)
 
 
-def test_a_process_that_ends_is_said_to() -> None:
-    with pytest.raises(HarnessError, match="ended while"), LineClient([sys.executable, "-c", ""], {}):
+def test_an_exit_is_a_harness_error() -> None:
+    with pytest.raises(HarnessError, match="exited during"), LineClient([sys.executable, "-c", ""], {}):
         pass
 
 
 # Rounds
 
 
-def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[Workload]:
+def fixed(values: Callable[[Target], Mapping[str, float]]) -> list[BenchWorkload]:
     return [
-        Workload("fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(Direct(),))
+        BenchWorkload(
+            "fixed", "section", (QUICK, MANY), lambda target, folder: values(target), limits=(DirectTarget(),)
+        )
     ]
 
 
-def test_everything_is_measured_once_in_each_round() -> None:
+def test_each_round_measures_everything_once() -> None:
     seen: list[str] = []
 
     def values(target: Target) -> dict[str, float]:
@@ -174,7 +179,7 @@ def test_everything_is_measured_once_in_each_round() -> None:
     assert report.machine.cpus > 0
 
 
-def test_what_fails_is_a_problem_and_the_rest_goes_on() -> None:
+def test_a_failure_is_a_problem_and_does_not_stop_the_others() -> None:
     def values(target: Target) -> dict[str, float]:
         if target.name == "direct":
             raise HarnessError("no answer")
@@ -189,7 +194,7 @@ def test_what_fails_is_a_problem_and_the_rest_goes_on() -> None:
 # Tables and chart
 
 
-def test_the_tables_show_ratios_and_what_is_reached() -> None:
+def test_the_tables_show_ratios_and_reached_goals() -> None:
     console = Console(width=140)
     with console.capture() as captured:
         console.print(*tables.terminal(ALL))
@@ -208,7 +213,7 @@ def test_the_tables_show_ratios_and_what_is_reached() -> None:
     assert "load 0.5 before and 0.6 after" in text
 
 
-def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
+def test_the_tables_replace_the_text_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
     tables.write_into(page, ALL)
@@ -221,7 +226,7 @@ def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
     assert page.read_text() == text
 
 
-def test_the_chart_is_self_contained_and_says_what_it_shows() -> None:
+def test_the_chart_is_self_contained_and_has_a_description() -> None:
     text = chart.svg(ALL, "theirs")
     root = ElementTree.fromstring(text)
     space = "{http://www.w3.org/2000/svg}"
@@ -231,7 +236,7 @@ def test_the_chart_is_self_contained_and_says_what_it_shows() -> None:
         root.find(f"{space}{tag}[@id='{id}']") is not None
         for tag, id in (("title", "title"), ("desc", "about"))
     ]
-    # What is a ratio, and was measured: a dot each, and the goals.
+    # A dot for each measured ratio, and the goals.
     assert len(root.findall(f".//{space}circle")) == 2
     assert len(root.findall(f".//{space}line[@class='goal']")) == 2
     assert [dot.get("class") for dot in root.iter(f"{space}circle")] == ["reached", "missed"]
@@ -248,59 +253,6 @@ def test_right_is_better_in_the_chart() -> None:
     assert float(places[0]) > float(equal[1])
 
 
-# The guard
-
-
-def guarded(*ratios: float) -> tuple[bool, list[str]]:
-    """What the guard says when the figure has one ratio after the other, and 1 is documented."""
-    told: list[str] = []
-    left = list(ratios)
-
-    def values(target: Target) -> dict[str, float]:
-        return {"quick": left[0] if target is ours else 1.0, "many": 1.0}
-
-    def say(line: str) -> None:
-        told.append(line)
-        if line.startswith("measured again"):
-            left.pop(0)
-
-    ours, theirs = fake(), fake("theirs")
-    workload = Workload("fixed", "s", (QUICK,), lambda target, folder: values(target))
-    documented = report_of(measured(QUICK, 1, 1))
-    return guard.guard(documented, ours, theirs, say, [workload]), told
-
-
-def test_the_guard_is_content_with_what_is_documented() -> None:
-    fine, told = guarded(1.0)
-    assert fine
-    assert told == ["quick: 1.00, at most 2.50: fine"]
-
-
-def test_the_guard_does_not_mind_what_got_better_or_a_little_worse() -> None:
-    assert guarded(0.01)[0]
-    assert guarded(2.4)[0]
-
-
-def test_the_guard_measures_again_and_says_so() -> None:
-    fine, told = guarded(9.0, 1.0)
-    assert fine
-    assert told[:2] == [
-        "quick: 9.00, at most 2.50: slow",
-        "measured again, because it may be the noise of the machine: fixed",
-    ]
-
-
-def test_the_guard_is_red_when_it_stays_slow() -> None:
-    fine, told = guarded(9.0, 9.0, 9.0)
-    assert not fine
-    assert told[-1] == "slow in 3 attempts: fixed"
-
-
-def test_the_guard_does_not_pass_without_anything_to_compare() -> None:
-    with pytest.raises(UsageError, match="no figure with theirs that is guarded"):
-        guard.guard(report_of(measured(FREE, 1, 1)), fake(), fake("theirs"), print)
-
-
 # The command line
 
 
@@ -310,12 +262,12 @@ def saved(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_shows_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     svg, again = tmp_path / "chart.svg", tmp_path / "again.json"
     assert run.main(["--from", saved(tmp_path), "--svg", str(svg), "--json", str(again)]) == run.PASSED
     assert "ours / theirs" in capsys.readouterr().out
     assert svg.read_text() == chart.svg(ALL, "theirs")
-    assert msgspec.json.decode(again.read_bytes(), type=Report) == ALL
+    assert msgspec.json.decode(again.read_bytes(), type=BenchReport) == ALL
 
 
 @pytest.mark.parametrize(
@@ -323,12 +275,12 @@ def test_an_earlier_run_can_be_shown_again(tmp_path: Path, capsys: pytest.Captur
     [
         (["nonsense"], "there is no workload 'nonsense'"),
         (["--rounds", "0"], "--rounds must be at least 1"),
-        (["--against", "nobody"], "there is no profile 'nobody'"),
+        (["--against", "no-such"], "there is no profile 'no-such'"),
         (["--from", "nothing.json"], "nothing.json does not exist"),
         (["--guard", "nothing.json"], "nothing.json does not exist"),
     ],
 )
-def test_a_wrong_command_line_is_explained(
+def test_a_wrong_command_line_is_a_usage_error(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
@@ -339,7 +291,7 @@ def test_a_wrong_command_line_is_explained(
 @pytest.mark.parametrize(
     ("option", "file"), [("--json", "no/a.json"), ("--svg", "no/a.svg"), ("--markdown", "page.md")]
 )
-def test_what_cannot_be_written_is_said_before_anything_is_measured(
+def test_an_unwritable_file_is_a_usage_error_before_the_measurement(
     option: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "page.md").write_text("nothing\n")
@@ -349,26 +301,9 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
     assert measured == []
 
 
-def test_a_page_without_marks_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_without_marks_stays_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing\n")
     assert run.main(["--from", saved(tmp_path), "--markdown", str(page)]) == run.USAGE
     assert "has no lines <!-- bench: begin -->" in capsys.readouterr().err
     assert page.read_text() == "nothing\n"
-
-
-def test_the_guard_is_skipped_where_there_is_nothing_to_compare_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert run.main(["--guard", saved(tmp_path)]) == run.PASSED
-    assert "skipped: there is nothing to compare with" in capsys.readouterr().out
-
-
-def test_the_guard_is_skipped_where_the_other_one_does_not_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    profile = tmp_path / "broken.toml"
-    profile.write_text(f'name = "broken"\ncommand = ["{sys.executable}", "-c", "", "{{config}}"]\n')
-    assert run.main(["--guard", saved(tmp_path), "--against", str(profile)]) == run.PASSED
-    assert "skipped: there is nothing to compare with" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`run --attach`: what is shown, what is waited for, and that nobody is hurried meanwhile."""
+"""`run --attach`: what it shows, how long it waits, and that deadlines are longer meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from conformance.engine.runner import run
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
 from conformance.model.verdicts import Verdict
-from conformance.workbench.deadlines import AN_HOUR, prolonged, unhurried
+from conformance.workbench.deadlines import AN_HOUR, extended, extended_deadlines
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, fake_sut, passing, raising
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.model.results import RunReport
-    from conformance.workbench import Workbench
+    from conformance.workbench.workbench import Workbench
 
 
 def python(program: str, *arguments: str) -> Sut:
@@ -40,8 +40,8 @@ WAITS = python("import sys; sys.stdin.read()")
 SAYS_WHERE_IT_IS = "import json, os, sys; print(json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]))"
 
 
-class Person:
-    """Somebody who reads what is shown and acts when asked to."""
+class User:
+    """A user who reads the output and acts when it asks for that."""
 
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
@@ -60,22 +60,22 @@ class Person:
 
 
 @pytest.fixture
-def person() -> Iterator[Person]:
-    one = Person()
+def user() -> Iterator[User]:
+    one = User()
     yield one
     os.close(one.read)
     os.close(one.write)
 
 
-async def attached(person: Person, sut: Sut, check: Any, *actions: Any) -> RunReport:
-    """Run a check while the person, once asked, does these things."""
+async def attached(user: User, sut: Sut, check: Any, *actions: Any) -> RunReport:
+    """Run a check; the user takes these actions when the output asks for them."""
 
     async def act() -> None:
-        await person.asked.wait()
+        await user.asked.wait()
         for action in actions:
             action()
 
-    factory = Attaching(person.see, person.read)
+    factory = Attaching(user.see, user.read)
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(act)
@@ -91,41 +91,41 @@ async def starts_once(workbench: Workbench) -> None:
         pass
 
 
-async def test_the_check_goes_on_after_enter(person: Person) -> None:
+async def test_the_check_goes_on_after_enter(user: User) -> None:
     alive: list[bool] = []
 
     def look_and_press() -> None:
-        alive.append(os.path.exists(f"/proc/{person.pid}") or sys.platform != "linux")
-        os.write(person.write, b"\n")
+        alive.append(os.path.exists(f"/proc/{user.pid}") or sys.platform != "linux")
+        os.write(user.write, b"\n")
 
-    report = await attached(person, WAITS, starts_once, look_and_press)
+    report = await attached(user, WAITS, starts_once, look_and_press)
     assert alive == [True]
     assert [result.verdict for result in report.results] == [Verdict.PASS]
-    assert person.shown[-1] == "The check goes on."
+    assert user.shown[-1] == "The check goes on."
 
 
-async def test_the_check_goes_on_when_the_file_appears_also_without_a_terminal(person: Person) -> None:
+async def test_the_check_goes_on_when_the_file_appears_even_without_a_terminal(user: User) -> None:
     def make_the_file() -> None:
-        (line,) = [text for text in person.shown if "or create" in text]
+        (line,) = [text for text in user.shown if "or create" in text]
         open(line.rpartition("or create ")[2].rstrip("."), "x").close()
 
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, person.read)
+    os.dup2(nothing, user.read)
     os.close(nothing)
-    report = await attached(person, WAITS, starts_once, make_the_file)
+    report = await attached(user, WAITS, starts_once, make_the_file)
     assert [result.verdict for result in report.results] == [Verdict.PASS]
 
 
-async def test_nobody_waits_for_a_program_that_has_ended(person: Person) -> None:
+async def test_the_check_goes_on_when_the_program_has_ended(user: User) -> None:
     async def runs_to_exit(workbench: Workbench) -> None:
         assert (await workbench.run_to_exit()).code == 3
 
-    report = await attached(person, python("raise SystemExit(3)"), runs_to_exit)
+    report = await attached(user, python("raise SystemExit(3)"), runs_to_exit)
     assert [result.verdict for result in report.results] == [Verdict.PASS]
-    assert person.shown[-1] == "The program has ended."
+    assert user.shown[-1] == "The program has ended."
 
 
-async def test_what_is_shown_starts_the_program_in_the_same_place(person: Person) -> None:
+async def test_the_printed_command_starts_the_program_in_the_same_way(user: User) -> None:
     outputs: list[str] = []
 
     async def compares(workbench: Workbench) -> None:
@@ -133,19 +133,19 @@ async def test_what_is_shown_starts_the_program_in_the_same_place(person: Person
         outcome = await workbench.run_to_exit(
             args=["it's", "s3cret value"], env={"X": "a b", "Y": "s3cret value"}
         )
-        command = person.shown[0].partition("\n\n")[2]
+        command = user.shown[0].partition("\n\n")[2]
         done = await anyio.run_process(["/bin/sh", "-c", command])
         outputs.extend([outcome.stdout.decode(), done.stdout.decode()])
 
-    report = await attached(person, python(SAYS_WHERE_IT_IS), compares)
+    report = await attached(user, python(SAYS_WHERE_IT_IS), compares)
     assert [result.message for result in report.results] == [""]
     ours, theirs = (json.loads(output) for output in outputs)
     assert ours[2][-2:] == ["it's", "s3cret value"]
-    assert "s3cret" not in "".join(person.shown)
+    assert "s3cret" not in "".join(user.shown)
     assert theirs == json.loads(outputs[0].replace("s3cret value", "[redacted]"))
 
 
-async def test_an_answer_may_take_longer_than_the_check_gives_it(person: Person) -> None:
+async def test_an_answer_may_take_longer_than_its_deadline(user: User) -> None:
     answers_late = python("""
 import json, sys, time
 request = json.loads(sys.stdin.readline())
@@ -158,7 +158,7 @@ sys.stdin.read()""")
             answer = await proxy.request("ping", within=0.01)
             assert answer.result == {}
 
-    report = await attached(person, answers_late, asks, lambda: os.write(person.write, b"\n"))
+    report = await attached(user, answers_late, asks, lambda: os.write(user.write, b"\n"))
     assert [result.verdict for result in report.results] == [Verdict.PASS]
 
 
@@ -168,16 +168,16 @@ async def test_a_red_check_is_not_tried_again() -> None:
     assert [len(result.attempts) for result in report.results] == [1]
 
 
-def test_only_waits_within_are_prolonged() -> None:
-    with unhurried():
-        assert (prolonged(5.0), prolonged(2 * AN_HOUR)) == (AN_HOUR, 2 * AN_HOUR)
-    assert prolonged(5.0) == 5.0
+def test_only_waits_inside_the_block_are_longer() -> None:
+    with extended_deadlines():
+        assert (extended(5.0), extended(2 * AN_HOUR)) == (AN_HOUR, 2 * AN_HOUR)
+    assert extended(5.0) == 5.0
 
 
 def test_more_than_one_check_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "--attach", "--", sys.executable, "{config}"]
     assert main(words, checks=checks_of(passing(), passing("CFG-002"))) == 2
-    assert "--attach is for one check at a time, and 2 are selected" in capsys.readouterr().err
+    assert "--attach is for one check at a time, but 2 are selected" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -209,5 +209,5 @@ def test_in_a_terminal(tmp_path: Path) -> None:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how Linux says that nobody has the other end any more
+    except OSError:  # Linux reports a closed other end like this
         return b""

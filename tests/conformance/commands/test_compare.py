@@ -1,4 +1,4 @@
-"""Several implementations side by side: what is run, what is read, what is written, and the exit status."""
+"""Several implementations side by side: profiles run, reports are read, files are written, and the exit status follows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from conformance.cli import main
 from conformance.errors import NotApplicable, Violation
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
-from conformance.reports import FORMATS, comparison
+from conformance.reports import comparison
+from conformance.reports.formats import FORMATS
 from tests.conformance.fakes import MUST, FakeFactory, checks_of, passing, raising
 from tests.conformance.reports.test_hostile_text import HARMLESS, MARKDOWN, report_of, structure, text
 from tests.conformance.reports.test_reports import REPORT, result
@@ -81,7 +82,9 @@ def test_profiles_are_run_and_reports_are_read(
     assert "other: 1 pass" in output
 
 
-def test_what_holds_everywhere_is_only_counted(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_requirements_that_hold_everywhere_are_only_counted(
+    profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert compare(profile, profile, "--only", "CFG-001", "--only", "CFG-002") == 0
     output = capsys.readouterr().out
     assert "2 of 2 requirements hold everywhere" in output
@@ -100,7 +103,7 @@ def test_the_exit_status_is_the_worst_of_all_runs(tmp_path: Path, profile: str, 
     assert compare(earlier, "--only", "CFG-001") == 0
 
 
-def test_the_selection_narrows_reports_that_are_read(
+def test_the_selection_narrows_earlier_reports(
     tmp_path: Path, earlier: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare(earlier, "--only", "CFG-001", "--out", str(tmp_path / "out")) == 0
@@ -126,7 +129,7 @@ def test_the_matrix_and_the_report_of_every_run_are_written(
     assert page.read_text(encoding="utf-8") == (out / "comparison.md").read_text(encoding="utf-8")
 
 
-def test_an_interruption_ends_the_comparison_with_what_there_is(
+def test_an_interruption_ends_the_comparison_with_the_runs_so_far(
     tmp_path: Path, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def is_interrupted(workbench: Any) -> None:
@@ -142,7 +145,7 @@ def test_an_interruption_ends_the_comparison_with_what_there_is(
     ("words", "message"),
     [
         ([], "required: NAME"),
-        (["nobody"], "there is no profile 'nobody'"),
+        (["no-such"], "there is no profile 'no-such'"),
         (["/no/such.json"], "No such file"),
         (["reference", "--out", "/etc/passwd"], "--out /etc/passwd"),
         (["reference", "--markdown", "/no/such/folder/x.md"], "--markdown /no/such/folder/x.md"),
@@ -150,14 +153,12 @@ def test_an_interruption_ends_the_comparison_with_what_there_is(
         (["reference", "--only", "OPS"], "nothing to run"),
     ],
 )
-def test_2_for_what_has_to_be_written_differently(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_2_for_a_wrong_option(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(*words) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_program_that_is_not_installed_is_named_with_the_way_to_install_it(
+def test_a_missing_program_is_reported_with_the_way_to_install_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.toml"
@@ -173,7 +174,7 @@ def test_the_page(snapshot: SnapshotAssertion) -> None:
 
 
 @given(text)
-def test_the_page_has_the_structure_that_it_has_for_any_text(said: str) -> None:
+def test_the_page_has_the_same_structure_for_any_text(said: str) -> None:
     def parsed(report: Any) -> list[str]:
         return structure(MARKDOWN.parse(comparison.render_markdown([report, OTHER])))
 
@@ -201,7 +202,7 @@ def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
     assert rows == current, "run `python -m conformance compare` again, or correct the words"
 
 
-def test_the_committed_page_has_no_failure_that_the_profiles_do_not_know() -> None:
+def test_the_committed_page_has_only_known_failures() -> None:
     cells = [cell.strip() for found in _ROW.finditer(PAGE) for cell in found["cells"].split("|")]
     assert set(cells) <= {*map(str, Verdict), "planned"}
     assert "**" not in "".join(cells)

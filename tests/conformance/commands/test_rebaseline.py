@@ -1,4 +1,4 @@
-"""Baselines that are written from a run: what goes, what stays, what has to be written by hand."""
+"""Baselines from a run: the entries that go, stay or need a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conformance.reports.test_reports import result
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = """# What is known about it.
+FILE = """# What we know about it.
 name = "mine"
 command = ["mine", "{config}"]
 
@@ -56,7 +56,7 @@ def known_in(text: str) -> tuple[Known, ...]:
     return msgspec.toml.decode(text, type=ProfileFile).known
 
 
-def test_what_passes_goes_what_fails_otherwise_changes_and_what_is_new_is_added() -> None:
+def test_an_update_removes_changes_and_adds_entries() -> None:
     known = [
         Known("CFG-001", Verdict.FAIL, "a"),
         Known("CFG-002", Verdict.FAIL, "b"),
@@ -82,7 +82,7 @@ def test_an_intermittent_entry_stays_when_its_check_passes() -> None:
     assert revised([entry], [result("CFG-001")]) == [entry]
 
 
-def test_a_file_keeps_its_layout_reasons_and_comments() -> None:
+def test_an_update_keeps_layout_reasons_and_comments() -> None:
     assert edited(FILE, known_in(FILE)) == FILE
     assert edited(FILE, known_in(FILE)[1:]) == FILE.replace(
         """
@@ -103,7 +103,7 @@ verdict = "timeout"''',
     )
 
 
-def test_a_new_entry_comes_behind_those_of_its_family() -> None:
+def test_a_new_entry_follows_those_of_its_family() -> None:
     added = [
         *known_in(FILE),
         Known("CFG-009", Verdict.FAIL, "new"),
@@ -114,7 +114,7 @@ def test_a_new_entry_comes_behind_those_of_its_family() -> None:
     assert text.endswith('[tools]\nlist = "mine-list"\n')
 
 
-def test_a_file_without_a_final_newline_and_without_entries_can_be_edited() -> None:
+def test_a_file_without_entries_and_final_newline_can_be_edited() -> None:
     entry = Known("CFG-001", Verdict.FAIL, "x")
     assert edited('name = "mine"', [entry]).startswith('name = "mine"\n\n[[known]]\n')
 
@@ -127,8 +127,8 @@ def test_a_file_without_a_final_newline_and_without_entries_can_be_edited() -> N
         '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = """\n[x]"""\n',
     ],
 )
-def test_a_layout_that_cannot_be_edited_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="cannot be edited"):
+def test_a_layout_that_defeats_the_edit_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot edit this layout"):
         edited(text, [Known("CFG-001", Verdict.TIMEOUT, "x")])
 
 
@@ -144,11 +144,9 @@ _known = st.lists(
 
 
 @given(_known, _known)
-def test_whatever_was_in_a_file_it_can_be_brought_to_hold_other_entries(
-    old: list[Known], new: list[Known]
-) -> None:
+def test_a_file_with_any_entries_can_be_edited_to_any_others(old: list[Known], new: list[Known]) -> None:
     reasons = {entry.id: entry for entry in old}
-    # Reasons are the author's: those of entries that stay are never changed.
+    # Reasons belong to the author: an entry that stays keeps its reason.
     wanted = [msgspec.structs.replace(reasons.get(entry.id, entry), verdict=entry.verdict) for entry in new]
     text = edited(edited("", old), wanted)
     assert sorted(known_in(text), key=lambda entry: entry.id) == sorted(wanted, key=lambda entry: entry.id)
@@ -158,7 +156,7 @@ def report_of(*results: object, complete: bool = True) -> RunReport:
     return RunReport(implementation="mine", command=(), homepage="", results=results, complete=complete)  # type: ignore[arg-type]  # made by `result`
 
 
-def test_a_new_baseline_holds_what_failed_and_cannot_be_used_before_its_reasons_are_written(
+def test_a_new_baseline_is_invalid_until_a_person_writes_the_reasons(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "known.toml"
@@ -172,7 +170,7 @@ def test_a_new_baseline_holds_what_failed_and_cannot_be_used_before_its_reasons_
         ("CFG-002", "of the profile"),
         ("CFG-001", f"{TODO}: say why; seen: two"),
     ]
-    with pytest.raises(UsageError, match="CFG-001: the reason is still to be written"):
+    with pytest.raises(UsageError, match="CFG-001: write the reason in place of TODO"):
         Baseline.read(file)
     file.write_text(
         file.read_text(encoding="utf-8").replace("TODO: say why; seen: ", "it says "), encoding="utf-8"
@@ -180,13 +178,13 @@ def test_a_new_baseline_holds_what_failed_and_cannot_be_used_before_its_reasons_
     assert Baseline.read(file).reason_for("CFG-001", Verdict.FAIL) == "it says two"
 
 
-def test_a_baseline_of_nothing_is_a_file_that_can_be_read(tmp_path: Path) -> None:
+def test_an_empty_baseline_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "known.toml"
     BaselineFile(file, new=True).write(report_of(result("CFG-001")), Baseline())
     assert Baseline.read(file).entries == ()
 
 
-def test_an_interrupted_run_does_not_change_a_baseline(tmp_path: Path) -> None:
+def test_an_interrupted_run_changes_no_baseline(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(FILE, encoding="utf-8")
     said = BaselineFile(file, new=False).write(
@@ -196,10 +194,10 @@ def test_an_interrupted_run_does_not_change_a_baseline(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == FILE
 
 
-def test_what_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_a_usage_error_before_the_run(tmp_path: Path) -> None:
     file = tmp_path / "there.toml"
     file.touch()
-    with pytest.raises(UsageError, match="it exists"):
+    with pytest.raises(UsageError, match="the file exists"):
         BaselineFile(file, new=True)
     with pytest.raises(UsageError, match="--write-baseline"):
         BaselineFile(tmp_path / "no" / "folder.toml", new=True)

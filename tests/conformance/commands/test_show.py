@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from conformance.checks import load_checks
+from conformance.checks.loading import load_checks
 from conformance.cli import main
 from conformance.commands.show import show
 from conformance.model.registry import Registry
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def shown(
     requirement_id: str, *profiles: str, width: int | None = None, checks: dict[str, Check] | None = None
 ) -> str:
-    """What is printed; with a width to a terminal."""
+    """The output: of a pipe or, with a width, of a terminal."""
     registry = Registry.load()
     terminal = width is not None
     console = Console(
@@ -44,7 +44,7 @@ def test_every_requirement_is_shown_with_all_its_fields() -> None:
             assert (source.quote or "") in output
 
 
-def test_a_checked_one_names_check_mutants_profiles_and_commands() -> None:
+def test_a_checked_requirement_has_check_mutants_profiles_and_commands() -> None:
     output = shown("STD-013")
     assert "conformance/checks/std_messages.py:" in output
     assert "\n  dmcp: known fail: the answer with an unknown id" in output
@@ -52,23 +52,23 @@ def test_a_checked_one_names_check_mutants_profiles_and_commands() -> None:
     assert command.split()[-2] in output.partition("known-bad proxies")[2].partition("implementations")[0]
 
 
-def test_a_mutant_that_is_about_another_requirement_says_why_and_comes_last() -> None:
+def test_a_mutant_of_another_requirement_comes_last_with_its_reason() -> None:
     caught = shown("TOK-007").partition("that it catches\n")[2].partition("\n\n")[0].splitlines()
-    assert caught[-1] == "  renews-after-expiry-only, which is about TOK-005: nothing is renewed in time"
+    assert caught[-1] == "  renews-after-expiry-only, a mutant of TOK-005: nothing is renewed in time"
     assert "," not in caught[0]
 
 
-def test_one_without_a_check_says_so() -> None:
-    assert shown("HARD-001", checks={}).endswith("check\n  planned: none exists yet\n")
+def test_a_requirement_without_a_check_is_planned() -> None:
+    assert shown("HARD-001", checks={}).endswith("check\n  planned: no check exists yet\n")
 
 
-def test_a_profile_of_ones_own_is_asked_too(tmp_path: Path) -> None:
+def test_a_profile_file_is_shown_too(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\n[absent]\nCFG = "it is configured elsewhere"\n', encoding="utf-8")
     assert "\n  mine: declared absent: it is configured elsewhere\n" in shown("CFG-011", str(file))
 
 
-def test_paragraphs_are_as_wide_as_the_terminal_and_commands_are_not_broken() -> None:
+def test_paragraphs_have_the_width_of_the_terminal_and_commands_do_not_break() -> None:
     lines = shown("CFG-011", width=60).splitlines()
     at = lines.index("run it")
     # The two lines of the title stay whole as well.

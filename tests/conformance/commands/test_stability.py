@@ -1,4 +1,4 @@
-"""Runs in a row: what is clean, what is not, and when they stop."""
+"""Runs in a row: which are clean, and when they stop."""
 
 from __future__ import annotations
 

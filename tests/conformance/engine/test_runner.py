@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from conformance.checks import make_check
-from conformance.engine.runner import Finished, RunEvent, Started, rerun_line, run
+from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent, rerun_line
+from conformance.engine.runner import run
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
 from conformance.model.sut import Profile, Sut
 from conformance.model.verdicts import Verdict
@@ -51,13 +52,13 @@ async def test_a_violation_of_a_must_fails_with_expected_and_seen() -> None:
 
 
 @pytest.mark.parametrize("requirement_id", [SHOULD, MAY])
-async def test_a_violation_of_a_should_or_may_warns_and_is_tried_again(requirement_id: str) -> None:
+async def test_a_violation_of_a_should_or_may_warns_and_is_retried(requirement_id: str) -> None:
     result = await result_of(raising(VIOLATION, requirement_id))
     assert result.verdict is Verdict.WARN
     assert [attempt.verdict for attempt in result.attempts] == [Verdict.WARN, Verdict.WARN]
 
 
-async def test_a_check_that_outlives_its_deadline_times_out() -> None:
+async def test_a_check_times_out_at_its_deadline() -> None:
     result = await result_of(make_check(hang, MUST, timeout=0.05))
     assert result.verdict is Verdict.TIMEOUT
     assert "0.05 s" in result.message
@@ -71,7 +72,7 @@ async def test_the_time_scale_stretches_the_deadline() -> None:
     assert result.verdict is Verdict.PASS
 
 
-async def test_a_violation_raised_while_a_timed_out_check_ends_does_not_hide_the_timeout() -> None:
+async def test_a_late_violation_does_not_hide_the_timeout() -> None:
     async def complains_late(workbench: Any) -> None:
         try:
             await anyio.sleep_forever()
@@ -83,7 +84,7 @@ async def test_a_violation_raised_while_a_timed_out_check_ends_does_not_hide_the
     assert "seen: silence" in result.message
 
 
-async def test_a_violation_raised_inside_a_task_group_is_a_violation() -> None:
+async def test_a_violation_in_a_task_group_is_a_violation() -> None:
     async def with_tasks(workbench: Any) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep_forever)
@@ -97,7 +98,7 @@ async def test_a_crash_is_a_crash() -> None:
     assert (await result_of(raising(ImplementationCrashed("alive", "SIGSEGV")))).verdict is Verdict.CRASH
 
 
-async def test_an_unforeseen_exception_blames_the_harness_says_where_and_is_not_tried_again() -> None:
+async def test_an_unexpected_exception_is_a_harness_error_with_a_traceback() -> None:
     result = await result_of(raising(ZeroDivisionError("oops")))
     assert result.verdict is Verdict.HARNESS_ERROR
     assert "fakes.py" in result.message
@@ -112,7 +113,7 @@ async def test_a_workbench_that_does_not_open_is_a_harness_error() -> None:
     assert (await result_of(passing(), factory=Broken())).verdict is Verdict.HARNESS_ERROR
 
 
-async def test_a_red_check_is_tried_again_after_all_others_and_both_attempts_are_reported() -> None:
+async def test_a_red_check_is_retried_after_all_others() -> None:
     calls: list[str] = []
 
     async def fails_at_first(workbench: Any) -> None:
@@ -132,7 +133,7 @@ async def test_a_red_check_is_tried_again_after_all_others_and_both_attempts_are
     assert report.summary.rerun == 1
 
 
-async def test_slow_checks_start_first_the_longest_before_the_others() -> None:
+async def test_slow_checks_start_first_and_the_longest_of_them_first() -> None:
     factory = FakeFactory()
     checks = (
         passing("CFG-001"),
@@ -163,7 +164,7 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool,
     assert serial_saw == [1]
 
 
-async def test_slow_checks_have_places_of_their_own() -> None:
+async def test_slow_checks_do_not_take_the_places_of_quick_ones() -> None:
     ended = anyio.Event()
 
     async def waits(workbench: Any) -> None:
@@ -178,7 +179,7 @@ async def test_slow_checks_have_places_of_their_own() -> None:
     assert [result.verdict for result in report.results] == [Verdict.PASS] * 3
 
 
-async def test_what_the_profile_declares_absent_is_not_run() -> None:
+async def test_an_absent_requirement_does_not_run() -> None:
     factory = FakeFactory()
     profile = Profile("fake", absent={"CFG": "has no configuration"})
     result = await result_of(raising(VIOLATION), factory=factory, sut=fake_sut(profile))
@@ -187,12 +188,12 @@ async def test_what_the_profile_declares_absent_is_not_run() -> None:
     assert factory.opened == []
 
 
-async def test_without_checks_nothing_is_executed() -> None:
+async def test_a_run_without_checks_is_complete() -> None:
     report = await run_fake()
     assert (report.summary.executed, report.complete) == (0, True)
 
 
-async def test_the_report_says_when_it_began_and_what_its_families_are() -> None:
+async def test_the_report_has_its_start_and_families() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     report = await run_fake(passing(MUST), passing(MAY))
     assert before <= datetime.fromisoformat(report.started) <= datetime.now(UTC)
@@ -202,15 +203,20 @@ async def test_the_report_says_when_it_began_and_what_its_families_are() -> None
     assert report.version == "1.2.3"
 
 
-async def test_events_tell_the_beginning_and_the_end_of_every_attempt() -> None:
+async def test_events_report_the_start_and_end_of_every_attempt() -> None:
     events: list[RunEvent] = []
     await run_fake(raising(Untestable("no")), on_event=events.append)
     kinds = [(type(event), getattr(event, "final", None)) for event in events]
-    assert kinds == [(Started, None), (Finished, False), (Started, None), (Finished, True)]
+    assert kinds == [
+        (AttemptStarted, None),
+        (AttemptFinished, False),
+        (AttemptStarted, None),
+        (AttemptFinished, True),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_the_run_after_teardown_and_leaves_an_incomplete_report(number: int) -> None:
+async def test_a_signal_ends_the_run_with_an_incomplete_report(number: int) -> None:
     factory = FakeFactory()
 
     async def is_interrupted(workbench: Any) -> None:

@@ -1,4 +1,4 @@
-"""Known failures are reported as known, stale ones are red, misspelt ones are refused."""
+"""A known failure is known, a stale entry is red, and a misspelt one is an error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_an_expected_failure_is_known_and_does_not_count() -> None:
     assert not result.is_failure(strict=True)
 
 
-async def test_another_red_verdict_than_the_expected_one_counts() -> None:
+async def test_another_red_verdict_counts() -> None:
     result = await result_of(raising(ImplementationCrashed("a", "b")))
     assert result.known is None
     assert result.is_failure()
@@ -62,12 +62,12 @@ async def test_an_intermittent_entry_accepts_its_verdict_and_a_pass_only(
     assert (result.known, result.stale, result.is_failure()) == (known, False, failure)
 
 
-async def test_an_entry_for_a_check_that_was_not_selected_says_nothing() -> None:
+async def test_an_entry_outside_the_selection_has_no_effect() -> None:
     result = await result_of(passing("CFG-002"))
     assert not result.is_failure()
 
 
-async def test_the_known_failures_of_the_profile_count_without_a_baseline() -> None:
+async def test_without_a_baseline_the_profile_has_the_known_failures() -> None:
     profile = Profile("fake", known=(Known(MUST, Verdict.FAIL, "issue 8"),))
     report = await run(fake_sut(profile), [raising(Violation("a", "b"))], open_workbench=FakeFactory())
     assert report.results[0].known == "issue 8"
@@ -86,7 +86,7 @@ ENTRY = '[[known]]\nid = "CFG-001"\nverdict = "fail"\nreason = "because"\n'
         (ENTRY.replace("fail", "harness-error"), "cannot be a known failure"),
         (ENTRY.replace("fail", "broken"), "broken"),
         (ENTRY.replace("because", " "), "the reason is blank"),
-        (ENTRY.replace("because", "TODO: say why"), "the reason is still to be written"),
+        (ENTRY.replace("because", "TODO: say why"), "write the reason in place of TODO"),
         (ENTRY + 'intermittent = "yes"\n', "intermittent"),
         ("starts_within = 0", "starts_within"),
         ('[absent]\nNOPE = "x"\n', "no family NOPE"),
@@ -112,7 +112,7 @@ def test_every_profile_is_valid_and_is_a_baseline_too(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["dmcp", "modular-mcp"])
-def test_tox_runs_the_version_that_the_profile_is_about(name: str) -> None:
+def test_tox_installs_the_version_of_the_profile(name: str) -> None:
     package = Profile.load(name).install.split()[-1]
     assert package in (IMPLEMENTATIONS.parents[1] / "tox.ini").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The registry and the checks belong together, in both directions."""
+"""Every check has a requirement, every requirement has a check, and the registry is valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.checks import load_checks
+from conformance.checks.loading import load_checks
 from conformance.errors import HarnessError
 from conformance.model.registry import REQUIREMENTS, Registry
 
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('id = "CFG-002"', 'id = "CFG-001"', r"cfg\.toml: CFG-001: id: used already"),
+        ('id = "CFG-002"', 'id = "CFG-001"', r"cfg\.toml: CFG-001: id: already used"),
         ('id = "CFG-002"', 'id = "OPS-002"', r"cfg\.toml: OPS-002: id: does not belong to the family CFG"),
         ('id = "CFG-002"', 'id = "CFG-2"', r"cfg\.toml: CFG-2: id: is not of the form"),
         ('level = "MUST"', 'level = "WILL"', r"cfg\.toml: CFG-001: .*WILL.*level"),
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
         ('family = "CFG"', 'family = "CFG', r"cfg\.toml: "),
     ],
 )
-def test_a_defect_is_named_with_file_id_and_field(folder: Path, old: str, new: str, message: str) -> None:
+def test_a_defect_is_reported_with_file_id_and_field(folder: Path, old: str, new: str, message: str) -> None:
     file = folder / "cfg.toml"
     text = file.read_text(encoding="utf-8")
     assert old in text

@@ -1,4 +1,4 @@
-"""Selectors select what they name, and a misspelt one never selects nothing silently."""
+"""A selector selects what it names, and a misspelt one is an error instead of an empty selection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.model.registry import Era, Registry
-from conformance.model.selectors import select
+from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Level
 
 REGISTRY = Registry.load()
@@ -23,6 +23,15 @@ def test_an_id_selects_itself(selector: str) -> None:
 
 def test_a_family_selects_its_members() -> None:
     assert select(REGISTRY, ["cfg"]) == [f"CFG-{number:03}" for number in range(1, 18)]
+
+
+@pytest.mark.parametrize(("word", "family"), FAMILY_WORDS.items())
+def test_a_family_has_a_name_in_words(word: str, family: str) -> None:
+    assert select(REGISTRY, [word.capitalize()]) == select(REGISTRY, [family])
+
+
+def test_every_family_can_be_selected_by_a_word() -> None:
+    assert REGISTRY.families.keys() - FAMILY_WORDS.values() == {"GUARD", "HTTP", "OAUTH", "SSE"}
 
 
 @pytest.mark.parametrize("level", Level)
@@ -43,7 +52,7 @@ def test_a_glob_selects_ids() -> None:
     assert select(REGISTRY, ["cfg-01*"]) == [f"CFG-{number:03}" for number in range(10, 18)]
 
 
-def test_slow_selects_what_is_slow_even_when_nothing_is() -> None:
+def test_slow_selects_the_slow_checks_and_may_select_none() -> None:
     assert select(REGISTRY, ["slow"], slow_ids=["CFG-014"]) == ["CFG-014"]
     assert select(REGISTRY, ["slow"]) == []
 
@@ -54,15 +63,15 @@ def test_several_selectors_add_up_and_skip_takes_away() -> None:
 
 @pytest.mark.parametrize(
     ("selector", "nearest"),
-    [("CGF", "CFG"), ("CFG-0001", "CFG-001"), ("moderm", "modern"), ("SHUOLD", "SHOULD")],
+    [("CGF", "CFG"), ("CFG-0001", "CFG-001"), ("moderm", "modern"), ("SHUOLD", "SHOULD"), ("stido", "stdio")],
 )
-def test_an_unknown_selector_is_answered_with_the_nearest_names(selector: str, nearest: str) -> None:
+def test_an_unknown_selector_is_an_error_that_names_the_nearest_ones(selector: str, nearest: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean .*{nearest}"):
         select(REGISTRY, [selector])
 
 
 @pytest.mark.parametrize("selector", ["zzzzzzzz", "CFG-9*", ""])
-def test_a_selector_that_resembles_nothing_is_answered_with_the_forms(selector: str) -> None:
+def test_a_selector_that_resembles_nothing_is_an_error_that_explains_the_forms(selector: str) -> None:
     with pytest.raises(UsageError, match="nothing is called"):
         select(REGISTRY, [selector])
     with pytest.raises(UsageError, match="nothing is called"):

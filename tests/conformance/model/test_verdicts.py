@@ -1,4 +1,4 @@
-"""Every way in which a check can end has one verdict."""
+"""Every end of a check has one verdict."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VIOLATION = Violation("an answer", "silence")
         (Level.MAY, Verdict.WARN),
     ],
 )
-def test_a_violation_weighs_as_much_as_its_level(level: Level, verdict: Verdict) -> None:
+def test_the_level_decides_the_verdict_of_a_violation(level: Level, verdict: Verdict) -> None:
     assert judge(level, VIOLATION) is verdict
 
 
@@ -47,7 +47,7 @@ def test_a_violation_weighs_as_much_as_its_level(level: Level, verdict: Verdict)
         (AssertionError(), Verdict.HARNESS_ERROR),
     ],
 )
-def test_everything_else_does_not_depend_on_the_level(
+def test_other_verdicts_do_not_depend_on_the_level(
     level: Level, error: Exception | None, verdict: Verdict
 ) -> None:
     assert judge(level, error) is verdict

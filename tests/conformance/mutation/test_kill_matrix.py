@@ -1,4 +1,4 @@
-"""The kill matrix: who meets whom, what a meeting is worth, and what the command says about it."""
+"""The kill matrix: the selection of trials, the outcome of each, and what the command reports."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from conformance.model.results import Attempt, Result
 from conformance.model.verdicts import Verdict
 from conformance.mutants import Mutant
 from conformance.mutation import null_programs
-from conformance.mutation.matrix import Cell, Worth, cell, stack_trace_in
-from conformance.mutation.plan import Against, Meeting, select
+from conformance.mutation.matrix import MatrixCell, Outcome, cell_of, stack_trace_in
+from conformance.mutation.plan import Against, ProgramKind, Trial, select
 from conformance.mutation.run import main
-from conformance.workbench import Census
+from conformance.workbench.census import Census
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, FakeWorkbench, checks_of, passing, raising
 
@@ -38,7 +38,7 @@ Traceback (most recent call last):
     right(self)
 TypeError: wrong() takes 1 positional argument
 and more"""
-#: how the bundled proxy reports an exception, whose text it keeps to itself
+#: how the bundled proxy reports an exception, without its text
 BUG = 'group a: internal error KeyError\n  File "x.py", line 3\n'
 
 
@@ -46,10 +46,10 @@ def mutant(name: str = "is-wrong", kills: str = MUST, **declared: Any) -> Mutant
     return Mutant(name, kills, lambda: None, declared.get("also", {}), declared.get("crashes", False))
 
 
-def met(
-    kind: str, declared: str | None, verdict: Verdict, stderr: str = "", *, crashes: bool = False
-) -> Cell:
-    """The cell of a meeting with this outcome."""
+def judged(
+    kind: ProgramKind, declared: str | None, verdict: Verdict, stderr: str = "", *, crashes: bool = False
+) -> MatrixCell:
+    """The cell of a trial with this verdict."""
     check = passing()
     result = Result(
         id=check.id,
@@ -69,57 +69,57 @@ def met(
         rerun="",
         attempts=(Attempt(verdict, "", 1.0),),
     )
-    meeting = Meeting("x", kind, check, declared, own=declared == "its own", crashes=crashes)
-    return cell(meeting, result, stderr)
+    trial = Trial("x", kind, check, declared, own=declared == "its own", crashes=crashes)
+    return cell_of(trial, result, stderr)
 
 
-class TestWorth:
+class TestOutcome:
     @pytest.mark.parametrize(
-        ("declared", "verdict", "worth"),
+        ("declared", "verdict", "outcome"),
         [
-            ("its own", Verdict.FAIL, Worth.KILLED),
-            ("its own", Verdict.WARN, Worth.KILLED),
-            ("its own", Verdict.PASS, Worth.SURVIVED),
-            ("its own", Verdict.UNTESTABLE, Worth.WRONG_DEATH),
-            ("its own", Verdict.TIMEOUT, Worth.WRONG_DEATH),
-            ("its own", Verdict.CRASH, Worth.WRONG_DEATH),
-            ("its own", Verdict.HARNESS_ERROR, Worth.UNKNOWN),
-            ("in the way", Verdict.FAIL, Worth.KILLED),
-            ("in the way", Verdict.UNTESTABLE, Worth.KILLED),
-            ("in the way", Verdict.PASS, Worth.SURVIVED),
-            (None, Verdict.PASS, Worth.HELD),
-            (None, Verdict.FAIL, Worth.UNDECLARED),
-            (None, Verdict.CRASH, Worth.UNDECLARED),
+            ("its own", Verdict.FAIL, Outcome.KILLED),
+            ("its own", Verdict.WARN, Outcome.KILLED),
+            ("its own", Verdict.PASS, Outcome.SURVIVED),
+            ("its own", Verdict.UNTESTABLE, Outcome.WRONG_DEATH),
+            ("its own", Verdict.TIMEOUT, Outcome.WRONG_DEATH),
+            ("its own", Verdict.CRASH, Outcome.WRONG_DEATH),
+            ("its own", Verdict.HARNESS_ERROR, Outcome.UNKNOWN),
+            ("in the way", Verdict.FAIL, Outcome.KILLED),
+            ("in the way", Verdict.UNTESTABLE, Outcome.KILLED),
+            ("in the way", Verdict.PASS, Outcome.SURVIVED),
+            (None, Verdict.PASS, Outcome.HELD),
+            (None, Verdict.FAIL, Outcome.UNDECLARED),
+            (None, Verdict.CRASH, Outcome.UNDECLARED),
         ],
     )
-    def test_of_a_mutant(self, declared: str | None, verdict: Verdict, worth: Worth) -> None:
-        assert met("mutant", declared, verdict).worth is worth
+    def test_of_a_mutant(self, declared: str | None, verdict: Verdict, outcome: Outcome) -> None:
+        assert judged(ProgramKind.MUTANT, declared, verdict).outcome is outcome
 
     @pytest.mark.parametrize(
-        ("declared", "verdict", "worth"),
+        ("declared", "verdict", "outcome"),
         [
-            (None, Verdict.PASS, Worth.VACUOUS),
-            (None, Verdict.UNTESTABLE, Worth.NOT_PASSED),
-            (None, Verdict.TIMEOUT, Worth.NOT_PASSED),
-            (None, Verdict.HARNESS_ERROR, Worth.UNKNOWN),
-            ("it only listens", Verdict.PASS, Worth.EXCUSED),
-            ("it only listens", Verdict.FAIL, Worth.STALE),
+            (None, Verdict.PASS, Outcome.VACUOUS),
+            (None, Verdict.UNTESTABLE, Outcome.NOT_PASSED),
+            (None, Verdict.TIMEOUT, Outcome.NOT_PASSED),
+            (None, Verdict.HARNESS_ERROR, Outcome.UNKNOWN),
+            ("it only listens", Verdict.PASS, Outcome.EXCUSED),
+            ("it only listens", Verdict.FAIL, Outcome.STALE),
         ],
     )
-    def test_of_an_impostor(self, declared: str | None, verdict: Verdict, worth: Worth) -> None:
-        assert met("impostor", declared, verdict, TRACE).worth is worth
+    def test_of_a_null_program(self, declared: str | None, verdict: Verdict, outcome: Outcome) -> None:
+        assert judged(ProgramKind.NULL_PROGRAM, declared, verdict, TRACE).outcome is outcome
 
-    def test_a_kill_with_a_stack_trace_is_no_kill_unless_the_trace_belongs_to_the_mistake(self) -> None:
-        broken = met("mutant", "its own", Verdict.FAIL, TRACE)
-        assert (broken.worth, "takes 1 positional" in broken.stack_trace) == (Worth.BROKEN, True)
+    def test_a_kill_with_a_stack_trace_is_broken(self) -> None:
+        broken = judged(ProgramKind.MUTANT, "its own", Verdict.FAIL, TRACE)
+        assert (broken.outcome, "takes 1 positional" in broken.stack_trace) == (Outcome.BROKEN, True)
 
     @pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.CRASH])
-    def test_what_is_wrong_because_it_crashes_may_do_so(self, verdict: Verdict) -> None:
-        assert met("mutant", "its own", verdict, TRACE, crashes=True).worth is Worth.KILLED
+    def test_a_mutant_that_declares_to_crash_may_write_a_stack_trace(self, verdict: Verdict) -> None:
+        assert judged(ProgramKind.MUTANT, "its own", verdict, TRACE, crashes=True).outcome is Outcome.KILLED
 
-    def test_only_what_is_as_declared_is_no_hole(self) -> None:
-        fine = {worth for worth in Worth if not worth.is_hole}
-        assert fine == {Worth.KILLED, Worth.HELD, Worth.NOT_PASSED, Worth.EXCUSED}
+    def test_every_outcome_that_was_not_declared_is_a_gap(self) -> None:
+        fine = {outcome for outcome in Outcome if not outcome.is_gap}
+        assert fine == {Outcome.KILLED, Outcome.HELD, Outcome.NOT_PASSED, Outcome.EXCUSED}
 
     @pytest.mark.parametrize(
         "stderr", [TRACE, "  + Exception Group Traceback (most recent call last):\n  |", BUG]
@@ -145,58 +145,59 @@ MUTANTS = {
 
 
 class TestSelection:
-    def met(
+    def selected(
         self, *selectors: str, against: Against = Against.OWN, one_each: bool = False
     ) -> list[tuple[str, str]]:
         found = select(selectors, MUTANTS, CHECKS, Registry.load(), against, one_each=one_each)
         return [(one.program, one.check.id) for one in found]
 
-    def test_everybody_without_a_selector(self) -> None:
-        found = self.met()
+    def test_without_a_selector_all_programs_are_selected(self) -> None:
+        found = self.selected()
         assert found[:4] == [
             ("finds-it", "CFG-001"),
             ("finds-it", "STD-001"),
             ("loses-it", "CFG-003"),
             ("runs-it", "STD-001"),
         ]
-        assert found[4:] == [(name, id_) for name in null_programs.IMPOSTORS for id_ in CHECKS]
+        assert found[4:] == [(name, id_) for name in null_programs.NULL_PROGRAMS for id_ in CHECKS]
 
-    def test_a_requirement_means_its_mutants_and_the_impostors_against_its_check(self) -> None:
-        assert self.met("std") == [
+    def test_a_requirement_selects_its_mutants_and_the_null_programs_against_its_check(self) -> None:
+        assert self.selected("std") == [
             ("runs-it", "STD-001"),
-            *((name, "STD-001") for name in null_programs.IMPOSTORS),
+            *((name, "STD-001") for name in null_programs.NULL_PROGRAMS),
         ]
 
-    def test_a_name_or_a_glob_means_programs(self) -> None:
-        assert self.met("loses-it") == [("loses-it", "CFG-003")]
-        assert {program for program, _ in self.met("*-it")} == {"finds-it", "loses-it", "runs-it"}
-        assert self.met("hangs") == [("hangs", id_) for id_ in CHECKS]
-        assert {program for program, _ in self.met("Impostors")} == set(null_programs.IMPOSTORS)
+    def test_a_name_or_a_glob_selects_programs(self) -> None:
+        assert self.selected("loses-it") == [("loses-it", "CFG-003")]
+        assert {program for program, _ in self.selected("*-it")} == {"finds-it", "loses-it", "runs-it"}
+        assert self.selected("hangs") == [("hangs", id_) for id_ in CHECKS]
+        for word in ("Null-Programs", "impostors"):
+            assert {program for program, _ in self.selected(word)} == set(null_programs.NULL_PROGRAMS)
 
-    def test_the_family_is_met_without_its_slow_checks_and_all_with_them(self) -> None:
-        assert self.met("finds-it", against=Against.FAMILY) == [
+    def test_against_family_leaves_out_slow_checks_and_against_all_does_not(self) -> None:
+        assert self.selected("finds-it", against=Against.FAMILY) == [
             ("finds-it", "CFG-001"),
             ("finds-it", "STD-001"),
             ("finds-it", "CFG-003"),
         ]
-        assert {id_ for _, id_ in self.met("loses-it", against=Against.ALL)} == set(CHECKS)
+        assert {id_ for _, id_ in self.selected("loses-it", against=Against.ALL)} == set(CHECKS)
 
-    def test_one_each_is_the_first_mutant_of_every_requirement_and_no_impostor(self) -> None:
+    def test_one_each_is_the_first_mutant_of_every_requirement_and_no_null_program(self) -> None:
         more = {**MUTANTS, "loses-more": mutant("loses-more", "CFG-003")}
         found = select([], more, CHECKS, Registry.load(), Against.OWN, one_each=True)
         assert [one.program for one in found if one.own] == ["finds-it", "loses-it", "runs-it"]
         found = select(["loses-more"], more, CHECKS, Registry.load(), Against.OWN, one_each=True)
         assert [one.program for one in found] == ["loses-more"]
         with pytest.raises(UsageError, match="no known-bad proxy"):
-            self.met("impostors", one_each=True)
+            self.selected("null-programs", one_each=True)
 
-    def test_what_means_nothing_is_refused(self) -> None:
+    def test_a_selector_that_matches_nothing_is_refused(self) -> None:
         with pytest.raises(UsageError, match="lose-it"):
-            self.met("lose-it")
+            self.selected("lose-it")
 
 
 def judge(*words: str, mutants: list[Mutant], checks: list[Check], factory: Any = None) -> int:
-    """The exit status of the command, without impostors."""
+    """The exit status of the command, without null programs."""
     names = [one.name for one in mutants]
     return main(
         [*words, *names],
@@ -213,7 +214,7 @@ class TestTheCommand:
         assert judge(mutants=[mutant(), mutant("warns", SHOULD)], checks=checks, factory=factory) == 0
         assert factory.opened == [MUST, SHOULD]
         output = capsys.readouterr().out
-        assert "2 programs, 2 meetings: 2 killed" in output
+        assert "2 programs, 2 trials: 2 killed" in output
         assert "expected: an answer seen: silence" in output
 
     def test_1_for_a_survivor(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +226,7 @@ class TestTheCommand:
     ) -> None:
         crashed = raising(ImplementationCrashed("alive", "SIGSEGV"))
         assert judge(mutants=[mutant()], checks=[crashed]) == 1
-        assert "is-wrong: died of something else (re-run), crash" in capsys.readouterr().out
+        assert "is-wrong: died of something else (retried), crash" in capsys.readouterr().out
 
     def test_1_for_an_undeclared_kill_and_0_when_it_is_declared(
         self, capsys: pytest.CaptureFixture[str]
@@ -233,9 +234,12 @@ class TestTheCommand:
         checks = [raising(VIOLATION), raising(VIOLATION, "CFG-002")]
         assert judge("--against=all", mutants=[mutant()], checks=checks) == 1
         assert "CFG-002 is-wrong: undeclared kill" in capsys.readouterr().out
-        assert judge("--against=all", mutants=[mutant(also={"CFG-002": "so it is"})], checks=checks) == 0
+        assert judge("--against=all", mutants=[mutant(also={"CFG-002": "the reason"})], checks=checks) == 0
         assert (
-            judge(mutants=[mutant(also={"CFG-002": "so it was"})], checks=[checks[0], passing("CFG-002")])
+            judge(
+                mutants=[mutant(also={"CFG-002": "an outdated reason"})],
+                checks=[checks[0], passing("CFG-002")],
+            )
             == 1
         )
 
@@ -259,12 +263,12 @@ class TestTheCommand:
         with pytest.raises(UsageError, match=words[0].partition("=")[0]):
             judge(*words, mutants=[mutant()], checks=[passing()])
 
-    def test_an_impostor_that_passes_is_a_hole(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_null_program_that_passes_is_a_gap(self, capsys: pytest.CaptureFixture[str]) -> None:
         checks = checks_of(passing(), raising(VIOLATION, "CFG-002"))
         assert main(["hangs"], mutants={}, checks=checks, open_workbench=FakeFactory()) == 1
         output = capsys.readouterr().out
         assert "CFG-001 hangs: vacuous pass, pass" in output
-        assert "2 meetings: 1 not passed, 1 vacuous pass" in output
+        assert "2 trials: 1 not passed, 1 vacuous pass" in output
 
     def test_the_matrix_as_json(self, tmp_path: Path) -> None:
         path = tmp_path / "matrix.json"
@@ -283,14 +287,14 @@ class TestTheCommand:
         assert (
             judge(
                 "--list",
-                mutants=[mutant(also={"CFG-002": "so it is"})],
+                mutants=[mutant(also={"CFG-002": "the reason"})],
                 checks=[passing(), passing("CFG-002")],
             )
             == 0
         )
         assert capsys.readouterr().out.splitlines() == [
             "CFG-001   is-wrong: its own",
-            "CFG-002   is-wrong: so it is",
+            "CFG-002   is-wrong: the reason",
         ]
 
     def test_it_is_a_verb_of_the_command_line(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,8 +305,8 @@ class TestTheCommand:
 
 CALL = b'{"id": 1, "method": "tools/call"}\n'
 CONFIG = b'{"mcpServers": {}}'
-#: what those that say anything say to a call
-SAID = {
+#: what each null program that writes anything answers to a call
+ANSWERS = {
     "echoes": CALL,
     "prints-its-configuration": CONFIG,
     "answers-everything-with-success": b'{"jsonrpc": "2.0", "id": 1, "result": {}}\n',
@@ -310,8 +314,8 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", null_programs.IMPOSTORS)
-def test_an_impostor_does_what_it_is_called_until_the_census_ends_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", null_programs.NULL_PROGRAMS)
+def test_a_null_program_does_what_its_name_says_until_the_census_ends_it(name: str, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_bytes(CONFIG)
     token = uuid.uuid4().hex
@@ -328,4 +332,4 @@ def test_an_impostor_does_what_it_is_called_until_the_census_ends_it(name: str, 
             assert len(ended) > 2 if name == "forks-without-end" else len(ended) == 1
         else:
             assert b"Traceback" not in stderr
-            assert stdout == SAID.get(name, b"")
+            assert stdout == ANSWERS.get(name, b"")

@@ -13,14 +13,14 @@ import pytest
 from conformance.official.bridge import SESSION, serving
 from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
 
-# Any server over stdio will do.
+# any stdio server can stand in for a proxy
 MOCK = (sys.executable, "-m", "mock_servers", "stdio", "--everything")
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-STAMP = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
+META = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
 
 NOTE = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "hello"}}
 
-# Answers every request with its own parameters, and before that sends what they hold as `first`.
+# answers every request with its own parameters, after the message in `first`
 ECHO = (
     sys.executable,
     "-c",
@@ -62,7 +62,7 @@ async def test_a_legacy_session_has_a_process_from_initialize_to_delete() -> Non
     assert [ended.status_code, late.status_code, bare.status_code] == [200, 404, 400]
 
 
-async def test_what_comes_before_an_answer_makes_it_a_stream() -> None:
+async def test_a_message_before_an_answer_makes_a_stream() -> None:
     with anyio.fail_after(30):
         async with serving(ECHO, "group") as url, httpx.AsyncClient() as http:
             hello = await http.post(url, json=request("initialize", {"first": NOTE}))
@@ -71,13 +71,13 @@ async def test_what_comes_before_an_answer_makes_it_a_stream() -> None:
     assert hello.headers[SESSION]
 
 
-async def test_a_tool_is_called_as_an_agent_would_call_it() -> None:
+async def test_a_tool_call_goes_through_call_dynamic_tool() -> None:
     call = request("tools/call", {"name": "test_simple_text", "arguments": {"x": 1}})
     with anyio.fail_after(30):
         async with serving(ECHO, "group") as url, httpx.AsyncClient() as http:
             response = await http.post(
                 url,
-                json={**call, "params": {**call["params"], "_meta": STAMP}},
+                json={**call, "params": {**call["params"], "_meta": META}},
                 headers={**modern("tools/call"), "Mcp-Name": "test_simple_text"},
             )
 
@@ -89,13 +89,13 @@ async def test_a_tool_is_called_as_an_agent_would_call_it() -> None:
 @pytest.mark.parametrize(
     ("method", "meta", "headers", "status", "code"),
     [
-        ("server/discover", STAMP, modern("server/discover"), 200, None),
+        ("server/discover", META, modern("server/discover"), 200, None),
         ("server/discover", {}, modern("server/discover"), 400, -32602),
-        ("server/discover", STAMP, modern("tools/list"), 400, -32020),
-        ("nonsense", STAMP, modern("nonsense"), 404, -32601),
+        ("server/discover", META, modern("tools/list"), 400, -32020),
+        ("nonsense", META, modern("nonsense"), 404, -32601),
     ],
 )
-async def test_a_modern_request_needs_no_session_but_an_envelope_and_its_headers(
+async def test_a_modern_request_needs_an_envelope_and_its_headers(
     method: str, meta: dict[str, Any], headers: dict[str, str], status: int, code: int | None
 ) -> None:
     with anyio.fail_after(30):
@@ -105,7 +105,7 @@ async def test_a_modern_request_needs_no_session_but_an_envelope_and_its_headers
     assert (response.status_code, response.json().get("error", {}).get("code")) == (status, code)
 
 
-async def test_a_server_that_ends_is_a_bad_gateway_and_another_host_is_forbidden() -> None:
+async def test_an_ended_server_is_a_bad_gateway_and_another_host_is_forbidden() -> None:
     with anyio.fail_after(30):
         async with serving((sys.executable, "-c", "pass"), "group") as url, httpx.AsyncClient() as http:
             gone = await http.post(url, json=request("initialize", HELLO))

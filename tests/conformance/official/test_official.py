@@ -1,4 +1,4 @@
-"""The official suite and the official Inspector judge the proxy and the mocks; both have to refuse what does not work."""
+"""The official suite and the official Inspector judge the proxy and the mocks, and fail programs that do nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BROKEN = (sys.executable, "-c", "pass")
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the npm packages are: tox keeps them from run to run."""
+    """The folder of the npm packages, which tox keeps between runs."""
     kept = os.environ.get("OFFICIAL_FOLDER")
     return Path(kept) if kept else tmp_path_factory.mktemp("npm")
 
@@ -35,7 +35,7 @@ def suite(folder: Path) -> Suite:
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_every_scenario_that_can_apply_passes(suite: Suite, part: Part) -> None:
+async def test_every_scenario_passes_that_is_not_skipped(suite: Suite, part: Part) -> None:
     chosen = await planned(suite, part)
 
     outcomes = await judge(suite, part, chosen.run)
@@ -47,7 +47,7 @@ async def test_every_scenario_that_can_apply_passes(suite: Suite, part: Part) ->
 @pytest.mark.parametrize(
     "name", ["initialize", "auth/resource-mismatch@2026-07-28", "auth/iss-wrong-issuer@2026-07-28"]
 )
-async def test_a_client_that_does_nothing_is_refused(suite: Suite, name: str) -> None:
+async def test_a_client_that_does_nothing_fails(suite: Suite, name: str) -> None:
     scenario = Scenario("client", *_named(name))
 
     [outcome] = await judge(suite, "client", [scenario], BROKEN)
@@ -56,7 +56,7 @@ async def test_a_client_that_does_nothing_is_refused(suite: Suite, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["ping", "tools-list", "sep-2164-resource-not-found@2026-07-28"])
-async def test_a_server_that_does_nothing_is_refused(suite: Suite, name: str) -> None:
+async def test_a_server_that_does_nothing_fails(suite: Suite, name: str) -> None:
     scenario = Scenario("server", *_named(name))
 
     [outcome] = await judge(suite, "server", [scenario], BROKEN)
@@ -69,7 +69,7 @@ def _named(name: str) -> tuple[str, str]:
     return scenario, revision or "2025-11-25"
 
 
-class TestTheInspector:
+class TestInspector:
     @pytest.fixture
     def inspect(self, folder: Path, tmp_path: Path) -> Any:
         node = Node.find()
@@ -93,7 +93,7 @@ class TestTheInspector:
 
         return run
 
-    def test_lists_the_two_tools_and_finds_nothing_wrong_with_them(self, inspect: Any) -> None:
+    def test_accepts_the_two_tools(self, inspect: Any) -> None:
         listed = inspect("tools/list", "--strict")
 
         assert [tool["name"] for tool in listed["tools"]] == ["get_dynamic_tools", "call_dynamic_tool"]

@@ -1,4 +1,4 @@
-"""Whatever an implementation says, every report stays well-formed, and what was said stays text."""
+"""Every report stays well-formed for any text of an implementation, and the text stays text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from conformance.engine.runner import run
 from conformance.errors import NotApplicable, Untestable, Violation
 from conformance.model.evidence import encodable
 from conformance.model.results import RunReport
-from conformance.reports import FORMATS, markdown
+from conformance.reports import markdown
+from conformance.reports.formats import FORMATS
 from conformance.reports.schema import schema
 from conformance.reports.text import lines, one_line
 from tests.conformance.fakes import FakeFactory, fake_sut, raising
@@ -32,12 +33,12 @@ SYNTAX = [
     "![x](y)", "`x`", "**", "__", "$x$", "\nok 1 - x", "\nnot ok 2", "# SKIP x", "# TODO x", "\n1..99\n", "\nBail out! x\n",
     "\n  ...\n", "\n  ---\n", '"', "'", "\\", "\x00", "\x1b[31m", "\x85", "\u2028", "\u202e", "\ufeff", "\U0001f600", "\r\n",
 ]  # fmt: skip
-#: the runner lets no lone surrogate into a report (below)
+#: without lone surrogates, which the runner keeps out of every report (see below)
 text = st.lists(st.sampled_from(SYNTAX) | st.text(max_size=8), max_size=8).map("".join).map(encodable)
 
 
 def report_of(said: str) -> RunReport:
-    """A run in which every text that is not ours is this one."""
+    """A run in which this text replaces every text of the implementation."""
     results = (
         result("CFG-001", Violation(said, said)),
         result("CFG-002", Violation(said, said), known=said),
@@ -74,7 +75,7 @@ def test_json_and_json_lines_give_the_text_back(said: str) -> None:
 
 
 @given(text)
-def test_xml_has_the_elements_that_it_has_for_any_text(said: str) -> None:
+def test_xml_has_the_same_elements_for_any_text(said: str) -> None:
     for name in ("junit", "badge"):
         elements = [element.tag for element in ET.fromstring(FORMATS[name](report_of(said))).iter()]
         assert elements == [element.tag for element in ET.fromstring(FORMATS[name](HARMLESS)).iter()]
@@ -130,7 +131,7 @@ def tap_points(document: str) -> list[tuple[str, str | None, dict[str, str]]]:
 
 
 @given(text)
-def test_tap_has_the_points_that_it_has_for_any_text_and_gives_the_text_back(said: str) -> None:
+def test_tap_has_the_same_points_for_any_text_and_gives_the_text_back(said: str) -> None:
     points = tap_points(FORMATS["tap"](report_of(said)))
     assert [point[:2] for point in points] == [
         ("not ok", None),
@@ -161,23 +162,23 @@ def structure(tokens: list[Token]) -> list[str]:
 
 
 @given(text.filter(lambda said: one_line(said) != ""))
-def test_markdown_has_the_structure_that_it_has_for_any_text(said: str) -> None:
+def test_markdown_has_the_same_structure_for_any_text(said: str) -> None:
     document = FORMATS["markdown"](report_of(said))
     assert structure(MARKDOWN.parse(document)) == structure(MARKDOWN.parse(FORMATS["markdown"](HARMLESS)))
 
 
 @given(text)
-def test_what_is_written_into_a_line_is_visible(said: str) -> None:
+def test_every_character_of_a_line_is_visible(said: str) -> None:
     assert one_line(said).isprintable()
     assert lines(said).replace("\n", "").replace("\t", "").isprintable()
 
 
-def test_a_long_text_is_cut_where_that_is_asked_for() -> None:
+def test_a_long_text_is_cut_on_request() -> None:
     assert one_line("one two three", 8) == "one two…"
     assert one_line("one two", 8) == "one two"
 
 
-def test_markdown_stays_below_the_limit_and_says_what_is_missing() -> None:
+def test_markdown_stays_below_the_limit_and_counts_the_missing_parts() -> None:
     many = tuple(result(f"CFG-{number:03}", Violation("x" * 9000, "y" * 9000)) for number in range(1, 18))
     report = RunReport(implementation="fake", command=(), homepage="", results=many * 20)
     document = FORMATS["markdown"](report)
@@ -186,7 +187,7 @@ def test_markdown_stays_below_the_limit_and_says_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-async def test_a_lone_surrogate_of_the_implementation_does_not_keep_a_report_from_being_written(
+async def test_a_lone_surrogate_does_not_prevent_a_report(
     name: str,
 ) -> None:
     check: Any = raising(Violation("a", json.loads(r'"\ud800"')))

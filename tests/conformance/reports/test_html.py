@@ -1,10 +1,9 @@
-"""The HTML report as text: what it says, that nothing of a report becomes markup, and that it stays small."""
+"""The HTML report as text: its content, that no text of a report becomes markup, and its size."""
 
 from __future__ import annotations
 
 import base64
 import re
-import unicodedata
 import zlib
 from html.parser import HTMLParser
 from itertools import chain
@@ -12,26 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from conformance.errors import Violation
 from conformance.model.evidence import Event, Evidence
-from conformance.model.registry import Era
-from conformance.model.results import Attempt, Result, RunReport
-from conformance.model.verdicts import Level, Verdict
-from conformance.reports import FORMATS
-from conformance.reports.html import MAX_BYTES, TEMPLATES, content_security_policy, render, render_comparison
+from conformance.model.results import Result, RunReport
+from conformance.reports.formats import FORMATS
 from conformance.reports.html.page import DETAILS
-from conformance.reports.html.visible import cut, visible
+from conformance.reports.html.render import (
+    MAX_BYTES,
+    TEMPLATES,
+    content_security_policy,
+    render,
+    render_comparison,
+)
 from tests.conformance.reports.test_reports import REPORT, result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from syrupy.assertion import SnapshotAssertion
-
-HOSTILE = "</script><img src=x onerror=alert(1)>\"'`{{ 7*7 }}<!-- \x1b[31m \u202e \ud800 \0"
 
 LOG = [
     Event(0.5, "proxy", "start", "pid 7: proxy config.json"),
@@ -135,14 +131,14 @@ def test_every_requirement_has_a_row_and_every_report_a_column() -> None:
     } <= verdicts
 
 
-def test_verdicts_are_told_by_words_and_symbols_and_not_by_colour_alone() -> None:
+def test_verdicts_have_words_and_symbols_beside_colours() -> None:
     text = Page(render_comparison([REPORT, OTHER])).text
     assert {"✓ pass", "✗ fail", "○ known fail", "↺ stale pass", "◷ timeout", "? untestable"} <= set(
         re.findall(r"\S (?:known |stale )?[a-z-]+", text)
     )
 
 
-def test_what_went_wrong_is_there_without_javascript() -> None:
+def test_failures_are_readable_without_javascript() -> None:
     text = Page(render(REPORT)).text
     assert "only the first upstream starts" in text
     assert "both started:\n[a]\n[b]␀" in text
@@ -152,7 +148,7 @@ def test_what_went_wrong_is_there_without_javascript() -> None:
     assert "issue 7" in text
 
 
-def test_a_report_that_words_a_requirement_differently_is_quoted() -> None:
+def test_a_different_wording_of_a_requirement_is_shown() -> None:
     text = Page(render_comparison([REPORT, OTHER])).text
     assert "Its statementAn older wording." in text
     assert text.count("An older wording.") == 1
@@ -165,7 +161,7 @@ def test_only_a_web_page_becomes_a_link() -> None:
     assert all(link.startswith("#") for link in Page(render(script)).values("href"))
 
 
-def test_the_log_of_a_pass_is_packed_and_its_ends_are_shown() -> None:
+def test_the_log_of_a_pass_is_packed_and_shows_its_ends() -> None:
     events = [Event(float(number), "check", "note", f"remark {number}") for number in range(300)]
     report = RunReport(
         implementation="x", command=(), homepage="", results=(result("CFG-001", evidence=Evidence(events)),)
@@ -176,133 +172,6 @@ def test_the_log_of_a_pass_is_packed_and_its_ends_are_shown() -> None:
     shown = Page(text).text
     assert "remark 150" not in shown
     assert f"{300 - DETAILS[0].short_steps} events are not shown here" in shown
-
-
-# Nothing becomes markup
-
-
-def everywhere(text: str) -> RunReport:
-    """A report with this text wherever a text can be, ids and enumerations excepted."""
-    events = [
-        Event(1.0, f"observer {text}", text, text),
-        Event(2.0, f"upstream {text}", "line", f"pid 1 {text}"),
-        Event(3.0, f"upstream {text}", "http-request", f'pid 1 {{"n": 1, "target": "{text}"}}'),
-        Event(4.0, "client", "in", text, text),
-        Event(5.0, "check", text, text),
-        Event(6.0, "runner", "signal", text, text),
-        Event(7.0, "browser", "opened", text),
-    ]
-    evidence = Evidence(events, text, text, [text], text)
-    results = tuple(
-        Result(
-            id=id_,
-            level=Level.MUST,
-            era=Era.ANY,
-            verdict=verdict,
-            title=text,
-            statement=text,
-            observed=text,
-            message="beyond" + text,
-            expected=text,
-            seen=text,
-            source=text,
-            quote=text,
-            duration_s=1.0,
-            evidence=evidence,
-            rerun=text,
-            attempts=(Attempt(Verdict.TIMEOUT, text + "1", 1.0), Attempt(verdict, text + "2", 1.0)),
-            known=known,
-        )
-        for id_, verdict, known in (
-            ("CFG-001", Verdict.PASS, None),
-            ("CFG-002", Verdict.FAIL, None),
-            ("CFG-003", Verdict.FAIL, text),
-        )
-    )
-    return RunReport(
-        implementation=text,
-        command=(text, text),
-        homepage=f"javascript:{text}",
-        version=text + "0",
-        results=results,
-        specification=text + "1",
-        runner=text + "2",
-        started=text + "3",
-        families={"CFG": text + "4"},
-    )
-
-
-def skeletons(text: str) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
-    page = render_comparison([everywhere(text), everywhere("another")])
-    for part in (page, *packed_logs(page)):
-        parsed = Page(part)
-        assert parsed.comments == []
-        yield parsed.skeleton
-
-
-HARMLESS = list(skeletons("x"))
-
-
-def not_blank(text: str) -> bool:
-    return text.strip() != ""
-
-
-_MARKUP = ["<", "</script>", "<!--", "-->", "]]>", '"', "'", "&lt", "{{", "%}", "/", "\0"]
-_UNSEEN = st.characters(codec=None, categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Po", "Sm"])
-_TEXTS = st.one_of(
-    st.text(min_size=1), st.text(_UNSEEN, min_size=1), st.lists(st.sampled_from(_MARKUP)).map("".join)
-)
-
-
-@settings(max_examples=40)
-@given(_TEXTS.filter(not_blank))
-def test_any_text_in_any_field_leaves_the_elements_as_they_are(text: str) -> None:
-    # Only how steps are drawn (classes) depends on their texts.
-    assert list(skeletons(text)) == HARMLESS
-
-
-def test_hostile_text_is_shown_as_it_is() -> None:
-    text = render(everywhere(HOSTILE))
-    text.encode()
-    page = Page(text)
-    shown = (
-        HOSTILE.replace("\x1b", "␛")
-        .replace("\u202e", "⟨U+202E⟩")
-        .replace("\ud800", "⟨U+D800⟩")
-        .replace("\0", "␀")
-    )
-    assert shown in page.text
-    assert "<img" not in text
-    assert len([tag for tag, _ in page.elements if tag == "script"]) == 2
-
-
-@pytest.mark.parametrize("id_", ["", "CFG", "x y", '"><script>', "_matrix", "CFG-1.1", "#", "\u202e-001"])
-def test_an_id_that_is_none_stays_text_and_has_a_target_of_its_own(id_: str) -> None:
-    strange = msgspec.structs.replace(REPORT.results[1], id=id_)
-    report = msgspec.structs.replace(REPORT, results=(strange,), not_run=(id_ + "2",), planned=())
-    page = Page(render(report))
-    targets = page.values("id")
-    assert len(targets) == len(set(targets))
-    assert visible(id_) in page.text
-    assert {"script", "img"} & {tag for tag, _ in page.elements} == {"script"}
-
-
-def test_every_character_that_cannot_be_seen_is_written_out() -> None:
-    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    left = {
-        character
-        for character in map(chr, range(0x110000))
-        if unicodedata.category(character) in hidden and character in visible(character)
-    }
-    assert left == {"\t", "\n"}
-    assert visible("a\x07\x7f\x9b\u200b") == "a␇␡⟨U+009B⟩⟨U+200B⟩"
-
-
-@given(st.text(), st.integers(0, 20))
-def test_a_text_is_cut_to_its_beginning_and_the_rest_is_counted(text: str, longest: int) -> None:
-    shown = cut(text, longest)
-    assert shown.startswith(text[:longest])
-    assert (shown == text) == (len(text) <= longest)
 
 
 # The page's own files

@@ -1,4 +1,4 @@
-"""Every report format from one fixed run; what other programs parse is parsed here."""
+"""Every report format of one fixed run. The tests parse the formats that other programs parse."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from conformance.engine.runner import Finished, Started
+from conformance.engine.execution import AttemptFinished, AttemptStarted
 from conformance.errors import CheckTimeout, NotApplicable, Untestable, UsageError, Violation
 from conformance.model.evidence import Evidence
 from conformance.model.results import Attempt, Result, RunReport
 from conformance.model.verdicts import Verdict, judge
-from conformance.reports import FORMATS, ReportFile, badge, schema
+from conformance.reports import badge, schema
+from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import LiveProgress
 from tests.conformance.fakes import MAY, passing
@@ -123,7 +124,7 @@ def test_a_json_report_of_an_older_runner_can_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b'{"type": "result"}\n{}'])
-def test_a_file_that_is_no_json_report_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_is_no_json_report_is_a_usage_error(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     if content is not None:
         file.write_bytes(content)
@@ -154,7 +155,7 @@ def test_every_json_line_parses_and_the_summary_is_last() -> None:
     assert lines[-1]["complete"] is False
 
 
-def test_the_junit_report_parses_and_its_counts_are_those_of_its_cases() -> None:
+def test_the_junit_report_has_the_counts_of_its_cases() -> None:
     root = ET.fromstring(FORMATS["junit"](REPORT))
     assert root.tag == "testsuites"
     cases = root.findall("testsuite/testcase")
@@ -197,9 +198,7 @@ BARE = RunReport(implementation="fake", command=(), homepage="", results=())
         (BARE, "0 of 0", badge.GREY),
     ],
 )
-def test_the_badge_tells_how_many_requirements_hold_and_how_the_run_ended(
-    report: RunReport, value: str, colour: str
-) -> None:
+def test_the_badge_shows_the_number_and_the_success(report: RunReport, value: str, colour: str) -> None:
     svg = ET.fromstring(FORMATS["badge"](report))
     namespace = "{http://www.w3.org/2000/svg}"
     assert svg.attrib["aria-label"] == f"conformance: {value}"
@@ -226,12 +225,12 @@ def test_control_characters_of_the_implementation_do_not_reach_the_terminal() ->
 
 
 @pytest.mark.parametrize("request_", ["json", "json=", "yaml=out", "json=/no/such/folder/out.json", "json=."])
-def test_a_report_that_cannot_be_written_is_refused_before_the_run(request_: str) -> None:
+def test_an_unwritable_report_is_a_usage_error_before_the_run(request_: str) -> None:
     with pytest.raises(UsageError, match="--report"):
         ReportFile(request_, FORMATS)
 
 
-def test_asking_for_a_report_neither_creates_nor_changes_the_file(tmp_path: Path) -> None:
+def test_a_request_for_a_report_changes_no_file(tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     old.write_text("kept", encoding="utf-8")
     ReportFile(f"json={old}", FORMATS)
@@ -245,8 +244,8 @@ def progress_output(*, terminal: bool) -> str:
     console = Console(file=output, width=120, force_terminal=terminal, color_system=None)
     check = passing("CFG-001")
     with LiveProgress(console, 1) as progress:
-        progress(Started(check, 1))
-        progress(Finished(check, REPORT.results[0], final=True))
+        progress(AttemptStarted(check, 1))
+        progress(AttemptFinished(check, REPORT.results[0], final=True))
     return output.getvalue()
 
 

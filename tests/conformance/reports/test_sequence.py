@@ -1,4 +1,4 @@
-"""The sequence diagram: what the events of a log mean, and how they are placed."""
+"""The sequence diagram: the meaning of events, and their place in the diagram."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.model.evidence import Event
-from conformance.reports.html import TEMPLATES
-from conformance.reports.html.sequence import Diagram, Line, draw
+from conformance.reports.html.render import TEMPLATES
+from conformance.reports.html.sequence import Diagram, DiagramLine, draw
 from conformance.reports.html.steps import field, read_log
 
 ORIGIN = "http://127.0.0.1:4000"
@@ -23,7 +23,7 @@ def event(actor: str, kind: str, text: str = "", peer: str = "") -> Event:
 
 
 def journal(actor: str, kind: str, **data: Any) -> Event:
-    """As the workbench records an entry of a mock."""
+    """The event of an entry in the journal of a mock."""
     return event(actor, kind, f"pid 9 {json.dumps(data)}")
 
 
@@ -31,7 +31,7 @@ def diagram(*events: Event, most: int = 100, longest: int = 600, minor: bool = T
     return draw(read_log(events), most=most, longest=longest, minor=minor)
 
 
-def told(drawn: Diagram) -> list[tuple[str, str, str]]:
+def lines_of(drawn: Diagram) -> list[tuple[str, str, str]]:
     return [(line.direction, line.who, line.label) for line in drawn.lines]
 
 
@@ -48,7 +48,7 @@ def test_a_call_goes_to_the_upstream_and_back() -> None:
         event("proxy", "exit", "exit status 0"),
     )
     assert drawn.lanes == ("client", "proxy", "upstream a")
-    assert told(drawn) == [
+    assert lines_of(drawn) == [
         ("n", "proxy", "start"),
         ("r", "client → proxy", "tools/call 1"),
         ("n", "upstream a", "start"),
@@ -85,7 +85,7 @@ def test_a_sign_in_has_an_authorization_server_and_a_browser() -> None:
     )
     server = "authorization server of a"
     assert drawn.lanes == ("proxy", "upstream a", server, "browser")
-    assert told(drawn)[2:] == [
+    assert lines_of(drawn)[2:] == [
         ("r", "proxy → upstream a", "POST /mcp ping"),
         ("l", "upstream a → proxy", "HTTP 401"),
         ("r", "proxy → upstream a", "GET /.well-known/oauth-protected-resource/mcp"),
@@ -101,7 +101,7 @@ def test_a_sign_in_has_an_authorization_server_and_a_browser() -> None:
     ]
 
 
-def test_of_several_proxies_each_has_its_own_client_messages_and_children() -> None:
+def test_several_proxies_have_their_own_messages_and_children() -> None:
     drawn = diagram(
         event("proxy", "start", "pid 7: proxy"),
         event("proxy-2", "start", "pid 8: proxy"),
@@ -115,7 +115,7 @@ def test_of_several_proxies_each_has_its_own_client_messages_and_children() -> N
     assert drawn.lines[-1].label == "SIGTERM"
 
 
-def test_an_answer_over_http_says_what_it_answers() -> None:
+def test_an_answer_over_http_names_its_method() -> None:
     drawn = diagram(
         http(1, "POST", "/mcp", text='{"jsonrpc":"2.0","id":4,"method":"tools/list"}'),
         event("upstream a", "sent", 'pid 9 {"jsonrpc":"2.0","id":4,"result":{}}'),
@@ -123,52 +123,52 @@ def test_an_answer_over_http_says_what_it_answers() -> None:
     assert [line.label for line in drawn.lines] == ["POST /mcp tools/list", "tools/list result 4"]
 
 
-def test_processes_that_are_left_over_are_shown() -> None:
+def test_leftover_processes_are_shown() -> None:
     drawn = diagram(
         journal("upstream a", "grandchild-start", ppid=9), event("runner", "ended-leftover", "pid 5 sleep")
     )
     assert drawn.lanes == ("processes",)
-    assert told(drawn) == [
+    assert lines_of(drawn) == [
         ("n", "processes", "grandchild-start of upstream a"),
         ("n", "processes", "left over, ended by the runner"),
     ]
 
 
-def test_remarks_stand_across_all_lanes() -> None:
+def test_a_remark_spans_all_lanes() -> None:
     drawn = diagram(event("check", "note", "the second case"), event("runner", "dropped", "3 events"))
     assert drawn.lanes == ()
-    assert told(drawn) == [("x", "", "note"), ("x", "", "dropped")]
+    assert lines_of(drawn) == [("x", "", "note"), ("x", "", "dropped")]
     assert [line.text for line in drawn.lines] == ["the second case", "3 events"]
 
 
-def test_an_actor_that_nobody_knows_has_a_lane() -> None:
+def test_an_unknown_actor_has_a_lane() -> None:
     drawn = diagram(event("observer", "saw", "something"))
-    assert (drawn.lanes, told(drawn)) == (("observer",), [("n", "observer", "saw")])
+    assert (drawn.lanes, lines_of(drawn)) == (("observer",), [("n", "observer", "saw")])
 
 
-def test_many_upstreams_share_a_lane_and_each_line_says_which_it_is() -> None:
+def test_many_upstreams_share_a_lane_and_each_line_names_its_own() -> None:
     drawn = diagram(*(event(f"upstream {name}", "sent", 'pid 9 {"method":"ping"}') for name in "abcde"))
     assert drawn.lanes == ("proxy", "5 upstreams")
     assert [(line.about, line.label) for line in drawn.lines] == [(name, "ping") for name in "abcde"]
 
 
-def test_of_a_long_log_both_ends_are_shown() -> None:
+def test_a_long_log_shows_both_ends() -> None:
     drawn = diagram(*(event("check", "note", str(number)) for number in range(100)), most=9)
     texts = [line.text for line in drawn.lines]
     assert texts == ["0", "1", "2", "", "94", "95", "96", "97", "98", "99"]
     assert drawn.lines[3].label == "91 events are not shown here"
 
 
-def test_minor_steps_are_skipped_where_they_are_not_wanted() -> None:
+def test_minor_steps_can_be_left_out() -> None:
     events = (
         journal("upstream a", "connection", connection=1),
         journal("upstream a", "http-end", n=1, by="cut"),
     )
     assert [line.minor for line in diagram(*events).lines] == [True, False]
-    assert [line.label for line in diagram(*events, minor=False).lines] == ["the connection is cut"]
+    assert [line.label for line in diagram(*events, minor=False).lines] == ["the connection breaks"]
 
 
-def test_texts_are_cut_and_say_so() -> None:
+def test_a_cut_text_has_the_number_of_missing_characters() -> None:
     (line,) = diagram(event("check", "note", "x" * 20), longest=5).lines
     assert line.text == "xxxxx [... 15 characters]"
 
@@ -186,7 +186,7 @@ def test_texts_are_cut_and_say_so() -> None:
         ("", ""),
     ],
 )
-def test_a_field_is_found_in_a_text_that_may_be_no_json(text: str, value: str) -> None:
+def test_a_field_is_found_even_in_broken_json(text: str, value: str) -> None:
     assert field(text, "n") == value
 
 
@@ -227,7 +227,7 @@ _EVENTS = st.lists(
 
 
 @given(_EVENTS, st.integers(1, 40))
-def test_any_log_becomes_a_diagram_in_which_every_line_lies_on_lanes(events: list[Event], most: int) -> None:
+def test_any_log_becomes_a_diagram_with_every_line_on_lanes(events: list[Event], most: int) -> None:
     steps = read_log(events)
     drawn = draw(steps, most=most, longest=50)
     assert len(steps) == len(events)
@@ -237,7 +237,7 @@ def test_any_log_becomes_a_diagram_in_which_every_line_lies_on_lanes(events: lis
         assert line.direction == "x" or line.first + line.width <= len(drawn.lanes)
 
 
-def test_the_style_knows_as_many_lanes_as_there_can_be() -> None:
+def test_the_style_has_the_greatest_possible_number_of_lanes() -> None:
     names = ["proxy", "proxy-2", "proxy-3", "one", "two"]
     names += [f"upstream {name}" for name in "abcd"] + ["browser"]
     drawn = diagram(
@@ -254,5 +254,5 @@ def test_the_style_knows_as_many_lanes_as_there_can_be() -> None:
 
 
 def test_a_line_from_right_to_left_begins_at_its_left_lane() -> None:
-    line = Line(0.0, 3, 1, "a → b", "label", "")
+    line = DiagramLine(0.0, 3, 1, "a → b", "label", "")
     assert (line.first, line.width, line.direction) == (1, 3, "l")

@@ -1,4 +1,4 @@
-"""The census finds every process of a check and ends it, whatever it does to hide or to survive."""
+"""The census finds and ends every process of a check, even one that hides or resists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import anyio
 import psutil
 import pytest
 
-from conformance.workbench import Census
-from conformance.workbench.census import adopt_orphans, managed_pids
+from conformance.workbench.census import Census, adopt_orphans, managed_pids
 from conformance.workbench.sandbox import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def start(token: str) -> Iterator[Starter]:
 
 
 class Starter:
-    """Starts Python programs that carry the token, and waits for their first line if they are to print one."""
+    """Starts Python programs that carry the token."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -69,21 +68,21 @@ def child_of(program: str, *, env: str = "{}", then: str = WAIT) -> str:
 
 async def wait_for(what: str, census: Census, count: int) -> list[int]:
     deadline = time.monotonic() + 5
-    while len(people := census.alive()) != count:
-        assert time.monotonic() < deadline, f"{what}: {people}"
+    while len(found := census.alive()) != count:
+        assert time.monotonic() < deadline, f"{what}: {found}"
         await anyio.sleep(0.01)
-    return [person.pid for person in people]
+    return [process.pid for process in found]
 
 
-async def test_a_process_with_the_token_is_found_and_another_is_not(census: Census, start: Starter) -> None:
+async def test_only_a_process_with_the_token_is_found(census: Census, start: Starter) -> None:
     ours, other = start(WAIT), start(WAIT, token=False)
-    assert [person.pid for person in census.alive()] == [ours.pid]
+    assert [process.pid for process in census.alive()] == [ours.pid]
     await census.end_all()
     assert ours.wait(5) == -9
     assert other.poll() is None
 
 
-async def test_a_token_that_only_begins_alike_is_somebody_else(token: str, start: Starter) -> None:
+async def test_a_token_with_the_same_beginning_is_another_token(token: str, start: Starter) -> None:
     start(WAIT)
     assert Census(token[:-1]).alive() == []
     assert Census(f"{token}.1").alive() == []
@@ -91,7 +90,7 @@ async def test_a_token_that_only_begins_alike_is_somebody_else(token: str, start
 
 async def test_a_process_that_names_the_sandbox_is_found(start: Starter, tmp_path: Path) -> None:
     popen = start(WAIT, str(tmp_path / "journal.jsonl"), token=False)
-    assert [person.pid for person in Census("no-such-token", tmp_path).alive()] == [popen.pid]
+    assert [process.pid for process in Census("no-such-token", tmp_path).alive()] == [popen.pid]
 
 
 async def test_a_descendant_without_token_in_a_session_of_its_own_is_found(
@@ -104,18 +103,18 @@ async def test_a_descendant_without_token_in_a_session_of_its_own_is_found(
     assert census.alive() == []
 
 
-async def test_an_orphan_that_was_seen_before_is_still_known(census: Census, start: Starter) -> None:
+async def test_an_orphan_stays_found(census: Census, start: Starter) -> None:
     parent = start(child_of(WAIT))
     pids = await wait_for("parent and child", census, 2)
     parent.kill()
     parent.wait(5)
     (orphan,) = [pid for pid in pids if pid != parent.pid]
-    assert [person.pid for person in census.alive()] == [orphan]
+    assert [process.pid for process in census.alive()] == [orphan]
     await census.end_all()
     assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
 
 
-async def test_a_zombie_is_dead(census: Census, start: Starter) -> None:
+async def test_a_zombie_counts_as_dead(census: Census, start: Starter) -> None:
     popen = start("pass")
     deadline = time.monotonic() + 5
     while psutil.Process(popen.pid).status() != psutil.STATUS_ZOMBIE:
@@ -132,9 +131,7 @@ async def test_a_process_that_keeps_forking_is_ended(census: Census, start: Star
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux gives orphans to a subreaper")
-async def test_dead_orphans_are_collected_and_the_status_of_a_popen_is_not(
-    census: Census, start: Starter
-) -> None:
+async def test_collects_dead_orphans_but_not_the_status_of_a_popen(census: Census, start: Starter) -> None:
     assert adopt_orphans()
     parent = start(child_of(WAIT))
     pids = await wait_for("parent and child", census, 2)

@@ -1,4 +1,4 @@
-"""The raw client hands an answer to the request that it belongs to, and reads lists to their end."""
+"""The client hands each answer to its request, and the proxy's lists are read to their end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from conformance.errors import Violation
 from tests.conformance.workbench.test_workbench import python, workbench_for
 
-#: two pages, the second behind an empty cursor; "endless/list" goes on, "broken/list" is refused
+#: two pages, the second behind an empty cursor; "endless/list" never ends, "broken/list" gets an error
 PAGES = python("""
 import json, sys
 for line in sys.stdin:
@@ -33,34 +33,36 @@ for line in sys.stdin:
 """)
 
 
-class TestARequest:
-    async def test_for_a_list_follows_every_cursor(self) -> None:
-        async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
-            items = await proxy.items("some/list", "items", {"group": "a"})
-        assert items == [{"group": "a"}, {"group": "a", "cursor": ""}]
+async def test_items_follows_every_cursor() -> None:
+    async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
+        items = await proxy.items("some/list", "items", {"group": "a"})
+    assert items == [{"group": "a"}, {"group": "a", "cursor": ""}]
 
-    @pytest.mark.parametrize(
-        ("method", "member", "what"),
-        [
-            ("endless/list", "items", "endless/list comes to an end"),
-            ("broken/list", "items", "broken/list is answered with items"),
-            ("some/list", "things", "some/list is answered with things"),
-        ],
-    )
-    async def test_for_a_list_that_is_none_is_a_violation(self, method: str, member: str, what: str) -> None:
-        async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
-            with pytest.raises(Violation, match=what):
-                await proxy.items(method, member)
 
-    async def test_gets_the_answer_whose_id_has_the_same_type(self) -> None:
-        async with workbench_for(MIXES_UP) as workbench, workbench.proxy(wire_types=False) as proxy:
-            answer = await proxy.request("some/method", id="1")
-            with pytest.raises(Violation, match="an answer to some/method"):
-                await proxy.request("some/method", id=1, within=0.3)
-        assert answer.message["id"] == "1"
+@pytest.mark.parametrize(
+    ("method", "member", "what"),
+    [
+        ("endless/list", "items", "endless/list comes to an end"),
+        ("broken/list", "items", "the answer to broken/list holds items"),
+        ("some/list", "things", "the answer to some/list holds things"),
+    ],
+)
+async def test_items_raises_for_an_endless_or_a_missing_list(method: str, member: str, what: str) -> None:
+    async with workbench_for(PAGES) as workbench, workbench.proxy(wire_types=False) as proxy:
+        with pytest.raises(Violation, match=what):
+            await proxy.items(method, member)
 
-    async def test_whose_answer_comes_twice_leaves_the_second_behind(self) -> None:
-        async with workbench_for(ANSWERS_TWICE) as workbench, workbench.proxy(wire_types=False) as proxy:
-            await proxy.request("some/method", id="twice")
-            await workbench.eventually(lambda: proxy.received, within=5, what="the second answer")
-            assert proxy.received == [{"id": "twice", "result": {}}]
+
+async def test_an_answer_needs_an_id_of_the_same_type() -> None:
+    async with workbench_for(MIXES_UP) as workbench, workbench.proxy(wire_types=False) as proxy:
+        answer = await proxy.request("some/method", id="1")
+        with pytest.raises(Violation, match="an answer to some/method"):
+            await proxy.request("some/method", id=1, within=0.3)
+    assert answer.message["id"] == "1"
+
+
+async def test_a_second_answer_goes_to_received() -> None:
+    async with workbench_for(ANSWERS_TWICE) as workbench, workbench.proxy(wire_types=False) as proxy:
+        await proxy.request("some/method", id="twice")
+        await workbench.eventually(lambda: proxy.received, within=5, what="the second answer")
+        assert proxy.received == [{"id": "twice", "result": {}}]

@@ -1,4 +1,4 @@
-"""Mocks that are forked are processes like those that are started: own pipes, status, environment, and a certain end."""
+"""A forked mock is a process like a started one: with its own pipes, status and environment, and it ends for certain."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ import pytest
 
 from conformance.errors import HarnessError
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import open_workbench, processes, remotes
+from conformance.workbench import processes, remotes
 from conformance.workbench.census import Census, adopt_orphans
-from conformance.workbench.forkserver import Born, Nursery
+from conformance.workbench.forkserver import ForkedMock, ForkServer
+from conformance.workbench.workbench import open_workbench
 from mock_servers.commands import MAIN
 from mock_servers.journal import read_journal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to a subreaper")
 
-NOBODY = Sut("nobody", (sys.executable, "-c", "pass", "{config}"), Profile("nobody"))
+NOT_STARTED = Sut("not-started", (sys.executable, "-c", "pass", "{config}"), Profile("not-started"))
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+def server() -> Iterator[ForkServer]:
     assert adopt_orphans()
-    made = Nursery()
+    made = ForkServer()
     yield made
     made.close()
 
@@ -39,12 +40,12 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-I", str(MAIN), "http", *options]
 
 
-def first_line(mock: Born) -> bytes:
+def first_line(mock: ForkedMock) -> bytes:
     _, stdout, _ = mock.streams
     return os.read(stdout, 1 << 16)
 
 
-def end_of(mock: Born) -> int:
+def end_of(mock: ForkedMock) -> int:
     """Close our ends and wait for the exit status."""
     for descriptor in mock.streams:
         os.close(descriptor)
@@ -55,9 +56,9 @@ def end_of(mock: Born) -> int:
     return code
 
 
-def test_a_mock_has_its_environment_folder_session_and_streams(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_mock_has_its_environment_folder_session_and_streams(server: ForkServer, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    mock = nursery.bear(command("--journal", str(journal), "--", "x"), {"A": "b"}, tmp_path)
+    mock = server.fork(command("--journal", str(journal), "--", "x"), {"A": "b"}, tmp_path)
 
     place = urlsplit(json.loads(first_line(mock))["url"])
     socket.create_connection((place.hostname, place.port), timeout=5).close()
@@ -71,8 +72,8 @@ def test_a_mock_has_its_environment_folder_session_and_streams(nursery: Nursery,
     assert {number for number in start.data["fds"] if int(number) < 3} == {"0", "1", "2"}
 
 
-def test_mocks_do_not_hold_each_others_pipes(nursery: Nursery, tmp_path: Path) -> None:
-    first, second = (nursery.bear(command(), {}, tmp_path) for _ in range(2))
+def test_mocks_do_not_hold_each_others_pipes(server: ForkServer, tmp_path: Path) -> None:
+    first, second = (server.fork(command(), {}, tmp_path) for _ in range(2))
     first_line(first)
     first_line(second)
 
@@ -80,53 +81,55 @@ def test_mocks_do_not_hold_each_others_pipes(nursery: Nursery, tmp_path: Path) -
     assert end_of(second) == 0
 
 
-def test_a_wrong_command_line_has_its_status_and_words(nursery: Nursery, tmp_path: Path) -> None:
-    mock = nursery.bear(command("--nonsense"), {}, tmp_path)
+def test_a_wrong_command_line_ends_with_its_status_and_message(server: ForkServer, tmp_path: Path) -> None:
+    mock = server.fork(command("--nonsense"), {}, tmp_path)
 
     with open(os.dup(mock.streams[2]), "rb") as stderr:
         assert b"--nonsense" in stderr.read()
     assert end_of(mock) == 2
 
 
-def test_without_the_process_that_forks_nothing_is_born(tmp_path: Path) -> None:
-    nursery = Nursery()
-    nursery.close()
+def test_without_the_fork_server_a_fork_is_a_harness_error(tmp_path: Path) -> None:
+    server = ForkServer()
+    server.close()
 
-    with pytest.raises(HarnessError, match="no mock can be forked"):
-        nursery.bear(command(), {}, tmp_path)
+    with pytest.raises(HarnessError, match="cannot fork a mock"):
+        server.fork(command(), {}, tmp_path)
 
 
-async def test_the_census_ends_a_mock_that_it_was_told_of(nursery: Nursery, tmp_path: Path) -> None:
+async def test_the_census_ends_a_mock_that_it_includes(server: ForkServer, tmp_path: Path) -> None:
     census = Census("no-such-token")
-    mock = nursery.bear(command(), {}, tmp_path)
+    mock = server.fork(command(), {}, tmp_path)
     census.include(mock.pid)
 
-    assert [person.pid for person in await census.end_all()] == [mock.pid]
+    assert [process.pid for process in await census.end_all()] == [mock.pid]
     assert processes.born(mock.pid) is None
     for descriptor in mock.streams:
         os.close(descriptor)
 
 
-async def test_a_mock_whose_start_is_given_up_does_not_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancel_during_start_leaves_no_mock(monkeypatch: pytest.MonkeyPatch) -> None:
     pids: list[int] = []
     with anyio.CancelScope() as scope:
 
-        def gives_up(self: Census, pid: int) -> None:
+        def include_and_cancel(self: Census, pid: int) -> None:
             pids.append(pid)
             include(self, pid)
             scope.cancel()
 
         include = Census.include
-        monkeypatch.setattr(Census, "include", gives_up)
-        async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+        monkeypatch.setattr(Census, "include", include_and_cancel)
+        async with open_workbench(NOT_STARTED, "TEST", keep=False) as workbench:
             await workbench.http("a")
 
     (pid,) = pids
     assert pid not in processes.table() or not processes.table()[pid].lives
 
 
-async def test_where_orphans_cannot_be_adopted_a_mock_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remotes, "nursery", lambda: None)
-    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+async def test_a_mock_is_started_where_the_runner_cannot_adopt_orphans(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remotes, "fork_server", lambda: None)
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as workbench:
         upstream = await workbench.http("a")
         assert upstream.events("listening")

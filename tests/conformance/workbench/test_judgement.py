@@ -1,4 +1,4 @@
-"""How checks say what must be so."""
+"""How a check states what must hold."""
 
 import pytest
 
@@ -8,32 +8,42 @@ from conformance.workbench.judgement import Judgement
 SAY = Judgement()
 
 
-def test_the_only_one_is_returned() -> None:
+async def test_eventually_returns_the_first_true_value() -> None:
+    looks = iter([0, 0, 7])
+    assert await SAY.eventually(lambda: next(looks), within=5, what="seven") == 7
+
+
+async def test_eventually_raises_with_the_last_value() -> None:
+    with pytest.raises(Violation, match=r"(?s)expected: a file.*\[\]"):
+        await SAY.eventually(list, within=0.05, what="a file")
+
+
+def test_one_returns_the_only_element() -> None:
     assert SAY.one(["call"], "one call") == "call"
 
 
 @pytest.mark.parametrize("those", [[], ["first", "second"]])
-def test_another_number_is_a_violation_that_shows_them(those: list[str]) -> None:
+def test_one_raises_with_all_elements_if_there_is_another_number(those: list[str]) -> None:
     with pytest.raises(Violation) as raised:
         SAY.one(those, "one call")
     assert raised.value.expected == "one call"
     assert all(one in raised.value.seen for one in those)
 
 
-def test_a_prerequisite_can_be_the_requirement() -> None:
+def test_inside_must_untestable_becomes_a_violation() -> None:
     with pytest.raises(Violation, match="it starts"), SAY.must("it starts"):
         raise Untestable("no answer")
 
 
-def test_a_violation_can_be_a_missing_prerequisite() -> None:
+def test_inside_precondition_a_violation_becomes_untestable() -> None:
     with (
         pytest.raises(Untestable, match="the twin works: expected a result; seen: an error"),
-        SAY.witness("the twin works"),
+        SAY.precondition("the twin works"),
     ):
         raise Violation("a result", "an error")
 
 
-async def test_steps_that_are_taken_together_all_come_to_their_end() -> None:
+async def test_run_cases_runs_every_case_to_its_end() -> None:
     ended: list[int] = []
 
     async def good() -> None:
@@ -43,7 +53,7 @@ async def test_steps_that_are_taken_together_all_come_to_their_end() -> None:
         raise Violation("nothing", "something")
 
     with pytest.raises(Violation):
-        await SAY.together(bad, good)
+        await SAY.run_cases(bad, good)
     with pytest.raises(ExceptionGroup, match="2 of 3 cases"):
-        await SAY.together(bad, good, bad)
+        await SAY.run_cases(bad, good, bad)
     assert ended == [1, 1]

@@ -1,4 +1,4 @@
-"""A secret is found in every form that it travels in, and nowhere else."""
+"""The scan finds a secret in every common encoding, and nothing else."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_secret_is_found_anywhere_in_base64(
     assert leaked(encode(before + SECRET.encode() + after).decode(), {"it": SECRET})
 
 
-def test_what_is_found_says_which_secret_where() -> None:
+def test_a_finding_names_the_secret_and_the_text_around_it() -> None:
     (found,) = leaked("DEBUG token=one-secret!", {"the first": "one-secret", "the second": "two-secret"})
 
-    assert found.startswith("the first, as it is") and "DEBUG token=" in found
+    assert found.startswith("the first, in plain text") and "DEBUG token=" in found
 
 
 @pytest.mark.parametrize("text", ["", "a state of its own", SECRET[:-1], SECRET.swapcase()])
-def test_other_text_is_not_taken_for_the_secret(text: str) -> None:
+def test_other_text_is_no_leak(text: str) -> None:
     assert leaked(text, {"it": SECRET}) == []

@@ -1,4 +1,4 @@
-"""The workbench's protected upstreams and its browser, with somebody who opens pages by hand in place of a proxy."""
+"""The protected upstreams and the browser of the workbench; the tests open pages by hand, without a proxy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import pytest
 from conformance.checks.tok_storage import stored_json, token_file
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import Browser, ProtectedUpstream, Workbench, open_workbench
-from conformance.workbench.browsers import OPENERS
+from conformance.workbench.browsers import OPENERS, Browser
+from conformance.workbench.protected import ProtectedMockUpstream
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.browser import User
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.remote.oauth.token_registry import challenge_of
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-NOBODY = Sut("nobody", (sys.executable, "-c", "pass", "{config}"), Profile("nobody"))
+NOT_STARTED = Sut("not-started", (sys.executable, "-c", "pass", "{config}"), Profile("not-started"))
 VERIFIER = "v" * 43
 
 
 @pytest.fixture
 async def workbench() -> AsyncIterator[Workbench]:
-    async with open_workbench(NOBODY, "TEST", keep=False) as made:
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as made:
         yield made
 
 
-def page_of(upstream: ProtectedUpstream, callback: str, **more: str) -> str:
-    """The URL of a right authorization request."""
+def page_of(upstream: ProtectedMockUpstream, callback: str, **more: str) -> str:
+    """The URL of a correct authorization request."""
     asked = {
         "response_type": "code",
         "client_id": CLIENT,
@@ -59,7 +60,7 @@ async def ask(url: str, body: dict[str, str] | bytes | None = None, **headers: s
     await anyio.to_thread.run_sync(work)
 
 
-async def signs_in(workbench: Workbench, upstream: ProtectedUpstream, browser: Browser) -> None:
+async def signs_in(workbench: Workbench, upstream: ProtectedMockUpstream, browser: Browser) -> None:
     """By hand: a page, its callback to a collector, the exchange, one request with the token."""
     listener = await workbench.collector()
     await anyio.to_thread.run_sync(browser.open, page_of(upstream, listener.at("/callback")))
@@ -75,15 +76,15 @@ async def signs_in(workbench: Workbench, upstream: ProtectedUpstream, browser: B
     await ask(upstream.url, body, Authorization=f"Bearer {upstream.access_tokens[0]}")
 
 
-async def test_the_evidence_tells_what_the_browser_was_given_and_did() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+async def test_evidence_holds_the_events_of_the_browser() -> None:
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as workbench:
         await signs_in(workbench, await workbench.oauth("a"), workbench.browser())
     kinds = [event.kind for event in workbench.evidence.events if event.actor == "browser"]
     assert kinds == ["opened", "thinks", "visit", "callback", "done"]
 
 
 @pytest.mark.parametrize("oauth", [OAuth(), OAuth(own_origin=True, issuer_path="/tenant")])
-async def test_a_sign_in_is_seen_from_all_sides(workbench: Workbench, oauth: OAuth) -> None:
+async def test_a_sign_in_shows_in_the_browser_and_both_servers(workbench: Workbench, oauth: OAuth) -> None:
     upstream, browser = await workbench.oauth("a", oauth), workbench.browser()
     assert upstream.entry["oauth_client_id"] == CLIENT
     upstream.got_no_token_request()
@@ -99,13 +100,13 @@ async def test_a_sign_in_is_seen_from_all_sides(workbench: Workbench, oauth: OAu
     assert len(upstream.refresh_tokens) == 1
     assert [request.rpc for request in upstream.mcp] == ["ping"]
     assert upstream.elsewhere == [f"{upstream.issuer}/authorize", f"{upstream.issuer}/token"]
-    with pytest.raises(Violation, match="not asked"):
+    with pytest.raises(Violation, match="gets no request"):
         upstream.got_no_token_request()
-    with pytest.raises(Violation, match="never opened"):
+    with pytest.raises(Violation, match="never opens"):
         browser.was_never_opened()
 
 
-async def test_a_page_of_another_server_is_not_of_this_one(workbench: Workbench) -> None:
+async def test_pages_of_lists_only_pages_of_its_server(workbench: Workbench) -> None:
     one, other, browser = (
         await workbench.oauth("one"),
         await workbench.oauth("other"),
@@ -116,13 +117,11 @@ async def test_a_page_of_another_server_is_not_of_this_one(workbench: Workbench)
     assert browser.pages_of(other) == []
 
 
-async def test_the_client_id_can_be_skipped(workbench: Workbench) -> None:
+async def test_an_entry_may_leave_out_the_client_id(workbench: Workbench) -> None:
     assert "oauth_client_id" not in (await workbench.oauth("a", oauth_client_id=None)).entry
 
 
-async def test_the_implementation_finds_a_browser_whatever_it_looks_for(
-    workbench: Workbench, tmp_path: Path
-) -> None:
+async def test_every_program_that_opens_pages_is_replaced(workbench: Workbench, tmp_path: Path) -> None:
     upstream = await workbench.oauth("a")
     workbench.browser()
     assert set(OPENERS) == {path.name for path in (workbench.sandbox.mocks / "browser-1" / "bin").iterdir()}
@@ -137,7 +136,7 @@ async def test_the_implementation_finds_a_browser_whatever_it_looks_for(
         assert (page.argv, page.url, page.number) == (["xdg-open", url], url, 1)
 
 
-async def test_openers_that_fail_open_nothing(tmp_path: Path) -> None:
+async def test_a_browser_that_does_not_work_opens_nothing(tmp_path: Path) -> None:
     script = tmp_path / "opens.py"
     script.write_text("import subprocess, sys\nsys.exit(subprocess.run(['open', 'http://h/']).returncode)\n")
     opener = Sut("opener", (sys.executable, str(script), "{config}"), Profile("opener"))
@@ -147,8 +146,8 @@ async def test_openers_that_fail_open_nothing(tmp_path: Path) -> None:
         browser.was_never_opened()
 
 
-async def test_a_user_who_still_thinks_is_no_leftover() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+async def test_a_busy_user_is_no_leftover() -> None:
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as workbench:
         upstream, browser = await workbench.oauth("a"), workbench.browser(User(wait=60))
         await anyio.to_thread.run_sync(browser.open, page_of(upstream, "http://127.0.0.1:9/"))
         await workbench.eventually(lambda: browser.events("thinks"), within=10.0, what="the user thinks")
@@ -162,8 +161,8 @@ def test_the_desktop_of_the_machine_is_out_of_sight(tmp_path: Path) -> None:
         assert not os.path.exists(environment[name])
 
 
-async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> None:
-    sut = Sut("nobody", NOBODY.command, Profile("nobody", registers=True))
+async def test_registration_is_offered_where_no_client_id_can_be_configured() -> None:
+    sut = Sut("not-started", NOT_STARTED.command, Profile("not-started", registers=True))
     form = json.dumps({"redirect_uris": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": "none"})
     async with open_workbench(sut, "TEST", keep=False) as made:
         upstream, bare = await made.oauth("a"), await made.oauth("b", oauth_client_id=None)
@@ -171,16 +170,16 @@ async def test_who_cannot_be_given_a_client_id_is_offered_a_registration() -> No
         assert upstream.client_id is None
         await ask(f"{upstream.issuer}/register", form.encode(), **{"Content-Type": "application/json"})
         assert upstream.client_id == upstream.registrations[0].issued["client_id"]
-        # Such a check is about the registration itself.
+        # A check that asks for no client id is about the registration itself.
         assert bare.script.oauth is not None
         assert not bare.script.oauth.registration
 
 
-async def test_a_configured_client_is_the_client(workbench: Workbench) -> None:
+async def test_a_configured_client_id_is_the_client_id(workbench: Workbench) -> None:
     assert (await workbench.oauth("a")).client_id == CLIENT
 
 
-def test_a_token_file_that_is_missing_or_no_json_is_the_fault_of_the_implementation(tmp_path: Path) -> None:
+def test_a_missing_or_broken_token_file_is_a_violation(tmp_path: Path) -> None:
     with pytest.raises(Violation, match=r"a\.json exists"):
         stored_json(tmp_path, "a")
     file = token_file(tmp_path, "a")

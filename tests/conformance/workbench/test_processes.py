@@ -1,4 +1,4 @@
-"""The table of processes says the same of each, whether it is read from /proc or asked of psutil."""
+"""The table of processes is the same from /proc and from psutil."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_process_has_its_parent_command_and_token() -> None:
         assert processes.born(popen.pid) == row.born
 
 
-def test_this_process_and_its_ancestors_are_skipped() -> None:
+def test_leaves_out_this_process_and_its_ancestors() -> None:
     assert not {os.getpid(), os.getppid()} & processes.table().keys()
 
 
-def test_a_program_that_executes_another_is_that_one_from_then_on() -> None:
+def test_execve_changes_command_and_token() -> None:
     after = [sys.executable, "-I", "-S", "-c", WAIT]
     program = f"import os, sys; sys.stdin.readline(); os.execve({after[0]!r}, {after!r}, {{{TOKEN_VARIABLE!r}: 't'}})"
     with running(program) as popen:
@@ -69,15 +69,15 @@ def test_a_program_that_executes_another_is_that_one_from_then_on() -> None:
         assert row.born == before.born
 
 
-def test_a_process_that_has_ended_is_a_zombie_and_then_nobody() -> None:
+def test_an_ended_process_is_a_zombie_and_then_gone() -> None:
     with running("") as popen:
-        # psutil may pass over a process that is just ending.
+        # psutil may skip a process that is just ending.
         eventually(lambda: (row := processes.table().get(popen.pid)) is not None and not row.lives)
     assert popen.pid not in processes.table()
     assert processes.born(popen.pid) is None
 
 
-def test_a_name_may_look_like_the_fields_around_it(tmp_path: Path) -> None:
+def test_a_program_name_may_resemble_the_fields_of_stat(tmp_path: Path) -> None:
     python = tmp_path / "a) R 1 ("
     python.symlink_to(sys.executable)
     with running(WAIT, python=str(python)) as popen:

@@ -1,4 +1,4 @@
-"""Remote upstreams: started and ended by the workbench, read by their journals."""
+"""Remote upstreams: the workbench starts and ends them, and reads their journals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from conformance.errors import HarnessError, Violation
 from conformance.model.sut import Profile, Sut
-from conformance.workbench import RemoteUpstream, Workbench, open_workbench
-from conformance.workbench.remotes import SingleHeaders
+from conformance.workbench.remotes import RemoteMockUpstream, SingleHeaders
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.journal_views import HttpRequest
 from mock_servers.remote_actions import respond
 from mock_servers.script import Http, Rule, Script
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-NOBODY = Sut("nobody", (sys.executable, "-c", "pass", "{config}"), Profile("nobody"))
+NOT_STARTED = Sut("not-started", (sys.executable, "-c", "pass", "{config}"), Profile("not-started"))
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 
 
 @pytest.fixture
 async def workbench() -> AsyncIterator[Workbench]:
-    async with open_workbench(NOBODY, "TEST", keep=False) as made:
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as made:
         yield made
 
 
@@ -46,7 +46,7 @@ async def fetch(url: str, body: bytes | None = None, context: ssl.SSLContext | N
     return await anyio.to_thread.run_sync(work)
 
 
-async def test_an_upstream_runs_and_says_what_it_saw(workbench: Workbench) -> None:
+async def test_an_upstream_lists_the_requests_that_it_saw(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=Http(path="/here")), headers={"X-A": "b"})
     assert upstream.entry == {
         "description": "The a upstream",
@@ -63,15 +63,15 @@ async def test_an_upstream_runs_and_says_what_it_saw(workbench: Workbench) -> No
     assert upstream.at("/x?y") == upstream.url.replace("/here", "/x?y")
 
 
-async def test_the_entry_of_an_sse_upstream_says_so(workbench: Workbench) -> None:
+async def test_the_entry_of_an_sse_upstream_has_a_type(workbench: Workbench) -> None:
     upstream = await workbench.sse("a")
     assert upstream.entry["type"] == "sse"
-    other = upstream.but("type", timeout={"tools": 1})
+    other = upstream.variant("type", timeout={"tools": 1})
     assert "type" not in other.entry
     assert other.http == []
 
 
-async def test_a_collector_complains_about_a_mere_connection(workbench: Workbench) -> None:
+async def test_saw_nothing_fails_after_a_connection_without_a_request(workbench: Workbench) -> None:
     collector = await workbench.collector()
     collector.saw_nothing()
     with socket.create_connection(("127.0.0.1", urlsplit(collector.url).port or 0)):
@@ -91,8 +91,8 @@ async def test_a_stopped_upstream_refuses_connections(workbench: Workbench) -> N
     assert await fetch(again.url, BODY)
 
 
-async def test_nothing_is_left_and_nothing_counts_as_leftover() -> None:
-    async with open_workbench(NOBODY, "TEST", keep=False) as workbench:
+async def test_an_upstream_ends_with_the_workbench_and_is_no_leftover() -> None:
+    async with open_workbench(NOT_STARTED, "TEST", keep=False) as workbench:
         await workbench.http("a")
         assert len(workbench.census.alive()) == 1
     assert workbench.census.alive() == []
@@ -101,7 +101,7 @@ async def test_nothing_is_left_and_nothing_counts_as_leftover() -> None:
     assert {"start", "listening", "exit"} <= kinds
 
 
-async def test_a_mock_that_cannot_start_is_our_fault(workbench: Workbench) -> None:
+async def test_a_mock_that_cannot_start_is_a_harness_error(workbench: Workbench) -> None:
     with pytest.raises(HarnessError, match="did not start"):
         await workbench.http("a", Script(on=[Rule("GET", [{**respond(200), "do": "nonsense"}])]))
 
@@ -112,7 +112,7 @@ class TestTls:
         pytest.importorskip("trustme", reason="trustme, of the extra conformance, is not installed")
         return tmp_path
 
-    async def test_the_good_certificate_is_accepted_with_its_authority_only(
+    async def test_a_client_accepts_the_good_certificate_only_with_its_authority(
         self, workbench: Workbench, files: Path
     ) -> None:
         from conformance.workbench.certificates import Authority
@@ -124,7 +124,7 @@ class TestTls:
         assert b'"result"' in await fetch(upstream.url, BODY, trusting)
         await _refuses(upstream, ssl.create_default_context())
 
-    async def test_bad_certificates_are_refused_before_a_request(
+    async def test_a_client_refuses_bad_certificates_before_a_request(
         self, workbench: Workbench, files: Path
     ) -> None:
         from conformance.workbench.certificates import Authority
@@ -137,7 +137,7 @@ class TestTls:
             await _refuses(await workbench.http(name, tls=tls), trusting)
 
 
-async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:
+async def _refuses(upstream: RemoteMockUpstream, context: ssl.SSLContext) -> None:
     before = len(upstream.http)
     hellos = len(upstream.events("tls-hello"))
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -146,7 +146,7 @@ async def _refuses(upstream: RemoteUpstream, context: ssl.SSLContext) -> None:
     assert len(upstream.events("tls-hello")) == hellos + 1
 
 
-def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
+def test_reading_a_repeated_header_is_a_violation() -> None:
     seen = (0.0, 1, 1, "GET", "/", [("X", "1"), ("x", "2"), ("Y", "3")], b"", None, None, None)
     assert HttpRequest(*seen).header("X") == "1, 2"
     assert SingleHeaders(*seen).header("y") == "3"
@@ -154,12 +154,12 @@ def test_a_header_that_a_check_asks_for_must_not_be_repeated() -> None:
         SingleHeaders(*seen).header("X")
 
 
-async def test_an_entry_has_the_members_that_the_profile_says_it_needs() -> None:
+async def test_an_entry_has_the_members_that_the_profile_requires() -> None:
     entries: dict[str, dict[str, object]] = {
         "stdio": {"type": "stdio"},
         "http": {"type": "http", "headers": {"X-A": "profile"}},
     }
-    sut = Sut("nobody", NOBODY.command, Profile("nobody", entries=entries))
+    sut = Sut("not-started", NOT_STARTED.command, Profile("not-started", entries=entries))
     async with open_workbench(sut, "TEST", keep=False) as made:
         local, plain = made.stdio("a"), await made.http("b", headers={"X-A": "check"})
         protected, older = await made.oauth("c"), await made.sse("d")

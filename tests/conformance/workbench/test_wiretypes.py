@@ -1,4 +1,4 @@
-"""What the implementation says is judged in the version in which it was asked."""
+"""The version of a request decides the types of its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from conformance.errors import Violation
-from conformance.workbench import Transcript, wiretypes
+from conformance.workbench import wiretypes
+from conformance.workbench.transcript import Transcript
 from mock_servers.answers import MODERN_VERSION, VERSION_KEY
 
 MODERN_META = {VERSION_KEY: MODERN_VERSION}
@@ -77,7 +78,7 @@ def test_an_answer_is_judged_by_the_era_of_its_request(conversation: Conversatio
         conversation.judge()
 
 
-def test_a_method_that_the_version_does_not_have_has_no_result(conversation: Conversation) -> None:
+def test_a_result_of_an_unknown_method_of_the_version_is_a_violation(conversation: Conversation) -> None:
     conversation.ask("ping", _meta=MODERN_META)
     conversation.answer(HINTS)
     with pytest.raises(Violation, match="this version has no such message"):
@@ -122,14 +123,14 @@ def test_a_notification_may_be_of_any_era_in_use(conversation: Conversation) -> 
         conversation.judge()
 
 
-def test_a_client_that_is_only_modern_gets_no_requests(conversation: Conversation) -> None:
+def test_a_request_to_a_modern_client_is_a_violation(conversation: Conversation) -> None:
     conversation.ask("tools/list", _meta=MODERN_META)
     conversation.hear({"jsonrpc": "2.0", "id": 7, "method": "ping"})
     with pytest.raises(Violation, match="a valid ping request of 2026-07-28"):
         conversation.judge()
 
 
-def test_what_no_version_knows_is_an_extension(conversation: Conversation) -> None:
+def test_a_method_that_no_version_has_is_an_extension(conversation: Conversation) -> None:
     conversation.ask("vendor/method")
     conversation.answer({"anything": 1})
     conversation.hear(notification("notifications/vendor", anything=1))

@@ -173,8 +173,18 @@ def test_each_server_is_started_and_says_what_it_has(tmp_path: Path) -> None:
     assert mock["tokens"] > 0
     assert (died["failure"], died["stderr"].strip()) == ("the server process ended (exit code 3)", "no key")
     assert "could not be reached" in nowhere["failure"]
-    assert report["tokens_direct"] == mock["tokens"]
-    assert report["tokens_proxy"] > 0
+    assert (report["tokens_direct"], report["tokens_proxy"]) == (None, None)
     people = run(path, "--connect").stdout
+    assert "side by side" not in people
     assert "FAILED  the server process ended (exit code 3)\n    no key" in people
     assert "  ok  " in people
+
+
+@pytest.mark.slow
+def test_tokens_are_compared_when_every_server_answered(tmp_path: Path) -> None:
+    path = str(write(tmp_path, {"mock": MOCK}))
+
+    report = json.loads(run(path, "--connect", "--json").stdout)
+    assert report["tokens_direct"] == report["servers"][0]["connected"]["tokens"] > 0
+    assert report["tokens_proxy"] > 0
+    assert f"{report['tokens_direct']} with these servers side by side" in run(path, "--connect").stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp import cli
-from dynamic_mcp.commands import completion
+from dynamic_mcp.commands import completion, terminal
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Does what a TAB at the end of a line does, with the function that is registered for the program.
@@ -73,7 +73,7 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.mark.slow
 def test_commands_files_and_options_are_offered(shell: Shell) -> None:
     files = {"config.json", "other.json", "deep/"}
-    assert shell.offered("dynamic-mcp ") == {*completion.COMMANDS, *files}
+    assert shell.offered("dynamic-mcp ") == {*terminal.COMMANDS, *files}
     assert shell.offered("dynamic-mcp c") == {"check", "completion", "config.json"}
     assert shell.offered("dynamic-mcp check ") == files
     assert shell.offered("dynamic-mcp check --s") == {"--strict"}
@@ -123,13 +123,13 @@ def test_without_the_extra_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "argcomplete", None)
     with pytest.raises(SystemExit) as ended:
         completion.main(["bash"])
-    assert ended.value.code == cli.USAGE_ERROR
+    assert ended.value.code == terminal.USAGE_ERROR
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "pip install 'dynamic-mcp-reference[completion]'" in captured.err
-    completion.answer()
+    completion.answer(cli.parser)
 
 
 def test_every_command_of_the_usage_is_completed() -> None:
     usage = cli.parser().format_usage()
-    assert all(f"dynamic-mcp {command}" in usage for command in completion.COMMANDS)
+    assert all(f"dynamic-mcp {command}" in usage for command in terminal.COMMANDS)

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.checks.hard_keyring import mock_keychain
 from conformance.model.sut import make_sut
-from conformance.workbench import Workbench, open_workbench
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
 

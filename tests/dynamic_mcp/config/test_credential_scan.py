@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config import load
 from dynamic_mcp.config.credential_scan import credentials, warning
+from dynamic_mcp.config.load import load
 
 VALUE = "canary-93c1"
 TELLING = [

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamic_mcp.config import (
+from dynamic_mcp.config.load import load, parse
+from dynamic_mcp.config.model import (
     Config,
     Features,
     HttpTransport,
@@ -19,9 +20,7 @@ from dynamic_mcp.config import (
     SseTransport,
     StdioTransport,
     Timeouts,
-    load,
 )
-from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.secret import Secret
 

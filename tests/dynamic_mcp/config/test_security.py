@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config import Config, HttpTransport, Server, StdioTransport
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.config.model import Audit, CallPolicy, RateLimit, ResourceLimits
+from dynamic_mcp.config.model import (
+    Audit,
+    CallRules,
+    Config,
+    HttpTransport,
+    RateLimit,
+    ResourceLimits,
+    Server,
+    StdioTransport,
+)
 from dynamic_mcp.config.size import size
 from dynamic_mcp.errors import ConfigError
 
@@ -34,7 +42,7 @@ def the_server(*sections: Any, **more: Any) -> Server:
 def test_everything_is_off_unless_it_is_configured() -> None:
     server, config = the_server(), read()
 
-    assert server.policy == CallPolicy()
+    assert server.policy == CallRules()
     assert server.transport == StdioTransport("c", (), ())
     assert (config.audit, config.token_store) == (None, "file")
 
@@ -52,7 +60,7 @@ def test_each_setting_reaches_the_part_that_it_is_for() -> None:
         }
     )
 
-    assert server.policy == CallPolicy(True, RateLimit(5, 2.0), 3)
+    assert server.policy == CallRules(True, RateLimit(5, 2.0), 3)
     assert server.transport == StdioTransport(
         "c",
         (),
@@ -69,7 +77,7 @@ def test_the_setting_of_a_server_wins_also_when_it_is_null() -> None:
 
     server = the_server(for_all, {"max_concurrent_calls": 1, "rate_limit": None})
 
-    assert server.policy == CallPolicy(True, None, 1)
+    assert server.policy == CallRules(True, None, 1)
 
 
 def test_what_is_for_children_only_does_not_hinder_a_server_behind_a_url() -> None:

@@ -7,18 +7,19 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from dynamic_mcp.config.model import Audit, CallPolicy, RateLimit
+from dynamic_mcp.config.model import Audit, CallRules, Config, RateLimit
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras import audit
-from dynamic_mcp.extras.audit import MAX_ARGUMENTS, MAX_TEXT, Life, Trail
+from dynamic_mcp.extras.audit import MAX_ARGUMENTS, MAX_TEXT, AuditLog
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend.tool_surface import CALL
+from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.process.guard import Guard
 from tests.dynamic_mcp.fakes import Client
 from tests.dynamic_mcp.helpers import eventually
 
@@ -29,11 +30,14 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trail(file: Path) -> Iterator[Trail]:
-    """The log of this process, kept in the file."""
-    audit.trail.configure(Audit(file))
-    yield audit.trail
-    audit.trail.configure(None)
+def audit_log(file: Path) -> AuditLog:
+    """A log, kept in the file."""
+    return AuditLog(Audit(file))
+
+
+def recorded_client(file: Path, arguments: Any = "none") -> Client:
+    """A client of a proxy that keeps a log in the file."""
+    return Client(hooks=Extras(Config((), audit=Audit(file, arguments)), Guard()))
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -55,7 +59,6 @@ async def outcome_of(
 # Calls
 
 
-@pytest.mark.usefixtures("trail")
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
@@ -73,7 +76,7 @@ async def outcome_of(
 async def test_a_call_is_recorded_with_what_came_of_it(
     file: Path, answer: bytes | Exception, outcome: str
 ) -> None:
-    client = Client()
+    client = recorded_client(file)
     client.upstream.answer = answer
 
     client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
@@ -87,11 +90,10 @@ def _calling(group: str, name: str) -> dict[str, Any]:
     return {"name": CALL, "arguments": {"group": group, "name": name}}
 
 
-@pytest.mark.usefixtures("trail")
 async def test_what_the_proxy_refuses_is_recorded_too(file: Path) -> None:
-    client = Client()
+    client = recorded_client(file)
     group = client.groups[0]
-    policy = CallPolicy(rate_limit=RateLimit(1, 60.0))
+    policy = CallRules(rate_limit=RateLimit(1, 60.0))
     group.define(msgspec.structs.replace(group.server, policy=policy))
 
     assert await outcome_of(client, file, group="nowhere") == "refused"
@@ -107,9 +109,8 @@ async def test_what_the_proxy_refuses_is_recorded_too(file: Path) -> None:
     assert "canary" not in json.dumps(lines(file))
 
 
-@pytest.mark.usefixtures("trail")
 async def test_a_cancelled_call_is_recorded(file: Path) -> None:
-    client = Client()
+    client = recorded_client(file)
     client.upstream.answer = None
     client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
     await eventually(lambda: client.upstream.requests, "the call")
@@ -131,10 +132,9 @@ ARGS = b'{"x": 12345678901234567890123,\n"y":1E+2}'
     ],
 )
 async def test_the_arguments_are_there_as_configured(
-    trail: Trail, file: Path, setting: Any, fields: dict[str, Any]
+    file: Path, setting: Any, fields: dict[str, Any]
 ) -> None:
-    trail.configure(Audit(file, setting))
-    client = Client()
+    client = recorded_client(file, setting)
     arguments = b'{"group":"files","name":"echo","args":%b}' % ARGS
     params = b'{"name":"%b","arguments":%b}' % (CALL.encode(), arguments)
     client.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params)
@@ -167,10 +167,9 @@ async def read(client: Client, method: str, **params: object) -> None:
     ],
 )
 async def test_what_is_read_is_recorded_with_what_is_configured(
-    trail: Trail, file: Path, setting: Any, resource: dict[str, Any], prompt: dict[str, Any]
+    file: Path, setting: Any, resource: dict[str, Any], prompt: dict[str, Any]
 ) -> None:
-    trail.configure(Audit(file, setting))
-    client = Client()
+    client = recorded_client(file, setting)
 
     await read(client, "resources/read", uri=URI)
     await read(client, "prompts/get", name="summary", arguments={"of": "canary"})
@@ -186,7 +185,6 @@ async def test_what_is_read_is_recorded_with_what_is_configured(
     ]
 
 
-@pytest.mark.usefixtures("trail")
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
@@ -196,7 +194,7 @@ async def test_what_is_read_is_recorded_with_what_is_configured(
     ],
 )
 async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception, outcome: str) -> None:
-    client = Client()
+    client = recorded_client(file)
     client.upstream.answer = answer
 
     await client.ask("resources/read", {"group": "files", "uri": URI})
@@ -206,22 +204,21 @@ async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception
     assert told == [("resource_read", "files", outcome), ("refused", None, "refused")]
 
 
-def test_large_arguments_are_only_a_digest(trail: Trail, file: Path) -> None:
-    trail.configure(Audit(file, "value"))
+def test_large_arguments_are_only_a_digest(audit_log: AuditLog, file: Path) -> None:
+    audit_log.configure(Audit(file, "value"))
 
-    assert set(trail.arguments(b'"%b"' % (b"x" * MAX_ARGUMENTS))) == {"arguments_sha256"}
+    assert set(audit_log.arguments(b'"%b"' % (b"x" * MAX_ARGUMENTS))) == {"arguments_sha256"}
 
 
 # Upstreams
 
 
-@pytest.mark.usefixtures("trail")
-def test_each_life_of_an_upstream_has_a_beginning_and_an_end(file: Path) -> None:
+def test_each_connection_has_a_beginning_and_an_end(audit_log: AuditLog, file: Path) -> None:
     for steps in (["ready"], ["ready", "failed"], ["failed"], []):
-        life = Life("a")
+        connection = ConnectionRecord(audit_log.record, "a")
         for step in steps:
-            getattr(life, step)(*(["because"] if step == "failed" else []))
-        life.closed()
+            getattr(connection, step)(*(["because"] if step == "failed" else []))
+        connection.closed()
 
     told = [(line["event"], line["outcome"]) for line in lines(file)]
     assert told == [
@@ -238,13 +235,13 @@ def test_each_life_of_an_upstream_has_a_beginning_and_an_end(file: Path) -> None
 
 
 def test_nothing_is_written_without_a_file(file: Path) -> None:
-    Trail().record("start")
+    AuditLog(None).record("start")
 
     assert not file.exists()
 
 
-def test_a_line_has_the_fields_and_no_endless_text(trail: Trail, file: Path) -> None:
-    trail.record("start", reason="x" * (MAX_TEXT + 1), nothing=None)
+def test_a_line_has_the_fields_and_no_endless_text(audit_log: AuditLog, file: Path) -> None:
+    audit_log.record("start", reason="x" * (MAX_TEXT + 1), nothing=None)
 
     (line,) = lines(file)
     assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason"]
@@ -253,38 +250,38 @@ def test_a_line_has_the_fields_and_no_endless_text(trail: Trail, file: Path) -> 
 
 
 @pytest.mark.parametrize("move", ["rename", "unlink"])
-def test_a_file_that_goes_is_begun_anew(trail: Trail, file: Path, move: str) -> None:
-    trail.record("one")
+def test_a_file_that_goes_is_begun_anew(audit_log: AuditLog, file: Path, move: str) -> None:
+    audit_log.record("one")
     if move == "rename":
         file.rename(file.with_suffix(".1"))
     else:
         file.unlink()
-    trail.record("two")
+    audit_log.record("two")
 
     assert [line["event"] for line in lines(file)] == ["two"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_the_file_is_private_whatever_it_was_and_whatever_the_umask(trail: Trail, file: Path) -> None:
+def test_the_file_is_private_whatever_it_was_and_whatever_the_umask(audit_log: AuditLog, file: Path) -> None:
     file.touch(0o666)
     file.chmod(0o666)
-    trail.record("one")
+    audit_log.record("one")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     file.unlink()
     before = os.umask(0o277)
     try:
-        trail.record("two")
+        audit_log.record("two")
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_another_file_is_written_from_then_on(trail: Trail, file: Path) -> None:
-    trail.record("one")
+def test_another_file_is_written_from_then_on(audit_log: AuditLog, file: Path) -> None:
+    audit_log.record("one")
     other = file.with_name("other.jsonl")
-    trail.configure(Audit(other))
-    trail.record("two")
+    audit_log.configure(Audit(other))
+    audit_log.record("two")
 
     assert [line["event"] for line in lines(file)] == ["one"]
     assert [line["event"] for line in lines(other)] == ["two"]
@@ -292,10 +289,9 @@ def test_another_file_is_written_from_then_on(trail: Trail, file: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
 async def test_a_full_disk_is_said_once_and_costs_no_call(
-    trail: Trail, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trail.configure(Audit(Path("/dev/full")))
-    client = Client()
+    client = recorded_client(Path("/dev/full"))
 
     for _ in range(3):
         assert "result" in await client.echo()
@@ -306,15 +302,15 @@ async def test_a_full_disk_is_said_once_and_costs_no_call(
 
 
 def test_the_line_after_a_gap_says_how_many_are_lost(
-    trail: Trail, file: Path, caplog: pytest.LogCaptureFixture
+    audit_log: AuditLog, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = file.with_name("folder")
-    trail.configure(Audit(folder / "audit.jsonl"))
+    audit_log.configure(Audit(folder / "audit.jsonl"))
     for _ in range(2):
-        trail.record("lost")
+        audit_log.record("lost")
     folder.mkdir()
-    trail.record("one")
-    trail.record("two")
+    audit_log.record("one")
+    audit_log.record("two")
 
     found = [(line["event"], line.get("lines_lost")) for line in lines(folder / "audit.jsonl")]
     assert found == [("one", 2), ("two", None)]
@@ -322,14 +318,14 @@ def test_the_line_after_a_gap_says_how_many_are_lost(
 
 
 def test_a_line_that_was_cut_off_spoils_no_other(
-    trail: Trail, file: Path, monkeypatch: pytest.MonkeyPatch
+    audit_log: AuditLog, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trail.record("one")
+    audit_log.record("one")
     write = os.write
     with monkeypatch.context() as full:
         full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
-        trail.record("two")
-    trail.record("three")
+        audit_log.record("two")
+    audit_log.record("three")
 
     first, torn, third = file.read_text().splitlines()
     assert json.loads(first)["event"] == "one"
@@ -339,21 +335,19 @@ def test_a_line_that_was_cut_off_spoils_no_other(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
 def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(
-    trail: Trail, file: Path, caplog: pytest.LogCaptureFixture
+    audit_log: AuditLog, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.mkfifo(file)
-    trail.record("one")
+    audit_log.record("one")
 
     assert len(caplog.messages) == 1
 
 
 def test_several_processes_share_one_file(file: Path) -> None:
-    trails = [Trail() for _ in range(2)]
-    for one in trails:
-        one.configure(Audit(file))
+    logs = [AuditLog(Audit(file)) for _ in range(2)]
     for n in range(100):
-        trails[n % 2].record("line", number=n)
-    for one in trails:
+        logs[n % 2].record("line", number=n)
+    for one in logs:
         one.configure(None)
 
     assert [line["number"] for line in lines(file)] == list(range(100))

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.config import parse
+from dynamic_mcp.config.load import parse
 from dynamic_mcp.extras.early_answers import answers, plain_servers
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.hooks import Hooks
 from tests.dynamic_mcp.fakes import FakeGroup, named
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
@@ -104,7 +105,7 @@ def face_over(content: bytes) -> tuple[Frontend, list[bytes]]:
     lines: list[bytes] = []
     session = ClientSession(lines.append)
     groups = named(*(FakeGroup(server) for server in parse(content, "c", {}).servers))
-    return Frontend(groups, session, Relay(session, groups), lines.append), lines
+    return Frontend(groups, session, Relay(session, groups), lines.append, Hooks()), lines
 
 
 @given(_configurations, st.lists(_messages | _lines, max_size=3))

@@ -17,11 +17,12 @@ from keyring.backends import fail, null
 from dynamic_mcp.errors import SignInNeeded, StoreFailed
 from dynamic_mcp.extras import keychain
 from dynamic_mcp.extras.keychain import SERVICE, KeyringStore
-from dynamic_mcp.oauth.authorization import Authorization, store_of
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
+from dynamic_mcp.server import token_store
 from tests.dynamic_mcp.helpers import WITHIN, eventually
-from tests.dynamic_mcp.oauth.kit import ACCESS, DAY, REFRESH, grant, renewals, stored
+from tests.dynamic_mcp.oauth.kit import ACCESS, DAY, REFRESH, grant, refuse, renewals, stored
 
 Use = Callable[[Any], "Keyring"]
 
@@ -73,7 +74,7 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def kept(store: Store) -> KeyringStore:
+def kept(store: FileStore) -> KeyringStore:
     return KeyringStore("docs", store)
 
 
@@ -175,7 +176,7 @@ def test_a_backend_that_cannot_be_loaded_is_said(kept: KeyringStore, monkeypatch
 
 
 def test_a_file_from_before_is_told_of_once_and_not_used(
-    kept: KeyringStore, store: Store, caplog: pytest.LogCaptureFixture
+    kept: KeyringStore, store: FileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
 
@@ -191,7 +192,7 @@ def contents(directory: Path) -> list[tuple[str, bytes, int]]:
 
 
 async def test_one_process_at_a_time_holds_the_lock_which_is_an_empty_file(
-    kept: KeyringStore, store: Store, directory: Path
+    kept: KeyringStore, store: FileStore, directory: Path
 ) -> None:
     async with asyncio.timeout(WITHIN):
         async with kept.lock():
@@ -203,8 +204,8 @@ async def test_one_process_at_a_time_holds_the_lock_which_is_an_empty_file(
 
 
 def test_the_store_is_the_configured_one() -> None:
-    assert isinstance(store_of("docs", "file"), Store)
-    assert isinstance(store_of("docs", "keyring"), KeyringStore)
+    assert isinstance(token_store("docs", "file"), FileStore)
+    assert isinstance(token_store("docs", "keyring"), KeyringStore)
 
 
 # In use
@@ -212,9 +213,8 @@ def test_the_store_is_the_configured_one() -> None:
 
 @pytest.fixture
 async def authorization(kept: KeyringStore, make: Any) -> Authorization:
-    made = make()
+    made = make(kept=kept)
     assert isinstance(made, Authorization)
-    made._store = kept
     return made
 
 
@@ -262,12 +262,12 @@ async def test_a_server_that_wants_one_fails_before_the_user_is_asked_and_recove
     keyring.refuses.add("get_password")
     assert await authorization.bearer() is None
     with pytest.raises(StoreFailed) as caught:
-        await authorization.refused(None, Challenge())
+        await refuse(authorization, None, Challenge())
     assert not isinstance(caught.value, SignInNeeded)
 
     keyring.refuses.clear()
     kept.save(stored(DAY))
-    await authorization.refused(None, Challenge())
+    await refuse(authorization, None, Challenge())
     assert await authorization.bearer() == f"{ACCESS}-0"
 
 

@@ -10,8 +10,9 @@ import pytest
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
-from dynamic_mcp.upstream.handshake import stamped
+from dynamic_mcp.upstream.handshake import with_request_meta
 from tests.dynamic_mcp.fakes import STAMP, Client, FakeGroup, FakeUpstream, named, server
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ async def test_the_surface_of_the_tools(snapshot: SnapshotAssertion) -> None:
         FakeGroup(server("files", "Reads files")),
         FakeGroup(server("web search", 'Looks "things" up\nfor you')),
     ]
-    assert json.loads(Toolbox(named(*groups)).surface) == snapshot
+    assert json.loads(Toolbox(named(*groups), Hooks()).definitions) == snapshot
 
 
 async def test_the_surface_does_not_depend_on_the_health_of_a_group() -> None:
     here, gone = FakeGroup(server("a"), FakeUpstream()), FakeGroup(server("a"), None)
-    assert Toolbox(named(here)).surface == Toolbox(named(gone)).surface
+    assert Toolbox(named(here), Hooks()).definitions == Toolbox(named(gone), Hooks()).definitions
 
 
 async def test_the_definitions_of_a_group_are_what_the_upstream_wrote() -> None:
@@ -138,7 +139,7 @@ async def test_a_meta_that_is_no_object_is_the_clients_mistake(meta: object, cod
 
 def test_a_modern_upstream_gets_the_stamp_of_this_hop_beside_its_own_meta() -> None:
     for params, kept in ((b"", {}), (b'{"name":"x"}', {}), (b'{"_meta":{"a":1},"name":"x"}', {"a": 1})):
-        meta = json.loads(stamped(params))["_meta"]
+        meta = json.loads(with_request_meta(params))["_meta"]
         assert meta[era.PROTOCOL_VERSION] == era.MODERN
         assert meta[era.CLIENT_INFO]["name"] == "dynamic-mcp"
         assert {name: meta[name] for name in kept} == kept

@@ -9,12 +9,14 @@ import anyio.lowlevel
 import psutil
 import pytest
 
-from dynamic_mcp.config import Features, Server, StdioTransport, Timeouts
+from dynamic_mcp.config.model import Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.process import child as module
 from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.upstream.stdio import StdioConnector, plain_launch
 from tests.dynamic_mcp.helpers import WITHIN, is_alive
 
 SILENT = StdioTransport(sys.executable, ("-I", "-S", "-c", "import sys; sys.stdin.read()"), ())
@@ -24,7 +26,10 @@ async def cancelled_after(turns: int) -> set[psutil.Process]:
     """Run a group for so many turns of the event loop; the processes that it had by then."""
     guard = Guard()
     group = Group(
-        Server("a", "d", SILENT, Features(), Timeouts()), guard, Relay(ClientSession(lambda line: None), {})
+        Server("a", "d", SILENT, Features(), Timeouts()),
+        StdioConnector(SILENT, guard, plain_launch),
+        Relay(ClientSession(lambda line: None), {}),
+        Hooks(),
     )
     before = set(psutil.Process().children())
     with anyio.fail_after(WITHIN):

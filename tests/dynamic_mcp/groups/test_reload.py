@@ -18,12 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.workbench import save_styles
-from dynamic_mcp.config import Config, StdioTransport, load, watch
+from dynamic_mcp.config import watch
 from dynamic_mcp.config.diff import Diff, diff
-from dynamic_mcp.extras import audit
+from dynamic_mcp.config.load import load
+from dynamic_mcp.config.model import Config, StdioTransport
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.groups import reload
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
+from dynamic_mcp.hooks import Hooks
+from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.secret import Secret
 from tests.dynamic_mcp.fakes import server
 from tests.dynamic_mcp.helpers import eventually
@@ -34,7 +38,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "LOOK", 0.02)
     monkeypatch.setattr(watch, "LOOK_CLOSELY", 0.005)
     monkeypatch.setattr(watch, "QUIET", 0.01)
-    monkeypatch.setattr(reload, "PATIENCE", 0.15)
+    monkeypatch.setattr(reload, "REPORT_DELAY", 0.15)
 
 
 @dataclass
@@ -61,11 +65,11 @@ ENTRY: dict[str, object] = {"description": "d", "command": "c"}
 
 
 @asynccontextmanager
-async def following(folder: Path) -> AsyncIterator[Followed]:
+async def following(folder: Path, hooks: Hooks | None = None) -> AsyncIterator[Followed]:
     """A file with the server ``a`` that is followed."""
     path, applied = folder / "config.json", Applied()
     path.write_text(json.dumps({"mcpServers": {"a": ENTRY}}))
-    follower = Reload(path, load(path, {}), cast(Supervisor, applied))
+    follower = Reload(path, load(path, {}), cast(Supervisor, applied), hooks or Hooks())
     task = asyncio.get_running_loop().create_task(follower.run())
     try:
         yield Followed(path, applied, follower)
@@ -252,12 +256,9 @@ async def test_another_audit_log_begins_with_the_reload_that_the_old_one_ends_wi
     def text(log: Path) -> str:
         return json.dumps({"mcpServers": {"a": ENTRY}, "security": {"audit": {"file": str(log)}}})
 
-    try:
-        async with following(tmp_path) as followed:
-            followed.path.write_text(text(one))
-            await eventually(one.exists, "the first log")
-            followed.path.write_text(text(other))
-            await eventually(other.exists, "the second log")
-    finally:
-        audit.trail.configure(None)
+    async with following(tmp_path, Extras(Config(()), Guard())) as followed:
+        followed.path.write_text(text(one))
+        await eventually(one.exists, "the first log")
+        followed.path.write_text(text(other))
+        await eventually(other.exists, "the second log")
     assert (events_of(one), events_of(other)) == (["reload", "reload"], ["reload"])

@@ -13,7 +13,10 @@ import anyio
 import pytest
 
 from conformance.model.sut import make_sut
-from conformance.workbench import Proxy, StdioUpstream, Workbench, open_workbench, save_styles
+from conformance.workbench import save_styles
+from conformance.workbench.mocks import StdioMockUpstream
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.workbench import Workbench, open_workbench
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 from tests.dynamic_mcp.helpers import WITHIN, eventually
 
@@ -76,7 +79,7 @@ async def test_a_call_of_a_removed_server_ends_at_once_and_says_why(bench: Workb
             assert "not part of the configuration any more" in answer.text
             assert time.monotonic() - began < 5.0
 
-        await bench.together(remove, call)
+        await bench.run_cases(remove, call)
         assert "Unknown group 'a'" in (await proxy.call("a", "echo")).text
 
 
@@ -98,7 +101,7 @@ async def test_a_call_of_a_changed_server_finishes_in_the_old_process(bench: Wor
             answer = await proxy.call("a", "echo", {"x": 1}, within=WITHIN)
             assert not answer.is_error, answer.raw
 
-        await bench.together(change, call)
+        await bench.run_cases(change, call)
         await a.gone(WITHIN)
 
 
@@ -135,14 +138,14 @@ async def test_an_end_in_the_middle_of_a_reload_leaves_nothing(
                 proxy.close_stdin()
             else:
                 proxy.signal(number)
-            await bench.nobody_left(proxy, within=WITHIN)
+            await bench.no_process_left(proxy, within=WITHIN)
 
-    await bench.together(*(partial(ends_after, seconds) for seconds in (0.0, 0.1, 1.2)))
+    await bench.run_cases(*(partial(ends_after, seconds) for seconds in (0.0, 0.1, 1.2)))
 
 
 async def test_a_mounted_configuration_is_followed(bench: Workbench) -> None:
     """A volume of Kubernetes: config.json -> ..data/config.json, ..data -> ..1, which is swapped for ..2."""
-    upstreams: list[StdioUpstream] = [bench.stdio("a")]
+    upstreams: list[StdioMockUpstream] = [bench.stdio("a")]
     folder = bench.sandbox.configs / "volume"
     for number in range(1, 4):
         bench.config(*upstreams[:number], folder=folder / f"..{number}")

@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from dynamic_mcp.config import Config, Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.config.diff import diff
+from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.supervisor import Supervisor
-from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.upstream.base import Handshake, Options, Upstream
-from tests.dynamic_mcp.fakes import FakeUpstream
+from dynamic_mcp.hooks import Hooks
+from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from tests.dynamic_mcp.fakes import FakeUpstream, NoConnector
 from tests.dynamic_mcp.helpers import eventually
 
 OPTIONS = Options(5.0)
@@ -74,7 +74,7 @@ class Connection(FakeUpstream):
             if not future.done():
                 future.set_result(self.command.encode())
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         self.paused = paused
 
     async def close(self) -> None:
@@ -101,17 +101,17 @@ class Proxy:
         self.config = Config(servers)
         session = ClientSession(self.lines.append)
         self.relay = Relay(session, self.groups)
-        self.face = Frontend(self.groups, session, self.relay, self.lines.append)
+        self.face = Frontend(self.groups, session, self.relay, self.lines.append, Hooks())
         self.supervisor = Supervisor(self.config, self.groups, self._make, self.face.changing)
 
     def _make(self, configured: Server) -> Group:
         proxy = self
 
-        class Connected(Group):
-            def _make_upstream(self) -> Upstream:
-                return proxy._connect(self.server)
+        class Scripted(NoConnector):
+            def connect(self, events: Events) -> Upstream:
+                return proxy._connect(configured)
 
-        return Connected(configured, Guard(), self.relay)
+        return Group(configured, Scripted(), self.relay, Hooks())
 
     def _connect(self, configured: Server) -> Connection:
         assert isinstance(configured.transport, StdioTransport)
@@ -314,7 +314,7 @@ async def test_settings_apply_without_a_restart() -> None:
 
 async def test_subscriptions_go_over_to_the_new_one() -> None:
     async with running(server("a")) as proxy:
-        await proxy.groups["a"].subscribe("mock:///x")
+        await proxy.groups["a"].subscriptions.subscribe("mock:///x")
         proxy.apply(server("a", "other"))
         await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
         other = proxy.connection("a", "other")
@@ -324,7 +324,7 @@ async def test_subscriptions_go_over_to_the_new_one() -> None:
 
 async def test_a_client_that_does_not_read_pauses_those_that_come_too() -> None:
     async with running(server("a")) as proxy:
-        proxy.supervisor.pause(True)
+        proxy.supervisor.set_paused(True)
         proxy.apply(server("a"), server("b"))
         await proxy.ready("b")
         assert proxy.connection("a").paused
@@ -400,7 +400,7 @@ async def test_any_sequence_of_configurations_ends_in_the_last_one(
     """Servers come, change and go at any moment of the coming, changing and going of others, some of them slow."""
     async with running(server("a")) as proxy:
         proxy.held |= held
-        proxy.supervisor.pause(paused)
+        proxy.supervisor.set_paused(paused)
         for pairs, turns in sequence:
             proxy.apply(*(server(name, command) for name, command in pairs))
             for _ in range(turns):

@@ -13,7 +13,7 @@ import respx
 
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore, TokenStore
 from tests.dynamic_mcp.oauth.kit import Make, User, transport
 
 #: Made once: it takes longer than a test.
@@ -51,8 +51,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(directory: Path) -> Store:
-    return Store("docs", directory)
+def store(directory: Path) -> FileStore:
+    return FileStore("docs", directory)
 
 
 @pytest.fixture
@@ -61,9 +61,12 @@ async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
     made: list[Authorization] = []
 
-    def one(user: User | None = None, settings: HttpTransport | None = None) -> Authorization:
+    def one(
+        user: User | None = None, settings: HttpTransport | None = None, kept: TokenStore | None = None
+    ) -> Authorization:
         present = None if user is None else user.present
-        made.append(Authorization("docs", settings or transport(), Store("docs", directory), present))
+        store = kept or FileStore("docs", directory)
+        made.append(Authorization("docs", settings or transport(), store, present))
         return made[-1]
 
     yield one

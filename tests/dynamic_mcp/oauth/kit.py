@@ -15,6 +15,7 @@ import respx
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 from dynamic_mcp.secret import Secret
 
@@ -182,3 +183,13 @@ def renewals(*answers: httpx.Response) -> respx.Route:
 
 def grant(number: int = 1, **changes: Any) -> httpx.Response:
     return httpx.Response(200, json=granted(number, **changes))
+
+
+async def refuse(authorization: Authorization, used: str | None, challenge: Challenge) -> None:
+    """The server answers 401 to a request with this token, with this challenge."""
+    parts = [
+        f'{name}="{value}"'
+        for name in ("resource_metadata", "scope", "error")
+        if (value := getattr(challenge, name)) is not None
+    ]
+    assert await authorization.refused(401, used, f"Bearer {', '.join(parts)}")

@@ -11,10 +11,10 @@ import respx
 
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
-from dynamic_mcp.oauth import authorization as authorization_module
+from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.oauth.kit import (
@@ -33,6 +33,7 @@ from tests.dynamic_mcp.oauth.kit import (
     grant,
     publish,
     query_of,
+    refuse,
     renewals,
     server_metadata,
     stored,
@@ -47,21 +48,21 @@ NEED = SignInNeeded("it needs you to sign in", challenge=Challenge())
 # A refusal by the server
 
 
-async def test_a_refused_token_is_renewed_though_it_is_not_due(make: Make, store: Store) -> None:
+async def test_a_refused_token_is_renewed_though_it_is_not_due(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     route = renewals(grant(1))
     authorization = make()
 
-    await authorization.refused(await authorization.bearer(), Challenge())
+    await refuse(authorization, await authorization.bearer(), Challenge())
     assert await authorization.bearer() == f"{ACCESS}-1"
     # A late refusal of the old one is no reason to do it again.
-    await authorization.refused(f"{ACCESS}-0", Challenge())
+    await refuse(authorization, f"{ACCESS}-0", Challenge())
     assert len(route.calls) == 1
 
 
 @pytest.mark.parametrize("tokens", [None, stored(None, refresh_token=None)])
 async def test_a_refusal_without_a_refresh_token_needs_the_user(
-    make: Make, store: Store, tokens: Tokens | None
+    make: Make, store: FileStore, tokens: Tokens | None
 ) -> None:
     if tokens is not None:
         store.save(tokens)
@@ -69,12 +70,12 @@ async def test_a_refusal_without_a_refresh_token_needs_the_user(
     challenge = Challenge(scope="a")
 
     with pytest.raises(SignInNeeded) as told:
-        await authorization.refused(await authorization.bearer(), challenge)
+        await refuse(authorization, await authorization.bearer(), challenge)
     assert told.value.challenge == challenge
 
 
 async def test_a_refused_token_that_cannot_be_renewed_now_does_not_need_the_user(
-    make: Make, store: Store
+    make: Make, store: FileStore
 ) -> None:
     store.save(stored(100.0))
     renewals(httpx.Response(503), httpx.Response(503))
@@ -84,17 +85,17 @@ async def test_a_refused_token_that_cannot_be_renewed_now_does_not_need_the_user
     # The second time nothing is even asked: it failed a moment ago.
     for _ in range(2):
         with pytest.raises(UpstreamFailed, match="cannot be renewed yet") as told:
-            await authorization.refused(used, Challenge())
+            await refuse(authorization, used, Challenge())
         assert not isinstance(told.value, SignInNeeded)
 
 
-async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Make, store: Store) -> None:
+async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     renewals(grant(0))
     authorization = make()
 
     with pytest.raises(SignInNeeded):
-        await authorization.refused(await authorization.bearer(), Challenge())
+        await refuse(authorization, await authorization.bearer(), Challenge())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,12 @@ async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Mak
 async def test_a_configured_header_without_a_client_id_is_the_authorization(
     make: Make, settings: HttpTransport, applies: bool
 ) -> None:
-    assert make(None, settings).applies is applies
+    authorization = make(None, settings)
+    if applies:
+        with pytest.raises(SignInNeeded):
+            await authorization.refused(401, None, "")
+    else:
+        assert not await authorization.refused(401, None, "")
 
 
 # Whose tokens
@@ -129,7 +135,7 @@ async def test_a_configured_header_without_a_client_id_is_the_authorization(
     ],
 )
 async def test_tokens_of_another_origin_are_not_used(
-    make: Make, store: Store, resource: str, ours: bool
+    make: Make, store: FileStore, resource: str, ours: bool
 ) -> None:
     store.save(stored(-1.0, resource=resource))
     route = renewals(grant(1))
@@ -141,7 +147,7 @@ async def test_tokens_of_another_origin_are_not_used(
 # The user
 
 
-async def test_a_sign_in_gives_a_bearer_and_a_file(make: Make, store: Store) -> None:
+async def test_a_sign_in_gives_a_bearer_and_a_file(make: Make, store: FileStore) -> None:
     publish()
     renewals(grant(1))
     authorization = make(User())
@@ -180,7 +186,7 @@ async def test_who_stops_waiting_does_not_end_the_sign_in_for_the_others(make: M
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make, store: Store) -> None:
+async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make, store: FileStore) -> None:
     store.save(stored(DAY, scope="a"))
     publish()
     renewals(grant(1))
@@ -197,7 +203,7 @@ async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make,
 
 @pytest.mark.parametrize("before", [None, -1.0, DAY])
 async def test_what_the_user_declined_is_not_begun_again_by_itself(
-    make: Make, store: Store, before: float | None
+    make: Make, store: FileStore, before: float | None
 ) -> None:
     if before is not None:
         # Whose grant is dead.
@@ -207,7 +213,7 @@ async def test_what_the_user_declined_is_not_begun_again_by_itself(
     user = User("error=access_denied")
     authorization = make(user)
     with pytest.raises(SignInNeeded):
-        await authorization.refused(await authorization.bearer(), Challenge())
+        await refuse(authorization, await authorization.bearer(), Challenge())
 
     for _ in range(3):
         with pytest.raises(UpstreamFailed, match=r"access_denied.*run: dynamic-mcp login docs"):
@@ -238,7 +244,7 @@ async def test_trouble_before_the_user_is_asked_is_no_decline(make: Make) -> Non
 
 @pytest.mark.parametrize("met_by", ["the renewal", "the sign-in"])
 async def test_a_registration_that_the_server_forgot_is_made_anew(
-    make: Make, store: Store, met_by: str
+    make: Make, store: FileStore, met_by: str
 ) -> None:
     """By the next sign-in, be it of this process or of ``dynamic-mcp login``."""
     client = ClientRegistration("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
@@ -274,7 +280,7 @@ async def free_port() -> int:
 
 @pytest.mark.parametrize("end", ["patience", "close"])
 async def test_what_the_user_gave_is_kept_though_the_lock_is_held(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, end: str
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1 if end == "patience" else 30.0)
     publish()
@@ -320,7 +326,7 @@ async def test_the_end_does_not_wait_for_a_user(make: Make) -> None:
     assert signing_in.cancelled()
 
 
-async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Make, store: Store) -> None:
+async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Make, store: FileStore) -> None:
     store.save(stored())
     slow = Slow(grant(1))
     respx.post(TOKEN).mock(side_effect=slow)
@@ -340,10 +346,10 @@ async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Ma
 
 
 async def test_the_end_does_not_wait_long_for_a_renewal(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert authorization_module.RENEWAL_GRACE < 3
-    monkeypatch.setattr(authorization_module, "RENEWAL_GRACE", 0.1)
+    assert fresh_tokens.RENEWAL_GRACE < 3
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_GRACE", 0.1)
     store.save(stored())
     slow = Slow(grant(1))
     respx.post(TOKEN).mock(side_effect=slow)
@@ -358,7 +364,7 @@ async def test_the_end_does_not_wait_long_for_a_renewal(
     assert store.load() == stored(expires_at=getattr(store.load(), "expires_at", None))
 
 
-async def test_no_exception_of_a_sign_in_or_renewal_shows_a_secret(make: Make, store: Store) -> None:
+async def test_no_exception_of_a_sign_in_or_renewal_shows_a_secret(make: Make, store: FileStore) -> None:
     """Neither its text nor what it was raised from."""
     store.save(stored(-1.0))
     publish()

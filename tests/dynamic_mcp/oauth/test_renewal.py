@@ -11,10 +11,10 @@ import pytest
 import respx
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
-from dynamic_mcp.oauth import authorization as authorization_module
+from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
@@ -30,6 +30,7 @@ from tests.dynamic_mcp.oauth.kit import (
     form_of,
     grant,
     publish,
+    refuse,
     renewals,
     stored,
     transport,
@@ -46,7 +47,7 @@ async def test_without_tokens_there_is_no_bearer(make: Make) -> None:
 
 @pytest.mark.parametrize("left", [301.0, DAY, None])
 async def test_a_token_with_life_enough_is_used_as_it_is(
-    make: Make, store: Store, left: float | None
+    make: Make, store: FileStore, left: float | None
 ) -> None:
     store.save(stored(left))
 
@@ -56,7 +57,7 @@ async def test_a_token_with_life_enough_is_used_as_it_is(
 
 @pytest.mark.parametrize("left", [299.0, 0.0, -DAY])
 async def test_a_token_in_the_buffer_is_renewed_before_it_is_used(
-    make: Make, store: Store, left: float
+    make: Make, store: FileStore, left: float
 ) -> None:
     store.save(stored(left, scope="a b"))
     route = renewals(grant(1))
@@ -73,12 +74,12 @@ async def test_a_token_in_the_buffer_is_renewed_before_it_is_used(
     assert kept == stored(number=1, scope="a b", expires_at=kept.expires_at)
 
 
-async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, store: Store) -> None:
+async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, store: FileStore) -> None:
     store.save(stored())
     route = renewals(grant(1, expires_in=-1), grant(2, expires_in=200), grant(3, expires_in=200), grant(4))
     first, then = make(), Challenge()
     await first.bearer()
-    await first.refused(f"{ACCESS}-1", then)
+    await refuse(first, f"{ACCESS}-1", then)
     assert await first.bearer() == f"{ACCESS}-2"
     assert await make().bearer() == f"{ACCESS}-3"
     assert await make().bearer() == f"{ACCESS}-4"
@@ -89,7 +90,7 @@ async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, 
 
 @pytest.mark.parametrize("missing", [None, ""])
 async def test_without_a_new_refresh_token_the_old_one_stays(
-    make: Make, store: Store, missing: str | None
+    make: Make, store: FileStore, missing: str | None
 ) -> None:
     store.save(stored())
     route = renewals(grant(1, refresh_token=missing, expires_in=200), grant(2))
@@ -103,7 +104,7 @@ async def test_without_a_new_refresh_token_the_old_one_stays(
 
 
 async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_each_request(
-    make: Make, store: Store
+    make: Make, store: FileStore
 ) -> None:
     store.save(stored())
     route = renewals(grant(1, expires_in=60))
@@ -114,7 +115,7 @@ async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_eac
 
 
 @pytest.fixture
-def file_of_dmcp(store: Store, directory: Path) -> None:
+def file_of_dmcp(store: FileStore, directory: Path) -> None:
     """Tokens that are known to be dead, and nothing else about them."""
     directory.mkdir(parents=True)
     written = {
@@ -126,7 +127,7 @@ def file_of_dmcp(store: Store, directory: Path) -> None:
 
 
 @pytest.mark.usefixtures("file_of_dmcp")
-async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make, store: Store) -> None:
+async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make, store: FileStore) -> None:
     publish()
     route = renewals(grant(1))
 
@@ -137,7 +138,7 @@ async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make
     assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (TOKEN, ISSUER, URL, "docs")
 
 
-async def test_a_registered_client_renews_with_its_secret(make: Make, store: Store) -> None:
+async def test_a_registered_client_renews_with_its_secret(make: Make, store: FileStore) -> None:
     client = ClientRegistration(
         "made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True
     )
@@ -154,7 +155,7 @@ async def test_a_registered_client_renews_with_its_secret(make: Make, store: Sto
 # Once
 
 
-async def test_parallel_requests_share_one_renewal(make: Make, store: Store) -> None:
+async def test_parallel_requests_share_one_renewal(make: Make, store: FileStore) -> None:
     store.save(stored())
     slow = Slow(grant(1))
     route = respx.post(TOKEN).mock(side_effect=slow)
@@ -167,7 +168,7 @@ async def test_parallel_requests_share_one_renewal(make: Make, store: Store) -> 
     assert len(route.calls) == 1
 
 
-async def test_processes_share_one_renewal(make: Make, store: Store) -> None:
+async def test_processes_share_one_renewal(make: Make, store: FileStore) -> None:
     store.save(stored())
     slow = Slow(grant(1, expires_in=60))
     route = respx.post(TOKEN).mock(side_effect=slow)
@@ -182,23 +183,25 @@ async def test_processes_share_one_renewal(make: Make, store: Store) -> None:
     assert len(route.calls) == 1
 
 
-async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(make: Make, store: Store) -> None:
+async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(
+    make: Make, store: FileStore
+) -> None:
     store.save(stored(DAY))
     authorization = make()
     used = await authorization.bearer()
     store.save(stored(DAY, 7))
 
-    await authorization.refused(used, Challenge())
+    await refuse(authorization, used, Challenge())
     assert await authorization.bearer() == f"{ACCESS}-7"
     assert not respx.calls
 
 
 async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_too(
-    make: Make, store: Store
+    make: Make, store: FileStore
 ) -> None:
     store.save(stored())
     authorization = make()
-    await authorization._load()
+    await authorization.tokens.load()
     store.save(stored(-1.0, 7))
     route = renewals(grant(8))
 
@@ -207,40 +210,40 @@ async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_t
 
 
 async def test_new_tokens_are_on_disk_before_they_are_used(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save(stored())
     renewals(grant(1))
     authorization = make()
     used_at_save: list[str] = []
-    save = Store.save
+    save = FileStore.save
 
-    def watched(self: Store, tokens: Tokens) -> None:
-        assert authorization._tokens is not None
-        used_at_save.append(authorization._tokens.access_token)
+    def watched(self: FileStore, tokens: Tokens) -> None:
+        assert authorization.tokens.current is not None
+        used_at_save.append(authorization.tokens.current.access_token)
         save(self, tokens)
 
-    monkeypatch.setattr(Store, "save", watched)
+    monkeypatch.setattr(FileStore, "save", watched)
     assert await authorization.bearer() == f"{ACCESS}-1"
     assert used_at_save == [f"{ACCESS}-0"]
 
 
 async def test_tokens_that_cannot_be_stored_are_used_and_that_is_said(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
     renewals(grant(1))
 
-    def full(self: Store, tokens: Tokens) -> None:
+    def full(self: FileStore, tokens: Tokens) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Store, "save", full)
+    monkeypatch.setattr(FileStore, "save", full)
     assert await make().bearer() == f"{ACCESS}-1"
     assert "cannot be stored: No space left on device" in caplog.text
     assert ACCESS not in caplog.text
 
 
-async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, store: Store) -> None:
+async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, store: FileStore) -> None:
     store.save(stored())
     slow = Slow(grant(1))
     route = respx.post(TOKEN).mock(side_effect=slow)
@@ -263,7 +266,7 @@ async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, 
 
 @pytest.mark.parametrize("trouble", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
 async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
-    make: Make, store: Store, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
+    make: Make, store: FileStore, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
     before = store.path.read_bytes()
@@ -284,9 +287,9 @@ async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
 
 
 async def test_after_trouble_the_renewal_is_tried_again(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorization_module, "PAUSE_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr(fresh_tokens, "PAUSE_AFTER_FAILURE", 0.0)
     store.save(stored())
     renewals(httpx.Response(503), grant(1))
     authorization = make()
@@ -295,7 +298,7 @@ async def test_after_trouble_the_renewal_is_tried_again(
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make, store: Store) -> None:
+async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make, store: FileStore) -> None:
     store.save(stored(-1.0))
     renewals(httpx.Response(503), grant(1))
     authorization = make()
@@ -307,7 +310,7 @@ async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make,
 
 
 async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from_use(
-    make: Make, store: Store
+    make: Make, store: FileStore
 ) -> None:
     store.save(stored(token_endpoint=None))
     publish()
@@ -317,7 +320,7 @@ async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from
 
 
 async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
     store.save(stored())
@@ -328,7 +331,7 @@ async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
 
 @pytest.mark.parametrize("left", [100.0, -1.0])
 async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
-    make: Make, store: Store, left: float
+    make: Make, store: FileStore, left: float
 ) -> None:
     store.save(stored(left))
     route = respx.post(TOKEN).respond(400, json={"error": "invalid_grant"})
@@ -336,19 +339,21 @@ async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
 
     assert await authorization.bearer() is None
     with pytest.raises(SignInNeeded):
-        await authorization.refused(None, Challenge())
+        await refuse(authorization, None, Challenge())
     assert await authorization.bearer() is None
     assert len(route.calls) == 1
 
 
-async def test_a_dead_token_without_a_refresh_token_is_not_sent(make: Make, store: Store) -> None:
+async def test_a_dead_token_without_a_refresh_token_is_not_sent(make: Make, store: FileStore) -> None:
     store.save(stored(-1.0, refresh_token=None))
 
     assert await make().bearer() is None
     assert not respx.calls
 
 
-async def test_a_living_token_without_a_refresh_token_is_used_to_its_end(make: Make, store: Store) -> None:
+async def test_a_living_token_without_a_refresh_token_is_used_to_its_end(
+    make: Make, store: FileStore
+) -> None:
     store.save(stored(100.0, refresh_token=None))
 
     assert await make().bearer() == f"{ACCESS}-0"

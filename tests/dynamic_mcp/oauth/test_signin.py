@@ -273,7 +273,7 @@ async def test_trouble_before_the_user_was_asked_passes(http: httpx.AsyncClient,
 async def test_nobody_is_waited_for_without_end(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signin, "HUMAN_TIME", 0.1)
+    monkeypatch.setattr(signin, "SIGN_IN_TIMEOUT", 0.1)
     publish()
     user = User(None)
 
@@ -386,7 +386,7 @@ async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
 
 
 @pytest.mark.parametrize(
-    ("left", "registrations"), [(signin.HUMAN_TIME + 60, 1), (signin.HUMAN_TIME - 60, 2), (-60, 2)]
+    ("left", "registrations"), [(signin.SIGN_IN_TIMEOUT + 60, 1), (signin.SIGN_IN_TIMEOUT - 60, 2), (-60, 2)]
 )
 async def test_a_secret_that_ends_before_a_person_can_be_done_is_not_used_again(
     http: httpx.AsyncClient, left: float, registrations: int

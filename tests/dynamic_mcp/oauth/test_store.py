@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import store as store_module
-from dynamic_mcp.oauth.store import Store, default_directory, file_name
+from dynamic_mcp.oauth.store import FileStore, default_directory, file_name
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.helpers import WITHIN
 
@@ -50,7 +50,7 @@ def umask(value: int) -> Iterator[None]:
 @example("\udcff")
 def test_no_name_leaves_the_directory_or_is_too_long_for_it(server: str) -> None:
     directory = Path("/home/u/.dynamic-mcp/oauth-servers")
-    path = Store(server, directory).path
+    path = FileStore(server, directory).path
 
     assert Path(os.path.normpath(path)) == path
     assert path.parent == directory
@@ -78,7 +78,7 @@ def test_the_files_are_below_the_home_of_the_user(monkeypatch: pytest.MonkeyPatc
     assert default_directory() == Path("/home/somebody/.dynamic-mcp/oauth-servers")
 
 
-def test_what_is_saved_is_loaded(store: Store) -> None:
+def test_what_is_saved_is_loaded(store: FileStore) -> None:
     assert store.load() is None
     store.save(TOKENS)
 
@@ -86,7 +86,7 @@ def test_what_is_saved_is_loaded(store: Store) -> None:
     assert json.loads(store.path.read_bytes())["access_token"] == "a"
 
 
-def test_a_deleted_file_is_gone(store: Store) -> None:
+def test_a_deleted_file_is_gone(store: FileStore) -> None:
     store.save(TOKENS)
 
     assert store.delete()
@@ -95,7 +95,7 @@ def test_a_deleted_file_is_gone(store: Store) -> None:
 
 
 @pytest.mark.parametrize("value", [0o000, 0o022, 0o077])
-def test_files_are_private_whatever_the_umask(store: Store, directory: Path, value: int) -> None:
+def test_files_are_private_whatever_the_umask(store: FileStore, directory: Path, value: int) -> None:
     async def save_twice() -> None:
         async with store.lock():
             store.save(TOKENS)
@@ -109,7 +109,7 @@ def test_files_are_private_whatever_the_umask(store: Store, directory: Path, val
 
 
 def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
-    store: Store, directory: Path, caplog: pytest.LogCaptureFixture
+    store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     directory.mkdir(parents=True)
     store.path.write_text('{"access_token":"canary"}')
@@ -127,7 +127,7 @@ def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
 
 @pytest.mark.parametrize("mode", [0o666, 0o602, 0o777])
 def test_what_anybody_could_have_written_is_never_believed(
-    store: Store, caplog: pytest.LogCaptureFixture, mode: int
+    store: FileStore, caplog: pytest.LogCaptureFixture, mode: int
 ) -> None:
     store.save(TOKENS)
     store.path.chmod(mode)
@@ -140,7 +140,7 @@ def test_what_anybody_could_have_written_is_never_believed(
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_not_believed(
-    store: Store, directory: Path, caplog: pytest.LogCaptureFixture
+    store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(TOKENS)
     os.chown(store.path, 12345, -1)
@@ -155,7 +155,7 @@ def test_a_file_of_another_user_is_not_believed(
 
 
 def test_nothing_that_a_link_leads_to_is_changed(
-    store: Store, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: FileStore, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o755)
@@ -191,7 +191,7 @@ def test_nothing_that_a_link_leads_to_is_changed(
     ],
 )
 def test_a_damaged_file_is_no_token_and_is_replaced(
-    store: Store, directory: Path, caplog: pytest.LogCaptureFixture, text: bytes
+    store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture, text: bytes
 ) -> None:
     directory.mkdir(parents=True)
     store.path.write_bytes(text)
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_no_token_and_is_replaced(
         "2026-01-31T19:03:17.123456789+01:00",
     ],
 )
-def test_a_file_of_dmcp_is_read(store: Store, directory: Path, expires_at: str) -> None:
+def test_a_file_of_dmcp_is_read(store: FileStore, directory: Path, expires_at: str) -> None:
     directory.mkdir(parents=True)
     written = {"access_token": "a", "refresh_token": "r", "expires_at": expires_at}
     store.path.write_text(json.dumps(written, indent=2))
@@ -223,7 +223,7 @@ def test_a_file_of_dmcp_is_read(store: Store, directory: Path, expires_at: str) 
     assert tokens.seconds_left(1_769_882_597) == pytest.approx(0.0, abs=0.2)
 
 
-def test_a_file_of_dmcp_without_the_optional_members_is_read(store: Store, directory: Path) -> None:
+def test_a_file_of_dmcp_without_the_optional_members_is_read(store: FileStore, directory: Path) -> None:
     directory.mkdir(parents=True)
     store.path.write_text('{"access_token":"a","refresh_token":null,"expires_at":null}')
 
@@ -231,7 +231,7 @@ def test_a_file_of_dmcp_without_the_optional_members_is_read(store: Store, direc
 
 
 def test_tokens_of_a_server_whose_name_differs_in_case_are_not_taken(directory: Path) -> None:
-    lower, upper = Store("docs", directory), Store("Docs", directory)
+    lower, upper = FileStore("docs", directory), FileStore("Docs", directory)
     lower.save(TOKENS)
     # As on a file system that does not tell them apart.
     upper.path.write_bytes(lower.path.read_bytes())
@@ -240,7 +240,7 @@ def test_tokens_of_a_server_whose_name_differs_in_case_are_not_taken(directory: 
     assert lower.load() == TOKENS
 
 
-def test_a_reader_never_sees_a_broken_file(store: Store) -> None:
+def test_a_reader_never_sees_a_broken_file(store: FileStore) -> None:
     store.save(TOKENS)
     seen: set[str] = set()
     broken: list[str] = []
@@ -266,7 +266,7 @@ def test_a_reader_never_sees_a_broken_file(store: Store) -> None:
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
-    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+    store: FileStore, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save(TOKENS)
 
@@ -284,9 +284,9 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 async def main():
-    async with Store("docs", Path(sys.argv[1])).lock():
+    async with FileStore("docs", Path(sys.argv[1])).lock():
         print("held", flush=True)
         sys.stdin.readline()
 asyncio.run(main())
@@ -294,13 +294,13 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def holder(store: Store, directory: Path) -> list[str]:
+def holder(store: FileStore, directory: Path) -> list[str]:
     """The command of a process that holds the lock of an existing file until it is told a line, or killed."""
     store.save(TOKENS)
     return [sys.executable, "-c", HOLDER, str(directory)]
 
 
-async def test_the_lock_is_held_by_one_process_at_a_time(store: Store, holder: list[str]) -> None:
+async def test_the_lock_is_held_by_one_process_at_a_time(store: FileStore, holder: list[str]) -> None:
     pipe = asyncio.subprocess.PIPE
     other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
     assert other.stdin is not None
@@ -325,7 +325,7 @@ async def test_the_lock_is_held_by_one_process_at_a_time(store: Store, holder: l
     assert order == ["let go", "taken"]
 
 
-async def test_a_killed_process_holds_no_lock(store: Store, holder: list[str]) -> None:
+async def test_a_killed_process_holds_no_lock(store: FileStore, holder: list[str]) -> None:
     pipe = asyncio.subprocess.PIPE
     other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
     assert other.stdout is not None
@@ -338,18 +338,18 @@ async def test_a_killed_process_holds_no_lock(store: Store, holder: list[str]) -
 
 
 async def test_a_lock_that_nobody_lets_go_is_not_waited_for_without_end(
-    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+    store: FileStore, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
     store.save(TOKENS)
     async with store.lock():
         with pytest.raises(UpstreamFailed, match="another process holds the lock"):
-            async with Store("docs", directory).lock():
+            async with FileStore("docs", directory).lock():
                 raise AssertionError("two hold the lock")
 
 
-async def test_locks_of_two_servers_are_two(store: Store, directory: Path) -> None:
-    other = Store("other", directory)
+async def test_locks_of_two_servers_are_two(store: FileStore, directory: Path) -> None:
+    other = FileStore("other", directory)
     store.save(TOKENS)
     other.save(TOKENS)
     async with asyncio.timeout(WITHIN), store.lock(), other.lock():
@@ -357,10 +357,10 @@ async def test_locks_of_two_servers_are_two(store: Store, directory: Path) -> No
 
 
 async def test_whoever_waited_for_a_file_that_was_replaced_locks_the_new_one(
-    store: Store, directory: Path
+    store: FileStore, directory: Path
 ) -> None:
     store.save(TOKENS)
-    other = Store("docs", directory)
+    other = FileStore("docs", directory)
     async with asyncio.timeout(WITHIN):
         async with store.lock():
             held = other.lock()
@@ -377,7 +377,7 @@ async def test_whoever_waited_for_a_file_that_was_replaced_locks_the_new_one(
 
 async def test_where_nothing_can_be_written_the_lock_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    store = Store("docs", tmp_path / "file" / "oauth-servers")
+    store = FileStore("docs", tmp_path / "file" / "oauth-servers")
     async with store.lock():
         with pytest.raises(OSError, match="file"):
             store.save(TOKENS)

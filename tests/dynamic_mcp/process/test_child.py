@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dynamic_mcp.process import child as module
-from dynamic_mcp.process.child import Child
+from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
 
@@ -49,7 +49,7 @@ async def start(guard: Guard) -> AsyncIterator[Start]:
     started: list[Child] = []
 
     def start(program: str) -> Child:
-        child = Child([sys.executable, "-I", "-S", "-c", program], {"PATH": os.defpath}, guard)
+        child = Child(Launch((sys.executable, "-I", "-S", "-c", program), {"PATH": os.defpath}), guard)
         started.append(child)
         return child
 
@@ -186,7 +186,7 @@ async def test_ending_twice_is_ending_once(start: Start) -> None:
 async def test_a_command_that_cannot_be_started_is_an_os_error(guard: Guard, command: str) -> None:
     before = set(module.live)
     with pytest.raises(OSError):
-        Child([command], {}, guard)
+        Child(Launch((command,), {}), guard)
     assert set(module.live) == before
 
 
@@ -197,7 +197,7 @@ async def test_what_no_process_can_be_given_is_a_value_error(
     guard: Guard, argv: list[str], environment: dict[str, str]
 ) -> None:
     with pytest.raises(ValueError):
-        Child(argv, environment, guard)
+        Child(Launch(tuple(argv), environment), guard)
 
 
 @pytest.mark.parametrize("program", [f"{READY}; {UNTIL_EOF}", SLEEP])

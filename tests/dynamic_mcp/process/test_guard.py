@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dynamic_mcp.process.child import Child
+from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import SCRIPT, Guard
 from mock_servers.journal import read_journal
 from mock_servers.script import Grandchild, Script
@@ -69,7 +69,7 @@ async def start(guard: Guard) -> AsyncIterator[Starter]:
     children = []
 
     def started() -> Child:
-        child = Child(STUBBORN, os.environ, guard)
+        child = Child(Launch(tuple(STUBBORN), dict(os.environ)), guard)
         children.append(child)
         assert child.stdout is not None
         child.stdout.readline()
@@ -103,7 +103,7 @@ async def test_a_group_that_was_forgotten_is_not_signalled(guard: Guard, start: 
 
 async def test_a_program_that_cannot_be_executed_leaves_no_group_behind(guard: Guard) -> None:
     with pytest.raises(FileNotFoundError):
-        Child(["/nonexistent"], os.environ, guard)
+        Child(Launch(("/nonexistent",), dict(os.environ)), guard)
     helper = helper_of(guard)
     began = time.monotonic()
     await guard.close()

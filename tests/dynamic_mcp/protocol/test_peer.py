@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message
+from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
 from dynamic_mcp.protocol.peer import Peer
 
 LONG = 60.0
@@ -26,9 +26,9 @@ class Wire:
         self.notified: list[str | None] = []
         self.peer = Peer(self._send, self._notify)
 
-    def _send(self, line: bytes) -> None:
-        assert line.endswith(b"\n")
-        self.sent.append(json.loads(line))
+    def _send(self, message: Outgoing) -> None:
+        assert message.line.endswith(b"\n")
+        self.sent.append(json.loads(message.line))
 
     def _notify(self, message: Message) -> None:
         self.notified.append(message.method)
@@ -248,10 +248,10 @@ async def test_closing_fails_what_is_pending_and_what_comes_after_and_sends_noth
 
 
 async def test_a_send_that_fails_leaves_nothing_pending() -> None:
-    def broken(_line: bytes) -> None:
+    def broken(_message: Outgoing) -> None:
         raise OSError("no")
 
-    peer = Peer(broken, lambda _message: None)
+    peer = Peer(broken, lambda _notification: None)
     with pytest.raises(OSError, match="no"):
         await peer.request("m", b"", LONG)
     peer.close(UpstreamFailed("closed"))

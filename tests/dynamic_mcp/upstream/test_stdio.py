@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dynamic_mcp.config import StdioTransport
+from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.stdio import StdioUpstream

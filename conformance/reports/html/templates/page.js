@@ -1,5 +1,5 @@
 'use strict';
-// Everything here is an addition: the page can be read without it.
+// The page is readable without this script.
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
@@ -10,7 +10,7 @@ const said = byId('_said');
 const bodies = all('#_table tbody');
 const families = all('section.family');
 const details = all('details.requirement');
-// Rows and details stand in the same order in the document, until rows are sorted.
+// Rows and details have the same order in the document until the reader sorts the rows.
 const requirements = all('#_table tr[data-verdict]').map((row, at) => ({row, details: details[at], words: null}));
 
 // Filters
@@ -48,9 +48,9 @@ function filter() {
 form.hidden = false;
 form.addEventListener('input', filter);
 form.addEventListener('submit', (event) => event.preventDefault());
-// The fields have their first values again only after the event.
+// The fields get their first values back only after the event.
 form.addEventListener('reset', () => setTimeout(filter));
-// A browser that comes back to the page fills in what was chosen before.
+// A browser that returns to the page restores the earlier choices.
 addEventListener('pageshow', filter);
 
 // Sorting, inside each family
@@ -86,7 +86,7 @@ for (const heading of all('#_table thead th')) {
 }
 document.querySelector('#_table thead th').setAttribute('aria-sort', 'ascending');
 
-// Logs that are not whole where they stand
+// Whole logs, where the page shows only their ends
 
 let logs = null;
 
@@ -102,14 +102,14 @@ async function showLog(place) {
     delete place.dataset.log;
     logs ??= unpack();
     const template = document.createElement('template');
-    // Rendered and escaped by the same template as the rest of the page.
+    // The template of the page has rendered and escaped this HTML.
     template.innerHTML = (await logs)[number];
     place.querySelector('.seq').replaceWith(template.content);
   }
   addSwitch(place);
 }
 
-// Buttons that appear when something is opened
+// Buttons that appear when a reader opens a part
 
 function addSwitch(log) {
   const diagram = log.querySelector('.seq');

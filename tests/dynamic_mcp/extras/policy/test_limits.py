@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.config.model import CallPolicy, RateLimit
+from dynamic_mcp.config.model import CallRules, RateLimit
 from dynamic_mcp.errors import CallRefused, UpstreamTimeout
 from dynamic_mcp.extras.policy.limits import Limits
 from tests.dynamic_mcp.helpers import WITHIN
@@ -65,7 +65,7 @@ async def turns() -> None:
 
 
 @asynccontextmanager
-async def crowd(policy: CallPolicy) -> AsyncIterator[Crowd]:
+async def crowd(policy: CallRules) -> AsyncIterator[Crowd]:
     made = Crowd(Limits(policy))
     try:
         yield made
@@ -73,8 +73,8 @@ async def crowd(policy: CallPolicy) -> AsyncIterator[Crowd]:
         await made.close()
 
 
-def at_once(most: int | None) -> CallPolicy:
-    return CallPolicy(max_concurrent_calls=most)
+def at_once(most: int | None) -> CallRules:
+    return CallRules(max_concurrent_calls=most)
 
 
 async def test_calls_wait_in_the_order_in_which_they_came() -> None:
@@ -147,7 +147,7 @@ async def test_a_limit_that_becomes_smaller_lets_nobody_in_until_enough_have_lef
 
 
 async def test_a_refusal_names_the_limit_and_when_to_try_again() -> None:
-    limits, clock = Limits(CallPolicy(rate_limit=RateLimit(2, 60.0))), [0.0]
+    limits, clock = Limits(CallRules(rate_limit=RateLimit(2, 60.0))), [0.0]
     limits._now = lambda: clock[0]
     for clock[0] in (0.0, 10.0):
         async with limits.slot(1.0):
@@ -176,7 +176,7 @@ def test_no_period_holds_more_calls_than_it_may_whoever_had_to_wait(
 async def _simulate(calls: int, places: int, arrivals: list[_Arrival]) -> None:
     """Let calls come, so long after the one before and for so long, on a clock of their own."""
     clock, per = [0.0], 1.0
-    limits = Limits(CallPolicy(rate_limit=RateLimit(calls, per), max_concurrent_calls=places))
+    limits = Limits(CallRules(rate_limit=RateLimit(calls, per), max_concurrent_calls=places))
     limits._now = lambda: clock[0]
     begun: list[float] = []
     ends: list[tuple[float, asyncio.Event]] = []

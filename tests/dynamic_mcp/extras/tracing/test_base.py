@@ -6,15 +6,10 @@ import sys
 
 import pytest
 
-from dynamic_mcp.extras import audit
+from dynamic_mcp.extras import tracing
 from dynamic_mcp.extras.tracing import base
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit.trail, "trace_id", audit.trail.trace_id)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +33,7 @@ def test_the_standard_variables_decide(environment: dict[str, str], asked: bool)
 
 
 def test_nothing_is_said_where_nothing_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    assert base.start({}) is None
+    assert tracing.start({}) is None
     assert caplog.messages == []
 
 
@@ -47,7 +42,7 @@ def test_without_the_extra_it_is_said_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "dynamic_mcp.extras.tracing.otel", raising=False)
-    assert base.start({"OTEL_TRACES_EXPORTER": "otlp"}) is None
+    assert tracing.start({"OTEL_TRACES_EXPORTER": "otlp"}) is None
     (line,) = caplog.messages
     assert "pip install 'dynamic-mcp-reference[otel]'" in line
 
@@ -62,13 +57,13 @@ def test_without_the_extra_it_is_said_what_to_install(
 def test_an_exporter_that_is_not_there_is_named(
     caplog: pytest.LogCaptureFixture, environment: dict[str, str], what: str
 ) -> None:
-    assert base.start(environment) is None
+    assert tracing.start(environment) is None
     (line,) = caplog.messages
     assert what in line
 
 
 async def test_the_environment_is_enough(caplog: pytest.LogCaptureFixture) -> None:
-    started = base.start({"OTEL_TRACES_EXPORTER": "console"})
+    started = tracing.start({"OTEL_TRACES_EXPORTER": "console"})
     assert started is not None
     await started.close()
     assert caplog.messages == []

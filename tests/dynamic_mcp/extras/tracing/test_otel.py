@@ -16,12 +16,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from dynamic_mcp.config.model import Audit
+from dynamic_mcp.config.model import Audit, Config
 from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras import audit
 from dynamic_mcp.extras.audit import MAX_TEXT
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.extras.tracing.otel import OpenTelemetry
 from dynamic_mcp.frontend.tool_surface import CALL, GET
+from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.base import Handshake, Options
 from tests.dynamic_mcp.fakes import STAMP, Client, FakeUpstream, server
@@ -40,16 +41,21 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def tracing(exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> OpenTelemetry:
-    monkeypatch.setattr(audit.trail, "trace_id", audit.trail.trace_id)
+def tracing(exporter: InMemorySpanExporter) -> OpenTelemetry:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return OpenTelemetry(provider)
 
 
+def traced_client(tracing: OpenTelemetry, audit: Audit | None = None) -> Client:
+    """A client of a proxy that traces its requests."""
+    hooks = Extras(Config((), audit=audit), Guard(), tracing)
+    return Client(hooks=hooks)
+
+
 @pytest.fixture
 async def client(tracing: OpenTelemetry) -> Client:
-    return Client(tracing=tracing)
+    return traced_client(tracing)
 
 
 @pytest.fixture
@@ -152,7 +158,7 @@ async def test_without_a_propagator_the_keys_are_like_any_others(
     exporter: InMemorySpanExporter, spans: Spans, monkeypatch: pytest.MonkeyPatch, tracing: OpenTelemetry
 ) -> None:
     monkeypatch.setattr(propagate, "get_global_textmap", lambda: CompositePropagator([]))
-    client = Client(tracing=OpenTelemetry(tracing._provider))
+    client = traced_client(OpenTelemetry(tracing._provider))
     await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": CONTEXT}})
 
     assert meta(client) == {"traceparent": CONTEXT}
@@ -327,14 +333,11 @@ async def test_concurrent_calls_do_not_mix(client: Client, exporter: InMemorySpa
     assert all(parent(pair["CLIENT"]) == ids(pair["SERVER"])[1] for pair in by_trace.values())
 
 
-async def test_the_audit_log_names_the_trace(client: Client, tmp_path: Path) -> None:
+async def test_the_audit_log_names_the_trace(tracing: OpenTelemetry, tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
-    audit.trail.configure(Audit(file))
-    try:
-        await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": CONTEXT}})
-        audit.trail.record("reload")
-    finally:
-        audit.trail.configure(None)
+    client = traced_client(tracing, Audit(file))
+    await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": CONTEXT}})
+    client.hooks.record("reload")
     call, reload = map(json.loads, file.read_text().splitlines())
     assert call["trace_id"] == TRACE
     assert "trace_id" not in reload

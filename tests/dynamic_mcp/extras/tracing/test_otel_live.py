@@ -13,7 +13,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from conformance.model.sut import make_sut
-from conformance.workbench import Proxy, Workbench, open_workbench
+from conformance.workbench.proxy import Proxy
+from conformance.workbench.workbench import Workbench, open_workbench
 from dynamic_mcp.extras.tracing.otel import CLOSE_GRACE
 from mock_servers.script import Script, on_call, silence
 from tests.dynamic_mcp.extras.tracing.otlp import receiving, values
@@ -36,7 +37,7 @@ async def bench() -> AsyncIterator[Workbench]:
 
 def calling(proxy: Proxy, group: str) -> dict[str, object]:
     context = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
-    return {**proxy.calling(group, "echo"), "_meta": context}
+    return {**proxy.call_params(group, "echo"), "_meta": context}
 
 
 def assert_only_messages(proxy: Proxy) -> None:

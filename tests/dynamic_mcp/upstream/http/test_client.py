@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config import HttpTransport
+from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
@@ -41,7 +41,7 @@ async def web(
 ) -> AsyncIterator[HttpClient]:
     """A client that has no tokens."""
     transport = HttpTransport(Secret(url), (), False, None, ())
-    made = HttpClient(url, headers or {}, Authorization("a", transport, Store("a", tmp_path)))
+    made = HttpClient(url, headers or {}, Authorization("a", transport, FileStore("a", tmp_path)))
     await made.start()
     try:
         yield made
@@ -128,7 +128,7 @@ async def test_where_https_is_required_nothing_else_is_opened(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     transport = HttpTransport(Secret(url), (), False, None, ())
-    client = HttpClient(url, {}, Authorization("a", transport, Store("a", tmp_path)), require_https=True)
+    client = HttpClient(url, {}, Authorization("a", transport, FileStore("a", tmp_path)), require_https=True)
 
     if allowed:
         await client.start()
@@ -180,7 +180,7 @@ async def test_credentials_in_two_places_fail_the_server_with_the_reason(tmp_pat
 
 
 async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: Path) -> None:
-    store = Store("a", tmp_path)
+    store = FileStore("a", tmp_path)
     async with site(said) as server:
         url = server.url.replace("//", f"//user:{SECRET}@")
         transport = HttpTransport(Secret(url), (), False, None, ())

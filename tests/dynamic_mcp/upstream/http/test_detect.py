@@ -8,12 +8,14 @@ from typing import Literal
 import pytest
 from msgspec import Raw
 
-from dynamic_mcp.config import HttpTransport, SseTransport
+from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed, UpstreamGone
+from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Handshake, Options
-from dynamic_mcp.upstream.http.detect import AutoDetect, Remote
+from dynamic_mcp.upstream.http.connector import HttpConnector
+from dynamic_mcp.upstream.http.detect import AutoDetect
 from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.fakes import FakeUpstream
@@ -47,7 +49,7 @@ class Logged(FakeUpstream):
     def stderr_tail(self) -> str:
         return self._name
 
-    def pause(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         self._log.append(f"{self._name} pauses {paused}")
 
     async def close(self) -> None:
@@ -73,7 +75,7 @@ class Pair:
         assert detected.stderr_tail() == name
         self.log.clear()
         detected.notify("n")
-        detected.pause(True)
+        detected.set_paused(True)
         await detected.close()
         assert self.log == [f"{name} says n", f"{name} pauses True", f"{name} closes"]
 
@@ -172,8 +174,8 @@ class NullEvents:
 async def test_only_an_entry_without_a_type_leaves_the_transport_open(
     transport: HttpTransport | SseTransport, kind: type[object]
 ) -> None:
-    remote = Remote("a", transport)
-    one, other = remote.upstream(NullEvents()), remote.upstream(NullEvents())
+    connector = HttpConnector(transport, Authorization("a", transport))
+    one, other = connector.connect(NullEvents()), connector.connect(NullEvents())
 
     assert type(one) is kind
     assert one is not other

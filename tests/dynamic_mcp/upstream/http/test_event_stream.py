@@ -109,9 +109,9 @@ def test_a_stream_that_is_taken_up_again_begins_with_what_the_broken_one_said() 
 class Told:
     """What a parser says about events that are too large."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_size: int) -> None:
         self.edges: list[tuple[bytes, bool]] = []
-        self.parser = EventParser(most, lambda edge, last: self.edges.append((edge, last)))
+        self.parser = EventParser(max_size, lambda edge, last: self.edges.append((edge, last)))
 
 
 MOST = 60

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.config import HttpTransport
+from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.oauth.authorization import Authorization
-from dynamic_mcp.oauth.store import Store
+from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.base import Options
-from dynamic_mcp.upstream.http import streamable
+from dynamic_mcp.upstream.http import answer_stream
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 from tests.dynamic_mcp.helpers import WITHIN, eventually
@@ -107,15 +107,15 @@ class Connected:
 
 @asynccontextmanager
 async def connected(
-    tmp_path: Path, server: Server, most: int = jsonrpc.MAX_MESSAGE
+    tmp_path: Path, server: Server, max_size: int = jsonrpc.MAX_MESSAGE
 ) -> AsyncIterator[Connected]:
     """An upstream over a server; nothing of it is left in the end, on either side."""
     before = asyncio.all_tasks()
     heard = Heard()
     async with site(server) as place:
         transport = HttpTransport(Secret(place.url), (), False, None, ())
-        web = HttpClient(place.url, {}, Authorization("a", transport, Store("a", tmp_path)))
-        upstream = StreamableHttpUpstream(web, heard, most=most)
+        web = HttpClient(place.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
+        upstream = StreamableHttpUpstream(web, heard, max_size=max_size)
         try:
             await upstream.open(WITHIN)
             yield Connected(upstream, place, heard)
@@ -386,13 +386,13 @@ async def test_a_pause_stops_the_reading_and_loses_nothing(tmp_path: Path) -> No
         server.on[CALL] = talk
         call = upstream.begin()
         await eventually(lambda: upstream.heard.methods, "the first notification")
-        upstream.upstream.pause(True)
+        upstream.upstream.set_paused(True)
         paused.set()
         del server.on[CALL]
         # Another answer, on its own connection, passes all the same.
         assert await upstream.call("other") == "other"
         heard_meanwhile = len(upstream.heard.methods)
-        upstream.upstream.pause(False)
+        upstream.upstream.set_paused(False)
 
         assert await call == "talkative"
         assert upstream.heard.methods[1:] == [f"notifications/{n}" for n in range(100)]
@@ -510,7 +510,7 @@ async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_pat
         await request.gone()
         closed.set()
 
-    async with connected(tmp_path, server, most=1 << 20) as upstream:
+    async with connected(tmp_path, server, max_size=1 << 20) as upstream:
         server.on[CALL] = endless
         with pytest.raises(UpstreamFailed, match="larger than 1 MiB"):
             await upstream.call()
@@ -535,7 +535,7 @@ async def test_a_message_that_is_too_large_fails_no_call_of_another_stream(tmp_p
         request.event(b'{"jsonrpc":"2.0","id":%d,"result":{"x":"%b"}}' % (first.id, b"x" * (2 << 20)))
         request.event(result(request, "b"))
 
-    async with connected(tmp_path, server, most=1 << 20) as upstream:
+    async with connected(tmp_path, server, max_size=1 << 20) as upstream:
         server.on[CALL] = confuse
         first = upstream.begin("a")
         await upstream.site.arrived(CALL)
@@ -589,7 +589,7 @@ async def test_a_stream_that_always_breaks_is_given_up(tmp_path: Path) -> None:
             await upstream.call()
         resumed = [request for request in upstream.site.requests if "last-event-id" in request.headers]
 
-    assert len(resumed) == streamable.RESUMPTIONS
+    assert len(resumed) == answer_stream.RESUMPTIONS
 
 
 async def test_a_server_that_says_when_to_come_again_is_asked_at_that_pace(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Finds the mutants: every module of `conformance.mutants` registers its own when it is imported."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from conformance import mutants
+from conformance.errors import HarnessError
+from conformance.model.registry import Registry
+
+
+def load_mutants() -> dict[str, mutants.Mutant]:
+    """All mutants by name. Raises `HarnessError` for one that names an unknown requirement."""
+    for name in _modules():
+        importlib.import_module(f"{mutants.__name__}.{name}")
+    registry = Registry.load()
+    found = mutants.registered_mutants()
+    for one in found.values():
+        unknown = [id_ for id_ in (one.kills, *one.also) if registry.get(id_) is None]
+        if unknown:
+            raise HarnessError(f"{one.name}: no requirement has the id {unknown[0]}")
+    return found
+
+
+def load_mutant(name: str) -> mutants.Mutant | None:
+    """One mutant. Imports only the module that defines it, because a check starts a proxy for each of its cases."""
+    definition = f"def {name.replace('-', '_')}("
+    for module in _modules():
+        if definition in Path(mutants.__path__[0], f"{module}.py").read_text(encoding="utf-8"):
+            importlib.import_module(f"{mutants.__name__}.{module}")
+    return mutants.registered_mutants().get(name)
+
+
+def _modules() -> list[str]:
+    return [
+        module.name
+        for module in pkgutil.iter_modules(mutants.__path__)
+        if module.name not in ("__main__", "loading")
+    ]

@@ -1,0 +1,196 @@
+"""The proxy under test, as its client sees it: the handshake, its two tools, and the groups behind them.
+
+In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready` and `tools_of` are prerequisites: their failure is
+`Untestable`, because it proves nothing about the requirement. `call` and `items` raise `Violation` like every request.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
+from conformance.workbench.deadlines import extended
+from conformance.workbench.timeline import Timeline, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conformance.model.sut import Profile
+    from conformance.workbench.census import Census
+    from conformance.workbench.inbox import Answer, CallResult, Inbox
+    from conformance.workbench.launched import Launched
+    from conformance.workbench.transcript import Json
+
+_POLL = 0.1
+#: a list with more pages than this counts as endless
+_MAX_PAGES = 100
+
+
+class Named(Protocol):
+    """The part of an upstream that the client needs."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Proxy(McpClient):
+    """A started proxy and its client."""
+
+    def __init__(
+        self,
+        launched: Launched,
+        inbox: Inbox,
+        timeline: Timeline,
+        processes: Census,
+        profile: Profile,
+        tool_names: Callable[[str], list[str]],
+        max_wait: float = math.inf,
+    ) -> None:
+        """`tool_names` gives the tools of an upstream by its name; no prerequisite waits longer than `max_wait` seconds."""
+        super().__init__(launched, inbox, timeline, processes)
+        #: the answer to `initialize`, after `handshake`
+        self.greeting: Answer | None = None
+        self._list_tool = profile.tools["list"]
+        self._call_tool = profile.tools["call"]
+        self._starts_within = profile.starts_within
+        self._tool_names = tool_names
+        self._max_wait = max_wait
+
+    @property
+    def version(self) -> str:
+        """The version in its answer to `initialize`; empty without one."""
+        server = self.greeting.result.get("serverInfo") if self.greeting is not None else None
+        version = server.get("version") if isinstance(server, dict) else None
+        return shorten(version, 40) if isinstance(version, str) else ""
+
+    # Prerequisites
+
+    async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:
+        """Send `initialize` and `notifications/initialized`, by default within the time that the profile allows.
+
+        Raises `Untestable` unless the proxy answers with a result.
+        """
+        within = self._starts_within if within is None else within
+        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
+        self.era = "legacy"
+        try:
+            greeting = await self.request("initialize", params, within=min(within, self._max_wait))
+        except Violation as problem:
+            self._may_end = self._died_by_itself() is None
+            if not self._may_end:
+                raise
+            raise Untestable(f"no answer to initialize: {problem.seen}") from problem
+        if not isinstance(greeting.result, dict):
+            raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
+        self.greeting = greeting
+        await self.notify("notifications/initialized")
+        return greeting
+
+    async def groups(self, within: float = 5.0) -> list[str]:
+        """The groups that the listing tool offers now, from the enum of its `group` argument."""
+        answer = await self._prerequisite("tools/list", {}, within)
+        for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
+            if isinstance(tool, dict) and tool.get("name") == self._list_tool:
+                return _group_names(tool)
+        raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
+
+    async def ready(self, *upstreams: Named | str, within: float = 15.0) -> None:
+        """Wait until the listing tool shows the tools of each upstream; this also makes a lazy proxy connect.
+
+        Raises `Untestable` with the last listing.
+        """
+        within = min(within, self._max_wait)
+        deadline = time.monotonic() + extended(within)
+        for upstream in upstreams:
+            name = upstream if isinstance(upstream, str) else upstream.name
+            last = ""
+            while True:
+                # A listing after the deadline does not count.
+                left = max(deadline - time.monotonic(), _POLL)
+                try:
+                    answer = await self.tools_of(name, within=left)
+                except Untestable:
+                    # At the deadline the earlier listing explains more than a missing answer to the last, hurried request.
+                    if not last or time.monotonic() < deadline:
+                        raise
+                else:
+                    last = shorten(answer.raw)
+                    if _lists(answer, self._tool_names(name)):
+                        break
+                if time.monotonic() > deadline:
+                    raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
+                await anyio.sleep(_POLL)
+
+    async def tools_of(self, group: str, within: float = 15.0) -> Answer:
+        """The answer of the listing tool for a group, right or wrong."""
+        params = {"name": self._list_tool, "arguments": {"group": group}}
+        return await self._prerequisite("tools/call", params, within)
+
+    async def wake(self, group: str) -> None:
+        """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""
+        params = {"name": self._list_tool, "arguments": {"group": group}}
+        await self.begin("tools/call", params, id=self._next_id())
+
+    async def _prerequisite(self, method: str, params: Json, within: float) -> Answer:
+        try:
+            return await self.request(method, params, within=min(within, self._max_wait))
+        except ImplementationCrashed:
+            raise
+        except Violation as problem:
+            raise Untestable(f"{problem.expected}: {problem.seen}") from problem
+
+    # Using
+
+    async def call(
+        self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0
+    ) -> CallResult:
+        """Call a tool of a group through the calling tool."""
+        return await self.request("tools/call", self.call_params(group, tool, args), within=within)
+
+    async def begin_call(self, group: str, tool: str, args: Json | None = None) -> None:
+        """Call a tool and do not wait; an answer arrives in `received`."""
+        await self.begin("tools/call", self.call_params(group, tool, args), id=self._next_id())
+
+    async def items(
+        self, method: str, member: str, params: Json | None = None, *, within: float = 10.0
+    ) -> list[Json]:
+        """All items of a list method, from all pages. Raises `Violation` for an error, a wrong shape or an endless list."""
+        found: list[Json] = []
+        asked = dict(params or {})
+        deadline = time.monotonic() + extended(within)
+        for _ in range(_MAX_PAGES):
+            answer = await self.request(method, asked, within=max(0.0, deadline - time.monotonic()))
+            page = answer.result.get(member) if isinstance(answer.result, dict) else None
+            if not isinstance(page, list):
+                raise Violation(f"the answer to {method} holds {member}", shorten(answer.raw))
+            found += page
+            if answer.result.get("nextCursor") is None:
+                return found
+            asked["cursor"] = answer.result["nextCursor"]
+        raise Violation(f"{method} comes to an end", f"{_MAX_PAGES} pages, the last: {shorten(answer.raw)}")
+
+    def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
+        """The params of `tools/call` for this tool of a group, through the calling tool."""
+        arguments = {"group": group, "name": tool, "args": {} if args is None else args}
+        return {"name": self._call_tool, "arguments": arguments}
+
+
+def _group_names(tool: Json) -> list[str]:
+    schema: Any = tool.get("inputSchema")
+    for key in ("properties", "group", "enum"):
+        schema = schema.get(key) if isinstance(schema, dict) else None
+    return [name for name in schema if isinstance(name, str)] if isinstance(schema, list) else []
+
+
+def _lists(answer: Answer, tool_names: list[str]) -> bool:
+    """Whether a listing, in any form, is a success that names one of the tools."""
+    if answer.is_error:
+        return False
+    alternatives = "|".join(map(re.escape, tool_names))
+    return not tool_names or re.search(rf"\b(?:{alternatives})\b", answer.text) is not None

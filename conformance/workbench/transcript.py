@@ -1,0 +1,77 @@
+"""Both sides of the conversation with a proxy, line by line, in the order in which the runner sent or received them.
+
+Limit: a line counts as sent when the runner gives it to the pipe, so an answer never comes before its request.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TranscriptLine:
+    """One line; `t` in monotonic seconds, `sent` if the client wrote it."""
+
+    t: float
+    sent: bool
+    text: str
+
+    @property
+    def messages(self) -> list[Json]:
+        """The message, or the messages of a batch; empty if the line holds none."""
+        try:
+            value = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return []
+        return [
+            message
+            for message in (value if isinstance(value, list) else [value])
+            if isinstance(message, dict)
+        ]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message of the proxy and its time of arrival."""
+
+    t: float = field(repr=False)
+    message: Json
+
+    @property
+    def params(self) -> Any:
+        return self.message.get("params")
+
+
+class Transcript:
+    """All lines of one conversation."""
+
+    def __init__(self) -> None:
+        self.lines: list[TranscriptLine] = []
+        self._unfinished = b""
+
+    def sent(self, data: bytes) -> None:
+        """Add bytes that the client sent; a line may come in pieces."""
+        *ended, self._unfinished = (self._unfinished + data).split(b"\n")
+        self.lines += [
+            TranscriptLine(time.monotonic(), True, line.decode(errors="replace")) for line in ended
+        ]
+
+    def received(self, line: str) -> None:
+        """Add a line of the proxy."""
+        self.lines.append(TranscriptLine(time.monotonic(), False, line))
+
+    def heard(self, method: str | None = None) -> list[Heard]:
+        """The messages of the proxy, or those with this method."""
+        messages = [
+            Heard(line.t, message) for line in self.lines if not line.sent for message in line.messages
+        ]
+        return [heard for heard in messages if method is None or heard.message.get("method") == method]
+
+    def asked(self, method: str | None = None) -> list[Heard]:
+        """The requests of the proxy, or those with this method."""
+        return [heard for heard in self.heard(method) if {"id", "method"} <= heard.message.keys()]

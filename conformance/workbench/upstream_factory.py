@@ -1,0 +1,194 @@
+"""Makes the scripted upstreams of one check, and the configurations that name them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from conformance.workbench import save_styles
+from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
+from conformance.workbench.protected import ProtectedMockUpstream
+from conformance.workbench.remotes import RemoteMockUpstream, RemoteProcess, start_remote
+from mock_servers.commands import LOOPBACK
+from mock_servers.oauth_script import CLIENT, OAuth
+from mock_servers.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from conformance.model.sut import Profile
+    from conformance.workbench.census import Census
+    from conformance.workbench.sandbox import Sandbox
+    from conformance.workbench.timeline import Timeline
+    from mock_servers.commands import RemoteKind
+
+
+class UpstreamFactory:
+    """The upstreams and configurations of one workbench, in its sandbox.
+
+    `fields` are members of the server entry (env, headers, timeout, ...); they replace those that the profile of the
+    implementation requires.
+    """
+
+    def __init__(self, profile: Profile, sandbox: Sandbox, census: Census, timeline: Timeline) -> None:
+        self.sandbox = sandbox
+        self.census = census
+        self._profile = profile
+        self._timeline = timeline
+        self._upstreams: dict[Path, MockUpstream] = {}
+        self._remotes: list[RemoteProcess] = []
+        self._configs = 0
+        self._folders = 0
+
+    # Upstreams
+
+    def stdio(
+        self,
+        name: str,
+        script: Script | None = None,
+        *,
+        description: str | None = None,
+        args: Sequence[str] = (),
+        **fields: Any,
+    ) -> StdioMockUpstream:
+        """A scripted stdio upstream. Its command line ends with `--` and `args`."""
+        script = script or Script()
+        folder = self._mock_folder(script)
+        if description is not None:
+            fields["description"] = description
+        fields = {**self.required_fields("stdio"), **fields}
+        upstream = StdioMockUpstream(name, script, folder, tuple(args), fields=fields)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    async def http(
+        self,
+        name: str,
+        script: Script | None = None,
+        *,
+        kind: RemoteKind = "http",
+        port: int = 0,
+        host: str = LOOPBACK,
+        tls: tuple[Path, Path] | None = None,
+        **fields: Any,
+    ) -> RemoteMockUpstream:
+        """A scripted Streamable HTTP upstream, already listening.
+
+        `host` is an address of this machine; `tls` are the files of a certificate chain and its key.
+        """
+        script = script or Script()
+        folder = self._mock_folder(script)
+        process, facts = await self._start(kind, name, folder, port, host, tls)
+        fields = {**self.required_fields(kind), **fields}
+        upstream = RemoteMockUpstream(name, script, folder, kind, facts["url"], process, fields=fields)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    async def oauth(
+        self,
+        name: str,
+        oauth: OAuth | None = None,
+        script: Script | None = None,
+        *,
+        kind: Literal["oauth", "sse"] = "oauth",
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+        **fields: Any,
+    ) -> ProtectedMockUpstream:
+        """A scripted upstream that requires a bearer token, and its authorization server, both already listening.
+
+        Its entry names a client id that the server knows; `oauth_client_id=None` leaves the id out. For an implementation that
+        can only register itself, the entry has no client id and the server offers registration.
+        """
+        oauth = oauth or OAuth()
+        if self._profile.registers and "oauth_client_id" not in fields:
+            oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
+        script = replace(script or Script(), oauth=oauth)
+        folder = self._mock_folder(script)
+        process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
+        fields = {**self.required_fields(kind), "oauth_client_id": CLIENT, **fields}
+        present = {key: value for key, value in fields.items() if value is not None}
+        place = facts["url"], process, facts["issuer"]
+        upstream = ProtectedMockUpstream(name, script, folder, kind, *place, fields=present)
+        self._upstreams[folder] = upstream
+        return upstream
+
+    async def sse(self, name: str, script: Script | None = None, **fields: Any) -> RemoteMockUpstream:
+        """A scripted HTTP+SSE upstream, whose entry has `type: "sse"`. Otherwise like `http`."""
+        return await self.http(name, script, kind="sse", **fields)
+
+    async def collector(self, name: str = "collector", *, host: str = LOOPBACK) -> RemoteMockUpstream:
+        """Another origin, which no request should reach; `.http` lists the requests that do."""
+        return await self.http(name, kind="collector", host=host)
+
+    def required_fields(self, kind: RemoteKind | Literal["stdio"]) -> Mapping[str, Any]:
+        """The members that the implementation requires in an entry of this kind, by its profile."""
+        transport = "http" if kind == "oauth" else kind
+        return self._profile.entries.get(transport, {})
+
+    async def _start(
+        self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None
+    ) -> tuple[RemoteProcess, dict[str, str]]:
+        environment = self.sandbox.environment(self.sandbox.token)
+        process, facts = await start_remote(
+            kind, name, folder, environment, self._timeline, self.census, port=port, host=host, tls=tls
+        )
+        self._remotes.append(process)
+        return process, facts
+
+    def _mock_folder(self, script: Script) -> Path:
+        self._folders += 1  # not the number of upstreams: several may be starting
+        folder = self.sandbox.mocks / f"{self._folders}"
+        folder.mkdir()
+        script.save(folder / "script.json")
+        return folder
+
+    def _tool_names(self, name: str) -> list[str]:
+        """The tools of the newest upstream with this name."""
+        named = [upstream for upstream in self._upstreams.values() if upstream.name == name]
+        return named[-1].tool_names if named else []
+
+    async def _stop_remotes(self) -> None:
+        for remote in self._remotes:
+            await remote.stop()
+
+    # Configurations
+
+    def config(
+        self,
+        *upstreams: MockUpstream,
+        extra: Mapping[str, Any] | None = None,
+        name: str = "config.json",
+        folder: Path | None = None,
+    ) -> Path:
+        """Write a configuration with these upstreams, and `extra` at its root, into a new folder or into `folder`."""
+        return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
+
+    def save(
+        self,
+        config: Path,
+        *upstreams: MockUpstream,
+        extra: Mapping[str, Any] | None = None,
+        how: Callable[[Path, bytes], None] = save_styles.in_place,
+    ) -> None:
+        """Replace the content of a configuration that a proxy may be using; arguments as in `config`."""
+        how(config, _configuration(*upstreams, extra=extra).encode())
+
+    def config_text(
+        self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
+    ) -> Path:
+        """Write exactly this text as a configuration."""
+        if folder is None:
+            self._configs += 1
+            folder = self.sandbox.configs / f"{self._configs}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+
+def _configuration(*upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
+    servers = {upstream.name: upstream.entry for upstream in upstreams}
+    return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)

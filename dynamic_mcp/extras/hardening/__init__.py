@@ -1,0 +1,22 @@
+"""What a configuration can take from a child process: variables of the environment, resources, and access by a sandbox command."""
+
+from __future__ import annotations
+
+import os
+
+from dynamic_mcp.config.model import StdioTransport
+from dynamic_mcp.extras.hardening import limits
+from dynamic_mcp.extras.hardening.environment import inherited
+from dynamic_mcp.process.child import Launch
+
+
+def launch(transport: StdioTransport) -> Launch:
+    """How this child is started. Raises UpstreamFailed for limits that the system cannot keep."""
+    own = {name: value.reveal() for name, value in transport.env}
+    return Launch(
+        (*transport.prefix, transport.command, *transport.args),
+        {**inherited(transport.environment, os.environ), **own},
+        before_exec=limits.setter(transport.limits),
+        program="the program of its command_prefix" if transport.prefix else "the command",
+        explain=lambda status: limits.explained(status, transport.limits),
+    )

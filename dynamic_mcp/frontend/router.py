@@ -1,0 +1,206 @@
+"""Routes the messages of the client, each request in its own era.
+
+Every request is answered exactly once, under the id it came with. A request that the proxy can answer by itself is answered before
+anything else happens; a notification is never answered. What needs an upstream goes to ``RunningCalls``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.frontend import tool_surface
+from dynamic_mcp.frontend.batch import Batch, elements_of
+from dynamic_mcp.frontend.call import Incoming
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.exchange import Handler
+from dynamic_mcp.frontend.relay import Relay
+from dynamic_mcp.frontend.running import RunningCalls, error_line, result_line
+from dynamic_mcp.frontend.session import ClientSession
+from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
+from dynamic_mcp.hooks import Hooks
+from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.jsonrpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Malformed,
+    Message,
+    Refusal,
+)
+
+#: Handlers by method, and the kinds of things of which one has to be in use for it.
+Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
+
+
+class _CancelledParams(msgspec.Struct):
+    request: Raw = msgspec.field(name="requestId", default=Raw(b""))
+
+
+class Router:
+    """Takes the lines of the client; ``send`` writes one line to it."""
+
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        session: ClientSession,
+        toolbox: Toolbox,
+        catalog: Catalog,
+        relay: Relay,
+        calls: RunningCalls,
+        hooks: Hooks,
+        *,
+        legacy: Handlers,
+        modern: Handlers,
+    ) -> None:
+        self._send = send
+        self._session = session
+        self._toolbox = toolbox
+        self._catalog = catalog
+        self._relay = relay
+        self._calls = calls
+        self._hooks = hooks
+        self._legacy = legacy
+        self._modern = modern
+        self._refused_oversized = False
+
+    def receive(self, line: bytes) -> None:
+        """Take one line from the client."""
+        if line.lstrip()[:1] == b"[":
+            self._receive_batch(line)
+        else:
+            self._receive_one(line)
+
+    def receive_oversized(self, edge: bytes, last: bool) -> None:
+        """Answer a message that was too large to keep, once, under its id where the edge shows one."""
+        id = jsonrpc.id_at(edge, last)
+        if not self._refused_oversized and (id is not None or last):
+            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MAX_MESSAGE)}."
+            self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+        self._refused_oversized = not last and (self._refused_oversized or id is not None)
+
+    def _receive_batch(self, line: bytes) -> None:
+        """Take a batch, which only MCP 2025-03-26 has (base protocol, "Batching")."""
+        try:
+            elements = elements_of(line)
+        except Malformed as problem:
+            self._malformed(problem)
+            return
+        if self._session.version != "2025-03-26":
+            text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
+            self._send(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+            return
+        batch = Batch(self._send)
+        for element in elements:
+            self._receive_one(element, batch)
+        batch.closed()
+
+    def _receive_one(self, line: bytes, batch: Batch | None = None) -> None:
+        try:
+            message = jsonrpc.parse(line)
+        except Malformed as problem:
+            self._malformed(problem, batch)
+            return
+        if message.method is None:
+            self._session.client_peer.answered(message)
+        elif message.id:
+            self._on_request(message, batch)
+        else:
+            self._on_notification(message)
+
+    def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
+        if problem.answer:
+            self._session.client_peer.malformed(problem)
+        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
+        if batch is None:
+            self._send(line)
+        else:
+            batch.opened()
+            batch.answer(line)
+
+    def _on_notification(self, message: Message) -> None:
+        match message.method:
+            case "notifications/cancelled":
+                self._on_cancelled(message.params)
+            case "notifications/initialized":
+                self._session.initialized()
+            case "notifications/roots/list_changed":
+                self._relay.roots_changed()
+
+    def _on_cancelled(self, params: Raw) -> None:
+        try:
+            request = msgspec.json.decode(params or b"{}", type=_CancelledParams).request
+        except msgspec.DecodeError:
+            return
+        if request:
+            self._calls.cancel(request)
+
+    def _on_request(self, message: Message, batch: Batch | None) -> None:
+        assert message.method is not None
+        incoming = Incoming(bytes(message.id), message.method, message.params, self._send, batch)
+        if batch is not None:
+            batch.opened()
+        meta = era.request_meta(message.params) if message.params else None
+        version = self._session.version if meta is None else meta.version
+        incoming.span = self._hooks.request(message.method, incoming.id, message.params, version)
+        try:
+            if meta is None:
+                incoming.capabilities = self._session.capabilities
+                incoming.log_level = self._session.level
+                self._route_legacy(incoming)
+            else:
+                incoming.modern = True
+                if meta.version != era.MODERN:
+                    data = {"supported": [era.MODERN], "requested": meta.version}
+                    raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
+                if meta.capabilities is None:
+                    raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
+                incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
+                self._route_modern(incoming)
+        except Refusal as refusal:
+            self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
+            incoming.answer(error_line(incoming, refusal.error))
+        if incoming.method != "ping":
+            self._session.wake(incoming.capabilities)
+
+    def _route_legacy(self, incoming: Incoming) -> None:
+        match incoming.method:
+            case "ping":
+                _answer(incoming, b"{}")
+            case "tools/list":
+                _answer(incoming, self._toolbox.list_tools(incoming.params))
+            case "initialize":
+                capabilities = self._capabilities(legacy=True)
+                self._session.announced = frozenset(capabilities)
+                version = self._session.initialize(incoming.params)
+                _answer(incoming, tool_surface.introduction(version, capabilities))
+            case method:
+                self._calls.start(incoming, self._handler(self._legacy, method))
+
+    def _route_modern(self, incoming: Incoming) -> None:
+        match incoming.method:
+            case "tools/list":
+                _answer(incoming, self._toolbox.list_tools(incoming.params))
+            case "server/discover":
+                result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
+                _answer(incoming, msgspec.json.encode(result))
+            case method:
+                self._calls.start(incoming, self._handler(self._modern, method))
+
+    def _handler(self, handlers: Handlers, method: str) -> Handler:
+        """The handler of a method. Raises Refusal for a method that the proxy does not have, or not with this configuration."""
+        handler, kinds = handlers.get(method, (None, ()))
+        if handler is None or (kinds and not any(map(self._catalog.has, kinds))):
+            raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
+        return handler
+
+    def _capabilities(self, *, legacy: bool) -> dict[str, object]:
+        resources, prompts = self._catalog.has(RESOURCES), self._catalog.has(PROMPTS)
+        return tool_surface.capabilities(resources=resources, prompts=prompts, legacy=legacy)
+
+
+def _answer(incoming: Incoming, result: bytes) -> None:
+    incoming.answer(result_line(incoming, result))

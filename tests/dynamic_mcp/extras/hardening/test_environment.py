@@ -1,0 +1,47 @@
+"""Which variables a child inherits."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dynamic_mcp.extras.hardening import environment
+from dynamic_mcp.extras.hardening.environment import inherited
+
+GIVEN = {"PATH": "/bin", "LC_TIME": "C", "TOKEN": "t", "TOKEN_2": "u", "APP_A": "a", "APPB": "b"}
+
+
+@pytest.fixture(autouse=True)
+def on_posix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "NEEDED", ("PATH", "LC_*"))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        (None, set(GIVEN)),
+        ((), {"PATH", "LC_TIME"}),
+        (("TOKEN", "ABSENT"), {"PATH", "LC_TIME", "TOKEN"}),
+        (("APP_*",), {"PATH", "LC_TIME", "APP_A"}),
+        (("APP*",), {"PATH", "LC_TIME", "APP_A", "APPB"}),
+        (("*",), set(GIVEN)),
+        (("token",), {"PATH", "LC_TIME"}),
+    ],
+)
+def test_a_child_inherits_what_is_allowed_and_what_programs_need(
+    allowed: tuple[str, ...] | None, names: set[str]
+) -> None:
+    assert inherited(allowed, GIVEN) == {name: GIVEN[name] for name in names}
+
+
+def test_on_windows_the_case_of_a_name_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert set(inherited(("token", "app_*"), {**GIVEN, "Path": "c"})) >= {"TOKEN", "APP_A", "Path"}
+
+
+def test_a_child_never_gets_the_mapping_itself() -> None:
+    inherited(None, GIVEN)["PATH"] = "changed"
+
+    assert GIVEN["PATH"] == "/bin"
