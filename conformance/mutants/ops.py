@@ -9,62 +9,58 @@ import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
 from conformance.mutants.guard import remove_the_guard
-from dynamic_mcp import config, log, server
-from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import ConfigError, UpstreamError
+from dynamic_mcp import log, server
+from dynamic_mcp.config.load import load
+from dynamic_mcp.errors import ConfigError, UpstreamError, UpstreamFailed
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
+from dynamic_mcp.frontend.router import Router
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.groups import backoff, group
-from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS, list_all
-from dynamic_mcp.groups.reload import Reload
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.process import child
-from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dynamic_mcp.config.model import Config
-    from dynamic_mcp.upstream.base import Upstream
+    from dynamic_mcp.upstream.base import Events, Upstream
 
 
 @mutant("OPS-001")
 def a_missing_file_is_a_success() -> None:
-    right = config.load
-
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         if not path.exists():
             print(f"{path} does not exist", file=sys.stderr)
             sys.exit(0)
-        return right(path, environment)
+        return load(path, environment)
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("OPS-001", crashes=True)
 def explains_with_a_stack_trace_and_the_environment() -> None:
-    right = config.load
+    """The trace contains secrets."""
 
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         try:
-            return right(path, environment)
+            return load(path, environment)
         except ConfigError:
             traceback.print_exc()
             print(dict(environment), file=sys.stderr)
             raise
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("OPS-002")
@@ -93,10 +89,14 @@ def a_second_signal_changes_nothing() -> None:
 
 @mutant("OPS-003")
 def waits_for_the_running_call_at_the_end() -> None:
-    async def wrong(self: Frontend) -> None:
-        await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
+    client, right = wire.from_client.watch(), Frontend.close
 
-    replace(Frontend.close, wrong)
+    async def wrong(self: Frontend) -> None:
+        while any(way.asked for way in client.ways):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+        await right(self)
+
+    replace(right, wrong)
 
 
 @mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
@@ -120,13 +120,13 @@ def connects_one_upstream_at_a_time() -> None:
 def lets_the_client_wait_for_the_upstreams() -> None:
     known: list[Group] = []
     waiting: list[asyncio.Future[None]] = []
-    begin, right = Group.run, Frontend.receive
+    begin, right = Group.run, Router.receive
 
     async def run(self: Group) -> None:
         known.append(self)
         await begin(self)
 
-    async def wait(self: Frontend, line: bytes) -> None:
+    async def wait(self: Router, line: bytes) -> None:
         with anyio.move_on_after(2 * server.SILENT_CLIENT):
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -134,7 +134,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
             await one.settled()
         right(self, line)
 
-    def wrong(self: Frontend, line: bytes) -> None:
+    def wrong(self: Router, line: bytes) -> None:
         waiting.append(asyncio.ensure_future(wait(self, line)))
 
     replace(begin, run)
@@ -148,16 +148,14 @@ def waits_for_a_silent_upstream_for_ever() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_server_for_ever() -> None:
-    limited = Group._connect
+    limited = StdioUpstream.open
+    group.CONNECT_BUDGET = 3600.0
 
-    async def wrong(self: Group, upstream: Upstream) -> None:
-        if isinstance(upstream, StdioUpstream):
-            await limited(self, upstream)
-        else:
-            await upstream.open(3600.0)
-            self._listings[TOOLS] = await list_all(upstream, TOOLS, Options(None))
+    async def right(self: StdioUpstream, *arguments: Any, **named: Any) -> None:
+        with anyio.fail_after(10.0):
+            await limited(self, *arguments, **named)
 
-    replace(limited, wrong)
+    replace(limited, right)
 
 
 @mutant("OPS-005")
@@ -180,14 +178,14 @@ def retries_in_a_tight_loop() -> None:
 
 @mutant("OPS-006")
 def connects_to_a_server_only_once() -> None:
-    right = Group.run
+    right = HttpConnector.connect
+    connected: set[HttpConnector] = set()
 
-    async def wrong(self: Group) -> None:
-        if isinstance(self.server.transport, StdioTransport):
-            await right(self)
-        else:
-            await self._live(Backoff())
-            await anyio.sleep_forever()
+    def wrong(self: HttpConnector, events: Events) -> Upstream:
+        if self in connected:
+            raise UpstreamFailed("the server could not be reached")
+        connected.add(self)
+        return right(self, events)
 
     replace(right, wrong)
 
@@ -204,13 +202,8 @@ def retries_every_five_seconds() -> None:
 
 @mutant("OPS-008")
 def has_one_limit_for_all_calls() -> None:
-    right = Peer.request
-
-    async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
-        allowed = 30.0 if method == "tools/call" else timeout
-        return await right(self, method, params, allowed, *more)
-
-    replace(right, wrong)
+    right = Group.timeout
+    replace(right, lambda self, kind: 30.0 if kind is TOOLS else right(self, kind))
 
 
 @mutant("OPS-008")
@@ -218,7 +211,7 @@ def does_not_say_that_time_ran_out() -> None:
     def wrong(error: UpstreamError) -> bytes:
         return tools.failure("The call failed.")
 
-    replace(tools.explain, wrong)
+    replace(tools.explain_failure, wrong)
 
 
 @mutant("OPS-008")
@@ -249,7 +242,12 @@ def has_no_details() -> None:
 
 @mutant("OPS-009", also={"RLD-005": "it is not told of either"})
 def takes_a_bad_file_for_a_detail() -> None:
-    replace(Reload._say, lambda self, problem: log.log.debug("not reloaded: %s", problem))
+    def wrong(record: logging.LogRecord) -> bool:
+        if "not reloaded" in record.msg:
+            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return log.log.isEnabledFor(record.levelno)
+
+    log.log.addFilter(wrong)
 
 
 @mutant("OPS-009")
