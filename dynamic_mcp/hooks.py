@@ -17,7 +17,8 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.config.model import Config, Server, StdioTransport
+from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
+from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.process.child import Launch
 from dynamic_mcp.upstream.base import Options, Upstream
 from dynamic_mcp.upstream.stdio import plain_launch
@@ -81,6 +82,11 @@ class Hooks:
     def record(self, event: str, **details: object) -> None:
         """Record an event; see ``events.Record``."""
 
+    def validate(self, config: Config) -> None:
+        """Raises ConfigError for a configuration that needs an extra that is not plugged in."""
+        if config.audit is not None or any(map(_needs_extras, config.servers)):
+            raise ConfigError("its security settings need the extras of the proxy, which are not installed")
+
     def warnings(self, path: Path) -> Sequence[str]:
         """What to tell the operator about the configuration file itself."""
         return ()
@@ -108,6 +114,15 @@ class Hooks:
 
     async def close(self) -> None:
         """Hand over what is left when the proxy ends. Bounded, and not cancellable."""
+
+
+def _needs_extras(server: Server) -> bool:
+    transport = server.transport
+    if isinstance(transport, StdioTransport):
+        plain = (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ())
+    else:
+        plain = transport.token_store == "file"  # noqa: S105  # where tokens are kept
+    return not plain or server.policy != CallRules()
 
 
 class EarlyResponder(Protocol):

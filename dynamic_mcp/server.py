@@ -16,8 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp import __version__
-from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
-from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
@@ -41,26 +40,12 @@ _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
 def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
-    """The extras that the configuration asks for, and for ``serving`` also the environment.
+    """The extras that the configuration asks for, and for ``serving`` also the environment; plain hooks if none are installed."""
+    if find_spec("dynamic_mcp.extras") is None:
+        return Hooks()
+    from dynamic_mcp.extras import plugin
 
-    Raises ConfigError where extras are not installed and the configuration needs them.
-    """
-    if find_spec("dynamic_mcp.extras") is not None:
-        from dynamic_mcp.extras import plugin
-
-        return plugin.plug_in(config, guard, serving=serving)
-    if config.audit is not None or any(map(_needs_extras, config.servers)):
-        raise ConfigError("its security settings need the extras of the proxy, which are not installed")
-    return Hooks()
-
-
-def _needs_extras(server: Server) -> bool:
-    transport = server.transport
-    if isinstance(transport, StdioTransport):
-        plain = (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ())
-    else:
-        plain = transport.token_store == "file"  # noqa: S105  # where tokens are kept
-    return not plain or server.policy != CallRules()
+    return plugin.plug_in(config, guard, serving=serving)
 
 
 def token_store(server: str, kind: str) -> TokenStore:
@@ -93,6 +78,7 @@ async def serve(
     """
     guard = Guard()
     hooks = plug_in(config, guard, serving=True)
+    hooks.validate(config)
     began = time.monotonic()
     hooks.record("start", version=__version__, config=str(path))
     for warning in (*config.warnings, *hooks.warnings(path)):

@@ -33,6 +33,9 @@ class Extras(Hooks):
         """See ``Hooks``: one line of the audit log."""
         self._audit.record(event, **details)
 
+    def validate(self, config: Config) -> None:
+        """See ``Hooks``: every setting has its extra."""
+
     def warnings(self, path: Path) -> Sequence[str]:
         """See ``Hooks``: credentials in a file that others can read."""
         from dynamic_mcp.extras.hardening import credential_scan

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.tool_surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
 
@@ -37,8 +38,14 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def modern_result(method: str, result: bytes) -> bytes:
-    """A result for a modern client (MCP 2026-07-28, basic, ResultType; server/utilities/caching)."""
-    own = _decode_members(result)
+    """A result for a modern client (MCP 2026-07-28, basic, ResultType; server/utilities/caching).
+
+    Raises UpstreamFailed for a result that is not an object.
+    """
+    try:
+        own = _decode_members(result)
+    except msgspec.DecodeError:
+        raise UpstreamFailed(f"its result of {method} is not an object") from None
     added = _UNCACHED if method in _CACHEABLE else {"resultType": _COMPLETE}
     return msgspec.json.encode({**added, "_meta": _OWN_META, **own})
 
@@ -47,7 +54,10 @@ def legacy_result(result: bytes) -> bytes:
     """A result for a legacy client."""
     if b'"resultType"' not in result:
         return result
-    own = _decode_members(result)
+    try:
+        own = _decode_members(result)
+    except msgspec.DecodeError:
+        return result
     if "resultType" not in own:
         return result
     return msgspec.json.encode({name: raw for name, raw in own.items() if name not in _ENVELOPE})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -84,13 +84,19 @@ async def ask_client(
         if not can(REQUIRED_CAPABILITIES.get(question.method, "")):
             raise UpstreamFailed(f"the tool needs {question.method}, which this client does not support")
     try:
-        answers = await asyncio.gather(
-            *(ask(question.method, bytes(question.params)) for question in questions.requests.values())
-        )
-    except UpstreamError:
+        async with asyncio.TaskGroup() as tasks:
+            asked = {
+                key: tasks.create_task(_ask(ask, question)) for key, question in questions.requests.items()
+            }
+    except* UpstreamError:
+        # The first refusal has cancelled the other questions.
         raise UpstreamFailed("the client did not answer the tool's request") from None
-    by_key = {key: Raw(answer) for key, answer in zip(questions.requests, answers, strict=True)}
+    by_key = {key: Raw(task.result()) for key, task in asked.items()}
     return Raw(msgspec.json.encode(by_key))
+
+
+async def _ask(ask: Callable[[str, bytes], Awaitable[bytes]], question: Question) -> bytes:
+    return await ask(question.method, bytes(question.params))
 
 
 class Exchange:
@@ -146,12 +152,8 @@ class Exchange:
         value = {"resultType": "input_required", "inputRequests": open_questions, "requestState": state}
         return msgspec.json.encode(value)
 
-    def take_answers(self, inputs: Raw) -> None:
+    def take_answers(self, answers: Mapping[str, Raw]) -> None:
         """Take the client's answers, and refuse each question that the client has seen but not answered."""
-        try:
-            answers = msgspec.json.decode(inputs or b"{}", type=dict[str, Raw])
-        except msgspec.DecodeError:
-            raise Refusal(INVALID_PARAMS, "inputResponses must be an object") from None
         for key in self._shown:
             if key in self._questions and not (future := self._questions[key][1]).done():
                 if key in answers:
@@ -189,13 +191,18 @@ class Exchanges:
 
     async def resume(self, state: str, inputs: Raw) -> bytes:
         """Continue a call with the answers to its questions. Raises Refusal for an unknown or expired state."""
+        try:
+            answers = msgspec.json.decode(inputs or b"{}", type=dict[str, Raw])
+        except msgspec.DecodeError:
+            # The exchange goes on waiting: the client may repeat its call with valid answers.
+            raise Refusal(INVALID_PARAMS, "inputResponses must be an object") from None
         exchange, timer = self._waiting.pop(state, (None, None))
         if exchange is None or timer is None:
             raise Refusal(
                 INVALID_PARAMS, "requestState is unknown or has expired; repeat the call without it"
             )
         timer.cancel()
-        exchange.take_answers(inputs)
+        exchange.take_answers(answers)
         return await self.run(exchange)
 
     def find_for(self, group: Group, method: str) -> Exchange | None:

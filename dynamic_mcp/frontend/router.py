@@ -112,8 +112,9 @@ class Router:
             self._on_notification(message)
 
     def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
-        if problem.answer:
-            self._session.client_peer.receive_malformed(problem)
+        if problem.answer and self._session.client_peer.receive_malformed(problem):
+            # A message about an answer has no answer itself: its id is one of the proxy's own.
+            return
         line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
         if batch is None:
             self._send(line)

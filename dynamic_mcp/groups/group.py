@@ -226,7 +226,9 @@ class Group:
                 await upstream.open(CONNECT_BUDGET, skip_probe=self._legacy)
                 self._legacy = not upstream.modern
                 if self.server.features.tools:
-                    self._listings.put(TOOLS, await list_all(upstream, TOOLS, Options(CONNECT_BUDGET)))
+                    await self._listings.fill(
+                        TOOLS, lambda: list_all(upstream, TOOLS, Options(CONNECT_BUDGET))
+                    )
         except TimeoutError:
             raise UpstreamFailed(f"it did not finish its start within {CONNECT_BUDGET:g} s") from None
         return upstream

@@ -65,10 +65,6 @@ class ListingCache:
                 break
         return listing
 
-    def put(self, kind: Kind, listing: Listing) -> None:
-        """Cache a listing."""
-        self._listings[kind] = listing
-
     def invalidate(self, method: str) -> None:
         """Drop the lists that changed according to this notification."""
         for kind in CHANGED.get(method, ()):

@@ -60,6 +60,7 @@ class Reload:
         began = time.monotonic()
         try:
             new = load(self._path, os.environ)
+            self._hooks.validate(new)
         except ConfigError as error:
             return str(error)
         self._reported = ""

@@ -101,7 +101,7 @@ class Peer:
             self._send(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
             return await future
         except asyncio.CancelledError:
-            self._abandon(id, method, "the client cancelled the request")
+            self._abandon(id, method, "the request was cancelled")
             raise
         finally:
             self._pending.pop(id, None)
@@ -171,13 +171,14 @@ class Peer:
         else:
             future.set_result(bytes(message.result))
 
-    def receive_malformed(self, problem: Malformed) -> None:
-        """Handle a line that is not a message."""
+    def receive_malformed(self, problem: Malformed) -> bool:
+        """Handle a line that is not a message; true when it ended the request that it seems to answer."""
         future = self._claim(problem.id) if problem.answer else None
-        if future is not None:
-            future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
-        else:
+        if future is None:
             log.debug("dropped a line that is not a message: %s", problem.what)
+            return False
+        future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
+        return True
 
     def _take_request(self, message: Message) -> None:
         id = bytes(message.id)

@@ -142,7 +142,7 @@ class Client:
 
     def frontend_over(self, *groups: Group) -> Frontend:
         """A frontend that answers this client."""
-        session = ClientSession(self.lines.append)
+        self.session = session = ClientSession(self.lines.append)
         live = named(*groups)
         return Frontend(live, session, Relay(session, live), self.lines.append, self.hooks)
 

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.log import log
+from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Outgoing
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.tasks import TaskSet
@@ -103,5 +103,9 @@ class HttpUpstream(ABC):
                 await work()
             except UpstreamFailed as error:
                 log.debug("the server did not accept a message: %s", error)
+            except Exception as error:
+                # An unexpected error must not leave requests waiting.
+                report_bug("a connection over HTTP", error)
+                self._lose(UpstreamGone(f"an internal error of the proxy ({type(error).__name__})"))
 
         return self._tasks.start(quietly())

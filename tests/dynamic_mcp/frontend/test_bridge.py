@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.bridge import legacy_result, modern_result
 from dynamic_mcp.frontend.tool_surface import INFO
 from tests.dynamic_mcp.jsontexts import json_tokens
@@ -46,3 +47,10 @@ def test_legacy_result_has_no_modern_members(own: dict[str, str]) -> None:
         assert result == compact({name: value for name, value in own.items() if name not in ENVELOPE})
     else:
         assert result == as_object(own)
+
+
+@pytest.mark.parametrize("result", [b"5", b"[]", b'"resultType"', b'["resultType"]'])
+def test_result_that_is_no_object_is_the_upstreams_fault(result: bytes) -> None:
+    with pytest.raises(UpstreamFailed, match="its result of tools/call is not an object"):
+        modern_result("tools/call", result)
+    assert legacy_result(result) == result

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.protocol import era, versions
 from tests.dynamic_mcp.fakes import REQUEST_META, Client
@@ -213,3 +214,16 @@ async def test_modern_request_needs_client_capabilities(capabilities: object) ->
     error = (await Client().ask("tools/list", {"_meta": meta}))["error"]
     assert error["code"] == -32602
     assert era.CLIENT_CAPABILITIES in error["message"]
+
+
+async def test_malformed_answer_of_the_client_is_not_answered() -> None:
+    client = Client()
+    asked = asyncio.create_task(client.session.client_peer.request("roots/list", b"{}", 5.0))
+    await eventually(lambda: client.lines, "the request to the client")
+    client.send(b'{"jsonrpc":"2.0","id":1}')
+    with pytest.raises(UpstreamFailed, match="malformed"):
+        await asked
+    assert len(client.lines) == 1
+    # No request of the proxy has this id: the line is an invalid message like any other.
+    client.send(b'{"jsonrpc":"2.0","id":77}')
+    assert json.loads(client.lines[1])["error"]["code"] == -32600
