@@ -82,12 +82,16 @@ def test_a_reload_that_needs_extras_changes_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(launcher), str(config)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
     ) as proxy:
         assert proxy.stderr is not None
         assert proxy.stdin is not None
+        assert proxy.stdout is not None
+        proxy.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        proxy.stdin.flush()
+        assert proxy.stdout.readline()
         entry = '{"description": "d", "url": "http://127.0.0.1:1/mcp"}'
         config.write_text(f'{{"mcpServers": {{"a": {entry}}}, "security": {{"token_store": "keyring"}}}}')
         said = proxy.stderr.readline().decode()
