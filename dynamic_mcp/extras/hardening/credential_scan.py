@@ -43,9 +43,7 @@ def warnings(path: Path) -> Sequence[str]:
     if not locations:
         return ()
     mode = stat.S_IMODE(status.st_mode)
-    found = (
-        f"can be read by others (mode {mode:o}) and contains what looks like credentials: {', '.join(locations)}"
-    )
+    found = f"can be read by others (mode {mode:o}) and contains what looks like credentials: {', '.join(locations)}"
     return (f"{path}: {found}; close it (chmod 600) and write ${{VARIABLE}} in their place",)
 
 
