@@ -1,7 +1,7 @@
-"""The running proxy: puts the parts together, owns every task, and has one way to end.
+"""The running proxy: it connects the parts, and owns every task.
 
-``serve`` returns when the client closed a stream or a signal came. By then every upstream is closed and no process of theirs is alive. A
-second signal kills the process groups that have not ended yet. This is the only module that knows the extras.
+``serve`` returns after the client closed a stream or a signal came. By then every upstream is closed, and none of their processes is
+alive. A second signal kills the process groups that are left. Only this module and ``__main__`` know the extras.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
 from dynamic_mcp.upstream.stdio import StdioConnector
 
-#: Seconds that the servers wait for the client's first message.
+#: Seconds to wait for the first message of the client before the servers start.
 SILENT_CLIENT = 1.0
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -49,7 +49,7 @@ def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
 
 
 def token_store(server: str, kind: str) -> TokenStore:
-    """The configured place for the tokens of a server."""
+    """The configured store for the tokens of a server."""
     if kind == "keyring":
         from dynamic_mcp.extras.keychain import KeyringStore
 
@@ -58,7 +58,7 @@ def token_store(server: str, kind: str) -> TokenStore:
 
 
 def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
-    """What makes the connections to a server. The modules for servers behind a URL are imported with the first of them."""
+    """The connector for a server. The first server behind a URL imports the modules for such servers."""
     transport = server.transport
     if isinstance(transport, StdioTransport):
         return StdioConnector(transport, guard, hooks.launch)
@@ -72,9 +72,9 @@ def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
 async def serve(
     path: Path, config: Config, source: int, sink: int, early: EarlyResponder | None = None
 ) -> int:
-    """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
+    """Serve one client on two descriptors, first with ``config``, then with each change of the file at ``path``.
 
-    ``early`` has answered the client's first requests. The exit status: 0 after end of input, 128 + n after signal n.
+    ``early`` has answered the first requests of the client. Returns the exit status: 0 after end of input, 128 + n after signal n.
     """
     guard = Guard()
     hooks = plug_in(config, guard, serving=True)
@@ -111,7 +111,7 @@ async def serve(
                     link.ended()
 
     async def start_groups(running: TaskGroup) -> None:
-        # What the client says first tells what upstreams may ask it for. One that says nothing gets its servers all the same.
+        # The first message of the client has its capabilities, which upstreams need. Servers also start for a silent client.
         with anyio.move_on_after(SILENT_CLIENT):
             await session.ready.wait()
         await running.start(supervisor.run)

@@ -46,7 +46,7 @@ class Incoming(msgspec.Struct):
     def answer(self, line: bytes) -> None:
         """Send the answer, or add it to the batch of the request."""
         if self.span is not None:
-            self.span.answered(line)
+            self.span.finish(line)
         if self.batch is None:
             self.send(line)
         else:
@@ -55,7 +55,7 @@ class Incoming(msgspec.Struct):
     def abandon(self) -> None:
         """End the request without an answer, because the client cancelled it or is gone."""
         if self.span is not None:
-            self.span.abandoned()
+            self.span.abandon()
         if self.batch is not None:
             self.batch.settle()
 

@@ -291,7 +291,7 @@ class Group:
     def inherit(self, uris: set[str], policy: CallPolicy | None) -> None:
         """Take over the subscriptions of a predecessor, and the limits of its policy."""
         if self.policy is not None and policy is not None:
-            self.policy.succeed(policy)
+            self.policy.inherit(policy)
         self._subscriptions.uris |= uris
         if uris and self.upstream is not None:
             self._subscriptions.restore(self.upstream)

@@ -32,7 +32,7 @@ class PolicyEnforcer:
         self._rules = rules
         self._limits.set(rules)
 
-    def succeed(self, other: CallPolicy) -> None:
+    def inherit(self, other: CallPolicy) -> None:
         """See ``CallPolicy``: calls that the other one let through count for the rate."""
         if isinstance(other, PolicyEnforcer):
             other.set(self._rules)

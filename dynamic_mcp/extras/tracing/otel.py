@@ -163,7 +163,7 @@ class OpenTelemetrySpan:
         self.context: Context = copy_context()
         self.context.run(contexts.attach, within)
 
-    def answered(self, line: bytes) -> None:
+    def finish(self, line: bytes) -> None:
         if self._span.is_recording():
             answer = jsonrpc.parse(line)
             if answer.error:
@@ -172,7 +172,7 @@ class OpenTelemetrySpan:
                 _succeeded(self._span, self._method, bytes(answer.result))
             self._span.end()
 
-    def abandoned(self) -> None:
+    def abandon(self) -> None:
         if self._method != _LISTEN:
             _fail(self._span, "cancelled")
         self._span.end()
