@@ -183,19 +183,14 @@ def keeps_one_token_for_each_client_id() -> None:
 @mutant("SEC-011")
 def keeps_one_set_of_headers_for_each_host() -> None:
     shared: defaultdict[str | None, dict[str, str]] = defaultdict(dict)
-    create = HttpClient.__init__
+    right = HttpClient.__init__
 
     def remember(self: HttpClient, url: str, headers: Mapping[str, str], *more: Any, **named: Any) -> None:
         shared[urlsplit(url).hostname].update(headers)
-        create(self, url, headers, *more, **named)
+        right(self, url, headers, *more, **named)
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
-        request.headers.update(shared[urlsplit(request.url).hostname])
-        async with send(request) as reply:
-            yield reply
-
-    replace(create, remember)
-    wire_http.around_requests(wrong)
+    replace(right, remember)
+    wire_http.change_requests(lambda request: request.headers.update(shared[urlsplit(request.url).hostname]))
 
 
 @mutant("SEC-011")
