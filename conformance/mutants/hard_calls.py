@@ -46,7 +46,14 @@ def counts_at_the_clients_side_only() -> None:
 @mutant("HARD-004")
 def counts_all_servers_together() -> None:
     shared: dict[CallRules, Limits] = {}
-    replace(Limits, lambda rules: shared.setdefault(rules, Limits(rules)))
+
+    def wrong(rules: CallRules) -> Limits:
+        rate = rules.rate_limit
+        # A minute, so that the period of the first server is not over on a busy machine.
+        longer = None if rate is None else msgspec.structs.replace(rate, per=60.0)
+        return shared.setdefault(rules, Limits(msgspec.structs.replace(rules, rate_limit=longer)))
+
+    replace(Limits, wrong)
 
 
 @mutant("HARD-004")
