@@ -132,7 +132,9 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
-    report = CheckReport(str(path), ok=True, servers=[_server_report(server) for server in unexpanded.servers])
+    report = CheckReport(
+        str(path), ok=True, servers=[_server_report(server) for server in unexpanded.servers]
+    )
     report.switched_off = list(config.switched_off)
     report.warnings = [
         *config.warnings,
@@ -176,7 +178,7 @@ def _without_secrets(url: str) -> str:
 
 def _likely_mistakes(config: Config, unexpanded: Config) -> Iterator[str]:
     """Warnings about mistakes that loading does not find."""
-    for server, unexpanded in zip(config.servers, unexpanded.servers, strict=True):
+    for server, written in zip(config.servers, unexpanded.servers, strict=True):
         location = f"mcpServers.{server.name}"
         if not server.description.strip():
             yield f"{location}: the description is empty; an agent knows nothing else of the group"
@@ -185,7 +187,7 @@ def _likely_mistakes(config: Config, unexpanded: Config) -> Iterator[str]:
             program = (*server.transport.prefix, server.transport.command)[0]
             if shutil.which(program, path=None if search is None else search.reveal()) is None:
                 yield f"{location}: the command {program!r} is not on PATH, or not executable"
-            if isinstance(unexpanded.transport, StdioTransport) and "${" in unexpanded.transport.command:
+            if isinstance(written.transport, StdioTransport) and "${" in written.transport.command:
                 yield f"{location}: the proxy expands no references in command; write it in full"
         elif has_credentials_twice(
             server.transport.url.reveal(), (name for name, _ in server.transport.headers)
@@ -211,7 +213,9 @@ def _connect(config: Config, report: CheckReport) -> None:
     for server_report, result in zip(report.servers, asyncio.run(probe_all()), strict=True):
         server_report.connected = _summary(result)
         if result.needs_sign_in:
-            server_report.connected.remedy = f"dynamic-mcp login {shlex.join((server_report.name, report.config))}"
+            server_report.connected.remedy = (
+                f"dynamic-mcp login {shlex.join((server_report.name, report.config))}"
+            )
     summaries = [server.connected for server in report.servers if server.connected is not None]
     report.ok = all(summary.ok for summary in summaries)
     if report.ok:

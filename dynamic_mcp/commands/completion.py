@@ -22,7 +22,9 @@ SHELLS = ("bash", "zsh", "fish")
 def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     result = argparse.ArgumentParser(
-        prog="dynamic-mcp completion", description="Print the completion script for a shell.", allow_abbrev=False
+        prog="dynamic-mcp completion",
+        description="Print the completion script for a shell.",
+        allow_abbrev=False,
     )
     result.add_argument("shell", metavar="SHELL", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
     return result
@@ -59,7 +61,9 @@ def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def full_parser(first: Sequence[str], serving: Callable[..., argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def full_parser(
+    first: Sequence[str], serving: Callable[..., argparse.ArgumentParser]
+) -> argparse.ArgumentParser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
     from dynamic_mcp.commands import check, login
     from dynamic_mcp.commands.importing import command
@@ -70,7 +74,9 @@ def full_parser(first: Sequence[str], serving: Callable[..., argparse.ArgumentPa
     login.add_commands(commands)
     for name, make in (("import", command.parser), ("check", check.parser), ("completion", parser)):
         command_parser = make()
-        commands.add_parser(name, parents=[command_parser], help=command_parser.description, conflict_handler="resolve")
+        commands.add_parser(
+            name, parents=[command_parser], help=command_parser.description, conflict_handler="resolve"
+        )
     commands.add_parser("schema", help="Print the JSON Schema of configurations.")
     assert commands.choices.keys() == set(COMMANDS)
     return result

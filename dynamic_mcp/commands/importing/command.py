@@ -48,12 +48,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "-o", "--output", type=Path, default=DEFAULT_OUTPUT, metavar="FILE", help=f"default: {DEFAULT_OUTPUT}"
     )
-    result.add_argument(
-        "-y", "--yes", action="store_true", help="ask no questions, and accept all proposals"
-    )
-    result.add_argument(
-        "--offline", action="store_true", help="start no server to get its description"
-    )
+    result.add_argument("-y", "--yes", action="store_true", help="ask no questions, and accept all proposals")
+    result.add_argument("--offline", action="store_true", help="start no server to get its description")
     return result
 
 
@@ -80,7 +76,9 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     output: Path = options.output
     say(f"{tool.title}: {len(servers_found)} server{'s' * (len(servers_found) != 1)} in {source}")
     for imported in servers_found:
-        say(f"  {imported.name}{' (left out)' if imported.entry is None else '' if imported.is_on else ' (switched off)'}")
+        say(
+            f"  {imported.name}{' (left out)' if imported.entry is None else '' if imported.is_on else ' (switched off)'}"
+        )
         for note in imported.notes:
             say(f"    {note}")
     usable = [imported for imported in servers_found if imported.entry is not None]
@@ -210,7 +208,9 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
     from dynamic_mcp.groups import listing
     from dynamic_mcp.process.guard import Guard
 
-    text = json.dumps({"mcpServers": {imported.name: {"description": "", **(imported.entry or {})} for imported in unknown}})
+    text = json.dumps(
+        {"mcpServers": {imported.name: {"description": "", **(imported.entry or {})} for imported in unknown}}
+    )
     config = parse(text.encode(), "", os.environ)
 
     async def probe_all() -> list[ProbeResult]:
@@ -229,7 +229,8 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
 
     probed = asyncio.run(probe_all())
     return {
-        server.name: imported.instructions or summarize(imported.title, imported.listings.get(listing.TOOLS, {}))
+        server.name: imported.instructions
+        or summarize(imported.title, imported.listings.get(listing.TOOLS, {}))
         for server, imported in zip(config.servers, probed, strict=True)
         if not imported.failure
     }

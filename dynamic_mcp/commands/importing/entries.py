@@ -202,9 +202,7 @@ class _Conversion:
                 value.update(self._rest.pop(name))
             elif self._rest.get(name) is False:
                 del self._rest[name]
-                self._note(
-                    f"{name}: false was left out: the proxy signs in to a server that requires it"
-                )
+                self._note(f"{name}: false was left out: the proxy signs in to a server that requires it")
         for scopes in (self._take(list, "scopes"), value.pop("scopes", None), value.pop("scope", None)):
             words = scopes.split() if isinstance(scopes, str) else scopes
             if isinstance(words, list) and all(isinstance(word, str) for word in words):

@@ -31,7 +31,9 @@ class References:
 
     def __init__(self, kinds: frozenset[str], project: Path, home: Path, note: Callable[[str], None]) -> None:
         # If two kinds match, the order of _PATTERNS decides.
-        self._pattern = re.compile("|".join(probe_server for kind, probe_server in _PATTERNS.items() if kind in kinds) or r"(?!)")
+        self._pattern = re.compile(
+            "|".join(probe_server for kind, probe_server in _PATTERNS.items() if kind in kinds) or r"(?!)"
+        )
         self._has_same_syntax = bool(kinds & {"plain", "shell"})
         self._workspace = {
             "workspaceFolder": str(project),
@@ -44,7 +46,11 @@ class References:
 
     def __call__(self, text: str, location: str) -> str:
         """The converted text; ``location`` is for the notes."""
-        if not self._has_same_syntax and (reference := _REFERENCE.search(text)) and not self._pattern.fullmatch(reference[0]):
+        if (
+            not self._has_same_syntax
+            and (reference := _REFERENCE.search(text))
+            and not self._pattern.fullmatch(reference[0])
+        ):
             self._note(
                 f"{location}: {reference[0]} was plain text for the tool; the proxy replaces it with the environment variable"
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.commands.check import CheckReport, examine, wrap, report_lines
+from dynamic_mcp.commands.check import CheckReport, examine, report_lines, wrap
 
 MOCK = {"description": "A mock", "command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
 CANARY = "canary-5c1e"

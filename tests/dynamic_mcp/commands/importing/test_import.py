@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.commands.importing import client_snippet
-from dynamic_mcp.commands.importing.command import find, import_servers, summarize, shorten
+from dynamic_mcp.commands.importing.command import find, import_servers, shorten, summarize
 from dynamic_mcp.commands.importing.entries import convert
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Locations, Tool
