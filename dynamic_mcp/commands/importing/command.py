@@ -218,21 +218,19 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
         done = itertools.count(1)
 
         async def probe(server: Server) -> ProbeResult:
-            probed = await probe_server(server, guard, kinds=(listing.TOOLS,))
-            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {probed.failure or 'started'}")
-            return probed
+            result = await probe_server(server, guard, kinds=(listing.TOOLS,))
+            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {result.failure or 'started'}")
+            return result
 
         try:
             return await asyncio.gather(*map(probe, config.servers))
         finally:
             await guard.close()
 
-    probed = asyncio.run(probe_all())
     return {
-        server.name: imported.instructions
-        or summarize(imported.title, imported.listings.get(listing.TOOLS, {}))
-        for server, imported in zip(config.servers, probed, strict=True)
-        if not imported.failure
+        server.name: result.instructions or summarize(result.title, result.listings.get(listing.TOOLS, {}))
+        for server, result in zip(config.servers, asyncio.run(probe_all()), strict=True)
+        if not result.failure
     }
 
 

@@ -32,7 +32,7 @@ class References:
     def __init__(self, kinds: frozenset[str], project: Path, home: Path, note: Callable[[str], None]) -> None:
         # If two kinds match, the order of _PATTERNS decides.
         self._pattern = re.compile(
-            "|".join(probe_server for kind, probe_server in _PATTERNS.items() if kind in kinds) or r"(?!)"
+            "|".join(pattern for kind, pattern in _PATTERNS.items() if kind in kinds) or r"(?!)"
         )
         self._has_same_syntax = bool(kinds & {"plain", "shell"})
         self._workspace = {

@@ -1,4 +1,4 @@
-"""``dynamic-mcp check``: what people and programs learn about a configuration, and that no value of it is shown."""
+"""``dynamic-mcp check``: its text and its JSON, and that neither shows a value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text_of(report: CheckReport) -> str:
     return "\n".join(report_lines(report))
 
 
-def test_values_stay_hidden_and_references_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_hidden_and_references_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", CANARY)
     path = write(
         tmp_path,
@@ -57,18 +57,18 @@ def test_values_stay_hidden_and_references_are_shown(tmp_path: Path, monkeypatch
         ({"command": "no-such-program"}, "mcpServers.a: the command 'no-such-program' is not on PATH"),
         ({"env": {"PATH": "/nonexistent"}, "command": "sh"}, "mcpServers.a: the command 'sh' is not on PATH"),
         ({"description": " "}, "mcpServers.a: the description is empty"),
-        ({"command": "${HOME}/bin/x"}, "mcpServers.a: references are not replaced in command"),
+        ({"command": "${HOME}/bin/x"}, "mcpServers.a: the proxy expands no references in command"),
         ({"args": ["${NEVER_SET_HERE}"]}, "environment variable NEVER_SET_HERE is not set"),
     ],
 )
-def test_what_looks_wrong_is_said(change: dict[str, Any], warning: str, tmp_path: Path) -> None:
+def test_likely_mistakes_are_warnings(change: dict[str, Any], warning: str, tmp_path: Path) -> None:
     report = examine(write(tmp_path, {"a": {**MOCK, **change}}), connect=False)
 
     assert [text for text in report.warnings if text.startswith(warning)], report.warnings
     assert f"warning  {warning}" in text_of(report)
 
 
-def test_credentials_in_two_places_are_said_before_they_fail(tmp_path: Path) -> None:
+def test_credentials_in_url_and_header_are_a_warning(tmp_path: Path) -> None:
     servers = {
         name: {"description": "d", "url": url, "headers": headers}
         for name, url, headers in (
@@ -85,19 +85,19 @@ def test_credentials_in_two_places_are_said_before_they_fail(tmp_path: Path) -> 
     ]
 
 
-def test_nothing_to_say_about_a_right_one(tmp_path: Path) -> None:
+def test_valid_configuration_has_no_warnings(tmp_path: Path) -> None:
     report = examine(write(tmp_path, {"a": MOCK}), connect=False)
 
     assert (report.ok, report.warnings, report.error) == (True, [], None)
 
 
-def test_what_a_server_says_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_are_replaced(tmp_path: Path) -> None:
     report = examine(write(tmp_path, {"a": {**MOCK, "description": "x\x1b[2Jy\nz"}}), connect=False)
 
     assert "x?[2Jy?z" in text_of(report)
 
 
-def test_what_is_switched_off_is_named(tmp_path: Path) -> None:
+def test_disabled_servers_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, {"a": MOCK, "b": {**MOCK, "enabled": False}, "c": {**MOCK, "enabled": False}})
 
     report = examine(path, connect=False)
@@ -126,7 +126,7 @@ def test_what_is_switched_off_is_named(tmp_path: Path) -> None:
         ("x " + "y" * 60, ["x", "y" * 60]),
     ],
 )
-def test_a_long_line_goes_on_below_its_text_and_commands_stay_whole(line: str, rows: list[str]) -> None:
+def test_long_lines_are_wrapped_and_commands_are_not(line: str, rows: list[str]) -> None:
     assert wrap(line, 40) == rows
     assert wrap(line, None) == [line]
 
@@ -139,26 +139,26 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
+def test_invalid_configuration(tmp_path: Path) -> None:
     path = write(tmp_path, {"a": {"description": "d"}})
 
-    people, programs = run(str(path)), run("--json", DYNAMIC_MCP_CONFIG=str(path))
+    text, as_json = run(str(path)), run("--json", DYNAMIC_MCP_CONFIG=str(path))
 
-    assert (people.returncode, programs.returncode) == (2, 2)
-    assert people.stdout.startswith(f"unusable  {path}: mcpServers.a: needs 'command'")
-    assert json.loads(programs.stdout)["error"].startswith(f"{path}: mcpServers.a: needs 'command'")
+    assert (text.returncode, as_json.returncode) == (2, 2)
+    assert text.stdout.startswith(f"unusable  {path}: mcpServers.a: needs 'command'")
+    assert json.loads(as_json.stdout)["error"].startswith(f"{path}: mcpServers.a: needs 'command'")
     assert run().returncode == 2
 
 
 @pytest.mark.slow
-def test_a_warning_is_an_error_when_that_is_asked_for(tmp_path: Path) -> None:
+def test_strict_makes_a_warning_an_error(tmp_path: Path) -> None:
     path = str(write(tmp_path, {"a": {**MOCK, "command": "no-such-program"}}))
 
     assert (run(path).returncode, run(path, "--strict").returncode) == (0, 1)
 
 
 @pytest.mark.slow
-def test_each_server_is_started_and_says_what_it_has(tmp_path: Path) -> None:
+def test_connect_starts_each_server_and_shows_what_it_offers(tmp_path: Path) -> None:
     dies = {"description": "d", "command": "sh", "args": ["-c", "echo no key >&2; exit 3"]}
     servers = {"mock": MOCK, "dies": dies, "nowhere": {"description": "d", "url": "http://127.0.0.1:1/mcp"}}
     path = str(write(tmp_path, servers))
@@ -174,14 +174,14 @@ def test_each_server_is_started_and_says_what_it_has(tmp_path: Path) -> None:
     assert (died["failure"], died["stderr"].strip()) == ("the server process ended (exit code 3)", "no key")
     assert "could not be reached" in nowhere["failure"]
     assert (report["tokens_direct"], report["tokens_proxy"]) == (None, None)
-    people = run(path, "--connect").stdout
-    assert "side by side" not in people
-    assert "FAILED  the server process ended (exit code 3)\n    no key" in people
-    assert "  ok  " in people
+    text = run(path, "--connect").stdout
+    assert "side by side" not in text
+    assert "FAILED  the server process ended (exit code 3)\n    no key" in text
+    assert "  ok  " in text
 
 
 @pytest.mark.slow
-def test_tokens_are_compared_when_every_server_answered(tmp_path: Path) -> None:
+def test_tokens_are_compared_if_every_server_answered(tmp_path: Path) -> None:
     path = str(write(tmp_path, {"mock": MOCK}))
 
     report = json.loads(run(path, "--connect", "--json").stdout)

@@ -1,4 +1,4 @@
-"""Completion as bash does it, and what is said without the extra for it."""
+"""Completion in bash, and the message without the extra."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynamic_mcp import cli
 from dynamic_mcp.commands import completion, terminal
 
 ROOT = Path(__file__).resolve().parents[3]
-#: Does what a TAB at the end of a line does, with the function that is registered for the program.
+#: Completes a line like a TAB at its end, with the completion function of the program.
 TAB = r"""
 eval "$(dynamic-mcp completion bash)" || exit
 read -ra COMP_WORDS <<< "$1"
@@ -27,7 +27,7 @@ printf '%s\n' "${COMPREPLY[@]%% }"
 
 
 class Shell:
-    """A bash that has loaded the completion, in a folder with `config.json`, `other.json` and a folder `deep`."""
+    """A bash with the completion script, in a folder with `config.json`, `other.json` and a folder `deep`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "work"
@@ -50,7 +50,7 @@ class Shell:
         }
 
     def suggested(self, line: str, config: str = "") -> set[str]:
-        """What TAB offers at the end of the line."""
+        """The suggestions of a TAB at the end of the line."""
         ran = subprocess.run(
             ["bash", "--norc", "-c", TAB, "bash", line],
             cwd=self.folder,
@@ -71,7 +71,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 @pytest.mark.slow
-def test_commands_files_and_options_are_offered(shell: Shell) -> None:
+def test_commands_files_and_options_are_suggested(shell: Shell) -> None:
     files = {"config.json", "other.json", "deep/"}
     assert shell.suggested("dynamic-mcp ") == {*terminal.COMMANDS, *files}
     assert shell.suggested("dynamic-mcp c") == {"check", "completion", "config.json"}
@@ -84,17 +84,17 @@ def test_commands_files_and_options_are_offered(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_servers_are_offered_by_their_names(shell: Shell) -> None:
+def test_names_of_servers_are_suggested(shell: Shell) -> None:
     assert shell.suggested("dynamic-mcp login t", config="config.json") == {"time", r"two\ words"}
     assert shell.suggested("dynamic-mcp logout ti", config="config.json") == {"time"}
     assert shell.suggested("dynamic-mcp login time c", config="config.json") == {"config.json"}
-    # What cannot be read has no servers.
+    # An unreadable file has no servers.
     assert shell.suggested("dynamic-mcp login ", config="other.json") == set()
     assert shell.suggested("dynamic-mcp login ") == set()
 
 
 @pytest.mark.slow
-def test_requirements_are_offered_to_the_runner(shell: Shell) -> None:
+def test_requirements_are_suggested_for_the_runner(shell: Shell) -> None:
     assert "smoke" in shell.suggested("dynamic-mcp-conformance s")
     assert shell.suggested("dynamic-mcp-conformance show CFG-00") >= {"CFG-001", "CFG-002"}
     assert {"CFG", "CFG-001"} <= shell.suggested("dynamic-mcp-conformance run --only CF")
@@ -110,20 +110,18 @@ def test_each_shell_gets_a_script_for_both_programs(
     assert all(program in script for program in completion.PROGRAMS)
 
 
-def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
         completion.main(["cmd.exe"])
-    assert ended.value.code == 2
+    assert exited.value.code == 2
     assert "bash" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_is_said_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "argcomplete", None)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         completion.main(["bash"])
-    assert ended.value.code == terminal.USAGE_ERROR
+    assert exited.value.code == terminal.USAGE_ERROR
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "pip install 'dynamic-mcp-reference[completion]'" in captured.err

@@ -1,4 +1,4 @@
-"""``dynamic-mcp login`` and ``logout``, as a person at a terminal has them, and as the proxy finds their work."""
+"""``dynamic-mcp login`` and ``logout``, and their effect on the proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def bench() -> AsyncIterator[Workbench]:
         yield bench
 
 
-async def test_what_login_brought_the_proxy_uses_and_logout_takes_away(bench: Workbench) -> None:
+async def test_proxy_uses_the_tokens_of_login_until_logout(bench: Workbench) -> None:
     upstream = await bench.oauth("a", OAuth())
     browser = bench.browser(User())
     config = bench.config(upstream)
@@ -40,7 +40,7 @@ async def test_what_login_brought_the_proxy_uses_and_logout_takes_away(bench: Wo
     assert (await bench.run_to_exit(args=["logout", "a"], within=30.0)).code == 1
 
 
-async def test_login_and_logout_use_the_keyring_where_the_configuration_says_so(bench: Workbench) -> None:
+async def test_login_and_logout_use_the_configured_keyring(bench: Workbench) -> None:
     upstream = await bench.oauth("a", OAuth())
     bench.browser(User())
     log = bench.sandbox.tmp / "audit.jsonl"
@@ -51,7 +51,7 @@ async def test_login_and_logout_use_the_keyring_where_the_configuration_says_so(
     login = await bench.run_to_exit(args=["login", "a", str(config)], env=env, within=30.0)
     assert login.code == 0, login.stderr
     assert upstream.access_tokens[0] in keychain.read_text()
-    # Without the configuration there is only the file to look at, which does not exist.
+    # Without the configuration the command only tries the file, which does not exist.
     assert (await bench.run_to_exit(args=["logout", "a"], env=env, within=30.0)).code == 1
     logout = await bench.run_to_exit(args=["logout", "a", str(config)], env=env, within=30.0)
     assert logout.code == 0, logout.stderr
@@ -64,7 +64,7 @@ async def test_login_and_logout_use_the_keyring_where_the_configuration_says_so(
     assert events == ["sign_in_began", "sign_in", "sign_out"]
 
 
-async def test_a_sign_in_that_is_refused_is_said_and_is_no_success(bench: Workbench) -> None:
+async def test_refused_sign_in_is_a_failure_with_the_reason(bench: Workbench) -> None:
     upstream = await bench.oauth("a", OAuth())
     bench.browser(User("denies"))
     login = await bench.run_to_exit(args=["login", "a", str(bench.config(upstream))], within=30.0)
@@ -73,7 +73,7 @@ async def test_a_sign_in_that_is_refused_is_said_and_is_no_success(bench: Workbe
 
 
 @pytest.mark.parametrize(("server", "reason"), [("nobody", "no enabled server"), ("child", "child process")])
-async def test_only_a_server_behind_a_url_is_signed_in_to(bench: Workbench, server: str, reason: str) -> None:
+async def test_login_needs_a_server_behind_a_url(bench: Workbench, server: str, reason: str) -> None:
     config = bench.config(bench.stdio("child"))
     login = await bench.run_to_exit(args=["login", server, str(config)], within=30.0)
     assert login.code == 2

@@ -1,4 +1,4 @@
-"""``dynamic-mcp import``: ten tools, and what people have in their files."""
+"""``dynamic-mcp import``: the files of ten tools, and their conversion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
 SOURCES = Path(__file__).parent / "sources"
-#: Where the made-up files say that they lie.
+#: The folders that the test files refer to.
 PROJECT, HOME = Path("/srv/project"), Path("/home/user")
 
 
@@ -36,23 +36,25 @@ def converted(tool: Tool, *, is_global: bool) -> dict[str, Any]:
     folder = SOURCES / tool.name
     found = find(tool, Locations(folder / "project", folder / "home", {}, "linux"), is_global=is_global)
     return {
-        one.name: {"entry": one.entry, "description": one.description, "notes": one.notes}
-        for one in import_servers(tool, found, Locations(PROJECT, HOME, {}, "linux"))
+        server.name: {"entry": server.entry, "description": server.description, "notes": server.notes}
+        for server in import_servers(tool, found, Locations(PROJECT, HOME, {}, "linux"))
     }
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_a_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> None:
+def test_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> None:
     servers = converted(tool, is_global=False)
 
     assert servers == snapshot
-    assert "canary" not in str([one["notes"] for one in servers.values()])
-    kept = {name: {"description": "", **one["entry"]} for name, one in servers.items() if one["entry"]}
+    assert "canary" not in str([server["notes"] for server in servers.values()])
+    kept = {
+        name: {"description": "", **server["entry"]} for name, server in servers.items() if server["entry"]
+    }
     assert kept
     parse(json.dumps({"mcpServers": kept}).encode(), "", {})
 
 
-def test_the_file_of_the_user_has_servers_for_everywhere_and_for_this_folder() -> None:
+def test_user_file_has_global_and_folder_servers() -> None:
     assert converted(NAMES["claude"], is_global=True).keys() == {"everywhere", "here"}
 
 
@@ -65,19 +67,19 @@ def test_the_file_of_the_user_has_servers_for_everywhere_and_for_this_folder() -
         ("win32", {"APPDATA": "/appdata"}, "/appdata/Claude/claude_desktop_config.json"),
     ],
 )
-def test_where_programs_keep_settings(platform: str, environment: dict[str, str], expected: str) -> None:
+def test_folder_of_application_settings(platform: str, environment: dict[str, str], expected: str) -> None:
     locations = Locations(PROJECT, HOME, environment, platform)
 
     assert NAMES["claude-desktop"].files(locations, is_global=True) == [Path(expected)]
 
 
-def test_a_tool_may_be_told_another_folder_by_the_environment() -> None:
+def test_environment_may_name_another_folder() -> None:
     locations = Locations(PROJECT, HOME, {"CODEX_HOME": "/x"}, "linux")
 
     assert NAMES["codex"].files(locations, is_global=True) == [Path("/x/config.toml")]
 
 
-def test_a_file_that_is_not_there_is_looked_for_on_the_other_side(tmp_path: Path) -> None:
+def test_missing_file_names_the_other_file(tmp_path: Path) -> None:
     (tmp_path / "home" / ".cursor").mkdir(parents=True)
     is_global = tmp_path / "home" / ".cursor" / "mcp.json"
     is_global.write_text("{}")
@@ -102,7 +104,7 @@ BROKEN: dict[str, list[tuple[str | bytes, str]]] = {
     ("file", "text", "message"),
     [(file, text, message) for file, cases in BROKEN.items() for text, message in cases],
 )
-def test_a_broken_file_is_said_to_be_broken_and_where(
+def test_broken_file_is_reported_with_its_location(
     file: str, text: str | bytes, message: str, tmp_path: Path
 ) -> None:
     tool, _, name = file.partition("/")
@@ -116,7 +118,7 @@ def test_a_broken_file_is_said_to_be_broken_and_where(
     assert "canary" not in str(caught.value)
 
 
-def one(source: object, tool: str = "cursor") -> Any:
+def convert_entry(source: object, tool: str = "cursor") -> Any:
     kinds = NAMES[tool].references
     return convert("a", source, lambda note: References(kinds, PROJECT, HOME, note), NAMES[tool].timeout_unit)
 
@@ -126,26 +128,26 @@ def one(source: object, tool: str = "cursor") -> Any:
     [
         (5, "is not an object"),
         ({}, "neither a command nor an address"),
-        ({"command": 7}, "command is not written|neither a command"),
-        ({"command": ["x", 7]}, "hold what is no text"),
-        ({"command": "x", "args": "--y"}, "args is not written as it should be"),
-        ({"command": "x", "env": {"A": [1]}}, r"env\.A is not a text"),
+        ({"command": 7}, "must be strings|neither a command"),
+        ({"command": ["x", 7]}, "must be strings"),
+        ({"command": "x", "args": "--y"}, "args must be a list"),
+        ({"command": "x", "env": {"A": [1]}}, r"env\.A must be a string"),
         ({"command": "x", "url": "https://example.com"}, "the address was left out"),
         ({"command": "x", "headers": {"A": "b"}}, "headers was left out"),
-        ({"url": "https://example.com", "type": "carrier-pigeon"}, "type is not known"),
-        ({"command": "x", "disabled": "yes"}, "disabled is not written"),
+        ({"url": "https://example.com", "type": "carrier-pigeon"}, "type is unknown"),
+        ({"command": "x", "disabled": "yes"}, "disabled must be true or false"),
         ({"command": "/usr/bin/dmcp"}, "starts this proxy itself"),
         ({"command": "python3.12", "args": ["-m", "dynamic_mcp", "c.json"]}, "starts this proxy itself"),
         ({"command": "npx", "args": ["-y", "dynamic-mcp@1.2"]}, "starts this proxy itself"),
     ],
 )
-def test_what_cannot_be_taken_over_is_named(source: object, note: str) -> None:
-    assert [text for text in one(source).notes if re.search(note, text)]
+def test_lost_settings_have_a_note(source: object, note: str) -> None:
+    assert [text for text in convert_entry(source).notes if re.search(note, text)]
 
 
 @pytest.mark.parametrize("program", ["git", "dynamic-mcp-tools", "/opt/dmcp/server"])
-def test_only_a_proxy_is_taken_for_one(program: str) -> None:
-    assert one({"command": program, "args": ["dmcp"]}).entry is not None
+def test_only_proxies_are_recognized_as_proxies(program: str) -> None:
+    assert convert_entry({"command": program, "args": ["dmcp"]}).entry is not None
 
 
 json_values = st.recursive(
@@ -153,7 +155,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-#: Of each line, one: the first that is there counts, the others are named.
+#: Each line lists synonyms: the first one in the entry counts, and the others get a note.
 SYNONYMS = [
     ["command"],
     ["args"],
@@ -172,7 +174,7 @@ SYNONYMS = [
 values = json_values | st.sampled_from(
     ["x", "https://example.com/", ["x"], {"x": "y"}, {"clientId": "x"}, True, 5]
 )
-#: One of these that holds what is no text costs both, which is said once; the table above has those.
+#: Only texts here, because another value drops both fields with a single note; the test above covers that.
 texts = st.lists(st.text(min_size=1), min_size=1, max_size=3)
 VALUES = {"command": texts | st.text(), "args": texts}
 entries = st.lists(st.sampled_from(SYNONYMS), unique_by=tuple, max_size=6).flatmap(
@@ -182,13 +184,13 @@ entries = st.lists(st.sampled_from(SYNONYMS), unique_by=tuple, max_size=6).flatm
 
 @given(entries)
 @settings(max_examples=200)
-def test_no_field_is_lost_without_a_word(source: dict[str, Any]) -> None:
-    result = one(source)
+def test_no_field_is_lost_without_a_note(source: dict[str, Any]) -> None:
+    result = convert_entry(source)
 
     for name, value in source.items():
-        said_nothing = value in (None, "", [], {}) or (name == "disabled" and value is False)
-        if result.entry is not None and not said_nothing:
-            without = one({field: value for field, value in source.items() if field != name})
+        is_trivial = value in (None, "", [], {}) or (name == "disabled" and value is False)
+        if result.entry is not None and not is_trivial:
+            without = convert_entry({field: value for field, value in source.items() if field != name})
             assert (without.entry, without.notes) != (result.entry, result.notes), name
 
 
@@ -202,11 +204,11 @@ def test_no_field_is_lost_without_a_word(source: dict[str, Any]) -> None:
         ("a\x1b[31mb", "a [31mb"),
     ],
 )
-def test_a_description_is_one_short_line(text: str, short: str) -> None:
+def test_description_is_one_short_line(text: str, short: str) -> None:
     assert shorten(text) == short
 
 
-def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> None:
+def test_server_without_a_description_is_described_by_its_tools() -> None:
     assert summarize("Time", ["now", "convert"]) == "Time with now, convert"
     assert summarize("Time", []) == "Time"
     assert summarize("", []) == ""
@@ -214,7 +216,7 @@ def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> Non
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_what_each_tool_starts_instead(
+def test_entry_for_each_tool(
     tool: Tool, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -225,7 +227,7 @@ def test_what_each_tool_starts_instead(
     assert list(client_snippet.instructions(tool, source, Path("/srv/project/dynamic-mcp.json"))) == snapshot
 
 
-def test_a_program_that_is_not_on_the_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_outside_of_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynamic_mcp.commands.importing.client_snippet.shutil.which", lambda name: None)
 
     _, entry = client_snippet.instructions(NAMES["cursor"], Path("mcp.json"), Path("/c.json"))
@@ -258,7 +260,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_without_questions_the_servers_describe_themselves(folder: Path) -> None:
+def test_yes_takes_the_descriptions_of_the_servers(folder: Path) -> None:
     done = start(folder, "cursor", "--yes", stdin=subprocess.DEVNULL)
 
     assert done.returncode == 0, done.stderr
@@ -276,7 +278,7 @@ def test_without_questions_the_servers_describe_themselves(folder: Path) -> None
 
 
 @pytest.mark.slow
-def test_an_existing_file_is_only_replaced_with_consent(folder: Path) -> None:
+def test_existing_file_is_replaced_only_with_consent(folder: Path) -> None:
     output = folder / "mine.json"
     output.write_text("mine")
 
@@ -291,7 +293,7 @@ def test_an_existing_file_is_only_replaced_with_consent(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_terminal_there_are_no_questions(folder: Path) -> None:
+def test_missing_terminal_needs_yes(folder: Path) -> None:
     done = start(folder, "cursor", stdin=subprocess.DEVNULL)
 
     assert done.returncode == 2
@@ -304,14 +306,14 @@ def test_without_a_terminal_there_are_no_questions(folder: Path) -> None:
     [("n\nMy server\n\n\nn\nn\ny\nn\n\n\n", 0), ("n\nMy server\n", 1)],
     ids=["answered", "ended before the last question"],
 )
-def test_a_conversation_at_a_terminal(folder: Path, answers: str, status: int) -> None:
-    ours, theirs = pty.openpty()
+def test_dialog_at_a_terminal(folder: Path, answers: str, status: int) -> None:
+    controller, terminal = pty.openpty()
     try:
-        os.write(ours, answers.encode() + (b"\x04" if status else b""))
-        done = start(folder, "cursor", stdin=theirs)
+        os.write(controller, answers.encode() + (b"\x04" if status else b""))
+        done = start(folder, "cursor", stdin=terminal)
     finally:
-        os.close(theirs)
-        os.close(ours)
+        os.close(terminal)
+        os.close(controller)
 
     assert done.returncode == status, done.stderr
     output = folder / "dynamic-mcp.json"
