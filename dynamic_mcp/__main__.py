@@ -13,9 +13,9 @@ def main() -> None:
         # The core without extras answers after all imports.
         early = None
     else:
-        early = EarlyAnswers.of(words, os.environ)
+        early = EarlyAnswers.for_command_line(words, os.environ)
         if early is not None:
-            early.load()
+            early.import_proxy()
     from dynamic_mcp import cli
 
     cli.main(words, early)

@@ -1,1 +1,1 @@
-"""What a proxy can do without: audit log, call policy, traces, keyring, early answers, tuning. Only `server` knows them."""
+"""The extras, which the core works without: audit log, call policy, hardening, traces, keyring, early answers, tuning."""

@@ -1,10 +1,11 @@
-"""The audit log: what was called, read, refused, started, stopped, reloaded and authorized, one JSON object a line.
+"""The audit log: one JSON object in a line for each call, read, refusal, start, stop, reload and authorization.
 
-Each line is written at once, with a single call, to the end of a file that only its owner can read (0600), so that several proxies may
-share one. A file that was renamed or removed is begun anew before the next line. Writing never stops the proxy and never raises:
-what cannot be written is lost, which stderr says once, and the next line that can be written says how many. Arguments, and the
-addresses of resources, which are often made of arguments, are left out, or are there as SHA-256 or as they came, as configured;
-nothing else of a message is, and no secret.
+The log appends each line at once, with a single write, to a file that only its owner can read (0600). So several proxies can share one
+file. If the file was renamed or removed, the next line starts a new one. Writing never stops the proxy and never raises: a line that
+cannot be written is lost, stderr reports that once, and the next written line contains the number of lost lines.
+
+The configuration decides whether arguments are left out, hashed with SHA-256, or written in full. The same applies to URIs of resources,
+which often contain arguments. The log contains nothing else of a message, and no secrets.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ from dynamic_mcp.hooks import Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import Refusal, one_line
 
-#: Characters of one text; bytes of arguments that are written out, of larger ones only the digest is.
-MAX_TEXT = 500
+#: Characters of one field, and bytes of arguments; larger arguments are hashed.
+MAX_FIELD = 500
 MAX_ARGUMENTS = 1 << 20
 _PRIVATE = 0o600
-# Not to wait where the file is a pipe that nobody reads.
+# O_NONBLOCK, because a pipe without a reader would block.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 class AuditLog:
-    """The log of this process; off without settings."""
+    """The audit log of this process; off without settings."""
 
     def __init__(self, settings: Audit | None, trace_id: Callable[[], str | None] = lambda: None) -> None:
-        """``trace_id`` gives the trace that the running task belongs to, where requests are traced."""
+        """``trace_id`` returns the trace of the current task, or None."""
         self._trace_id = trace_id
         self._settings = settings
         self._descriptor: int | None = None
-        #: whether the last line was cut off; how many lines are lost; the trouble that was reported last
+        #: whether the last line is incomplete, the number of lost lines, and the last reported error
         self._torn, self._lost, self._reported = False, 0, ""
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is written. The hot path asks first."""
+        """Whether the log writes anything."""
         return self._settings is not None
 
     def configure(self, settings: Audit | None) -> bool:
-        """Use these settings from now on; false when they are those that it has."""
+        """Use these settings from now on; false if they did not change."""
         if settings == self._settings:
             return False
         self._close()
@@ -71,7 +72,7 @@ class AuditLog:
         began: float | None = None,
         **details: object,
     ) -> None:
-        """Write one line. ``began`` is the monotonic time in seconds when it began, None where it took no time."""
+        """Write one line. ``began`` is the monotonic time in seconds at the start of the event; None without a duration."""
         if self._settings is None:
             return
         fields: dict[str, object] = {
@@ -88,11 +89,11 @@ class AuditLog:
             fields["lines_lost"] = self._lost
         for name, value in details.items():
             if value is not None:
-                fields[name] = value[:MAX_TEXT] if isinstance(value, str) else value
+                fields[name] = value[:MAX_FIELD] if isinstance(value, str) else value
         self._write(self._settings.file, msgspec.json.encode(fields) + b"\n")
 
     async def watch(self, subject: Subject, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Do the work for one call, and write a line that says what came of it."""
+        """Do the work for one call, and write a line with its outcome."""
         began, outcome = time.monotonic(), "failed"
         try:
             result = await work()
@@ -111,29 +112,29 @@ class AuditLog:
             outcome = "timeout"
             raise
         finally:
-            event, fields = self._described(subject)
+            event, fields = self._event_of(subject)
             self.record(event, server=subject.group, outcome=outcome, began=began, **fields)
 
-    def _described(self, subject: Subject) -> tuple[str, dict[str, object]]:
-        """The event of a call, and its fields."""
+    def _event_of(self, subject: Subject) -> tuple[str, dict[str, object]]:
+        """The name and the fields of the event of a call."""
         if subject.kind == "resource":
             return "resource_read", self.uri(subject.name or "")
         event, name = ("call", "tool") if subject.kind == "tool" else ("prompt_get", "prompt")
         return event, {name: subject.name, **self.arguments(bytes(subject.arguments))}
 
     def arguments(self, args: bytes) -> dict[str, object]:
-        """The fields about the arguments of a call, as configured."""
+        """The field for the arguments of a call, as configured."""
         return self._as_configured("arguments", args, lambda: Raw(one_line(args)))
 
     def uri(self, uri: str) -> dict[str, object]:
-        """The fields about the resource that was read, as configured for arguments."""
+        """The field for the URI of a resource, as configured for arguments."""
         return self._as_configured("uri", uri.encode(), lambda: uri)
 
     def _as_configured(self, name: str, data: bytes, value: Callable[[], object]) -> dict[str, object]:
-        wanted = "none" if self._settings is None else self._settings.arguments
-        if wanted == "none":
+        mode = "none" if self._settings is None else self._settings.arguments
+        if mode == "none":
             return {}
-        if wanted == "value" and len(data) <= MAX_ARGUMENTS:
+        if mode == "value" and len(data) <= MAX_ARGUMENTS:
             return {name: value()}
         return {f"{name}_sha256": hashlib.sha256(data).hexdigest()}
 
@@ -153,7 +154,7 @@ class AuditLog:
                 log.error("the audit log %s cannot be written, lines are lost: %s", path, reason)
 
     def _open(self, path: Path) -> int:
-        """The file that has the name now."""
+        """The descriptor of the file that has the path now."""
         if self._descriptor is not None:
             try:
                 if os.path.samestat(os.fstat(self._descriptor), os.stat(path)):
@@ -164,7 +165,7 @@ class AuditLog:
         self._descriptor = descriptor = os.open(path, _FLAGS, _PRIVATE)
         found = os.fstat(descriptor)
         if sys.platform != "win32" and stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
-            # An odd umask may have taken even what was asked for, an earlier program given more.
+            # An unusual umask or an earlier program may have set another mode.
             os.fchmod(descriptor, _PRIVATE)
         return descriptor
 
@@ -181,9 +182,9 @@ class _Result(msgspec.Struct):
 
 def _outcome_of(result: bytes) -> str:
     try:
-        read = msgspec.json.decode(result, type=_Result)
+        parsed = msgspec.json.decode(result, type=_Result)
     except msgspec.DecodeError:
         return "ok"
-    if read.kind == "input_required":
-        return read.kind
-    return "error" if read.is_error else "ok"
+    if parsed.kind == "input_required":
+        return parsed.kind
+    return "error" if parsed.is_error else "ok"

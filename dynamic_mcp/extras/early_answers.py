@@ -1,12 +1,11 @@
-"""The first answers, while the rest of the proxy is still being loaded.
+"""The early answers: replies to ``initialize`` and ``tools/list`` before the rest of the proxy is imported.
 
-An agent starts its servers with every session and waits for their first answers. ``initialize`` and ``tools/list`` need nothing but the
-configuration, so they are answered before what is heavy is imported, with a little of the standard library.
+An agent starts its servers with every session, and waits for their first answers. These two need only the configuration and a little of
+the standard library.
 
-Guarantee: what is answered here is what the face would answer, byte for byte, and nothing is answered for a configuration that cannot be
-used. Only what is plain beyond doubt is taken, a configuration without rare settings and requests without rare members. For
-anything else, and from the first such request on, the client waits for the face. That is then told what was answered here, and
-does not answer it again.
+The early answers are byte for byte those of the frontend, and an invalid configuration gets none. This module only handles simple cases:
+configurations without rare settings, and requests without rare members. Any other request, and every later one, waits for the frontend.
+The frontend gets the lines with early answers too, but does not answer them again.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.protocol import versions
 
-# Not that of `typing`, which is a tenth of the time to the first answer.
+# The import of ``typing`` would take a tenth of the time to the first answer.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Milliseconds that a client gets to follow its ``initialize`` up, before the loading goes on.
+#: Milliseconds to wait for the next request after an answer, before the imports go on.
 FOLLOW_UP = 5
 
 _HEAVY = ("msgspec", "asyncio", "anyio", "dynamic_mcp.config.load", "dynamic_mcp.server")
@@ -38,83 +37,83 @@ _CHUNK = 1 << 16
 
 
 class EarlyAnswers:
-    """Answers on the standard streams, as long as it knows the answers."""
+    """Answers the first requests on the standard streams."""
 
     def __init__(self, content: bytes, answer: Callable[[bytes], bytes | None]) -> None:
-        #: the configuration as it was read, so that what is loaded later is the same
+        #: the content of the configuration, so that the proxy later loads the same
         self.content = content
-        #: the lines that need no answer any more, and what the client said after them
+        #: the lines that have their answers, and the bytes after them
         self.answered: list[bytes] = []
         self.rest = b""
         self._answer = answer
-        self._over = False
+        self._is_done = False
 
     @staticmethod
-    def of(words: Sequence[str], environment: Mapping[str, str]) -> EarlyAnswers | None:
-        """The doorstep of a command line that serves a plain configuration to a client on pipes; None for any other."""
-        named = words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", "")
-        # A bare word may be a command, and whatever begins with a dash is an option.
-        if len(words) > 1 or named.isalpha() or named.startswith("-") or not _is_pipe(0):
+    def for_command_line(words: Sequence[str], environment: Mapping[str, str]) -> EarlyAnswers | None:
+        """The early answers for a command line that serves a simple configuration on pipes; None for any other."""
+        path = words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", "")
+        # A single word may be a command, and a word with a dash is an option.
+        if len(words) > 1 or path.isalpha() or path.startswith("-") or not _is_pipe(0):
             return None
         try:
-            status = os.stat(named)
+            status = os.stat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
-                # A pipe can be read only once, and that is for the loader.
+                # A pipe can be read only once, by ``config.load``.
                 return None
-            with open(named, "rb") as file:
+            with open(path, "rb") as file:
                 content = file.read()
         except (OSError, ValueError):
             return None
-        servers = plain_servers(content)
-        return None if servers is None else EarlyAnswers(content, answers(servers))
+        servers = simple_servers(content)
+        return None if servers is None else EarlyAnswers(content, answerer_for(servers))
 
-    def load(self) -> None:
-        """Import what the proxy needs, and answer meanwhile."""
-        # A client that has an answer may end us. There is nothing to clean up yet, and serving has handlers of its own.
+    def import_proxy(self) -> None:
+        """Import the rest of the proxy, and answer requests in between."""
+        # After an answer the client may send a signal. There is nothing to clean up yet, and ``server`` has its own handlers.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: os._exit(128 + number))
         signal.signal(signal.SIGHUP, lambda number, frame: None)
-        self.look()
+        self.answer_pending()
         for name in _HEAVY:
             importlib.import_module(name)
-            self.look()
+            self.answer_pending()
 
-    def look(self) -> None:
-        """Answer what the client has asked by now."""
-        patience = 0
-        while not self._over and select.select([0], [], [], patience / 1000)[0]:
+    def answer_pending(self) -> None:
+        """Answer the requests that are here."""
+        wait = 0
+        while not self._is_done and select.select([0], [], [], wait / 1000)[0]:
             data = os.read(0, _CHUNK)
             before = len(self.answered)
             self._take(data)
-            self._over |= not data
-            patience = FOLLOW_UP if len(self.answered) > before else 0
+            self._is_done |= not data
+            wait = FOLLOW_UP if len(self.answered) > before else 0
 
     def _take(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
         for number, line in enumerate(lines):
-            found = self._answer(line)
-            if found is None:
+            answer = self._answer(line)
+            if answer is None:
                 self.rest = b"\n".join([*lines[number:], self.rest])
-                self._over = True
+                self._is_done = True
                 break
             self.answered.append(line)
-            _write(found)
-        self._over |= len(self.rest) > _CHUNK
+            _write(answer)
+        self._is_done |= len(self.rest) > _CHUNK
 
 
-def answers(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes | None]:
-    """A function that gives the line of the answer to one line of the client.
+def answerer_for(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes | None]:
+    """A function that returns the answer to one line of the client.
 
-    It is empty for what is not answered, and None for what has to wait for the face.
+    It returns b"" for a line without an answer, and None for a line that has to wait for the frontend.
     """
     enabled = {name: entry for name, entry in servers.items() if entry.get("enabled", True)}
-    shown = tool_surface.tool_list(
-        tool_surface.tools({name: str(one["description"]) for name, one in enabled.items()})
+    tool_list = tool_surface.tool_list(
+        tool_surface.tools({name: str(entry["description"]) for name, entry in enabled.items()})
     )
     features = [entry.get("features", {}) for entry in enabled.values()]
-    offered = tool_surface.capabilities(
-        resources=any(one.get("resources", True) for one in features),
-        prompts=any(one.get("prompts", True) for one in features),
+    capabilities = tool_surface.capabilities(
+        resources=any(entry.get("resources", True) for entry in features),
+        prompts=any(entry.get("prompts", True) for entry in features),
         legacy=True,
     )
 
@@ -127,9 +126,9 @@ def answers(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes
                 "id": id,
                 "params": {"protocolVersion": str(version), "capabilities": dict(), **others},
             } if "_meta" not in others:
-                result = tool_surface.introduction(versions.negotiate(version), offered)
+                result = tool_surface.introduction(versions.negotiate(version), capabilities)
             case {"method": "tools/list", "id": id, **others} if others.get("params", {}) == {}:
-                result = shown
+                result = tool_list
             case _:
                 return None
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (
@@ -140,13 +139,13 @@ def answers(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes
     return answer
 
 
-def plain_servers(content: bytes) -> dict[str, dict[str, Any]] | None:
-    """The servers of a configuration that can be used beyond doubt; None where there is a doubt."""
+def simple_servers(content: bytes) -> dict[str, dict[str, Any]] | None:
+    """The servers of a configuration that is certainly valid, or None."""
     try:
-        whole = _parsed(content)
+        config = _parse(content)
     except ValueError:
         return None
-    match whole:
+    match config:
         case {"mcpServers": dict(servers), **others} if not others.keys() - {"$schema"}:
             schema = others.get("$schema", "")
             plain = isinstance(schema, str) and all(map(_is_plain, servers.values()))
@@ -156,7 +155,7 @@ def plain_servers(content: bytes) -> dict[str, dict[str, Any]] | None:
 
 
 def _is_plain(entry: object) -> bool:
-    """Whether a server's entry has only members that are known here, each with a value that is right beyond doubt."""
+    """Whether the entry of a server has only known members, each with a value that is certainly valid."""
     if not isinstance(entry, dict):
         return False
     kind = "command" if "command" in entry else "url"
@@ -192,7 +191,7 @@ def _are_timeouts(value: object) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() <= _FEATURES
-        and all(_is_text(one) and _DURATION.fullmatch(one) for one in value.values())
+        and all(_is_text(entry) and _DURATION.fullmatch(entry) for entry in value.values())
     )
 
 
@@ -204,7 +203,7 @@ _SHARED: dict[str, Callable[[object], bool]] = {
     "features": _are_features,
     "timeout": _are_timeouts,
 }
-#: The plain members of an entry, by the member that says what kind of server it is.
+#: The known members of an entry, for servers with a command and for servers with a url.
 _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
     "command": {
         **_SHARED,
@@ -225,11 +224,11 @@ _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
 
 
 def _plain_message(line: bytes) -> object:
-    """A message that can be spelt in one way only; None for any other."""
+    """A message with only one possible spelling; None for any other."""
     if b"\\" in line:
         return None
     try:
-        message = _parsed(line)
+        message = _parse(line)
     except ValueError:
         return None
     match message:
@@ -240,10 +239,10 @@ def _plain_message(line: bytes) -> object:
             return None
 
 
-def _parsed(text: bytes) -> object:
-    """JSON, without anything that two parsers could take differently. Raises ValueError."""
+def _parse(text: bytes) -> object:
+    """Decode JSON that no other parser could read differently. Raises ValueError."""
     if b"\\u" in text:
-        raise ValueError("an escape that may be half a character")
+        raise ValueError("an escape that may be a lone surrogate")
     try:
         return _decode(text.decode())
     except RecursionError:
@@ -251,15 +250,15 @@ def _parsed(text: bytes) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member twice")
-    return found
+    answer = dict(pairs)
+    if len(answer) != len(pairs):
+        raise ValueError("a duplicate member")
+    return answer
 
 
 def _integer(text: str) -> int:
     if text == "-0":
-        raise ValueError("a second way to write zero")
+        raise ValueError("a second spelling of zero")
     return int(text)
 
 
@@ -279,7 +278,7 @@ def _is_pipe(descriptor: int) -> bool:
 
 
 def _write(line: bytes) -> None:
-    """Write to the client. One that is gone is noticed later, where it can be told."""
+    """Write to the client. ``frontend.client`` notices later if the client is gone."""
     view = memoryview(line)
     try:
         while view:

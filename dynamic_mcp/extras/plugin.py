@@ -1,4 +1,4 @@
-"""All extras as one set of hooks: audit log, traces and call policy, each loaded when it is asked for."""
+"""All extras as one set of hooks. It imports an extra only if the configuration or the environment asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dynamic_mcp.upstream.base import Upstream
 
 
 class Extras(Hooks):
-    """See ``Hooks``."""
+    """The hooks of all extras."""
 
     def __init__(self, config: Config, guard: Guard, traces: Tracing | None = None) -> None:
         self._guard = guard
@@ -30,30 +30,30 @@ class Extras(Hooks):
         )
 
     def record(self, event: str, **details: Any) -> None:
-        """See ``Hooks``: one line of the audit log."""
+        """Write one line of the audit log."""
         self._audit.record(event, **details)
 
     def validate(self, config: Config) -> None:
-        """See ``Hooks``: every setting has its extra."""
+        """Accept everything, because every setting has its extra."""
 
     def warnings(self, path: Path) -> Sequence[str]:
-        """See ``Hooks``: credentials in a file that others can read."""
+        """Warn about credentials in a file that other users can read."""
         from dynamic_mcp.extras.hardening import credential_scan
 
         return credential_scan.warnings(path)
 
     def reloaded(self, config: Config, began: float, changes: str) -> None:
-        """See ``Hooks``. Where the audit log moves, the end of one file and the beginning of the other both say why."""
+        """Record the reload. If it changes the file of the audit log, both files get the line."""
         self._audit.record("reload", began=began, changes=changes)
         if self._audit.configure(config.audit):
             self._audit.record("reload", began=began, changes=changes)
 
     def request(self, method: str, id: bytes, params: Raw, version: str | None) -> RequestSpan | None:
-        """See ``Hooks``: a span of the trace that the client names, or of a new one."""
+        """Start a span in the trace that the client names, or in a new one."""
         return None if self._traces is None else self._traces.request(method, id, params, version)
 
     def watch(self, subject: Subject, work: Callable[[], Awaitable[bytes]]) -> Awaitable[bytes]:
-        """See ``Hooks``: one line of the audit log for each call."""
+        """Write one line of the audit log for the call."""
         return self._audit.watch(subject, work) if self._audit.is_on else work()
 
     def policy(self, server: Server, current: CallPolicy | None) -> CallPolicy | None:
@@ -67,7 +67,7 @@ class Extras(Hooks):
         return PolicyEnforcer(server.name, server.policy, self._guard)
 
     def launch(self, transport: StdioTransport) -> Launch:
-        """See ``Hooks``: with the environment, limits and command prefix that are configured."""
+        """Start the child with the configured environment, limits and command prefix."""
         if (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ()):
             return super().launch(transport)
         from dynamic_mcp.extras import hardening
@@ -75,17 +75,17 @@ class Extras(Hooks):
         return hardening.launch(transport)
 
     def connection(self, upstream: Upstream, server: Server) -> Upstream:
-        """See ``Hooks``: each request of a traced request has a span of its own."""
+        """Wrap the upstream, so that each request in a trace has its own span."""
         return upstream if self._traces is None else self._traces.traced(upstream, server)
 
     async def close(self) -> None:
-        """See ``Hooks``: the last spans go to the collector."""
+        """Send the last spans to the collector."""
         if self._traces is not None:
             await self._traces.close()
 
 
 def plug_in(config: Config, guard: Guard, *, serving: bool) -> Hooks:
-    """The extras that the configuration asks for. ``serving``: traces as the environment asks for them, and the memory is tuned."""
+    """The extras that the configuration asks for. ``serving`` adds the traces of the environment, and tunes the memory."""
     if not serving:
         return Extras(config, guard)
     tuning.prepare()

@@ -1,10 +1,10 @@
-"""Memory that is at hand, and not looked through again and again.
+"""Tuning of the allocator and the garbage collector.
 
-glibc gives the pages of a large block back to the system when it is freed, and with each message they are made again: more than half the
-time of a result of a megabyte. Its own limits rise to those that are set here, but only with a message of 32 MiB.
+glibc returns the pages of a large block to the system when the block is freed, and each message needs them again. That takes more than
+half of the time of a result of a megabyte. The thresholds of glibc grow to the values here only after a message of 32 MiB.
 
-Python looks for cycles after every 700 new objects, which is every few calls, and at times through all that was ever imported. Nothing on
-the way of a call needs that.
+Python collects cycles after every 700 new objects, so every few calls, and sometimes scans all imported modules. The calls make no
+cycles.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import contextlib
 import gc
 import sys
 
-#: Bytes: larger blocks are still given back at once, and what is free at the end of the heap when it is more than this.
-MAX_KEPT_BLOCK = 32 << 20
-MAX_KEPT = 64 << 20
-#: New objects after which cycles are looked for.
-OBJECTS = 10_000
+#: Bytes: glibc returns larger blocks at once, and the free end of the heap if it exceeds the second value.
+MMAP_THRESHOLD = 32 << 20
+TRIM_THRESHOLD = 64 << 20
+#: New objects after which Python collects cycles.
+GC_THRESHOLD = 10_000
 
 # mallopt(3)
 _M_TRIM_THRESHOLD = -1
@@ -25,14 +25,14 @@ _M_MMAP_THRESHOLD = -3
 
 
 def prepare() -> None:
-    """Set this up; once everything is imported."""
+    """Set all thresholds. Call this after all imports."""
     gc.freeze()
-    gc.set_threshold(OBJECTS)
+    gc.set_threshold(GC_THRESHOLD)
     if sys.platform == "linux":
         import ctypes
 
-        # Another C library than glibc has no such function, or one that does nothing.
+        # In other C libraries than glibc this function is missing or does nothing.
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_M_TRIM_THRESHOLD, MAX_KEPT)
-            library.mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BLOCK)
+            library.mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+            library.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)

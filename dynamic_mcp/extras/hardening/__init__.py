@@ -1,4 +1,4 @@
-"""What a configuration can take from a child process: variables of the environment, resources, and access by a sandbox command."""
+"""Restrictions of child processes: variables of the environment, resource limits, and a sandbox command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamic_mcp.process.child import Launch
 
 
 def launch(transport: StdioTransport) -> Launch:
-    """How this child is started. Raises UpstreamFailed for limits that the system cannot keep."""
+    """How to start this child. Raises UpstreamFailed for limits that the system does not support."""
     own = {name: value.reveal() for name, value in transport.env}
     return Launch(
         (*transport.prefix, transport.command, *transport.args),

@@ -1,7 +1,7 @@
-"""Which variables of this process's environment a child gets.
+"""The variables of the proxy's environment that a child inherits.
 
-With a list, a child gets the variables that are named in it and those that programs need on this platform, and no other: a token that the
-proxy was started with, for itself or for another server, is none of its business.
+With a list, a child gets only the listed variables and those that programs need on this platform. So it does not see tokens in the
+proxy's environment that are for the proxy or for another server.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-#: What a child gets in any case: where programs are and may write, whose they are, and how to speak to people. The first list is what
-#: the official SDKs pass on, the locale, the time zone and the folder for temporary files added; the second is theirs.
+#: Variables that every child gets. The list for Windows is that of the official SDKs; the other one is theirs with the locale, the
+#: time zone and the folder for temporary files.
 NEEDED = (
     ("HOME", "LANG", "LC_*", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
     if sys.platform != "win32"
@@ -23,9 +23,9 @@ NEEDED = (
 
 
 def inherited(allowed: Sequence[str] | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """What of ``environment`` goes on to a child: everything without a list (None), else what ``allowed`` and ``NEEDED`` name.
+    """The variables for a child: all if ``allowed`` is None, else those that ``allowed`` and ``NEEDED`` name.
 
-    A name in a list that ends with ``*`` stands for all that begin like it.
+    A name with ``*`` at its end matches all names with that beginning.
     """
     if allowed is None:
         return dict(environment)
@@ -43,5 +43,5 @@ def inherited(allowed: Sequence[str] | None, environment: Mapping[str, str]) -> 
 
 
 def _folded(name: str) -> str:
-    """Windows does not tell capital letters in names from small ones."""
+    """The name for comparisons; Windows ignores the case of names."""
     return name.upper() if sys.platform == "win32" else name

@@ -1,1 +1,1 @@
-"""What stands before the calls of one server, where the configuration wants something to: limits, and a check of the arguments."""
+"""The call policy: limits for the calls of one server, and a check of their arguments."""

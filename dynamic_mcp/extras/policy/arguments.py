@@ -1,9 +1,9 @@
-"""Whether the arguments of a call are what the tool's ``inputSchema`` asks for.
+"""Checks the arguments of calls against the ``inputSchema`` of the tool.
 
-The schemas are tried in a process of their own (``policy.checker`` says why), which is started with the first call and ends with the group.
-Arguments that do not fit, take too long to check, or cannot be checked because the library is not installed, are refused. A schema that
-is broken, or takes too long with any arguments, is the server's mistake: its tool goes on unchecked, and stderr says so once. The
-arguments themselves are not touched.
+A separate process evaluates the schemas (``policy.checker`` says why). It starts with the first call and ends with the group. A call is
+refused if its arguments do not fit, take too long to check, or cannot be checked because the library is not installed. A schema that is
+broken, or takes too long with any arguments, is a mistake of the server: its tool stays usable without a check, and a warning says so
+once. The check does not change the arguments.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.upstream.base import NullEvents, Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
-#: The command of the checker. -P: nothing that lies beside it or where the proxy was started is imported.
+#: The command of the checker. With -P it imports nothing from its own folder or from the current one.
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("checker.py")))
-#: Seconds for the checker to start, and for one check of it (its own limit is about processor time).
+#: Seconds for the start of the checker, and for one check. The checker itself limits the processor time.
 PATIENCE = 10.0
-#: Bytes of the largest schema and of the largest arguments that are looked at.
+#: The largest schema and the largest arguments in bytes.
 MAX_SCHEMA = 1 << 20
 MAX_ARGS = 4 << 20
-#: Characters of a schema that go into an error.
+#: Characters of a schema in an error.
 MAX_SHOWN = 16_384
 
 _MISSING = (
-    "validate_arguments is set for this server, and what checks the arguments is not installed; "
-    "the operator can mend that: pip install 'dynamic-mcp-reference[validation]'"
+    "validate_arguments is set for this server, but the library for the check is not installed; "
+    "the operator can install it: pip install 'dynamic-mcp-reference[validation]'"
 )
 
 
@@ -52,7 +52,7 @@ class _Problem(msgspec.Struct):
 
 
 class _Tool(msgspec.Struct):
-    """The definition of a tool, and whether its arguments are checked."""
+    """The definition of a tool, and the state of its check."""
 
     definition: bytes
     schema: bytes
@@ -72,23 +72,23 @@ class ArgumentCheck:
         self._server = server
         self._guard = guard
         self._tools: dict[str, _Tool] = {}
-        #: tools whose schema took too long once: another definition does not get another chance
+        #: tools with a schema that took too long; they stay unchecked even with another definition
         self._expensive: set[str] = set()
         self._checker: StdioUpstream | None = None
-        # One check at a time, so that the one that ends the checker is known.
-        self._turn = asyncio.Lock()
-        self._over = False
+        # One check at a time, so that the check that ends the checker is known.
+        self._lock = asyncio.Lock()
+        self._is_closed = False
 
     async def check(self, name: str, definition: Raw, args: bytes) -> None:
-        """Return when the arguments may pass. Raises CallRefused, with what is wrong and the schema."""
+        """Check the arguments of a call. Raises CallRefused with the problems and the schema."""
         tool = self._tool(name, bytes(definition))
         if tool.unchecked:
             return
         if len(args) > MAX_ARGS:
             raise CallRefused(
-                f"the arguments are larger than {format_size(MAX_ARGS)}, which is the most that is checked"
+                f"the arguments are larger than {format_size(MAX_ARGS)}, the limit of the check"
             )
-        async with self._turn:
+        async with self._lock:
             verdict = await self._verdict(name, tool, args)
         if verdict.missing:
             raise CallRefused(_MISSING)
@@ -101,13 +101,13 @@ class ArgumentCheck:
                 verdict.broken,
             )
         if verdict.problems:
-            raise CallRefused(_explained(name, verdict.problems, tool.schema))
+            raise CallRefused(_format_problems(name, verdict.problems, tool.schema))
 
     async def close(self) -> None:
-        """End the checker, for good. Bounded, not cancellable, and may be repeated."""
-        self._over = True
+        """End the checker for good. Bounded, not cancellable; a second call does nothing."""
+        self._is_closed = True
         with anyio.CancelScope(shield=True):
-            async with self._turn:
+            async with self._lock:
                 await self._end()
 
     def _tool(self, name: str, definition: bytes) -> _Tool:
@@ -121,36 +121,36 @@ class ArgumentCheck:
     async def _verdict(self, name: str, tool: _Tool, args: bytes) -> _Verdict:
         if len(tool.schema) > MAX_SCHEMA:
             return _Verdict(broken=f"it is larger than {format_size(MAX_SCHEMA)}")
-        if (verdict := await self._ask(name, tool, args)) is not None:
+        if (verdict := await self._run_check(name, tool, args)) is not None:
             return verdict
-        if args != b"{}" and await self._ask(name, tool, b"{}") is not None:
-            # It is these arguments: whoever chooses them must not be able to switch the check off.
-            raise CallRefused("to check these arguments against the tool's input schema takes too long")
+        if args != b"{}" and await self._run_check(name, tool, b"{}") is not None:
+            # Only these arguments take too long. The author of arguments must not be able to switch the check off.
+            raise CallRefused("the check of these arguments against the tool's input schema takes too long")
         self._expensive.add(name)
-        return _Verdict(broken="to check anything against it takes too long")
+        return _Verdict(broken="any check against it takes too long")
 
-    async def _ask(self, name: str, tool: _Tool, args: bytes) -> _Verdict | None:
-        """What the checker says; None when it did not survive that. Raises CallRefused when there is no checker."""
+    async def _run_check(self, name: str, tool: _Tool, args: bytes) -> _Verdict | None:
+        """The verdict of the checker; None if the check ended the checker. Raises CallRefused without a checker."""
         try:
             checker = await self._started()
         except UpstreamError as error:
             raise CallRefused(
-                f"the arguments cannot be checked: the checker did not start, {error}"
+                f"the arguments cannot be checked: the checker did not start: {error}"
             ) from None
-        asked = {"tool": name, "args": args.decode()}
+        params = {"tool": name, "args": args.decode()}
         if not tool.sent:
-            asked["schema"] = tool.schema.decode()
+            params["schema"] = tool.schema.decode()
             tool.sent = True
         try:
-            answer = await checker.request("check", msgspec.json.encode(asked), Options(PATIENCE))
+            answer = await checker.request("check", msgspec.json.encode(params), Options(PATIENCE))
         except UpstreamError:
             await self._end()
             return None
         return msgspec.json.decode(answer, type=_Verdict)
 
     async def _started(self) -> StdioUpstream:
-        if self._over:
-            raise UpstreamGone("its server is not served any more")
+        if self._is_closed:
+            raise UpstreamGone("its server has been removed")
         if self._checker is not None and self._checker.is_gone:
             await self._end()
         if self._checker is None:
@@ -171,8 +171,8 @@ class ArgumentCheck:
             await checker.close()
 
 
-def _explained(name: str, problems: list[_Problem], schema: bytes) -> str:
-    lines = "\n".join(f"- {_place(problem.path)}: {problem.text}" for problem in problems)
+def _format_problems(name: str, problems: list[_Problem], schema: bytes) -> str:
+    lines = "\n".join(f"- {_json_pointer(problem.path)}: {problem.text}" for problem in problems)
     text = schema.decode()
     shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... (get_dynamic_tools has all of it)"
     return (
@@ -180,7 +180,7 @@ def _explained(name: str, problems: list[_Problem], schema: bytes) -> str:
     )
 
 
-def _place(path: list[str]) -> str:
+def _json_pointer(path: list[str]) -> str:
     """A JSON pointer (RFC 6901)."""
     pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path)
     return pointer or "the arguments"

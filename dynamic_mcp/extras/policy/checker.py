@@ -1,11 +1,11 @@
-"""The program that checks arguments against schemas, as a child process of its own: ``policy.arguments`` starts it.
+"""The program that checks arguments against schemas. ``policy.arguments`` starts it as a child process.
 
-A schema is a program that a server wrote: it may loop for years, eat memory, or find a mistake in a library that is machine code. Here
-that ends this process and nothing else. A check that takes more than ``MAX_TIME`` seconds of processor time is ended by the
-kernel, which no library can delay. Nothing is ever fetched: a reference that leads out of the schema makes it a broken one.
+A schema comes from a server: it may take years to evaluate, use all memory, or crash the native library. Here that ends only this
+process. The kernel ends a check after ``MAX_TIME`` seconds of processor time, which no library can prevent. The check never fetches
+anything: a schema with a reference to outside counts as broken.
 
-Spoken to as an MCP server with one method, ``check``: the name of a tool, and the texts of its schema and of the arguments; the schema is
-left out when it is the one that the tool had last. Imports nothing of this package, so that it can be started by its path.
+The program is an MCP server with one method, ``check``, which takes the name of a tool, the text of the arguments, and the text of the
+schema if that changed since the last check. It imports nothing of this package, so that it can run by its path.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 #: Seconds of processor time that one check may take.
 MAX_TIME = 0.5
-#: Mistakes that are named, and characters of each text.
+#: Problems in one result, and characters of each.
 MAX_PROBLEMS = 5
-MAX_TEXT = 300
+MAX_PROBLEM_TEXT = 300
 
 Json = dict[str, Any]
 
@@ -29,8 +29,8 @@ _validators: dict[str, Any] = {}
 
 
 def main() -> None:
-    """Answer one line after the other until the end of the input."""
-    # Numbers of any length arrive and must be read; the processor time is bounded anyway.
+    """Answer line by line until the end of the input."""
+    # Numbers may have any length; the processor time is bounded anyway.
     sys.set_int_max_str_digits(0)
     for line in sys.stdin.buffer:
         message = json.loads(line)
@@ -57,7 +57,7 @@ def result_of(message: Json) -> Json:
 
 
 def check(tool: str, args: str, schema: str | None = None) -> Json:
-    """What is wrong with the arguments (``problems``), or with the schema (``broken``), or that there is no library (``missing``)."""
+    """The ``problems`` of the arguments; or ``broken``, the problem of the schema; or ``missing``, if the library is not installed."""
     try:
         import jsonschema_rs
     except ImportError:
@@ -84,28 +84,28 @@ def check(tool: str, args: str, schema: str | None = None) -> Json:
 
 
 def read(text: str) -> object:
-    """A JSON value; fractions keep every digit and every size."""
+    """Decode JSON; fractions keep all digits."""
     return json.loads(text, parse_float=Decimal)
 
 
 def validator_for(library: Any, schema: object) -> Any:
-    """A validator of the dialect that the schema names, else of 2020-12 (MCP 2025-11-25, "JSON Schema Usage")."""
+    """A validator for the dialect that the schema names, else for 2020-12 (MCP 2025-11-25, basic, "JSON Schema Usage")."""
     return library.validator_for(schema, offline=True)
 
 
 def _text(problem: Any) -> str:
     if problem.kind.name == "falseSchema" and problem.schema_path[-1:] == ["additionalProperties"]:
-        # The library names neither the property nor the rule where there are no other properties.
+        # If the schema allows no property at all, the message of the library names neither the property nor the rule.
         return "no property is allowed there"
     return _short(problem.message)
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
+    return text if len(text) <= MAX_PROBLEM_TEXT else text[:MAX_PROBLEM_TEXT] + "..."
 
 
 def _limit(seconds: float) -> None:
-    """Have the kernel end this process after so much processor time; 0 takes that back. Windows cannot."""
+    """Let the kernel end this process after this much processor time; 0 removes the limit. Does nothing on Windows."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

@@ -15,8 +15,8 @@ from dynamic_mcp.hooks import CallPolicy
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Options
 
-#: Seconds of waiting for a slot below which the remaining timeout is not worth a correction.
-_NOTICED = 0.05
+#: After a shorter wait for a slot, in seconds, the timeout of the call stays the same.
+_MIN_WAIT = 0.05
 
 
 class PolicyEnforcer:
@@ -28,12 +28,12 @@ class PolicyEnforcer:
         self._arguments = ArgumentCheck(server, guard)
 
     def set(self, rules: CallRules) -> None:
-        """Apply other rules, at once."""
+        """Apply other rules at once."""
         self._rules = rules
         self._limits.set(rules)
 
     def inherit(self, other: CallPolicy) -> None:
-        """See ``CallPolicy``: calls that the other one let through count for the rate."""
+        """Take over the limits of another policy, so that its calls count for the rate."""
         if isinstance(other, PolicyEnforcer):
             other.set(self._rules)
             self._limits = other._limits
@@ -52,7 +52,7 @@ class PolicyEnforcer:
         if timeout is None or (self._rules.rate_limit is None and self._rules.max_concurrent_calls is None):
             return await send(options)
         async with self._limits.slot(timeout) as waited:
-            if waited < _NOTICED:
+            if waited < _MIN_WAIT:
                 return await send(options)
             left = max(round(timeout - waited, 2), 0.01)
             try:

@@ -1,7 +1,7 @@
-"""Traces of requests, by OpenTelemetry (extra ``otel``).
+"""Traces of requests with OpenTelemetry (extra ``otel``).
 
-Without the variables that ask for traces nothing of OpenTelemetry is imported. A wrong variable, or a missing package, costs one warning
-on stderr; the proxy then serves without traces.
+The proxy imports OpenTelemetry only if environment variables ask for traces. If a variable is invalid or a package is missing, it logs
+one warning and serves without traces.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dynamic_mcp.log import log
 
 
 def start(environment: Mapping[str, str]) -> Tracing | None:
-    """Traces as the environment asks for them; None where it does not, or where they cannot be made."""
+    """The traces that the environment asks for; None if it does not, or if they are not possible."""
     if not is_asked_for(environment):
         return None
     try:
@@ -27,6 +27,6 @@ def start(environment: Mapping[str, str]) -> Tracing | None:
             error.name or "a package",
         )
     except Exception as error:
-        # Whatever is wrong with the variables, the proxy serves.
+        # No mistake in the variables may stop the proxy.
         log.warning("there are no traces, the OTEL_* variables cannot be used: %s", error)
     return None

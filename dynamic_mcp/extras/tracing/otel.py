@@ -1,12 +1,12 @@
-"""Traces by OpenTelemetry (extra ``otel``): a SERVER span for each request of the client, a CLIENT span for each that it leads to.
+"""Traces with OpenTelemetry (extra ``otel``): a SERVER span for each request of the client, and a CLIENT span for each upstream request.
 
-Names and attributes are those of OpenTelemetry's conventions for MCP. The context comes with the client's request in ``params._meta`` and
-goes to the upstream there, in the keys of the configured propagators (MCP SEP-414: ``traceparent``, ``tracestate``, ``baggage``). Sampler,
-batches and collector are as the environment variables of the SDK say.
+Names and attributes follow the semantic conventions of OpenTelemetry for MCP. The context is in ``params._meta`` of the client's request
+and of the upstream request, in the keys of the configured propagators (MCP SEP-414: ``traceparent``, ``tracestate``, ``baggage``). The
+environment variables of the SDK define the sampler, the batches and the collector.
 
-A span has names, ids, durations and kinds of errors. Arguments, results, texts of errors, URIs, addresses and session ids are left out:
-any of them may hold a secret. Nothing that the SDK or a collector does reaches a request or stdout, and the end of the proxy waits
-for them ``CLOSE_GRACE`` seconds at most.
+A span contains names, ids, durations and kinds of errors. It contains no arguments, results, error texts, URIs, addresses or session
+ids, because any of these may be a secret. The SDK and the collector never affect a request or stdout, and delay the end of the proxy by
+at most ``CLOSE_GRACE`` seconds.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from opentelemetry.trace import SpanKind, StatusCode
 from dynamic_mcp import __version__
 from dynamic_mcp.config.model import Server, StdioTransport
 from dynamic_mcp.errors import HttpStatus, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras.audit import MAX_TEXT
+from dynamic_mcp.extras.audit import MAX_FIELD
 from dynamic_mcp.extras.tracing.base import EXPORTER
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
 from dynamic_mcp.upstream.http.wrapper import UpstreamWrapper
 
-#: Seconds that the last spans may take to be handed over when the proxy ends, while its servers end.
+#: Seconds to send the last spans at the end of the proxy, while its servers end.
 CLOSE_GRACE = 1.0
 
-#: The entry points of the SDK's exporters; the two kinds of OTLP have names of their own there.
+#: The entry points of the SDK's exporters, and their names for the two kinds of OTLP.
 _EXPORTERS = "opentelemetry_traces_exporter"
 _OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-#: A request that stays open: no request of the client waits for it, and its cancellation is its usual end.
+#: A request that stays open. Its cancellation is its normal end.
 _LISTEN = "subscriptions/listen"
 
-#: What the member ``name`` of params names, by method.
+#: The attribute for the member ``name`` of params, by method.
 _NAMED = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name"}
 
 
 def from_environment(environment: Mapping[str, str]) -> OpenTelemetry:
-    """Traces to where the environment says. Raises LookupError for an exporter that is not known, and whatever the SDK raises."""
+    """Traces for the configured exporters. Raises LookupError for an unknown exporter, and the errors of the SDK."""
     _take_over_log()
-    own = {"service.name": "dynamic-mcp", "service.version": __version__}
-    # What the environment says of the service goes before what we say.
-    resource = Resource.create(own).merge(OTELResourceDetector().detect())
+    defaults = {"service.name": "dynamic-mcp", "service.version": __version__}
+    # The attributes in the environment override the defaults.
+    resource = Resource.create(defaults).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for name in (environment.get(EXPORTER, "").strip() or "otlp").split(","):
         provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip(), environment)))
@@ -76,7 +76,7 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:
 
 
 class OpenTelemetry:
-    """See ``base.Tracing``."""
+    """The traces of this process (``base.Tracing``)."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -84,10 +84,10 @@ class OpenTelemetry:
         self._propagator = propagate.get_global_textmap()
 
     def request(self, method: str, id: bytes, params: Raw, version: str | None) -> OpenTelemetrySpan:
-        asked = _read(params)
-        name, attributes = _described(method, asked.name, version, pipe=True)
-        attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_TEXT]
-        carrier = self._carried(asked.meta)
+        parsed = _parse(params)
+        name, attributes = _describe(method, parsed.name, version, pipe=True)
+        attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_FIELD]
+        carrier = self._carried(parsed.meta)
         parent = self._propagator.extract(
             {key: _text(raw) for key, raw in carrier.items()}, contexts.Context()
         )
@@ -102,17 +102,17 @@ class OpenTelemetry:
         return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
     @contextmanager
-    def relayed(
+    def client_span(
         self, method: str, params: bytes, attributes: Mapping[str, str], version: str, *, pipe: bool
     ) -> Iterator[tuple[trace.Span, bytes]]:
-        """The span of a request to an upstream, and params that hand it over."""
-        asked = _read(Raw(params))
-        name, described = _described(method, asked.name, version, pipe=pipe)
+        """The span of a request to an upstream, and the params with its context."""
+        parsed = _parse(Raw(params))
+        name, described = _describe(method, parsed.name, version, pipe=pipe)
         span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes={**described, **attributes})
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, trace.set_span_in_context(span))
         try:
-            yield span, self._with_meta(params, asked.meta, carrier)
+            yield span, self._with_meta(params, parsed.meta, carrier)
         except asyncio.CancelledError:
             _fail(span, "cancelled")
             raise
@@ -126,42 +126,42 @@ class OpenTelemetry:
             span.end()
 
     async def close(self) -> None:
-        """See ``Tracing``: the SDK may take half a minute, so it has a thread that ends with the process."""
-        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        """Send the last spans. The SDK may take half a minute, so it runs in a thread that ends with the process."""
+        is_shut_down, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def shut_down() -> None:
             self._provider.shutdown()
             with suppress(RuntimeError):
-                # The loop is closed: nobody waited so long.
-                loop.call_soon_threadsafe(over.set)
+                # The loop is closed after ``CLOSE_GRACE``.
+                loop.call_soon_threadsafe(is_shut_down.set)
 
         threading.Thread(target=shut_down, name="traces", daemon=True).start()
         with anyio.move_on_after(CLOSE_GRACE, shield=True) as waiting:
-            await over.wait()
+            await is_shut_down.wait()
         if waiting.cancelled_caught:
-            log.warning("the last traces were not handed over within %g s and are lost", CLOSE_GRACE)
+            log.warning("the last traces are lost: they could not be sent within %g s", CLOSE_GRACE)
 
     def _carried(self, meta: Mapping[str, Raw]) -> dict[str, Raw]:
-        """The members of ``_meta`` that carry a context."""
+        """The members of ``_meta`` with the trace context."""
         return {key: meta[key] for key in self._propagator.fields if key in meta}
 
     def _with_meta(self, params: bytes, meta: dict[str, Raw], carrier: dict[str, str]) -> bytes:
         if not carrier:
             return params
-        # What came in these keys was the context of the hop before.
+        # These keys contain the context of the previous hop.
         kept = {key: raw for key, raw in meta.items() if key not in self._propagator.fields}
         members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
         return msgspec.json.encode({**members, "_meta": {**kept, **carrier}})
 
 
 class OpenTelemetrySpan:
-    """See ``hooks.RequestSpan``."""
+    """The span of one request of the client (``hooks.RequestSpan``)."""
 
-    def __init__(self, span: trace.Span, method: str, within: contexts.Context) -> None:
+    def __init__(self, span: trace.Span, method: str, context: contexts.Context) -> None:
         self._span = span
         self._method = method
         self.context: Context = copy_context()
-        self.context.run(contexts.attach, within)
+        self.context.run(contexts.attach, context)
 
     def finish(self, line: bytes) -> None:
         if self._span.is_recording():
@@ -179,10 +179,10 @@ class OpenTelemetrySpan:
 
 
 class _Traced(UpstreamWrapper):
-    """An upstream with a span for each request that a request of the client leads to."""
+    """An upstream with a span for each request in a trace."""
 
-    def __init__(self, tracing: OpenTelemetry, behind: Upstream, server: Server) -> None:
-        super().__init__(behind)
+    def __init__(self, tracing: OpenTelemetry, inner: Upstream, server: Server) -> None:
+        super().__init__(inner)
         self._tracing = tracing
         self._pipe = isinstance(server.transport, StdioTransport)
         self._attributes = {"dynamic_mcp.group": server.name}
@@ -191,12 +191,12 @@ class _Traced(UpstreamWrapper):
         if method == _LISTEN or not trace.get_current_span().get_span_context().is_valid:
             return await super().request(method, params, options)
         version = era.MODERN if self.modern else self.agreed.version
-        with self._tracing.relayed(method, params, self._attributes, version, pipe=self._pipe) as (
+        with self._tracing.client_span(method, params, self._attributes, version, pipe=self._pipe) as (
             span,
-            handing,
+            params_with_context,
         ):
             options = msgspec.structs.replace(options, on_id=_id_setter(span))
-            result = await super().request(method, handing, options)
+            result = await super().request(method, params_with_context, options)
             _succeeded(span, method, result)
         return result
 
@@ -206,27 +206,27 @@ class _Params(msgspec.Struct):
     meta: dict[str, Raw] = msgspec.field(name="_meta", default_factory=dict)
 
 
-def _read(params: Raw) -> _Params:
+def _parse(params: Raw) -> _Params:
     try:
         return msgspec.json.decode(params or b"{}", type=_Params)
     except msgspec.DecodeError:
         return _Params()
 
 
-def _described(method: str, name: Raw, version: str | None, *, pipe: bool) -> tuple[str, dict[str, str]]:
-    """The name and the attributes that a request has on either side."""
-    shown = method[:MAX_TEXT]
-    attributes = {"mcp.method.name": shown, "network.transport": "pipe" if pipe else "tcp"}
+def _describe(method: str, name: Raw, version: str | None, *, pipe: bool) -> tuple[str, dict[str, str]]:
+    """The name and the attributes of the span of a request."""
+    label = method[:MAX_FIELD]
+    attributes = {"mcp.method.name": label, "network.transport": "pipe" if pipe else "tcp"}
     if not pipe:
         attributes["network.protocol.name"] = "http"
     if version:
-        attributes["mcp.protocol.version"] = version[:MAX_TEXT]
+        attributes["mcp.protocol.version"] = version[:MAX_FIELD]
     if method == "tools/call":
         attributes["gen_ai.operation.name"] = "execute_tool"
-    if method in _NAMED and (target := _text(name)[:MAX_TEXT]):
+    if method in _NAMED and (target := _text(name)[:MAX_FIELD]):
         attributes[_NAMED[method]] = target
-        shown = f"{shown} {target}"
-    return shown, attributes
+        label = f"{label} {target}"
+    return label, attributes
 
 
 class _Result(msgspec.Struct):
@@ -238,20 +238,20 @@ def _succeeded(span: trace.Span, method: str, result: bytes) -> None:
     if not span.is_recording() or method not in ("tools/call", "initialize"):
         return
     try:
-        read = msgspec.json.decode(result, type=_Result)
+        parsed = msgspec.json.decode(result, type=_Result)
     except msgspec.DecodeError:
         return
-    if read.is_error:
+    if parsed.is_error:
         _fail(span, "tool_error")
-    if read.version:
-        span.set_attribute("mcp.protocol.version", read.version)
+    if parsed.version:
+        span.set_attribute("mcp.protocol.version", parsed.version)
 
 
 def _refused(span: trace.Span, code: float | None) -> None:
-    """The other side answered with a JSON-RPC error."""
-    shown = "_OTHER" if code is None else str(code)
-    span.set_attribute("rpc.response.status_code", shown)
-    _fail(span, shown)
+    """Note a JSON-RPC error."""
+    label = "_OTHER" if code is None else str(code)
+    span.set_attribute("rpc.response.status_code", label)
+    _fail(span, label)
 
 
 def _kind(error: Exception) -> str:
@@ -270,38 +270,38 @@ def _id_setter(span: trace.Span) -> Callable[[int], None]:
 
 
 def _text(raw: bytes | Raw) -> str:
-    """A JSON string; empty for anything else."""
+    """The text of a JSON string; empty for anything else."""
     try:
         return msgspec.json.decode(raw, type=str) if raw else ""
     except msgspec.DecodeError:
         return ""
 
 
-# What the SDK has to say
+# The log of the SDK
 
 
-class _Once(logging.Handler):
-    """Passes on what the SDK logs: each kind of trouble once, and then at debug level, because a collector may be away for days.
+class _LogOnce(logging.Handler):
+    """Passes on the log of the SDK. Repetitions go to the debug level, because a collector may be unreachable for days.
 
-    Texts from the environment are left out: a header of a collector is a secret.
+    The records lose the texts from the environment, because a header for a collector may be a secret.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[tuple[str, int]] = set()
+        self._logged: set[tuple[str, int]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        place = (record.name, record.lineno)
-        level = logging.DEBUG if place in self._said else record.levelno
-        self._said.add(place)
-        log.log(level, "traces: %s", _told(record))
+        source = (record.name, record.lineno)
+        level = logging.DEBUG if source in self._logged else record.levelno
+        self._logged.add(source)
+        log.log(level, "traces: %s", _log_text(record))
 
 
-def _told(record: logging.LogRecord) -> str:
+def _log_text(record: logging.LogRecord) -> str:
     is_exporter = record.name.startswith("opentelemetry.exporter")
     arguments = record.args if isinstance(record.args, tuple) else ()
     try:
-        text = str(record.msg) % tuple(_harmless(one, is_exporter=is_exporter) for one in arguments)
+        text = str(record.msg) % tuple(_harmless(value, is_exporter=is_exporter) for value in arguments)
     except (TypeError, ValueError):
         text = str(record.msg)
     error = record.exc_info[0] if record.exc_info else None
@@ -312,13 +312,13 @@ def _harmless(value: object, *, is_exporter: bool) -> object:
     if isinstance(value, int | float):
         return value
     if isinstance(value, str) and is_exporter:
-        # The reason of an answer, or what is exported.
+        # The reason phrase of a reply, or the kind of the exported data.
         return value[:100]
     return type(value).__name__ if isinstance(value, BaseException) else "(...)"
 
 
 def _take_over_log() -> None:
-    theirs = logging.getLogger("opentelemetry")
-    if not theirs.handlers:
-        theirs.addHandler(_Once())
-    theirs.propagate = False
+    sdk_log = logging.getLogger("opentelemetry")
+    if not sdk_log.handlers:
+        sdk_log.addHandler(_LogOnce())
+    sdk_log.propagate = False

@@ -1,4 +1,4 @@
-"""The fixtures of an authorization: the keyring is one of the places that it keeps tokens in."""
+"""The fixtures of an authorization, which can store its tokens in the keyring."""
 
 from tests.dynamic_mcp.oauth.conftest import directory, http, make, requested, routes, store
 

@@ -1,4 +1,4 @@
-"""The audit log: what each outcome is called, what is left out, and that no trouble with the file reaches a call."""
+"""The audit log: the outcomes, the omitted data, and that no failure of the file affects a call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from dynamic_mcp.config.model import Audit, CallRules, Config, RateLimit
 from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras.audit import MAX_ARGUMENTS, MAX_TEXT, AuditLog
+from dynamic_mcp.extras.audit import MAX_ARGUMENTS, MAX_FIELD, AuditLog
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.connection_record import ConnectionRecord
@@ -31,12 +31,12 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def audit_log(file: Path) -> AuditLog:
-    """A log, kept in the file."""
+    """An audit log in the file."""
     return AuditLog(Audit(file))
 
 
 def recorded_client(file: Path, arguments: Any = "none") -> Client:
-    """A client of a proxy that keeps a log in the file."""
+    """A client of a proxy with an audit log in the file."""
     return Client(hooks=Extras(Config((), audit=Audit(file, arguments)), Guard()))
 
 
@@ -47,7 +47,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 async def outcome_of(
     client: Client, file: Path, name: str = "echo", group: str = "files", **args: Any
 ) -> str:
-    """Make a call; the outcome in the one line that it leads to."""
+    """Make a call; the outcome in its only line."""
     before = len(lines(file))
     await client.tool(CALL, {"group": group, "name": name, **args})
     (line,) = lines(file)[before:]
@@ -73,16 +73,14 @@ async def outcome_of(
         (RuntimeError("a mistake"), "failed"),
     ],
 )
-async def test_a_call_is_recorded_with_what_came_of_it(
-    file: Path, answer: bytes | Exception, outcome: str
-) -> None:
+async def test_call_is_recorded_with_its_outcome(file: Path, answer: bytes | Exception, outcome: str) -> None:
     client = recorded_client(file)
     client.upstream.answer = answer
 
     client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
     await client.answers(1)
 
-    # The questions of a modern upstream make it several calls.
+    # The questions of a modern upstream lead to several calls.
     assert {line["outcome"] for line in lines(file)} == {outcome}
 
 
@@ -90,7 +88,7 @@ def _calling(group: str, name: str) -> dict[str, Any]:
     return {"name": CALL, "arguments": {"group": group, "name": name}}
 
 
-async def test_what_the_proxy_refuses_is_recorded_too(file: Path) -> None:
+async def test_refused_requests_are_recorded(file: Path) -> None:
     client = recorded_client(file)
     group = client.groups[0]
     policy = CallRules(rate_limit=RateLimit(1, 60.0))
@@ -109,7 +107,7 @@ async def test_what_the_proxy_refuses_is_recorded_too(file: Path) -> None:
     assert "canary" not in json.dumps(lines(file))
 
 
-async def test_a_cancelled_call_is_recorded(file: Path) -> None:
+async def test_cancelled_call_is_recorded(file: Path) -> None:
     client = recorded_client(file)
     client.upstream.answer = None
     client.send({"id": 1, "method": "tools/call", "params": _calling("files", "echo")})
@@ -131,9 +129,7 @@ ARGS = b'{"x": 12345678901234567890123,\n"y":1E+2}'
         ("value", {"arguments": {"x": 12345678901234567890123, "y": 100.0}}),
     ],
 )
-async def test_the_arguments_are_there_as_configured(
-    file: Path, setting: Any, fields: dict[str, Any]
-) -> None:
+async def test_arguments_are_recorded_as_configured(file: Path, setting: Any, fields: dict[str, Any]) -> None:
     client = recorded_client(file, setting)
     arguments = b'{"group":"files","name":"echo","args":%b}' % ARGS
     params = b'{"name":"%b","arguments":%b}' % (CALL.encode(), arguments)
@@ -166,7 +162,7 @@ async def read(client: Client, method: str, **params: object) -> None:
         ("value", {"uri": URI}, {"arguments": {"of": "canary"}}),
     ],
 )
-async def test_what_is_read_is_recorded_with_what_is_configured(
+async def test_reads_are_recorded_as_configured(
     file: Path, setting: Any, resource: dict[str, Any], prompt: dict[str, Any]
 ) -> None:
     client = recorded_client(file, setting)
@@ -175,11 +171,11 @@ async def test_what_is_read_is_recorded_with_what_is_configured(
     await read(client, "prompts/get", name="summary", arguments={"of": "canary"})
 
     common = {"server": "files", "outcome": "ok", "pid": os.getpid()}
-    told = [
+    recorded = [
         {name: value for name, value in line.items() if name not in ("time", "duration_ms")}
         for line in lines(file)
     ]
-    assert told == [
+    assert recorded == [
         {"event": "resource_read", **common, **resource},
         {"event": "prompt_get", **common, "prompt": "summary", **prompt},
     ]
@@ -193,18 +189,18 @@ async def test_what_is_read_is_recorded_with_what_is_configured(
         (UpstreamGone("it crashed"), "failed"),
     ],
 )
-async def test_what_cannot_be_read_is_recorded_too(file: Path, answer: Exception, outcome: str) -> None:
+async def test_failed_reads_are_recorded(file: Path, answer: Exception, outcome: str) -> None:
     client = recorded_client(file)
     client.upstream.answer = answer
 
     await client.ask("resources/read", {"group": "files", "uri": URI})
     await client.ask("resources/read", {"group": "nowhere", "uri": URI})
 
-    told = [(line["event"], line["server"], line["outcome"]) for line in lines(file)]
-    assert told == [("resource_read", "files", outcome), ("refused", None, "refused")]
+    recorded = [(line["event"], line["server"], line["outcome"]) for line in lines(file)]
+    assert recorded == [("resource_read", "files", outcome), ("refused", None, "refused")]
 
 
-def test_large_arguments_are_only_a_digest(audit_log: AuditLog, file: Path) -> None:
+def test_large_arguments_are_hashed(audit_log: AuditLog, file: Path) -> None:
     audit_log.configure(Audit(file, "value"))
 
     assert set(audit_log.arguments(b'"%b"' % (b"x" * MAX_ARGUMENTS))) == {"arguments_sha256"}
@@ -213,15 +209,15 @@ def test_large_arguments_are_only_a_digest(audit_log: AuditLog, file: Path) -> N
 # Upstreams
 
 
-def test_each_connection_has_a_beginning_and_an_end(audit_log: AuditLog, file: Path) -> None:
+def test_each_connection_has_a_start_and_an_end(audit_log: AuditLog, file: Path) -> None:
     for steps in (["ready"], ["ready", "failed"], ["failed"], []):
         connection = ConnectionRecord(audit_log.record, "a")
         for step in steps:
             getattr(connection, step)(*(["because"] if step == "failed" else []))
         connection.closed()
 
-    told = [(line["event"], line["outcome"]) for line in lines(file)]
-    assert told == [
+    recorded = [(line["event"], line["outcome"]) for line in lines(file)]
+    assert recorded == [
         ("upstream_started", "ok"),
         ("upstream_stopped", "ok"),
         ("upstream_started", "ok"),
@@ -240,17 +236,17 @@ def test_nothing_is_written_without_a_file(file: Path) -> None:
     assert not file.exists()
 
 
-def test_a_line_has_the_fields_and_no_endless_text(audit_log: AuditLog, file: Path) -> None:
-    audit_log.record("start", reason="x" * (MAX_TEXT + 1), nothing=None)
+def test_line_has_all_fields_and_bounded_texts(audit_log: AuditLog, file: Path) -> None:
+    audit_log.record("start", reason="x" * (MAX_FIELD + 1), nothing=None)
 
     (line,) = lines(file)
     assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason"]
-    assert len(line["reason"]) == MAX_TEXT
+    assert len(line["reason"]) == MAX_FIELD
     assert line["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("move", ["rename", "unlink"])
-def test_a_file_that_goes_is_begun_anew(audit_log: AuditLog, file: Path, move: str) -> None:
+def test_moved_file_is_replaced_by_a_new_one(audit_log: AuditLog, file: Path, move: str) -> None:
     audit_log.record("one")
     if move == "rename":
         file.rename(file.with_suffix(".1"))
@@ -262,7 +258,7 @@ def test_a_file_that_goes_is_begun_anew(audit_log: AuditLog, file: Path, move: s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_the_file_is_private_whatever_it_was_and_whatever_the_umask(audit_log: AuditLog, file: Path) -> None:
+def test_file_is_private_for_any_umask(audit_log: AuditLog, file: Path) -> None:
     file.touch(0o666)
     file.chmod(0o666)
     audit_log.record("one")
@@ -277,7 +273,7 @@ def test_the_file_is_private_whatever_it_was_and_whatever_the_umask(audit_log: A
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_another_file_is_written_from_then_on(audit_log: AuditLog, file: Path) -> None:
+def test_changed_settings_use_the_new_file(audit_log: AuditLog, file: Path) -> None:
     audit_log.record("one")
     other = file.with_name("other.jsonl")
     audit_log.configure(Audit(other))
@@ -288,7 +284,7 @@ def test_another_file_is_written_from_then_on(audit_log: AuditLog, file: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
-async def test_a_full_disk_is_said_once_and_costs_no_call(
+async def test_full_disk_is_reported_once_and_fails_no_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = recorded_client(Path("/dev/full"))
@@ -301,7 +297,7 @@ async def test_a_full_disk_is_said_once_and_costs_no_call(
     ]
 
 
-def test_the_line_after_a_gap_says_how_many_are_lost(
+def test_line_after_a_gap_has_the_number_of_lost_lines(
     audit_log: AuditLog, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = file.with_name("folder")
@@ -317,7 +313,7 @@ def test_the_line_after_a_gap_says_how_many_are_lost(
     assert len(caplog.messages) == 1
 
 
-def test_a_line_that_was_cut_off_spoils_no_other(
+def test_incomplete_line_does_not_damage_the_next(
     audit_log: AuditLog, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit_log.record("one")
@@ -334,7 +330,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
-def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(
+def test_pipe_without_a_reader_does_not_block(
     audit_log: AuditLog, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.mkfifo(file)

@@ -1,4 +1,4 @@
-"""The first answers: early, the same as the face's, each once, and none for a configuration that cannot be used."""
+"""The early answers: equal to those of the frontend, each once, and none for an invalid configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.extras.early_answers import answers, plain_servers
+from dynamic_mcp.extras.early_answers import answerer_for, simple_servers
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -32,7 +32,7 @@ INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
 LIST = b'{"jsonrpc":"2.0","id":"a","method":"tools/list"}'
 PING = b'{"jsonrpc":"2.0","id":2,"method":"ping"}'
 
-# Right values are more likely than others, so that whole entries are plain often enough.
+# Valid values are more likely than others, so that enough entries are simple.
 _texts = st.text(max_size=6)
 _durations = st.sampled_from(["1s", "9999min", "500ms", "0s", "01s", "99999999m", "1h", ""])
 _flags = st.booleans()
@@ -71,7 +71,7 @@ _configurations = st.builds(
     st.sampled_from([{}, {}, {"$schema": "x"}, {"$schema": None}, {"security": {}}, {"more": 1}]),
     st.booleans(),
 )
-#: messages whose members are missing, come twice, or are spelt in another way
+#: messages with missing or duplicate members, or with members in another spelling
 _lines = st.lists(
     st.sampled_from(['"jsonrpc":"2.0"', '"method":"tools/list"', '"params":{}', '"id":-0', '"id":1']),
     max_size=5,
@@ -101,7 +101,7 @@ _messages = st.builds(
 
 
 def frontend_over(content: bytes) -> tuple[Frontend, list[bytes]]:
-    """A face over the servers of a configuration, and what it says."""
+    """A frontend with the servers of a configuration, and its lines for the client."""
     lines: list[bytes] = []
     session = ClientSession(lines.append)
     groups = named(*(FakeGroup(server) for server in parse(content, "c", {}).servers))
@@ -109,12 +109,12 @@ def frontend_over(content: bytes) -> tuple[Frontend, list[bytes]]:
 
 
 @given(_configurations, st.lists(_messages | _lines, max_size=3))
-async def test_what_is_answered_is_what_the_face_answers(text: str, messages: list[str]) -> None:
+async def test_early_answers_equal_those_of_the_frontend(text: str, messages: list[str]) -> None:
     content = text.encode(errors="surrogatepass")
-    servers = plain_servers(content)
+    servers = simple_servers(content)
     if servers is None:
         return
-    answer = answers(servers)
+    answer = answerer_for(servers)
     for message in [INITIALIZE.decode(), LIST.decode(), *messages]:
         frontend, lines = frontend_over(content)
         found = answer(message.encode())
@@ -138,8 +138,8 @@ async def test_what_is_answered_is_what_the_face_answers(text: str, messages: li
         {"description": "d", "command": "x", "features": {"tools": False}, "timeout": {"tools": "1min"}},
     ],
 )
-def test_an_ordinary_configuration_is_plain(entry: dict[str, Any]) -> None:
-    assert plain_servers(json.dumps({"mcpServers": {"a": entry}}).encode()) == {"a": entry}
+def test_ordinary_configuration_has_early_answers(entry: dict[str, Any]) -> None:
+    assert simple_servers(json.dumps({"mcpServers": {"a": entry}}).encode()) == {"a": entry}
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_an_ordinary_configuration_is_plain(entry: dict[str, Any]) -> None:
         '{"mcpServers": {}, "security": {}}',
     ],
 )
-def test_a_configuration_that_is_wrong_or_rare_is_left_to_the_loader(text: str) -> None:
-    assert plain_servers(text.encode()) is None
+def test_invalid_or_rare_configuration_has_no_early_answers(text: str) -> None:
+    assert simple_servers(text.encode()) is None
 
 
 @pytest.fixture
@@ -171,8 +171,8 @@ def config(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def started(config: Path, *modules: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The proxy, which finds modules in these folders first."""
+def running_proxy(config: Path, *modules: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running proxy that searches these folders first for modules."""
     search_path = os.pathsep.join(map(str, [*modules, ROOT]))
     environment = {**os.environ, "PYTHONPATH": search_path, "DYNAMIC_MCP_LOG": "off"}
     command = [sys.executable, "-m", "dynamic_mcp", str(config)]
@@ -184,13 +184,13 @@ def started(config: Path, *modules: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def say(process: subprocess.Popen[bytes], *lines: bytes) -> None:
+def send(process: subprocess.Popen[bytes], *lines: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(b"".join(line + b"\n" for line in lines))
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def receive(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert process.stdout is not None
     message = json.loads(process.stdout.readline())
     assert isinstance(message, dict)
@@ -198,7 +198,7 @@ def hear(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def never_loaded(tmp_path: Path) -> Path:
+def endless_import(tmp_path: Path) -> Path:
     """A folder with a `msgspec` whose import does not end."""
     folder = tmp_path / "modules"
     folder.mkdir()
@@ -207,11 +207,11 @@ def never_loaded(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_answers_do_not_wait_for_what_is_heavy(config: Path, never_loaded: Path) -> None:
-    with started(config, never_loaded) as process:
-        say(process, INITIALIZE, INITIALIZED, LIST)
-        assert hear(process)["result"]["serverInfo"]["name"] == "dynamic-mcp"
-        assert [tool["name"] for tool in hear(process)["result"]["tools"]] == [
+def test_early_answers_do_not_wait_for_imports(config: Path, endless_import: Path) -> None:
+    with running_proxy(config, endless_import) as process:
+        send(process, INITIALIZE, INITIALIZED, LIST)
+        assert receive(process)["result"]["serverInfo"]["name"] == "dynamic-mcp"
+        assert [tool["name"] for tool in receive(process)["result"]["tools"]] == [
             "get_dynamic_tools",
             "call_dynamic_tool",
         ]
@@ -219,12 +219,12 @@ def test_the_answers_do_not_wait_for_what_is_heavy(config: Path, never_loaded: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_while_it_is_loading(
-    config: Path, never_loaded: Path, number: int, status: int
+def test_signal_during_the_imports_ends_the_proxy(
+    config: Path, endless_import: Path, number: int, status: int
 ) -> None:
-    with started(config, never_loaded) as process:
-        say(process, INITIALIZE)
-        hear(process)
+    with running_proxy(config, endless_import) as process:
+        send(process, INITIALIZE)
+        receive(process)
         process.send_signal(number)
         assert process.wait(WITHIN) == status
         assert process.stderr is not None
@@ -236,8 +236,8 @@ def test_a_signal_ends_it_while_it_is_loading(
 def test_each_request_is_answered_once_and_in_order(config: Path, plain: bool) -> None:
     if not plain:
         config.write_text(config.read_text().replace('"mcpServers"', '"security": {}, "mcpServers"'))
-    with started(config) as process:
-        say(process, INITIALIZE, INITIALIZED, LIST, PING, LIST.replace(b'"a"', b'"b"'))
+    with running_proxy(config) as process:
+        send(process, INITIALIZE, INITIALIZED, LIST, PING, LIST.replace(b'"a"', b'"b"'))
         assert process.stdin is not None and process.stdout is not None
         process.stdin.close()
         found = [json.loads(line)["id"] for line in process.stdout]
@@ -246,11 +246,11 @@ def test_each_request_is_answered_once_and_in_order(config: Path, plain: bool) -
 
 
 @pytest.mark.slow
-def test_the_proxy_knows_a_client_that_was_answered_early(config: Path) -> None:
-    with started(config) as process:
-        say(process, INITIALIZE, INITIALIZED, LIST)
-        assert hear(process)["id"] == 0
-        assert hear(process)["id"] == "a"
+def test_proxy_knows_a_client_with_early_answers(config: Path) -> None:
+    with running_proxy(config) as process:
+        send(process, INITIALIZE, INITIALIZED, LIST)
+        assert receive(process)["id"] == 0
+        assert receive(process)["id"] == "a"
         config.write_text(config.read_text().replace('"a"', '"other"'))
-        # Only a client that did the handshake is told.
-        assert hear(process)["method"] == "notifications/tools/list_changed"
+        # The proxy notifies only a client that has done the handshake.
+        assert receive(process)["method"] == "notifications/tools/list_changed"

@@ -59,17 +59,17 @@ def store(directory: Path) -> FileStore:
 async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Makes authorizations over one token file, like several processes, and closes them at the end."""
     monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
-    made: list[Authorization] = []
+    authorizations: list[Authorization] = []
 
-    def one(
-        user: User | None = None, settings: HttpTransport | None = None, kept: TokenStore | None = None
+    def make_one(
+        user: User | None = None, settings: HttpTransport | None = None, store: TokenStore | None = None
     ) -> Authorization:
         show_address = None if user is None else user.show_address
-        store = kept or FileStore("docs", directory)
-        made.append(Authorization("docs", settings or transport(), store, show_address))
-        return made[-1]
+        store = store or FileStore("docs", directory)
+        authorizations.append(Authorization("docs", settings or transport(), store, show_address))
+        return authorizations[-1]
 
-    yield one
+    yield make_one
     async with asyncio.timeout(10):
-        for authorization in made:
+        for authorization in authorizations:
             await authorization.close()

@@ -1,4 +1,4 @@
-"""Which variables a child inherits."""
+"""The variables that a child inherits."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def on_posix(monkeypatch: pytest.MonkeyPatch) -> None:
         (("token",), {"PATH", "LC_TIME"}),
     ],
 )
-def test_a_child_inherits_what_is_allowed_and_what_programs_need(
+def test_child_inherits_allowed_and_needed_variables(
     allowed: tuple[str, ...] | None, names: set[str]
 ) -> None:
     assert inherited(allowed, GIVEN) == {name: GIVEN[name] for name in names}
 
 
-def test_on_windows_the_case_of_a_name_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_of_names_does_not_matter_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
 
     assert set(inherited(("token", "app_*"), {**GIVEN, "Path": "c"})) >= {"TOKEN", "APP_A", "Path"}
 
 
-def test_a_child_never_gets_the_mapping_itself() -> None:
+def test_child_gets_a_copy_of_the_environment() -> None:
     inherited(None, GIVEN)["PATH"] = "changed"
 
     assert GIVEN["PATH"] == "/bin"

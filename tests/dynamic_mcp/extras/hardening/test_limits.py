@@ -1,4 +1,4 @@
-"""Limits on a child: set before its program runs, or it does not run."""
+"""Limits of a child: they are set before its program runs, or the program does not run."""
 
 from __future__ import annotations
 
@@ -29,22 +29,20 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 SHOWS_OPEN_FILES = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
 
 
-def upstream(guard: Guard, wanted: ResourceLimits, *argv: str) -> StdioUpstream:
+def upstream(guard: Guard, configured: ResourceLimits, *argv: str) -> StdioUpstream:
     command, *args = argv or (sys.executable, "-c", "")
-    transport = StdioTransport(command, tuple(args), (), limits=wanted)
+    transport = StdioTransport(command, tuple(args), (), limits=configured)
     return StdioUpstream(transport, FakeGroup(server("a")), guard, hardening.launch)
 
 
-def test_no_limits_are_no_step() -> None:
+def test_no_limits_need_no_function() -> None:
     assert limits.setter(ResourceLimits()) is None
 
 
-@pytest.mark.parametrize(("most", "ceiling"), [(-1, 4), (50, 4), (4, 4), (3, 3)])
-def test_cpu_time_is_told_by_a_signal_before_it_kills(
-    monkeypatch: pytest.MonkeyPatch, most: int, ceiling: int
-) -> None:
+@pytest.mark.parametrize(("maximum", "ceiling"), [(-1, 4), (50, 4), (4, 4), (3, 3)])
+def test_sigxcpu_comes_before_sigkill(monkeypatch: pytest.MonkeyPatch, maximum: int, ceiling: int) -> None:
     set_to: list[object] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda number: (most, most))
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (maximum, maximum))
     monkeypatch.setattr(resource, "setrlimit", lambda number, pair: set_to.append((number, pair)))
 
     step = limits.setter(ResourceLimits(cpu_time=3))
@@ -54,7 +52,7 @@ def test_cpu_time_is_told_by_a_signal_before_it_kills(
     assert set_to == [(resource.RLIMIT_CPU, (3, ceiling))]
 
 
-def test_a_limit_that_the_proxy_does_not_have_itself_is_refused_with_both_values(
+def test_limit_beyond_that_of_the_proxy_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda number: (64 << 20, 64 << 20))
@@ -63,7 +61,7 @@ def test_a_limit_that_the_proxy_does_not_have_itself_is_refused_with_both_values
         limits.setter(ResourceLimits(memory=1 << 30))
 
 
-def test_limits_hold_in_a_program_and_cannot_be_raised() -> None:
+def test_limits_apply_to_the_program_and_cannot_be_raised() -> None:
     run = subprocess.run(
         [sys.executable, "-c", SHOWS_OPEN_FILES],
         preexec_fn=limits.setter(ResourceLimits(open_files=77)),
@@ -74,7 +72,7 @@ def test_limits_hold_in_a_program_and_cannot_be_raised() -> None:
     assert run.stdout == b"77 77\n"
 
 
-async def test_a_child_whose_limits_cannot_be_set_is_not_started(
+async def test_child_does_not_start_without_its_limits(
     monkeypatch: pytest.MonkeyPatch, guard: Guard, tmp_path: Path
 ) -> None:
     def refuse(number: int, pair: tuple[int, int]) -> NoReturn:
@@ -92,9 +90,7 @@ async def test_a_child_whose_limits_cannot_be_set_is_not_started(
     await refused.close()
 
 
-async def test_children_are_limited_where_there_is_no_guard(
-    monkeypatch: pytest.MonkeyPatch, guard: Guard
-) -> None:
+async def test_limits_apply_without_a_guard(monkeypatch: pytest.MonkeyPatch, guard: Guard) -> None:
     monkeypatch.setattr(guard, "_unavailable", True)
     program = "import resource, sys; sys.exit(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     limited = upstream(guard, ResourceLimits(open_files=77), sys.executable, "-c", program)
@@ -109,7 +105,7 @@ EVERY = ResourceLimits(64 << 20, 2, 10, 5)
 
 
 @pytest.mark.parametrize(
-    ("status", "wanted", "told"),
+    ("status", "configured", "expected"),
     [
         ("exit code 1", ResourceLimits(), "exit code 1"),
         ("exit code 0", EVERY, "exit code 0"),
@@ -126,12 +122,10 @@ EVERY = ResourceLimits(64 << 20, 2, 10, 5)
         ),
     ],
 )
-def test_an_end_is_told_with_the_limits_that_may_be_its_reason(
-    status: str, wanted: ResourceLimits, told: str
-) -> None:
-    assert limits.explained(status, wanted) == told
+def test_end_of_a_child_names_possible_limits(status: str, configured: ResourceLimits, expected: str) -> None:
+    assert limits.explained(status, configured) == expected
 
 
 @given(st.integers(1, 10**15 - 1))
-def test_a_size_that_is_told_can_be_written_in_the_configuration(number: int) -> None:
+def test_formatted_size_is_valid_in_the_configuration(number: int) -> None:
     assert size.size(size.text(number)) == number

@@ -1,4 +1,4 @@
-"""The gate before the calls of a server: in which order it asks, what is left of the timeout, and what a successor takes over."""
+"""The call policy of a server: the order of its checks, the remaining timeout, and the hand-over to a successor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ TOOL = Raw(b'{"name":"t","inputSchema":{"required":["x"]}}')
 
 
 class Server:
-    """Takes calls, and answers them when it is told to."""
+    """Takes calls, and answers them once ``answers`` is set."""
 
-    def __init__(self, gate: PolicyEnforcer) -> None:
-        self.gate = gate
+    def __init__(self, enforcer: PolicyEnforcer) -> None:
+        self.enforcer = enforcer
         self.timeouts: list[float] = []
         self.answers = asyncio.Event()
 
     async def call(self, args: bytes = b'{"x":1}', timeout: float = WITHIN) -> bytes:
-        return await self.gate.call("t", TOOL, args, Options(timeout), self._take)
+        return await self.enforcer.call("t", TOOL, args, Options(timeout), self._take)
 
     async def _take(self, options: Options) -> bytes:
         assert options.timeout is not None
@@ -44,15 +44,15 @@ class Server:
 @asynccontextmanager
 async def server(policy: CallRules) -> AsyncIterator[Server]:
     guard = Guard()
-    gate = PolicyEnforcer("a", policy, guard)
+    enforcer = PolicyEnforcer("a", policy, guard)
     try:
-        yield Server(gate)
+        yield Server(enforcer)
     finally:
-        await gate.close()
+        await enforcer.close()
         await guard.close()
 
 
-async def test_what_is_not_valid_does_not_count() -> None:
+async def test_invalid_calls_do_not_count_for_the_rate() -> None:
     async with server(CallRules(True, RateLimit(1, 60.0), 1)) as one:
         one.answers.set()
         for _ in range(3):
@@ -63,7 +63,7 @@ async def test_what_is_not_valid_does_not_count() -> None:
             await one.call()
 
 
-async def test_the_timeout_of_a_call_is_what_its_waiting_left_of_it() -> None:
+async def test_wait_for_a_slot_counts_towards_the_timeout() -> None:
     async with server(CallRules(max_concurrent_calls=1)) as one:
         first = asyncio.create_task(one.call(timeout=0.2))
         await eventually(lambda: one.timeouts, "the first call")
@@ -75,23 +75,23 @@ async def test_the_timeout_of_a_call_is_what_its_waiting_left_of_it() -> None:
     assert one.timeouts[1] < 0.3
 
 
-async def test_a_successor_counts_what_its_predecessor_let_through() -> None:
+async def test_successor_inherits_the_calls_of_its_predecessor() -> None:
     policy = CallRules(rate_limit=RateLimit(2, 60.0))
     async with server(policy) as old, server(policy) as new:
         for one in (old, new):
             one.answers.set()
         await old.call()
-        new.gate.inherit(old.gate)
+        new.enforcer.inherit(old.enforcer)
         await new.call()
         with pytest.raises(CallRefused):
             await new.call()
 
 
-async def test_a_policy_that_is_taken_back_lets_everybody_through() -> None:
+async def test_removed_policy_allows_waiting_calls() -> None:
     async with server(CallRules(max_concurrent_calls=1)) as one:
         calls = [asyncio.create_task(one.call()) for _ in range(3)]
         await eventually(lambda: one.timeouts, "the first call")
-        one.gate.set(CallRules())
+        one.enforcer.set(CallRules())
         await eventually(lambda: len(one.timeouts) == 3, "all three")
         one.answers.set()
         assert await asyncio.gather(*calls) == [b"{}"] * 3

@@ -1,4 +1,4 @@
-"""Limits on calls: the order, the timeouts, whoever stops waiting, and that no period ever holds more calls than it may."""
+"""Limits for calls: the order, the timeouts, cancelled waits, and that no period exceeds the rate."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from dynamic_mcp.extras.policy.limits import Limits
 from tests.dynamic_mcp.helpers import WITHIN
 
 
-class Crowd:
-    """Calls that each hold a place until they are told to leave it."""
+class Calls:
+    """Calls that each hold a slot until ``end``."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.inside: list[str] = []
-        self._leave: dict[str, asyncio.Event] = {}
+        self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def come(self, *names: str, timeout: float = WITHIN) -> None:
-        """Begin these calls."""
+    async def start(self, *names: str, timeout: float = WITHIN) -> None:
+        """Start these calls."""
         for name in names:
-            self._leave[name] = asyncio.Event()
-            self._tasks[name] = asyncio.create_task(self._stay(name, timeout))
-        await turns()
+            self._ends[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._call(name, timeout))
+        await run_pending()
 
-    async def leave(self, name: str) -> None:
+    async def end(self, name: str) -> None:
         """End a call."""
-        self._leave[name].set()
+        self._ends[name].set()
         await self._tasks.pop(name)
-        await turns()
+        await run_pending()
 
-    def give_up(self, name: str) -> asyncio.Task[None]:
+    def cancel(self, name: str) -> asyncio.Task[None]:
         """Cancel a call."""
         task = self._tasks.pop(name)
         task.cancel()
         return task
 
-    async def _stay(self, name: str, timeout: float) -> None:
+    async def _call(self, name: str, timeout: float) -> None:
         async with self.limits.slot(timeout):
             self.inside.append(name)
             try:
-                await self._leave[name].wait()
+                await self._ends[name].wait()
             finally:
                 self.inside.remove(name)
 
@@ -58,95 +58,98 @@ class Crowd:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
-async def turns() -> None:
-    """Let everybody go on who can."""
+async def run_pending() -> None:
+    """Let all tasks go on that can."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def crowd(policy: CallRules) -> AsyncIterator[Crowd]:
-    made = Crowd(Limits(policy))
+async def started_calls(policy: CallRules) -> AsyncIterator[Calls]:
+    calls = Calls(Limits(policy))
     try:
-        yield made
+        yield calls
     finally:
-        await made.close()
+        await calls.close()
 
 
-def at_once(most: int | None) -> CallRules:
-    return CallRules(max_concurrent_calls=most)
+def at_once(maximum: int | None) -> CallRules:
+    return CallRules(max_concurrent_calls=maximum)
 
 
-async def test_calls_wait_in_the_order_in_which_they_came() -> None:
-    async with crowd(at_once(2)) as calls:
-        await calls.come("a", "b", "c", "d", "e")
+async def test_calls_wait_in_order() -> None:
+    async with started_calls(at_once(2)) as calls:
+        await calls.start("a", "b", "c", "d", "e")
         assert calls.inside == ["a", "b"]
-        await calls.leave("b")
+        await calls.end("b")
         assert calls.inside == ["a", "c"]
-        await calls.come("f")
-        await calls.leave("a")
+        await calls.start("f")
+        await calls.end("a")
         assert calls.inside == ["c", "d"]
 
 
-async def test_whoever_stops_waiting_is_passed_over() -> None:
-    async with crowd(at_once(1)) as calls:
-        await calls.come("a", "b", "c")
-        calls.give_up("b")
-        await calls.leave("a")
+async def test_cancelled_waiter_is_skipped() -> None:
+    async with started_calls(at_once(1)) as calls:
+        await calls.start("a", "b", "c")
+        calls.cancel("b")
+        await calls.end("a")
         assert calls.inside == ["c"]
 
 
-async def test_a_call_that_is_cancelled_when_its_turn_comes_gives_its_place_to_the_next() -> None:
-    async with crowd(at_once(1)) as calls:
-        await calls.come("a", "b", "c")
-        calls._leave["a"].set()
+async def test_call_cancelled_at_its_turn_passes_the_slot_on() -> None:
+    async with started_calls(at_once(1)) as calls:
+        await calls.start("a", "b", "c")
+        calls._ends["a"].set()
         await asyncio.sleep(0)
         assert calls.inside == []
-        # The place is promised to b, whose task has not run yet.
-        calls.give_up("b")
-        await turns()
+        # The slot belongs to b, whose task has not run yet.
+        calls.cancel("b")
+        await run_pending()
         assert calls.inside == ["c"]
 
 
-async def test_a_cancelled_call_leaves_its_place() -> None:
-    async with crowd(at_once(1)) as calls:
-        await calls.come("a", "b")
-        calls.give_up("a")
-        await turns()
+async def test_cancelled_call_frees_its_slot() -> None:
+    async with started_calls(at_once(1)) as calls:
+        await calls.start("a", "b")
+        calls.cancel("a")
+        await run_pending()
         assert calls.inside == ["b"]
 
 
-async def test_waiting_ends_with_the_timeout_and_says_what_it_waited_for() -> None:
-    async with crowd(at_once(1)) as calls:
-        await calls.come("a")
-        with pytest.raises(UpstreamTimeout, match=r"waited 0.02 s for one of 1 calls .*max_concurrent_calls"):
+async def test_wait_times_out_and_names_the_limit() -> None:
+    async with started_calls(at_once(1)) as calls:
+        await calls.start("a")
+        with pytest.raises(
+            UpstreamTimeout,
+            match=r"waited 0.02 s for its turn; .* at most 1 calls at once .max_concurrent_calls",
+        ):
             async with calls.limits.slot(0.02):
                 pytest.fail("there was no place")
-        await calls.come("b")
-        await calls.leave("a")
+        await calls.start("b")
+        await calls.end("a")
         assert calls.inside == ["b"]
 
 
-@pytest.mark.parametrize(("most", "inside"), [(3, "abc"), (None, "abcd"), (1, "a")])
-async def test_another_limit_holds_at_once(most: int | None, inside: str) -> None:
-    async with crowd(at_once(1)) as calls:
-        await calls.come("a", "b", "c", "d")
-        calls.limits.set(at_once(most))
-        await turns()
+@pytest.mark.parametrize(("maximum", "inside"), [(3, "abc"), (None, "abcd"), (1, "a")])
+async def test_changed_limit_applies_at_once(maximum: int | None, inside: str) -> None:
+    async with started_calls(at_once(1)) as calls:
+        await calls.start("a", "b", "c", "d")
+        calls.limits.set(at_once(maximum))
+        await run_pending()
         assert calls.inside == list(inside)
 
 
-async def test_a_limit_that_becomes_smaller_lets_nobody_in_until_enough_have_left() -> None:
-    async with crowd(at_once(3)) as calls:
-        await calls.come("a", "b", "c", "d")
+async def test_lower_limit_starts_no_call_until_enough_have_ended() -> None:
+    async with started_calls(at_once(3)) as calls:
+        await calls.start("a", "b", "c", "d")
         calls.limits.set(at_once(2))
-        await calls.leave("a")
+        await calls.end("a")
         assert calls.inside == ["b", "c"]
-        await calls.leave("b")
+        await calls.end("b")
         assert calls.inside == ["c", "d"]
 
 
-async def test_a_refusal_names_the_limit_and_when_to_try_again() -> None:
+async def test_refusal_names_the_limit_and_the_delay() -> None:
     limits, clock = Limits(CallRules(rate_limit=RateLimit(2, 60.0))), [0.0]
     limits._now = lambda: clock[0]
     for clock[0] in (0.0, 10.0):
@@ -167,18 +170,16 @@ _Arrival = tuple[float, float]
     st.integers(1, 3),
     st.lists(st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 3.0)), max_size=25),
 )
-def test_no_period_holds_more_calls_than_it_may_whoever_had_to_wait(
-    calls: int, places: int, arrivals: list[_Arrival]
-) -> None:
-    asyncio.run(_simulate(calls, places, arrivals))
+def test_no_period_exceeds_the_rate(calls: int, slots: int, arrivals: list[_Arrival]) -> None:
+    asyncio.run(_simulate(calls, slots, arrivals))
 
 
-async def _simulate(calls: int, places: int, arrivals: list[_Arrival]) -> None:
-    """Let calls come, so long after the one before and for so long, on a clock of their own."""
+async def _simulate(calls: int, slots: int, arrivals: list[_Arrival]) -> None:
+    """Start calls on a simulated clock, each after a pause and with a duration."""
     clock, per = [0.0], 1.0
-    limits = Limits(CallRules(rate_limit=RateLimit(calls, per), max_concurrent_calls=places))
+    limits = Limits(CallRules(rate_limit=RateLimit(calls, per), max_concurrent_calls=slots))
     limits._now = lambda: clock[0]
-    begun: list[float] = []
+    starts: list[float] = []
     ends: list[tuple[float, asyncio.Event]] = []
     refused = 0
 
@@ -186,31 +187,31 @@ async def _simulate(calls: int, places: int, arrivals: list[_Arrival]) -> None:
         nonlocal refused
         try:
             async with limits.slot(WITHIN):
-                begun.append(clock[0])
-                over = asyncio.Event()
-                ends.append((clock[0] + duration, over))
-                await over.wait()
+                starts.append(clock[0])
+                ended = asyncio.Event()
+                ends.append((clock[0] + duration, ended))
+                await ended.wait()
         except CallRefused:
             refused += 1
 
-    async def go_on_to(instant: float) -> None:
+    async def advance_to(instant: float) -> None:
         while ends and min(ends, key=lambda end: end[0])[0] <= instant:
             end = min(ends, key=lambda end: end[0])
             ends.remove(end)
             clock[0] = max(clock[0], end[0])
             end[1].set()
-            await turns()
+            await run_pending()
         clock[0] = max(clock[0], instant)
 
     tasks = []
     for pause, duration in arrivals:
-        await go_on_to(clock[0] + pause)
+        await advance_to(clock[0] + pause)
         tasks.append(asyncio.create_task(call(duration)))
-        await turns()
+        await run_pending()
     while ends:
-        await go_on_to(clock[0] + 1.0)
+        await advance_to(clock[0] + 1.0)
     await asyncio.gather(*tasks)
 
-    assert len(begun) + refused == len(arrivals)
-    for at, instant in enumerate(begun):
-        assert sum(instant <= other < instant + per for other in begun[at:]) <= calls
+    assert len(starts) + refused == len(arrivals)
+    for first, start in enumerate(starts):
+        assert sum(start <= other < start + per for other in starts[first:]) <= calls

@@ -1,4 +1,4 @@
-"""A receiver of traces by OTLP over HTTP, as a collector has it."""
+"""A receiver of OTLP over HTTP, like that of a collector."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Receiver:
-    """What was handed over. A receiver that hangs takes a request and never answers it."""
+    """The received spans. A receiver that hangs never answers a request."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         self.over = threading.Event()
         self.requests: list[ExportTraceServiceRequest] = []
 
@@ -34,7 +34,7 @@ class Receiver:
 
     @property
     def resource(self) -> dict[str, str]:
-        """The attributes of the process that the first spans are of."""
+        """The resource attributes of the first spans."""
         return values(self.requests[0].resource_spans[0].resource.attributes)
 
 
@@ -50,7 +50,7 @@ def receiving(*, hangs: bool = False) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.asked.set()
+            receiver.requested.set()
             if hangs:
                 receiver.over.wait(60)
                 return

@@ -1,4 +1,4 @@
-"""When traces are made, and what is said when they cannot be."""
+"""When the proxy makes traces, and its messages if it cannot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 @pytest.mark.parametrize(
-    ("environment", "asked"),
+    ("environment", "expected"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "x"}, False),
@@ -28,18 +28,16 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
         ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "false"}, True),
     ],
 )
-def test_the_standard_variables_decide(environment: dict[str, str], asked: bool) -> None:
-    assert base.is_asked_for(environment) == asked
+def test_standard_variables_switch_traces_on(environment: dict[str, str], expected: bool) -> None:
+    assert base.is_asked_for(environment) == expected
 
 
-def test_nothing_is_said_where_nothing_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_variables_no_message(caplog: pytest.LogCaptureFixture) -> None:
     assert tracing.start({}) is None
     assert caplog.messages == []
 
 
-def test_without_the_extra_it_is_said_what_to_install(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_extra_is_named(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "dynamic_mcp.extras.tracing.otel", raising=False)
     assert tracing.start({"OTEL_TRACES_EXPORTER": "otlp"}) is None
@@ -54,7 +52,7 @@ def test_without_the_extra_it_is_said_what_to_install(
         ({ENDPOINT: "x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "http/json"),
     ],
 )
-def test_an_exporter_that_is_not_there_is_named(
+def test_missing_exporter_is_named(
     caplog: pytest.LogCaptureFixture, environment: dict[str, str], what: str
 ) -> None:
     assert tracing.start(environment) is None
@@ -62,7 +60,7 @@ def test_an_exporter_that_is_not_there_is_named(
     assert what in line
 
 
-async def test_the_environment_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+async def test_environment_is_enough(caplog: pytest.LogCaptureFixture) -> None:
     started = tracing.start({"OTEL_TRACES_EXPORTER": "console"})
     assert started is not None
     await started.close()

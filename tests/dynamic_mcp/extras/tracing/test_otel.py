@@ -1,4 +1,4 @@
-"""The spans of requests: who is whose parent, what they are called, what they hold, and what they never hold."""
+"""The spans of requests: their parents, names and attributes, and the data that they never contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from dynamic_mcp.config.model import Audit, Config
 from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.extras.audit import MAX_TEXT
+from dynamic_mcp.extras.audit import MAX_FIELD
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.extras.tracing.otel import OpenTelemetry
 from dynamic_mcp.frontend.tool_surface import CALL, GET
@@ -60,7 +60,7 @@ async def client(tracing: OpenTelemetry) -> Client:
 
 @pytest.fixture
 def spans(exporter: InMemorySpanExporter) -> Callable[[], dict[SpanKind, ReadableSpan]]:
-    """The spans that have ended, one of a kind."""
+    """The ended spans, one of each kind."""
 
     def found() -> dict[SpanKind, ReadableSpan]:
         ended = exporter.get_finished_spans()
@@ -75,13 +75,13 @@ Spans = Callable[[], dict[SpanKind, ReadableSpan]]
 
 
 def ids(span: ReadableSpan) -> tuple[str, str]:
-    """Of the trace and of the span."""
+    """The ids of the trace and of the span."""
     assert span.context is not None
     return format_trace_id(span.context.trace_id), format_span_id(span.context.span_id)
 
 
 def traceparent(span: ReadableSpan) -> str:
-    """What makes it the parent of a span in another process."""
+    """The ``traceparent`` of this span."""
     assert span.context is not None
     return "00-{}-{}-{:02x}".format(*ids(span), span.context.trace_flags)
 
@@ -95,7 +95,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 def meta(client: Client) -> dict[str, Any]:
-    """The ``_meta`` of the last request that the upstream got."""
+    """The ``_meta`` of the last request to the upstream."""
     found = client.upstream.last_params["_meta"]
     assert isinstance(found, dict)
     return found
@@ -104,9 +104,7 @@ def meta(client: Client) -> dict[str, Any]:
 # Contexts
 
 
-async def test_a_call_has_two_spans_and_the_upstream_gets_the_context_of_the_second(
-    client: Client, spans: Spans
-) -> None:
+async def test_call_has_two_spans_and_passes_the_context_of_the_second(client: Client, spans: Spans) -> None:
     await client.ask("tools/call", ECHO)
 
     server_span, client_span = spans()[SpanKind.SERVER], spans()[SpanKind.CLIENT]
@@ -116,7 +114,7 @@ async def test_a_call_has_two_spans_and_the_upstream_gets_the_context_of_the_sec
     assert ids(client_span)[0] == ids(server_span)[0]
 
 
-async def test_the_trace_of_the_client_goes_on(client: Client, spans: Spans) -> None:
+async def test_trace_of_the_client_continues(client: Client, spans: Spans) -> None:
     given = {"traceparent": CONTEXT, "tracestate": "a=1", "baggage": "user=x", "example.org/note": [1]}
     await client.ask("tools/call", {**ECHO, "_meta": given})
 
@@ -125,7 +123,7 @@ async def test_the_trace_of_the_client_goes_on(client: Client, spans: Spans) -> 
     assert meta(client) == {**given, "traceparent": traceparent(client_span)}
 
 
-async def test_what_the_client_does_not_want_sampled_is_not(client: Client, spans: Spans) -> None:
+async def test_unsampled_trace_of_the_client_stays_unsampled(client: Client, spans: Spans) -> None:
     await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": NOT_SAMPLED}})
 
     assert spans() == {}
@@ -137,24 +135,24 @@ async def test_what_the_client_does_not_want_sampled_is_not(client: Client, span
 @pytest.mark.parametrize(
     "given", [{"traceparent": "nonsense", "tracestate": "a=1"}, {"traceparent": 5}, {"traceparent": None}]
 )
-async def test_a_context_that_cannot_be_read_begins_a_trace(
+async def test_invalid_context_starts_a_new_trace(
     client: Client, spans: Spans, given: dict[str, object]
 ) -> None:
     answer = await client.ask("tools/call", {**ECHO, "_meta": given})
 
     assert "result" in answer
     assert parent(spans()[SpanKind.SERVER]) is None
-    # Nothing of what could not be read goes on beside the context that is right.
+    # The proxy does not pass the invalid context on.
     assert meta(client) == {"traceparent": traceparent(spans()[SpanKind.CLIENT])}
 
 
-async def test_a_long_context_is_handed_over_whole(client: Client) -> None:
+async def test_long_context_is_passed_whole(client: Client) -> None:
     baggage = ",".join(f"key{number}={'v' * 50}" for number in range(40))
     await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": CONTEXT, "baggage": baggage}})
     assert meta(client)["baggage"] == baggage
 
 
-async def test_without_a_propagator_the_keys_are_like_any_others(
+async def test_keys_pass_unchanged_without_a_propagator(
     exporter: InMemorySpanExporter, spans: Spans, monkeypatch: pytest.MonkeyPatch, tracing: OpenTelemetry
 ) -> None:
     monkeypatch.setattr(propagate, "get_global_textmap", lambda: CompositePropagator([]))
@@ -165,7 +163,7 @@ async def test_without_a_propagator_the_keys_are_like_any_others(
     assert parent(spans()[SpanKind.SERVER]) is None
 
 
-async def test_what_no_client_asked_for_has_no_span(
+async def test_requests_of_the_proxy_itself_have_no_span(
     tracing: OpenTelemetry, exporter: InMemorySpanExporter
 ) -> None:
     upstream = FakeUpstream()
@@ -178,7 +176,7 @@ async def test_what_no_client_asked_for_has_no_span(
 # Names and attributes
 
 
-async def test_the_attributes_are_those_of_the_conventions(client: Client, spans: Spans) -> None:
+async def test_attributes_follow_the_conventions(client: Client, spans: Spans) -> None:
     client.upstream.agreed = Handshake(version="2025-06-18")
     client.send({"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}})
     await client.answers(1)
@@ -195,7 +193,7 @@ async def test_the_attributes_are_those_of_the_conventions(client: Client, spans
     }
 
 
-async def test_the_attributes_of_a_call(client: Client, spans: Spans) -> None:
+async def test_attributes_of_a_call(client: Client, spans: Spans) -> None:
     client.upstream.agreed = Handshake(version="2025-06-18")
     await client.ask("tools/call", ECHO)
 
@@ -218,7 +216,7 @@ async def test_the_attributes_of_a_call(client: Client, spans: Spans) -> None:
     assert {server_span.status.status_code, client_span.status.status_code} == {StatusCode.UNSET}
 
 
-async def test_a_modern_request_says_its_version_itself(client: Client, spans: Spans) -> None:
+async def test_version_comes_from_a_modern_request(client: Client, spans: Spans) -> None:
     client.upstream.modern = True
     await client.ask("tools/call", ECHO, modern=True)
     assert {attributes(span)["mcp.protocol.version"] for span in spans().values()} == {"2026-07-28"}
@@ -227,11 +225,11 @@ async def test_a_modern_request_says_its_version_itself(client: Client, spans: S
 async def test_texts_of_the_client_are_bounded(client: Client, spans: Spans) -> None:
     await client.ask("m" * 5000, {"_meta": {**REQUEST_META, era.PROTOCOL_VERSION: "v" * 5000}})
     span = spans()[SpanKind.SERVER]
-    assert span.name == attributes(span)["mcp.method.name"] == "m" * MAX_TEXT
-    assert attributes(span)["mcp.protocol.version"] == "v" * MAX_TEXT
+    assert span.name == attributes(span)["mcp.method.name"] == "m" * MAX_FIELD
+    assert attributes(span)["mcp.protocol.version"] == "v" * MAX_FIELD
 
 
-async def test_a_span_holds_no_secrets(client: Client, exporter: InMemorySpanExporter) -> None:
+async def test_span_contains_no_secrets(client: Client, exporter: InMemorySpanExporter) -> None:
     canary = "canary-5c2f"
     client.upstream.answer = UpstreamRefused(
         json.dumps({"code": -32000, "message": canary, "data": canary}).encode()
@@ -266,7 +264,7 @@ async def test_a_span_holds_no_secrets(client: Client, exporter: InMemorySpanExp
         (RuntimeError("a mistake"), "RuntimeError", "-32603"),
     ],
 )
-async def test_a_failure_is_marked_with_its_kind(
+async def test_failure_has_its_kind(
     client: Client, spans: Spans, answer: bytes | Exception, upstream: str | None, here: str | None
 ) -> None:
     client.upstream.answer = answer
@@ -281,13 +279,13 @@ async def test_a_failure_is_marked_with_its_kind(
         assert attributes(span).get("rpc.response.status_code") == code
 
 
-async def test_what_the_proxy_refuses_has_no_second_span(client: Client, spans: Spans) -> None:
+async def test_refused_call_has_no_second_span(client: Client, spans: Spans) -> None:
     await client.ask("nonsense/method", {"name": "x"})
     assert spans()[SpanKind.SERVER].name == "nonsense/method"
     assert attributes(spans()[SpanKind.SERVER])["error.type"] == "-32601"
 
 
-async def test_a_cancelled_call_is_cancelled_in_both_spans(client: Client, spans: Spans) -> None:
+async def test_cancelled_call_is_cancelled_in_both_spans(client: Client, spans: Spans) -> None:
     client.upstream.answer = None
     client.send({"id": 1, "method": "tools/call", "params": ECHO})
     await eventually(lambda: client.upstream.requests, "the call")
@@ -298,7 +296,7 @@ async def test_a_cancelled_call_is_cancelled_in_both_spans(client: Client, spans
     assert client.lines == []
 
 
-async def test_the_end_of_listening_is_no_failure(client: Client, spans: Spans) -> None:
+async def test_end_of_listen_is_not_a_failure(client: Client, spans: Spans) -> None:
     client.send(
         {"id": 1, "method": "subscriptions/listen", "params": {"_meta": REQUEST_META, "notifications": {}}}
     )
@@ -308,7 +306,7 @@ async def test_the_end_of_listening_is_no_failure(client: Client, spans: Spans) 
     assert spans()[SpanKind.SERVER].status.status_code is StatusCode.UNSET
 
 
-async def test_each_request_of_a_batch_has_its_span(client: Client, exporter: InMemorySpanExporter) -> None:
+async def test_each_request_of_a_batch_has_a_span(client: Client, exporter: InMemorySpanExporter) -> None:
     client.send({"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-03-26"}})
     requests = [{"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": ECHO} for number in (1, 2)]
     client.send(json.dumps(requests).encode())
@@ -335,7 +333,7 @@ async def test_concurrent_calls_do_not_mix(client: Client, exporter: InMemorySpa
     assert all(parent(pair["CLIENT"]) == ids(pair["SERVER"])[1] for pair in by_trace.values())
 
 
-async def test_the_audit_log_names_the_trace(tracing: OpenTelemetry, tmp_path: Path) -> None:
+async def test_audit_log_names_the_trace(tracing: OpenTelemetry, tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     client = traced_client(tracing, Audit(file))
     await client.ask("tools/call", {**ECHO, "_meta": {"traceparent": CONTEXT}})
@@ -345,13 +343,13 @@ async def test_the_audit_log_names_the_trace(tracing: OpenTelemetry, tmp_path: P
     assert "trace_id" not in reload
 
 
-async def test_a_listing_that_a_request_needs_belongs_to_it(
+async def test_listing_belongs_to_the_trace_of_its_request(
     client: Client, tracing: OpenTelemetry, spans: Spans
 ) -> None:
     client.upstream.answer = b'{"tools":[]}'
     client.upstream.agreed = Handshake({"tools": Raw(b"{}")})
     group = client.groups[0]
-    # The group's own listing, in place of the stand-in's.
+    # Use the real listing in place of the fake one.
     group.listing = super(type(group), group).listing  # type: ignore[method-assign]
     await client.tool(GET, {"group": "files"})
 

@@ -1,4 +1,4 @@
-"""Traces of the whole process: to a collector, to none, to one that hangs, and to stderr."""
+"""Traces of the whole process: with a collector, with an unreachable or hanging one, and on stderr."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-#: Nothing of it is to wait for a batch in these tests.
+#: Spans do not wait for a batch in these tests.
 AT_ONCE = {"OTEL_BSP_SCHEDULE_DELAY": "10"}
 
 
@@ -46,9 +46,7 @@ def assert_only_messages(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGTERM])
-async def test_a_trace_goes_through_the_proxy_to_servers_of_both_kinds(
-    bench: Workbench, number: int | None
-) -> None:
+async def test_trace_continues_in_servers_of_both_kinds(bench: Workbench, number: int | None) -> None:
     near, far = bench.stdio("near"), await bench.http("far")
     with receiving() as receiver:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_RESOURCE_ATTRIBUTES": "team=a"}
@@ -68,12 +66,16 @@ async def test_a_trace_goes_through_the_proxy_to_servers_of_both_kinds(
     assert receiver.resource["service.name"] == "dynamic-mcp"
     assert receiver.resource["team"] == "a"
     assert "initialize" in {span.name for span in receiver.spans}
-    ours = [span for span in receiver.spans if span.trace_id.hex() == TRACE]
-    servers = {span.span_id: span for span in ours if span.kind == Span.SPAN_KIND_SERVER}
+    own_spans = [span for span in receiver.spans if span.trace_id.hex() == TRACE]
+    servers = {span.span_id: span for span in own_spans if span.kind == Span.SPAN_KIND_SERVER}
     assert {span.parent_span_id.hex() for span in servers.values()} == {PARENT}
     for upstream, transport in ((near, "pipe"), (far, "tcp")):
         (request,) = upstream.requests("tools/call")
-        (span,) = (one for one in ours if values(one.attributes).get("dynamic_mcp.group") == upstream.name)
+        (span,) = (
+            candidate
+            for candidate in own_spans
+            if values(candidate.attributes).get("dynamic_mcp.group") == upstream.name
+        )
         assert span.name == "tools/call echo"
         assert span.kind == Span.SPAN_KIND_CLIENT
         assert servers[span.parent_span_id].start_time_unix_nano <= span.start_time_unix_nano
@@ -82,7 +84,7 @@ async def test_a_trace_goes_through_the_proxy_to_servers_of_both_kinds(
         assert values(span.attributes)["network.transport"] == transport
 
 
-async def test_a_call_that_the_end_cancels_is_in_the_trace(bench: Workbench) -> None:
+async def test_call_cancelled_by_the_end_is_in_the_trace(bench: Workbench) -> None:
     upstream = bench.stdio("a", Script(on=[on_call("echo", silence())]))
     with receiving() as receiver:
         async with bench.proxy(upstream, env={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}) as proxy:
@@ -98,17 +100,17 @@ async def test_a_call_that_the_end_cancels_is_in_the_trace(bench: Workbench) -> 
     assert {span.status.code for span in ended} == {Status.STATUS_CODE_ERROR}
 
 
-async def test_a_collector_that_hangs_holds_nothing_up(bench: Workbench) -> None:
+async def test_hanging_collector_delays_nothing(bench: Workbench) -> None:
     upstream = bench.stdio("a")
     with receiving(hangs=True) as receiver:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **AT_ONCE}
         async with bench.proxy(upstream, env=environment) as proxy:
             await proxy.handshake()
             await proxy.ready(upstream)
-            await eventually(receiver.asked.is_set, "the first export")
+            await eventually(receiver.requested.is_set, "the first export")
             began = time.monotonic()
             await proxy.call("a", "echo")
-            # The export goes on for ten seconds.
+            # The export takes ten seconds.
             assert time.monotonic() - began < 5
             began = time.monotonic()
             proxy.close_stdin()
@@ -116,19 +118,19 @@ async def test_a_collector_that_hangs_holds_nothing_up(bench: Workbench) -> None
             assert await proxy.wait_exit(WITHIN) == 0
             took = time.monotonic() - began
     assert CLOSE_GRACE <= took < CLOSE_GRACE + 3
-    assert "traces were not handed over" in proxy.stderr
+    assert "the last traces are lost" in proxy.stderr
     assert_only_messages(proxy)
 
 
-async def test_a_collector_that_is_away_is_said_once(bench: Workbench) -> None:
+async def test_unreachable_collector_is_reported_once(bench: Workbench) -> None:
     upstream = bench.stdio("a")
     with socket.socket() as unused:
-        # Bound and not listening: nobody else can take the port, and connections are refused.
+        # A bound socket that does not listen: the port stays taken, and the system refuses connections.
         unused.bind(("127.0.0.1", 0))
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{unused.getsockname()[1]}/canary-5c2f",
             "OTEL_EXPORTER_OTLP_HEADERS": "canary-5c2f",
-            # Seconds: each batch is given up at once.
+            # In seconds; each export fails at once.
             "OTEL_EXPORTER_OTLP_TIMEOUT": "0.1",
             **AT_ONCE,
         }
@@ -144,7 +146,7 @@ async def test_a_collector_that_is_away_is_said_once(bench: Workbench) -> None:
     assert_only_messages(proxy)
 
 
-async def test_spans_for_the_console_go_to_stderr(bench: Workbench) -> None:
+async def test_console_spans_go_to_stderr(bench: Workbench) -> None:
     upstream = bench.stdio("a")
     async with bench.proxy(upstream, env={"OTEL_TRACES_EXPORTER": "console"}) as proxy:
         await proxy.handshake()
@@ -156,7 +158,7 @@ async def test_spans_for_the_console_go_to_stderr(bench: Workbench) -> None:
     assert f'"trace_id": "0x{TRACE}"' in proxy.stderr
 
 
-async def test_what_is_switched_off_passes_the_context_on_as_it_came(bench: Workbench) -> None:
+async def test_disabled_traces_pass_the_context_unchanged(bench: Workbench) -> None:
     upstream = bench.stdio("a")
     with receiving() as receiver:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SDK_DISABLED": "true"}
