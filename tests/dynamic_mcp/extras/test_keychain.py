@@ -279,4 +279,4 @@ async def test_refused_tokens_are_used_and_the_loss_is_logged(
     renewals(grant(1))
 
     assert await authorization.bearer() == f"{ACCESS}-1"
-    assert "lost with this process" in caplog.text
+    assert "lost when this process ends" in caplog.text
