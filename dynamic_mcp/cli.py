@@ -96,10 +96,10 @@ def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = 
 def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     """Serve a client on the standard streams; the exit status."""
     command_line = parser()
-    given, rest = command_line.parse_known_args(words)
+    options, rest = command_line.parse_known_args(words)
     if rest:
-        _refuse_rest(given.config, rest, command_line)
-    path = required_path(given.config, command_line)
+        _refuse_rest(options.config, rest, command_line)
+    path = required_path(options.config, command_line)
 
     import anyio
 
@@ -109,7 +109,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
     from dynamic_mcp.frontend.client import take_over_stdio
     from dynamic_mcp.server import serve
 
-    log.configure(given.log_level)
+    log.configure(options.log_level)
     try:
         loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
         if os.isatty(0):

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-LEVELS = {
+LEVELS_BY_NAME = {
     "off": logging.CRITICAL + 1,
     "error": logging.ERROR,
     "warn": logging.WARNING,
@@ -31,15 +31,15 @@ def level_from(environment: Mapping[str, str]) -> int:
     """The level that the environment names; WARNING if it names none."""
     for name in ("DYNAMIC_MCP_LOG", "RUST_LOG"):
         for word in re.findall(r"[a-z]+", environment.get(name, "").lower()):
-            if word in LEVELS:
-                return LEVELS[word]
+            if word in LEVELS_BY_NAME:
+                return LEVELS_BY_NAME[word]
     return logging.WARNING
 
 
 def configure(level: str | None = None) -> None:
     """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR, which monitoring tools search for.
 
-    ``level`` is a key of ``LEVELS``; without it the environment decides.
+    ``level`` is a key of ``LEVELS_BY_NAME``; without it the environment decides.
     """
     logging.addLevelName(logging.WARNING, "WARN")
     logging.raiseExceptions = False
@@ -47,7 +47,7 @@ def configure(level: str | None = None) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.propagate = False
-    log.setLevel(LEVELS[level] if level is not None else level_from(os.environ))
+    log.setLevel(LEVELS_BY_NAME[level] if level is not None else level_from(os.environ))
 
 
 def report_bug(where: str, error: BaseException) -> None:

@@ -1,7 +1,7 @@
 """A string that a ``repr`` hides.
 
-Values of ``env`` and ``headers`` have this type from the configuration file to their use, so that no ``repr``, log line or traceback
-shows one by accident. It does not protect the memory.
+Values of ``env`` and ``headers`` have this type from loading to their use, so that no ``repr``, log line or traceback shows one by
+accident. It does not protect the memory.
 """
 
 from __future__ import annotations

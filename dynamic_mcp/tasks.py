@@ -1,8 +1,8 @@
 """The tasks of one owner, which also ends them.
 
 A task set replaces a task group for an owner without an ``async with``: after ``close`` returned, no task is left. It is also faster. A
-start takes 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio, while the whole logic of a call takes
-13 µs. Work that does not start with each request uses a task group of anyio.
+start takes 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio. The whole logic of a call takes 13 µs.
+Work that does not start with each request uses a task group of anyio.
 """
 
 from __future__ import annotations

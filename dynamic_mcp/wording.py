@@ -35,10 +35,10 @@ def missing_member(message: str) -> str | None:
 
 def explain(error: Exception, where: str = "") -> str:
     """The problem of a JSON value that msgspec refused; ``where`` names the whole value."""
-    what, _, path = str(error).partition(" - at `")
+    problem, _, path = str(error).partition(" - at `")
     location = ".".join(
         part for part in (where, path.rstrip("`").removeprefix("$").removeprefix(".")) if part
     )
-    if (name := missing_member(what)) is not None:
+    if (name := missing_member(problem)) is not None:
         return f"{name!r} is missing" if not location else f"{location}: {name!r} is missing"
-    return f"{location or 'the value'} {wrong_type(what) or 'is not valid'}"
+    return f"{location or 'the value'} {wrong_type(problem) or 'is not valid'}"

@@ -173,32 +173,32 @@ def _decode(data: bytes, kind: type[_T], origin: str, location: str) -> _T:
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         at = int(found.group(1)) if found else len(data)
-        what = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
+        problem = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
         fix = "check commas, quotes and brackets there"
         if data[at : at + 1] in (b"/", b"#"):
-            what, fix = "JSON has no comments", "remove it"
-        raise ConfigError(f"{origin}: {_position(data, at)}: {what}; {fix}") from None
+            problem, fix = "JSON has no comments", "remove it"
+        raise ConfigError(f"{origin}: {_position(data, at)}: {problem}; {fix}") from None
     except RecursionError:
         raise ConfigError(f"{origin}: is nested too deeply to be a configuration") from None
 
 
 def _explain(message: str, kind: type[msgspec.Struct], location: str) -> str:
     """Translate a message of msgspec: the location, the problem, and the fix."""
-    what, _, path = message.partition(" - at `")
+    text, _, path = message.partition(" - at `")
     inner = path.rstrip("`").removeprefix("$").removeprefix(".")
     where = ".".join(part for part in (location, inner) if part) or "the top level"
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
         fields = _fields_at(kind, inner)
         near = difflib.get_close_matches(unknown.group(1), fields, n=1)
         fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
         return f"{where}: unknown field {unknown.group(1)!r}; {fix}"
-    if (missing := missing_member(what)) is not None:
+    if (missing := missing_member(text)) is not None:
         return f"{where}: required field {missing!r} is missing; add it"
-    if (problem := wrong_type(what)) is not None:
+    if (problem := wrong_type(text)) is not None:
         return f"{where}: {problem}"
-    if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", what):
+    if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", text):
         return f"{where}: must be {outside.group(1)} {outside.group(2)}"
-    if what.startswith("Invalid enum value"):
+    if text.startswith("Invalid enum value"):
         holder, _, field = inner.rpartition(".")
         known = get_args(get_type_hints(_kind_at(kind, holder))[field])
         return f"{where}: must be {' or '.join(map(repr, known))}"

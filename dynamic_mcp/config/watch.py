@@ -1,8 +1,8 @@
 """Watches a file by polling, because polling misses no change.
 
-``os.stat`` follows every symbolic link in the path. So one poll sees a write in place, a rename, a swapped link in any directory of
-the path (as in mounted volumes of Kubernetes), a deleted file and a new one, on every file system. Ten polls a second take 0.2 % of a
-core. ``watchfiles`` is not faster: it polls 20 times a second, needs two threads (but ``process.guard`` forks) and 35 ms to import.
+``os.stat`` follows every symbolic link in the path. So one poll sees a write in place, a rename, a deleted file and a new one. It also
+sees a swapped link in any directory of the path, as in mounted volumes of Kubernetes. Ten polls a second take 0.2 % of a core.
+``watchfiles`` is not faster: it polls 20 times a second, needs two threads (but ``process.guard`` forks) and 35 ms to import.
 
 A file system that does not answer blocks the whole proxy.
 """

@@ -1,8 +1,8 @@
 """The audit log: one JSON object in a line for each call, read, refusal, start, stop, reload and authorization.
 
 The log appends each line at once, with a single write, to a file that only its owner can read (0600). So several proxies can share one
-file. If the file was renamed or removed, the next line starts a new one. Writing never stops the proxy and never raises: a line that
-cannot be written is lost, stderr reports that once, and the next written line contains the number of lost lines.
+file. If the file was renamed or removed, the next line starts a new one. Writing never stops the proxy and never raises. A line that
+cannot be written is lost; stderr reports that once, and the next written line contains the number of lost lines.
 
 The configuration decides whether arguments are left out, hashed with SHA-256, or written in full. The same applies to URIs of resources,
 which often contain arguments. The log contains nothing else of a message, and no secrets.

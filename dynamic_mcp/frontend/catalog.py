@@ -84,9 +84,9 @@ class Catalog:
         if ref.type == "ref/prompt" and ref.name is not None:
             kind = PROMPTS
             group, name = await self._prompt(ref.name, call.group_name())
-            written = msgspec.json.decode(members["ref"], type=dict[str, Raw])
-            written["name"] = Raw(msgspec.json.encode(name))
-            members = {**members, "ref": Raw(msgspec.json.encode(written))}
+            reference = msgspec.json.decode(members["ref"], type=dict[str, Raw])
+            reference["name"] = Raw(msgspec.json.encode(name))
+            members = {**members, "ref": Raw(msgspec.json.encode(reference))}
         elif ref.type == "ref/resource" and ref.uri is not None:
             kind = RESOURCES
             group = await self._owner_of(ref.uri, call.group_name(), modern=call.incoming.modern)

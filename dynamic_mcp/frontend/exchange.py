@@ -85,17 +85,18 @@ async def ask_client(
             raise UpstreamFailed(f"the tool needs {question.method}, which this client does not support")
     try:
         async with asyncio.TaskGroup() as tasks:
-            asked = {
-                key: tasks.create_task(_ask(ask, question)) for key, question in questions.requests.items()
+            answers = {
+                key: tasks.create_task(_answer_to(ask, question))
+                for key, question in questions.requests.items()
             }
     except* UpstreamError:
         # The first refusal has cancelled the other questions.
         raise UpstreamFailed("the client did not answer the tool's request") from None
-    by_key = {key: Raw(task.result()) for key, task in asked.items()}
+    by_key = {key: Raw(task.result()) for key, task in answers.items()}
     return Raw(msgspec.json.encode(by_key))
 
 
-async def _ask(ask: Callable[[str, bytes], Awaitable[bytes]], question: Question) -> bytes:
+async def _answer_to(ask: Callable[[str, bytes], Awaitable[bytes]], question: Question) -> bytes:
     return await ask(question.method, bytes(question.params))
 
 

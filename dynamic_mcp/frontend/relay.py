@@ -150,12 +150,12 @@ class Relay:
             return
         members = msgspec.json.decode(params, type=dict[str, Raw])
         members.pop("_meta", None)
-        written = msgspec.json.encode(members)
+        encoded = msgspec.json.encode(members)
         if uri in self._session.subscribed:
-            self._session.notify(UPDATED, written)
+            self._session.notify(UPDATED, encoded)
         for listener in self.listeners:
             if listener.wants(UPDATED, uri):
-                listener.notify(UPDATED, written)
+                listener.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:
         self._session.log(message)

@@ -115,7 +115,7 @@ class Router:
         if problem.answer and self._session.client_peer.receive_malformed(problem):
             # A message about an answer has no answer itself: its id is one of the proxy's own.
             return
-        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
+        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
             self._send(line)
         else:

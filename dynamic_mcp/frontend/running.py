@@ -97,8 +97,8 @@ class RunningCalls:
 
 def result_line(incoming: Incoming, result: bytes) -> bytes:
     """The line of a result, in the form of the client's era."""
-    written = bridge.modern_result(incoming.method, result) if incoming.modern else result
-    return jsonrpc.result(incoming.id, written)
+    translated = bridge.modern_result(incoming.method, result) if incoming.modern else result
+    return jsonrpc.result(incoming.id, translated)
 
 
 def error_line(incoming: Incoming, error: bytes) -> bytes:

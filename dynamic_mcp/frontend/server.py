@@ -1,7 +1,7 @@
 """The MCP server for the client, made of the parts of the frontend.
 
-``router`` takes the client's messages, ``running`` owns the calls in flight, ``tools`` and ``catalog`` answer them from the groups, and
-``relay`` passes on the messages that upstreams begin.
+``router`` takes the client's messages, and ``running`` owns the calls in flight. ``tools`` and ``catalog`` answer them from the groups,
+and ``relay`` passes on the messages that upstreams begin.
 """
 
 from __future__ import annotations

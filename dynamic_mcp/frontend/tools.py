@@ -1,7 +1,7 @@
 """The two tools of the proxy.
 
-Their definitions depend on the configuration alone, never on the state of an upstream, so that the prompt cache of a client stays valid:
-they contain the enabled groups in the order of the file, with their descriptions. The results report failures and explain mistakes.
+Their definitions depend on the configuration alone, never on the state of an upstream, so that the prompt cache of a client stays valid.
+They contain the enabled groups in the order of the file, with their descriptions. The results report failures and explain mistakes.
 Results and definitions of an upstream's tools are the bytes that the upstream sent.
 """
 

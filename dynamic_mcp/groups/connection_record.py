@@ -15,7 +15,7 @@ class ConnectionRecord:
         self._server = server
         self._began = time.monotonic()
         self._is_ready = False
-        self._is_over = False
+        self._is_recorded = False
 
     def ready(self) -> None:
         """Record that the upstream is connected."""
@@ -28,10 +28,10 @@ class ConnectionRecord:
 
     def closed(self) -> None:
         """Record the end of the connection, unless ``failed`` did."""
-        if not self._is_over:
+        if not self._is_recorded:
             self._end("ok" if self._is_ready else "cancelled", None)
 
     def _end(self, outcome: str, reason: str | None) -> None:
         event = "upstream_stopped" if self._is_ready else "upstream_failed"
         self._record(event, server=self._server, outcome=outcome, began=self._began, reason=reason)
-        self._is_over = True
+        self._is_recorded = True

@@ -1,7 +1,7 @@
 """One request to an authorization server, and its answer as bytes.
 
-For every failure the caller gets one kind of error: an unusable address, an endless answer or endless nesting is the server's
-fault, and must not end the proxy. No error contains the text of the library, which may contain addresses. The client follows no
+The caller gets one kind of error for every failure. An unusable address, an endless answer or endless nesting is the server's fault,
+and must not end the proxy. No error contains the text of the library, which may contain addresses. The client follows no
 redirects.
 """
 

@@ -158,7 +158,7 @@ def _doubt(found: os.stat_result, directory: Path) -> str:
     if sys.platform == "win32":
         return ""
     if found.st_mode & stat.S_IWOTH:
-        return f"could be written by anybody (mode {stat.S_IMODE(found.st_mode):o})"
+        return f"could be written by any user (mode {stat.S_IMODE(found.st_mode):o})"
     if found.st_uid not in (os.geteuid(), directory.stat().st_uid):
         return "belongs to another user"
     return ""

@@ -1,9 +1,9 @@
 """A child process that leads its own process group.
 
 After ``terminate`` returned, no process of the group is alive, even if the leader exited first, ignored its closed stdin, ignored
-SIGTERM, or left grandchildren. Only then does ``terminate`` reap the leader: until that moment the system cannot give its process
-id, which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard
-ends the group.
+SIGTERM, or left grandchildren. Only then does ``terminate`` reap the leader. Until that moment the system cannot give its process id,
+which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard ends the
+group.
 
 A process that left the group on purpose (``setsid``, a daemon) survives.
 

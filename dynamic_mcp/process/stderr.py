@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 #: Bytes to keep, and of these the lines and characters to show.
-MAX_BYTES = 8192
+MAX_TAIL = 8192
 MAX_LINES = 5
 MAX_CHARACTERS = 600
 
@@ -65,7 +65,7 @@ class StderrTail:
         except OSError:
             data = b""
         if data:
-            self._kept = (self._kept + data)[-MAX_BYTES:]
+            self._kept = (self._kept + data)[-MAX_TAIL:]
         else:
             self.close()
         return bool(data)

@@ -24,7 +24,7 @@ NULL = b"null"
 #: The largest message in bytes. The proxy drops a larger one and answers it with an error.
 MAX_MESSAGE = 128 << 20
 #: A message this many times larger than the bound counts as endless.
-ENDLESS = 16
+ENDLESS_FACTOR = 16
 #: Bytes that stay of the beginning and of the end of an oversized message, to find its id.
 EDGE = 4096
 
@@ -77,7 +77,7 @@ class LineSplitter:
     @property
     def is_endless(self) -> bool:
         """Whether the line being dropped counts as endless; the stream then contains nothing more to read."""
-        return self._dropped > ENDLESS * self._max_size
+        return self._dropped > ENDLESS_FACTOR * self._max_size
 
     def rest(self) -> bytes:
         """What follows the last line end: a last message that the peer did not terminate."""
@@ -147,10 +147,10 @@ class Outgoing(msgspec.Struct, gc=False, frozen=True):
 class Malformed(Exception):
     """A line is not a JSON-RPC message. ``code`` is the error code of JSON-RPC for it, ``id`` its id or null."""
 
-    def __init__(self, code: int, what: str, id: bytes = NULL, *, answer: bool = False) -> None:
-        super().__init__(what)
+    def __init__(self, code: int, reason: str, id: bytes = NULL, *, answer: bool = False) -> None:
+        super().__init__(reason)
         self.code = code
-        self.what = what
+        self.reason = reason
         self.id = id
         #: whether the line looks like an answer rather than a request
         self.answer = answer
@@ -179,10 +179,10 @@ def parse(line: bytes) -> Message:
         found = _diagnose(line.decode(errors="replace").encode())
         raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
     except (msgspec.DecodeError, RecursionError):
-        whole = _without_lone_surrogates(line)
-        if whole == line:
+        repaired = _without_lone_surrogates(line)
+        if repaired == line:
             raise _diagnose(line) from None
-        return parse(whole)
+        return parse(repaired)
     if message.jsonrpc != "2.0":
         id = bytes(message.id) if message.id and _is_id(message.id) else NULL
         answer = message.method is None
@@ -195,8 +195,8 @@ def parse(line: bytes) -> Message:
         if not message.id:
             raise Malformed(INVALID_REQUEST, "a message needs a method or an id")
         if not message.result and (not message.error or bytes(message.error) == NULL):
-            what = "a request needs a method, an answer a result or an error"
-            raise Malformed(INVALID_REQUEST, what, bytes(message.id), answer=True)
+            reason = "a request needs a method, an answer a result or an error"
+            raise Malformed(INVALID_REQUEST, reason, bytes(message.id), answer=True)
     return message
 
 
@@ -262,9 +262,9 @@ def error_object(code: int, message: str, data: object = None) -> bytes:
 
 def format_size(size: int) -> str:
     """A number of bytes in the largest unit that divides it."""
-    for unit, one in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= one and size % one == 0:
-            return f"{size // one} {unit}"
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor} {unit}"
     return f"{size} bytes"
 
 

@@ -5,7 +5,7 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-While this side works on a request of the other side, no own request times out: the answer may need a person.
+While this side works on a request of the other side, no own request times out, because the work may wait for the user.
 """
 
 from __future__ import annotations
@@ -175,9 +175,9 @@ class Peer:
         """Handle a line that is not a message; true when it ended the request that it seems to answer."""
         future = self._claim(problem.id) if problem.answer else None
         if future is None:
-            log.debug("dropped a line that is not a message: %s", problem.what)
+            log.debug("dropped a line that is not a message: %s", problem.reason)
             return False
-        future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
+        future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
 
     def _take_request(self, message: Message) -> None:

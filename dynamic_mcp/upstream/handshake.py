@@ -83,7 +83,7 @@ class _Refusal(msgspec.Struct):
 
 
 def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
-    """The versions in a modern upstream's refusal of ours; None for another error, which means a legacy upstream."""
+    """The supported versions in a modern upstream's refusal; None for another error, which means a legacy upstream."""
     if refusal.code != era.UNSUPPORTED_VERSION:
         return None
     try:

@@ -23,7 +23,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, format_size
+from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Outgoing, format_size
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
@@ -263,7 +263,7 @@ class _Running(asyncio.Protocol):
         status = self._explain(self._child.status())
         how = f"ended ({status})" if self._child.has_exited else "closed its output"
         if self._splitter.is_endless:
-            how = f"writes an endless message, of more than {format_size(ENDLESS * self._max_size)}"
+            how = f"writes an endless message, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

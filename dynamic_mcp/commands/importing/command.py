@@ -22,7 +22,7 @@ from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Locations, Tool
+from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features
@@ -37,10 +37,10 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="dynamic-mcp import",
         description="Write a configuration of this proxy with the servers of an AI tool. The tool's own file does not change.",
-        epilog="Tools: " + "; ".join(f"{tool.name} ({tool.title})" for tool in TOOLS),
+        epilog="Tools: " + "; ".join(f"{tool.name} ({tool.title})" for tool in KNOWN_TOOLS),
         allow_abbrev=False,
     )
-    result.add_argument("tool", metavar="TOOL", choices=sorted(NAMES), help="the AI tool; see below")
+    result.add_argument("tool", metavar="TOOL", choices=sorted(TOOLS_BY_NAME), help="the AI tool; see below")
     result.add_argument(
         "-g", "--global", dest="is_global", action="store_true", help="use the user-level file"
     )
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
     """Run the command; its exit status."""
     command_line = parser()
     options = command_line.parse_args(words)
-    tool = NAMES[options.tool]
+    tool = TOOLS_BY_NAME[options.tool]
     if not options.yes and not sys.stdin.isatty():
         command_line.error("there is no terminal to ask questions at; add --yes")
     try:

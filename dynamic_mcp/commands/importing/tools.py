@@ -73,7 +73,7 @@ class Tool:
 _EDITOR = frozenset({"dollar-env", "workspace"})
 _EXTENSIONS = "Code/User/globalStorage"
 
-TOOLS = (
+KNOWN_TOOLS = (
     Tool(
         "cursor",
         "Cursor",
@@ -155,4 +155,4 @@ TOOLS = (
     ),
 )
 
-NAMES = {name: tool for tool in TOOLS for name in (tool.name, *tool.aliases)}
+TOOLS_BY_NAME = {name: tool for tool in KNOWN_TOOLS for name in (tool.name, *tool.aliases)}

@@ -1,8 +1,9 @@
 """Finds literal credentials in a configuration file that other users can read.
 
-A credential is an ``Authorization`` header, a password in a URL, or a header, env value or query parameter whose name contains
-"token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The warning contains locations,
-never values. Only the mode of the file itself counts, not those of its folders, because a user may open a folder or copy the file.
+A credential is an ``Authorization`` header, a password in a URL, or a value with a telling name. That is a header, env value or query
+parameter whose name contains "token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The
+warning contains locations, never values. Only the mode of the file itself counts, not those of its folders, because a user may open a
+folder or copy the file.
 """
 
 from __future__ import annotations

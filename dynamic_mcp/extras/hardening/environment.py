@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-#: Variables that every child gets. The list for Windows is that of the official SDKs; the other one is theirs with the locale, the
-#: time zone and the folder for temporary files.
+#: Variables that every child gets. The lists come from the official SDKs; that for POSIX adds the locale, the time zone and the folder
+#: for temporary files.
 NEEDED = (
     ("HOME", "LANG", "LC_*", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
     if sys.platform != "win32"

@@ -1,7 +1,7 @@
 """Resource limits of the operating system (setrlimit) for a child and for each process that it starts.
 
 The child sets them on itself between fork and exec, so its program never runs without them, and cannot raise them. If a limit cannot be
-set, the start fails. The system defines the meaning of a limit: that on processes counts all processes of the user, on Linux also
+set, the start fails. The system defines the meaning of a limit. That on processes counts all processes of the user, on Linux also
 threads, and does not apply to root.
 
 Memory is RLIMIT_DATA on Linux, which counts writable memory, and RLIMIT_AS elsewhere, which also counts reserved addresses. Node 20

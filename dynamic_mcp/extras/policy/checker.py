@@ -4,8 +4,8 @@ A schema comes from a server: it may take years to evaluate, use all memory, or 
 process. The kernel ends a check after ``MAX_TIME`` seconds of processor time, which no library can prevent. The check never fetches
 anything: a schema with a reference to outside counts as broken.
 
-The program is an MCP server with one method, ``check``, which takes the name of a tool, the text of the arguments, and the text of the
-schema if that changed since the last check. It imports nothing of this package, so that it can run by its path.
+The program is an MCP server with one method, ``check``. Its params are the name of a tool, the text of the arguments, and the text of
+the schema if that is new. It imports nothing of this package, so that it can run by its path.
 """
 
 from __future__ import annotations

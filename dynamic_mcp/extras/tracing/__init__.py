@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dynamic_mcp.extras.tracing.base import Tracing, is_asked_for
+from dynamic_mcp.extras.tracing.base import Tracing, is_requested
 from dynamic_mcp.log import log
 
 
 def start(environment: Mapping[str, str]) -> Tracing | None:
     """The traces that the environment asks for; None if it does not, or if they are not possible."""
-    if not is_asked_for(environment):
+    if not is_requested(environment):
         return None
     try:
         from dynamic_mcp.extras.tracing import otel

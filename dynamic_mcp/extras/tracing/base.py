@@ -40,7 +40,7 @@ class Tracing(Protocol):
         ...
 
 
-def is_asked_for(environment: Mapping[str, str]) -> bool:
+def is_requested(environment: Mapping[str, str]) -> bool:
     """Whether the environment asks for traces. An empty variable counts as unset, as OpenTelemetry specifies."""
     if environment.get(DISABLED, "").strip().lower() == "true":
         return False

@@ -65,7 +65,7 @@ class AnswerStream:
             log.debug("a stream broke: %s", error)
         return self._is_oversized
 
-    async def fetch_again(self, client: HttpClient, session: HttpSession) -> None:
+    async def resume(self, client: HttpClient, session: HttpSession) -> None:
         """Resume a stream that ended before the answer. Raises UpstreamGone if the answer does not come."""
         for _ in range(MAX_RESUMPTIONS):
             if not self.parser.last_id:

@@ -1,8 +1,7 @@
 """Detects the HTTP transport of a server whose configuration does not name it.
 
-Streamable HTTP comes first. A server that refuses the first message with 400, 404 or 405 may speak HTTP+SSE; then the proxy opens
-an event stream at the same address (MCP 2025-11-25, basic/transports, "Backwards Compatibility"). 401 and 403 concern the
-authorization, not the transport.
+Streamable HTTP comes first. If the server refuses the first message with 400, 404 or 405, the proxy tries HTTP+SSE at the same address
+(MCP 2025-11-25, basic/transports, "Backwards Compatibility"). 401 and 403 concern the authorization, not the transport.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, split_lines
+from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -56,7 +56,7 @@ class EventParser:
     @property
     def is_endless(self) -> bool:
         """Whether the event being dropped counts as endless."""
-        return self._dropped > ENDLESS * self._max_size
+        return self._dropped > ENDLESS_FACTOR * self._max_size
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""

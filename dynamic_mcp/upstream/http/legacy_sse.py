@@ -14,7 +14,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Outgoing, format_size
+from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
@@ -67,7 +67,7 @@ class SseUpstream(HttpUpstream):
                     self._peer.receive(event.data)
             if parser.is_endless:
                 raise UpstreamGone(
-                    f"it sends an endless event, of more than {format_size(ENDLESS * self._max_size)}"
+                    f"it sends an endless event, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
                 )
 
     def _take_endpoint(self, endpoint: str) -> None:

@@ -1,8 +1,8 @@
 """An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
 
-Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its
-POST: as JSON, or as the event of a stream that carries its id. Other events may precede the answer, and the stream may go on after
-it. A bad reply fails only its own request.
+Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its POST:
+as JSON, or as the event with its id. Other events may precede the answer, and the stream may go on after it. A bad reply fails only its
+own request.
 
 Handshake revisions also have a session, which begins again after the server forgot it (404), a stream of the server's own (GET), and
 resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
@@ -140,16 +140,16 @@ class StreamableHttpUpstream(HttpUpstream):
             if message.method == "initialize" and reply.status < 400:
                 self._session.id = reply.header("Mcp-Session-Id")
             if reply.content_type != "text/event-stream" or reply.status != 200:
-                await self._take_whole(id, reply, session)
+                await self._take_json(id, reply, session)
                 return
             stream = self._stream(id)
             if await stream.read(reply):
                 return
         if self.modern:
             raise UpstreamGone("the connection was lost before the answer came")
-        await stream.fetch_again(self._client, self._session)
+        await stream.resume(self._client, self._session)
 
-    async def _take_whole(self, id: int, reply: HttpReply, session: str | None) -> None:
+    async def _take_json(self, id: int, reply: HttpReply, session: str | None) -> None:
         """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer.
 
         ``session`` is the session of the request, which may no longer be the current one.
@@ -189,7 +189,7 @@ class StreamableHttpUpstream(HttpUpstream):
             if problem.answer and problem.id == own:
                 self._peer.receive_malformed(problem)
                 return True
-            log.debug("dropped an invalid message: %s", problem.what)
+            log.debug("dropped an invalid message: %s", problem.reason)
             return False
         if message.method is not None:
             self._peer.receive_message(message)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Malformed, find_id, format_size, parse
+from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Malformed, find_id, format_size, parse
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
 
 streams = st.lists(
@@ -125,7 +125,7 @@ def test_oversized_lines_are_reported_and_the_others_kept(sizes: list[int], offs
 def test_line_beyond_16_bounds_is_endless_until_it_ends() -> None:
     splitter = LineSplitter(8)
 
-    for _ in range(ENDLESS + 2):
+    for _ in range(ENDLESS_FACTOR + 2):
         assert not splitter.is_endless
         assert splitter.feed(b"12345678") == []
     assert splitter.feed(b"9") == []

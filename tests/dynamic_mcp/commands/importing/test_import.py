@@ -20,7 +20,7 @@ from dynamic_mcp.commands.importing import client_snippet
 from dynamic_mcp.commands.importing.command import find, import_servers, shorten, summarize
 from dynamic_mcp.commands.importing.entries import convert
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Locations, Tool
+from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError
 
@@ -41,7 +41,7 @@ def converted(tool: Tool, *, is_global: bool) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", KNOWN_TOOLS, ids=lambda tool: tool.name)
 def test_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> None:
     servers = converted(tool, is_global=False)
 
@@ -55,7 +55,7 @@ def test_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> N
 
 
 def test_user_file_has_global_and_folder_servers() -> None:
-    assert converted(NAMES["claude"], is_global=True).keys() == {"everywhere", "here"}
+    assert converted(TOOLS_BY_NAME["claude"], is_global=True).keys() == {"everywhere", "here"}
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_user_file_has_global_and_folder_servers() -> None:
 def test_folder_of_application_settings(platform: str, environment: dict[str, str], expected: str) -> None:
     locations = Locations(PROJECT, HOME, environment, platform)
 
-    assert NAMES["claude-desktop"].files(locations, is_global=True) == [Path(expected)]
+    assert TOOLS_BY_NAME["claude-desktop"].files(locations, is_global=True) == [Path(expected)]
 
 
 def test_environment_may_name_another_folder() -> None:
     locations = Locations(PROJECT, HOME, {"CODEX_HOME": "/x"}, "linux")
 
-    assert NAMES["codex"].files(locations, is_global=True) == [Path("/x/config.toml")]
+    assert TOOLS_BY_NAME["codex"].files(locations, is_global=True) == [Path("/x/config.toml")]
 
 
 def test_missing_file_names_the_other_file(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_missing_file_names_the_other_file(tmp_path: Path) -> None:
     is_global.write_text("{}")
 
     with pytest.raises(ConfigError, match=rf"no configuration of Cursor; .*with --global it is {is_global}$"):
-        find(NAMES["cursor"], Locations(tmp_path, tmp_path / "home"), is_global=False)
+        find(TOOLS_BY_NAME["cursor"], Locations(tmp_path, tmp_path / "home"), is_global=False)
 
 
 BROKEN: dict[str, list[tuple[str | bytes, str]]] = {
@@ -113,14 +113,16 @@ def test_broken_file_is_reported_with_its_location(
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     with pytest.raises(ConfigError, match=message) as caught:
-        import_servers(NAMES[tool], path, Locations(tmp_path, tmp_path))
+        import_servers(TOOLS_BY_NAME[tool], path, Locations(tmp_path, tmp_path))
     assert str(caught.value).startswith(f"{path}: ")
     assert "canary" not in str(caught.value)
 
 
 def convert_entry(source: object, tool: str = "cursor") -> Any:
-    kinds = NAMES[tool].references
-    return convert("a", source, lambda note: References(kinds, PROJECT, HOME, note), NAMES[tool].timeout_unit)
+    kinds = TOOLS_BY_NAME[tool].references
+    return convert(
+        "a", source, lambda note: References(kinds, PROJECT, HOME, note), TOOLS_BY_NAME[tool].timeout_unit
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_server_without_a_description_is_described_by_its_tools() -> None:
     assert shorten(summarize("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", KNOWN_TOOLS, ids=lambda tool: tool.name)
 def test_entry_for_each_tool(
     tool: Tool, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +232,7 @@ def test_entry_for_each_tool(
 def test_program_outside_of_path_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynamic_mcp.commands.importing.client_snippet.shutil.which", lambda name: None)
 
-    _, entry = client_snippet.instructions(NAMES["cursor"], Path("mcp.json"), Path("/c.json"))
+    _, entry = client_snippet.instructions(TOOLS_BY_NAME["cursor"], Path("mcp.json"), Path("/c.json"))
 
     assert json.loads(entry)["mcpServers"]["dynamic-mcp"] == {
         "command": sys.executable,

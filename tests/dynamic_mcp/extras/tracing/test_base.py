@@ -29,7 +29,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
     ],
 )
 def test_standard_variables_switch_traces_on(environment: dict[str, str], expected: bool) -> None:
-    assert base.is_asked_for(environment) == expected
+    assert base.is_requested(environment) == expected
 
 
 def test_no_variables_no_message(caplog: pytest.LogCaptureFixture) -> None:

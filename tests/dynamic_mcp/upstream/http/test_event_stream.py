@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dynamic_mcp.protocol.jsonrpc import ENDLESS
+from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
 BOM = b"\xef\xbb\xbf"
@@ -158,7 +158,7 @@ def test_event_beyond_16_bounds_is_endless_until_it_ends(line: bytes) -> None:
     oversized = OversizedEvents(MAX_SIZE)
     oversized.parser.feed(b"data: ")
 
-    for _ in range(ENDLESS):
+    for _ in range(ENDLESS_FACTOR):
         assert not oversized.parser.is_endless
         oversized.parser.feed(line)
     oversized.parser.feed(line * 2)
