@@ -1,4 +1,4 @@
-"""Questions on the way of a call: an answer that cannot be read costs nothing, and a refusal ends the other questions."""
+"""Questions during a call: an unreadable answer changes nothing, and a refusal ends the other questions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAPABILITIES = b'{"elicitation":{}}'
 
 
 async def started() -> tuple[Exchanges, str, asyncio.Future[bytes]]:
-    """A call that waits for the answer to a question, its state, and the answer that the upstream got."""
+    """A call that waits for an answer, its state, and the answer that reaches the upstream."""
     exchanges, group = Exchanges(), FakeGroup(server("a"))
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

@@ -256,19 +256,19 @@ async def test_cancelled_caller_does_not_lose_a_rotated_token(make: Make, store:
 # Failures
 
 
-@pytest.mark.parametrize("trouble", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
+@pytest.mark.parametrize("failure", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
 async def test_failed_renewal_keeps_the_tokens_in_use(
-    make: Make, store: FileStore, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
+    make: Make, store: FileStore, failure: int | str | Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
     before = store.path.read_bytes()
     route = respx.post(TOKEN)
-    if isinstance(trouble, Exception):
-        route.mock(side_effect=trouble)
-    elif isinstance(trouble, int):
-        route.respond(trouble)
+    if isinstance(failure, Exception):
+        route.mock(side_effect=failure)
+    elif isinstance(failure, int):
+        route.respond(failure)
     else:
-        route.respond(content=trouble)
+        route.respond(content=failure)
     authorization = make()
 
     assert [await authorization.bearer() for _ in range(3)] == [f"{ACCESS}-0"] * 3

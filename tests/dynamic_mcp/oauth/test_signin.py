@@ -39,19 +39,19 @@ from tests.dynamic_mcp.oauth.kit import (
     visit,
 )
 
-WANTED = SignInRequest("docs", URL, "app", ())
-UNREGISTERED = msgspec.structs.replace(WANTED, client_id=None)
+REQUEST = SignInRequest("docs", URL, "app", ())
+UNREGISTERED = msgspec.structs.replace(REQUEST, client_id=None)
 EXTRA = "iss=" + ISSUER
 
 
 async def attempt(
     http: httpx.AsyncClient,
     user: User | None = None,
-    wanted: SignInRequest = WANTED,
+    request: SignInRequest = REQUEST,
     challenge: Challenge | None = None,
 ) -> Tokens:
     async with asyncio.timeout(10):
-        return await sign_in(http, wanted, challenge or Challenge(), (user or User()).show_address)
+        return await sign_in(http, request, challenge or Challenge(), (user or User()).show_address)
 
 
 async def test_sign_in_requests_and_tokens(http: httpx.AsyncClient) -> None:
@@ -120,7 +120,7 @@ async def test_secrets_of_the_configured_url_are_not_sent(http: httpx.AsyncClien
     user = User()
     url = f"https://user:{KEY}@mcp.test/public/mcp?key={KEY}"
 
-    tokens = await attempt(http, user, msgspec.structs.replace(WANTED, url=url))
+    tokens = await attempt(http, user, msgspec.structs.replace(REQUEST, url=url))
 
     assert tokens.resource == URL
     assert KEY not in user.addresses[0]
@@ -169,9 +169,9 @@ async def test_requested_scope(
     publish(resource_metadata(scopes_supported=supported))
     respx.post(TOKEN).respond(json=granted())
     user = User()
-    wanted = msgspec.structs.replace(WANTED, scopes=configured, granted=granted_before)
+    request = msgspec.structs.replace(REQUEST, scopes=configured, granted=granted_before)
 
-    tokens = await attempt(http, user, wanted, challenge)
+    tokens = await attempt(http, user, request, challenge)
 
     assert query_of(user.addresses[0]).get("scope") == scope
     assert tokens.scope == scope
@@ -257,9 +257,9 @@ async def test_failure_after_the_browser_is_not_transient(
     assert not isinstance(raised.value, TransientFailure)
 
 
-@pytest.mark.parametrize("trouble", ["metadata", "registration"])
-async def test_failure_before_the_browser_is_transient(http: httpx.AsyncClient, trouble: str) -> None:
-    if trouble == "registration":
+@pytest.mark.parametrize("failure", ["metadata", "registration"])
+async def test_failure_before_the_browser_is_transient(http: httpx.AsyncClient, failure: str) -> None:
+    if failure == "registration":
         publish()
     respx.get("https://mcp.test/.well-known/oauth-protected-resource").respond(503)
     respx.post(REGISTER).respond(503)
@@ -326,7 +326,7 @@ async def test_client_id_may_be_the_url_of_a_document(http: httpx.AsyncClient) -
     register = respx.post(REGISTER).respond(201, json={"client_id": "made"})
     user, document = User(), "https://app.test/client.json?v=1"
 
-    tokens = await attempt(http, user, msgspec.structs.replace(WANTED, client_id=document))
+    tokens = await attempt(http, user, msgspec.structs.replace(REQUEST, client_id=document))
 
     assert query_of(user.addresses[0])["client_id"] == document
     assert tokens.client == ClientRegistration(document)
@@ -392,8 +392,8 @@ async def test_client_secret_about_to_expire_is_not_used(
     made = {"client_id": "made", "client_secret": KEY, "client_secret_expires_at": time.time() + left}
     register = respx.post(REGISTER).respond(201, json=made)
 
-    tokens = await attempt(http, wanted=UNREGISTERED)
+    tokens = await attempt(http, request=UNREGISTERED)
     again = msgspec.structs.replace(UNREGISTERED, client=tokens.client, issuer=tokens.issuer)
-    await attempt(http, wanted=again)
+    await attempt(http, request=again)
 
     assert len(register.calls) == registrations
