@@ -114,6 +114,8 @@ def takes_a_page_for_the_answer() -> None:
     },
 )
 def drops_the_group_at_a_bad_answer() -> None:
+    """Every later request to this server fails."""
+
     def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         is_known = reply.content_type in ("application/json", EVENT_STREAM)
         if request.is_call and not is_known:
@@ -133,6 +135,7 @@ def ends_every_exchange_after_10_s() -> None:
     "HTTP-018", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a subscription is an exchange that stays open")
 )
 def makes_one_exchange_at_a_time() -> None:
+    """The proxy holds a lock over a whole request."""
     locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
@@ -145,6 +148,7 @@ def makes_one_exchange_at_a_time() -> None:
 
 @mutant("HTTP-019")
 def waits_half_a_minute_for_a_lost_answer() -> None:
+    """The call waits for its full 30 s."""
     _when_an_answer_is_lost(lambda request: asyncio.sleep(30.0))
 
 

@@ -32,7 +32,7 @@ def leaves_the_metadata_out_of_the_body() -> None:
 
 @mutant("HTTP-022")
 def writes_names_raw_into_the_header() -> None:
-    """As UTF-8."""
+    """The header is UTF-8."""
 
     def wrong(request: ProxyRequest) -> None:
         name = request.headers.get("Mcp-Name", "")
@@ -45,6 +45,8 @@ def writes_names_raw_into_the_header() -> None:
 
 @mutant("HTTP-023")
 def initializes_after_a_rejected_version() -> None:
+    """The proxy falls back to `initialize` at -32022."""
+
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             if request.rpc != "server/discover" or reply.content_type != "application/json":
@@ -65,7 +67,7 @@ async def _only(body: bytes) -> AsyncIterator[bytes]:
 
 @mutant("HTTP-023", also={"HTTP-022": "modern servers refuse it"})
 def asks_a_modern_server_for_a_stream() -> None:
-    """With GET."""
+    """The proxy sends GET."""
 
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:

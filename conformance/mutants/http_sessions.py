@@ -85,7 +85,7 @@ def posts_a_call_again_when_its_stream_broke() -> None:
 
 @mutant("HTTP-020")
 def takes_a_stream_up_again_at_once() -> None:
-    """Whatever `retry` says."""
+    """The proxy ignores `retry`."""
     wire_http.change_events(lambda request, event: re.sub(rb"retry: ?\d+", b"retry: 0", event))
 
 
