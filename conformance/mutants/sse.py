@@ -44,7 +44,7 @@ def posts_to_the_url_of_the_stream_first() -> None:
     wire_http.around_requests(wrong)
 
 
-@mutant("SSE-002")
+@mutant("SSE-002", also={"SSE-004": "the server with the sign-in answers only at its endpoint"})
 def glues_the_endpoint_to_the_url() -> None:
     _change_endpoints(lambda url, given: url + given)
 
