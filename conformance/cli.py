@@ -195,7 +195,6 @@ def _show(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
         # `select` raises with the nearest ids. What it accepts is a family or a level, which `show` cannot show.
         select(registry, [options.id])
         raise UsageError(f"{options.id} is not the id of one requirement; see `list {options.id}`")
-    # Imported late, because the mutants import the whole reference proxy.
     from conformance.commands.show import show
 
     show(Console(highlight=False), registry, requirement, checks.get(requirement.id), options.profile)

@@ -1,7 +1,7 @@
 """`python -m conformance requirements`: the registry as a page for readers, `docs/requirements.md`.
 
-The page holds every field of every entry and nothing else, so `--check` only renders it again and compares the text. Anchors are the ids
-in small letters, which never change. Texts of the registry may hold code in backticks; the page escapes all other Markdown.
+The page holds every field of every entry and its mutants, and nothing else, so `--check` only renders it again and compares the text.
+Anchors are the ids in small letters, which never change. Texts may hold code in backticks; the page escapes all other Markdown.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import re
 import sys
 from collections import Counter
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import HarnessError, UsageError
 from conformance.model.registry import VERSION, Registry
+from conformance.mutants.described import wrong_implementations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,12 +28,13 @@ PAGE = Path("docs", "requirements.md")
 _INTRODUCTION = f"""\
 # Requirements of a dynamic MCP proxy
 
-Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml`; edit those files.
+Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml` and the mutants in
+`conformance/mutants/`; edit those files.
 
 Every requirement has a permanent id and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for a demand of this project's documents instead
 of a protocol. Its era names the protocol revisions: `legacy` are those with the `initialize` handshake, `modern` is 2026-07-28, `any` is
-both. *Observed* tells what the check sets up and observes, from outside only. *Wrong implementation* is a mistake that the check must
-catch. Where sources contradict each other, *Conflict* tells which one counts.
+both. *Observed* tells what the check sets up and observes, from outside only. *Wrong implementations* are the mutants that the check must
+catch; `python -m conformance mutants NAME` tests one. Where sources contradict each other, *Conflict* tells which one counts.
 
 The version changes with the demands. Its first number grows when an implementation that met every requirement may no longer do so, because
 of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. Wording,
@@ -144,7 +147,13 @@ def _entry(requirement: Requirement) -> Iterator[str]:
         yield f"- *Source:* {_source(source)}"
     for label, text in requirement.details.items():
         yield f"- *{label.capitalize()}:* {_escaped(text)}"
+    if mutants := wrong_implementations().get(requirement.id):
+        yield f"- *Wrong implementations:* {'; '.join(starmap(_mutant, mutants.items()))}."
     yield ""
+
+
+def _mutant(name: str, text: str) -> str:
+    return f"`{name}` ({_escaped(text.removesuffix('.'))})" if text else f"`{name}`"
 
 
 def _source(source: Source) -> str:

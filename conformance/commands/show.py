@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from itertools import starmap
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from conformance.model.registry import VERSION
 from conformance.model.sut import IMPLEMENTATIONS, Profile
-from conformance.mutants.loading import load_mutants
+from conformance.mutants.described import wrong_implementations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from conformance.checks import Check
     from conformance.model.registry import Registry, Requirement, Source
-    from conformance.mutants import Mutant
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,12 @@ def _sections(requirement: Requirement, check: Check | None, profiles: Sequence[
     yield Section("check", list(_check(check)))
     if check is None:
         return
-    mutants = [mutant for mutant in load_mutants().values() if requirement.id in (mutant.kills, *mutant.also)]
-    mutants.sort(key=lambda mutant: mutant.kills != requirement.id)
-    yield Section("known-bad proxies that it catches", [_mutant(one, requirement.id) for one in mutants])
+    mutants = wrong_implementations().get(requirement.id, {})
+    yield Section("wrong implementations that it catches", list(starmap(_mutant, mutants.items())))
     known = list(_known(requirement.id, profiles))
     yield Section("implementations", known or ["no profile expects a failure or declares the feature absent"])
     run = f"python -m conformance run --only {requirement.id} --"
-    bad = [f"{run} python -m conformance.mutants {mutant.name} {{config}}" for mutant in mutants[:1]]
+    bad = [f"{run} python -m conformance.mutants {name} {{config}}" for name in list(mutants)[:1]]
     yield Section("run it", commands=[f"{run} COMMAND {{config}}", *bad])
 
 
@@ -104,10 +103,8 @@ def _check(check: Check | None) -> Iterator[str]:
     yield "; ".join([f"deadline {check.timeout:g} s", *nature])
 
 
-def _mutant(mutant: Mutant, requirement_id: str) -> str:
-    if mutant.kills == requirement_id:
-        return mutant.name
-    return f"{mutant.name}, a mutant of {mutant.kills}: {mutant.also[requirement_id]}"
+def _mutant(name: str, text: str) -> str:
+    return f"{name}: {text}" if text else name
 
 
 def _known(requirement_id: str, profiles: Sequence[str]) -> Iterator[str]:

@@ -61,7 +61,6 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     statement: str
     sources: tuple[Source, ...]
     observed: str
-    mutant: str
     timing: str | None = None
     conflict: str | None = None
     #: no check exists yet
@@ -76,12 +75,7 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def details(self) -> dict[str, str]:
         """The other fields, each on one line, by the words that readers know."""
-        texts = {
-            "observed": self.observed,
-            "timing": self.timing,
-            "conflict": self.conflict,
-            "wrong implementation": self.mutant,
-        }
+        texts = {"observed": self.observed, "timing": self.timing, "conflict": self.conflict}
         return {label: " ".join(text.split()) for label, text in texts.items() if text is not None}
 
 
@@ -168,7 +162,7 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
         yield "id", f"does not belong to the family {family} of this file"
     if len(requirement.title) > MAX_TITLE:
         yield "title", f"is longer than {MAX_TITLE} characters"
-    for name in ("title", "statement", "observed", "mutant", "timing", "conflict", "retired"):
+    for name in ("title", "statement", "observed", "timing", "conflict", "retired"):
         text = getattr(requirement, name)
         if text is not None and not text.strip():
             yield name, "is blank"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 @mutant("CFG-001")
 def finds_a_configuration_by_itself() -> None:
+    """The proxy falls back to files such as ./config.json."""
     right = terminal.config_path
 
     def wrong(argument: str | None, environment: Mapping[str, str]) -> str | None:
@@ -66,6 +67,7 @@ def wants_a_name_that_ends_in_json() -> None:
 
 @mutant("CFG-005")
 def takes_a_broken_file_for_an_empty_one() -> None:
+    """The proxy starts without servers."""
     right = parse
 
     def wrong(data: bytes, *more: Any) -> model.Config:
@@ -114,6 +116,7 @@ def expands_only_whole_values() -> None:
 
 @mutant("CFG-009")
 def leaves_the_client_id_as_it_is() -> None:
+    """`oauth_client_id` is not expanded."""
     right = Expander.__call__
 
     def wrong(self: Expander, text: str, place: str) -> str:
@@ -127,12 +130,14 @@ def leaves_the_client_id_as_it_is() -> None:
     also={"CFG-013": "one of the values holds $HOME", "HARD-010": "an argument behind the prefix is $HOME"},
 )
 def expands_like_a_shell() -> None:
+    """`$HOME` is replaced too."""
     right = Expander.__call__
     replace(right, lambda self, text, place: os.path.expandvars(right(self, text, place)))
 
 
 @mutant("CFG-011")
 def is_silent_about_undefined_variables() -> None:
+    """dmcp 1.5.0 behaves like this."""
     replace(Expander.warnings, lambda self: [])
 
 
@@ -159,6 +164,7 @@ def starts_disabled_servers_too() -> None:
 
 @mutant("CFG-015")
 def a_feature_flag_hides_but_still_forwards() -> None:
+    """dmcp 1.5.0 behaves like this: its call_tool does not look at the flag."""
     begin, right = Group.__init__, Toolbox.run
     groups: list[Group] = []
 

@@ -93,7 +93,7 @@ def an_unknown_prompt_is_an_internal_error() -> None:
 
 @mutant("FRONT-020")
 def the_order_of_the_groups_is_random() -> None:
-    """As in a hash map."""
+    """The order is that of a hash map."""
     _put_the_groups_in_order(lambda group: random.random())
 
 

@@ -39,6 +39,8 @@ def answers_with_a_constant_version() -> None:
 
 @mutant("FRONT-002")
 def echoes_any_version() -> None:
+    """The proxy repeats the version of the client, whether it knows the version or not."""
+
     def wrong(message: Message, way: Way) -> Changed:
         if way.method_of(message) != "initialize" or "result" not in message:
             return message
@@ -101,7 +103,7 @@ def talks_about_a_bad_file_on_stdout() -> None:
     },
 )
 def answers_notifications() -> None:
-    """With an error whose id is null."""
+    """The answer is an error whose id is null."""
 
     def wrong(message: Message, way: Way) -> Changed:
         if "method" in message and "id" not in message:

@@ -32,7 +32,7 @@ def upstream_tools_leak_into_the_surface() -> None:
 
 @mutant("FRONT-009")
 def lists_the_groups_in_random_order() -> None:
-    """As in a hash map."""
+    """The order is that of a hash map."""
 
     def wrong(result: Message) -> Message:
         for tool in result["tools"]:

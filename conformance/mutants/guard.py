@@ -14,11 +14,13 @@ def remove_the_guard() -> None:
 
 @mutant("GUARD-001")
 def relies_on_the_end_of_input_alone() -> None:
+    """dmcp 1.5.0 behaves like this, and so do the other proxies that were compared."""
     remove_the_guard()
 
 
 @mutant("GUARD-002", also={"GUARD-001": "nobody but the guard is left after SIGKILL"})
 def forgets_a_child_that_has_not_answered_yet() -> None:
+    """The proxy has started the child and has not registered it yet."""
     right = StdioUpstream.close
 
     async def wrong(self: StdioUpstream) -> None:

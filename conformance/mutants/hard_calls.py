@@ -118,6 +118,7 @@ def makes_the_call_and_then_validates() -> None:
 
 @mutant("HARD-006")
 def serialises_the_arguments_anew() -> None:
+    """Numbers change."""
     right = Group.request
 
     async def wrong(self: Group, method: str, params: bytes, options: Options) -> bytes:
@@ -137,6 +138,7 @@ def change_the_checker(*statements: str) -> None:
 
 @mutant("HARD-006")
 def knows_draft_7_only() -> None:
+    """The proxy rejects keywords of JSON Schema 2020-12."""
     change_the_checker(
         "c.validator_for = lambda library, schema: j.Draft7Validator("
         "{k: v for k, v in schema.items() if k != '$schema'} if isinstance(schema, dict) else schema, offline=True)"

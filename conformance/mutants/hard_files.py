@@ -48,6 +48,8 @@ def closes_home_as_well() -> None:
 
 @mutant("HARD-001")
 def trusts_what_anybody_could_write() -> None:
+    """For example a token file with mode 0666."""
+
     # Private: the doubt about a file is inside of the reading.
     replace(store._doubt, lambda found, directory: "")
 

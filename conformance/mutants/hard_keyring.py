@@ -27,6 +27,7 @@ def does_not_know_the_keyring() -> None:
 
 @mutant("HARD-002")
 def falls_back_to_the_file() -> None:
+    """The proxy does not say so."""
     load, save = KeyringStore.load, KeyringStore.save
 
     def wrong_load(self: KeyringStore) -> Tokens | None:

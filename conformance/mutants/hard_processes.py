@@ -53,6 +53,7 @@ def applies_the_list_to_the_configured_variables_too() -> None:
 
 @mutant("HARD-008")
 def limits_itself() -> None:
+    """The limits hold for the proxy."""
     right = limits.setter
 
     def wrong(wanted: ResourceLimits) -> Callable[[], None] | None:
@@ -76,6 +77,7 @@ def does_not_say_that_a_limit_killed_the_child() -> None:
 
 @mutant("HARD-010")
 def falls_back_to_the_bare_command() -> None:
+    """The server starts without the prefix."""
     right = Child.__init__
 
     def wrong(self: Child, launch: Launch, *rest: Any) -> None:

@@ -16,7 +16,7 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def compares_the_whole_content_type() -> None:
     """The proxy compares the header, parameters included, with `application/json`."""
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         return Reply(reply, content_type=(reply.header("Content-Type") or "").lower())
 
     wire_http.change_replies(wrong)
@@ -34,7 +34,7 @@ def compares_the_whole_content_type() -> None:
 def joins_the_data_of_all_events() -> None:
     """The proxy parses all of it as one message. dmcp 1.5.0 behaves like this."""
 
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if not request.is_call:
             async for chunk in chunks:
                 yield chunk
@@ -47,7 +47,7 @@ def joins_the_data_of_all_events() -> None:
 
 @mutant("HTTP-003")
 def takes_the_first_event_for_the_answer() -> None:
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for event in wire_http.events(chunks):
             if request.is_call and "method" in (decoded(data_of(event)) or {}):
                 error = {"code": INTERNAL_ERROR, "message": "the first event is not the answer"}
@@ -60,7 +60,7 @@ def takes_the_first_event_for_the_answer() -> None:
 
 @mutant("HTTP-004", also={"HTTP-020": "the event to resume after has none"})
 def fails_at_an_event_without_data() -> None:
-    def wrong(request: Request, event: bytes) -> bytes:
+    def wrong(request: ProxyRequest, event: bytes) -> bytes:
         lines = [line for line in event.splitlines() if line and not line.startswith(b":")]
         if lines and not data_of(event):
             raise UpstreamFailed("an event has no data")
@@ -71,7 +71,7 @@ def fails_at_an_event_without_data() -> None:
 
 @mutant("HTTP-004")
 def knows_only_lf_as_line_end() -> None:
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
             yield chunk.replace(b"\r", b" ")
 
@@ -92,13 +92,13 @@ def reads_an_answer_to_its_end_first() -> None:
 def takes_a_page_for_the_answer() -> None:
     """The client gets an HTML page as tool content."""
 
-    async def as_result(request: Request, reply: HttpReply) -> AsyncIterator[bytes]:
+    async def as_result(request: ProxyRequest, reply: HttpReply) -> AsyncIterator[bytes]:
         content = [{"type": "text", "text": (await reply.body(1 << 20)).decode()}]
         yield msgspec.json.encode(
             {"jsonrpc": "2.0", "id": request.message["id"], "result": {"content": content}}
         )
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         if reply.content_type != "text/html" or not request.is_call:
             return reply
         return Reply(reply, content_type="application/json", chunks=as_result(request, reply))
@@ -114,7 +114,9 @@ def takes_a_page_for_the_answer() -> None:
     },
 )
 def drops_the_group_at_a_bad_answer() -> None:
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    """Every later request to this server fails."""
+
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         is_known = reply.content_type in ("application/json", EVENT_STREAM)
         if request.is_call and not is_known:
             break_connection(request)
@@ -133,9 +135,10 @@ def ends_every_exchange_after_10_s() -> None:
     "HTTP-018", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a subscription is an exchange that stays open")
 )
 def makes_one_exchange_at_a_time() -> None:
+    """The proxy holds a lock over a whole request."""
     locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         lock = locks[request.client] if request.is_call else asyncio.Lock()
         async with lock, send(request) as reply:
             yield reply
@@ -145,19 +148,20 @@ def makes_one_exchange_at_a_time() -> None:
 
 @mutant("HTTP-019")
 def waits_half_a_minute_for_a_lost_answer() -> None:
+    """The call waits for its full 30 s."""
     _when_an_answer_is_lost(lambda request: asyncio.sleep(30.0))
 
 
 @mutant("HTTP-019")
 def keeps_to_the_broken_connection() -> None:
-    async def wrong(request: Request) -> None:
+    async def wrong(request: ProxyRequest) -> None:
         break_connection(request)
 
     _when_an_answer_is_lost(wrong)
 
 
-def _when_an_answer_is_lost(do: Callable[[Request], Awaitable[None]]) -> None:
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+def _when_an_answer_is_lost(do: Callable[[ProxyRequest], Awaitable[None]]) -> None:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
             async for chunk in chunks:
                 yield chunk
@@ -169,7 +173,7 @@ def _when_an_answer_is_lost(do: Callable[[Request], Awaitable[None]]) -> None:
     wire_http.change_chunks(wrong)
 
 
-def break_connection(request: Request) -> None:
+def break_connection(request: ProxyRequest) -> None:
     """From now on all requests of this connection fail."""
     if not _broken:
         _let_broken_connections_fail()
@@ -180,7 +184,7 @@ _broken: set[object] = set()
 
 
 def _let_broken_connections_fail() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.client in _broken:
             raise UpstreamGone("the connection is broken")
         async with send(request) as reply:
@@ -192,7 +196,7 @@ def _let_broken_connections_fail() -> None:
 def limit_exchanges(seconds: float) -> None:
     """Give the HTTP library a time limit for a whole exchange."""
 
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         import aiohttp
 
         request.options["timeout"] = aiohttp.ClientTimeout(total=seconds)

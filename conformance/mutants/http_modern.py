@@ -14,7 +14,7 @@ from conformance.mutants.wire_http import Reply
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def leaves_the_metadata_out_of_the_body() -> None:
     """Only the headers announce 2026-07-28."""
 
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if is_modern(request.message) and request.rpc != "server/discover":
             params = {name: value for name, value in request.message["params"].items() if name != "_meta"}
             request.body = msgspec.json.encode({**request.message, "params": params})
@@ -32,9 +32,9 @@ def leaves_the_metadata_out_of_the_body() -> None:
 
 @mutant("HTTP-022")
 def writes_names_raw_into_the_header() -> None:
-    """As UTF-8."""
+    """The header is UTF-8."""
 
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         name = request.headers.get("Mcp-Name", "")
         if name.startswith("=?base64?"):
             encoded = name.removeprefix("=?base64?").removesuffix("?=")
@@ -45,7 +45,9 @@ def writes_names_raw_into_the_header() -> None:
 
 @mutant("HTTP-023")
 def initializes_after_a_rejected_version() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    """The proxy falls back to `initialize` at -32022."""
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             if request.rpc != "server/discover" or reply.content_type != "application/json":
                 yield reply
@@ -65,9 +67,9 @@ async def _only(body: bytes) -> AsyncIterator[bytes]:
 
 @mutant("HTTP-023", also={"HTTP-022": "modern servers refuse it"})
 def asks_a_modern_server_for_a_stream() -> None:
-    """With GET."""
+    """The proxy sends GET."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             yield reply
         if request.rpc == "server/discover" and reply.status == 200:

@@ -17,7 +17,7 @@ from dynamic_mcp.upstream.http.client import HttpClient
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
 INITIALIZED = "notifications/initialized"
@@ -27,7 +27,7 @@ LATEST_LEGACY = "2025-11-25"
 
 @mutant("HTTP-001")
 def drops_the_query_of_the_url() -> None:
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         request.url = request.url.partition("?")[0]
 
     wire_http.change_requests(wrong)
@@ -35,7 +35,7 @@ def drops_the_query_of_the_url() -> None:
 
 @mutant("HTTP-001")
 def accepts_only_json() -> None:
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if request.method == "POST":
             request.headers["Accept"] = "application/json"
 
@@ -44,7 +44,7 @@ def accepts_only_json() -> None:
 
 @mutant("HTTP-001", also=dict.fromkeys(("HTTP-006", "HTTP-007"), "servers refuse the array"))
 def repeats_a_notification_in_an_array() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             yield reply
         if request.method == "POST" and "id" not in request.message:
@@ -57,7 +57,7 @@ def repeats_a_notification_in_an_array() -> None:
 
 @mutant("HTTP-006")
 def never_says_initialized() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.rpc == INITIALIZED:
             yield Reply(status=202)
             return
@@ -71,7 +71,7 @@ def never_says_initialized() -> None:
 def wants_json_in_a_confirmation_with_200() -> None:
     """The proxy parses the empty body and gives up."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             if request.rpc == INITIALIZED and reply.status == 200:
                 try:
@@ -85,7 +85,7 @@ def wants_json_in_a_confirmation_with_200() -> None:
 
 @mutant("HTTP-006")
 def says_initialized_twice() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.rpc == INITIALIZED:
             async with send(request):
                 pass
@@ -102,7 +102,7 @@ def says_initialized_twice() -> None:
 def carries_the_session_only_after_the_first_listing() -> None:
     listed: set[object] = set()
 
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if request.client not in listed:
             request.headers.pop(SESSION, None)
         if request.rpc == "tools/list":
@@ -116,7 +116,7 @@ def carries_the_session_only_after_the_first_listing() -> None:
     also=dict.fromkeys(("HTTP-009", "HTTP-010", "HTTP-020"), "its server knows the session as it wrote it"),
 )
 def writes_the_session_in_lower_case() -> None:
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if SESSION in request.headers:
             request.headers[SESSION] = request.headers[SESSION].lower()
 
@@ -149,7 +149,7 @@ def sends_the_version_that_it_offered() -> None:
 def initializes_again_with_the_version_of_the_answer() -> None:
     """dmcp 1.5.0 behaves like this."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             if request.rpc != "initialize":
                 yield reply
@@ -186,7 +186,7 @@ def takes_any_version() -> None:
 def sends_the_configured_headers_once() -> None:
     sent: set[object] = set()
 
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if request.client in sent:
             drop_configured_headers(request)
         sent.add(request.client)
@@ -224,7 +224,7 @@ FIRST_MESSAGES = ("server/discover", "initialize")
 
 @mutant("HTTP-015")
 def never_tries_the_older_transport() -> None:
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         # The proxy knows no special meaning of 410.
         is_refusal = request.rpc in FIRST_MESSAGES and reply.status in (400, 404, 405)
         return Reply(reply, status=410) if is_refusal else reply
@@ -236,7 +236,7 @@ def never_tries_the_older_transport() -> None:
 def tries_the_older_transport_after_any_status() -> None:
     """For example after 401 or 500."""
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         is_refusal = request.rpc in FIRST_MESSAGES and reply.status >= 300
         return Reply(reply, status=405) if is_refusal else reply
 

@@ -16,13 +16,13 @@ from dynamic_mcp.upstream.http import streamable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
 @mutant("HTTP-009")
 def goes_on_with_the_dead_session() -> None:
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         # The proxy knows no special meaning of 410.
         return Reply(reply, status=410) if _forgot_the_session(request, reply) else reply
 
@@ -34,7 +34,7 @@ def is_lost_for_30_s_with_its_session() -> None:
     """The group counts as failed."""
     backoff.RESTART_DELAY = 30.0
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         if _forgot_the_session(request, reply):
             break_connection(request)
         return reply
@@ -42,7 +42,7 @@ def is_lost_for_30_s_with_its_session() -> None:
     wire_http.change_replies(wrong)
 
 
-def _forgot_the_session(request: Request, reply: HttpReply) -> bool:
+def _forgot_the_session(request: ProxyRequest, reply: HttpReply) -> bool:
     return request.is_call and reply.status == 404 and request.header(SESSION) is not None
 
 
@@ -50,7 +50,7 @@ def _forgot_the_session(request: Request, reply: HttpReply) -> bool:
 def leaves_without_a_word() -> None:
     """The proxy sends no DELETE."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.method == "DELETE":
             yield Reply()
             return
@@ -69,9 +69,9 @@ def waits_for_the_goodbye_without_bound() -> None:
 @mutant("HTTP-020")
 def posts_a_call_again_when_its_stream_broke() -> None:
     """The call runs twice."""
-    posted: dict[object, Request] = {}
+    posted: dict[object, ProxyRequest] = {}
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.rpc == "tools/call":
             posted[request.client] = request
         if request.header("Last-Event-ID") is not None and request.client in posted:
@@ -85,13 +85,13 @@ def posts_a_call_again_when_its_stream_broke() -> None:
 
 @mutant("HTTP-020")
 def takes_a_stream_up_again_at_once() -> None:
-    """Whatever `retry` says."""
+    """The proxy ignores `retry`."""
     wire_http.change_events(lambda request, event: re.sub(rb"retry: ?\d+", b"retry: 0", event))
 
 
 @mutant("HTTP-021")
 def never_listens() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if _listens(request):
             yield Reply(status=405)
             return
@@ -106,7 +106,7 @@ def is_lost_without_a_stream() -> None:
     """The group fails when the server answers GET with 405."""
     backoff.RESTART_DELAY = 30.0
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         if _listens(request) and reply.status == 405:
             # Not at once: that would end the connection before the check has seen it work.
             asyncio.get_running_loop().call_later(3.0, break_connection, request)
@@ -117,7 +117,7 @@ def is_lost_without_a_stream() -> None:
 
 @mutant("HTTP-021")
 def asks_for_a_stream_without_pause() -> None:
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         while True:
             async with send(request) as reply:
                 if not _listens(request) or reply.status != 405:
@@ -127,7 +127,7 @@ def asks_for_a_stream_without_pause() -> None:
     wire_http.around_requests(wrong)
 
 
-def _listens(request: Request) -> bool:
+def _listens(request: ProxyRequest) -> bool:
     """Whether the request asks for a stream of the server's own, in Streamable HTTP."""
     is_resumption = request.header("Last-Event-ID") is not None
     return request.method == "GET" and request.header(VERSION) is not None and not is_resumption

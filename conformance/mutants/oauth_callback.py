@@ -23,6 +23,7 @@ def compares_the_beginning_of_the_state() -> None:
 
 @mutant("OAUTH-012")
 def the_first_request_ends_the_wait() -> None:
+    """dmcp 1.5.0 behaves like this: it accepts a single connection."""
     begin, right = Callback.__init__, Callback.judge
     states: dict[Callback, str] = {}
 
@@ -42,6 +43,7 @@ def the_first_request_ends_the_wait() -> None:
 
 @mutant("OAUTH-013")
 def listens_on_every_address() -> None:
+    """The proxy binds to 0.0.0.0."""
     right = asyncio.start_server
 
     def wrong(serve: Any, host: str, *more: Any, **named: Any) -> Any:
@@ -62,11 +64,14 @@ def waits_on_after_an_error() -> None:
 
 @mutant("OAUTH-022")
 def gives_the_user_five_seconds() -> None:
+    """dmcp 1.5.0 behaves like this: 5 s for the whole flow."""
     signin.SIGN_IN_TIMEOUT = 5.0
 
 
 @mutant("OAUTH-023")
 def needs_a_browser() -> None:
+    """The flow ends without one. dmcp 1.5.0 behaves like this."""
+
     async def wrong(url: str, server: str) -> None:
         if not await to_thread.run_sync(webbrowser.open, url):
             raise UpstreamFailed("no browser could be opened")
@@ -81,6 +86,7 @@ def needs_a_browser() -> None:
     ),
 )
 def everything_waits_for_the_user() -> None:
+    """dmcp 1.5.0 behaves like this: it holds a write lock during the flow."""
     right = browser.show
 
     async def wrong(url: str, server: str) -> None:

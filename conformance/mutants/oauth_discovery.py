@@ -23,6 +23,8 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
     also=dict.fromkeys(("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018"), NO_RESOURCE_METADATA),
 )
 def asks_the_mcp_origin_only() -> None:
+    """The proxy looks only at the MCP server's own host for metadata. dmcp 1.5.0 behaves like this."""
+
     async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
         return None
 
@@ -31,6 +33,7 @@ def asks_the_mcp_origin_only() -> None:
 
 @mutant("OAUTH-003")
 def loses_the_path_of_the_resource() -> None:
+    """As after a URL join that replaces the path."""
     right = metadata.resource_metadata
 
     async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
@@ -49,6 +52,7 @@ def gives_up_without_resource_metadata() -> None:
 
 @mutant("OAUTH-005")
 def appends_the_well_known_path_to_the_issuer() -> None:
+    """The right place of the well-known path is between the host and the path of the issuer."""
     replace(
         metadata.server_addresses,
         lambda issuer: [f"{issuer}/.well-known/oauth-authorization-server"],

@@ -102,6 +102,8 @@ def leaves_out_the_redirect_uri() -> None:
 
 @mutant("OAUTH-015", also=nobody_signs_in("OAUTH-015"))
 def names_the_origin_as_the_resource() -> None:
+    """The path of the MCP URL is missing."""
+
     def origin_of(resource: str) -> str:
         return resource.removesuffix(urlsplit(resource).path)
 
@@ -110,6 +112,7 @@ def names_the_origin_as_the_resource() -> None:
 
 @mutant("OAUTH-016")
 def the_exchange_names_no_resource() -> None:
+    """dmcp 1.5.0 behaves like this."""
     alter_token_requests("authorization_code", without("resource"))
 
 
@@ -135,6 +138,8 @@ def joins_scopes_with_commas() -> None:
 
 @mutant("OAUTH-019")
 def adds_a_second_question_mark() -> None:
+    """The endpoint has a query of its own."""
+
     # `response_type` is the first parameter behind the query of the endpoint.
     alter_authorization_requests(lambda url: url.replace("&response_type=", "?response_type="))
 
@@ -176,6 +181,7 @@ def the_configured_header_replaces_the_bearer() -> None:
 
 @mutant("OAUTH-025")
 def a_refused_token_is_refused_for_good() -> None:
+    """Every call fails until the proxy is restarted."""
     right = Authorization.handle_refusal
 
     async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 @mutant("OPS-001")
 def a_missing_file_is_a_success() -> None:
+    """The exit status is 0."""
+
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         if not path.exists():
             print(f"{path} does not exist", file=sys.stderr)
@@ -65,6 +67,7 @@ def explains_with_a_stack_trace_and_the_environment() -> None:
 
 @mutant("OPS-002")
 def does_not_handle_sigterm() -> None:
+    """dmcp 1.5.0 behaves like this: it dies by the signal, and a lingering child continues with parent 1."""
     right = ClientLink.open
 
     async def wrong(self: ClientLink, *args: Any) -> None:
@@ -106,6 +109,7 @@ def goes_on_when_the_client_is_gone() -> None:
 
 @mutant("OPS-004")
 def connects_one_upstream_at_a_time() -> None:
+    """dmcp 1.5.0 behaves like this: it holds a write lock for each attempt, and the client waits too."""
     right = StdioUpstream.open
     lock = anyio.Lock()
 
@@ -168,6 +172,7 @@ def leaves_a_child_behind_at_each_attempt() -> None:
 
 @mutant("OPS-006")
 def does_not_retry_before_half_a_minute() -> None:
+    """dmcp 1.5.0 does not retry at all (observed for 50 s): its retry succeeds at once, because the group is recorded as failed."""
     replace(backoff.RETRY_DELAYS, ())
 
 
@@ -228,6 +233,8 @@ def gives_prompts_the_time_of_resources() -> None:
 
 @mutant("OPS-009")
 def logs_nothing() -> None:
+    """dmcp 1.5.0 behaves like this: it writes 0 bytes to stderr."""
+
     def wrong(*args: Any) -> None:
         log.log.addHandler(logging.NullHandler())
         log.log.propagate = False

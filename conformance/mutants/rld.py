@@ -68,6 +68,7 @@ def needs_a_restart() -> None:
 
 @mutant("RLD-002")
 def watches_the_inode() -> None:
+    """The proxy misses the second rename. dmcp 1.5.0 behaves like this."""
     inodes: list[int] = []
 
     def wrong(path: Path) -> os.stat_result:
@@ -111,6 +112,7 @@ def a_removed_server_stays_in_use() -> None:
 
 @mutant("RLD-004")
 def compares_only_the_names() -> None:
+    """The proxy sees servers that are added or removed, and none that changed."""
     right = diff.diff
 
     def wrong(old: Config, new: Config) -> diff.Diff:

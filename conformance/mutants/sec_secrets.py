@@ -116,6 +116,7 @@ def quotes_a_configuration_that_it_cannot_read() -> None:
 
 @mutant("SEC-002")
 def tells_the_client_the_address_that_failed() -> None:
+    """The text of a library error goes into the failure of the group."""
     right = HttpClient.request
 
     @asynccontextmanager

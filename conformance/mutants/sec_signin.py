@@ -41,6 +41,7 @@ def cuts_long_names() -> None:
 
 @mutant("SEC-003")
 def reads_the_file_that_a_name_leads_to() -> None:
+    """dmcp 1.5.0 behaves like this, and writes there too: it wrote $HOME/evil.json."""
     right = FileStore.load
 
     def wrong(self: FileStore) -> Tokens | None:
@@ -60,11 +61,13 @@ def reads_the_file_that_a_name_leads_to() -> None:
     },
 )
 def opens_whatever_is_called_an_endpoint() -> None:
+    """For example a `file:` URL."""
     replace(metadata.secure, lambda url, what: url)
 
 
 @mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
+    """For example by `sh -c "xdg-open URL"`."""
     kept: list[asyncio.subprocess.Process] = []
 
     async def wrong(url: str, server: str) -> None:
@@ -111,6 +114,7 @@ def _add_to_the_page(words: Callable[[str, bool], str]) -> None:
 
 @mutant("SEC-012", also={"HARD-003": "it sends requests to a token endpoint with http://"})
 def posts_codes_in_the_clear() -> None:
+    """The proxy gives no warning."""
     right = metadata.secure
 
     def wrong(url: str, what: str) -> str:

@@ -46,16 +46,19 @@ def ignores_the_host_of_a_certificate() -> None:
 
 @mutant("SEC-004")
 def trusts_every_authorization_server() -> None:
+    """The proxy validates only the certificate of the MCP server."""
     replace(request.http_client, lambda: httpx.AsyncClient(timeout=15.0, verify=False))
 
 
 @mutant("SEC-005", also={"SEC-004": "it refuses the good certificate of the control too"})
 def trusts_no_certificate() -> None:
+    """The refusal of bad certificates would prove nothing."""
     replace(tls.trust_store, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
 
 @mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
+    """The HTTP library does so by default, and forwards custom headers."""
     import aiohttp
 
     right = aiohttp.ClientSession.request
@@ -80,6 +83,7 @@ def follows_redirects_of_the_authorization_server() -> None:
 
 @mutant("SEC-009")
 def writes_headers_unchecked() -> None:
+    """As in an HTTP client that is written by hand."""
     import aiohttp.http_writer
 
     def serialize(status_line: str, headers: Mapping[str, str]) -> bytes:
@@ -93,6 +97,7 @@ def writes_headers_unchecked() -> None:
 
 @mutant("SEC-010")
 def fetches_the_schemas_that_are_referred_to() -> None:
+    """As a schema validator that resolves remote references."""
     right = list_all
 
     async def wrong(*arguments: Any) -> Listing:

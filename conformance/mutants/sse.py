@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from conformance.mutants.wire import Message
-    from conformance.mutants.wire_http import Request, Send
+    from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.base import Upstream
     from dynamic_mcp.upstream.http.client import HttpReply
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 def posts_to_the_url_of_the_stream_first() -> None:
     """dmcp 1.5.0 behaves like this."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.method == "GET":
             first = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}
             headers = {"Content-Type": "application/json"}
             body = msgspec.json.encode(first)
-            async with send(wire_http.Request(request.client, "POST", request.url, headers, body)):
+            async with send(wire_http.ProxyRequest(request.client, "POST", request.url, headers, body)):
                 pass
         async with send(request) as reply:
             yield reply
@@ -44,7 +44,7 @@ def posts_to_the_url_of_the_stream_first() -> None:
     wire_http.around_requests(wrong)
 
 
-@mutant("SSE-002")
+@mutant("SSE-002", also={"SSE-004": "the server with the sign-in answers only at its endpoint"})
 def glues_the_endpoint_to_the_url() -> None:
     _change_endpoints(lambda url, given: url + given)
 
@@ -55,7 +55,7 @@ def loses_the_query_of_the_endpoint() -> None:
 
 
 def _change_endpoints(change: Callable[[str, str], str]) -> None:
-    def wrong(request: Request, event: bytes) -> bytes:
+    def wrong(request: ProxyRequest, event: bytes) -> bytes:
         if b"event: endpoint" not in event:
             return event
         return with_data(event, change(request.url, data_of(event).decode()).encode())
@@ -71,7 +71,7 @@ def takes_answers_from_the_posts() -> None:
     """The proxy parses the body of the answer to each POST."""
     taken: dict[tuple[object, int], object] = {}
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             if not request.is_call:
                 yield reply
@@ -81,7 +81,7 @@ def takes_answers_from_the_posts() -> None:
                 taken[request.client, request.message["id"]] = message["result"]
             yield Reply(reply, status=reply.status if "result" in message else 500)
 
-    def instead_of_the_stream(request: Request, event: bytes) -> bytes | None:
+    def instead_of_the_stream(request: ProxyRequest, event: bytes) -> bytes | None:
         message = decoded(data_of(event)) or {}
         if "result" not in message:
             return event
@@ -96,13 +96,13 @@ def takes_answers_from_the_posts() -> None:
 def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
     asked: defaultdict[object, list[int]] = defaultdict(list)
 
-    async def remember(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def remember(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.is_call:
             asked[request.client].append(request.message["id"])
         async with send(request) as reply:
             yield reply
 
-    def wrong(request: Request, event: bytes) -> bytes:
+    def wrong(request: ProxyRequest, event: bytes) -> bytes:
         message: Message = decoded(data_of(event)) or {"method": ""}
         if "method" in message:
             return event
@@ -114,7 +114,7 @@ def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
 
 @mutant("SSE-004")
 def sends_the_configured_headers_with_the_get_only() -> None:
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if request.method == "POST":
             drop_configured_headers(request)
 
@@ -123,7 +123,7 @@ def sends_the_configured_headers_with_the_get_only() -> None:
 
 @mutant("SSE-004")
 def sends_the_bearer_with_the_get_only() -> None:
-    def wrong(request: Request) -> None:
+    def wrong(request: ProxyRequest) -> None:
         if request.method == "POST":
             request.headers.pop("Authorization", None)
 
@@ -135,13 +135,13 @@ def follows_an_endpoint_to_another_origin() -> None:
     """The proxy sends `Authorization` there."""
     endpoints: dict[object, str] = {}
 
-    def hide(request: Request, event: bytes) -> bytes:
+    def hide(request: ProxyRequest, event: bytes) -> bytes:
         if b"event: endpoint" not in event:
             return event
         endpoints[request.client] = urljoin(request.url, data_of(event).decode())
         return with_data(event, b"/of-the-same-origin")
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.method == "POST":
             request.url = endpoints.get(request.client, request.url)
         async with send(request) as reply:
@@ -159,7 +159,7 @@ def ends_an_idle_stream_after_10_s() -> None:
 
 @mutant("SSE-007")
 def goes_on_without_its_stream() -> None:
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         with suppress(UpstreamGone):
             async for chunk in chunks:
                 yield chunk
@@ -172,7 +172,7 @@ def goes_on_without_its_stream() -> None:
 def keeps_to_the_first_endpoint() -> None:
     first: dict[str, str] = {}
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if request.method == "POST":
             request.url = first.setdefault(request.client.url, request.url)
         async with send(request) as reply:

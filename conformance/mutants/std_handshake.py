@@ -17,6 +17,7 @@ PROBE = "server/discover"
 
 @mutant("STD-014")
 def never_says_that_it_is_initialized() -> None:
+    """dmcp 1.5.0 behaves like this."""
     wire.to_stdio_upstreams(without(INITIALIZED))
 
 

@@ -39,6 +39,7 @@ def writes_latin_1() -> None:
 
 @mutant("STD-012", also={"STD-013": "one of the calls gets no answer, and all later ones are off by one"})
 def gives_each_answer_to_the_oldest_request() -> None:
+    """dmcp 1.5.0 takes the next line as the answer to its last request, in send_request."""
     wire.from_stdio_upstreams(
         lambda message, way: message if "method" in message else {**message, "id": way.back.oldest}
     )
@@ -79,6 +80,7 @@ def stays_one_answer_behind() -> None:
 
 @mutant("STD-016")
 def does_not_notice_that_a_child_is_gone() -> None:
+    """The call waits for its full 30 s."""
     wire.from_stdio_upstreams.watch().at_end = threading.Event().wait
 
 
@@ -90,6 +92,8 @@ def starts_the_dead_again_without_a_pause() -> None:
 
 @mutant("STD-018")
 def gives_up_on_a_line_of_64_kib() -> None:
+    """That is the default limit of Python's asyncio streams."""
+
     def wrong(line: bytes, way: Way) -> bytes:
         if len(line) > 1 << 16:
             raise wire.HangUp

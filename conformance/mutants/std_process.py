@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     },
 )
 def starts_children_through_a_shell() -> None:
+    """By `sh -c`."""
     change_children(lambda launch: launch.update(args=["sh", "-c", " ".join(launch["args"])]))
 
 
@@ -62,6 +63,7 @@ def leaves_children_in_its_own_group() -> None:
 
 @mutant("STD-005")
 def signals_only_the_child_itself() -> None:
+    """The grandchild continues with parent 1."""
     replace(Child.signal_group, lambda self, number: os.kill(self.pid, number))
 
 
@@ -77,11 +79,14 @@ def asks_but_never_kills() -> None:
 
 @mutant("STD-006")
 def kills_only_the_leader() -> None:
+    """dmcp 1.5.0 behaves like this: its close() sends SIGKILL to the leader alone."""
     replace(Child.kill, lambda self: os.kill(self.pid, signal.SIGKILL))
 
 
 @mutant("STD-007")
 def kills_before_a_handler_can_end() -> None:
+    """dmcp 1.5.0 behaves like this: its children are gone 8 to 30 ms after SIGTERM."""
+
     # Not at once, where it would be chance whether other processes of the group note the signal (STD-005).
     child.TERM_GRACE = 0.15
 
@@ -104,12 +109,14 @@ def lets_children_write_to_its_stderr() -> None:
 
 @mutant("STD-010")
 def never_reads_the_stderr_of_children() -> None:
+    """The child blocks once 64 KiB are in the pipe."""
     _, full = os.pipe()
     change_children(lambda launch: launch.update(stderr=full))
 
 
 @mutant("STD-019")
 def lets_children_inherit_each_others_pipes() -> None:
+    """The end of file of a child never comes, because another child holds its pipe."""
     right = Child.__init__
 
     def wrong(self: Child, *arguments: Any, **named: Any) -> None:

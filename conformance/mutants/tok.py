@@ -65,6 +65,7 @@ def leaves_the_modes_to_the_umask() -> None:
 
 @mutant("TOK-003")
 def a_renewal_loses_the_modes() -> None:
+    """The proxy renames a new file into place."""
     right = FileStore.save
 
     def wrong(self: FileStore, kept: Tokens) -> None:
@@ -91,6 +92,7 @@ def forgets_at_each_start() -> None:
 
 @mutant("TOK-005", also=dict.fromkeys(("TOK-007", "TOK-013", "TOK-014"), "no token is renewed in time"))
 def renews_after_expiry_only() -> None:
+    """dmcp 1.5.0 behaves like this: it tests for expiry first."""
     replace(Tokens.is_due, lambda self, now, *, fresh: self.is_expired(now))
 
 
@@ -102,6 +104,7 @@ def renews_at_each_connection() -> None:
 
 @mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "nothing is renewed while it is connected"))
 def the_bearer_is_fixed_when_connecting() -> None:
+    """The token is part of static headers."""
     right = Authorization.bearer
 
     async def wrong(self: Authorization) -> str | None:
@@ -114,6 +117,7 @@ def the_bearer_is_fixed_when_connecting() -> None:
 
 @mutant("TOK-008")
 def the_refresh_names_no_resource() -> None:
+    """dmcp 1.5.0 behaves like this."""
     alter_token_requests("refresh_token", without("resource"))
 
 
@@ -133,6 +137,7 @@ def stores_the_first_refresh_token_only() -> None:
 
 @mutant("TOK-010")
 def drops_a_refresh_token_that_is_not_repeated() -> None:
+    """The browser opens the next time."""
     right = FreshTokens.keep
 
     async def wrong(self: FreshTokens, new: Tokens) -> None:
@@ -174,6 +179,7 @@ def a_dead_grant_is_tried_for_ever() -> None:
 
 @mutant("TOK-013")
 def any_failure_ends_the_grant() -> None:
+    """The browser opens."""
     mistake_for(TransientFailure, GrantRefused)
 
 
@@ -232,6 +238,7 @@ def truncates_and_then_writes() -> None:
 
 @mutant("TOK-019")
 def finds_tokens_by_the_name_only() -> None:
+    """dmcp 1.5.0 behaves like this."""
     right = FreshTokens.__init__
     stores: dict[FreshTokens, TokenStore] = {}
 

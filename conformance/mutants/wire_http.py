@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
     from contextlib import AbstractAsyncContextManager
 
-    Send = Callable[["Request"], AbstractAsyncContextManager[HttpReply]]
+    Send = Callable[["ProxyRequest"], AbstractAsyncContextManager[HttpReply]]
 
 EVENT_STREAM = "text/event-stream"
 #: Headers that the proxy sends by itself; those that begin with ``mcp-`` are its own too.
@@ -33,7 +33,7 @@ _END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
 @dataclass(eq=False)
-class Request:
+class ProxyRequest:
     """A request of the proxy."""
 
     #: what is the same for all requests of one connection
@@ -64,10 +64,10 @@ class Request:
         """A header of this request, whatever the case of its name."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
-    def get(self, *, accept: str = EVENT_STREAM, **headers: str) -> Request:
+    def get(self, *, accept: str = EVENT_STREAM, **headers: str) -> ProxyRequest:
         """A GET request on the same connection, with the session and the version of this one."""
         kept = {name: value for name, value in self.headers.items() if name.lower().startswith("mcp-")}
-        return Request(self.client, "GET", self.url, {**kept, "Accept": accept, **headers}, None)
+        return ProxyRequest(self.client, "GET", self.url, {**kept, "Accept": accept, **headers}, None)
 
 
 class Reply(HttpReply):
@@ -103,12 +103,12 @@ class Reply(HttpReply):
         return b"".join([chunk async for chunk in self.chunks()])
 
 
-def around_requests(wrong: Callable[[Request, Send], AsyncIterator[HttpReply]]) -> None:
+def around_requests(wrong: Callable[[ProxyRequest, Send], AsyncIterator[HttpReply]]) -> None:
     """Let ``wrong`` make each request: it sends what it wants to send and yields one reply."""
     right = HttpClient.request
     exchange = asynccontextmanager(wrong)
 
-    def send(request: Request) -> AbstractAsyncContextManager[HttpReply]:
+    def send(request: ProxyRequest) -> AbstractAsyncContextManager[HttpReply]:
         return right(
             request.client,
             request.method,
@@ -127,25 +127,25 @@ def around_requests(wrong: Callable[[Request, Send], AsyncIterator[HttpReply]]) 
         url: str | None = None,
         **options: Any,
     ) -> AbstractAsyncContextManager[HttpReply]:
-        return exchange(Request(self, method, url or self.url, dict(headers), body, options), send)
+        return exchange(ProxyRequest(self, method, url or self.url, dict(headers), body, options), send)
 
     replace(right, request)
 
 
-def change_replies(change: Callable[[Request, HttpReply], HttpReply]) -> None:
+def change_replies(change: Callable[[ProxyRequest, HttpReply], HttpReply]) -> None:
     """Change the replies of all servers."""
 
-    async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         async with send(request) as reply:
             yield change(request, reply)
 
     around_requests(wrong)
 
 
-def change_chunks(change: Callable[[Request, AsyncIterator[bytes]], AsyncIterator[bytes]]) -> None:
+def change_chunks(change: Callable[[ProxyRequest, AsyncIterator[bytes]], AsyncIterator[bytes]]) -> None:
     """Change the bodies of all event streams."""
 
-    def wrong(request: Request, reply: HttpReply) -> HttpReply:
+    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
         if reply.content_type != EVENT_STREAM:
             return reply
         return Reply(reply, chunks=change(request, reply.chunks()))
@@ -153,10 +153,10 @@ def change_chunks(change: Callable[[Request, AsyncIterator[bytes]], AsyncIterato
     change_replies(wrong)
 
 
-def change_events(change: Callable[[Request, bytes], bytes | None]) -> None:
+def change_events(change: Callable[[ProxyRequest, bytes], bytes | None]) -> None:
     """Change or drop single events, which are bytes with the empty line at their end."""
 
-    async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def wrong(request: ProxyRequest, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for event in events(chunks):
             changed = change(request, event)
             if changed is not None:
@@ -165,7 +165,7 @@ def change_events(change: Callable[[Request, bytes], bytes | None]) -> None:
     change_chunks(wrong)
 
 
-def change_requests(change: Callable[[Request], object]) -> None:
+def change_requests(change: Callable[[ProxyRequest], object]) -> None:
     """Let ``change`` alter each request in place, right before the HTTP library gets it."""
     right_start = HttpClient.start
     changed: list[object] = []
@@ -183,7 +183,7 @@ def change_requests(change: Callable[[Request], object]) -> None:
 
         def wrong(session: Any, method: str, url: str, **options: Any) -> Awaitable[Any]:
             headers: MutableMapping[str, str] = CIMultiDict(options.pop("headers", {}))
-            request = Request(session, method, url, headers, options.pop("data", None), options)
+            request = ProxyRequest(session, method, url, headers, options.pop("data", None), options)
             change(request)
             return right(
                 session,
@@ -218,7 +218,7 @@ async def joined(chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         yield one
 
 
-def drop_configured_headers(request: Request) -> None:
+def drop_configured_headers(request: ProxyRequest) -> None:
     """Remove the headers that the proxy does not send by itself; a configured ``Authorization`` stays."""
     for name in set(request.headers):
         if name.lower() not in OWN_HEADERS and not name.lower().startswith("mcp-"):

@@ -49,13 +49,15 @@ def test_a_checked_requirement_has_check_mutants_profiles_and_commands() -> None
     assert "conformance/checks/std_messages.py:" in output
     assert "\n  dmcp: known fail: the answer with an unknown id" in output
     (command,) = [line for line in output.splitlines() if "conformance.mutants" in line]
-    assert command.split()[-2] in output.partition("known-bad proxies")[2].partition("implementations")[0]
+    assert command.split()[-2] in output.partition("wrong implementations")[2].partition("implementations")[0]
 
 
-def test_a_mutant_of_another_requirement_comes_last_with_its_reason() -> None:
-    caught = shown("TOK-007").partition("that it catches\n")[2].partition("\n\n")[0].splitlines()
-    assert caught[-1] == "  renews-after-expiry-only, a mutant of TOK-005: nothing is renewed in time"
-    assert "," not in caught[0]
+def test_a_mutant_is_shown_with_its_name_and_with_what_its_docstring_adds() -> None:
+    caught = shown("FRONT-005").partition("that it catches\n")[2].partition("\n\n")[0].splitlines()
+    assert caught == [
+        "  does-not-know-ping: dmcp 1.5.0 behaves like this.",
+        "  serves-one-request-after-the-other",
+    ]
 
 
 def test_a_requirement_without_a_check_is_planned() -> None:
