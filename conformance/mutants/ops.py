@@ -16,32 +16,36 @@ import anyio
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.guard import remove_the_guard
-from dynamic_mcp import config, log, server
+from conformance.mutants.rld import NOT_RELOADED
+from dynamic_mcp import log, server
+from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import ConfigError, UpstreamError
+from dynamic_mcp.errors import ConfigError, UpstreamError, UpstreamFailed
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
-from dynamic_mcp.frontend.server import Frontend
+from dynamic_mcp.frontend.router import Router
+from dynamic_mcp.frontend.running import RunningCalls
 from dynamic_mcp.groups import backoff, group
-from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS, list_all
-from dynamic_mcp.groups.reload import Reload
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.process import child
 from dynamic_mcp.protocol.peer import Peer
-from dynamic_mcp.upstream.base import Options
+from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dynamic_mcp.config.model import Config
-    from dynamic_mcp.upstream.base import Upstream
+    from dynamic_mcp.config.model import Config, Server
+    from dynamic_mcp.frontend.call import Call, Incoming
+    from dynamic_mcp.frontend.exchange import Handler
+    from dynamic_mcp.upstream.base import Events, Upstream
 
 
 @mutant("OPS-001")
 def a_missing_file_is_a_success() -> None:
-    right = config.load
+    right = load
 
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         if not path.exists():
@@ -54,7 +58,7 @@ def a_missing_file_is_a_success() -> None:
 
 @mutant("OPS-001", crashes=True)
 def explains_with_a_stack_trace_and_the_environment() -> None:
-    right = config.load
+    right = load
 
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         try:
@@ -87,16 +91,34 @@ def a_second_signal_changes_nothing() -> None:
             return iter(())
 
     replace(child.live, Unlisted())
-    # Nor is anything over by itself in the time that the second signal has, which a slow look at the processes would take for its effect.
-    child.TERM_GRACE = 6.0
+    # Processes that end by themselves must not look like the effect of the second signal.
+    child.TERM_GRACE = 30.0
 
 
 @mutant("OPS-003")
 def waits_for_the_running_call_at_the_end() -> None:
-    async def wrong(self: Frontend) -> None:
-        await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
+    right = RunningCalls.start
+    unfinished: set[asyncio.Event] = set()
 
-    replace(Frontend.close, wrong)
+    def start(self: RunningCalls, incoming: Incoming, handler: Handler) -> None:
+        over = asyncio.Event()
+
+        async def watched(call: Call) -> bytes:
+            try:
+                return await handler(call)
+            finally:
+                unfinished.discard(over)
+                over.set()
+
+        unfinished.add(over)
+        right(self, incoming, watched)
+
+    async def wrong(self: RunningCalls) -> None:
+        for over in list(unfinished):
+            await over.wait()
+
+    replace(right, start)
+    replace(RunningCalls.close, wrong)
 
 
 @mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
@@ -120,13 +142,13 @@ def connects_one_upstream_at_a_time() -> None:
 def lets_the_client_wait_for_the_upstreams() -> None:
     known: list[Group] = []
     waiting: list[asyncio.Future[None]] = []
-    begin, right = Group.run, Frontend.receive
+    begin, right = Group.run, Router.receive
 
     async def run(self: Group) -> None:
         known.append(self)
         await begin(self)
 
-    async def wait(self: Frontend, line: bytes) -> None:
+    async def wait(self: Router, line: bytes) -> None:
         with anyio.move_on_after(2 * server.SILENT_CLIENT):
             while not known:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -134,7 +156,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
             await one.settled()
         right(self, line)
 
-    def wrong(self: Frontend, line: bytes) -> None:
+    def wrong(self: Router, line: bytes) -> None:
         waiting.append(asyncio.ensure_future(wait(self, line)))
 
     replace(begin, run)
@@ -143,21 +165,20 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    replace(group.CONNECT_BUDGET, 3600.0)
+    group.CONNECT_BUDGET = 3600.0
 
 
 @mutant("OPS-005")
 def waits_for_a_silent_server_for_ever() -> None:
-    limited = Group._connect
+    right, limit = Extras.connection, group.CONNECT_BUDGET
 
-    async def wrong(self: Group, upstream: Upstream) -> None:
-        if isinstance(upstream, StdioUpstream):
-            await limited(self, upstream)
-        else:
-            await upstream.open(3600.0)
-            self._listings[TOOLS] = await list_all(upstream, TOOLS, Options(None))
+    def wrong(self: Extras, upstream: Upstream, configured: Server) -> Upstream:
+        # The group reads its limit right after it has asked for the connection.
+        is_child = isinstance(configured.transport, StdioTransport)
+        group.CONNECT_BUDGET = limit if is_child else 3600.0
+        return right(self, upstream, configured)
 
-    replace(limited, wrong)
+    replace(right, wrong)
 
 
 @mutant("OPS-005")
@@ -175,31 +196,31 @@ def does_not_retry_before_half_a_minute() -> None:
 
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
-    replace(backoff.RETRY_DELAYS, (0.05, 0.05, 0.05))
+    backoff.RETRY_DELAYS = (0.05, 0.05, 0.05)
 
 
 @mutant("OPS-006")
 def connects_to_a_server_only_once() -> None:
-    right = Group.run
+    right = HttpConnector.connect
+    connected: set[HttpConnector] = set()
 
-    async def wrong(self: Group) -> None:
-        if isinstance(self.server.transport, StdioTransport):
-            await right(self)
-        else:
-            await self._live(Backoff())
-            await anyio.sleep_forever()
+    def wrong(self: HttpConnector, events: Events) -> Upstream:
+        if self in connected:
+            raise UpstreamFailed("its only connection is gone")
+        connected.add(self)
+        return right(self, events)
 
     replace(right, wrong)
 
 
 @mutant("OPS-007")
 def gives_up_after_the_initial_retries() -> None:
-    replace(backoff.RETRY_FOREVER, 3600.0)
+    backoff.RETRY_FOREVER = 3600.0
 
 
 @mutant("OPS-007")
 def retries_every_five_seconds() -> None:
-    replace(backoff.RETRY_FOREVER, 5.0)
+    backoff.RETRY_FOREVER = 5.0
 
 
 @mutant("OPS-008")
@@ -218,7 +239,7 @@ def does_not_say_that_time_ran_out() -> None:
     def wrong(error: UpstreamError) -> bytes:
         return tools.failure("The call failed.")
 
-    replace(tools.explain, wrong)
+    replace(tools.explain_failure, wrong)
 
 
 @mutant("OPS-008")
@@ -247,9 +268,14 @@ def has_no_details() -> None:
     replace(log.level_from, lambda environment: logging.WARNING)
 
 
-@mutant("OPS-009", also={"RLD-005": "it is not told of either"})
+@mutant("OPS-009", also={"RLD-005": "nothing reports the file either"})
 def takes_a_bad_file_for_a_detail() -> None:
-    replace(Reload._say, lambda self, problem: log.log.debug("not reloaded: %s", problem))
+    def wrong(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith(NOT_RELOADED):
+            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return log.log.isEnabledFor(record.levelno)
+
+    log.log.addFilter(wrong)
 
 
 @mutant("OPS-009")
@@ -268,7 +294,8 @@ def does_not_reap_its_children() -> None:
     kept = []
 
     async def wrong(self: child.Child) -> None:
-        kept.append(self)  # `subprocess` reaps what is no longer referred to
+        # `subprocess` reaps a process that nothing refers to.
+        kept.append(self)
         self.kill()
         await self.wait_left()
         child.live.discard(self)
