@@ -5,12 +5,12 @@ import sys
 
 
 def main() -> None:
-    """Answer what can be answered at once, then run the command line."""
+    """Give the early answers, then run the command line."""
     words = sys.argv[1:]
     try:
         from dynamic_mcp.extras.early_answers import EarlyAnswers
     except ModuleNotFoundError:
-        # The core alone: its first answer waits until everything is imported.
+        # The core without extras answers after all imports.
         early = None
     else:
         early = EarlyAnswers.of(words, os.environ)

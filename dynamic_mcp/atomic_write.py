@@ -1,4 +1,4 @@
-"""Files of the user that hold secrets: private from the moment they exist, and replaced in one step."""
+"""Writes files with secrets: private from the start, and replaced in one step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PRIVATE = 0o600
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file anew, with mode 0600: whoever reads it meanwhile, or after a crash, has the old one or the new one. Raises OSError."""
+    """Replace a file, with mode 0600. A reader sees the old or the new content, even after a crash. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     try:
         if hasattr(os, "fchmod"):
-            # mkstemp asks for 0600; an odd umask may have taken even that.
+            # mkstemp requests 0600, but an unusual umask may remove even that.
             os.fchmod(descriptor, _PRIVATE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -30,7 +30,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Make a rename durable, where directories can be synced."""
+    """Make a rename durable, on systems that can sync directories."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

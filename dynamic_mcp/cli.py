@@ -1,8 +1,8 @@
-"""The command line: ``dynamic-mcp [CONFIG]`` serves; the other commands are for people at a terminal.
+"""The command line: ``dynamic-mcp [CONFIG]`` serves; the other commands are for a user at a terminal.
 
-The configuration is named by the argument, else by ``DYNAMIC_MCP_CONFIG`` (empty counts as unset), and never looked for anywhere
-else (SECURITY.md: "no default discovery"). Exit status: 0 after the client closed its end, 2 for a usage or configuration
-error, 128 + n after signal n. Heavy imports wait until they are needed: an agent starts the proxy at every session.
+The argument, else ``DYNAMIC_MCP_CONFIG`` (if it is not empty), names the configuration. The proxy looks nowhere else (dynamic-mcp
+SECURITY.md 1.3.0: "no default discovery"). Exit status: 0 after the client closed a stream, 2 for a usage or configuration error,
+128 + n after signal n. Large imports wait until they are needed, because an agent starts the proxy for every session.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     from dynamic_mcp.hooks import EarlyResponder
 
 _EPILOG = """\
-commands, each with a --help of its own:
-  import      write a configuration with the servers that an AI tool has
-  check       say whether a configuration is right, and what its servers have
-  login       sign in to a server behind a URL, before the proxy asks for it
-  logout      forget the tokens of a server
+commands, each with its own --help:
+  import      write a configuration with the servers of an AI tool
+  check       check a configuration, and show what its servers offer
+  login       sign in to a server behind a URL before the proxy needs it
+  logout      delete the tokens of a server
   schema      print the JSON Schema of a configuration
-  completion  print what a shell needs to complete these lines
+  completion  print the script that completes these commands in a shell
 
-DYNAMIC_MCP_CONFIG names the configuration when no argument does.
-DYNAMIC_MCP_LOG (or RUST_LOG) sets what goes to stderr when --log-level does
-not.
+DYNAMIC_MCP_CONFIG names the configuration if no argument does.
+DYNAMIC_MCP_LOG (or RUST_LOG) sets the log level if --log-level does not.
 """
 
 
 def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
-    """The argument parser of serving, which takes a configuration."""
+    """The argument parser for serving."""
     result = argparse.ArgumentParser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
@@ -56,14 +55,14 @@ def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
         "--log-level",
         metavar="LEVEL",
         choices=("off", "error", "warn", "info", "debug"),
-        help="what goes to stderr: off, error, warn (the default), info or debug",
+        help="what goes to stderr: off, error, warn (default), info or debug",
     )
     result.add_argument("--version", action="version", version=f"dynamic-mcp {__version__}")
     return result
 
 
 def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = None) -> None:
-    """Run the command line and exit; ``early`` has answered the client's first requests."""
+    """Run the command line and exit. ``early`` has answered the first requests of the client."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
         from dynamic_mcp.commands import completion
@@ -112,14 +111,10 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
 
     log.configure(given.log_level)
     try:
-        loaded = (
-            load(path, os.environ)
-            if early is None
-            else parse(early.content, str(path), os.environ, early.status)
-        )
+        loaded = load(path, os.environ) if early is None else parse(early.content, str(path), os.environ)
         if os.isatty(0):
             say(
-                "dynamic-mcp waits here for the messages of an MCP client, which is to start it; Ctrl-C ends it."
+                "dynamic-mcp waits here for the messages of an MCP client, which should start it; Ctrl-C ends it."
             )
         source, sink = take_over_stdio()
         return anyio.run(
@@ -130,7 +125,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
 
 
 def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:
-    """End the program: the line has words that serving does not take. Its first word may be a command in the wrong spelling."""
+    """End the program with an error about surplus words. The first word may be a misspelled command."""
     import difflib
 
     if first is not None and first.isalpha() and not os.path.exists(first):

@@ -1,21 +1,21 @@
-"""Everything that can go wrong, and who is to blame.
+"""The errors of the proxy.
 
 ::
 
     DynamicMcpError
-    ├── ConfigError          the operator's file: what, where, what to do; ends the start (exit 2)
-    ├── CallRefused          a call that the operator's policy for its server does not let through
-    └── UpstreamError        a server behind us
-        ├── UpstreamFailed   it could not be started or reached, or broke the protocol
-        │   ├── UpstreamGone it went away while it was needed
-        │   ├── StoreFailed  the place for its tokens cannot be used
-        │   ├── TooLarge     one answer was larger than is taken; nothing else is wrong
-        │   ├── HttpStatus   it answered with an HTTP status that is no answer
-        │   └── SignInNeeded only the user can give it what it wants
+    ├── ConfigError          the configuration is invalid; ends the start (exit status 2)
+    ├── CallRefused          the policy of the server refuses a call
+    └── UpstreamError        a request to an upstream has no result
+        ├── UpstreamFailed   the upstream does not start, is unreachable, or breaks the protocol
+        │   ├── UpstreamGone the process or connection ended
+        │   ├── StoreFailed  the storage of its tokens fails
+        │   ├── TooLarge     one answer is too large
+        │   ├── HttpStatus   it answered with an error status of HTTP
+        │   └── SignInNeeded the user has to sign in
         ├── UpstreamTimeout  it did not answer in time
         └── UpstreamRefused  it answered with a JSON-RPC error, kept byte for byte
 
-A message names the place and the mend. It never holds a value from the configuration: any value may be a secret.
+A message names the location and the fix. It never contains a value of the configuration, because any value may be a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgspec
 
 
 class DynamicMcpError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """The base of all expected errors."""
 
 
 class ConfigError(DynamicMcpError):
@@ -34,7 +34,7 @@ class ConfigError(DynamicMcpError):
 
 
 class CallRefused(DynamicMcpError):
-    """The policy for a server does not let a call through. The message is for the model: what it did, and what it can do."""
+    """The policy of a server refuses a call. The message tells the model the reason, and what it can do."""
 
 
 class UpstreamError(DynamicMcpError):
@@ -44,7 +44,7 @@ class UpstreamError(DynamicMcpError):
 class UpstreamFailed(UpstreamError):
     """The upstream could not be started or reached, or it broke the protocol.
 
-    ``stderr_tail`` is what the upstream said about it, such as the end of its stderr: for the caller, not for our own stderr.
+    ``stderr_tail`` is the last output of the upstream, such as the end of its stderr. It is for the caller, not for the log.
     """
 
     def __init__(self, message: str, stderr_tail: str = "") -> None:
@@ -52,7 +52,7 @@ class UpstreamFailed(UpstreamError):
         self.stderr_tail = stderr_tail
 
     def copy(self) -> UpstreamFailed:
-        """The same error as a new object: one that is raised many times collects the frames of all its tracebacks."""
+        """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""
         return copy.copy(self)
 
 
@@ -61,15 +61,15 @@ class UpstreamGone(UpstreamFailed):
 
 
 class StoreFailed(UpstreamFailed):
-    """The place where the tokens for it are to be kept cannot be used. Nothing takes its place without being asked."""
+    """The configured storage of the tokens fails. The proxy does not use another storage instead."""
 
 
 class TooLarge(UpstreamFailed):
-    """One answer was larger than is taken; nothing else is wrong with the upstream."""
+    """One answer is too large; the upstream itself still works."""
 
 
 class HttpStatus(UpstreamFailed):
-    """A server behind a URL answered with a status that is no answer; its body is not shown, it may hold anything."""
+    """A server behind a URL answered with an error status. The message lacks the body, which may contain anything."""
 
     def __init__(self, message: str, stderr_tail: str = "", *, status: int = 0) -> None:
         super().__init__(message, stderr_tail)
@@ -77,9 +77,9 @@ class HttpStatus(UpstreamFailed):
 
 
 class SignInNeeded(UpstreamFailed):
-    """Only the user can help: the server wants an authorization that no stored token gives.
+    """The user has to sign in, because the server refuses all stored tokens.
 
-    ``challenge`` is what the server said it wants (``oauth.challenge.Challenge``).
+    ``challenge`` is the challenge of the server (``oauth.challenge.Challenge``).
     """
 
     def __init__(self, message: str, stderr_tail: str = "", *, challenge: object = None) -> None:
@@ -88,28 +88,28 @@ class SignInNeeded(UpstreamFailed):
 
 
 class UpstreamTimeout(UpstreamError):
-    """No answer came within the time allowed (seconds in the message)."""
+    """No answer came within the timeout, which is in the message."""
 
 
 class UpstreamRefused(UpstreamError):
     """The upstream answered with a JSON-RPC error.
 
-    ``error`` is the error object as the upstream wrote it, so that code, message, data and unknown members survive. Its text is
-    for the caller; it is not part of this exception's message, because it may hold what was asked for.
+    ``error`` is the error object as the upstream wrote it, with all its members. Its text is for the caller. The message of this
+    exception lacks the text, which may repeat parts of the request.
     """
 
     def __init__(self, error: bytes) -> None:
         self.error = error
         try:
-            read = msgspec.json.decode(error, type=_ErrorObject)
+            decoded = msgspec.json.decode(error, type=_ErrorObject)
         except msgspec.DecodeError:
-            read = _ErrorObject()
-        self.code = read.code
-        self.text = read.message
+            decoded = _ErrorObject()
+        self.code = decoded.code
+        self.text = decoded.message
         super().__init__(f"the upstream answered with JSON-RPC error {self.code}")
 
     def as_failure(self, method: str) -> UpstreamFailed:
-        """The failure of an upstream that refuses what a proxy cannot do without."""
+        """The failure of an upstream that refuses a request which the proxy cannot do without."""
         return UpstreamFailed(f"it answered {method} with JSON-RPC error {self.code}", self.text)
 
 

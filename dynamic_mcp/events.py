@@ -1,14 +1,14 @@
-"""Events that an operator may want to keep: a server that started, a token that was renewed, a configuration that was reloaded.
+"""Events for the operator, such as the start of a server, the renewal of a token, or a reload of the configuration.
 
-The code that causes an event records it. What becomes of the event is decided elsewhere (``hooks``); the default is nothing.
+The code that causes an event records it. The hooks decide what happens with it; by default nothing does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Takes the name of an event, and its details by name. Some mean the same in every event: ``server`` is the name of a server, ``outcome``
-#: a word ("ok" by default), ``began`` the monotonic time in seconds at which it began. A detail that is None is left out.
+#: Takes the name of an event, and its details by keyword. Common details are ``server`` (a name), ``outcome`` (a word, "ok" by
+#: default) and ``began`` (monotonic time in seconds). Details that are None are left out.
 Record = Callable[..., None]
 
 

@@ -1,8 +1,8 @@
-"""Diagnostics on stderr: warnings and errors by default, more when asked.
+"""Diagnostics on stderr: warnings and errors by default.
 
-The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG`` (understood for people who switch from dmcp;
-of its syntax only the first plain level word counts). ``logging`` is imported by asyncio anyway, so it costs nothing at start-up.
-A stderr that cannot be written to is nobody's error: the record is dropped.
+The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG``, for users who switch from dmcp; only the first level
+word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. If stderr cannot be written, the
+record is dropped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("dynamic_mcp")
 
 
 def level_from(environment: Mapping[str, str]) -> int:
-    """The level that the environment asks for; WARNING when it says nothing that is understood."""
+    """The level that the environment names; WARNING if it names none."""
     for name in ("DYNAMIC_MCP_LOG", "RUST_LOG"):
         for word in re.findall(r"[a-z]+", environment.get(name, "").lower()):
             if word in LEVELS:
@@ -37,7 +37,7 @@ def level_from(environment: Mapping[str, str]) -> int:
 
 
 def configure(level: str | None = None) -> None:
-    """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR that monitoring greps for.
+    """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR, which monitoring tools search for.
 
     ``level`` is a key of ``LEVELS``; without it the environment decides.
     """
@@ -51,6 +51,6 @@ def configure(level: str | None = None) -> None:
 
 
 def report_bug(where: str, error: BaseException) -> None:
-    """Say at error level that something went wrong that nobody thought of: what and where, without its text, which may hold anything."""
+    """Log an unexpected error with its type and location, but without its text, which may contain anything."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s: internal error %s\n%s", where, type(error).__name__, frames)

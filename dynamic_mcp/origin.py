@@ -1,6 +1,6 @@
-"""Which addresses belong together (RFC 6454), and which of them are reached without a network.
+"""Origins of addresses (RFC 6454, section 4), and checks for plain text and for credentials in an address.
 
-What is for one origin must not reach another, and what leaves this machine in plain text can be read on the way.
+Data for one origin must not reach another origin, and others can read plain text that leaves this machine.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port, which together are an origin (RFC 6454, section 4). Raises ValueError for what is no address."""
+    """The origin of an address: scheme, host and port (RFC 6454, section 4). Raises ValueError for an invalid address."""
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host, as ``urlsplit`` gives it, is this machine."""
+    """Whether this host of ``urlsplit`` is this machine."""
     return _LOOPBACK.fullmatch(host) is not None
 
 
 def is_plain(url: str) -> bool:
-    """Whether what is sent to this address can be read on the way: http, and not to this machine."""
+    """Whether others can read what is sent to this address: http, and not to this machine."""
     try:
         parts = urlsplit(url)
         return parts.scheme == "http" and not is_loopback(parts.hostname or "")
@@ -34,7 +34,7 @@ def is_plain(url: str) -> bool:
 
 
 def has_credentials_twice(url: str, headers: Iterable[str]) -> bool:
-    """Whether both the address (RFC 3986, section 3.2.1) and one of these headers say who asks: only one of them can be sent."""
+    """Whether both the address (RFC 3986, section 3.2.1) and an Authorization header have credentials; only one can be sent."""
     try:
         in_url = "@" in urlsplit(url).netloc
     except ValueError:
@@ -43,6 +43,6 @@ def has_credentials_twice(url: str, headers: Iterable[str]) -> bool:
 
 
 def without_user(url: str) -> str:
-    """The address without the credentials in it. Raises ValueError for what is no address."""
+    """The address without its credentials. Raises ValueError for an invalid address."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,14 +1,14 @@
-"""A string that does not show itself.
+"""A string that a ``repr`` hides.
 
-Values of ``env`` and ``headers`` live in this type from the configuration file to the place that needs them, so that no
-``repr``, log line or traceback can show one by accident. It does not protect memory; it protects text.
+Values of ``env`` and ``headers`` have this type from the configuration file to their use, so that no ``repr``, log line or traceback
+shows one by accident. It does not protect the memory.
 """
 
 from __future__ import annotations
 
 
 class Secret:
-    """A value whose ``str`` and ``repr`` hide it; ``reveal()`` is the only way to read it."""
+    """A value that ``str`` and ``repr`` hide; only ``reveal()`` returns it."""
 
     __slots__ = ("_value",)
 
@@ -16,7 +16,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself."""
+        """The value."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""The running proxy: puts the parts together, owns every task, and has one way to end.
+"""The running proxy: it connects the parts, and owns every task.
 
-``serve`` returns when the client closed a stream or a signal came. By then every upstream is closed and no process of theirs is alive. A
-second signal kills the process groups that have not ended yet. This is the only module that knows the extras.
+``serve`` returns after the client closed a stream or a signal came. By then every upstream is closed, and none of their processes is
+alive. A second signal kills the process groups that are left. Only this module and ``__main__`` know the extras.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from dynamic_mcp import __version__
-from dynamic_mcp.config.model import CallRules, Config, ResourceLimits, Server, StdioTransport
-from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
@@ -33,7 +32,7 @@ from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
 from dynamic_mcp.upstream.stdio import StdioConnector
 
-#: Seconds that the servers wait for the client's first message.
+#: Seconds to wait for the first message of the client before the servers start.
 SILENT_CLIENT = 1.0
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -41,30 +40,16 @@ _RELOADING = (signal.SIGHUP,) if sys.platform != "win32" else ()
 
 
 def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
-    """The extras that the configuration asks for, and for ``serving`` also the environment.
+    """The extras that the configuration asks for, and for ``serving`` also the environment; plain hooks if none are installed."""
+    if find_spec("dynamic_mcp.extras") is None:
+        return Hooks()
+    from dynamic_mcp.extras import plugin
 
-    Raises ConfigError where extras are not installed and the configuration needs them.
-    """
-    if find_spec("dynamic_mcp.extras") is not None:
-        from dynamic_mcp.extras import plugin
-
-        return plugin.plug_in(config, guard, serving=serving)
-    if config.audit is not None or any(map(_needs_extras, config.servers)):
-        raise ConfigError("its security settings need the extras of the proxy, which are not installed")
-    return Hooks()
-
-
-def _needs_extras(server: Server) -> bool:
-    transport = server.transport
-    if isinstance(transport, StdioTransport):
-        plain = (transport.environment, transport.limits, transport.prefix) == (None, ResourceLimits(), ())
-    else:
-        plain = transport.token_store == "file"  # noqa: S105  # where tokens are kept
-    return not plain or server.policy != CallRules()
+    return plugin.plug_in(config, guard, serving=serving)
 
 
 def token_store(server: str, kind: str) -> TokenStore:
-    """The configured place for the tokens of a server."""
+    """The configured store for the tokens of a server."""
     if kind == "keyring":
         from dynamic_mcp.extras.keychain import KeyringStore
 
@@ -73,7 +58,7 @@ def token_store(server: str, kind: str) -> TokenStore:
 
 
 def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
-    """What makes the connections to a server. The modules for servers behind a URL are imported with the first of them."""
+    """The connector for a server. The first server behind a URL imports the modules for such servers."""
     transport = server.transport
     if isinstance(transport, StdioTransport):
         return StdioConnector(transport, guard, hooks.launch)
@@ -87,15 +72,16 @@ def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
 async def serve(
     path: Path, config: Config, source: int, sink: int, early: EarlyResponder | None = None
 ) -> int:
-    """Serve one client on the two descriptors, at first with ``config``, then with what the file at ``path`` says.
+    """Serve one client on two descriptors, first with ``config``, then with each change of the file at ``path``.
 
-    ``early`` has answered the client's first requests. The exit status: 0 after end of input, 128 + n after signal n.
+    ``early`` has answered the first requests of the client. Returns the exit status: 0 after end of input, 128 + n after signal n.
     """
     guard = Guard()
     hooks = plug_in(config, guard, serving=True)
+    hooks.validate(config)
     began = time.monotonic()
     hooks.record("start", version=__version__, config=str(path))
-    for warning in filter(None, (*config.warnings, config.exposed)):
+    for warning in (*config.warnings, *hooks.warnings(path)):
         log.warning("%s", warning)
     status = 0
     groups: dict[str, Group] = {}
@@ -125,9 +111,9 @@ async def serve(
                     link.ended()
 
     async def start_groups(running: TaskGroup) -> None:
-        # What the client says first tells what upstreams may ask it for. One that says nothing gets its servers all the same.
+        # The first message of the client has its capabilities, which upstreams need. Servers also start for a silent client.
         with anyio.move_on_after(SILENT_CLIENT):
-            await session.awake.wait()
+            await session.ready.wait()
         await running.start(supervisor.run)
         running.start_soon(reload.run)
 

@@ -1,8 +1,8 @@
-"""The tasks of one owner, which ends them.
+"""The tasks of one owner, which also ends them.
 
-A set of tasks does what a task group does, for an owner that is entered by no ``async with``: no task is left when ``close`` returned. It
-is also cheaper: starting a task took 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio, where all the
-logic of a call takes 13 µs. Work that is not started for each request uses a task group of anyio.
+A task set replaces a task group for an owner without an ``async with``: after ``close`` returned, no task is left. It is also faster. A
+start takes 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio, while the whole logic of a call takes
+13 µs. Work that does not start with each request uses a task group of anyio.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import anyio
 
 
 class TaskSet:
-    """Starts tasks and ends them. A task has to handle its own exceptions."""
+    """Starts and ends tasks. A task has to handle its own exceptions."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
-        """Start work in a task of its own, in a context of its own where one is given."""
+        """Start work in a new task, in ``context`` if given."""
         task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -34,7 +34,7 @@ class TaskSet:
             task.cancel()
 
     async def close(self) -> None:
-        """Cancel every task, and wait for their ends. Not cancellable."""
+        """Cancel every task, and wait for its end. Not cancellable."""
         with anyio.CancelScope(shield=True):
             self.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

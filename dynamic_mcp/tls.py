@@ -1,4 +1,4 @@
-"""Whose certificates are believed: the system's trust store, or what ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name."""
+"""Trusted certificate authorities: the system's trust store, or what ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from functools import cache
 
 
 @cache
-def trusted() -> ssl.SSLContext:
-    """The authorities, loaded at the first need and for good: it takes longer than to connect, and nothing else runs meanwhile."""
+def trust_store() -> ssl.SSLContext:
+    """The authorities, loaded once: loading takes longer than to connect, and blocks the loop."""
     return ssl.create_default_context()

@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp import cli, config
+from dynamic_mcp.commands import terminal
 from dynamic_mcp.config import duration, model
 from dynamic_mcp.config.expand import Expander
-from dynamic_mcp.config.load import _decode, parse
+from dynamic_mcp.config.load import SERVER_ENTRY, load, parse
 from dynamic_mcp.errors import ConfigError
-from dynamic_mcp.frontend import tools
-from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.tool_surface import CALL
+from dynamic_mcp.frontend.tools import Toolbox
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from dynamic_mcp.frontend.call import Call
     from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("CFG-001")
 def finds_a_configuration_by_itself() -> None:
-    right = cli.config_path
+    right = terminal.config_path
 
     def wrong(argument: str | None, environment: Mapping[str, str]) -> str | None:
         places = (Path("config.json"), Path("dynamic-mcp.json"), Path.home() / ".dynamic-mcp/config.json")
@@ -38,7 +40,7 @@ def finds_a_configuration_by_itself() -> None:
 
 @mutant("CFG-002")
 def the_environment_beats_the_argument() -> None:
-    right = cli.config_path
+    right = terminal.config_path
     replace(
         right,
         lambda argument, environment: environment.get("DYNAMIC_MCP_CONFIG") or right(argument, environment),
@@ -47,12 +49,12 @@ def the_environment_beats_the_argument() -> None:
 
 @mutant("CFG-003")
 def ignores_the_environment_variable() -> None:
-    replace(cli.config_path, lambda argument, environment: argument)
+    replace(terminal.config_path, lambda argument, environment: argument)
 
 
 @mutant("CFG-004")
 def wants_a_name_that_ends_in_json() -> None:
-    right = config.load
+    right = load
 
     def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
         if path.suffix != ".json":
@@ -78,28 +80,23 @@ def takes_a_broken_file_for_an_empty_one() -> None:
 
 @mutant("CFG-006")
 def a_missing_description_becomes_empty() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.setdefault("description", "")
-
-    _before_decoding("_Server", wrong)
+    _change_entries(lambda entry: entry.setdefault("description", ""))
 
 
 @mutant("CFG-007")
 def only_the_top_level_is_strict() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        known = {field.encode_name for field in msgspec.structs.fields(kind)}
-        for name in set(data) - known:
-            del data[name]
+    known = {field.encode_name for field in msgspec.structs.fields(SERVER_ENTRY)}
 
-    _before_decoding("_Server", wrong)
+    def wrong(entry: dict[str, Any]) -> None:
+        for name in set(entry) - known:
+            del entry[name]
+
+    _change_entries(wrong)
 
 
 @mutant("CFG-008")
 def an_unknown_type_is_ignored() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.pop("type", None)
-
-    _before_decoding("_Server", wrong)
+    _change_entries(lambda entry: entry.pop("type", None))
 
 
 @mutant(
@@ -157,21 +154,25 @@ def expands_what_it_has_expanded() -> None:
 
 @mutant("CFG-014")
 def starts_disabled_servers_too() -> None:
-    def wrong(kind: Any, data: dict[str, Any]) -> None:
-        data.pop("enabled", None)
-
-    _before_decoding("_Server", wrong)
+    _change_entries(lambda entry: entry.pop("enabled", None))
 
 
 @mutant("CFG-015")
 def a_feature_flag_hides_but_still_forwards() -> None:
-    right = tools.Toolbox._call
+    begin, right = Group.__init__, Toolbox.run
+    groups: list[Group] = []
 
-    async def wrong(self: tools.Toolbox, arguments: msgspec.Raw, call: Call) -> bytes:
-        for group in self._groups.values():
-            group.server = msgspec.structs.replace(group.server, features=model.Features())
-        return await right(self, arguments, call)
+    def remember(self: Group, *args: Any) -> None:
+        begin(self, *args)
+        groups.append(self)
 
+    async def wrong(self: Toolbox, call: Call) -> bytes:
+        if call.read("name", str) == CALL:
+            for group in groups:
+                group.define(msgspec.structs.replace(group.server, features=model.Features()))
+        return await right(self, call)
+
+    replace(begin, remember)
     replace(right, wrong)
 
 
@@ -183,7 +184,7 @@ def takes_numbers_for_milliseconds() -> None:
 
 @mutant("CFG-017")
 def writes_the_configuration_back() -> None:
-    right = config.load
+    right = load
 
     def wrong(path: Path, environment: Mapping[str, str]) -> model.Config:
         loaded = right(path, environment)
@@ -196,11 +197,11 @@ def writes_the_configuration_back() -> None:
 @mutant("CFG-017")
 def stores_the_token_in_the_configuration() -> None:
     loaded: list[Path] = []
-    load, save = config.load, FileStore.save
+    right, save = load, FileStore.save
 
     def remember(path: Path, environment: Mapping[str, str]) -> model.Config:
         loaded.append(path)
-        return load(path, environment)
+        return right(path, environment)
 
     def wrong(self: FileStore, tokens: Tokens) -> None:
         save(self, tokens)
@@ -210,19 +211,21 @@ def stores_the_token_in_the_configuration() -> None:
                 entry["headers"] = {"Authorization": f"Bearer {tokens.access_token}"}
         loaded[-1].write_bytes(msgspec.json.encode(whole))
 
-    replace(load, remember)
+    replace(right, remember)
     replace(save, wrong)
 
 
-def _before_decoding(kind_name: str, change: Any) -> None:
-    """Let ``change`` alter the object before the reference decodes it as the named struct."""
-    right = _decode
+def _change_entries(change: Callable[[dict[str, Any]], object]) -> None:
+    """Let ``change`` alter the entry of each server before the reference reads the configuration."""
+    right = parse
 
-    def wrong(data: bytes, kind: Any, origin: str, place: str) -> Any:
-        if kind.__name__ == kind_name:
-            value = msgspec.json.decode(data)
-            change(kind, value)
-            data = msgspec.json.encode(value)
-        return right(data, kind, origin, place)
+    def wrong(data: bytes, *more: Any) -> model.Config:
+        try:
+            whole = msgspec.json.decode(data)
+            for entry in whole["mcpServers"].values():
+                change(entry)
+        except (msgspec.DecodeError, KeyError, AttributeError):
+            return right(data, *more)
+        return right(msgspec.json.encode(whole), *more)
 
     replace(right, wrong)

@@ -17,7 +17,7 @@ from conformance.mutants.wire import (
     errors,
     results_of,
 )
-from dynamic_mcp import config
+from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, StdioTransport
 from dynamic_mcp.groups.group import Group
 
@@ -94,10 +94,8 @@ def a_bad_address_is_an_empty_success() -> None:
 
 @mutant("FRONT-016")
 def hides_groups_whose_command_does_not_exist() -> None:
-    right = config.load
-
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
-        loaded = right(path, environment)
+        loaded = load(path, environment)
         there = [
             server
             for server in loaded.servers
@@ -105,7 +103,7 @@ def hides_groups_whose_command_does_not_exist() -> None:
         ]
         return msgspec.structs.replace(loaded, servers=tuple(there))
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("FRONT-016", also={"FRONT-004": "one of its groups stays away"})

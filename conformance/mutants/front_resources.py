@@ -127,7 +127,7 @@ def _put_the_groups_in_order(place: Callable[[Group], float]) -> None:
             return len(self.groups)
 
     right = Catalog.__init__
-    replace(right, lambda self, groups: right(self, Ordered(groups)))
+    replace(right, lambda self, groups, *others: right(self, Ordered(groups), *others))
 
 
 @mutant("FRONT-020")

@@ -9,69 +9,84 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.extras import audit
-from dynamic_mcp.extras.audit import Life, Trail
-from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.extras.audit import AuditLog
+from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynamic_mcp.config.model import Audit
     from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("HARD-005")
 def writes_when_the_proxy_ends() -> None:
-    right = Trail._write
-    kept: list[bytes] = []
+    right = AuditLog.record
+    kept: list[tuple[str, dict[str, Any]]] = []
 
-    def wrong(self: Trail, line: bytes) -> None:
-        kept.append(line)
-        if b'"stop"' in line:
-            right(self, b"".join(kept))
+    def wrong(self: AuditLog, event: str, **details: Any) -> None:
+        kept.append((event, details))
+        if event == "stop":
+            for one, more in kept:
+                right(self, one, **more)
 
     replace(right, wrong)
 
 
 @mutant("HARD-005")
 def writes_the_arguments_unasked() -> None:
-    right = Trail.arguments
+    right = AuditLog.__init__
 
-    def wrong(self: Trail, args: bytes) -> dict[str, object]:
-        self._arguments = "value"
-        return right(self, args)
+    def wrong(self: AuditLog, settings: Audit | None, *more: Any) -> None:
+        if settings is not None:
+            settings = msgspec.structs.replace(settings, arguments="value")
+        right(self, settings, *more)
 
     replace(right, wrong)
 
 
 @mutant("HARD-005")
 def writes_tokens() -> None:
-    right = Authorization._keep
+    begin, right = AuditLog.__init__, FreshTokens.keep
+    logs: list[AuditLog] = []
 
-    async def wrong(self: Authorization, tokens: Tokens) -> None:
-        audit.trail.record("token", server=self._server, token=tokens.access_token)
+    def remember(self: AuditLog, *args: Any) -> None:
+        begin(self, *args)
+        logs.append(self)
+
+    async def wrong(self: FreshTokens, tokens: Tokens) -> None:
+        logs[-1].record("token", token=tokens.access_token)
         await right(self, tokens)
 
+    replace(begin, remember)
     replace(right, wrong)
 
 
 @mutant("HARD-005")
 def goes_on_in_the_renamed_file() -> None:
-    right = Trail._open
+    # Private, because which file is open is known nowhere else.
+    right = AuditLog._open
 
-    def wrong(self: Trail) -> int:
-        return right(self) if self._descriptor is None else self._descriptor
+    def wrong(self: AuditLog, path: Path) -> int:
+        return right(self, path) if self._descriptor is None else self._descriptor
 
     replace(right, wrong)
 
 
 @mutant("HARD-005")
 def begins_the_log_anew_at_each_start() -> None:
+    # Private, because only the flags of this one file must change.
     replace(audit._FLAGS, audit._FLAGS | os.O_TRUNC)
 
 
 @mutant("HARD-005")
 def leaves_the_mode_of_the_log_to_the_umask() -> None:
-    right = Trail._open
+    # Private, because only the mode of this one file must change.
+    right = AuditLog._open
 
-    def wrong(self: Trail) -> int:
-        descriptor = right(self)
+    def wrong(self: AuditLog, path: Path) -> int:
+        descriptor = right(self, path)
         os.fchmod(descriptor, 0o644)
         return descriptor
 
@@ -80,9 +95,9 @@ def leaves_the_mode_of_the_log_to_the_umask() -> None:
 
 @mutant("HARD-005")
 def records_calls_that_succeed_only() -> None:
-    right = Trail.record
+    right = AuditLog.record
 
-    def wrong(self: Trail, event: str, *, outcome: str = "ok", **more: Any) -> None:
+    def wrong(self: AuditLog, event: str, *, outcome: str = "ok", **more: Any) -> None:
         if outcome == "ok":
             right(self, event, outcome=outcome, **more)
 
@@ -91,17 +106,18 @@ def records_calls_that_succeed_only() -> None:
 
 @mutant("HARD-005")
 def says_nothing_of_upstreams() -> None:
-    for method in (Life.ready, Life.failed, Life.closed):
+    for method in (ConnectionRecord.ready, ConnectionRecord.failed, ConnectionRecord.closed):
         replace(method, lambda self, *args, **more: None)
 
 
 @mutant("HARD-005")
 def has_no_duration() -> None:
-    right = Trail._write
+    # Private, because a line is complete nowhere else before it is written.
+    right = AuditLog._write
 
-    def wrong(self: Trail, line: bytes) -> None:
+    def wrong(self: AuditLog, path: Path, line: bytes) -> None:
         fields = msgspec.json.decode(line)
         del fields["duration_ms"]
-        right(self, msgspec.json.encode(fields) + b"\n")
+        right(self, path, msgspec.json.encode(fields) + b"\n")
 
     replace(right, wrong)

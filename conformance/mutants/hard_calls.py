@@ -11,7 +11,7 @@ import msgspec
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import CallRefused, UpstreamError
 from dynamic_mcp.extras.policy import arguments
-from dynamic_mcp.extras.policy.gate import Gate
+from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer
 from dynamic_mcp.extras.policy.limits import Limits
 from dynamic_mcp.groups.group import Group
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from dynamic_mcp.config.model import CallPolicy, RateLimit
+    from dynamic_mcp.config.model import CallRules
+    from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.upstream.base import Options
 
     Send = Callable[[Options], Awaitable[bytes]]
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 @mutant("HARD-004", also={"HARD-006": "a call that is refused has been made"})
 def counts_at_the_clients_side_only() -> None:
-    right = Gate.call
+    right = PolicyEnforcer.call
 
     async def wrong(
-        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+        self: PolicyEnforcer, tool: str, definition: Raw, args: bytes, options: Options, send: Send
     ) -> bytes:
         try:
             return await right(self, tool, definition, args, options, send)
@@ -44,41 +45,51 @@ def counts_at_the_clients_side_only() -> None:
 
 @mutant("HARD-004")
 def counts_all_servers_together() -> None:
-    right = Gate.__init__
-    shared: dict[CallPolicy, Limits] = {}
+    shared: dict[CallRules, Limits] = {}
 
-    def wrong(self: Gate, *args: Any) -> None:
-        right(self, *args)
-        self._limits = shared.setdefault(self._policy, self._limits)
+    def wrong(rules: CallRules) -> Limits:
+        rate = rules.rate_limit
+        # A minute, so that the period of the first server is not over on a busy machine.
+        longer = None if rate is None else msgspec.structs.replace(rate, per=60.0)
+        return shared.setdefault(rules, Limits(msgspec.structs.replace(rules, rate_limit=longer)))
 
-    replace(right, wrong)
+    replace(Limits, wrong)
 
 
 @mutant("HARD-004")
 def drops_what_is_beyond_the_rate() -> None:
-    def wrong(self: Limits, rate: RateLimit) -> None:
+    right = PolicyEnforcer.call
+
+    async def wrong(self: PolicyEnforcer, *args: Any) -> bytes:
         try:
-            right(self, rate)
+            return await right(self, *args)
         except CallRefused:
             raise UpstreamError("too many calls") from None
 
-    right = Limits._check_rate
     replace(right, wrong)
 
 
 @mutant("HARD-004")
 def never_forgets_a_call() -> None:
-    right = Limits._check_rate
-    replace(right, lambda self, rate: right(self, msgspec.structs.replace(rate, per=1e9)))
+    def change(rules: CallRules) -> CallRules:
+        rate = rules.rate_limit
+        longer = None if rate is None else msgspec.structs.replace(rate, per=1e9)
+        return msgspec.structs.replace(rules, rate_limit=longer)
+
+    _change_rules(change)
 
 
 @mutant("HARD-004")
 def has_no_limit_on_calls_at_once() -> None:
-    right = Limits._let_go
+    _change_rules(lambda rules: msgspec.structs.replace(rules, max_concurrent_calls=None))
 
-    def wrong(self: Limits) -> None:
-        self._running = 0
-        right(self)
+
+def _change_rules(change: Callable[[CallRules], CallRules]) -> None:
+    """Let ``change`` alter the rules of each server before they are enforced."""
+    right = PolicyEnforcer.__init__
+
+    def wrong(self: PolicyEnforcer, server: str, rules: CallRules, guard: Guard) -> None:
+        right(self, server, change(rules), guard)
 
     replace(right, wrong)
 
@@ -93,10 +104,10 @@ def validates_nothing() -> None:
 
 @mutant("HARD-006", also={"HARD-004": "what is too much is made too"})
 def makes_the_call_and_then_validates() -> None:
-    right = Gate.call
+    right = PolicyEnforcer.call
 
     async def wrong(
-        self: Gate, tool: str, definition: Raw, args: bytes, options: Options, send: Send
+        self: PolicyEnforcer, tool: str, definition: Raw, args: bytes, options: Options, send: Send
     ) -> bytes:
         result = await send(options)
         await right(self, tool, definition, args, options, send)
@@ -144,6 +155,7 @@ def checks_numbers_as_floats() -> None:
 
 @mutant("HARD-006")
 def a_broken_schema_stops_every_call() -> None:
+    # Private, because whether a schema is broken is known nowhere else.
     right = arguments.ArgumentCheck._verdict
 
     async def wrong(self: arguments.ArgumentCheck, *args: Any) -> arguments._Verdict:
@@ -157,5 +169,6 @@ def a_broken_schema_stops_every_call() -> None:
 
 @mutant("HARD-006")
 def a_check_takes_as_long_as_it_takes() -> None:
+    # Private: the limit of processor time is the mistake, and the checker is a program of its own.
     change_the_checker("c._limit = lambda seconds: None")
     replace(arguments.PATIENCE, 3600.0)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from conformance.mutants import mutant, replace
-from dynamic_mcp.config import credential_scan
-from dynamic_mcp.groups.reload import Reload
+from dynamic_mcp.extras.hardening import credential_scan
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import store
 from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
 @mutant("HARD-001", also={"TOK-003": "a folder that was open stays open"})
 def leaves_lax_modes_as_they_are() -> None:
+    # Private: the repair of a mode is inside of each access to the store.
     replace(store._close_to_others, lambda path, mode: None)
 
 
@@ -28,11 +30,13 @@ def repairs_modes_without_a_word() -> None:
         if path.stat().st_mode & 0o077:
             path.chmod(mode)
 
+    # Private: the repair of a mode is inside of each access to the store.
     replace(store._close_to_others, wrong)
 
 
 @mutant("HARD-001")
 def closes_home_as_well() -> None:
+    # Private: which folders are closed is inside of each access to the store.
     right = FileStore._close_directories
 
     def wrong(self: FileStore) -> None:
@@ -44,6 +48,7 @@ def closes_home_as_well() -> None:
 
 @mutant("HARD-001")
 def trusts_what_anybody_could_write() -> None:
+    # Private: the doubt about a file is inside of the reading.
     replace(store._doubt, lambda found, directory: "")
 
 
@@ -51,18 +56,19 @@ def trusts_what_anybody_could_write() -> None:
 def trusts_it_after_the_repair() -> None:
     def wrong(self: FileStore) -> bytes | None:
         lax = self.path.stat().st_mode & 0o002
-        store._close_to_others(self.path, 0o600)
+        self.path.chmod(0o600)
         if lax:
             log.warning("%s could be written by anybody", self.path)
             return None
         return self.path.read_bytes()
 
+    # Private: the order of doubt and repair is the mistake.
     replace(FileStore._read, wrong)
 
 
 @mutant("HARD-011")
 def says_nothing_about_exposed_secrets() -> None:
-    replace(credential_scan.warning, lambda origin, status, places: "")
+    replace(credential_scan.warnings, lambda path: ())
 
 
 @mutant("HARD-011", also={"SEC-001": "a canary is the value of a header"})
@@ -81,10 +87,17 @@ def shows_the_exposed_value() -> None:
 
 @mutant("HARD-011")
 def warns_whatever_the_mode() -> None:
-    def wrong(origin: str, status: os.stat_result, places: Sequence[str]) -> str:
-        return f"{origin}: holds {', '.join(places)}" if places else ""
+    def wrong(path: Path) -> Sequence[str]:
+        found = [
+            location
+            for name, entry in msgspec.json.decode(path.read_bytes())["mcpServers"].items()
+            for location in credential_scan.credentials(
+                entry.get("env", {}), entry.get("headers", {}), entry.get("url"), f"mcpServers.{name}"
+            )
+        ]
+        return (f"{path}: holds {', '.join(found)}",) if found else ()
 
-    replace(credential_scan.warning, wrong)
+    replace(credential_scan.warnings, wrong)
 
 
 @mutant("HARD-011")
@@ -109,14 +122,12 @@ def takes_every_variable_for_a_credential() -> None:
 
 @mutant("HARD-011")
 def warns_at_the_start_only() -> None:
-    right = Reload._take
+    right = Extras.warnings
+    started: list[Path] = []
 
-    def wrong(self: Reload, *, forced: bool) -> str:
-        log.disabled = True
-        try:
-            return right(self, forced=forced)
-        finally:
-            log.disabled = False
+    def wrong(self: Extras, path: Path) -> Sequence[str]:
+        started.append(path)
+        return right(self, path) if len(started) == 1 else ()
 
     replace(right, wrong)
 

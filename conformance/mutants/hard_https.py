@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 
 from conformance.mutants import mutant, replace
 from conformance.mutants.sec_transport import follows_redirects
 from conformance.mutants.sse import follows_an_endpoint_to_another_origin
-from dynamic_mcp.config.load import _about_plain_urls
+from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth import metadata
 from dynamic_mcp.origin import is_plain
 from dynamic_mcp.upstream.http.client import HttpClient
+
+if TYPE_CHECKING:
+    from dynamic_mcp.config.model import Config
 
 
 @mutant("HARD-003")
@@ -78,7 +82,13 @@ def does_not_say_that_https_is_required() -> None:
 
 @mutant("HARD-003")
 def is_silent_about_http() -> None:
-    replace(_about_plain_urls, lambda servers: iter(()))
+    def wrong(*arguments: Any) -> Config:
+        read = parse(*arguments)
+        return msgspec.structs.replace(
+            read, warnings=tuple(one for one in read.warnings if "http://" not in one)
+        )
+
+    replace(parse, wrong)
 
 
 @mutant("HARD-003")

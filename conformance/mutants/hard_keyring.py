@@ -6,18 +6,23 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp import server
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.extras.keychain import KeyringStore
-from dynamic_mcp.oauth import authorization
 from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.tokens import Tokens
 
 
+def _file_of(store: KeyringStore) -> FileStore:
+    # Private, because a keyring has no reason to show the file that it takes the place of.
+    return store._file
+
+
 @mutant("HARD-002")
 def does_not_know_the_keyring() -> None:
-    replace(authorization.store_of, lambda server, kind: FileStore(server))
+    replace(server.token_store, lambda name, kind: FileStore(name))
 
 
 @mutant("HARD-002")
@@ -28,13 +33,13 @@ def falls_back_to_the_file() -> None:
         try:
             return load(self)
         except StoreFailed:
-            return self._file.load()
+            return _file_of(self).load()
 
     def wrong_save(self: KeyringStore, tokens: Tokens) -> None:
         try:
             save(self, tokens)
         except StoreFailed:
-            self._file.save(tokens)
+            _file_of(self).save(tokens)
 
     replace(load, wrong_load)
     replace(save, wrong_save)
@@ -46,7 +51,7 @@ def keeps_a_copy_in_the_file() -> None:
 
     def wrong(self: KeyringStore, tokens: Tokens) -> None:
         right(self, tokens)
-        self._file.save(tokens)
+        _file_of(self).save(tokens)
 
     replace(right, wrong)
 

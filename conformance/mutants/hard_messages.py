@@ -36,12 +36,13 @@ def bodies_have_no_bound() -> None:
 
 @mutant("HARD-009")
 def keeps_what_it_drops() -> None:
-    right = LineSplitter._keep
+    """The proxy reads the whole message to memory first."""
+    right = LineSplitter.feed
     kept: list[bytes] = []
 
-    def wrong(self: LineSplitter, part: bytes) -> None:
-        kept.append(part)
-        right(self, part)
+    def wrong(self: LineSplitter, data: bytes) -> list[bytes]:
+        kept.append(data)
+        return right(self, data)
 
     replace(right, wrong)
 

@@ -9,9 +9,10 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.extras import hardening
 from dynamic_mcp.extras.hardening import environment, limits
-from dynamic_mcp.process.child import Child
-from dynamic_mcp.upstream.stdio import _Running
+from dynamic_mcp.process.child import Child, Launch
+from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,15 +42,13 @@ def takes_each_name_for_a_beginning() -> None:
 
 @mutant("HARD-007")
 def applies_the_list_to_the_configured_variables_too() -> None:
-    right = _Running.__init__
+    def wrong(transport: StdioTransport) -> StdioTransport:
+        if transport.environment is None:
+            return transport
+        kept = tuple(pair for pair in transport.env if pair[0] in transport.environment)
+        return msgspec.structs.replace(transport, env=kept)
 
-    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
-        if transport.environment is not None:
-            kept = tuple(pair for pair in transport.env if pair[0] in transport.environment)
-            transport = msgspec.structs.replace(transport, env=kept)
-        right(self, transport, *rest)
-
-    replace(right, wrong)
+    _change_launches(wrong)
 
 
 @mutant("HARD-008")
@@ -79,50 +78,52 @@ def does_not_say_that_a_limit_killed_the_child() -> None:
 def falls_back_to_the_bare_command() -> None:
     right = Child.__init__
 
-    def wrong(self: Child, argv: Sequence[str], *rest: Any, **named: Any) -> None:
+    def wrong(self: Child, launch: Launch, *rest: Any) -> None:
         try:
-            right(self, argv, *rest, **named)
+            right(self, launch, *rest)
         except FileNotFoundError:
-            right(self, argv[1:], *rest, **named)
+            right(self, msgspec.structs.replace(launch, argv=launch.argv[1:]), *rest)
 
     replace(right, wrong)
 
 
 @mutant("HARD-010")
 def uses_the_prefix_for_the_first_start_only() -> None:
-    right = _Running.__init__
     started = set()
 
-    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
-        if transport in started:
-            transport = msgspec.structs.replace(transport, prefix=())
+    def wrong(transport: StdioTransport) -> StdioTransport:
+        again = transport in started
         started.add(transport)
-        right(self, transport, *rest)
+        return msgspec.structs.replace(transport, prefix=()) if again else transport
 
-    replace(right, wrong)
+    _change_launches(wrong)
 
 
 @mutant("HARD-010")
 def joins_the_prefix_and_the_command_for_a_shell() -> None:
-    right = _Running.__init__
+    def wrong(transport: StdioTransport) -> StdioTransport:
+        if not transport.prefix:
+            return transport
+        line = " ".join([*transport.prefix, transport.command, *transport.args])
+        return msgspec.structs.replace(transport, prefix=(), command="sh", args=("-c", line))
 
-    def wrong(self: Any, transport: StdioTransport, *rest: Any) -> None:
-        if transport.prefix:
-            line = " ".join([*transport.prefix, transport.command, *transport.args])
-            transport = msgspec.structs.replace(transport, prefix=(), command="sh", args=("-c", line))
-        right(self, transport, *rest)
-
-    replace(right, wrong)
+    _change_launches(wrong)
 
 
 @mutant("HARD-010")
 def does_not_say_that_the_prefix_is_missing() -> None:
-    right = _Running.__init__
+    right = StdioUpstream.open
 
-    def wrong(self: Any, *arguments: Any) -> None:
+    async def wrong(self: StdioUpstream, timeout: float, **more: Any) -> None:
         try:
-            right(self, *arguments)
+            await right(self, timeout, **more)
         except UpstreamFailed:
             raise UpstreamFailed("the server could not be started") from None
 
     replace(right, wrong)
+
+
+def _change_launches(change: Callable[[StdioTransport], StdioTransport]) -> None:
+    """Let ``change`` alter the definition of each child before it is launched."""
+    right = hardening.launch
+    replace(right, lambda transport: right(change(transport)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.mutants import mutant, wire_http
-from conformance.mutants.wire import decoded
+from conformance.mutants.wire import INTERNAL_ERROR, decoded
 from conformance.mutants.wire_http import EVENT_STREAM, Reply, data_of, with_data
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 
@@ -35,8 +35,12 @@ def joins_the_data_of_all_events() -> None:
     """The proxy parses all of it as one message. dmcp 1.5.0 behaves like this."""
 
     async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        data = [data_of(event) async for event in wire_http.events(chunks)]
-        yield with_data(b"", b" ".join(data))
+        if not request.is_call:
+            async for chunk in chunks:
+                yield chunk
+            return
+        found = [event async for event in wire_http.events(chunks)]
+        yield with_data(b"".join(found), b"\n".join(filter(None, map(data_of, found))))
 
     wire_http.change_chunks(wrong)
 
@@ -45,10 +49,9 @@ def joins_the_data_of_all_events() -> None:
 def takes_the_first_event_for_the_answer() -> None:
     async def wrong(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for event in wire_http.events(chunks):
-            message = decoded(data_of(event)) or {}
-            if request.is_call and "method" in message:
-                answer = {"jsonrpc": "2.0", "id": request.message["id"], "result": message.get("params", {})}
-                yield with_data(event, answer)
+            if request.is_call and "method" in (decoded(data_of(event)) or {}):
+                error = {"code": INTERNAL_ERROR, "message": "the first event is not the answer"}
+                yield with_data(event, {"jsonrpc": "2.0", "id": request.message["id"], "error": error})
             else:
                 yield event
 
@@ -106,15 +109,14 @@ def takes_a_page_for_the_answer() -> None:
 @mutant(
     "HTTP-016",
     also={
-        "HTTP-009": "404 for a session is one",
         "HTTP-015": "older servers refuse the probe with one",
         "HTTP-023": "the refusal of a version is one",
     },
 )
 def drops_the_group_at_a_bad_answer() -> None:
     def wrong(request: Request, reply: HttpReply) -> HttpReply:
-        is_good = reply.status < 400 and reply.content_type in ("application/json", EVENT_STREAM)
-        if request.is_call and not is_good:
+        is_known = reply.content_type in ("application/json", EVENT_STREAM)
+        if request.is_call and not is_known:
             break_connection(request)
         return reply
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.mutants import mutant, replace, wire_http
-from conformance.mutants.wire_http import Reply
+from conformance.mutants.wire_http import Reply, drop_configured_headers, joined
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.upstream.http.client import HttpClient
@@ -150,25 +150,30 @@ def initializes_again_with_the_version_of_the_answer() -> None:
     """dmcp 1.5.0 behaves like this."""
 
     async def wrong(request: Request, send: Send) -> AsyncIterator[HttpReply]:
-        if request.rpc == "initialize":
-            version = await _version_in_the_answer(request, send)
-            if version != LATEST_LEGACY:
-                params = {**request.message["params"], "protocolVersion": version}
-                request.body = msgspec.json.encode({**request.message, "params": params})
+        async with send(request) as reply:
+            if request.rpc != "initialize":
+                yield reply
+                return
+            version, chunks = await _version_in(reply)
+            if version == LATEST_LEGACY:
+                yield Reply(reply, chunks=chunks)
+                return
+        params = {**request.message["params"], "protocolVersion": version}
+        request.body = msgspec.json.encode({**request.message, "params": params})
         async with send(request) as reply:
             yield reply
 
     wire_http.around_requests(wrong)
 
 
-async def _version_in_the_answer(request: Request, send: Send) -> str:
-    body = b""
-    async with send(request) as reply:
-        async for chunk in reply.chunks():
-            body += chunk
-            if found := re.search(rb'"protocolVersion":\s*"([^"]+)"', body):
-                return found[1].decode()
-    return LATEST_LEGACY
+async def _version_in(reply: HttpReply) -> tuple[str, AsyncIterator[bytes]]:
+    """The version in an answer to ``initialize``, and the chunks of the answer."""
+    body, chunks = b"", reply.chunks()
+    async for chunk in chunks:
+        body += chunk
+        if found := re.search(rb'"protocolVersion":\s*"([^"]+)"', body):
+            return found[1].decode(), joined(body, chunks)
+    return LATEST_LEGACY, joined(body, chunks)
 
 
 @mutant("HTTP-012")
@@ -179,14 +184,11 @@ def takes_any_version() -> None:
 
 @mutant("HTTP-013")
 def sends_the_configured_headers_once() -> None:
-    own = {"user-agent", "accept", "content-type", SESSION.lower(), VERSION.lower()}
     sent: set[object] = set()
 
     def wrong(request: Request) -> None:
         if request.client in sent:
-            for name in set(request.headers):
-                if name.lower() not in own:
-                    del request.headers[name]
+            drop_configured_headers(request)
         sent.add(request.client)
 
     wire_http.change_requests(wrong)

@@ -63,7 +63,7 @@ def leaves_without_a_word() -> None:
 @mutant("HTTP-010")
 def waits_for_the_goodbye_without_bound() -> None:
     """The proxy does not exit before the answer to its DELETE comes."""
-    streamable.GOODBYE = 3600.0
+    streamable.END_SESSION_TIMEOUT = 3600.0
 
 
 @mutant("HTTP-020")

@@ -44,7 +44,7 @@ def gives_up_without_resource_metadata() -> None:
     async def wrong(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
         raise UpstreamFailed("it has no protected resource metadata")
 
-    replace(metadata.of_origin, wrong)
+    replace(metadata.server_of_origin, wrong)
 
 
 @mutant("OAUTH-005")
@@ -57,7 +57,7 @@ def appends_the_well_known_path_to_the_issuer() -> None:
 
 @mutant("OAUTH-006")
 def believes_any_issuer() -> None:
-    right = metadata.checked
+    right = metadata.validated
     replace(right, lambda server, issuer: right(server, server.issuer))
 
 
@@ -68,7 +68,7 @@ def accepts_metadata_of_any_resource() -> None:
 
 @mutant("OAUTH-010")
 def starts_without_announced_s256() -> None:
-    right = metadata.checked
+    right = metadata.validated
 
     def wrong(server: ServerMetadata, issuer: str) -> ServerMetadata:
         return server if server.issuer == issuer else right(server, issuer)

@@ -176,7 +176,7 @@ def the_configured_header_replaces_the_bearer() -> None:
 
 @mutant("OAUTH-025")
 def a_refused_token_is_refused_for_good() -> None:
-    right = Authorization.refused
+    right = Authorization.handle_refusal
 
     async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
         if status == 401 and bearer is not None:

@@ -9,14 +9,12 @@ import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
 from conformance.mutants.guard import remove_the_guard
-from conformance.mutants.rld import NOT_RELOADED
 from dynamic_mcp import log, server
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import StdioTransport
@@ -25,50 +23,46 @@ from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.router import Router
-from dynamic_mcp.frontend.running import RunningCalls
+from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.groups import backoff, group
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.process import child
-from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dynamic_mcp.config.model import Config, Server
-    from dynamic_mcp.frontend.call import Call, Incoming
-    from dynamic_mcp.frontend.exchange import Handler
     from dynamic_mcp.upstream.base import Events, Upstream
 
 
 @mutant("OPS-001")
 def a_missing_file_is_a_success() -> None:
-    right = load
-
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         if not path.exists():
             print(f"{path} does not exist", file=sys.stderr)
             sys.exit(0)
-        return right(path, environment)
+        return load(path, environment)
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("OPS-001", crashes=True)
 def explains_with_a_stack_trace_and_the_environment() -> None:
-    right = load
+    """The trace contains secrets."""
 
     def wrong(path: Path, environment: Mapping[str, str]) -> Config:
         try:
-            return right(path, environment)
+            return load(path, environment)
         except ConfigError:
             traceback.print_exc()
             print(dict(environment), file=sys.stderr)
             raise
 
-    replace(right, wrong)
+    replace(load, wrong)
 
 
 @mutant("OPS-002")
@@ -91,34 +85,20 @@ def a_second_signal_changes_nothing() -> None:
             return iter(())
 
     replace(child.live, Unlisted())
-    # Processes that end by themselves must not look like the effect of the second signal.
+    # A group that ends by itself would look like the effect of the second signal, and a busy check waits long.
     child.TERM_GRACE = 30.0
 
 
 @mutant("OPS-003")
 def waits_for_the_running_call_at_the_end() -> None:
-    right = RunningCalls.start
-    unfinished: set[asyncio.Event] = set()
+    client, right = wire.from_client.watch(), Frontend.close
 
-    def start(self: RunningCalls, incoming: Incoming, handler: Handler) -> None:
-        over = asyncio.Event()
+    async def wrong(self: Frontend) -> None:
+        while any(way.asked for way in client.ways):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+        await right(self)
 
-        async def watched(call: Call) -> bytes:
-            try:
-                return await handler(call)
-            finally:
-                unfinished.discard(over)
-                over.set()
-
-        unfinished.add(over)
-        right(self, incoming, watched)
-
-    async def wrong(self: RunningCalls) -> None:
-        for over in list(unfinished):
-            await over.wait()
-
-    replace(right, start)
-    replace(RunningCalls.close, wrong)
+    replace(right, wrong)
 
 
 @mutant("OPS-003", also={"OPS-002": "a signal ends it in the same way"})
@@ -165,7 +145,7 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    group.CONNECT_BUDGET = 3600.0
+    replace(group.CONNECT_BUDGET, 3600.0)
 
 
 @mutant("OPS-005")
@@ -196,7 +176,7 @@ def does_not_retry_before_half_a_minute() -> None:
 
 @mutant("OPS-006")
 def retries_in_a_tight_loop() -> None:
-    backoff.RETRY_DELAYS = (0.05, 0.05, 0.05)
+    replace(backoff.RETRY_DELAYS, (0.05, 0.05, 0.05))
 
 
 @mutant("OPS-006")
@@ -206,7 +186,7 @@ def connects_to_a_server_only_once() -> None:
 
     def wrong(self: HttpConnector, events: Events) -> Upstream:
         if self in connected:
-            raise UpstreamFailed("its only connection is gone")
+            raise UpstreamFailed("the server could not be reached")
         connected.add(self)
         return right(self, events)
 
@@ -215,23 +195,18 @@ def connects_to_a_server_only_once() -> None:
 
 @mutant("OPS-007")
 def gives_up_after_the_initial_retries() -> None:
-    backoff.RETRY_FOREVER = 3600.0
+    replace(backoff.RETRY_FOREVER, 3600.0)
 
 
 @mutant("OPS-007")
 def retries_every_five_seconds() -> None:
-    backoff.RETRY_FOREVER = 5.0
+    replace(backoff.RETRY_FOREVER, 5.0)
 
 
 @mutant("OPS-008")
 def has_one_limit_for_all_calls() -> None:
-    right = Peer.request
-
-    async def wrong(self: Peer, method: str, params: bytes, timeout: float | None, *more: Any) -> bytes:
-        allowed = 30.0 if method == "tools/call" else timeout
-        return await right(self, method, params, allowed, *more)
-
-    replace(right, wrong)
+    right = Group.timeout
+    replace(right, lambda self, kind: 30.0 if kind is TOOLS else right(self, kind))
 
 
 @mutant("OPS-008")
@@ -268,10 +243,10 @@ def has_no_details() -> None:
     replace(log.level_from, lambda environment: logging.WARNING)
 
 
-@mutant("OPS-009", also={"RLD-005": "nothing reports the file either"})
+@mutant("OPS-009", also={"RLD-005": "nothing reports the file there either"})
 def takes_a_bad_file_for_a_detail() -> None:
     def wrong(record: logging.LogRecord) -> bool:
-        if record.getMessage().startswith(NOT_RELOADED):
+        if "not reloaded" in record.msg:
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return log.log.isEnabledFor(record.levelno)
 

@@ -308,7 +308,7 @@ def drops_what_is_saved_in_a_hurry() -> None:
             return not saves
 
     # The proxy sees each save of a burst.
-    watch.LOOK, watch.QUIET, watch.SECOND_LOOK = watch.LOOK_CLOSELY, 0.0, float("inf")
+    watch.POLL_INTERVAL, watch.QUIET, watch.SECOND_LOOK = watch.FAST_POLL_INTERVAL, 0.0, float("inf")
     replace(right, wrong)
 
 

@@ -31,7 +31,7 @@ def trusts_every_certificate() -> None:
         context.verify_mode = ssl.CERT_NONE
         return context
 
-    replace(tls.trusted, wrong)
+    replace(tls.trust_store, wrong)
 
 
 @mutant("SEC-004")
@@ -41,7 +41,7 @@ def ignores_the_host_of_a_certificate() -> None:
         context.check_hostname = False
         return context
 
-    replace(tls.trusted, wrong)
+    replace(tls.trust_store, wrong)
 
 
 @mutant("SEC-004")
@@ -51,7 +51,7 @@ def trusts_every_authorization_server() -> None:
 
 @mutant("SEC-005", also={"SEC-004": "it refuses the good certificate of the control too"})
 def trusts_no_certificate() -> None:
-    replace(tls.trusted, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
+    replace(tls.trust_store, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
 
 @mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})

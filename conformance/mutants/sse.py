@@ -13,7 +13,7 @@ import msgspec
 from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.http_answers import limit_exchanges
 from conformance.mutants.wire import decoded
-from conformance.mutants.wire_http import Reply, data_of, with_data
+from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, with_data
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups import group
 from dynamic_mcp.groups.group import Group
@@ -114,12 +114,9 @@ def gives_each_answer_of_the_stream_to_the_oldest_request() -> None:
 
 @mutant("SSE-004")
 def sends_the_configured_headers_with_the_get_only() -> None:
-    own = {"user-agent", "accept", "content-type"}
-
     def wrong(request: Request) -> None:
         if request.method == "POST":
-            for name in {name for name in request.headers if name.lower() not in own}:
-                del request.headers[name]
+            drop_configured_headers(request)
 
     wire_http.change_requests(wrong)
 

@@ -15,9 +15,9 @@ from dynamic_mcp.process import child
 from dynamic_mcp.process.child import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    Start = tuple[Sequence[str], Mapping[str, str]]
+    Launch = dict[str, Any]
 
 
 @mutant(
@@ -25,20 +25,17 @@ if TYPE_CHECKING:
     also={
         "STD-004": "the shell leads the group",
         "STD-016": "the shell holds the pipe that the child has closed",
-        "HARD-010": "the words of the prefix are cut anew, too",
+        "HARD-010": "the shell splits the words of the prefix too",
     },
 )
 def starts_children_through_a_shell() -> None:
-    _change_starts(lambda argv, environment: (["sh", "-c", " ".join(argv)], environment))
+    change_children(lambda launch: launch.update(args=["sh", "-c", " ".join(launch["args"])]))
 
 
 @mutant("STD-002")
 def sets_the_variables_of_a_child_in_its_own_environment() -> None:
-    def wrong(argv: Sequence[str], environment: Mapping[str, str]) -> Start:
-        os.environ.update(environment)
-        return argv, environment
-
-    _change_starts(wrong)
+    """From there they leak into the other children."""
+    change_children(lambda launch: os.environ.update(launch["env"]))
 
 
 @mutant(
@@ -50,15 +47,17 @@ def sets_the_variables_of_a_child_in_its_own_environment() -> None:
     },
 )
 def clears_the_environment_of_children() -> None:
-    def wrong(argv: Sequence[str], environment: Mapping[str, str]) -> Start:
-        return argv, {name: value for name, value in environment.items() if name not in os.environ}
+    """PATH and HOME are missing."""
 
-    _change_starts(wrong)
+    def wrong(launch: Launch) -> None:
+        launch["env"] = {name: value for name, value in launch["env"].items() if name not in os.environ}
+
+    change_children(wrong)
 
 
 @mutant("STD-004", also=dict.fromkeys(("STD-005", "STD-007"), "there is no group to signal"))
 def leaves_children_in_its_own_group() -> None:
-    _change_popen(lambda options: options.pop("process_group"))
+    change_children(lambda launch: launch.pop("process_group"))
 
 
 @mutant("STD-005")
@@ -100,13 +99,13 @@ def signals_without_waiting() -> None:
 
 @mutant("STD-009")
 def lets_children_write_to_its_stderr() -> None:
-    _change_popen(lambda options: options.update(stderr=None))
+    change_children(lambda launch: launch.update(stderr=None))
 
 
 @mutant("STD-010")
 def never_reads_the_stderr_of_children() -> None:
     _, full = os.pipe()
-    _change_popen(lambda options: options.update(stderr=full))
+    change_children(lambda launch: launch.update(stderr=full))
 
 
 @mutant("STD-019")
@@ -119,28 +118,20 @@ def lets_children_inherit_each_others_pipes() -> None:
         os.set_inheritable(self.stdin.fileno(), True)
 
     replace(right, wrong)
-    _change_popen(lambda options: options.update(close_fds=False))
+    change_children(lambda launch: launch.update(close_fds=False))
 
 
-def _change_starts(change: Callable[[Sequence[str], Mapping[str, str]], Start]) -> None:
-    """Let ``change`` alter the arguments and the environment of each child."""
-    right = Child.__init__
-
-    def wrong(
-        self: Child, argv: Sequence[str], environment: Mapping[str, str], *rest: Any, **named: Any
-    ) -> None:
-        right(self, *change(argv, environment), *rest, **named)
-
-    replace(right, wrong)
-
-
-def _change_popen(change: Callable[[dict[str, Any]], object]) -> None:
-    """Let ``change`` alter how the operating system is asked for each child, which is known by its own group."""
+def change_children(change: Callable[[Launch], object]) -> None:
+    """Let ``change`` alter in place how the operating system starts each child: the arguments of ``subprocess.Popen`` by name."""
     right = subprocess.Popen.__init__
 
-    def wrong(self: Any, *arguments: Any, **options: Any) -> None:
+    def wrong(self: Any, args: Sequence[str], **options: Any) -> None:
+        # Only the children lead a process group of their own.
         if "process_group" in options:
+            options = {"args": args, **options}
             change(options)
-        right(self, *arguments, **options)
+            right(self, **options)
+        else:
+            right(self, args, **options)
 
     patch.object(subprocess.Popen, "__init__", wrong).start()

@@ -179,9 +179,9 @@ def any_failure_ends_the_grant() -> None:
 
 @mutant("TOK-014")
 def each_call_renews_for_itself() -> None:
-    async def renew(self: FreshTokens, *, even_if_not_due: bool = False) -> None:
+    async def renew(self: FreshTokens, *, force: bool = False) -> None:
         # Private, because the public method is what lets one renewal serve all calls.
-        await self._renew(even_if_not_due)
+        await self._renew(force)
 
     @asynccontextmanager
     async def unlocked(self: FileStore) -> AsyncIterator[None]:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     Send = Callable[["Request"], AbstractAsyncContextManager[HttpReply]]
 
 EVENT_STREAM = "text/event-stream"
+#: Headers that the proxy sends by itself; those that begin with ``mcp-`` are its own too.
+OWN_HEADERS = frozenset({"user-agent", "accept", "content-type", "last-event-id", "authorization"})
 
-_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r){2}")
+_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
 @dataclass(eq=False)
@@ -40,7 +42,7 @@ class Request:
     url: str
     headers: MutableMapping[str, str]
     body: bytes | None
-    #: further arguments of the HTTP library; only in ``change_requests``
+    #: further arguments of ``HttpClient.request``, or of the HTTP library in ``change_requests``
     options: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -95,9 +97,9 @@ class Reply(HttpReply):
             async for chunk in self._real.chunks():
                 yield chunk
 
-    async def body(self, most: int) -> bytes:
+    async def body(self, max_size: int) -> bytes:
         if self._real is not None and self._chunks is None:
-            return await self._real.body(most)
+            return await self._real.body(max_size)
         return b"".join([chunk async for chunk in self.chunks()])
 
 
@@ -107,7 +109,14 @@ def around_requests(wrong: Callable[[Request, Send], AsyncIterator[HttpReply]]) 
     exchange = asynccontextmanager(wrong)
 
     def send(request: Request) -> AbstractAsyncContextManager[HttpReply]:
-        return right(request.client, request.method, request.headers, request.body, url=request.url)
+        return right(
+            request.client,
+            request.method,
+            request.headers,
+            request.body,
+            url=request.url,
+            **request.options,
+        )
 
     def request(
         self: HttpClient,
@@ -116,8 +125,9 @@ def around_requests(wrong: Callable[[Request, Send], AsyncIterator[HttpReply]]) 
         body: bytes | None = None,
         *,
         url: str | None = None,
+        **options: Any,
     ) -> AbstractAsyncContextManager[HttpReply]:
-        return exchange(Request(self, method, url or self.url, dict(headers), body), send)
+        return exchange(Request(self, method, url or self.url, dict(headers), body, options), send)
 
     replace(right, request)
 
@@ -201,6 +211,20 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield rest
 
 
+async def joined(chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks behind one that was read already."""
+    yield chunk
+    async for one in chunks:
+        yield one
+
+
+def drop_configured_headers(request: Request) -> None:
+    """Remove the headers that the proxy does not send by itself; a configured ``Authorization`` stays."""
+    for name in set(request.headers):
+        if name.lower() not in OWN_HEADERS and not name.lower().startswith("mcp-"):
+            del request.headers[name]
+
+
 def data_of(event: bytes) -> bytes:
     """The data of an event."""
     lines = (line.partition(b":") for line in event.splitlines())
@@ -211,4 +235,4 @@ def with_data(event: bytes, data: bytes | Message) -> bytes:
     """An event with other data."""
     text = data if isinstance(data, bytes) else msgspec.json.encode(data)
     others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
-    return b"\n".join([*others, b"data: " + text, b"", b""])
+    return b"\n".join([*others, *(b"data: " + line for line in text.split(b"\n")), b"", b""])

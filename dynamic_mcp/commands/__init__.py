@@ -1,1 +1,1 @@
-"""The commands for a person at a terminal. Serving needs none of them."""
+"""The commands for a user at a terminal. Serving needs none of them."""

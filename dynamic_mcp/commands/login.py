@@ -1,8 +1,7 @@
-"""``dynamic-mcp login SERVER`` and ``dynamic-mcp logout SERVER``: signing in and out at a terminal.
+"""``dynamic-mcp login SERVER`` and ``dynamic-mcp logout SERVER``: sign in and out at a terminal.
 
-``login`` opens the browser, or with ``--no-browser`` only shows the address; in both cases the address that the browser ends at can be
-pasted here, for a browser on another machine. A running proxy notices the new tokens with its next attempt. Exit status: 0 signed in
-or out, 1 not, 2 wrong usage.
+``login`` opens the browser, or with ``--no-browser`` only prints the address. If the browser is on another machine, the user can paste
+its last address. A running proxy uses the new tokens in its next attempt. Exit status: 0 success, 1 failure, 2 usage error.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from dynamic_mcp.commands.terminal import config_path, fail, load, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStore
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStoreKind
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
     from dynamic_mcp.hooks import Hooks
@@ -32,53 +31,53 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands to those of a parser."""
+    """Add both commands to a parser."""
     login = commands.add_parser("login", help="sign in to a server behind a URL", allow_abbrev=False)
     login.add_argument("server", metavar="SERVER", help="its name in the configuration")
     login.add_argument(
         "config", nargs="?", metavar="CONFIG", help="the configuration file (else DYNAMIC_MCP_CONFIG)"
     )
-    login.add_argument("--no-browser", action="store_true", help="only show the address to visit")
-    logout = commands.add_parser("logout", help="forget the tokens of a server", allow_abbrev=False)
+    login.add_argument("--no-browser", action="store_true", help="only print the address")
+    logout = commands.add_parser("logout", help="delete the tokens of a server", allow_abbrev=False)
     logout.add_argument("server", metavar="SERVER", help="its name in the configuration")
     logout.add_argument(
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="the configuration file (else DYNAMIC_MCP_CONFIG), where it keeps tokens in the keyring",
+        help="the configuration file (else DYNAMIC_MCP_CONFIG), needed for tokens in the keyring",
     )
 
 
 def main(words: Sequence[str]) -> int:
     """Run one of the commands; its exit status."""
     command_line = parser()
-    given = command_line.parse_args(words)
-    if given.command == "logout" and config_path(given.config, os.environ) is None:
+    options = command_line.parse_args(words)
+    if options.command == "logout" and config_path(options.config, os.environ) is None:
         from dynamic_mcp.events import discard
 
-        return _logout(given.server, "file", discard)
-    config = load(given.config, command_line)
+        return _logout(options.server, "file", discard)
+    config = load(options.config, command_line)
 
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
     hooks = plug_in(config, Guard())
-    if given.command == "logout":
-        return _logout(given.server, config.token_store, hooks.record)
+    if options.command == "logout":
+        return _logout(options.server, config.token_store, hooks.record)
     servers = {server.name: server for server in config.servers}
-    if given.server not in servers:
+    if options.server not in servers:
         fail(
-            f"there is no enabled server {given.server!r} in the configuration; there are: {', '.join(servers)}"
+            f"no enabled server {options.server!r} in the configuration; the enabled ones are: {', '.join(servers)}"
         )
-    return asyncio.run(_login(servers[given.server], hooks, browser=not given.no_browser))
+    return asyncio.run(_login(servers[options.server], hooks, browser=not options.no_browser))
 
 
-def _logout(server: str, kind: TokenStore, record: Record) -> int:
+def _logout(server: str, kind: TokenStoreKind, record: Record) -> int:
     from dynamic_mcp.errors import StoreFailed
     from dynamic_mcp.server import token_store
 
     # A token file may exist from before the keyring was configured.
-    stores = [token_store(server, each) for each in dict.fromkeys(("file", kind))]
+    stores = [token_store(server, name) for name in dict.fromkeys(("file", kind))]
     try:
         removed = [store.delete() for store in stores]
     except StoreFailed as failure:
@@ -86,9 +85,12 @@ def _logout(server: str, kind: TokenStore, record: Record) -> int:
         return 1
     record("sign_out", server=server, outcome="ok" if any(removed) else "nothing_there")
     if any(removed):
-        say(f"The tokens of {server} were removed from this machine. The authorization server was not told.")
+        say(
+            f"The tokens of {server} were removed from this machine. "
+            "The authorization server may still accept copies of them."
+        )
         return 0
-    say(f"There are no tokens of {server} in {' or '.join(store.place for store in stores)}.")
+    say(f"There are no tokens of {server} in {' or '.join(store.location for store in stores)}.")
     return 1
 
 
@@ -97,7 +99,7 @@ async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.errors import SignInNeeded, UpstreamError
 
     if isinstance(server.transport, StdioTransport):
-        fail(f"{server.name!r} is a child process; only servers with a url are signed in to")
+        fail(f"{server.name!r} is a child process; only a server with a url needs a sign-in")
     try:
         try:
             await _connect(server, hooks)
@@ -107,12 +109,12 @@ async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         return 1
-    say(f"{server.name} can be used: it accepts the authorization, or needs none.")
+    say(f"{server.name} is ready: it accepts the authorization, or needs none.")
     return 0
 
 
 async def _connect(server: Server, hooks: Hooks) -> None:
-    """Connect once, to see whether a sign-in is needed. Raises UpstreamError."""
+    """Connect once. Raises SignInNeeded or another UpstreamError."""
     import anyio
 
     from dynamic_mcp.errors import UpstreamFailed
@@ -139,23 +141,23 @@ async def _sign_in(
     *,
     browser: bool,
 ) -> None:
-    """Show the address and wait for the browser, or for the address that it ended at. Raises UpstreamFailed."""
+    """Show the address, and wait for the browser or for its pasted address. Raises UpstreamFailed."""
     from dynamic_mcp.oauth import browser as opener
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.server import token_store
 
     reading: list[asyncio.Task[None]] = []
 
-    async def present(address: str, server: str, callback: Callback) -> None:
+    async def show_address(address: str, server: str, callback: Callback) -> None:
         say(f"Sign in to {server} in a browser:\n\n  {address}\n")
         if sys.stdin.isatty():
-            say("If the browser is on another machine, paste here the address that it ends at.")
+            say("If the browser is on another machine, paste its last address here.")
             reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))
         if browser:
             await opener.show(address, server)
 
     store = token_store(name, transport.token_store)
-    authorization = Authorization(name, transport, store, present, record)
+    authorization = Authorization(name, transport, store, show_address, record)
     try:
         await authorization.sign_in(need)
     finally:

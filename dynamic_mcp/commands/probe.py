@@ -1,6 +1,6 @@
-"""One look at a server, for the commands that people use: connect, ask what it has, disconnect.
+"""One short connection to a server, for the commands: connect, list what it offers, disconnect.
 
-It is what a group does at its start, with the same limits, but nothing is tried again and nobody signs in.
+It is like the start of a group, with the same limits, but without retries and sign-ins.
 """
 
 from __future__ import annotations
@@ -21,62 +21,61 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.server import connector, plug_in
 from dynamic_mcp.upstream.base import Handshake, NullEvents, Options
 
-#: Listings of a feature that is switched off are not asked for.
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 
 
 class ProbeResult(msgspec.Struct):
-    """What a server showed of itself."""
+    """What a server offers, or why it failed."""
 
-    #: what it calls itself, with its version; empty when it did not say
+    #: the name and version that the server gives; empty without
     title: str = ""
     version: str = ""
     instructions: str = ""
-    #: the protocol version that was agreed on
+    #: the negotiated protocol version
     protocol: str = ""
     listings: dict[Kind, Listing] = {}
     #: seconds from the start to the last listing
     seconds: float = 0.0
-    #: why it cannot be used, and what it wrote last; empty when it can
+    #: why it failed, and its last output; empty without a failure
     failure: str = ""
     stderr_tail: str = ""
     needs_sign_in: bool = False
 
 
-async def look(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
-    """Connect to a server once and list these kinds. Never raises for what the server does: ``ProbeResult.failure`` says it."""
-    seen, began = ProbeResult(), time.monotonic()
+async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
+    """Connect to a server once, and list these kinds if its features are on. ``ProbeResult.failure`` has any error."""
+    result, began = ProbeResult(), time.monotonic()
     connections = connector(server, guard, plug_in(Config(()), guard))
     upstream = connections.connect(NullEvents())
     try:
         with anyio.fail_after(CONNECT_BUDGET):
             await upstream.open(CONNECT_BUDGET)
-            _introduce(seen, upstream.agreed, modern=upstream.modern)
+            _add_handshake(result, upstream.agreed, modern=upstream.modern)
             for kind in kinds:
                 if getattr(server.features, kind.feature):
-                    seen.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
+                    result.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
     except TimeoutError:
-        seen.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
+        result.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
     except SignInNeeded:
-        seen.failure, seen.needs_sign_in = "it wants you to sign in", True
+        result.failure, result.needs_sign_in = "it needs you to sign in", True
     except UpstreamError as error:
-        seen.failure = str(error)
-        seen.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
+        result.failure = str(error)
+        result.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
     finally:
-        if seen.failure:
-            seen.stderr_tail = seen.stderr_tail or upstream.stderr_tail()
+        if result.failure:
+            result.stderr_tail = result.stderr_tail or upstream.stderr_tail()
         await upstream.close()
         await connections.close()
-    seen.seconds = time.monotonic() - began
-    return seen
+    result.seconds = time.monotonic() - began
+    return result
 
 
-def _introduce(seen: ProbeResult, agreed: Handshake, *, modern: bool) -> None:
-    seen.protocol = era.MODERN if modern else agreed.version
-    seen.instructions = _text(agreed.instructions)
+def _add_handshake(result: ProbeResult, agreed: Handshake, *, modern: bool) -> None:
+    result.protocol = era.MODERN if modern else agreed.version
+    result.instructions = _text(agreed.instructions)
     info = _members(agreed.server_info) or _members(_members(agreed.meta).get(era.SERVER_INFO, Raw(b"")))
-    seen.title = _text(info.get("title", Raw(b""))) or _text(info.get("name", Raw(b"")))
-    seen.version = _text(info.get("version", Raw(b"")))
+    result.title = _text(info.get("title", Raw(b""))) or _text(info.get("name", Raw(b"")))
+    result.version = _text(info.get("version", Raw(b"")))
 
 
 def _text(raw: Raw) -> str:

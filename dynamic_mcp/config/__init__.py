@@ -1,1 +1,1 @@
-"""The configuration file: its model, how it is read, and ``${VAR}`` expansion."""
+"""The configuration file: its model, its loading, and ``${VAR}`` expansion."""

@@ -1,4 +1,4 @@
-"""What a new configuration changes, server by server. Values decide, ``Secret`` ones included; nothing is started or stopped here."""
+"""The differences between two configurations, server by server. All values count, secrets included."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dynamic_mcp.config.model import Config, Server
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """The servers of the new configuration and those of the old one that it lacks; as text, the names in each part."""
+    """The servers of the new configuration, and the removed ones of the old. As text, the names in each part."""
 
     added: tuple[Server, ...]
     removed: tuple[Server, ...]
-    #: as they are now
+    #: in the new definition
     changed: tuple[Server, ...]
     unchanged: tuple[Server, ...]
 

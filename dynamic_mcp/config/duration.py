@@ -1,4 +1,4 @@
-"""Durations as the configuration writes them: ``"500ms"``, ``"5s"``, ``"1min"``, ``"2m"``, or a number of seconds."""
+"""Durations in the configuration: ``"500ms"``, ``"5s"``, ``"1min"``, ``"2m"``, or a number of seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|min)")
 _MAX_SECONDS = 366 * 24 * 3600
 
-ACCEPTED = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
+DURATION_SYNTAX = 'a whole number of seconds such as 30, or a string such as "500ms", "5s" or "1min"'
 
 
 def seconds(value: str | int) -> float:
@@ -21,5 +21,5 @@ def seconds(value: str | int) -> float:
         raise ValueError("is not a duration")
     if not 0 < result <= _MAX_SECONDS:
         raise ValueError("must be more than zero and at most a year")
-    # Only now: JSON has integers that no float holds.
+    # Only after the check, because JSON allows integers that are too large for a float.
     return float(result)

@@ -1,14 +1,13 @@
-"""From a file to a ``Config``: read, parse, validate, expand.
+"""Loads a configuration file: read, parse, validate, expand.
 
-After ``load`` returned, every field is known and has its type, each server has exactly one transport, and ``${VAR}`` references
-are expanded. Otherwise it raised a ``ConfigError`` that names the file, the place and the mend, and never shows a value.
-The file is only ever read.
+In a loaded configuration every field is known and has its type, each server has exactly one transport, and ``${VAR}`` references are
+expanded. For any other file ``load`` raises a ``ConfigError`` with the file, the location and the fix, and without any value. It never
+writes to the file.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dynamic_mcp.config import credential_scan, duration
+from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
     CallRules,
@@ -45,8 +44,7 @@ from dynamic_mcp.wording import missing_member, wrong_type
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    # Servers stay raw here: msgspec leaves map keys out of its error paths, and a message without
-    # the server's name helps nobody.
+    # Servers stay raw here, because the error paths of msgspec lack the keys of maps, and so the name of the server.
     servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
     schema: str | None = msgspec.field(name="$schema", default=None)
     security: SecurityForAll = msgspec.field(default_factory=SecurityForAll)
@@ -75,7 +73,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Timeouts, **NESTED}
-#: One server as it is written.
+#: One server in the file.
 SERVER_ENTRY: type[msgspec.Struct] = _Server
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -86,47 +84,42 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
     """
     try:
-        with path.open("rb") as file:
-            status, data = os.fstat(file.fileno()), file.read()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: is not a path that can be opened") from None
-    return parse(data, str(path), environment, status)
+    return parse(data, str(path), environment)
 
 
 def schema() -> bytes:
-    """The JSON Schema of a configuration, for editors. It does not know which fields belong to which transport."""
+    """The JSON Schema of a configuration, for editors. It does not relate fields to transports."""
     from importlib import resources
 
     return resources.files(__package__).joinpath("schema.json").read_bytes()
 
 
-def parse(
-    data: bytes, origin: str, environment: Mapping[str, str], status: os.stat_result | None = None
-) -> Config:
-    """Validate and expand the content of a configuration file; ``origin`` names it in errors, ``status`` says who can read it."""
+def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
+    """Validate and expand the content of a configuration file. ``origin`` names the file in errors."""
     file = _decode(_as_json(data, origin), _File, origin, "")
     expand = Expander(environment)
     try:
-        # What is wrong at the top is wrong also where no server takes it over.
+        # The section for all servers has to be valid even without a server.
         security(file.security, SecurityEntry(), Expander({}), "")
         log = audit(file.security.audit, expand)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
     servers: list[Server] = []
     switched_off: list[str] = []
-    credentials: list[str] = []
     for name, raw in file.servers.items():
-        place = f"mcpServers.{name}"
-        entry = _decode(bytes(raw), _Server, origin, place)
-        credentials += credential_scan.credentials(entry.env, entry.headers, entry.url, place)
+        location = f"mcpServers.{name}"
+        entry = _decode(bytes(raw), _Server, origin, location)
         own = expand if entry.enabled else Expander({})
         try:
-            held_to = security(file.security, entry.security, own, place)
+            settings = security(file.security, entry.security, own, location)
         except ValueError as error:
             raise ConfigError(f"{origin}: {error}") from None
-        server = _server(name, entry, held_to, origin, place, own)
+        server = _server(name, entry, settings, origin, location, own)
         if entry.enabled:
             servers.append(server)
         else:
@@ -134,22 +127,21 @@ def parse(
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),
-        warnings=(*expand.warnings(), *_about_plain_urls(servers)),
-        exposed="" if status is None else credential_scan.warning(origin, status, credentials),
+        warnings=(*expand.warnings(), *_plain_url_warnings(servers)),
         audit=log,
         token_store=file.security.token_store,
     )
 
 
-def _about_plain_urls(servers: list[Server]) -> Iterator[str]:
+def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
     for server in servers:
         transport = server.transport
         if isinstance(transport, StdioTransport) or transport.require_https:
             continue
         if is_plain(transport.url.reveal()):
             yield (
-                f"mcpServers.{server.name}.url begins with http://: credentials and everything else that is sent there can be read "
-                "on the way; use https://, or have it refused by security.require_https"
+                f"mcpServers.{server.name}.url begins with http://: others can read credentials and everything else on the way; "
+                "use https://, or refuse such URLs with security.require_https"
             )
 
 
@@ -173,37 +165,37 @@ def _position(data: bytes, offset: int) -> str:
     return f"line {before.count(10) + 1}, column {column}"
 
 
-def _decode(data: bytes, kind: type[_T], origin: str, place: str) -> _T:
+def _decode(data: bytes, kind: type[_T], origin: str, location: str) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error), kind, place)}") from None
+        raise ConfigError(f"{origin}: {_explain(str(error), kind, location)}") from None
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         at = int(found.group(1)) if found else len(data)
         what = "ends too early" if "truncated" in str(error) else re.sub(r" \(byte.*", "", str(error))
-        mend = "check commas, quotes and brackets there"
+        fix = "check commas, quotes and brackets there"
         if data[at : at + 1] in (b"/", b"#"):
-            what, mend = "JSON has no comments", "remove it"
-        raise ConfigError(f"{origin}: {_position(data, at)}: {what}; {mend}") from None
+            what, fix = "JSON has no comments", "remove it"
+        raise ConfigError(f"{origin}: {_position(data, at)}: {what}; {fix}") from None
     except RecursionError:
         raise ConfigError(f"{origin}: is nested too deeply to be a configuration") from None
 
 
-def _explain(message: str, kind: type[msgspec.Struct], place: str) -> str:
-    """Turn msgspec's sentence and path into ours: the place first, then what is wrong, then the mend."""
+def _explain(message: str, kind: type[msgspec.Struct], location: str) -> str:
+    """Translate a message of msgspec: the location, the problem, and the fix."""
     what, _, path = message.partition(" - at `")
     inner = path.rstrip("`").removeprefix("$").removeprefix(".")
-    where = ".".join(part for part in (place, inner) if part) or "the top level"
+    where = ".".join(part for part in (location, inner) if part) or "the top level"
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
         fields = _fields_at(kind, inner)
         near = difflib.get_close_matches(unknown.group(1), fields, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
-        return f"{where}: unknown field {unknown.group(1)!r}; {mend}"
+        fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
+        return f"{where}: unknown field {unknown.group(1)!r}; {fix}"
     if (missing := missing_member(what)) is not None:
         return f"{where}: required field {missing!r} is missing; add it"
-    if (wrong := wrong_type(what)) is not None:
-        return f"{where}: {wrong}"
+    if (problem := wrong_type(what)) is not None:
+        return f"{where}: {problem}"
     if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", what):
         return f"{where}: must be {outside.group(1)} {outside.group(2)}"
     if what.startswith("Invalid enum value"):
@@ -225,77 +217,77 @@ def _kind_at(kind: type[msgspec.Struct], inner: str) -> type[msgspec.Struct]:
 
 
 def _server(
-    name: str, entry: _Server, held_to: Security, origin: str, place: str, expand: Expander
+    name: str, entry: _Server, settings: Security, origin: str, location: str, expand: Expander
 ) -> Server:
-    def wrong(what: str) -> ConfigError:
-        return ConfigError(f"{origin}: {place}: {what}")
+    def error(problem: str) -> ConfigError:
+        return ConfigError(f"{origin}: {location}: {problem}")
 
     transport: StdioTransport | HttpTransport | SseTransport
     if entry.command is not None and entry.url is not None:
-        raise wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
+        raise error("has both 'command' and 'url'; a server is either a process or an address, remove one")
     if entry.type not in (None, "stdio", "http", "sse"):
-        raise wrong("'type' must be 'stdio', 'http' or 'sse'")
+        raise error("'type' must be 'stdio', 'http' or 'sse'")
     if entry.command is not None:
         if entry.type not in (None, "stdio"):
-            raise wrong(f"type {entry.type!r} needs 'url', not 'command'")
+            raise error(f"type {entry.type!r} needs 'url', not 'command'")
         for field in ("headers", "oauth_client_id", "oauth_scopes"):
             if getattr(entry, field):
-                raise wrong(f"'{field}' belongs to a server with 'url', this one has 'command'")
+                raise error(f"'{field}' belongs to a server with 'url', this one has 'command'")
         for field in ONLY_URL:
             if getattr(entry.security, field) is not msgspec.UNSET:
-                raise wrong(f"'security.{field}' belongs to a server with 'url', this one has 'command'")
+                raise error(f"'security.{field}' belongs to a server with 'url', this one has 'command'")
         if not entry.command:
-            raise wrong("'command' is empty; name the program to start")
+            raise error("'command' is empty; name the program to start")
         transport = StdioTransport(
             command=entry.command,
-            args=tuple(expand(arg, f"{place}.args[{n}]") for n, arg in enumerate(entry.args)),
-            env=_secrets(entry.env, f"{place}.env", expand),
-            environment=held_to.environment,
-            limits=held_to.limits,
-            prefix=held_to.command_prefix,
-            max_message_size=held_to.max_message_size,
+            args=tuple(expand(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
+            env=_secrets(entry.env, f"{location}.env", expand),
+            environment=settings.environment,
+            limits=settings.limits,
+            prefix=settings.command_prefix,
+            max_message_size=settings.max_message_size,
         )
     elif entry.url is not None:
         if entry.type == "stdio":
-            raise wrong("type 'stdio' needs 'command', not 'url'")
+            raise error("type 'stdio' needs 'command', not 'url'")
         for field in ("args", "env"):
             if getattr(entry, field):
-                raise wrong(f"'{field}' belongs to a server with 'command', this one has 'url'")
+                raise error(f"'{field}' belongs to a server with 'command', this one has 'url'")
         for field in ONLY_COMMAND:
             if getattr(entry.security, field) is not msgspec.UNSET:
-                raise wrong(f"'security.{field}' belongs to a server with 'command', this one has 'url'")
-        url = Secret(expand(entry.url, f"{place}.url"))
-        headers = _secrets(entry.headers, f"{place}.headers", expand)
+                raise error(f"'security.{field}' belongs to a server with 'command', this one has 'url'")
+        url = Secret(expand(entry.url, f"{location}.url"))
+        headers = _secrets(entry.headers, f"{location}.headers", expand)
         client_id = entry.oauth_client_id
         if client_id is not None:
-            client_id = expand(client_id, f"{place}.oauth_client_id")
+            client_id = expand(client_id, f"{location}.oauth_client_id")
         scopes = tuple(entry.oauth_scopes)
-        held = held_to.require_https, held_to.max_message_size, held_to.token_store
+        shared = settings.require_https, settings.max_message_size, settings.token_store
         if entry.type == "sse":
-            transport = SseTransport(url, headers, client_id, scopes, *held)
+            transport = SseTransport(url, headers, client_id, scopes, *shared)
         else:
-            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *held)
+            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *shared)
     else:
-        raise wrong("needs 'command' (a process to start) or 'url' (a remote server)")
-    timeouts = _timeouts(entry.timeout, origin, place)
-    policy = CallRules(held_to.validate_arguments, held_to.rate_limit, held_to.max_concurrent_calls)
+        raise error("needs 'command' (a process to start) or 'url' (a remote server)")
+    timeouts = _timeouts(entry.timeout, origin, location)
+    policy = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
     return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
 
-def _secrets(values: dict[str, str], place: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:
-    return tuple((name, Secret(expand(value, f"{place}.{name}"))) for name, value in values.items())
+def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[tuple[str, Secret], ...]:
+    return tuple((name, Secret(expand(value, f"{location}.{name}"))) for name, value in values.items())
 
 
-def _timeouts(given: _Timeouts, origin: str, place: str) -> Timeouts:
+def _timeouts(entry: _Timeouts, origin: str, location: str) -> Timeouts:
     values = {}
     for field in ("tools", "resources", "prompts"):
-        value = getattr(given, field)
+        value = getattr(entry, field)
         if value is None:
             continue
         try:
             values[field] = duration.seconds(value)
         except ValueError as error:
             raise ConfigError(
-                f"{origin}: {place}.timeout.{field}: {error}; write {duration.ACCEPTED}"
+                f"{origin}: {location}.timeout.{field}: {error}; write {duration.DURATION_SYNTAX}"
             ) from None
     return Timeouts(**values)

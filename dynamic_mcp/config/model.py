@@ -1,7 +1,4 @@
-"""What a loaded configuration is: immutable, validated, expanded, with its secrets hidden.
-
-Nothing here reads a file or the environment; ``load`` builds these from what the operator wrote.
-"""
+"""A loaded configuration: immutable, validated, expanded, with hidden secrets. ``load`` builds it from a file."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from dynamic_mcp.secret import Secret
 
 
 class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which parts of a server are used. A part that is off is never asked for (README, "Feature Flags")."""
+    """The parts of a server in use. The proxy never requests a part that is off (dynamic-mcp README.md, "Feature Flags")."""
 
     tools: bool = True
     resources: bool = True
@@ -23,7 +20,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds that a request may take (README, "Timeout Configuration")."""
+    """Seconds that a request may take (dynamic-mcp README.md, "Timeout Configuration")."""
 
     tools: float = 30.0
     resources: float = 10.0
@@ -31,27 +28,27 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class ResourceLimits(msgspec.Struct, frozen=True):
-    """What a child process and its descendants may use, each of them; None where there is no limit of ours."""
+    """Limits for a child process and for each of its descendants; None for no limit."""
 
-    #: bytes that it may write to, or address space, as the system counts (``process.limits``)
+    #: bytes of data or of address space, depending on the system (``extras.hardening.limits``)
     memory: int | None = None
     #: seconds
     cpu_time: int | None = None
     open_files: int | None = None
-    #: of the user, as the operating system counts them
+    #: all processes of the user count, as the operating system does it
     processes: int | None = None
 
 
 class StdioTransport(msgspec.Struct, frozen=True):
-    """A child process that speaks newline-delimited JSON-RPC on its standard streams."""
+    """A child process that exchanges lines of JSON-RPC on its standard streams."""
 
     command: str
     args: tuple[str, ...]
     env: tuple[tuple[str, Secret], ...]
-    #: variables of the proxy's environment that the child gets, with ``*`` at the end for all that begin so; None: all of them
+    #: variables of the proxy's environment that the child gets; ``*`` at the end matches any rest; None means all variables
     environment: tuple[str, ...] | None = None
     limits: ResourceLimits = ResourceLimits()
-    #: program and arguments that the command is started with
+    #: the program and arguments before the command
     prefix: tuple[str, ...] = ()
     #: bytes
     max_message_size: int = MAX_MESSAGE
@@ -60,12 +57,12 @@ class StdioTransport(msgspec.Struct, frozen=True):
         return f"StdioTransport({len(self.args)} args, env {[name for name, _ in self.env]})"
 
 
-#: Where tokens are kept: in files of the user, or in the keyring of the operating system.
-TokenStore = Literal["file", "keyring"]
+#: The storage of tokens: files of the user, or the keyring of the operating system.
+TokenStoreKind = Literal["file", "keyring"]
 
 
 class HttpTransport(msgspec.Struct, frozen=True):
-    """A Streamable HTTP server. ``detect`` is true when the file gave no ``type``."""
+    """A Streamable HTTP server. ``detect`` is true if the file has no ``type``."""
 
     url: Secret
     headers: tuple[tuple[str, Secret], ...]
@@ -75,7 +72,7 @@ class HttpTransport(msgspec.Struct, frozen=True):
     require_https: bool = False
     #: bytes
     max_message_size: int = MAX_MESSAGE
-    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
 
 class SseTransport(msgspec.Struct, frozen=True):
@@ -88,18 +85,18 @@ class SseTransport(msgspec.Struct, frozen=True):
     require_https: bool = False
     #: bytes
     max_message_size: int = MAX_MESSAGE
-    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
 
 class RateLimit(msgspec.Struct, frozen=True):
-    """At most so many calls in any period of ``per`` seconds."""
+    """At most ``calls`` calls in any period of ``per`` seconds."""
 
     calls: int
     per: float
 
 
 class CallRules(msgspec.Struct, frozen=True):
-    """What holds for each call of a tool of one server, whoever makes it."""
+    """The policy for the calls of the tools of one server."""
 
     validate_arguments: bool = False
     rate_limit: RateLimit | None = None
@@ -108,14 +105,14 @@ class CallRules(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """Where the audit log goes, and what it holds of the arguments of a call."""
+    """The file of the audit log, and what the log contains of the arguments of a call."""
 
     file: Path
     arguments: Literal["none", "digest", "value"] = "none"
 
 
 class Server(msgspec.Struct, frozen=True):
-    """One upstream server: a group, as the client sees it."""
+    """One upstream server, which the client sees as a group."""
 
     name: str
     description: str
@@ -126,13 +123,11 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The enabled servers in the order of the file, and what the operator should be warned about."""
+    """The enabled servers in the order of the file, and warnings for the operator."""
 
     servers: tuple[Server, ...]
-    #: the names of the others
+    #: the names of the disabled servers
     switched_off: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    #: the same about credentials in a file that others can read: said again at each reload; empty when there is nothing to say
-    exposed: str = ""
     audit: Audit | None = None
-    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept

@@ -1,6 +1,6 @@
-"""The ``security`` sections: one for all servers, and one in each server whose settings win, one by one.
+"""The ``security`` sections: one for all servers, and one in each server. A setting of a server overrides that for all servers.
 
-A setting that is ``null`` in a server's section is off there, whatever the section for all says.
+``null`` in the section of a server switches a setting off for that server.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from dynamic_mcp.config import duration, size
-from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStore
+from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStoreKind
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 _N = TypeVar("_N", int, float)
 
-#: What makes sense for a child process only, and for a server behind a URL only.
+#: Settings for child processes only, and for servers behind a URL only.
 ONLY_COMMAND = ("environment", "limits", "command_prefix")
 ONLY_URL = ("require_https",)
 
@@ -29,14 +29,14 @@ _VARIABLE = re.compile(r"[^=\0*]+\*?|\*")
 
 
 class RateLimitEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """``rate_limit`` as it is written."""
+    """``rate_limit`` in the file."""
 
     calls: _Count
     per: str | int
 
 
 class LimitsEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """``limits`` as it is written."""
+    """``limits`` in the file."""
 
     memory: str | int | None = None
     cpu_time: str | int | None = None
@@ -45,7 +45,7 @@ class LimitsEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AuditEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """``audit`` as it is written."""
+    """``audit`` in the file."""
 
     file: str
     arguments: Literal["none", "digest", "value"] = "none"
@@ -65,10 +65,10 @@ class SecurityEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SecurityForAll(SecurityEntry, forbid_unknown_fields=True):
-    """The section at the top of the file, with what concerns the proxy as a whole."""
+    """The section at the top of the file, with additional settings of the proxy itself."""
 
     audit: AuditEntry | None = None
-    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
 
 #: The entries inside of these sections, for error messages.
@@ -80,7 +80,7 @@ NESTED: dict[str, type[msgspec.Struct]] = {
 
 
 class Security(msgspec.Struct, frozen=True):
-    """What holds for one server. Everything is off unless it is configured."""
+    """The settings of one server. Everything is off by default."""
 
     require_https: bool = False
     validate_arguments: bool = False
@@ -90,82 +90,87 @@ class Security(msgspec.Struct, frozen=True):
     environment: tuple[str, ...] | None = None
     limits: ResourceLimits = ResourceLimits()
     command_prefix: tuple[str, ...] = ()
-    token_store: TokenStore = "file"  # noqa: S105  # where they are kept
+    token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
 
 def security(
-    for_all: SecurityForAll, own: SecurityEntry, expand: Callable[[str, str], str], place: str
+    defaults: SecurityForAll, entry: SecurityEntry, expand: Callable[[str, str], str], location: str
 ) -> Security:
-    """Read both sections. Raises ValueError whose text begins with the place of the setting."""
-
-    values: dict[str, Any] = {"token_store": for_all.token_store}
+    """Merge both sections; ``location`` is that of the server. Raises ValueError, which begins with the location of the setting."""
+    values: dict[str, Any] = {"token_store": defaults.token_store}
     for field in SecurityEntry.__struct_fields__:
-        given, where = getattr(own, field), f"{place}.security.{field}"
-        if given is UNSET:
-            given, where = getattr(for_all, field), f"security.{field}"
-        if given is not UNSET and given is not None:
-            values[field] = _READ.get(field, _as_it_is)(given, where, expand)
+        value, path = getattr(entry, field), f"{location}.security.{field}"
+        if value is UNSET:
+            value, path = getattr(defaults, field), f"security.{field}"
+        if value is not UNSET and value is not None:
+            values[field] = _CONVERTERS.get(field, _unchanged)(value, path, expand)
     return Security(**values)
 
 
-def audit(given: AuditEntry | None, expand: Callable[[str, str], str]) -> Audit | None:
+def audit(value: AuditEntry | None, expand: Callable[[str, str], str]) -> Audit | None:
     """The audit log. Raises ValueError."""
-    if given is None:
+    if value is None:
         return None
-    where = "security.audit.file"
-    file = expand(given.file, where)
+    location = "security.audit.file"
+    file = expand(value.file, location)
     if not file.strip():
-        raise ValueError(f"{where}: is empty; name the file to write to")
-    return Audit(Path(file).expanduser(), given.arguments)
+        raise ValueError(f"{location}: is empty; name the file to write to")
+    return Audit(Path(file).expanduser(), value.arguments)
 
 
-def _as_it_is(given: object, where: str, expand: Callable[[str, str], str]) -> object:
-    return given
+def _unchanged(value: object, location: str, expand: Callable[[str, str], str]) -> object:
+    return value
 
 
-def _rate(given: RateLimitEntry, where: str, expand: Callable[[str, str], str]) -> RateLimit:
-    return RateLimit(given.calls, _at(f"{where}.per", duration.seconds, given.per, duration.ACCEPTED))
-
-
-def _size(given: str | int, where: str, expand: Callable[[str, str], str]) -> int:
-    return _at(where, size.size, given, size.ACCEPTED)
-
-
-def _variables(given: list[str], where: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
-    for n, name in enumerate(given):
-        if not _VARIABLE.fullmatch(name):
-            raise ValueError(
-                f"{where}[{n}]: is not the name of a variable; it may end with * and nothing else"
-            )
-    return tuple(given)
-
-
-def _limits(given: LimitsEntry, where: str, expand: Callable[[str, str], str]) -> ResourceLimits:
-    memory, cpu_time = given.memory, given.cpu_time
-    return ResourceLimits(
-        memory=None if memory is None else _at(f"{where}.memory", size.size, memory, size.ACCEPTED),
-        cpu_time=None
-        if cpu_time is None
-        else math.ceil(_at(f"{where}.cpu_time", duration.seconds, cpu_time, duration.ACCEPTED)),
-        open_files=given.open_files,
-        processes=given.processes,
+def _rate(value: RateLimitEntry, location: str, expand: Callable[[str, str], str]) -> RateLimit:
+    return RateLimit(
+        value.calls, _convert(f"{location}.per", duration.seconds, value.per, duration.DURATION_SYNTAX)
     )
 
 
-def _prefix(given: list[str], where: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
-    if given and not given[0]:
-        raise ValueError(f"{where}[0]: is empty; name the program to start the server with")
-    return tuple(expand(word, f"{where}[{n}]") for n, word in enumerate(given))
+def _size(value: str | int, location: str, expand: Callable[[str, str], str]) -> int:
+    return _convert(location, size.size, value, size.SIZE_SYNTAX)
 
 
-def _at(where: str, read: Callable[[str | int], _N], given: str | int, accepted: str) -> _N:
+def _variables(value: list[str], location: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
+    for n, name in enumerate(value):
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(
+                f"{location}[{n}]: is not the name of a variable; it may end with * and nothing else"
+            )
+    return tuple(value)
+
+
+def _limits(value: LimitsEntry, location: str, expand: Callable[[str, str], str]) -> ResourceLimits:
+    memory, cpu_time = value.memory, value.cpu_time
+    return ResourceLimits(
+        memory=None
+        if memory is None
+        else _convert(f"{location}.memory", size.size, memory, size.SIZE_SYNTAX),
+        cpu_time=None
+        if cpu_time is None
+        else math.ceil(
+            _convert(f"{location}.cpu_time", duration.seconds, cpu_time, duration.DURATION_SYNTAX)
+        ),
+        open_files=value.open_files,
+        processes=value.processes,
+    )
+
+
+def _prefix(value: list[str], location: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
+    if value and not value[0]:
+        raise ValueError(f"{location}[0]: is empty; name the program to start the server with")
+    return tuple(expand(word, f"{location}[{n}]") for n, word in enumerate(value))
+
+
+def _convert(location: str, convert: Callable[[str | int], _N], value: str | int, accepted: str) -> _N:
     try:
-        return read(given)
+        return convert(value)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; write {accepted}") from None
+        raise ValueError(f"{location}: {error}; write {accepted}") from None
 
 
-_READ: dict[str, Callable[..., object]] = {
+_CONVERTERS: dict[str, Callable[..., object]] = {
     "rate_limit": _rate,
     "max_message_size": _size,
     "environment": _variables,

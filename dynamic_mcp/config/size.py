@@ -1,4 +1,4 @@
-"""Sizes as the configuration writes them: ``"512KiB"``, ``"64MB"``, ``"2GiB"``, or a number of bytes."""
+"""Sizes in the configuration: ``"512KiB"``, ``"64MB"``, ``"2GiB"``, or a number of bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _UNITS = {
     "GiB": 1 << 30,
 }
 _SIZE = re.compile(r"([0-9]{1,15})([KMG]i?B|B)")
-_MOST = 1 << 50
+_MAX_SIZE = 1 << 50
 
-ACCEPTED = 'a whole number of bytes, or a string such as "512KiB", "64MB" or "2GiB"'
+SIZE_SYNTAX = 'a whole number of bytes, or a string such as "512KiB", "64MB" or "2GiB"'
 
 
 def size(value: str | int) -> int:
@@ -27,12 +27,12 @@ def size(value: str | int) -> int:
         result = int(match.group(1)) * _UNITS[match.group(2)]
     else:
         raise ValueError("is not a size")
-    if not 0 < result <= _MOST:
+    if not 0 < result <= _MAX_SIZE:
         raise ValueError("must be more than zero and at most a pebibyte")
     return result
 
 
 def text(size: int) -> str:
-    """A size in bytes as the configuration may write it, in the largest unit that needs no fraction."""
+    """A size in the syntax of the configuration, in the largest unit that divides it."""
     unit, factor = max((item for item in _UNITS.items() if size % item[1] == 0), key=lambda item: item[1])
     return f"{size // factor}{unit}"

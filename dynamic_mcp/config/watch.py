@@ -1,11 +1,10 @@
-"""When a file may have changed: found by looking, because that misses nothing.
+"""Watches a file by polling, because polling misses no change.
 
-``os.stat`` follows every symbolic link on the way, so one look sees a write in place, a rename, a link that was swapped in any
-directory of the path (as Kubernetes does for mounted volumes), a file that is gone and one that is back, on every file system, events
-or not. Ten looks a second cost 0.2 % of a core. ``watchfiles`` was measured beside it: by default it looks 20 times a second for
-what its events brought, needs two threads (children are forked, ``process.guard``) and 35 ms to import, and is no sooner.
+``os.stat`` follows every symbolic link in the path. So one poll sees a write in place, a rename, a swapped link in any directory of
+the path (as in mounted volumes of Kubernetes), a deleted file and a new one, on every file system. Ten polls a second take 0.2 % of a
+core. ``watchfiles`` is not faster: it polls 20 times a second, needs two threads (but ``process.guard`` forks) and 35 ms to import.
 
-Limit: a file system that does not answer keeps the whole proxy waiting.
+A file system that does not answer blocks the whole proxy.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import anyio
 
-#: Seconds between two looks at a file that rests, and at one that is being written.
-LOOK = 0.1
-LOOK_CLOSELY = 0.025
-#: Seconds without a change after which a save counts as finished, and the most that a busy writer delays that.
+#: Seconds between two polls of an unchanged file, and of a file that is changing.
+POLL_INTERVAL = 0.1
+FAST_POLL_INTERVAL = 0.025
+#: Seconds without a change after which a save counts as finished, and the longest time to wait for that.
 QUIET = 0.1
 MAX_DELAY = 2.0
-#: Seconds to a second look at the content: coarse clocks (FAT, NFS) do not show every write.
+#: Seconds before a second look at the content, because the coarse time stamps of FAT and NFS do not show every write.
 SECOND_LOOK = 2.5
 
 
@@ -32,7 +31,7 @@ class Watch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._forced = anyio.Event()
-        # Unlike any state, so that a change before the first look counts.
+        # Different from any state, so that a change before the first poll counts.
         self._known: object = None
         self._second_look = float("inf")
 
@@ -41,7 +40,7 @@ class Watch:
         self._forced.set()
 
     async def changed(self) -> bool:
-        """Wait until the file may have changed, and rests; true where ``force`` said so. The first call does not wait long."""
+        """Wait until the file may have changed and rests; true after ``force``. The first call returns soon."""
         while not self._forced.is_set():
             if (state := _state_of(self._path)) != self._known:
                 self._known = await self._rest(state)
@@ -50,17 +49,17 @@ class Watch:
             if time.monotonic() >= self._second_look:
                 self._second_look = float("inf")
                 return False
-            with anyio.move_on_after(LOOK):
+            with anyio.move_on_after(POLL_INTERVAL):
                 await self._forced.wait()
         self._forced = anyio.Event()
         return True
 
     async def _rest(self, state: object) -> object:
-        """Wait until nothing has changed for a moment; the state that it has then."""
+        """Wait until the file has not changed for ``QUIET`` seconds; its state then."""
         since = time.monotonic()
         end = since + MAX_DELAY
         while time.monotonic() < min(since + QUIET, end):
-            await anyio.sleep(LOOK_CLOSELY)
+            await anyio.sleep(FAST_POLL_INTERVAL)
             if (now := _state_of(self._path)) != state:
                 state, since = now, time.monotonic()
         return state

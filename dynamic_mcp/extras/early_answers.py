@@ -40,12 +40,9 @@ _CHUNK = 1 << 16
 class EarlyAnswers:
     """Answers on the standard streams, as long as it knows the answers."""
 
-    def __init__(
-        self, content: bytes, status: os.stat_result, answer: Callable[[bytes], bytes | None]
-    ) -> None:
-        #: the configuration as it was read, so that what is loaded later is the same; and the status of its file
+    def __init__(self, content: bytes, answer: Callable[[bytes], bytes | None]) -> None:
+        #: the configuration as it was read, so that what is loaded later is the same
         self.content = content
-        self.status = status
         #: the lines that need no answer any more, and what the client said after them
         self.answered: list[bytes] = []
         self.rest = b""
@@ -69,7 +66,7 @@ class EarlyAnswers:
         except (OSError, ValueError):
             return None
         servers = plain_servers(content)
-        return None if servers is None else EarlyAnswers(content, status, answers(servers))
+        return None if servers is None else EarlyAnswers(content, answers(servers))
 
     def load(self) -> None:
         """Import what the proxy needs, and answer meanwhile."""
@@ -130,7 +127,7 @@ def answers(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], bytes
                 "id": id,
                 "params": {"protocolVersion": str(version), "capabilities": dict(), **others},
             } if "_meta" not in others:
-                result = tool_surface.introduction(versions.agreed(version), offered)
+                result = tool_surface.introduction(versions.negotiate(version), offered)
             case {"method": "tools/list", "id": id, **others} if others.get("params", {}) == {}:
                 result = shown
             case _:

@@ -18,7 +18,7 @@ import msgspec
 
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.store import FileStore, decoded, locked
+from dynamic_mcp.oauth.store import FileStore, decode_tokens, file_lock
 from dynamic_mcp.oauth.tokens import Tokens
 
 #: The name of the entries; the user name of one is the name of the server.
@@ -41,22 +41,18 @@ class KeyringStore:
         self._told = False
 
     @property
-    def place(self) -> str:
-        """See ``TokenStore``."""
+    def location(self) -> str:
         return "the keyring"
 
     def load(self) -> Tokens | None:
-        """See ``TokenStore``."""
         self._tell_of_the_file()
         text = self._do("get_password")
-        return None if text is None else decoded(text, self._server, "the keyring entry")
+        return None if text is None else decode_tokens(text, self._server, "the keyring entry")
 
     def save(self, tokens: Tokens) -> None:
-        """See ``TokenStore``."""
         self._do("set_password", msgspec.json.encode(tokens).decode())
 
     def delete(self) -> bool:
-        """See ``TokenStore``."""
         if self._do("get_password") is None:
             return False
         self._do("delete_password")
@@ -68,7 +64,7 @@ class KeyringStore:
             self._file.make_directories()
         except OSError as error:
             log.debug("there is no lock for the keyring: %s", error.strerror)
-        return locked(self._file.path.with_suffix(".lock"), create=True)
+        return file_lock(self._file.path.with_suffix(".lock"), create=True)
 
     def _do(self, what: str, *more: str) -> str | None:
         try:

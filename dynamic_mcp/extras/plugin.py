@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import Raw
@@ -32,6 +33,15 @@ class Extras(Hooks):
         """See ``Hooks``: one line of the audit log."""
         self._audit.record(event, **details)
 
+    def validate(self, config: Config) -> None:
+        """See ``Hooks``: every setting has its extra."""
+
+    def warnings(self, path: Path) -> Sequence[str]:
+        """See ``Hooks``: credentials in a file that others can read."""
+        from dynamic_mcp.extras.hardening import credential_scan
+
+        return credential_scan.warnings(path)
+
     def reloaded(self, config: Config, began: float, changes: str) -> None:
         """See ``Hooks``. Where the audit log moves, the end of one file and the beginning of the other both say why."""
         self._audit.record("reload", began=began, changes=changes)
@@ -47,7 +57,6 @@ class Extras(Hooks):
         return self._audit.watch(subject, work) if self._audit.is_on else work()
 
     def policy(self, server: Server, current: CallPolicy | None) -> CallPolicy | None:
-        """See ``Hooks``."""
         if current is None and server.policy == CallRules():
             return None
         from dynamic_mcp.extras.policy.enforcer import PolicyEnforcer

@@ -1,4 +1,4 @@
-"""Batches, which protocol version 2025-03-26 has and no other: several messages in, one array of answers out."""
+"""Batches of MCP 2025-03-26: several messages in one array, and their answers in one array."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def elements_of(line: bytes) -> list[bytes]:
 
 
 class Batch:
-    """Collects the answers to the messages of one batch. Notifications are not answered; progress does not wait."""
+    """Collects the answers to the messages of one batch. Progress notifications do not wait for them."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
         self._answers: list[bytes] = []
         self._open = 1
 
-    def opened(self) -> None:
-        """One more answer will come."""
+    def expect_answer(self) -> None:
+        """Expect one more answer."""
         self._open += 1
 
     def answer(self, line: bytes) -> None:
-        """An answer came."""
+        """Add an answer."""
         self._answers.append(line.strip())
-        self.closed()
+        self.settle()
 
-    def closed(self) -> None:
-        """One answer less will come; the last one sends them all. Also called once when every message was read."""
+    def settle(self) -> None:
+        """Expect one answer less, and send all answers after the last one. Called once more when every message was read."""
         self._open -= 1
         if not self._open and self._answers:
             self._send(b"[" + b",".join(self._answers) + b"]\n")

@@ -1,7 +1,7 @@
-"""Results and errors in the form that each era wants them.
+"""Translates results and errors between the eras.
 
-A modern result says what kind it is, and a listing or a content how long it may be kept; a client of the handshake gets the result
-without that. What an upstream said itself stays.
+A modern result has a ``resultType``, and that of a cacheable method says how long a client may cache it. A legacy client gets results
+without these members. What an upstream wrote itself stays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.tool_surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
 
@@ -21,7 +22,7 @@ _UNCACHED = {"resultType": _COMPLETE, "ttlMs": Raw(b"0"), "cacheScope": Raw(b'"p
 _ENVELOPE = tuple(_UNCACHED)
 _OWN_META = Raw(msgspec.json.encode({era.SERVER_INFO: INFO}))
 
-#: Methods whose results say how long they may be kept (MCP 2026-07-28, caching).
+#: Methods whose results say how long a client may cache them (MCP 2026-07-28, server/utilities/caching).
 _CACHEABLE = frozenset(
     {
         "server/discover",
@@ -37,24 +38,33 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def modern_result(method: str, result: bytes) -> bytes:
-    """A result for a modern client (MCP 2026-07-28, basic, ResultType; caching)."""
-    own = _decode_members(result)
+    """A result for a modern client (MCP 2026-07-28, basic, ResultType; server/utilities/caching).
+
+    Raises UpstreamFailed for a result that is not an object.
+    """
+    try:
+        own = _decode_members(result)
+    except msgspec.DecodeError:
+        raise UpstreamFailed(f"its result of {method} is not an object") from None
     added = _UNCACHED if method in _CACHEABLE else {"resultType": _COMPLETE}
     return msgspec.json.encode({**added, "_meta": _OWN_META, **own})
 
 
 def legacy_result(result: bytes) -> bytes:
-    """A result for a client of the handshake, which knows no envelope."""
+    """A result for a legacy client."""
     if b'"resultType"' not in result:
         return result
-    own = _decode_members(result)
+    try:
+        own = _decode_members(result)
+    except msgspec.DecodeError:
+        return result
     if "resultType" not in own:
         return result
     return msgspec.json.encode({name: raw for name, raw in own.items() if name not in _ENVELOPE})
 
 
 def modern_error(error: bytes) -> bytes:
-    """An error object for a modern client: the two codes that it must not see become those that took their place."""
+    """An error object for a modern client, with the successors of the two codes that MCP 2026-07-28 removed."""
     try:
         members = _decode_members(error)
         code = msgspec.json.decode(members["code"], type=int)
@@ -62,11 +72,11 @@ def modern_error(error: bytes) -> bytes:
         return error
     if code not in (_RESOURCE_NOT_FOUND, _URL_ELICITATION_REQUIRED):
         return error
-    stands_for = jsonrpc.INVALID_PARAMS if code == _RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
-    members["code"] = Raw(b"%d" % stands_for)
+    successor = jsonrpc.INVALID_PARAMS if code == _RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
+    members["code"] = Raw(b"%d" % successor)
     return msgspec.json.encode(members)
 
 
 def not_found_code(*, modern: bool) -> int:
-    """The code for a resource that nobody has (MCP resources, "Error Handling", per revision)."""
+    """The code for an unknown resource (MCP 2025-11-25 and MCP 2026-07-28, server/resources, "Error Handling")."""
     return jsonrpc.INVALID_PARAMS if modern else _RESOURCE_NOT_FOUND

@@ -1,7 +1,7 @@
-"""One request of the client on its way to an upstream: what came with it, and what of that goes on.
+"""One request of the client on its way to an upstream.
 
-Everything that the client wrote travels as the bytes it wrote, except what belongs to its own hop: the metadata of a modern request and
-the progress token, which every hop has of its own (MCP 2026-07-28, basic, ``_meta``; progress).
+What the client wrote stays the same bytes, except what belongs to one hop: the metadata of a modern request, and the progress token
+(MCP 2026-07-28, basic, ``_meta``; basic/patterns/progress).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.wording import explain
 
-#: Takes progress: the client's token, and the members of the notification's params.
+#: Takes progress: the client's token, and the params of the notification.
 OnProgress = Callable[[Raw, dict[str, Raw]], None]
 
 _T = TypeVar("_T")
@@ -34,47 +34,46 @@ class Incoming(msgspec.Struct):
     id: bytes
     method: str
     params: Raw
-    #: takes a line for the client, now; and the line of the answer, which a batch collects
+    #: sends a line to the client at once; a batch collects the answers instead
     send: Callable[[bytes], None]
     batch: Batch | None = None
     modern: bool = False
-    #: what the client can be asked for (a JSON object), and the log level it wants, where a modern request says so
+    #: the client's capabilities (a JSON object) and log level, of the request if it is modern
     capabilities: bytes = b"{}"
     log_level: str | None = None
-    #: where requests are traced
     span: RequestSpan | None = None
 
     def answer(self, line: bytes) -> None:
-        """Send the answer, or give it to the batch that the request came in."""
+        """Send the answer, or add it to the batch of the request."""
         if self.span is not None:
-            self.span.answered(line)
+            self.span.finish(line)
         if self.batch is None:
             self.send(line)
         else:
             self.batch.answer(line)
 
     def abandon(self) -> None:
-        """Give no answer: the client cancelled the request, or is gone."""
+        """End the request without an answer, because the client cancelled it or is gone."""
         if self.span is not None:
-            self.span.abandoned()
+            self.span.abandon()
         if self.batch is not None:
-            self.batch.closed()
+            self.batch.settle()
 
 
 class Call:
-    """A request of the client that an upstream has to answer."""
+    """A request of the client that needs an upstream."""
 
     def __init__(self, incoming: Incoming, on_progress: OnProgress) -> None:
-        """Raises Refusal when ``params`` or its ``_meta`` is not an object."""
+        """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
         self.has_begun = False
-        #: the upstream's group, once it is known
+        #: the group of the upstream, once known
         self.group: Group | None = None
-        #: whether the hooks watch this call, so that a refusal of it is recorded there
+        #: whether the hooks watch this call, and so record a refusal themselves
         self.is_watched = False
-        #: the params, decoded once; their values are the client's bytes
+        #: the members of params; their values are the client's bytes
         self.members = _object(incoming.params, "params")
-        #: answers to the questions of an earlier ``input_required``, and the state that came with them
+        #: the answers to an earlier ``input_required``, and its state
         self.inputs = self.members.pop("inputResponses", Raw(b""))
         self.state = self.members.pop("requestState", Raw(b""))
         meta = _object(self.members.pop("_meta", Raw(b"")), "_meta")
@@ -89,7 +88,7 @@ class Call:
         return not self.incoming.modern and upstream is not None and not upstream.modern
 
     def read(self, name: str, kind: type[_T], default: _T | None = None) -> _T:
-        """A member of params. Raises Refusal when it has another type, or is missing and there is no ``default``."""
+        """A member of params. Raises Refusal if it has another type, or is missing without a ``default``."""
         raw = self.members.get(name)
         if raw is None:
             if default is None:
@@ -98,17 +97,17 @@ class Call:
         return decode(self.incoming.method, raw, kind, name)
 
     def group_name(self) -> str | None:
-        """The group that the client restricts a request to (a member beside those of MCP), if it does."""
+        """The group to which the client restricts a request (a member that MCP does not define), or None."""
         raw = self.members.get("group", NULL)
         return None if bytes(raw) == NULL else decode(self.incoming.method, Raw(raw), str, "group")
 
     def params(self, members: dict[str, Raw]) -> bytes:
-        """Params for the upstream: ``members``, and what has to go with them."""
-        beside = {"inputResponses": self.inputs, "requestState": self.state, "_meta": self._meta}
-        return msgspec.json.encode(members | {name: value for name, value in beside.items() if value})
+        """Params for the upstream: ``members``, with the answers, the state and the metadata of the call."""
+        others = {"inputResponses": self.inputs, "requestState": self.state, "_meta": self._meta}
+        return msgspec.json.encode(members | {name: value for name, value in others.items() if value})
 
     def options(self, timeout: float) -> Options:
-        """How the request to the upstream is made; ``timeout`` in seconds."""
+        """The options of the request to the upstream; ``timeout`` in seconds."""
         token = self._token
         return Options(
             timeout,
@@ -119,7 +118,7 @@ class Call:
 
 
 def decode(method: str, raw: Raw, kind: type[_T], name: str) -> _T:
-    """The JSON value of the member ``name`` as ``kind``. Raises Refusal, which says what is wrong with it."""
+    """Decode the member ``name`` as ``kind``. Raises Refusal with the problem."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -127,10 +126,10 @@ def decode(method: str, raw: Raw, kind: type[_T], name: str) -> _T:
 
 
 def refuse_cursor(params: Raw) -> None:
-    """Every list of the proxy is one page, so no cursor can be its own. Raises Refusal."""
+    """Raises Refusal for any cursor, because every list of the proxy is one page."""
     cursor = _object(params, "params").get("cursor", NULL)
     if bytes(cursor) != NULL:
-        raise Refusal(INVALID_PARAMS, "the cursor is not one of this server")
+        raise Refusal(INVALID_PARAMS, "invalid cursor: every list of this server has one page")
 
 
 def _object(raw: Raw, what: str) -> dict[str, Raw]:

@@ -1,8 +1,8 @@
-"""Resources and prompts of all groups as one list each, and the way from an entry back to its group.
+"""Resources and prompts of all groups as one list each, and the group of each entry.
 
-A listing is the union over the groups that may be used, in the order of the configuration, every definition as its upstream wrote it. A
-group that is slow, broken or without the capability only leaves out its own part. ``group`` beside the parameters of MCP
-narrows a request to one group, so that nothing is unreachable because another group has the same name.
+A list is the union over the allowed groups, in the order of the configuration, with every definition as its upstream wrote it. Only the
+part of a group that is slow, broken or without the capability is missing. The additional parameter ``group`` restricts a request to one
+group, so that entries of equal names are reachable.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class _Named(msgspec.Struct):
 
 
 class Catalog:
-    """The union over the groups that there are now, in their order."""
+    """The union over the current groups, in their order."""
 
     def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
         self._groups = groups
         self._hooks = hooks
 
     def has(self, kind: Kind) -> bool:
-        """Whether any group may be used for this kind of thing."""
+        """Whether the configuration allows this kind for any group."""
         return any(group.has(kind) for group in self._groups.values())
 
     def owners(self, kind: Kind) -> tuple[Upstream, ...]:
-        """The connected upstreams that this kind of thing comes from."""
+        """The connected upstreams that offer this kind."""
         return tuple(
             group.upstream
             for group in self._groups.values()
@@ -59,7 +59,7 @@ class Catalog:
         )
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
-        """The result of a listing, in one page. Raises Refusal."""
+        """The result of a list request, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
         listings = await self._listings(kind, call.group_name())
         found = [raw for _, _, raw in _unambiguous(kind, listings, set())]
@@ -79,7 +79,7 @@ class Catalog:
         return await self._hooks.watch(subject, lambda: self._forward(call, group, PROMPTS, members))
 
     async def complete(self, call: Call) -> bytes:
-        """The result of ``completion/complete``; no suggestions where the owner of the reference has none."""
+        """The result of ``completion/complete``; empty if the upstream of the reference has no completions."""
         ref, members = call.read("ref", _Reference), call.members
         if ref.type == "ref/prompt" and ref.name is not None:
             kind = PROMPTS
@@ -97,12 +97,12 @@ class Catalog:
         return await self._forward(call, group, kind, members)
 
     async def owner(self, call: Call) -> tuple[str, Group]:
-        """The URI that a call is about, and the group that has it. Raises Refusal."""
+        """The URI of a call, and its group. Raises Refusal."""
         uri = call.read("uri", str)
         return uri, await self._owner_of(uri, call.group_name(), modern=call.incoming.modern)
 
     async def owner_of_uri(self, uri: str) -> Group | None:
-        """The group that has this URI."""
+        """The group of a URI, or None."""
         try:
             return await self._owner_of(uri, None, modern=True)
         except Refusal:
@@ -117,44 +117,45 @@ class Catalog:
         """The first group that lists the URI, else the first with a template that matches it. Raises Refusal."""
         if group is not None:
             return self._group(RESOURCES, group)
-        async with aclosing(self._one_by_one(RESOURCES)) as listings:
+        async with aclosing(self._in_order(RESOURCES)) as listings:
             async for owner, listing in listings:
                 if uri in listing:
                     return owner
-        async with aclosing(self._one_by_one(TEMPLATES)) as listings:
+        async with aclosing(self._in_order(TEMPLATES)) as listings:
             async for owner, listing in listings:
-                # The template itself names its owner too: completions are asked for with it.
+                # A request for completions names the template itself.
                 if any(uri == template or uritemplate.matches(template, uri) for template in listing):
                     return owner
         raise Refusal(not_found_code(modern=modern), f"Resource not found: {uri}", {"uri": uri})
 
     async def _prompt(self, name: str, group: str | None) -> tuple[Group, str]:
-        """The group of a prompt as it is listed, and the name that the group gave it."""
+        """The group of a listed prompt, and the prompt's name in that group."""
         if group is not None:
             return self._group(PROMPTS, group), name
         seen: set[str] = set()
-        async with aclosing(self._one_by_one(PROMPTS)) as listings:
+        async with aclosing(self._in_order(PROMPTS)) as listings:
             async for owner, listing in listings:
                 for _, own, raw in _unambiguous(PROMPTS, [(owner, listing)], seen):
                     if msgspec.json.decode(raw, type=_Named).name == name:
                         return owner, own
         raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
 
-    async def _one_by_one(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
-        """The listings in the order of the groups, all requested at once: a slow group does not delay those before it."""
+    async def _in_order(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
+        """The listings in the order of the groups, requested at once, so that a slow group does not delay those before it."""
         groups = [group for group in self._groups.values() if group.has(kind)]
-        asked = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
+        tasks = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
         try:
-            for group, listing in zip(groups, asked, strict=True):
-                yield group, await listing
+            for group, task in zip(groups, tasks, strict=True):
+                yield group, await task
         finally:
-            for listing in asked:
-                listing.cancel()
+            for task in tasks:
+                task.cancel()
 
-    async def _listings(self, kind: Kind, group: str | None = None) -> list[tuple[Group, Listing]]:
-        asked = [self._group(kind, group)] if group is not None else self._groups.values()
-        groups = [one for one in asked if one.has(kind)]
-        return list(zip(groups, await asyncio.gather(*(_listing(one, kind) for one in groups)), strict=True))
+    async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing]]:
+        candidates = [self._group(kind, name)] if name is not None else self._groups.values()
+        groups = [group for group in candidates if group.has(kind)]
+        listings = await asyncio.gather(*(_listing(group, kind) for group in groups))
+        return list(zip(groups, listings, strict=True))
 
     def _group(self, kind: Kind, name: str) -> Group:
         group = self._groups.get(name)
@@ -168,22 +169,22 @@ class Catalog:
 
 
 async def _listing(group: Group, kind: Kind) -> Listing:
-    """The group's part of a listing; empty when it does not come in time."""
+    """The group's part of a list; empty if it does not come in time."""
     with anyio.move_on_after(group.timeout(kind)):
         try:
             return await group.listing(kind)
         except UpstreamError as error:
-            log.debug("group %s is left out of %s: %s", group.name, kind.method, error)
+            log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
     return {}
 
 
 def _unambiguous(
     kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
 ) -> Iterator[tuple[Group, str, bytes]]:
-    """Every definition with its group and its name there. A prompt that an earlier group has too gets its group in front.
+    """Every definition with its group and its name in that group. A prompt whose name an earlier group has gets its group as prefix.
 
-    Resources keep their URIs, which mean something; those of a later group are reached with ``group``. ``seen`` are the names of
-    earlier groups, and those of these are added.
+    Resources keep their URIs, which have a meaning; the parameter ``group`` reaches those of a later group. ``seen`` contains the
+    names of earlier groups, and gets the names of these.
     """
     for group, listing in listings:
         for name, raw in listing.items():

@@ -1,8 +1,8 @@
-"""The connection to the client: our own stdin and stdout, as lines of bytes.
+"""The connection to the client: the proxy's stdin and stdout, as lines of bytes.
 
-Only protocol messages reach the real stdout: the descriptor moves away at the start and stdout becomes stderr, so that a stray print of a
-library, or of a child, cannot break the stream. While the client does not read, the proxy reads neither from it nor from the upstreams,
-which bounds the memory that waits for it.
+Only protocol messages reach the real stdout. Its descriptor moves at the start, and stdout becomes stderr, so a ``print`` of a library
+or of a child cannot break the stream. While the client does not read, the proxy reads neither from the client nor from the upstreams,
+which bounds the memory for unread messages.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from collections.abc import Callable
 import anyio
 
 from dynamic_mcp.hooks import EarlyResponder
-from dynamic_mcp.process.pipes import LineWriter, enlarge
+from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
 
-#: Seconds that a client may take to read its last answers when the proxy ends.
+#: Seconds in which the client has to read its last answers when the proxy ends.
 FLUSH_GRACE = 1.0
 
 
 def take_over_stdio() -> tuple[int, int]:
-    """Move stdin and stdout to private descriptors that no child inherits; return them."""
+    """Move stdin and stdout to private descriptors, which no child inherits; the descriptors."""
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -35,7 +35,7 @@ def take_over_stdio() -> tuple[int, int]:
 
 
 class ClientLink:
-    """Lines from the client, lines to the client, and the end of either."""
+    """Reads lines from the client, and writes lines to it, until one of the streams ends."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class ClientLink:
         on_pause: Callable[[bool], None] = lambda paused: None,
         early: EarlyResponder | None = None,
     ) -> None:
-        """``on_pause`` is called with True when the client does not read its answers, and with False when it reads again.
+        """``on_pause`` gets True when the client stops reading its answers, and False when it reads again.
 
-        ``early`` has answered the client's first requests.
+        ``early`` has answered the first requests of the client.
         """
         self._source = source
         self._sink = sink
@@ -61,13 +61,13 @@ class ClientLink:
         self._writer: LineWriter | None = None
 
     async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
-        """Start reading: ``receive`` gets each line, ``receive_oversized`` the edges of each that is too long."""
+        """Start reading: ``receive`` gets each line, ``receive_oversized`` the edges of each line that is too long."""
         self._receive = receive
         self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
             sink = os.fdopen(self._sink, "wb", 0)
-            enlarge(sink)
+            enlarge_pipe(sink)
             transport, _ = await loop.connect_write_pipe(lambda: _Sink(self), sink)
             self._writer = LineWriter(transport)
         if self._early is not None:
@@ -79,11 +79,11 @@ class ClientLink:
             threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
 
     async def wait_ended(self) -> None:
-        """Wait until the client closed its end, of either stream."""
+        """Wait until the client closed one of the streams."""
         await self._ended.wait()
 
     def send(self, line: bytes) -> None:
-        """Write one line to the client; dropped when the client is gone."""
+        """Write one line to the client, unless the client is gone."""
         if self._is_silent:
             return
         if self._writer is not None:
@@ -97,12 +97,12 @@ class ClientLink:
             self.ended()
 
     def feed(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Take bytes from the client."""
         for line in self._splitter.feed(data):
             self._receive(line)
 
     def _take_over_from(self, early: EarlyResponder) -> None:
-        """Take what the client has sent until now, without answering again what was answered."""
+        """Take the lines that the early responder read, without a second answer to those that it answered."""
         self._is_silent = True
         for line in early.answered:
             self._receive(line)
@@ -110,22 +110,22 @@ class ClientLink:
         self.feed(early.rest)
 
     def finish(self) -> None:
-        """The client closed its end; a last line without a line end still counts."""
+        """Handle the end of the client's stream; a last line without a line end still counts."""
         if rest := self._splitter.rest():
             self._receive(rest)
         self.ended()
 
     def ended(self) -> None:
-        """Nothing more will come, or nothing more can be said."""
+        """Note that one of the streams has ended."""
         self._ended.set()
 
     def written(self) -> None:
-        """Everything was written, or will never be."""
+        """Note that the stream to the client has ended, with or without its last lines."""
         self._written.set()
         self.ended()
 
     def set_paused(self, paused: bool) -> None:
-        """Stop reading requests, and messages of upstreams, while the client does not read answers."""
+        """Stop reading from the client and from the upstreams, because the client does not read; with False, read again."""
         self._on_pause(paused)
         if self._reader is not None and not self._reader.is_closing():
             if paused:
@@ -134,7 +134,7 @@ class ClientLink:
                 self._reader.resume_reading()
 
     async def close(self) -> None:
-        """Close both ends, once a client that still reads has taken what was written for it."""
+        """Close both streams, after the client has read its last answers or ``FLUSH_GRACE`` is over."""
         if self._reader is not None:
             self._reader.close()
         if self._writer is not None:
@@ -144,13 +144,13 @@ class ClientLink:
                 await self._written.wait()
 
     def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Files and /dev/null cannot be polled; a thread reads them."""
+        """Read a stream that the loop cannot poll, such as a file or /dev/null. Runs in a thread."""
         try:
             while data := os.read(self._source, 1 << 16):
                 loop.call_soon_threadsafe(self.feed, data)
             loop.call_soon_threadsafe(self.finish)
         except (OSError, RuntimeError):
-            # RuntimeError: the loop is closed, and the end of this input does not matter any more.
+            # RuntimeError means that the loop is closed, and the proxy at its end.
             return
 
 

@@ -1,9 +1,9 @@
-"""Messages that upstreams begin, on their way to the client.
+"""Relays the messages that upstreams begin to the client.
 
-A legacy client gets list changes, updates of what it subscribed to, and log messages of the level it set. A modern client gets what it
-listens to, and log messages only while a request of its own asks for them. A request of an upstream goes to the client that can answer it;
-where there is none, the upstream is refused and never left waiting. A change of an upstream's tools changes nothing that the client
-was shown (``tools``), so it is not announced.
+A legacy client gets list changes, updates of its subscribed resources, and log messages of its level. A modern client gets what it
+listens to, and log messages only while one of its requests asks for them. A request of an upstream goes to the client if the client
+can answer it; otherwise the relay refuses it at once. A change of an upstream's tools does not change the two tools of the proxy
+(``tools``), so the client is not notified.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.call import Call, Incoming, OnProgress
 from dynamic_mcp.frontend.exchange import Exchanges
-from dynamic_mcp.frontend.session import LEVELS, NEEDED, ClientSession, importance_of, refusal_of
+from dynamic_mcp.frontend.session import (
+    LOG_LEVELS,
+    REQUIRED_CAPABILITIES,
+    ClientSession,
+    refusal_of,
+    severity_of,
+)
 from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
@@ -49,16 +55,16 @@ class Relay:
 
     # From the client
 
-    def started(self, call: Call) -> None:
-        """A request of the client is in flight."""
+    def add_call(self, call: Call) -> None:
+        """Note that a request of the client is in flight."""
         self._calls.add(call)
 
-    def ended(self, call: Call) -> None:
-        """The request was answered, or abandoned."""
+    def remove_call(self, call: Call) -> None:
+        """Note that the request has ended."""
         self._calls.discard(call)
 
     def on_progress(self, incoming: Incoming) -> OnProgress:
-        """Passes progress on under the client's own token."""
+        """A callback that passes progress on with the client's own token."""
 
         def pass_on(token: Raw, members: dict[str, Raw]) -> None:
             params = msgspec.json.encode({**members, "progressToken": token})
@@ -69,38 +75,35 @@ class Relay:
     def set_level(self) -> None:
         """Pass the client's log level to the upstreams."""
         for group in self._groups.values():
-            self._tell_level(group)
+            self._send_level(group)
 
     def roots_changed(self) -> None:
-        """Notify the upstreams that may ask for the client's roots."""
-        if self._session.can("roots"):
+        """Notify the upstreams that may request the client's roots."""
+        if self._session.has_capability("roots"):
             for group in self._groups.values():
                 if group.upstream is not None and not group.upstream.modern:
                     group.upstream.notify("notifications/roots/list_changed")
 
     def close(self) -> None:
-        """Pass nothing on any more."""
+        """Stop relaying."""
         self.exchanges.close()
         for listener in self.listeners:
-            listener.over.set()
+            listener.closed.set()
         self._tasks.cancel()
 
     # From the groups (``groups.group.GroupListener``)
 
-    def offered(self) -> bytes:
-        """See ``GroupListener``."""
-        return self._session.offered()
+    def client_capabilities(self) -> bytes:
+        return self._session.client_capabilities()
 
     def on_ready(self, group: Group) -> None:
-        """See ``GroupListener``."""
-        self._tell_level(group)
+        self._send_level(group)
         assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
             if kind.feature in group.upstream.agreed.capabilities and self._shows(group, kind):
                 self.announce(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
-        """See ``GroupListener``."""
         method = message.method or ""
         if method == "notifications/message":
             self._log(group, message)
@@ -112,13 +115,12 @@ class Relay:
             self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
-        """See ``GroupListener``."""
         method = message.method or ""
         params = bytes(message.params)
         exchange = self.exchanges.find_for(group, method)
         if exchange is not None:
             return await exchange.ask(method, params)
-        if not self._session.can(NEEDED.get(method, "")):
+        if not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
             raise refusal_of(method)
         try:
             return await self._session.ask(method, params)
@@ -130,16 +132,16 @@ class Relay:
     # To the client
 
     def _shows(self, group: Group, kind: Kind) -> bool:
-        """Whether the client sees this kind of thing of the group. A group that is going to replace another is not seen yet."""
+        """Whether the client sees this kind of the group. It does not see a group that will replace another one yet."""
         return self._groups.get(group.name) is group and group.has(kind)
 
     def announce(self, method: str) -> None:
-        """Notify the client of a changed list, where it was told to expect that or asked for it."""
+        """Notify the client of a changed list, if the proxy declared that notification, or the client listens to it."""
         if method.split("/")[1] in self._session.announced:
             self._session.notify(method)
         for listener in self.listeners:
             if listener.wants(method):
-                listener.tell(method)
+                listener.notify(method)
 
     def _updated(self, params: Raw) -> None:
         try:
@@ -153,18 +155,18 @@ class Relay:
             self._session.notify(UPDATED, written)
         for listener in self.listeners:
             if listener.wants(UPDATED, uri):
-                listener.tell(UPDATED, written)
+                listener.notify(UPDATED, written)
 
     def _log(self, group: Group, message: Message) -> None:
         self._session.log(message)
-        # Once, even where several requests of a modern client ask for it.
+        # Once, even if several requests of a modern client ask for it.
         for call in self._calls:
             level = call.incoming.log_level if call.incoming.modern and call.group is group else None
-            if level in LEVELS and importance_of(message) >= LEVELS.index(level):
+            if level in LOG_LEVELS and severity_of(message) >= LOG_LEVELS.index(level):
                 call.incoming.send(jsonrpc.notification("notifications/message", bytes(message.params)))
                 return
 
-    def _tell_level(self, group: Group) -> None:
+    def _send_level(self, group: Group) -> None:
         upstream, level = group.upstream, self._session.level
         if (
             level is None
@@ -174,11 +176,11 @@ class Relay:
         ):
             return
 
-        async def tell() -> None:
+        async def send() -> None:
             try:
                 params = msgspec.json.encode({"level": level})
                 await upstream.request("logging/setLevel", params, Options(group.timeout(RESOURCES)))
             except UpstreamError as error:
-                log.debug("group %s does not take the log level: %s", group.name, error)
+                log.debug("group %s refuses the log level: %s", group.name, error)
 
-        self._tasks.start(tell())
+        self._tasks.start(send())

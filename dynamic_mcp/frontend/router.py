@@ -1,7 +1,7 @@
 """Routes the messages of the client, each request in its own era.
 
-Every request is answered exactly once, under the id it came with. A request that the proxy can answer by itself is answered before
-anything else happens; a notification is never answered. What needs an upstream goes to ``RunningCalls``.
+Every request gets exactly one answer, with its id; a notification gets none. The router answers at once what the proxy can answer by
+itself. Requests that need an upstream go to ``RunningCalls``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Refusal,
 )
 
-#: Handlers by method, and the kinds of things of which one has to be in use for it.
+#: Handlers by method, each with the kinds of which the configuration has to allow at least one.
 Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
 
 
@@ -68,22 +68,22 @@ class Router:
         self._refused_oversized = False
 
     def receive(self, line: bytes) -> None:
-        """Take one line from the client."""
+        """Handle one line from the client."""
         if line.lstrip()[:1] == b"[":
             self._receive_batch(line)
         else:
             self._receive_one(line)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        """Answer a message that was too large to keep, once, under its id where the edge shows one."""
-        id = jsonrpc.id_at(edge, last)
+        """Refuse an oversized message, once, with its id if an edge shows it."""
+        id = jsonrpc.find_id(edge, last)
         if not self._refused_oversized and (id is not None or last):
-            text = f"The message is larger than {jsonrpc.readable(jsonrpc.MAX_MESSAGE)}."
+            text = f"The message is larger than {jsonrpc.format_size(jsonrpc.MAX_MESSAGE)}."
             self._send(jsonrpc.error(id or jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
         self._refused_oversized = not last and (self._refused_oversized or id is not None)
 
     def _receive_batch(self, line: bytes) -> None:
-        """Take a batch, which only MCP 2025-03-26 has (base protocol, "Batching")."""
+        """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
         try:
             elements = elements_of(line)
         except Malformed as problem:
@@ -96,7 +96,7 @@ class Router:
         batch = Batch(self._send)
         for element in elements:
             self._receive_one(element, batch)
-        batch.closed()
+        batch.settle()
 
     def _receive_one(self, line: bytes, batch: Batch | None = None) -> None:
         try:
@@ -105,20 +105,21 @@ class Router:
             self._malformed(problem, batch)
             return
         if message.method is None:
-            self._session.client_peer.answered(message)
+            self._session.client_peer.receive_answer(message)
         elif message.id:
             self._on_request(message, batch)
         else:
             self._on_notification(message)
 
     def _malformed(self, problem: Malformed, batch: Batch | None = None) -> None:
-        if problem.answer:
-            self._session.client_peer.malformed(problem)
+        if problem.answer and self._session.client_peer.receive_malformed(problem):
+            # A message about an answer has no answer itself: its id is one of the proxy's own.
+            return
         line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.what))
         if batch is None:
             self._send(line)
         else:
-            batch.opened()
+            batch.expect_answer()
             batch.answer(line)
 
     def _on_notification(self, message: Message) -> None:
@@ -142,7 +143,7 @@ class Router:
         assert message.method is not None
         incoming = Incoming(bytes(message.id), message.method, message.params, self._send, batch)
         if batch is not None:
-            batch.opened()
+            batch.expect_answer()
         meta = era.request_meta(message.params) if message.params else None
         version = self._session.version if meta is None else meta.version
         incoming.span = self._hooks.request(message.method, incoming.id, message.params, version)
@@ -164,7 +165,7 @@ class Router:
             self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
             incoming.answer(error_line(incoming, refusal.error))
         if incoming.method != "ping":
-            self._session.wake(incoming.capabilities)
+            self._session.set_ready(incoming.capabilities)
 
     def _route_legacy(self, incoming: Incoming) -> None:
         match incoming.method:
@@ -191,7 +192,7 @@ class Router:
                 self._calls.start(incoming, self._handler(self._modern, method))
 
     def _handler(self, handlers: Handlers, method: str) -> Handler:
-        """The handler of a method. Raises Refusal for a method that the proxy does not have, or not with this configuration."""
+        """The handler of a method. Raises Refusal for a method that the proxy or this configuration does not have."""
         handler, kinds = handlers.get(method, (None, ()))
         if handler is None or (kinds and not any(map(self._catalog.has, kinds))):
             raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")

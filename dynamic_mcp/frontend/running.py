@@ -1,6 +1,6 @@
-"""The calls of the client that are in flight: each runs in a task of its own and ends with exactly one answer, or with none when cancelled.
+"""The calls of the client in flight. Each runs in its own task, and ends with exactly one answer, or without one if cancelled.
 
-A client's ``notifications/cancelled`` ends the request that it names without an answer (MCP 2025-11-25, basic/utilities/cancellation).
+``notifications/cancelled`` of the client ends its request without an answer (MCP 2025-11-25, basic/utilities/cancellation).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusa
 
 
 class RunningCalls:
-    """Starts, answers and cancels calls, by the ids that the client gave them."""
+    """Starts, answers and cancels calls by their ids."""
 
     def __init__(self, relay: Relay, hooks: Hooks) -> None:
         self._relay = relay
@@ -31,7 +31,7 @@ class RunningCalls:
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
 
     def start(self, incoming: Incoming, handler: Handler) -> None:
-        """Answer the request with what the handler returns. Raises Refusal for an id that is in use."""
+        """Answer the request with the result of the handler. Raises Refusal for an id in use."""
         key = id_key(incoming.id)
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
@@ -42,12 +42,12 @@ class RunningCalls:
         self._running[key] = task, call
 
     def cancel(self, id: Raw) -> None:
-        """End the call with this id, if it is in flight."""
+        """Cancel the call with this id, if it is in flight."""
         if (key := id_key(id)) in self._running:
             self._cancel(key)
 
     async def close(self) -> None:
-        """Abandon everything; the upstreams get the cancellations."""
+        """Cancel all calls, also at the upstreams."""
         tasks = [task for task, _ in self._running.values()]
         for key in list(self._running):
             self._cancel(key)
@@ -57,22 +57,22 @@ class RunningCalls:
         task, call = self._running[key]
         task.cancel()
         if not call.has_begun:
-            # Then it never begins, and cannot clean up.
+            # A task that is cancelled before its first step cannot clean up.
             del self._running[key]
             call.incoming.abandon()
 
     async def _run(self, call: Call, handler: Handler, key: object) -> None:
         call.has_begun = True
-        self._relay.started(call)
+        self._relay.add_call(call)
         try:
             line = await self._answer_line(call, handler)
         except asyncio.CancelledError:
             call.incoming.abandon()
             raise
         finally:
-            # Before the answer goes out: with its arrival the id is free again.
+            # Before the answer goes out, because then the client may use the id again.
             del self._running[key]
-            self._relay.ended(call)
+            self._relay.remove_call(call)
         call.incoming.answer(line)
 
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:
@@ -91,7 +91,7 @@ class RunningCalls:
             return error_line(incoming, jsonrpc.error_object(INTERNAL_ERROR, _describe_error(error)))
         except Exception as error:
             report_bug(f"the request {incoming.method}", error)
-            text = "Internal error of the proxy; its stderr says more"
+            text = "Internal error of the proxy; see its stderr"
             return error_line(incoming, jsonrpc.error_object(INTERNAL_ERROR, text))
 
 
@@ -108,17 +108,17 @@ def error_line(incoming: Incoming, error: bytes) -> bytes:
 
 def _describe_error(error: UpstreamError) -> str:
     tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
-    return f"The upstream server failed: {error}" + (f"\nWhat it said last:\n{tail}" if tail else "")
+    return f"The upstream server failed: {error}" + (f"\nIts last output:\n{tail}" if tail else "")
 
 
 _decode_id = msgspec.json.Decoder(str | int | float).decode
 
 
 def id_key(raw: bytes | Raw) -> object:
-    """An id as a dictionary key: ``1`` and ``"1"`` differ, ``"\\u0061"`` and ``"a"`` are the same."""
+    """An id as a dictionary key: ``1`` and ``"1"`` differ, ``"\\u0061"`` and ``"a"`` are equal."""
     try:
         value = _decode_id(raw)
     except msgspec.DecodeError:
-        # 1e400 is an id that no Python number holds; a cancellation may name any JSON value.
+        # No Python number holds the id 1e400, and a cancellation may name any JSON value.
         return bytes(raw)
     return type(value), value

@@ -1,7 +1,7 @@
-"""The MCP server that the client talks to: puts the parts of the frontend together.
+"""The MCP server for the client, made of the parts of the frontend.
 
-``router`` takes the client's messages, ``running`` holds the calls in flight, ``tools`` and ``catalog`` answer them from the groups, and
-``relay`` brings the messages that upstreams begin.
+``router`` takes the client's messages, ``running`` owns the calls in flight, ``tools`` and ``catalog`` answer them from the groups, and
+``relay`` passes on the messages that upstreams begin.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dynamic_mcp.hooks import Hooks
 
 
 class Frontend:
-    """Serves one client over the current groups; ``send`` writes one line to it."""
+    """Serves one client with the current groups. ``send`` writes one line to the client."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Frontend:
         self.receive_oversized = self._router.receive_oversized
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:
-        """The handlers of what needs an upstream, for legacy and for modern clients."""
+        """The handlers of methods that need an upstream, for legacy and for modern clients."""
         catalog = self._catalog
         shared: dict[str, tuple[Handler, tuple[Kind, ...]]] = {
             "tools/call": (self._toolbox.run, ()),
@@ -83,7 +83,7 @@ class Frontend:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Change the groups inside: afterwards the client is notified of the lists that changed."""
+        """A context in which the groups change; at its end, notify the client of the lists that changed."""
         before = self._visible()
         yield
         for method, shown in self._visible().items():
@@ -91,7 +91,7 @@ class Frontend:
                 self._relay.announce(method)
 
     def _visible(self) -> dict[str, object]:
-        """What each list that a client can be notified of depends on."""
+        """A value for each list, which changes when the list does."""
         return {
             "notifications/tools/list_changed": self._toolbox.definitions,
             "notifications/resources/list_changed": self._catalog.owners(RESOURCES),
@@ -99,7 +99,7 @@ class Frontend:
         }
 
     async def close(self) -> None:
-        """Abandon what is in flight; the upstreams get the cancellations."""
+        """Cancel all calls in flight, also at the upstreams."""
         self._relay.close()
         await self._calls.close()
 

@@ -1,7 +1,6 @@
-"""What is known about the client, and the requests and notifications that the proxy sends to it.
+"""The state of the client, and the requests and notifications that the proxy sends to a legacy client.
 
-Only a legacy client gets messages that it did not ask for. A modern client gets what it
-listens to, and questions in results (``exchange``).
+A modern client gets only what it listens to, and questions in results (``exchange``).
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
 
-#: From the least to the most important (RFC 5424, MCP logging).
-LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+#: From the least to the most severe (RFC 5424, section 6.2.1; MCP 2025-11-25, server/utilities/logging).
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 #: The client capability that a request of an upstream needs.
-NEEDED = {
+REQUIRED_CAPABILITIES = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
     "roots/list": "roots",
@@ -39,72 +38,72 @@ class ClientSession:
     """The client of this process."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        #: the handshake revision that was agreed on; None without a handshake
+        #: the negotiated handshake revision; None without a handshake
         self.version: str | None = None
-        #: set with the first message of the client: from then on it is known what it can be asked for
-        self.awake = asyncio.Event()
-        #: the URIs that it subscribed to by a handshake revision's ``resources/subscribe``
+        #: set once the capabilities of the client are known, which is with its first message
+        self.ready = asyncio.Event()
+        #: the URIs of ``resources/subscribe``
         self.subscribed: set[str] = set()
-        #: the capabilities whose changes it was told to expect, in the answer to ``initialize``
+        #: the capabilities in the answer to ``initialize``; the client expects notifications of their changes
         self.announced: frozenset[str] = frozenset()
-        #: requests to the client and their answers
         self.client_peer = Peer(lambda message: send(message.line), lambda message: None)
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
         self._capabilities: dict[str, Raw] = {}
-        #: what the client of the handshake can be asked for (a JSON object)
+        #: the known capabilities of a legacy client (a JSON object)
         self.capabilities = b"{}"
-        self._offered: bytes | None = None
+        self._client_capabilities: bytes | None = None
         self._initialized = False
 
     def initialize(self, params: Raw) -> str:
-        """Take the client's introduction; the version to answer."""
+        """Handle the params of ``initialize``; the version to answer."""
         try:
-            asked = msgspec.json.decode(params or b"{}", type=_InitializeParams)
+            requested = msgspec.json.decode(params or b"{}", type=_InitializeParams)
         except msgspec.DecodeError:
-            asked = _InitializeParams()
-        self.version = versions.agreed(asked.version)
-        self._capabilities = asked.capabilities
-        self.capabilities = _answerable(asked.capabilities)
+            requested = _InitializeParams()
+        self.version = versions.negotiate(requested.version)
+        self._capabilities = requested.capabilities
+        self.capabilities = _known_capabilities(requested.capabilities)
         return self.version
 
     def initialized(self) -> None:
-        """The client may be spoken to from now on."""
+        """Allow notifications to the client."""
         self._initialized = True
 
-    def wake(self, capabilities: bytes) -> None:
-        """The first message came; ``capabilities`` is what a modern request says of its client."""
-        if not self.awake.is_set():
+    def set_ready(self, capabilities: bytes) -> None:
+        """Handle the first message. ``capabilities`` are those of a modern request."""
+        if not self.ready.is_set():
             declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])
-            self._offered = _answerable(declared)
-            self.awake.set()
+            self._client_capabilities = _known_capabilities(declared)
+            self.ready.set()
 
-    def offered(self) -> bytes:
-        """What upstreams are told that the client can be asked for (a JSON object)."""
-        return self._offered or b"{}"
+    def client_capabilities(self) -> bytes:
+        """The capabilities of the client for the handshakes with upstreams (a JSON object)."""
+        return self._client_capabilities or b"{}"
 
-    def can(self, capability: str) -> bool:
-        """Whether the client of the handshake declared this capability."""
+    def has_capability(self, capability: str) -> bool:
+        """Whether a legacy client declared this capability."""
         return self.version is not None and capability in self._capabilities
 
     async def ask(self, method: str, params: bytes) -> bytes:
-        """Ask the client of the handshake. Raises UpstreamError, for this client as for any other peer."""
+        """Send a request to a legacy client. Raises UpstreamError, like a request to any peer."""
         return await self.client_peer.request(method, params, USER_TIMEOUT)
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        """Tell the client of the handshake; nothing happens without one."""
+        """Notify a legacy client; do nothing before it is initialized."""
         if self._initialized:
             self.client_peer.notify(method, params)
 
     def log(self, message: Message) -> None:
-        """Pass on a log message that is important enough."""
-        if self.level is None or importance_of(message) >= LEVELS.index(self.level):
+        """Pass on a log message that is severe enough."""
+        if self.level is None or severity_of(message) >= LOG_LEVELS.index(self.level):
             self.notify("notifications/message", bytes(message.params))
 
     def set_level(self, level: str) -> None:
-        """Raises Refusal for a level that MCP does not know."""
-        if level not in LEVELS:
-            raise Refusal(INVALID_PARAMS, f"unknown level {level[:20]!r}; there are {', '.join(LEVELS)}")
+        """Raises Refusal for an unknown level."""
+        if level not in LOG_LEVELS:
+            levels = ", ".join(LOG_LEVELS)
+            raise Refusal(INVALID_PARAMS, f"unknown level {level[:20]!r}; the levels are {levels}")
         self.level = level
 
 
@@ -112,27 +111,31 @@ class _LogParams(msgspec.Struct):
     level: str = ""
 
 
-def importance_of(message: Message) -> int:
-    """The place of a log message's level in ``LEVELS``; one that cannot be read is as important as any."""
+def severity_of(message: Message) -> int:
+    """The index of a log message's level in ``LOG_LEVELS``. An unknown level counts as most severe."""
     try:
         level = msgspec.json.decode(message.params or b"{}", type=_LogParams).level
     except msgspec.DecodeError:
         level = ""
-    return LEVELS.index(level) if level in LEVELS else len(LEVELS)
+    return LOG_LEVELS.index(level) if level in LOG_LEVELS else len(LOG_LEVELS)
 
 
-def answerable(capabilities: bytes) -> set[str]:
-    """The capabilities of a modern request that an upstream's questions may need."""
+def known_capabilities(capabilities: bytes) -> set[str]:
+    """The capabilities of a modern request that the questions of an upstream may need."""
     try:
-        return set(msgspec.json.decode(capabilities, type=dict[str, Raw])) & set(NEEDED.values())
+        return set(msgspec.json.decode(capabilities, type=dict[str, Raw])) & set(
+            REQUIRED_CAPABILITIES.values()
+        )
     except msgspec.DecodeError:
         return set()
 
 
-def _answerable(declared: dict[str, Raw]) -> bytes:
-    return msgspec.json.encode({name: raw for name, raw in declared.items() if name in NEEDED.values()})
+def _known_capabilities(declared: dict[str, Raw]) -> bytes:
+    return msgspec.json.encode(
+        {name: raw for name, raw in declared.items() if name in REQUIRED_CAPABILITIES.values()}
+    )
 
 
 def refusal_of(method: str | None) -> Refusal:
-    """The honest answer to an upstream that asks what the client cannot be asked."""
-    return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client offers nothing for {method}")
+    """The refusal of a request that the client cannot answer."""
+    return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client does not support {method}")

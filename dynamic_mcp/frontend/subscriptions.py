@@ -1,8 +1,8 @@
 """The subscriptions of the client, in both eras.
 
-A client of the handshake subscribes to resources one by one. A modern client sends ``subscriptions/listen``, a request that stays open
-(MCP 2026-07-28, subscriptions): its first message is the acknowledgement of what is honoured; that and everything after it carries
-the id of the request, as the client wrote it. It ends when the client cancels it, and with a result when the proxy ends.
+A legacy client subscribes to resources one by one. A modern client sends ``subscriptions/listen``, a request that stays open (MCP
+2026-07-28, basic/patterns/subscriptions). Its first message acknowledges the accepted subscriptions; every message carries the id
+of the request. The request ends when the client cancels it, or with a result when the proxy ends.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc
 
-#: Which member of the request asks for which notification.
-_WANTED = {
+#: The kind and the notification of each member of a listen request.
+_LIST_CHANGES = {
     "tools": (TOOLS, "notifications/tools/list_changed"),
     "resources": (RESOURCES, "notifications/resources/list_changed"),
     "prompts": (PROMPTS, "notifications/prompts/list_changed"),
@@ -47,18 +47,18 @@ class Listener:
         self, id: bytes, methods: frozenset[str], uris: frozenset[str], reply: Callable[[bytes], None]
     ) -> None:
         self.uris = uris
-        #: set when the proxy ends
-        self.over = asyncio.Event()
+        #: set at the end of the proxy
+        self.closed = asyncio.Event()
         self._id = id
         self._methods = methods
         self._reply = reply
 
     def wants(self, method: str, uri: str | None = None) -> bool:
-        """Whether this listener asked for this notification."""
+        """Whether this listener subscribed to this notification."""
         return uri in self.uris if method == UPDATED else method in self._methods
 
-    def tell(self, method: str, params: bytes = b"") -> None:
-        """Send a notification with the id of the request in it."""
+    def notify(self, method: str, params: bytes = b"") -> None:
+        """Send a notification that carries the id of the request."""
         members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
         meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
         meta[era.SUBSCRIPTION_ID] = Raw(self._id)
@@ -66,19 +66,21 @@ class Listener:
         self._reply(jsonrpc.notification(method, msgspec.json.encode(members)))
 
     def acknowledge(self) -> None:
-        """Confirm which notifications will come."""
-        honoured: dict[str, object] = {
-            f"{name}ListChanged": True for name, (_, method) in _WANTED.items() if method in self._methods
+        """Confirm the accepted subscriptions."""
+        accepted: dict[str, object] = {
+            f"{name}ListChanged": True
+            for name, (_, method) in _LIST_CHANGES.items()
+            if method in self._methods
         }
         if self.uris:
-            honoured["resourceSubscriptions"] = sorted(self.uris)
-        self.tell(
-            "notifications/subscriptions/acknowledged", msgspec.json.encode({"notifications": honoured})
+            accepted["resourceSubscriptions"] = sorted(self.uris)
+        self.notify(
+            "notifications/subscriptions/acknowledged", msgspec.json.encode({"notifications": accepted})
         )
 
 
 class Subscriptions:
-    """The subscriptions of the client, and what they need of the upstreams."""
+    """Handles the subscriptions of the client, and subscribes to the upstreams."""
 
     def __init__(self, session: ClientSession, catalog: Catalog, listeners: list[Listener]) -> None:
         self._session = session
@@ -86,14 +88,14 @@ class Subscriptions:
         self._listeners = listeners
 
     async def subscribe(self, call: Call) -> bytes:
-        """``resources/subscribe`` of the handshake revisions. Raises Refusal and UpstreamError."""
+        """Handle ``resources/subscribe``. Raises Refusal and UpstreamError."""
         uri, group = await self._catalog.owner(call)
         await group.subscriptions.subscribe(uri)
         self._session.subscribed.add(uri)
         return b"{}"
 
     async def unsubscribe(self, call: Call) -> bytes:
-        """``resources/unsubscribe``. Raises Refusal and UpstreamError."""
+        """Handle ``resources/unsubscribe``. Raises Refusal and UpstreamError."""
         uri, group = await self._catalog.owner(call)
         self._session.subscribed.discard(uri)
         if not self._is_wanted(uri):
@@ -101,19 +103,19 @@ class Subscriptions:
         return b"{}"
 
     async def listen(self, call: Call) -> bytes:
-        """Send notifications until cancelled; the result comes when the proxy ends. Raises Refusal."""
-        wanted = call.read("notifications", ListenFilter, ListenFilter())
-        subscribed = await self._subscribe_all(wanted.uris)
+        """Send notifications until cancelled, or until the end of the proxy; the result. Raises Refusal."""
+        listen_filter = call.read("notifications", ListenFilter, ListenFilter())
+        subscribed = await self._subscribe_all(listen_filter.uris)
         methods = {
             method
-            for name, (kind, method) in _WANTED.items()
-            if getattr(wanted, name) and (kind is TOOLS or self._catalog.has(kind))
+            for name, (kind, method) in _LIST_CHANGES.items()
+            if getattr(listen_filter, name) and (kind is TOOLS or self._catalog.has(kind))
         }
         listener = Listener(call.incoming.id, frozenset(methods), frozenset(subscribed), call.incoming.send)
         listener.acknowledge()
         self._listeners.append(listener)
         try:
-            await listener.over.wait()
+            await listener.closed.wait()
         finally:
             self._listeners.remove(listener)
             for uri, group in subscribed.items():
@@ -121,7 +123,7 @@ class Subscriptions:
         return b"{}"
 
     async def _subscribe_all(self, uris: list[str]) -> dict[str, Group]:
-        """Subscribe to these URIs; those that an upstream announces, with their groups."""
+        """Subscribe to these URIs; the accepted ones with their groups."""
         found: dict[str, Group] = {}
         for uri in uris:
             group = await self._catalog.owner_of_uri(uri)
@@ -130,7 +132,7 @@ class Subscriptions:
             try:
                 await group.subscriptions.subscribe(uri)
             except UpstreamError as error:
-                log.debug("group %s does not announce a resource: %s", group.name, error)
+                log.debug("group %s refuses a subscription: %s", group.name, error)
             else:
                 found[uri] = group
         return found

@@ -1,7 +1,6 @@
-"""What a client is shown before any upstream has said anything: the introduction, and the two tools.
+"""The answers that depend on the configuration alone: the result of ``initialize``, and the definitions of the two tools.
 
-It depends on the configuration alone. Only the standard library is imported here, and little of it, so that the first requests can be
-answered while the rest of the proxy is still being loaded (``doorstep``).
+This module imports only a little of the standard library, so that the early answers need not wait for the rest of the proxy.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def capabilities(*, resources: bool, prompts: bool, legacy: bool) -> dict[str, object]:
-    """What works, and nothing else, where some group may be used for its resources or its prompts."""
+    """The capabilities of the proxy. ``resources`` and ``prompts`` say whether the configuration allows them for any group."""
     found: dict[str, object] = {"tools": {"listChanged": True}}
     if resources:
         found["resources"] = {"subscribe": True, "listChanged": True}
@@ -32,9 +31,9 @@ def capabilities(*, resources: bool, prompts: bool, legacy: bool) -> dict[str, o
     return found
 
 
-def introduction(version: str, offered: Mapping[str, object]) -> bytes:
+def introduction(version: str, declared: Mapping[str, object]) -> bytes:
     """The result of ``initialize``."""
-    result = {"protocolVersion": version, "capabilities": offered, "serverInfo": INFO}
+    result = {"protocolVersion": version, "capabilities": declared, "serverInfo": INFO}
     return _encode(result).encode()
 
 
@@ -44,7 +43,7 @@ def tool_list(definitions: bytes) -> bytes:
 
 
 def tools(described: Mapping[str, str]) -> bytes:
-    """The definitions of the two tools, a JSON array; ``described`` has the descriptions of the groups by their names."""
+    """The definitions of the two tools, a JSON array. ``described`` maps each group to its description."""
     listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
     group = {"type": "string", "enum": list(described)}
     definitions = [

@@ -1,8 +1,8 @@
-"""The two tools: what they look like, and what they do.
+"""The two tools of the proxy.
 
-The definitions depend on the configuration alone, never on the health or speed of an upstream, so that a client's prompt cache survives:
-enabled groups in the order of the file, with the descriptions of the file. Health and help are in the results. A result of an upstream
-tool, and the definition of one, are the bytes that the upstream sent.
+Their definitions depend on the configuration alone, never on the state of an upstream, so that the prompt cache of a client stays valid:
+they contain the enabled groups in the order of the file, with their descriptions. The results report failures and explain mistakes.
+Results and definitions of an upstream's tools are the bytes that the upstream sent.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Toolbox:
         return tool_definitions(group.server for group in self._groups.values())
 
     def list_tools(self, params: Raw) -> bytes:
-        """The result of ``tools/list``. Raises Refusal for a cursor: there is one page."""
+        """The result of ``tools/list``. Raises Refusal for a cursor."""
         refuse_cursor(params)
         return tool_surface.tool_list(self.definitions)
 
     async def run(self, call: Call) -> bytes:
-        """The result of calling one of the two tools. Raises Refusal and UpstreamError."""
+        """The result of a call of one of the two tools. Raises Refusal and UpstreamError."""
         name = call.read("name", str)
         arguments = call.members.get("arguments") or Raw(b"{}")
         if name == CALL:
@@ -74,36 +74,36 @@ class Toolbox:
 
     async def _get(self, arguments: Raw) -> bytes:
         try:
-            wanted = _decode_get(arguments)
+            parsed = _decode_get(arguments)
         except msgspec.ValidationError as error:
             raise _bad_arguments(GET, error) from None
         try:
-            group = self._group(wanted.group)
+            group = self._group(parsed.group)
             listing = await group.listing(TOOLS)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:
-            return failure(_not_available(wanted.group, error))
-        if wanted.name is not None and wanted.name not in listing:
-            return failure(_unknown_tool(group.name, wanted.name, listing))
+            return failure(_not_available(parsed.group, error))
+        if parsed.name is not None and parsed.name not in listing:
+            return failure(_unknown_tool(group.name, parsed.name, listing))
         chosen = [
             bytes(raw).decode()
             for name, raw in listing.items()
-            if wanted.name in (None, name) and _is_found(wanted.search, name, raw)
+            if parsed.name in (None, name) and _is_found(parsed.search, name, raw)
         ]
         return text_result("[" + ",".join(chosen) + "]")
 
     async def _watched_call(self, arguments: Raw, call: Call) -> bytes:
-        """Call a tool of a group, watched by the hooks; a failure becomes a result that helps the caller."""
+        """Call a tool of a group, with the hooks. A failure becomes a result that explains it to the model."""
         call.is_watched = True
         try:
-            wanted = _decode_call(arguments)
+            parsed = _decode_call(arguments)
         except msgspec.ValidationError as error:
             refusal = _bad_arguments(CALL, error)
             return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
-        subject = Subject("tool", wanted.group, wanted.name, wanted.args)
+        subject = Subject("tool", parsed.group, parsed.name, parsed.args)
         try:
-            return await self._hooks.watch(subject, lambda: self._call(wanted, call))
+            return await self._hooks.watch(subject, lambda: self._call(parsed, call))
         except CallRefused as refusal:
             return failure(str(refusal))
         except _RejectedArguments as rejection:
@@ -111,38 +111,38 @@ class Toolbox:
         except TooLarge as error:
             return explain_failure(error)
         except UpstreamFailed as error:
-            return failure(_not_available(wanted.group, error))
+            return failure(_not_available(parsed.group, error))
 
-    async def _call(self, wanted: _CallArguments, call: Call) -> bytes:
+    async def _call(self, parsed: _CallArguments, call: Call) -> bytes:
         """Find the tool and call it. Raises CallRefused, Refusal and UpstreamError."""
-        call.group = group = self._group(wanted.group)
-        args = _as_object(wanted.args)
+        call.group = group = self._group(parsed.group)
+        args = _as_object(parsed.args)
         if args is None:
             raise Refusal(
-                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {wanted.name!r}'
+                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {parsed.name!r}'
             )
         listing = await group.listing(TOOLS)
-        if wanted.name not in listing:
-            raise CallRefused(_unknown_tool(group.name, wanted.name, listing))
-        params = call.params({"name": Raw(msgspec.json.encode(wanted.name)), "arguments": Raw(args)})
+        if parsed.name not in listing:
+            raise CallRefused(_unknown_tool(group.name, parsed.name, listing))
+        params = call.params({"name": Raw(msgspec.json.encode(parsed.name)), "arguments": Raw(args)})
         options = call.options(group.timeout(TOOLS))
-        definition = listing[wanted.name]
+        definition = listing[parsed.name]
         try:
             if group.policy is None:
                 return await group.request(_CALL, params, options)
             return await group.policy.call(
-                wanted.name, definition, args, options, lambda now: group.request(_CALL, params, now)
+                parsed.name, definition, args, options, lambda now: group.request(_CALL, params, now)
             )
         except CallRefused as refusal:
             raise CallRefused(f"The call was not made: {refusal}") from None
         except UpstreamRefused as refusal:
-            # In a later round the answers or the state are refused: the model cannot correct those.
+            # In a later round the upstream refuses the answers or the state, which the model cannot correct.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
-            raise _RejectedArguments(refusal, wanted.name, definition) from None
+            raise _RejectedArguments(refusal, parsed.name, definition) from None
 
     def _group(self, name: str) -> Group:
-        """The group of this name, if its tools can be used. Raises CallRefused, which says which groups there are."""
+        """The group of this name, if the configuration allows its tools. Raises CallRefused with the names of the groups."""
         group = self._groups.get(name)
         if group is None:
             raise CallRefused(
@@ -156,7 +156,7 @@ class Toolbox:
 
 
 class _RejectedArguments(UpstreamRefused):
-    """The upstream refused the arguments of a call. The text says why, and what the tool accepts."""
+    """The upstream refused the arguments of a call. The text contains its reason and the schema."""
 
     def __init__(self, refusal: UpstreamRefused, tool: str, definition: Raw) -> None:
         super().__init__(refusal.error)
@@ -173,12 +173,12 @@ def tool_definitions(servers: Iterable[Server]) -> bytes:
 
 
 def text_result(text: str) -> bytes:
-    """A tool result that is one block of text."""
+    """A tool result with one block of text."""
     return msgspec.json.encode({"content": [{"type": "text", "text": text}]})
 
 
 def failure(text: str) -> bytes:
-    """A tool result that reports a failure to the model (MCP tools, "Error Handling": ``isError`` on the result)."""
+    """A tool result that reports a failure to the model (MCP 2025-11-25, server/tools, "Error Handling": ``isError``)."""
     return msgspec.json.encode({"content": [{"type": "text", "text": text}], "isError": True})
 
 
@@ -188,7 +188,7 @@ def explain_failure(error: UpstreamError) -> bytes:
 
 
 def _as_object(args: Raw) -> bytes | None:
-    """The arguments as a JSON object, also where a model wrapped it in a string. None for anything else."""
+    """The arguments as a JSON object, even if the model put the object into a string. None for anything else."""
     if not args or bytes(args) == jsonrpc.NULL:
         return b"{}"
     if bytes(args)[:1] == b"{":
@@ -204,7 +204,7 @@ def _as_object(args: Raw) -> bytes | None:
 
 
 def _is_found(search: str | None, name: str, raw: Raw) -> bool:
-    """Whether every word of the search is in the tool's name or in one of its texts."""
+    """Whether the name or the definition of the tool contains every word of the search."""
     if search is None:
         return True
     text = f"{name} {bytes(raw).decode()}".casefold()
@@ -222,7 +222,7 @@ def _bad_arguments(tool: str, error: msgspec.ValidationError) -> Refusal:
 
 def _not_available(group: str, error: UpstreamFailed) -> str:
     text = f"Group {group!r} is not available: {error}. Other groups are not affected."
-    return f"{text}\nWhat the server said last:\n{error.stderr_tail}" if error.stderr_tail else text
+    return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
 
 
 def _unknown_tool(group: str, name: str, tools: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Does a URI come from an RFC 6570 template? Enough to find whose it is; what the variables are is the upstream's business."""
+"""Matches URIs with RFC 6570 templates, to find the group of a URI. The proxy does not need the values of the variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 _EXPRESSION = re.compile(r"\{([+#./;?&]?)([^{}]*)\}")
-#: What the expansion of an expression begins with, and may consist of (RFC 6570, appendix A). Undefined variables leave nothing.
+#: Patterns for the expansion of an expression by operator (RFC 6570, appendix A). Undefined variables expand to nothing.
 _EXPANSIONS = {
     "": r"[^/?#]*",
     "+": r".*",

@@ -1,1 +1,1 @@
-"""Groups: one configured server each, how it is kept connected, and how the set of them follows the configuration."""
+"""Groups: each keeps one configured server connected, and the set of them follows the configuration."""

@@ -1,4 +1,4 @@
-"""How long to wait before a server is connected again, after what has happened to it."""
+"""The delays between attempts to connect one server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import chain, repeat
 #: Seconds before each attempt after a failure (dynamic-mcp README.md: "2s, 4s, 8s", then "every 30 seconds").
 RETRY_DELAYS = (2.0, 4.0, 8.0)
 RETRY_FOREVER = 30.0
-#: Seconds before the first restart of a server that was ready and died; then the delays above.
+#: Seconds before the restart after a first crash; later crashes have the delays above.
 RESTART_DELAY = 1.0
-#: Seconds that a server must have been ready for its death to count as the first one again.
+#: After this many seconds of being ready, the next crash counts as the first one again.
 STEADY = 30.0
 
 
@@ -20,7 +20,7 @@ class Backoff:
     def __init__(self) -> None:
         #: seconds before the next attempt
         self.next = 0.0
-        #: whether the user signed in since the last connection: the same server must not open a second browser window
+        #: whether the user has signed in since the last connection; if so, the server must not open a second browser window
         self.signed_in = False
         self._start_over()
 
@@ -29,16 +29,16 @@ class Backoff:
         self._crashed = False
 
     def connected(self) -> None:
-        """The server is connected."""
+        """Note that the server is connected."""
         self._connected_at = time.monotonic()
         self.signed_in = False
 
     def after_failure(self) -> None:
-        """The server could not be connected."""
+        """Choose the delay after a failed attempt."""
         self.next = next(self._delays)
 
     def after_crash(self) -> bool:
-        """The server was connected and is lost; true for the first recent crash, after which it restarts soon."""
+        """Choose the delay after the loss of a connection. True for the first recent crash, which has a short delay."""
         if time.monotonic() >= self._connected_at + STEADY:
             self._start_over()
         first, self._crashed = not self._crashed, True

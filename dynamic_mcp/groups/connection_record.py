@@ -8,7 +8,7 @@ from dynamic_mcp.events import Record
 
 
 class ConnectionRecord:
-    """Records how a connection began and how it ended, each once."""
+    """Records the start and the end of one connection, each once."""
 
     def __init__(self, record: Record, server: str) -> None:
         self._record = record
@@ -18,16 +18,16 @@ class ConnectionRecord:
         self._is_over = False
 
     def ready(self) -> None:
-        """The upstream is connected."""
+        """Record that the upstream is connected."""
         self._record("upstream_started", server=self._server, began=self._began)
         self._is_ready, self._began = True, time.monotonic()
 
     def failed(self, reason: str, outcome: str = "failed") -> None:
-        """The upstream could not be connected, or the connection was lost."""
+        """Record that the connection could not be made, or was lost."""
         self._end(outcome, reason)
 
     def closed(self) -> None:
-        """The connection is closed; recorded where no failure was."""
+        """Record the end of the connection, unless ``failed`` did."""
         if not self._is_over:
             self._end("ok" if self._is_ready else "cancelled", None)
 

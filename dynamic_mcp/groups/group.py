@@ -1,8 +1,8 @@
 """One configured server as the client sees it: a group, with one owner task that connects, reconnects and cleans up.
 
-``run`` is the only place that opens and closes the upstream, so no cancellation can leave one behind. A caller waits while the server
-starts for the first time or after a first crash; it fails at once, with the reason, while the server is being retried after a failure. No
-lock is held across a request: a group that hangs or fails delays only its own callers.
+Only ``run`` opens and closes the upstream, so no cancellation can leave one behind. A call waits while the server starts for the
+first time, or after a first crash. During the backoff after a failure, a call fails at once with the reason. No lock is held during
+a request, so a group that hangs or fails delays only its own callers.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Connector, Options, Upstream
 
-#: Seconds for start, handshake and tool listing together (dynamic-mcp README.md: "10-second timeout").
+#: Seconds for the start, the handshake and the list of tools together (dynamic-mcp README.md: "10-second timeout").
 CONNECT_BUDGET = 10.0
 
 _T = TypeVar("_T")
 
 
 class GroupListener(Protocol):
-    """Speaks for the client, and takes the messages that upstreams begin."""
+    """Represents the client, and takes the messages that upstreams begin."""
 
-    def offered(self) -> bytes:
-        """What the client can be asked for: the ``capabilities`` of a handshake."""
+    def client_capabilities(self) -> bytes:
+        """The client's capabilities for the handshake, a JSON object."""
         ...
 
     def on_ready(self, group: Group) -> None:
-        """The group is connected, for the first time or again."""
+        """Note that the group is connected, for the first time or again."""
         ...
 
     def on_notification(self, group: Group, message: Message) -> None:
-        """The group's upstream sent a notification. The group has acted on it already."""
+        """Take a notification of the group's upstream. The group itself has handled it already."""
         ...
 
     async def on_request(self, group: Group, message: Message) -> bytes:
-        """The group's upstream sent a request; the result for it. Raises ``jsonrpc.Refusal``."""
+        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
         ...
 
 
 class Group:
-    """One configured server, for as long as it is configured."""
+    """One configured server, until the configuration removes it."""
 
     def __init__(self, server: Server, connector: Connector, listener: GroupListener, hooks: Hooks) -> None:
         self.server = server
-        #: stands before the calls; None where every call is allowed
+        #: checks each call; None allows every call
         self.policy: CallPolicy | None = None
         self._connector = connector
         self._listener = listener
@@ -88,19 +88,19 @@ class Group:
 
     @property
     def upstream(self) -> Upstream | None:
-        """The connected upstream, if there is one now."""
+        """The connected upstream, or None."""
         return self._state.upstream
 
     def has(self, kind: Kind) -> bool:
-        """Whether the configuration allows this kind of thing."""
+        """Whether the configuration allows this kind."""
         return bool(getattr(self.server.features, kind.feature))
 
     def timeout(self, kind: Kind) -> float:
-        """Seconds that a request about this kind of thing may take."""
+        """Seconds that a request of this kind may take."""
         return float(getattr(self.server.timeouts, kind.feature))
 
     async def connected(self) -> Upstream:
-        """The connected upstream; waits while it is starting. Raises UpstreamFailed with the reason when it has failed."""
+        """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
         # The usual case costs no further coroutine.
         upstream = self._state.upstream or await self._state.connected()
         if upstream is not None:
@@ -109,7 +109,7 @@ class Group:
         return await self._successor.connected()
 
     async def listing(self, kind: Kind) -> Listing:
-        """All definitions of one kind, from the cache unless they changed. Raises UpstreamError."""
+        """All definitions of one kind, from the cache if they did not change. Raises UpstreamError."""
         upstream = await self.connected()
         if (cached := self._listings.get(kind)) is not None:
             return cached
@@ -123,11 +123,11 @@ class Group:
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:
-        """The subscriptions of the clients; a successor has taken them over."""
+        """The subscriptions of the clients; those of the successor, if there is one."""
         return self._subscriptions if self._successor is None else self._successor.subscriptions
 
     async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
-        """Make a request that ``finish_calls`` waits for. Where the group has ended, its failure says why."""
+        """Make a request that ``finish_calls`` waits for. If the group has ended meanwhile, raises the reason of its end."""
         self._in_flight += 1
         try:
             return await request
@@ -143,7 +143,7 @@ class Group:
     # The owner task
 
     async def run(self) -> None:
-        """Own the upstream until cancelled: connect, serve, and start again whenever it failed or was lost."""
+        """Own the upstream until cancelled: connect it, and connect it again after each failure."""
         backoff = Backoff()
         try:
             while True:
@@ -160,8 +160,8 @@ class Group:
             await self._connector.close()
 
     async def _run_connection(self, backoff: Backoff) -> SignInNeeded | None:
-        """Run one connection, from its start to its end; the sign-in that has to come before the next one."""
-        # New for each attempt: an attempt that failed may be told to retry while it is still being cleaned up.
+        """Run one connection, from its start to its end; the sign-in that the next one needs, or None."""
+        # A new event for each attempt: ``retry_now`` may come while the failed attempt still cleans up.
         self._retry = anyio.Event()
         record = ConnectionRecord(self._hooks.record, self.name)
         try:
@@ -180,7 +180,7 @@ class Group:
     async def _connect_and_serve(
         self, tasks: TaskGroup, backoff: Backoff, record: ConnectionRecord
     ) -> SignInNeeded | None:
-        """Connect, and wait for the end; whatever ends the connection becomes the state of the group."""
+        """Connect, wait for the end of the connection, and set the state of the group to the reason."""
         try:
             upstream = await self._connect()
         except SignInNeeded as need:
@@ -189,11 +189,11 @@ class Group:
                 self._fail("it waits for you to sign in, in the browser", level=logging.INFO)
                 return need
             backoff.after_failure()
-            self._fail("it refuses the authorization that was just given to it")
+            self._fail("it refuses the tokens of the sign-in that just succeeded")
         except UpstreamError as error:
             record.failed(str(error))
             backoff.after_failure()
-            # Before the cleaning up, which may take seconds.
+            # Callers learn of the failure before the clean-up, which may take seconds.
             tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
             if not tail and self._connection is not None:
                 tail = self._connection.stderr_tail()
@@ -208,7 +208,7 @@ class Group:
             backoff.connected()
             record.ready()
             self._set_ready(upstream, tasks)
-            end = await upstream.lost()
+            end = await upstream.wait_lost()
             record.failed(str(end), outcome="lost")
             if backoff.after_crash():
                 self._listings.clear()
@@ -218,7 +218,7 @@ class Group:
         return None
 
     async def _connect(self) -> Upstream:
-        """Open a connection and list the tools, within the budget. Raises UpstreamError."""
+        """Open a connection and list the tools, within ``CONNECT_BUDGET``. Raises UpstreamError."""
         upstream = self._connector.connect(self)
         self._connection = upstream = self._hooks.connection(upstream, self.server)
         try:
@@ -226,19 +226,21 @@ class Group:
                 await upstream.open(CONNECT_BUDGET, skip_probe=self._legacy)
                 self._legacy = not upstream.modern
                 if self.server.features.tools:
-                    self._listings.put(TOOLS, await list_all(upstream, TOOLS, Options(CONNECT_BUDGET)))
+                    await self._listings.fill(
+                        TOOLS, lambda: list_all(upstream, TOOLS, Options(CONNECT_BUDGET))
+                    )
         except TimeoutError:
             raise UpstreamFailed(f"it did not finish its start within {CONNECT_BUDGET:g} s") from None
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
-        """Wait for the user, who has a time limit of their own (``oauth.signin``)."""
+        """Wait for the user's sign-in; ``oauth.signin`` limits the time."""
         try:
             await self._connector.sign_in(need)
         except UpstreamError as error:
             backoff.after_failure()
             self._fail(str(error))
-            # ``retry_now`` does not shorten this delay: the next attempt opens a browser.
+            # ``retry_now`` does not shorten this delay, because the next attempt opens a browser.
             await anyio.sleep(backoff.next)
         else:
             backoff.signed_in = True
@@ -257,45 +259,45 @@ class Group:
     # For the supervisor
 
     def define(self, server: Server) -> None:
-        """Use another definition of the server; only its transport is the same."""
+        """Use another definition of the server, with the same transport."""
         self.server = server
         self.policy = self._hooks.policy(server, self.policy)
 
     def set_paused(self, paused: bool) -> None:
-        """Stop reading from the upstream while the client does not read; read again with False."""
+        """Stop reading from the upstream, because the client does not read; with False, read again."""
         self._paused = paused
         if self.upstream is not None:
             self.upstream.set_paused(paused)
 
     async def settled(self) -> None:
-        """Wait until the first attempt to connect is over, or the group is."""
+        """Wait until the first attempt to connect has succeeded or failed, or the group has ended."""
         await self._state.settled.wait()
 
     def retry_now(self) -> None:
-        """End the delay before the next attempt, where the last one failed."""
+        """Start the next attempt now, if the last one failed."""
         if self._state.failure is not None:
             self._retry.set()
 
     def remove(self) -> None:
-        """The server left the configuration: its callers fail at once."""
+        """Fail all calls, because the configuration no longer has this server."""
         self._state.remove("it is not part of the configuration any more")
 
     def hand_over(self, successor: Group) -> None:
-        """Another group takes the place of this one: it gets the subscriptions, and every call that has not begun."""
+        """Let another group replace this one: it gets the subscriptions, and every call that waits."""
         self._successor = successor
         self._state.replaced()
         successor.inherit(self._subscriptions.uris, self.policy)
 
     def inherit(self, uris: set[str], policy: CallPolicy | None) -> None:
-        """Continue the subscriptions of a predecessor, and the limits of its policy."""
+        """Take over the subscriptions of a predecessor, and the limits of its policy."""
         if self.policy is not None and policy is not None:
-            self.policy.succeed(policy)
+            self.policy.inherit(policy)
         self._subscriptions.uris |= uris
         if uris and self.upstream is not None:
             self._subscriptions.restore(self.upstream)
 
     async def finish_calls(self) -> None:
-        """Wait until no call is in flight, or until each had the longest time that a call may take."""
+        """Wait until no call is in flight, at most for the longest timeout of a call."""
         timeouts = self.server.timeouts
         with anyio.move_on_after(max(timeouts.tools, timeouts.resources, timeouts.prompts)):
             while self._in_flight:
@@ -306,14 +308,11 @@ class Group:
     # Messages that the upstream begins (``upstream.base.Events``)
 
     def capabilities(self) -> bytes:
-        """See ``Events``."""
-        return self._listener.offered()
+        return self._listener.client_capabilities()
 
     def on_notification(self, message: Message) -> None:
-        """See ``Events``."""
         self._listings.invalidate(message.method or "")
         self._listener.on_notification(self, message)
 
     async def on_request(self, message: Message) -> bytes:
-        """See ``Events``."""
         return await self._listener.on_request(self, message)

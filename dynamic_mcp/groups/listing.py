@@ -1,4 +1,4 @@
-"""What an upstream offers, listed completely: every page, every definition as the upstream wrote it; and the cache of it."""
+"""Listings of an upstream and their cache: every page, with every definition as the upstream wrote it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.upstream.base import Options, Upstream
 
-#: Pages of one listing: an upstream that never ends its list must not hold its callers for ever.
+#: Pages of one listing, so that an upstream with an endless list does not hold its callers for ever.
 MAX_PAGES = 1000
-#: How often a listing is made again because it changed meanwhile: a list may change all the time.
+#: How often to make a listing that changes meanwhile, because it may change all the time.
 _ATTEMPTS = 3
 
-#: Definitions by what names them, in the upstream's order.
+#: Definitions by name or URI, in the upstream's order.
 Listing = dict[str, Raw]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One sort of thing that is listed."""
+    """A kind of definition, such as tools."""
 
-    #: the capability and feature flag that it belongs to
+    #: its capability and feature flag
     feature: str
     method: str
-    #: the member of the result that holds the definitions, and the member of a definition that names it
+    #: the member of the result with the definitions, and the member of a definition with its name or URI
     member: str
     key: str
 
@@ -36,7 +36,7 @@ RESOURCES = Kind("resources", "resources/list", "resources", "uri")
 TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate")
 PROMPTS = Kind("prompts", "prompts/list", "prompts", "name")
 
-#: Which lists a notification declares to have changed.
+#: The lists that changed, by the notification of the change.
 CHANGED = {
     "notifications/tools/list_changed": (TOOLS,),
     "notifications/resources/list_changed": (RESOURCES, TEMPLATES),
@@ -52,11 +52,11 @@ class ListingCache:
         self._changes = 0
 
     def get(self, kind: Kind) -> Listing | None:
-        """The cached listing, if there is one."""
+        """The cached listing, or None."""
         return self._listings.get(kind)
 
     async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
-        """Make a listing and keep it; made again where the upstream announced a change meanwhile."""
+        """Make a listing and cache it; make it again if the upstream announced a change meanwhile."""
         for _ in range(_ATTEMPTS):
             changes = self._changes
             listing = await make()
@@ -65,25 +65,22 @@ class ListingCache:
                 break
         return listing
 
-    def put(self, kind: Kind, listing: Listing) -> None:
-        """Keep a listing."""
-        self._listings[kind] = listing
-
     def invalidate(self, method: str) -> None:
-        """Drop what this notification declares to have changed."""
+        """Drop the lists that changed according to this notification."""
         for kind in CHANGED.get(method, ()):
             self._changes += 1
             self._listings.pop(kind, None)
 
     def clear(self) -> None:
-        """Drop everything: the connection is gone."""
+        """Drop everything, because the connection is gone."""
         self._listings.clear()
 
 
 async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
-    """All pages; ``options.timeout`` is for each. An empty cursor is a cursor (MCP 2025-11-25, pagination), a repeated one ends the list.
+    """All pages of a list; ``options.timeout`` is for each page. Raises UpstreamError.
 
-    An upstream that does not declare the capability, or does not know the method, offers nothing. Raises UpstreamError.
+    An empty cursor is valid (MCP 2025-11-25, server/utilities/pagination); a repeated one ends the list. The list is empty if the
+    upstream does not declare the capability, or does not know the method.
     """
     if kind.feature not in upstream.agreed.capabilities:
         return {}
@@ -111,7 +108,7 @@ def add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
         page = msgspec.json.decode(answer, type=dict[str, Raw])
         for raw in msgspec.json.decode(page[kind.member], type=list[Raw]):
             name = msgspec.json.decode(raw, type=dict[str, Raw])[kind.key]
-            # Copied: a view would keep the whole line alive for as long as one definition of it is cached.
+            # A view would keep the whole line in memory while one definition of it is in the cache.
             listing[msgspec.json.decode(name, type=str)] = raw.copy()
         cursor = page.get("nextCursor")
         return None if cursor is None else msgspec.json.decode(cursor, type=str | None)

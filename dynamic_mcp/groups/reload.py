@@ -1,7 +1,7 @@
-"""From a saved file to a changed proxy: watch, load, compare, apply.
+"""The reload of the configuration: watch the file, load it, compare, and apply the changes.
 
-An invalid file changes nothing. It is reported once and a moment later, because a file that is still being written is invalid too; a
-missing file likewise. Only the content counts: a new time stamp, mode or layout changes nothing.
+An invalid or missing file changes nothing. The proxy reports it once, and only after ``REPORT_DELAY``, because a file that a program
+still writes is invalid too. Only the content counts: a new time stamp, mode or layout changes nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import log
 
-#: Seconds that a file may stay invalid before that is reported.
+#: Seconds before the proxy reports an invalid file.
 REPORT_DELAY = 1.0
 
 
 class Reload:
-    """Applies each change of the file to the supervisor; ``config`` is its content at the start."""
+    """Applies each change of the file to the supervisor. ``config`` is the content at the start."""
 
     def __init__(self, path: Path, config: Config, supervisor: Supervisor, hooks: Hooks) -> None:
         self._path = path
@@ -35,6 +35,7 @@ class Reload:
         self._supervisor = supervisor
         self._watch = Watch(path)
         self._hooks = hooks
+        self._warnings = hooks.warnings(path)
         self._reported = ""
 
     def force(self) -> None:
@@ -53,12 +54,13 @@ class Reload:
                     break
 
     def _take(self, *, forced: bool) -> str:
-        """Apply the file as it is now; the problem, where it cannot be used."""
+        """Apply the current content of the file. Returns the problem of an invalid file, else ""."""
         if _is_stream(self._path):
             return ""
         began = time.monotonic()
         try:
             new = load(self._path, os.environ)
+            self._hooks.validate(new)
         except ConfigError as error:
             return str(error)
         self._reported = ""
@@ -67,8 +69,9 @@ class Reload:
             if warning not in old.warnings:
                 log.warning("%s", warning)
         applied = forced or new.servers != old.servers or new.audit != old.audit
-        if new.exposed and (applied or new.exposed != old.exposed):
-            log.warning("%s", new.exposed)
+        warnings, self._warnings = self._warnings, self._hooks.warnings(self._path)
+        for warning in self._warnings if applied or warnings != self._warnings else ():
+            log.warning("%s", warning)
         if applied:
             changes = diff(old, new)
             self._supervisor.apply(new, changes)
@@ -84,7 +87,7 @@ class Reload:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether this is a pipe, as with a shell's ``<(command)``: it was read once, and reading it again could block for ever."""
+    """Whether this is a pipe, for example from a shell's ``<(command)``. A second read of a pipe could block for ever."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether a group can be used now, and what a caller has to wait for.
+"""The state of a group: whether a call can start now, has to wait, or fails.
 
 ::
 
@@ -6,8 +6,8 @@
     starting -> failed -> (backoff) ready or failed
     any      -> replaced by a successor, or ended
 
-A caller waits while the group is starting, for the first time or after a first crash. It fails at once, with the reason, while the group
-has failed and is being retried.
+A call waits while the group is starting, for the first time or after a first crash. During the backoff after a failure, a call fails
+at once with the reason.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class GroupState:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        #: the connected upstream, if there is one now
+        #: the connected upstream, or None
         self.upstream: Upstream | None = None
-        #: why the group cannot be used while it is being retried
+        #: why calls fail until the next attempt succeeds
         self.failure: UpstreamFailed | None = None
-        #: why the group will never be used again
+        #: why the group has ended for good
         self.ended: UpstreamFailed | None = None
         #: whether a successor takes the calls
         self.is_replaced = False
-        #: set while callers need not wait: the group is ready, has failed, has ended or was replaced
+        #: set unless calls have to wait: the group is ready, has failed, has ended or was replaced
         self.settled = anyio.Event()
         self._warned: str | None = None
 
     async def connected(self) -> Upstream | None:
-        """The connected upstream; waits while the group is starting. None when the group was replaced.
+        """The connected upstream; waits while the group is starting. None if the group was replaced.
 
-        Raises UpstreamFailed with the reason when the group has failed or ended.
+        Raises UpstreamFailed with the reason if the group has failed or ended.
         """
         while self.upstream is None and not self.is_replaced:
             if (reason := self.ended or self.failure) is not None:
@@ -50,21 +50,22 @@ class GroupState:
         return self.upstream
 
     def ready(self, upstream: Upstream) -> None:
-        """The upstream is connected."""
+        """Let calls use this connected upstream."""
         self.upstream = upstream
         self.failure = self._warned = None
         self.settled.set()
 
     def restarting(self, reason: str) -> None:
-        """The upstream was lost for the first time and comes back soon: callers wait."""
-        log.warning("group %s: %s; it is being started again", self._name, reason)
+        """Let calls wait after a first crash, because the upstream restarts soon."""
+        log.warning("group %s: %s; restarting it", self._name, reason)
         self.upstream = self.failure = None
         self.settled = anyio.Event()
 
     def failed(self, reason: str, stderr_tail: str = "", *, level: int = logging.WARNING) -> None:
-        """The upstream cannot be connected, or was lost again: callers fail with this reason.
+        """Fail calls with this reason, because the upstream cannot be connected, or was lost again.
 
-        The same reason again is logged at info level: it may come every 30 s for days. ``stderr_tail`` is for callers only.
+        A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``stderr_tail`` is for
+        callers only, not for the log.
         """
         log.log(
             logging.INFO if reason == self._warned else level,
@@ -78,16 +79,16 @@ class GroupState:
         self.settled.set()
 
     def replaced(self) -> None:
-        """A successor takes the calls from now on."""
+        """Let a successor take the calls."""
         self.is_replaced = True
         self.settled.set()
 
     def end(self, reason: str) -> None:
-        """The group will not be used again: what fails from now on fails with this reason."""
+        """End the group: from now on each failure has this reason."""
         self.ended = UpstreamFailed(reason)
 
     def remove(self, reason: str) -> None:
-        """The group is gone at once, and so is its upstream."""
+        """End the group at once, with all its calls."""
         self.end(reason)
         self.upstream = None
         self.settled.set()

@@ -1,7 +1,7 @@
-"""What one upstream has to announce: changed lists, and the resources that clients subscribed to.
+"""The subscriptions to one upstream: changed lists, and the resources that clients subscribed to.
 
-The subscriptions outlive the connection: each new one gets them again. A legacy upstream gets one request for each resource. A modern
-upstream gets one open request with everything (MCP 2026-07-28, ``subscriptions/listen``), which is made anew for each change.
+The subscriptions outlive the connection: each new connection makes them again. A legacy upstream gets one request for each resource. A
+modern upstream gets one open request for everything, which a change replaces (MCP 2026-07-28, basic/patterns/subscriptions).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FEATURES = ("tools", "resources", "prompts")
 
 
 class ResourceSubscriptions:
-    """The subscriptions of one group; ``connected`` waits for its upstream, ``timeout`` is in seconds for one request."""
+    """The subscriptions of one group. ``connected`` waits for its upstream; ``timeout`` gives the seconds for one request."""
 
     def __init__(
         self, group: str, connected: Callable[[], Awaitable[Upstream]], timeout: Callable[[], float]
@@ -29,17 +29,17 @@ class ResourceSubscriptions:
         self._group = group
         self._connected = connected
         self._timeout = timeout
-        #: where background work runs while the upstream is connected
+        #: runs background work while the upstream is connected
         self._tasks: TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
 
     async def subscribe(self, uri: str) -> None:
-        """Have updates of a resource announced. Raises UpstreamError."""
+        """Subscribe to updates of a resource. Raises UpstreamError."""
         upstream = await self._connected()
         if not upstream.modern:
             await self._request(upstream, "resources/subscribe", uri)
         self.uris.add(uri)
-        self._listen_anew(upstream)
+        self._restart_listening(upstream)
 
     async def unsubscribe(self, uri: str) -> None:
         """End ``subscribe``. Raises UpstreamError."""
@@ -47,26 +47,26 @@ class ResourceSubscriptions:
         upstream = await self._connected()
         if not upstream.modern:
             await self._request(upstream, "resources/unsubscribe", uri)
-        self._listen_anew(upstream)
+        self._restart_listening(upstream)
 
     def unsubscribe_later(self, uri: str) -> None:
-        """``unsubscribe`` in the background, where no caller waits for the outcome."""
+        """``unsubscribe`` in the background."""
         self.uris.discard(uri)
         self._in_background(lambda: self.unsubscribe(uri))
 
     def begin(self, upstream: Upstream, tasks: TaskGroup) -> None:
-        """The upstream is connected: it gets all subscriptions. ``tasks`` ends with the connection."""
+        """Send all subscriptions to a connected upstream. ``tasks`` ends with the connection."""
         self._tasks = tasks
         self.restore(upstream)
 
     def restore(self, upstream: Upstream) -> None:
-        """Subscribe to everything once more."""
-        self._listen_anew(upstream)
+        """Send all subscriptions again."""
+        self._restart_listening(upstream)
         if self.uris and not upstream.modern:
             self._in_background(lambda: self._subscribe_all(upstream))
 
     def end(self) -> None:
-        """The connection is gone, and its task group with it."""
+        """Stop, because the connection and its task group are gone."""
         self._tasks = self._listening = None
 
     async def _subscribe_all(self, upstream: Upstream) -> None:
@@ -76,7 +76,7 @@ class ResourceSubscriptions:
     async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
         await upstream.request(method, msgspec.json.encode({"uri": uri}), Options(self._timeout()))
 
-    def _listen_anew(self, upstream: Upstream) -> None:
+    def _restart_listening(self, upstream: Upstream) -> None:
         if not upstream.modern:
             return
         before = self._listening
@@ -85,17 +85,17 @@ class ResourceSubscriptions:
             before.cancel()
 
     async def _listen(self, upstream: Upstream) -> None:
-        wanted: dict[str, object] = {
+        listen_filter: dict[str, object] = {
             f"{name}ListChanged": True for name in _FEATURES if name in upstream.agreed.capabilities
         }
         if self.uris:
-            wanted["resourceSubscriptions"] = sorted(self.uris)
-        if wanted:
-            params = msgspec.json.encode({"notifications": wanted})
+            listen_filter["resourceSubscriptions"] = sorted(self.uris)
+        if listen_filter:
+            params = msgspec.json.encode({"notifications": listen_filter})
             await upstream.request("subscriptions/listen", params, Options(None))
 
     def _in_background(self, work: Callable[[], Awaitable[object]]) -> anyio.CancelScope | None:
-        """Start work that ends with the connection at the latest; nothing starts without a connection."""
+        """Start work that ends with the connection at the latest; without a connection, start nothing."""
         if self._tasks is None:
             return None
         scope = anyio.CancelScope()

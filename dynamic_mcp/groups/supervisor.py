@@ -1,10 +1,11 @@
-"""The set of groups, and how it follows the configuration.
+"""The supervisor: it owns the set of groups, and applies changes of the configuration.
 
-A group that did not change is not touched. A change of timeouts, features or description applies at once. A server with another transport
-starts beside the old one, which serves until the new one is ready or has failed; then the old one finishes its calls, within their
-timeouts, and ends. A group that was removed ends at once. Endings run beside everything else, each bounded (``process.child``).
+An unchanged group stays untouched. A change of timeouts, features or description applies at once. For a change of the transport, a new
+group starts beside the old one, which serves until the new one is ready or has failed. Then the old group finishes its calls, within
+their timeouts, and ends. A removed group ends at once. Groups end in the background, each within a bounded time (``process.child``).
 
-The frontend shares ``groups``, which changes only between two turns of the event loop, inside ``changing``, which notifies the client.
+The frontend shares ``groups``. The supervisor changes it in one turn of the event loop, inside ``changing``, which notifies the
+client.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dynamic_mcp.groups.group import Group
 
 
 class RunningGroup:
-    """A group with the scope that ends it, and the event of its end."""
+    """A group, the scope that ends it, and the event of its end."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -50,22 +51,22 @@ class Supervisor:
         self._groups = groups
         self._make = make
         self._changing = changing
-        #: groups that will replace the one with their name
-        self._coming: dict[str, Group] = {}
-        #: every group that runs, also one that is not shown yet, or no longer
+        #: groups that will replace the group with their name
+        self._replacements: dict[str, Group] = {}
+        #: every group that runs, also before and after its time in ``groups``
         self._running: dict[Group, RunningGroup] = {}
         self._tasks: TaskGroup | None = None
         self._paused = False
         groups.update((server.name, make(server)) for server in config.servers)
 
     def set_paused(self, paused: bool) -> None:
-        """Stop reading from the upstreams while the client does not read; read again with False."""
+        """Stop reading from the upstreams, because the client does not read; with False, read again."""
         self._paused = paused
         for group in self._running:
             group.set_paused(paused)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run the groups until cancelled; by then every upstream is closed."""
+        """Run the groups until cancelled. Afterwards every upstream is closed."""
         async with anyio.create_task_group() as self._tasks:
             for group in self._groups.values():
                 self._start(group)
@@ -73,7 +74,7 @@ class Supervisor:
             await anyio.sleep_forever()
 
     def apply(self, config: Config, changes: Diff) -> None:
-        """Use another configuration; ``changes`` is what is different in it. Only while ``run`` runs."""
+        """Use another configuration, with these changes. Only valid while ``run`` runs."""
         with self._changing():
             for server in changes.removed:
                 self._remove(server.name)
@@ -99,29 +100,29 @@ class Supervisor:
             del self._running[running.group]
 
     def _remove(self, name: str) -> None:
-        self._drop_coming(name)
+        self._drop_replacement(name)
         group = self._groups.pop(name)
         group.remove()
         self._running[group].scope.cancel()
 
     def _change(self, server: Server) -> None:
-        group, coming = self._groups[server.name], self._coming.get(server.name)
-        if coming is not None and coming.server.transport == server.transport:
-            coming.define(server)
+        group, replacement = self._groups[server.name], self._replacements.get(server.name)
+        if replacement is not None and replacement.server.transport == server.transport:
+            replacement.define(server)
         else:
-            self._drop_coming(server.name)
+            self._drop_replacement(server.name)
             if group.server.transport != server.transport:
                 self._replace(group, server)
         group.define(msgspec.structs.replace(server, transport=group.server.transport))
 
-    def _drop_coming(self, name: str) -> None:
-        if (coming := self._coming.pop(name, None)) is not None:
-            coming.remove()
-            self._running[coming].scope.cancel()
+    def _drop_replacement(self, name: str) -> None:
+        if (replacement := self._replacements.pop(name, None)) is not None:
+            replacement.remove()
+            self._running[replacement].scope.cancel()
 
     def _replace(self, old: Group, server: Server) -> None:
         assert self._tasks is not None
-        self._coming[server.name] = new = self._make(server)
+        self._replacements[server.name] = new = self._make(server)
         self._start(new)
         self._tasks.start_soon(self._hand_over, old, new)
 
@@ -129,14 +130,14 @@ class Supervisor:
         running = self._running[old]
         if old.upstream is not None:
             await new.settled()
-        if self._coming.get(new.name) is not new:
+        if self._replacements.get(new.name) is not new:
             return
-        del self._coming[new.name]
+        del self._replacements[new.name]
         with self._changing():
             self._groups[new.name] = new
             old.hand_over(new)
         await old.finish_calls()
         running.scope.cancel()
         await running.over.wait()
-        # Two at the same time may have been in conflict, for example over a port.
+        # If both groups needed the same port, for example, the new one succeeds only now.
         new.retry_now()

@@ -1,8 +1,7 @@
-"""The authorization for one server: the bearer token of the next request, and what follows a refusal of it.
+"""The authorization for one server: the bearer token of the next request, and the handling of a refusal.
 
-A refused token is renewed when that can help. A server that wants more, or tokens that cannot be renewed, need the user: that raises
-``SignInNeeded``, and the caller decides whether to wait. One sign-in serves all who wait for it. A sign-in that failed does not begin
-again by itself.
+``Authorization`` renews a refused token if it can. If only the user can help, it raises ``SignInNeeded``, and the caller decides
+whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 
 if TYPE_CHECKING:
-    from dynamic_mcp.oauth.signin import Present
+    from dynamic_mcp.oauth.signin import ShowAddress
 
 
 class Authorization:
@@ -33,63 +32,61 @@ class Authorization:
         server: str,
         transport: HttpTransport | SseTransport,
         store: TokenStore | None = None,
-        present: Present | None = None,
+        show_address: ShowAddress | None = None,
         record: Record = discard,
     ) -> None:
-        """``store`` is the user's token file by default; ``present`` shows the user the address to visit, by default in a browser."""
+        """``store`` is the user's token file by default; ``show_address`` opens the address for the user, by default in a browser."""
         self._server = server
-        self._present = present
+        self._show_address = show_address
         self._record = record
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
         self.tokens = FreshTokens(server, self._url, self._client_id, store or FileStore(server), record)
         self._signing_in: asyncio.Task[None] | None = None
-        #: why the last sign-in failed; None while there is no such failure
+        #: why the last sign-in failed, or None
         self._declined: str | None = None
-        # A configured Authorization header is the server's credential, unless a client id says that OAuth is wanted.
+        # A configured Authorization header is the credential, unless a configured client id asks for OAuth.
         self._applies = self._client_id is not None or not any(
             name.lower() == "authorization" for name, _ in transport.headers
         )
 
     async def bearer(self) -> str | None:
-        """See ``Credentials``: the access token, renewed when less than the buffer is left."""
         return await self.tokens.bearer()
 
-    async def refused(self, status: int, bearer: str | None, challenge: str) -> bool:
-        """See ``Credentials``."""
+    async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
         if not self._applies:
             return False
-        wanted = challenge_of(challenge)
+        parsed = challenge_of(challenge)
         if status == 401:
-            await self._replace(bearer, wanted)
+            await self._replace_token(bearer, parsed)
             return True
-        if wanted.error == "insufficient_scope" and bearer is not None:
-            raise SignInNeeded("it needs you to allow more", challenge=wanted)
+        if parsed.error == "insufficient_scope" and bearer is not None:
+            raise SignInNeeded("it needs you to allow more", challenge=parsed)
         return False
 
     async def sign_in(self, need: SignInNeeded) -> None:
-        """See ``Credentials``: one sign-in for all who wait."""
+        """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
         if self._declined is not None:
             if await self._adopt_newer():
                 return
             raise UpstreamFailed(self._declined)
         if self._signing_in is None or self._signing_in.done():
-            # A task of its own: a caller that stops waiting does not end it for the others.
-            self._signing_in = asyncio.get_running_loop().create_task(self._recorded_sign_in(challenge))
+            # A separate task, because the cancellation of one caller must not end it for the others.
+            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         await asyncio.shield(self._signing_in)
 
     async def close(self) -> None:
-        """End a sign-in that is in progress, and a renewal after a moment. Bounded, and not cancellable."""
+        """End a sign-in at once, and a renewal after ``RENEWAL_GRACE``. Bounded, not cancellable."""
         with anyio.CancelScope(shield=True):
             if self._signing_in is not None:
                 self._signing_in.cancel()
                 await asyncio.wait({self._signing_in})
             await self.tokens.close()
 
-    async def _replace(self, used: str | None, challenge: Challenge) -> None:
-        """Find another token than the one that the server refused. Raises SignInNeeded where only the user can give one."""
+    async def _replace_token(self, used: str | None, challenge: Challenge) -> None:
+        """Get another token than the refused one. Raises SignInNeeded if only the user can give one."""
         tokens = await self.tokens.load()
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
@@ -97,25 +94,25 @@ class Authorization:
             if await self._issuer_changed(tokens, challenge):
                 self.tokens.drop()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
-            await self.tokens.renew(even_if_not_due=True)
+            await self.tokens.renew(force=True)
             now = self.tokens.current
             if now is not None and now.access_token != used:
                 return
             if now is tokens:
-                # The renewal failed for now, which is no reason to ask the user.
+                # The renewal failed for now; a sign-in would not help.
                 raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
         if not await self._adopt_newer():
             raise SignInNeeded("it needs you to sign in", challenge=challenge)
 
     async def _adopt_newer(self) -> bool:
-        """Whether the user signed in elsewhere since. Raises StoreFailed."""
+        """Use tokens from a sign-in in another process, if there are any; whether there were. Raises StoreFailed."""
         if not await self.tokens.adopt_newer():
             return False
         self._declined = None
         return True
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
-        """Whether the server names another authorization server by now, which must not see these tokens."""
+        """Whether the server now names another authorization server, which must not see these tokens."""
         from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.request import http_client
 
@@ -130,7 +127,7 @@ class Authorization:
 
     # The user
 
-    async def _recorded_sign_in(self, challenge: Challenge) -> None:
+    async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"
         reason = None
         self._record("sign_in_began", server=self._server)
@@ -162,9 +159,9 @@ class Authorization:
         )
         try:
             async with http_client() as http:
-                tokens = await sign_in(http, request, challenge, self._present)
+                tokens = await sign_in(http, request, challenge, self._show_address)
         except TransientFailure:
-            # The user has not been asked yet, so another try disturbs no one.
+            # The browser is not open yet, so another attempt does not disturb the user.
             raise
         except UpstreamFailed as error:
             await self.tokens.forget_registration(error, before)

@@ -1,8 +1,8 @@
-"""Opening the user's browser, or saying where to go.
+"""Opens the user's browser, or prints the address.
 
-``BROWSER`` is honoured (commands separated by ``:``, ``%s`` stands for the address), then what the platform has. The program is
-started without a shell and away from our streams, in a session of its own. Where none can be opened, the address is printed on
-stderr: the sign-in goes on, whoever visits it.
+The commands come from ``BROWSER`` (separated by ``:``, ``%s`` stands for the address), else from the platform. A command runs without
+a shell, in a new session, and without the proxy's streams. If no browser opens, the address goes to stderr, and the sign-in still
+waits for the user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 from dynamic_mcp.log import log
 
-#: Seconds after which an opener that still runs is taken for the browser itself.
+#: Seconds after which a command that still runs counts as the browser itself.
 _OPENER_TIME = 3.0
 _LINUX = (
     "xdg-open",
@@ -38,9 +38,9 @@ async def show(url: str, server: str) -> None:
     """Open the address, or print it."""
     for command in _commands(url):
         if await _opens(command):
-            log.info("server %s: a browser window was opened for the sign-in", server)
+            log.info("server %s: opened a browser window for the sign-in", server)
             return
-    # Without a stderr, print would take stdout, which belongs to the client.
+    # Without a stderr, ``print`` would use stdout, which belongs to the client.
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(  # noqa: T201  # the only way to reach the user
@@ -63,8 +63,8 @@ def _commands(url: str) -> list[list[str]]:
             parts = shlex.split(entry)
         except ValueError:
             continue
-        placed = [part.replace("%s", url) for part in parts]
-        commands.append(placed if placed != parts else [*parts, url])
+        with_url = [part.replace("%s", url) for part in parts]
+        commands.append(with_url if with_url != parts else [*parts, url])
     return commands
 
 

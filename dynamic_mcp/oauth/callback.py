@@ -1,8 +1,8 @@
-"""The loopback listener that the browser comes back to (RFC 8252, section 7.3).
+"""The loopback listener for the redirect of the browser (RFC 8252, section 7.3).
 
-Bound to 127.0.0.1 on a port of its own before the browser is opened, and closed when the sign-in is over. Whatever else knocks (a
-favicon, a wrong path, another page's guess, a connection without a request) is answered and does not end the wait; only an
-answer with the right state does. The page that the user sees says what happened, with every foreign word escaped.
+It listens on a port of 127.0.0.1 before the browser opens, and closes after the sign-in. It refuses every other request (a favicon, a
+wrong path, a guess of another page, a connection without a request), and only an answer with the right state ends the wait. The
+page for the user shows the outcome, and escapes every text of the server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth.pkce import same
 
 PATH = "/oauth/callback"
-#: Seconds and bytes that one request may take.
+#: The limits of one request, in seconds and bytes.
 _REQUEST_TIME = 5.0
 _REQUEST_SIZE = 16384
 _NO_ANSWER = "This is not an answer to a sign-in."
@@ -35,7 +35,7 @@ _PAGE = """<!doctype html>
 
 
 class CallbackAnswer(msgspec.Struct, frozen=True):
-    """What the authorization server said by way of the browser (RFC 6749, section 4.1.2; RFC 9207)."""
+    """The authorization response, which the browser brings (RFC 6749, section 4.1.2; RFC 9207, section 2)."""
 
     code: str | None
     error: str | None
@@ -43,14 +43,14 @@ class CallbackAnswer(msgspec.Struct, frozen=True):
 
 
 class Callback:
-    """A listener that waits for one answer."""
+    """Waits for one authorization response."""
 
     def __init__(self, server_name: str, state: str) -> None:
         self.redirect_uri = ""
         self._name = server_name
         self._state = state
         self._answer: asyncio.Future[CallbackAnswer] = asyncio.get_running_loop().create_future()
-        #: whether the sign-in succeeded after the answer; decides what the browser is shown
+        #: the outcome of the sign-in after the answer, for the page: the problem, or None for success
         self._outcome: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> CallbackAnswer:
@@ -58,24 +58,24 @@ class Callback:
         return await asyncio.shield(self._answer)
 
     def finish(self, problem: str | None) -> None:
-        """Tell the browser that waits how it ended; None for success."""
+        """Show the outcome in the browser that waits; None for success."""
         if not self._outcome.done():
             self._outcome.set_result(problem)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Handle one connection."""
         try:
             async with asyncio.timeout(_REQUEST_TIME):
                 head = await reader.readuntil(b"\r\n\r\n")
             method, _, rest = head.decode("latin-1").partition(" ")
             await self._respond(writer, *self.judge(method, rest.partition(" ")[0]))
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            log.debug("a connection to the callback address was none of a browser")
+            log.debug("a connection to the callback address did not come from a browser")
         finally:
             writer.close()
 
     def paste(self, address: str) -> str | None:
-        """Take the address that the browser was sent to, copied by hand; why it is no answer, or None."""
+        """Take the redirect address, copied by hand from the browser; why it is not an answer, or None."""
         try:
             parts = urlsplit(address.strip())
         except ValueError:
@@ -83,7 +83,7 @@ class Callback:
         return self.judge("GET", f"{parts.path}?{parts.query}")[1]
 
     def judge(self, method: str, target: str) -> tuple[int, str | None]:
-        """The status to answer with, and a text; None in its place means that the outcome decides."""
+        """The status and the text of the reply. Without a text the reply shows the outcome of the sign-in."""
         try:
             parts = urlsplit(target)
             query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=50)
@@ -95,11 +95,11 @@ class Callback:
             return 405, "This address only takes the answer to a sign-in."
         states = query.get("state", [])
         if len(states) != 1 or not same(states[0], self._state):
-            return 400, "This answer does not belong to the sign-in that is under way."
+            return 400, "This answer does not belong to the current sign-in."
         if self._answer.done():
             return 400, "This sign-in was answered already."
         if any(len(query.get(name, [])) > 1 for name in ("code", "error", "iss")):
-            return 400, "This answer is not clear."
+            return 400, "This answer has a parameter twice."
         first = {name: values[0] for name, values in query.items()}
         if not first.get("code") and not first.get("error"):
             return 400, "This answer has neither a code nor an error."
@@ -131,7 +131,7 @@ class Callback:
 
 @asynccontextmanager
 async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterator[Callback]:
-    """A callback that listens until the block ends. ``port`` is tried first; 0 takes any."""
+    """A callback that listens until the block ends, on ``port`` if it is free; 0 means any port."""
     callback = Callback(server_name, state)
     server = await _bind(callback, port)
     try:
@@ -139,7 +139,7 @@ async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterato
         yield callback
     finally:
         callback.finish("the sign-in was given up")
-        # A moment for the page to reach the browser.
+        # One turn of the loop, for the page to reach the browser.
         await asyncio.sleep(0)
         server.close()
 

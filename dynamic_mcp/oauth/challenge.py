@@ -1,4 +1,4 @@
-"""What a server says about the authorization that it wants (RFC 9110, section 11.6.1; RFC 6750, section 3; RFC 9728, section 5.1)."""
+"""The ``WWW-Authenticate`` header of a server (RFC 9110, section 11.6.1; RFC 6750, section 3; RFC 9728, section 5.1)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _GAP = re.compile(r"[\s,]*")
 _PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"=][^\s,"]*)(?=[\s,]|$))', re.DOTALL)
-#: A scheme, or the one word without a name that some schemes take ("Negotiate YII=="), or what is neither.
+#: A scheme, the single token of some schemes ("Negotiate YII=="), or anything else.
 _SCHEME = re.compile(rf"({_WORD})(?=[\s,]|$)")
 _OTHER = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,]+', re.DOTALL)
 
 
 class Challenge(msgspec.Struct, frozen=True):
-    """What a 401 or 403 says about the authorization that it wants."""
+    """The Bearer challenge of a 401 or 403."""
 
     resource_metadata: str | None = None
     scope: str | None = None
@@ -23,20 +23,20 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def challenge_of(header: str | None) -> Challenge:
-    """The first Bearer challenge of a ``WWW-Authenticate`` header; what is in quotes is never taken for one."""
+    """The first Bearer challenge of a ``WWW-Authenticate`` header; text in quotes never counts as a challenge."""
     text, at = header or "", 0
     found: dict[str, str] = {}
-    ours = seen = False
+    in_bearer = seen = False
     while (at := _end(_GAP.match(text, at), at)) < len(text):
         if parameter := _PARAMETER.match(text, at):
             name, quoted, plain = parameter.groups()
-            if ours:
+            if in_bearer:
                 value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
                 found.setdefault(name.lower(), value)
             at = parameter.end()
         elif scheme := _SCHEME.match(text, at):
-            ours = scheme[1].lower() == "bearer" and not seen
-            seen = seen or ours
+            in_bearer = scheme[1].lower() == "bearer" and not seen
+            seen = seen or in_bearer
             at = scheme.end()
         else:
             at = _end(_OTHER.match(text, at), len(text))

@@ -1,8 +1,8 @@
-"""The tokens of one server, kept fresh.
+"""The tokens of one server, and their renewal.
 
-Tokens are renewed before they expire: once for all requests that need it, and once for all processes that share the store. The new tokens
-are in the store before they are used, and no cancellation comes between. An authorization server that cannot be reached now costs no
-tokens. A grant that is refused for good is dropped; only the user can then go on.
+Tokens are renewed before they expire: once for all requests, and once for all processes that share the store. New tokens are in the
+store before a request uses them, and no cancellation comes in between. While the authorization server is unreachable, the tokens
+stay. If it refuses the grant, the tokens are dropped, and the user has to sign in again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: Seconds before a renewal that failed is tried again.
-PAUSE_AFTER_FAILURE = 2.0
-#: Seconds that a renewal may go on when the proxy ends.
+#: Seconds before the next attempt after a failed renewal.
+RENEWAL_RETRY_DELAY = 2.0
+#: Seconds that a renewal in progress may take when the proxy ends.
 RENEWAL_GRACE = 2.0
-#: Error codes of an authorization server that does not know the client (RFC 6749, section 5.2).
+#: Error codes for an unknown client (RFC 6749, section 5.2).
 _CLIENT_UNKNOWN = frozenset({"invalid_client", "unauthorized_client"})
 
 
@@ -49,33 +49,33 @@ class FreshTokens:
         self._store = store
         self._record = record
         self._tokens: Tokens | None = None
-        #: true once the store was read; the task that reads it
+        #: whether the store was read, and the task that reads it
         self._loaded = False
         self._loading: asyncio.Task[None] | None = None
-        #: whether this process obtained the tokens, rather than found them
+        #: whether this process obtained the tokens, rather than found them in the store
         self._fresh = False
         self._renewing: asyncio.Task[None] | None = None
-        #: monotonic time before which no renewal is tried again
+        #: monotonic time before which no renewal starts
         self._not_before = 0.0
-        #: the access token of tokens that were refused for good, should the store still have them
-        self._dead: str | None = None
+        #: the access token of a refused grant, which the store may still hold
+        self._refused_token: str | None = None
 
     @property
     def current(self) -> Tokens | None:
-        """The tokens as they are now, without a look at the store."""
+        """The tokens in memory."""
         return self._tokens
 
     async def load(self) -> Tokens | None:
-        """The tokens, from the store the first time."""
+        """The tokens; the first call reads the store."""
         if not self._loaded:
             if self._loading is None or self._loading.done():
-                # A task of its own: a request that stops waiting must not lead to a second question of a keyring.
+                # A separate task: after the cancellation of one request, a keyring must not prompt a second time.
                 self._loading = asyncio.get_running_loop().create_task(self._load())
             await asyncio.shield(self._loading)
         return self._tokens
 
     async def bearer(self) -> str | None:
-        """The access token for the next request, renewed if it is due; None where there is none. Raises UpstreamFailed."""
+        """The access token for the next request, renewed if it is due; None without one. Raises UpstreamFailed."""
         tokens = await self.load()
         if tokens is None:
             return None
@@ -84,33 +84,36 @@ class FreshTokens:
         tokens = self._tokens
         return None if tokens is None or tokens.is_expired(time.time()) else tokens.access_token
 
-    async def renew(self, *, even_if_not_due: bool = False) -> None:
-        """Renew the tokens, once for all who wait. Raises UpstreamFailed when nothing usable is left."""
+    async def renew(self, *, force: bool = False) -> None:
+        """Renew the tokens, once for all callers. Raises UpstreamFailed if no usable token is left.
+
+        ``force`` renews tokens that are not due.
+        """
         if self._renewing is None or self._renewing.done():
-            # A task of its own: its answer may be the only copy of a token, so no request that stops waiting ends it.
-            self._renewing = asyncio.get_running_loop().create_task(self._renew(even_if_not_due))
+            # A separate task: its answer may be the only copy of a token, so the cancellation of a request must not end it.
+            self._renewing = asyncio.get_running_loop().create_task(self._renew(force))
         await asyncio.shield(self._renewing)
 
     async def stored(self) -> Tokens | None:
-        """The tokens in the store, where they are for this server. Raises StoreFailed."""
-        return self._of_this_server(await self._in_store(self._store.load))
+        """The tokens in the store, if they are for this server. Raises StoreFailed."""
+        return self._of_this_server(await self._use_store(self._store.load))
 
     async def adopt_newer(self) -> bool:
-        """Use other tokens that the store has by now, from a sign-in elsewhere; false where it has none. Raises StoreFailed."""
+        """Use newer tokens in the store, from a sign-in in another process; false if it has none. Raises StoreFailed."""
         found = await self.stored()
-        known = {self._dead, None if self._tokens is None else self._tokens.access_token}
+        known = {self._refused_token, None if self._tokens is None else self._tokens.access_token}
         if found is None or found.access_token in known:
             return False
         self._tokens, self._fresh = found, False
         return True
 
     async def keep(self, tokens: Tokens) -> None:
-        """Use new tokens: first they go to the store, because what is used before it is kept is lost with the process."""
+        """Store new tokens, then use them. In the other order, the end of the process could lose used tokens."""
         await self._save(tokens)
         self._tokens, self._fresh, self._not_before, self._loaded = tokens, True, 0.0, True
 
     async def keep_locked(self, tokens: Tokens) -> None:
-        """``keep`` after a sign-in: a renewal in another process must not overwrite what the user just gave."""
+        """``keep`` after a sign-in, with the lock: a renewal in another process must not overwrite the new tokens."""
         try:
             async with self._store.lock():
                 await self.keep(tokens)
@@ -122,30 +125,30 @@ class FreshTokens:
             raise
 
     def drop(self) -> None:
-        """Stop using the tokens; the store still has them, with the registration, until the next sign-in."""
+        """Stop using the tokens. They stay in the store, with the registration, until the next sign-in."""
         self._tokens = None
 
     def forget(self) -> None:
-        """Drop tokens that were refused for good, and never take them from the store again."""
+        """Drop refused tokens, and never take them from the store again."""
         if self._tokens is not None:
-            self._dead, self._tokens = self._tokens.access_token, None
+            self._refused_token, self._tokens = self._tokens.access_token, None
 
     async def forget_registration(self, refusal: UpstreamFailed, known: Tokens | None) -> None:
-        """Remove a registration that the authorization server does not know any more: the next sign-in registers anew."""
+        """Remove a registration that the authorization server has forgotten, so that the next sign-in registers again."""
         from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         if not isinstance(refusal, GrantRefused) or refusal.code not in _CLIENT_UNKNOWN:
             return
         refused = None if known is None else known.registration
         try:
-            found = await self._in_store(self._store.load)
+            found = await self._use_store(self._store.load)
         except StoreFailed:
             return
         if refused is not None and found is not None and found.client == refused:
             await self._save(msgspec.structs.replace(found, client=None))
 
     async def close(self) -> None:
-        """End the loading. A renewal gets a moment: its answer may be the only copy of a token."""
+        """End the loading at once, and a renewal after ``RENEWAL_GRACE``: its answer may be the only copy of a token."""
         if self._loading is not None:
             self._loading.cancel()
         if self._renewing is not None:
@@ -159,40 +162,40 @@ class FreshTokens:
         try:
             self._tokens = await self.stored()
         except StoreFailed as failure:
-            # A server that wants no token does not need the store.
+            # A server that needs no token does not need the store.
             log.warning("server %s: %s", self._server, failure)
         self._loaded = True
 
-    async def _in_store(self, work: Callable[[], _T]) -> _T:
-        """Use the store, in a thread where it may block. Raises as the store does."""
+    async def _use_store(self, work: Callable[[], _T]) -> _T:
+        """Use the store, in a thread if it may block. Raises what the store raises."""
         if not self._store.blocks:
             return work()
         return await to_thread.run_sync(work, abandon_on_cancel=True)
 
     async def _save(self, tokens: Tokens) -> None:
         try:
-            await self._in_store(lambda: self._store.save(tokens))
+            await self._use_store(lambda: self._store.save(tokens))
         except OSError as error:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
         except StoreFailed as failure:
-            log.error("server %s: the tokens are lost with this process: %s", self._server, failure)
+            log.error("server %s: the tokens are lost when this process ends: %s", self._server, failure)
 
     def _of_this_server(self, tokens: Tokens | None) -> Tokens | None:
-        """The tokens, unless they were issued for another origin."""
+        """The tokens, unless they are for another origin."""
         if tokens is None or tokens.resource is None:
             return tokens
         try:
-            same = origin_of(tokens.resource) == origin_of(self._url)
+            has_same_origin = origin_of(tokens.resource) == origin_of(self._url)
         except ValueError:
-            same = False
-        if not same:
-            log.warning("server %s: the stored tokens are for another address and are not used", self._server)
+            has_same_origin = False
+        if not has_same_origin:
+            log.warning("server %s: ignoring the stored tokens, which are for another address", self._server)
             return None
         return tokens
 
     # Renewal
 
-    async def _renew(self, even_if_not_due: bool) -> None:
+    async def _renew(self, force: bool) -> None:
         from dynamic_mcp.oauth.token_endpoint import GrantRefused
 
         old, began = self._tokens, time.monotonic()
@@ -202,12 +205,12 @@ class FreshTokens:
             async with self._store.lock():
                 found = await self.stored()
                 if found is not None and found.access_token != old.access_token:
-                    # Another process was faster; its refresh token is the living one.
+                    # Another process was faster, and only its refresh token is still valid.
                     self._tokens, old, self._fresh = found, found, True
                     if not found.is_due(time.time(), fresh=True):
                         return
                 if old.refresh_token is None:
-                    if even_if_not_due or old.is_expired(time.time()):
+                    if force or old.is_expired(time.time()):
                         self.forget()
                     return
                 await self.keep(await self._refreshed(old, old.refresh_token))
@@ -223,13 +226,13 @@ class FreshTokens:
             self._record(
                 "token_renewal", server=self._server, outcome="failed", began=began, reason=str(failure)
             )
-            self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE
-            if old.is_expired(time.time()) or even_if_not_due:
+            self._not_before = time.monotonic() + RENEWAL_RETRY_DELAY
+            if old.is_expired(time.time()) or force:
                 raise
-            log.warning("server %s: the tokens are not renewed yet: %s", self._server, failure)
+            log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
 
     async def _refreshed(self, old: Tokens, refresh_token: str) -> Tokens:
-        """New tokens for a refresh token; a new refresh token replaces the old one, else that stays (RFC 6749, section 6)."""
+        """New tokens for a refresh token. Without a new refresh token, the old one stays (RFC 6749, section 6)."""
         from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.request import http_client
         from dynamic_mcp.oauth.token_endpoint import request_tokens

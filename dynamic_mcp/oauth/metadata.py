@@ -1,10 +1,11 @@
-"""Finding the authorization server of a protected resource.
+"""Discovery of the authorization server of a protected resource.
 
-In order: the protected resource metadata that the challenge names (RFC 9728, section 5.1), that of the well-known addresses with and
-without the path of the resource, then the authorization server's own metadata (RFC 8414, OpenID Connect Discovery); without
-protected resource metadata, the origin of the resource itself is asked (MCP 2025-03-26), down to its default endpoints.
+The protected resource metadata come from the address in the challenge (RFC 9728, section 5.1), or from the well-known addresses with
+and without the path of the resource. They name the authorization server, which has its own metadata (RFC 8414, section 3; OpenID
+Connect Discovery 1.0, section 4). Without protected resource metadata, the origin of the resource is the authorization server,
+with default endpoints (MCP 2025-03-26, basic/authorization).
 
-What is found is believed only where it belongs to what was asked: metadata names its resource, and its issuer.
+Metadata count only if they name the right resource, and the right issuer.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.request import Unreadable, ask, read
+from dynamic_mcp.oauth.request import Unreadable, decode, send_request
 from dynamic_mcp.origin import is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
-    """RFC 9728, section 2, as far as it is used."""
+    """The members in use of RFC 9728, section 2."""
 
     resource: str
     authorization_servers: list[str] = []
@@ -32,7 +33,7 @@ class ResourceMetadata(msgspec.Struct, frozen=True):
 
 
 class ServerMetadata(msgspec.Struct, frozen=True):
-    """RFC 8414, section 2, as far as it is used."""
+    """The members in use of RFC 8414, section 2."""
 
     issuer: str
     authorization_endpoint: str
@@ -51,7 +52,7 @@ class Discovered(msgspec.Struct, frozen=True):
     #: the value of ``resource`` in every request (RFC 8707)
     resource: str
     scopes_supported: list[str] | None
-    #: false where nothing was published, and the defaults of MCP 2025-03-26 are taken
+    #: false if the server published no metadata, and the defaults of MCP 2025-03-26 apply
     published: bool = True
 
 
@@ -59,7 +60,7 @@ async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> D
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
     resource = await resource_metadata(http, url, challenge)
     if resource is None:
-        server, published = await of_origin(http, url)
+        server, published = await server_of_origin(http, url)
         return Discovered(server, canonical(url), None, published)
     if not covers(resource.resource, url):
         raise UpstreamFailed("its protected resource metadata is about another resource")
@@ -69,24 +70,27 @@ async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> D
     for address in server_addresses(secure(issuer, "authorization server")):
         found = await _fetch(http, address, ServerMetadata)
         if found is not None:
-            return Discovered(checked(found, issuer), resource.resource, resource.scopes_supported)
+            return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
     raise UpstreamFailed("its authorization server publishes no metadata")
 
 
 def canonical(url: str) -> str:
     """The resource identifier of an MCP server: its URL without fragment (RFC 8707, section 2).
 
-    Without query and user, too: they may be secrets, and this travels in addresses.
+    It has no query and no user either: they may be secrets, and the identifier becomes part of addresses.
     """
     return urlunsplit(urlsplit(without_user(url))._replace(query="", fragment=""))
 
 
 def secure(url: str, what: str) -> str:
-    """The URL, if it is https or on this machine (RFC 6749, section 3.1; MCP authorization). Raises UpstreamFailed."""
+    """The URL, if it is https or on this machine. Raises UpstreamFailed.
+
+    RFC 6749, section 3.1; MCP 2025-11-25, basic/authorization, "Communication Security".
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        # A port that is no number is found out only when it is asked for.
+        # Only reading the port raises ValueError for an invalid one.
         _ = parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
@@ -114,14 +118,17 @@ async def resource_metadata(
     return None
 
 
-async def of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
-    """MCP 2025-03-26: the MCP server's origin is its authorization server, with default endpoints if it says nothing (False)."""
+async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
+    """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints.
+
+    MCP 2025-03-26, basic/authorization, "Fallbacks for Servers without Metadata Discovery".
+    """
     parts = urlsplit(without_user(url))
     origin = f"{parts.scheme}://{parts.netloc}"
     secure(origin, "authorization server")
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
-        return checked(server, origin), True
+        return validated(server, origin), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
 
 
@@ -136,8 +143,7 @@ def server_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def checked(server: ServerMetadata, issuer: str) -> ServerMetadata:
-    """The metadata, if it is of this issuer and good for a sign-in. Raises UpstreamFailed."""
+def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
     if server.issuer != issuer:
         raise UpstreamFailed(
             "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
@@ -166,11 +172,11 @@ def covers(resource: str, url: str) -> bool:
 
 
 async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:
-    """The document at the address; None when there is none. Raises TransientFailure when the server cannot be asked."""
-    status, body = await ask(http, "the address of its authorization metadata", "GET", address)
+    """The document at the address, or None. Raises TransientFailure."""
+    status, body = await send_request(http, "the address of its authorization metadata", "GET", address)
     if status != 200:
         return None
     try:
-        return read(body, kind)
+        return decode(body, kind)
     except Unreadable:
         return None

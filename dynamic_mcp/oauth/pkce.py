@@ -11,7 +11,7 @@ import msgspec
 
 
 class Pkce(msgspec.Struct, frozen=True):
-    """A verifier of 43 characters, and what may be shown of it."""
+    """A verifier of 43 characters, and its challenge, which is not secret."""
 
     verifier: str
 
@@ -26,15 +26,15 @@ class Pkce(msgspec.Struct, frozen=True):
 
 
 def new_pkce() -> Pkce:
-    """256 bits from the operating system (RFC 7636, section 7.1)."""
+    """A verifier with 256 bits from the operating system (RFC 7636, section 7.1)."""
     return Pkce(secrets.token_urlsafe(32))
 
 
 def new_state() -> str:
-    """256 bits that tie the answer of the browser to this sign-in."""
+    """A state with 256 bits, which ties the answer of the browser to this sign-in."""
     return secrets.token_urlsafe(32)
 
 
 def same(a: str, b: str) -> bool:
-    """Compare two secrets in a time that says nothing about them."""
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(a.encode(errors="surrogatepass"), b.encode(errors="surrogatepass"))

@@ -1,8 +1,8 @@
-"""Who we are to an authorization server: what is configured, or a registration with it (RFC 7591).
+"""The proxy as a client of an authorization server: dynamic registration (RFC 7591) and client authentication.
 
-A configured ``oauth_client_id`` is used as it is; it may be the URL of a client metadata document, where the server supports that. Without
-one we register as a native application on a loopback address, with or without a secret as the server asks, and keep the registration
-beside the tokens: it belongs to that server and to the address that it was made with.
+A configured ``oauth_client_id`` needs no registration; it may be the URL of a client metadata document, if the server supports that.
+Without one, the proxy registers as a native application on a loopback address, with a secret if the server requires one. The
+registration stays with the tokens, because it belongs to that server and to that address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.metadata import ServerMetadata
-from dynamic_mcp.oauth.request import Unreadable, ask, read
+from dynamic_mcp.oauth.request import Unreadable, decode, send_request
 from dynamic_mcp.oauth.tokens import ClientRegistration
 
 _METHODS = ("none", "client_secret_basic", "client_secret_post")
@@ -25,13 +25,13 @@ class _Registered(msgspec.Struct):
     client_id: str
     client_secret: str | None = None
     method: str | None = msgspec.field(name="token_endpoint_auth_method", default=None)
-    #: POSIX time, 0 = never (RFC 7591, section 3.2.1); read leniently, as a registration is of use without it
+    #: POSIX time, 0 = never (RFC 7591, section 3.2.1); any value is valid, because the registration works without it
     expires_at: Any = msgspec.field(name="client_secret_expires_at", default=0)
 
 
-def method_of(server: ServerMetadata) -> str:
-    """How a client without a preference authenticates at the token endpoint: not at all, where that is possible."""
-    # Without the member it is client_secret_basic (RFC 8414, section 2); public clients are what MCP expects all the same.
+def auth_method(server: ServerMetadata) -> str:
+    """The authentication method to register for: none, if the server allows that."""
+    # The default is client_secret_basic (RFC 8414, section 2), but MCP expects public clients.
     offered = server.token_endpoint_auth_methods_supported or ["none"]
     return next((method for method in _METHODS if method in offered), "none")
 
@@ -39,13 +39,13 @@ def method_of(server: ServerMetadata) -> str:
 async def register(
     http: httpx.AsyncClient, server: ServerMetadata, redirect_uri: str, scope: str | None
 ) -> ClientRegistration:
-    """Register with the server. Raises UpstreamFailed when it does not take registrations, or not ours."""
+    """Register with the server. Raises UpstreamFailed if it takes no registrations, or refuses this one."""
     if server.registration_endpoint is None:
         raise UpstreamFailed(
             "it needs an authorization, and its authorization server takes no registrations: configure oauth_client_id"
         )
-    method = method_of(server)
-    asked = {
+    method = auth_method(server)
+    metadata = {
         "client_name": "dynamic-mcp",
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token"],
@@ -55,32 +55,32 @@ async def register(
         **({"scope": scope} if scope else {}),
     }
     endpoint = server.registration_endpoint
-    status, body = await ask(http, "its registration endpoint", "POST", endpoint, json=asked)
+    status, body = await send_request(http, "its registration endpoint", "POST", endpoint, json=metadata)
     if status not in (200, 201):
         raise UpstreamFailed(
             f"its authorization server refuses the registration (HTTP {status}): configure oauth_client_id"
         )
     try:
-        made = read(body, _Registered)
+        registered = decode(body, _Registered)
     except Unreadable:
         raise UpstreamFailed("its authorization server's answer to the registration cannot be read") from None
-    method = made.method or method
-    if made.client_secret is not None and method == "none":
+    method = registered.method or method
+    if registered.client_secret is not None and method == "none":
         method = "client_secret_basic"
     return ClientRegistration(
-        made.client_id,
-        made.client_secret,
+        registered.client_id,
+        registered.client_secret,
         method,
         redirect_uri,
         registered=True,
-        secret_expires_at=_expiry_of(made),
+        secret_expires_at=_expiry_of(registered),
     )
 
 
-def _expiry_of(made: _Registered) -> float | None:
-    at = made.expires_at
+def _expiry_of(registered: _Registered) -> float | None:
+    at = registered.expires_at
     is_time = isinstance(at, int | float) and not isinstance(at, bool) and at > 0
-    return float(at) if is_time and made.client_secret is not None else None
+    return float(at) if is_time and registered.client_secret is not None else None
 
 
 def authenticate(
@@ -88,8 +88,8 @@ def authenticate(
 ) -> tuple[dict[str, str], tuple[str, str] | None]:
     """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
 
-    The client is always named in the form, which section 3.2.1 allows: servers of the official Python SDK look for it there first and
-    refuse a request that has only basic credentials.
+    The form always contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only
+    basic credentials.
     """
     form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_basic":

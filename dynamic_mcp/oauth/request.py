@@ -1,8 +1,8 @@
 """One request to an authorization server, and its answer as bytes.
 
-However the server fails, the caller gets an answer or one kind of error: an address that cannot be used, an answer that does not
-end, or nesting without bottom is the server's doing, and must not end the proxy. No text of the library is shown: it may hold
-addresses. Redirects are not followed.
+For every failure the caller gets one kind of error: an unusable address, an endless answer or endless nesting is the server's
+fault, and must not end the proxy. No error contains the text of the library, which may contain addresses. The client follows no
+redirects.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.tls import trusted
+from dynamic_mcp.tls import trust_store
 
-#: Seconds that one request may take, from the connection to the end of the answer.
+#: Seconds for one request, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
-#: Bytes that an answer may have.
+#: The largest answer in bytes.
 MAX_ANSWER = 1 << 20
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class TransientFailure(UpstreamFailed):
-    """The authorization server could not answer now; nothing is known to be wrong with what it was asked for."""
+    """The authorization server could not answer now. The same request may succeed later."""
 
 
 class Unreadable(Exception):
-    """The answer is not the JSON object that it should be."""
+    """The answer is not the expected JSON object."""
 
 
-async def ask(
+async def send_request(
     http: httpx.AsyncClient,
     what: str,
     method: str,
@@ -43,7 +43,7 @@ async def ask(
     form: Mapping[str, str] | None = None,
     basic: tuple[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """The status and body of the answer of ``what`` at ``url``. Raises TransientFailure, also for 408, 429 and 5xx."""
+    """The status and body of the answer. Raises TransientFailure, also for 408, 429 and 5xx; its message names ``what``."""
     auth = httpx.USE_CLIENT_DEFAULT if basic is None else httpx.BasicAuth(*basic)
     try:
         with anyio.fail_after(REQUEST_TIME):
@@ -55,7 +55,7 @@ async def ask(
                     body += chunk
                     if len(body) > MAX_ANSWER:
                         raise TransientFailure(f"the answer of {what} is larger than {MAX_ANSWER >> 20} MiB")
-    # ValueError: names that DNS cannot hold, found out by the operating system's resolver.
+    # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
         raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None
     if status >= 500 or status in (408, 429):
@@ -63,8 +63,8 @@ async def ask(
     return status, bytes(body)
 
 
-def read(body: bytes, kind: type[_T]) -> _T:
-    """The body as what it should be. Raises Unreadable."""
+def decode(body: bytes, kind: type[_T]) -> _T:
+    """Decode a JSON body. Raises Unreadable."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -72,8 +72,8 @@ def read(body: bytes, kind: type[_T]) -> _T:
 
 
 def http_client() -> httpx.AsyncClient:
-    """A client for the requests of one sign-in or renewal. Raises UpstreamFailed when the environment names an unusable proxy."""
+    """A client for the requests of one sign-in or renewal. Raises UpstreamFailed if the environment names an unusable proxy."""
     try:
-        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trusted(), follow_redirects=False)
+        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trust_store(), follow_redirects=False)
     except (ImportError, ValueError, httpx.InvalidURL):
         raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None

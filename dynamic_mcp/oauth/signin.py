@@ -1,4 +1,7 @@
-"""One sign-in, from the challenge to the stored tokens (OAuth 2.1 authorization code grant with PKCE; MCP authorization)."""
+"""One sign-in, from the challenge to the tokens: the authorization code grant of OAuth 2.1 with PKCE.
+
+MCP 2025-11-25, basic/authorization.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,15 @@ class SignInRequest(msgspec.Struct, frozen=True):
     url: str
     client_id: str | None
     scopes: tuple[str, ...]
-    #: what was granted or asked for before; asked for again together with what is missing
+    #: the scope of the last sign-in; a step-up requests it together with the missing scope
     granted: str | None = None
-    #: the registration of an earlier sign-in, with the issuer that it was made with
+    #: the registration of an earlier sign-in, and its issuer
     client: ClientRegistration | None = None
     issuer: str | None = None
 
 
-#: Shows the user the address to visit; the callback takes an answer that comes another way than by the browser.
-Present = Callable[[str, str, Callback], Awaitable[None]]
+#: Shows the address to the user. The callback is for an answer that comes without the browser.
+ShowAddress = Callable[[str, str, Callback], Awaitable[None]]
 
 
 async def _open_browser(address: str, server: str, callback: Callback) -> None:
@@ -48,20 +51,25 @@ async def _open_browser(address: str, server: str, callback: Callback) -> None:
 
 
 async def sign_in(
-    http: httpx.AsyncClient, wanted: SignInRequest, challenge: Challenge, present: Present | None = None
+    http: httpx.AsyncClient,
+    request: SignInRequest,
+    challenge: Challenge,
+    show_address: ShowAddress | None = None,
 ) -> Tokens:
-    """Send the user to the browser and wait. Raises UpstreamFailed with the reason when it does not come to tokens."""
-    found = await discover(http, wanted.url, challenge)
+    """Send the user to the browser and wait for the tokens. Raises UpstreamFailed with the reason."""
+    found = await discover(http, request.url, challenge)
     state, pkce = new_state(), new_pkce()
-    known = wanted.client if wanted.client_id is None and wanted.issuer == found.server.issuer else None
+    known = request.client if request.client_id is None and request.issuer == found.server.issuer else None
     if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
-        # Found out only at the end, the user would have signed in for nothing.
+        # The secret would expire during the sign-in, which would then fail at its end.
         known = None
-    async with listening(wanted.server, state, _port_of(known)) as callback:
-        scope = _scope(wanted, challenge, found)
-        client = await _client(http, wanted, found, callback.redirect_uri, scope, known)
-        await (present or _open_browser)(
-            _address(found, client, callback.redirect_uri, state, pkce, scope), wanted.server, callback
+    async with listening(request.server, state, _port_of(known)) as callback:
+        scope = _scope(request, challenge, found)
+        client = await _client(http, request, found, callback.redirect_uri, scope, known)
+        await (show_address or _open_browser)(
+            _authorization_url(found, client, callback.redirect_uri, state, pkce, scope),
+            request.server,
+            callback,
         )
         try:
             tokens = await _finish(http, found, client, callback, pkce)
@@ -71,7 +79,7 @@ async def sign_in(
         callback.finish(None)
     return msgspec.structs.replace(
         tokens,
-        server=wanted.server,
+        server=request.server,
         resource=found.resource,
         issuer=found.server.issuer,
         token_endpoint=found.server.token_endpoint,
@@ -86,7 +94,7 @@ async def _finish(
     with anyio.move_on_after(SIGN_IN_TIMEOUT):
         answer = await callback.wait()
         return await _exchange(http, found, client, callback.redirect_uri, answer, pkce)
-    raise UpstreamFailed(f"nobody signed in within {SIGN_IN_TIMEOUT / 60:g} minutes")
+    raise UpstreamFailed(f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes")
 
 
 async def _exchange(
@@ -97,7 +105,7 @@ async def _exchange(
     answer: CallbackAnswer,
     pkce: Pkce,
 ) -> Tokens:
-    # First of all: an answer of another server says nothing, not even that something failed (RFC 9207, section 2.4).
+    # This check comes first, because even an error of another server means nothing (RFC 9207, section 2.4).
     if answer.iss != found.server.issuer and (
         answer.iss is not None or found.server.authorization_response_iss_parameter_supported
     ):
@@ -116,35 +124,35 @@ async def _exchange(
     except GrantRefused as refusal:
         raise GrantRefused(f"the sign-in did not succeed: {refusal}", code=refusal.code) from None
     except TransientFailure as failure:
-        # The code may be used up, and the user was asked already.
+        # Not transient for the caller: the code may be used up, and the user has already signed in.
         raise UpstreamFailed(f"the sign-in did not succeed: {failure}") from None
 
 
 async def _client(
     http: httpx.AsyncClient,
-    wanted: SignInRequest,
+    request: SignInRequest,
     found: Discovered,
     redirect_uri: str,
     scope: str | None,
     known: ClientRegistration | None,
 ) -> ClientRegistration:
-    if wanted.client_id is not None:
-        return ClientRegistration(wanted.client_id)
+    if request.client_id is not None:
+        return ClientRegistration(request.client_id)
     if known is not None and known.redirect_uri == redirect_uri:
         return known
     return await register(http, found.server, redirect_uri, scope)
 
 
-def _scope(wanted: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
-    """What is configured, else what the challenge names, else what the resource supports; and what was granted before.
+def _scope(request: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
+    """The scope to request: the configured one, else that of the challenge, else what the resource supports.
 
-    MCP 2025-11-25, authorization, "Scope Selection Strategy"; the union is of 2026-07-28, step-up.
+    MCP 2025-11-25, basic/authorization, "Scope Selection Strategy". A step-up adds to the granted scope (MCP 2026-07-28,
+    basic/authorization, "Step-Up Authorization Flow").
     """
     if challenge.error == "insufficient_scope":
-        # What was there before, then what is missing.
-        chosen = [*(wanted.granted or " ".join(wanted.scopes)).split(), *(challenge.scope or "").split()]
-    elif wanted.scopes:
-        chosen = list(wanted.scopes)
+        chosen = [*(request.granted or " ".join(request.scopes)).split(), *(challenge.scope or "").split()]
+    elif request.scopes:
+        chosen = list(request.scopes)
     elif challenge.scope is not None:
         chosen = challenge.scope.split()
     else:
@@ -152,7 +160,7 @@ def _scope(wanted: SignInRequest, challenge: Challenge, found: Discovered) -> st
     return " ".join(dict.fromkeys(chosen)) or None
 
 
-def _address(
+def _authorization_url(
     found: Discovered,
     client: ClientRegistration,
     redirect_uri: str,
@@ -160,8 +168,8 @@ def _address(
     pkce: Pkce,
     scope: str | None,
 ) -> str:
-    """The authorization request (RFC 6749, section 4.1.1), beside what the endpoint's own query holds (section 3.1)."""
-    asked = {
+    """The authorization request (RFC 6749, section 4.1.1). The endpoint's own query stays (section 3.1)."""
+    parameters = {
         "response_type": "code",
         "client_id": client.client_id,
         "redirect_uri": redirect_uri,
@@ -173,13 +181,15 @@ def _address(
     }
     parts = urlsplit(found.server.authorization_endpoint)
     own = [
-        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in asked
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name not in parameters
     ]
-    return urlunsplit(parts._replace(query=urlencode([*own, *asked.items()])))
+    return urlunsplit(parts._replace(query=urlencode([*own, *parameters.items()])))
 
 
 def _port_of(client: ClientRegistration | None) -> int:
-    """The port that a registration was made with: an authorization server may insist on it."""
+    """The port of a registration, because an authorization server may insist on it; 0 without one."""
     if client is None or client.redirect_uri is None:
         return 0
     return urlsplit(client.redirect_uri).port or 0

@@ -1,10 +1,10 @@
-"""Where tokens are kept, and the files that they are kept in by default.
+"""The storage of tokens; by default in the files ``~/.dynamic-mcp/oauth-servers/<server>.json``.
 
-The files are ``~/.dynamic-mcp/oauth-servers/<server>.json``, one for each server.
-Private from the moment they exist (0600 in 0700, whatever the umask), replaced in one step, and readable by dmcp, whose files are read
-too. What an earlier program left open to others is closed to them when it is met, never outside of ``~/.dynamic-mcp``; a file that anybody
-could have written is removed unread. A file that is damaged is no token; it is replaced by the next sign-in. A lock on each file keeps
-two processes from renewing the same token at once, which would look like theft to the authorization server.
+The files are private from the start (0600 in 0700, for any umask) and are replaced in one step. dmcp and this proxy read each
+other's files. If an earlier program left a file or folder open to other users, the store restricts it, but never outside of
+``~/.dynamic-mcp``. It removes a file that any user could have written, without reading it. A damaged file counts as no token, and
+the next sign-in replaces it. A lock on each file keeps two processes from renewing the same token at the same time, which an
+authorization server would take for theft.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth.tokens import Tokens
 
 #: Seconds to wait for another process that renews the same token.
-LOCK_PATIENCE = 30.0
+LOCK_TIMEOUT = 30.0
 _LOCK_POLL = 0.05
 _MAX_NAME = 180
 _PRIVATE_DIR = 0o700
@@ -38,52 +38,52 @@ _PRIVATE_FILE = 0o600
 
 
 def default_directory() -> Path:
-    """Where the files are."""
+    """The folder of the files."""
     return Path.home() / ".dynamic-mcp" / "oauth-servers"
 
 
 def file_name(server: str) -> str:
-    """The name of a server's file, without its ending: no two servers have the same, and none leaves the directory.
+    """The name of a server's file, without its suffix: unique for each server, and always inside the directory.
 
-    Letters, digits and ``-_.~`` stay, so that ordinary names are what dmcp uses; all else is percent-encoded.
+    Letters, digits and ``-_.~`` stay, so ordinary names are those of dmcp; everything else is percent-encoded.
     """
-    # A name from the command line may hold bytes that are no UTF-8.
+    # A name from the command line may contain bytes that are not UTF-8.
     name = quote(server, safe="-_.~", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > _MAX_NAME:
-        # "%~" is never the beginning of an encoded character.
+        # No encoded character begins with "%~".
         name = f"{name[:100]}%~{hashlib.sha256(server.encode(errors='surrogatepass')).hexdigest()}"
     return name
 
 
 class TokenStore(Protocol):
-    """The place for the tokens of one server."""
+    """The storage for the tokens of one server."""
 
     @property
     def blocks(self) -> bool:
-        """Whether to use it may take as long as a person takes, so that it is not for the event loop."""
+        """Whether a method may wait for the user, so that it must run in a thread."""
         ...
 
     @property
-    def place(self) -> str:
-        """Where it is, for people."""
+    def location(self) -> str:
+        """Where the tokens are, for a message."""
         ...
 
     def load(self) -> Tokens | None:
-        """The stored tokens; None when there are none, or none that can be read. Raises StoreFailed."""
+        """The stored tokens; None without readable ones. Raises StoreFailed."""
         ...
 
     def save(self, tokens: Tokens) -> None:
-        """Put these in the place of what is stored. Raises OSError and StoreFailed."""
+        """Replace the stored tokens. Raises OSError and StoreFailed."""
         ...
 
     def delete(self) -> bool:
-        """Forget the tokens; false when there were none. Raises StoreFailed."""
+        """Delete the tokens; false if there were none. Raises StoreFailed."""
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Held by one process at a time. Raises UpstreamFailed when another one does not let go."""
+        """A lock between processes. Raises UpstreamFailed if another process holds it for too long."""
         ...
 
 
@@ -98,12 +98,10 @@ class FileStore:
         self.path = self._directory / f"{file_name(server)}.json"
 
     @property
-    def place(self) -> str:
-        """See ``TokenStore``."""
+    def location(self) -> str:
         return str(self.path)
 
     def load(self) -> Tokens | None:
-        """The stored tokens; None when there are none, or none that can be read."""
         try:
             self._close_directories()
             data = self._read()
@@ -112,7 +110,7 @@ class FileStore:
         except OSError as error:
             log.warning("the token file of server %s cannot be read: %s", self._server, error.strerror)
             return None
-        return None if data is None else decoded(data, self._server, "the token file")
+        return None if data is None else decode_tokens(data, self._server, "the token file")
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
@@ -120,7 +118,6 @@ class FileStore:
         atomic_write.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
 
     def delete(self) -> bool:
-        """Remove the file; false when there was none."""
         try:
             self.path.unlink()
         except FileNotFoundError:
@@ -128,11 +125,11 @@ class FileStore:
         return True
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """See ``TokenStore``; nothing is held where there is no file."""
-        return locked(self.path)
+        """A lock on the file; without a file it locks nothing."""
+        return file_lock(self.path)
 
     def make_directories(self) -> None:
-        """Make the folder of the files, private. Raises OSError."""
+        """Make the private folder of the files. Raises OSError."""
         self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
         self._directory.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
         self._close_directories()
@@ -143,13 +140,13 @@ class FileStore:
                 _close_to_others(path, _PRIVATE_DIR)
 
     def _read(self) -> bytes | None:
-        """What the file holds; None when somebody else may have written it. Raises OSError."""
+        """The content of the file; None if another user may have written it. Raises OSError."""
         with self.path.open("rb") as file:
             if doubt := _doubt(os.fstat(file.fileno()), self._directory):
-                # Closed and kept, it would be believed the next time.
+                # If the store restricted the file instead, the next load would trust it.
                 with contextlib.suppress(OSError):
                     self.path.unlink()
-                log.warning("%s %s; what it says is not used, and it was removed", self.path, doubt)
+                log.warning("%s %s; it was removed and is not used", self.path, doubt)
                 return None
             with contextlib.suppress(OSError):
                 _close_to_others(self.path, _PRIVATE_FILE)
@@ -157,7 +154,7 @@ class FileStore:
 
 
 def _doubt(found: os.stat_result, directory: Path) -> str:
-    """Why a token file with this status may be the work of somebody else; empty when it is not."""
+    """Why another user may have written a token file with this status; empty if none could."""
     if sys.platform == "win32":
         return ""
     if found.st_mode & stat.S_IWOTH:
@@ -168,8 +165,8 @@ def _doubt(found: os.stat_result, directory: Path) -> str:
 
 
 def _close_to_others(path: Path, mode: int) -> None:
-    """Take from others what an earlier program gave them. Raises OSError."""
-    # What a symbolic link leads to is not ours to change.
+    """Remove the permissions of other users. Raises OSError."""
+    # The target of a symbolic link may be outside of the folder.
     if sys.platform == "win32" or path.is_symlink():
         return
     found = stat.S_IMODE(path.stat().st_mode)
@@ -178,12 +175,12 @@ def _close_to_others(path: Path, mode: int) -> None:
         log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
 
 
-def decoded(data: bytes | str, server: str, what: str) -> Tokens | None:
-    """Tokens as they were stored; None when they cannot be read, or are another server's. ``what`` held them."""
+def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
+    """Stored tokens; None if they are damaged or belong to another server. ``what`` names their source in the log."""
     try:
         tokens = msgspec.json.decode(data, type=Tokens)
         if tokens.expires_at is not None:
-            # Without a zone it is another instant on each machine.
+            # Without a time zone the instant depends on the machine.
             if datetime.fromisoformat(tokens.expires_at).tzinfo is None:
                 raise ValueError
             tokens.seconds_left(0.0)
@@ -196,20 +193,21 @@ def decoded(data: bytes | str, server: str, what: str) -> Tokens | None:
 
 
 @asynccontextmanager
-async def locked(path: Path, *, create: bool = False) -> AsyncIterator[None]:
-    """The lock of a file, as long as there is one. Raises UpstreamFailed when another process does not let go.
+async def file_lock(path: Path, *, create: bool = False) -> AsyncIterator[None]:
+    """Hold the lock of a file; without a file, nothing. Raises UpstreamFailed if another process holds it for too long.
 
-    The lock is on the file itself. Whoever waited for it while it was replaced holds the lock of the old file, and tries again.
+    The lock is on the file itself. If another process replaced the file during the wait, the lock is on the old file, and the wait
+    starts again.
     """
     descriptor: int | None = None
     try:
-        with anyio.move_on_after(LOCK_PATIENCE) as patience:
+        with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
             while (descriptor := _open(path, create)) is not None:
                 await _flock(descriptor)
                 if _is_current(descriptor, path):
                     break
                 os.close(descriptor)
-        if patience.cancelled_caught:
+        if deadline.cancelled_caught:
             raise UpstreamFailed("another process holds the lock of its tokens")
         yield
     finally:
@@ -234,7 +232,7 @@ def _is_current(descriptor: int, path: Path) -> bool:
 
 
 async def _flock(descriptor: int) -> None:
-    """Wait for the lock without keeping the event loop waiting."""
+    """Wait for the lock without blocking the event loop."""
     import fcntl
 
     while True:
@@ -243,8 +241,8 @@ async def _flock(descriptor: int) -> None:
         except BlockingIOError:
             await anyio.sleep(_LOCK_POLL)
         except OSError as error:
-            # A file system without locks.
-            log.debug("there is no lock for token files: %s", error.strerror)
+            # The file system may have no locks.
+            log.debug("token files cannot be locked: %s", error.strerror)
             return
         else:
             return

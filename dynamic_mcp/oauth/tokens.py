@@ -1,7 +1,7 @@
-"""What a sign-in gives: tokens with an absolute expiry, and when they are to be renewed. No input or output.
+"""Tokens with an absolute expiry, and the rule for their renewal. This module does no input or output.
 
-SECURITY.md: "Automatic token refresh before expiry (5-minute buffer)". A token that never lives longer than the buffer would be
-renewed before every request; one that was obtained by this process is renewed at half of its life instead.
+dynamic-mcp SECURITY.md 1.3.0: "Automatic token refresh before expiry (5-minute buffer)". A token that lives no longer than the
+buffer would need a renewal before every request. If this process obtained it, it is due at half of its lifetime instead.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-#: Seconds of life that a token must have left to be used without being renewed.
+#: A token with fewer seconds left is due for renewal.
 BUFFER = 300.0
 
 
 class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who we are to the authorization server: configured, or registered there (RFC 7591)."""
+    """The proxy as a client of an authorization server: configured, or registered there (RFC 7591)."""
 
     client_id: str
     client_secret: str | None = None
@@ -23,11 +23,11 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str = "none"
     redirect_uri: str | None = None
     registered: bool = False
-    #: POSIX time from which the authorization server does not take the secret any more; None = it does not end
+    #: POSIX time at which the secret expires; None = never
     secret_expires_at: float | None = None
 
     def is_expired(self, now: float) -> bool:
-        """Whether the secret of the client is not taken any more at ``now`` (POSIX time)."""
+        """Whether the secret of the client has expired at ``now`` (POSIX time)."""
         return self.secret_expires_at is not None and self.secret_expires_at <= now
 
     def __repr__(self) -> str:
@@ -35,19 +35,19 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A token file: the first three members are dmcp's, the others say what the tokens are good for."""
+    """The content of a token file. The first three members are those of dmcp; the others say what the tokens are for."""
 
     access_token: str
     refresh_token: str | None = None
-    #: RFC 3339, in UTC; None when the server did not say
+    #: RFC 3339, in UTC; None if the server did not say
     expires_at: str | None = None
-    #: the name of the server in the configuration, and its URL without query: tokens are for nobody else
+    #: the name of the server in the configuration, and its URL without query; the tokens are for no other server
     server: str | None = None
     resource: str | None = None
     issuer: str | None = None
     token_endpoint: str | None = None
     scope: str | None = None
-    #: seconds that the token lived when it was issued
+    #: lifetime of the token in seconds, when it was issued
     lifetime: float | None = None
     client: ClientRegistration | None = None
 
@@ -56,22 +56,22 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def registration(self) -> ClientRegistration | None:
-        """The client that was registered for these tokens, if one was."""
+        """The registered client of these tokens; None for a configured one."""
         return self.client if self.client is not None and self.client.registered else None
 
     def seconds_left(self, now: float) -> float | None:
-        """Seconds of life at ``now`` (POSIX time); None when it is not known."""
+        """Seconds left at ``now`` (POSIX time); None if unknown."""
         if self.expires_at is None:
             return None
         return datetime.fromisoformat(self.expires_at).timestamp() - now
 
     def is_expired(self, now: float) -> bool:
-        """Whether the access token must not be sent any more."""
+        """Whether the access token has expired."""
         left = self.seconds_left(now)
         return left is not None and left <= 0
 
     def is_due(self, now: float, *, fresh: bool) -> bool:
-        """Whether the token is to be renewed before it is used; ``fresh`` when this process obtained it."""
+        """Whether the token needs a renewal before its use. ``fresh`` says that this process obtained it."""
         left = self.seconds_left(now)
         if left is None:
             return False

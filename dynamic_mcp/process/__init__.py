@@ -1,1 +1,1 @@
-"""Child processes: each in a process group of its own, and no group outlives its owner."""
+"""Child processes, each in its own process group. No group outlives its owner."""

@@ -1,12 +1,13 @@
 """A child process that leads its own process group.
 
-After ``terminate`` returned, no process of the group is alive, whether the leader left first, ignored its closed stdin, ignored
-SIGTERM, or left grandchildren behind. The leader is only reaped then: until that moment its process id, which is the group's id,
-cannot be given to another process, so that a signal never reaches a stranger. When this process is killed itself, the guard does it.
+After ``terminate`` returned, no process of the group is alive, even if the leader exited first, ignored its closed stdin, ignored
+SIGTERM, or left grandchildren. Only then does ``terminate`` reap the leader: until that moment the system cannot give its process
+id, which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard
+ends the group.
 
-Not reached: a process that left the group on purpose (setsid, a daemon of its own).
+A process that left the group on purpose (``setsid``, a daemon) survives.
 
-On Windows a job object holds the group (``windows``, untested there).
+On Windows a job object holds the group (``windows``, not tested there).
 """
 
 from __future__ import annotations
@@ -29,37 +30,37 @@ from dynamic_mcp.process.stderr import StderrTail
 if sys.platform == "win32":
     from dynamic_mcp.process import windows
 
-#: Seconds between closing stdin and SIGTERM: the polite way out of MCP's stdio shutdown.
+#: Seconds between closing stdin and SIGTERM (MCP 2025-11-25, basic/lifecycle, "Shutdown").
 STDIN_GRACE = 1.0
 #: Seconds between SIGTERM and SIGKILL, for handlers that save something.
 TERM_GRACE = 2.0
-#: Seconds that a killed group may take to disappear (a process in an uninterruptible system call).
+#: Seconds that a killed group may take to disappear: a process can be in an uninterruptible system call.
 KILL_GRACE = 2.0
 
 _POLL = 0.02
 
-#: Children whose groups are not known to be gone; a second signal kills them at once.
+#: Children whose groups may be alive. A second signal to the proxy kills them at once.
 live: set[Child] = set()
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """How a child is started."""
+    """How to start a child."""
 
     #: the program and its arguments, without a shell
     argv: tuple[str, ...]
     environment: dict[str, str]
-    #: runs in the child between fork and exec (POSIX); when it fails, the program is not started
+    #: runs in the child between fork and exec (POSIX); if it fails, the program does not start
     before_exec: Callable[[], None] | None = None
-    #: what an error message calls the first word of ``argv``
+    #: the name of the first word of ``argv`` in error messages
     program: str = "the command"
-    #: adds to the words for how the child ended (``Child.status``)
+    #: adds an explanation to ``Child.status``
     explain: Callable[[str], str] = str
 
 
 def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Popen[bytes]:
     steps = [step for step in (announce, launch.before_exec) if step is not None]
 
-    def take_steps() -> None:
+    def run_steps() -> None:
         for step in steps:
             step()
 
@@ -71,13 +72,13 @@ def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Po
         env=launch.environment,
         bufsize=0,
         process_group=0,
-        # No step takes a lock that another thread (one sends traces) may have held at the fork.
-        preexec_fn=take_steps if steps else None,
+        # No step takes a lock, which another thread (one sends traces) could hold at the fork.
+        preexec_fn=run_steps if steps else None,
     )
 
 
 class Child:
-    """A running child and its pipes. ``stdin`` and ``stdout`` are file descriptors that the caller takes over."""
+    """A running child and its pipes. The caller owns ``stdin`` and ``stdout``, and closes them."""
 
     def __init__(
         self,
@@ -87,10 +88,10 @@ class Child:
     ) -> None:
         """Start the program. Raises OSError (not found, not executable), ValueError (a NUL in a word) or SubprocessError (``before_exec``).
 
-        ``secrets`` are hidden in what the child writes to stderr.
+        ``stderr_tail`` hides ``secrets``.
         """
         self._guard = guard
-        #: the end of what the child wrote to stderr
+        #: the end of the child's stderr
         self.stderr_tail: StderrTail | None = None
         if sys.platform == "win32":
             self._process = windows.popen(launch.argv, launch.environment)
@@ -100,11 +101,11 @@ class Child:
         self.pid: int = self._process.pid
         self.stdin = self._process.stdin
         self.stdout = self._process.stdout
-        self._left = anyio.Event()
+        self._exited = anyio.Event()
         try:
             self._attach(secrets)
         except BaseException:
-            # Too many open files, for example. Nobody would know the child.
+            # For example, too many open files. Nothing else would end this child.
             self.kill()
             self._guard.forget(self.pid)
             self._process.wait()
@@ -118,21 +119,21 @@ class Child:
         self._watch()
 
     async def wait_left(self) -> None:
-        """Wait until the leader has exited. It stays unreaped, and its group may live on."""
-        await self._left.wait()
+        """Wait until the leader has exited. The leader stays unreaped, and the rest of its group may live."""
+        await self._exited.wait()
 
     @property
-    def has_left(self) -> bool:
+    def has_exited(self) -> bool:
         """Whether the leader has exited."""
-        return self._left.is_set()
+        return self._exited.is_set()
 
     def status(self) -> str:
-        """How the leader ended, for a message to people. It may be unreaped."""
+        """How the leader ended, for a message. The leader may be unreaped."""
         code = self._process.returncode
         if code is None and sys.platform != "win32":
-            seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            if seen is not None:
-                code = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
+            exit = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if exit is not None:
+                code = exit.si_status if exit.si_code == os.CLD_EXITED else -exit.si_status
         if code is None:
             return "still running"
         if code < 0:
@@ -143,23 +144,23 @@ class Child:
         return f"exit code {code}"
 
     async def terminate(self) -> None:
-        """End the whole group: stdin must be closed by now; wait, SIGTERM, wait, SIGKILL, reap. Bounded, never cancelled.
+        """End the whole group: wait, SIGTERM, wait, SIGKILL, reap. The caller has closed stdin. Bounded, not cancellable.
 
-        Once it has returned, a repetition does nothing: the id may belong to somebody else.
+        A second call does nothing, because the system may have given the id to another process.
         """
         if self not in live:
             return
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(STDIN_GRACE):
-                await self._left.wait()
+                await self._exited.wait()
             if await self._group_lives_after(0.0):
                 self.signal_group(signal.SIGTERM)
                 if await self._group_lives_after(TERM_GRACE):
                     self.kill()
                     await self._group_lives_after(KILL_GRACE)
             with anyio.move_on_after(KILL_GRACE):
-                await self._left.wait()
-            if self.has_left:
+                await self._exited.wait()
+            if self.has_exited:
                 self._guard.forget(self.pid)
                 self._process.wait()
             live.discard(self)
@@ -173,11 +174,11 @@ class Child:
         self.signal_group(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
     def signal_group(self, number: int) -> None:
-        """Send a signal to every process of the group, if there is one left. On Windows there is only the end."""
+        """Send a signal to every process of the group, if one is left. On Windows, end them."""
         if sys.platform == "win32":
             self._job.terminate()
         else:
-            # macOS answers EPERM for a group that holds only zombies; the census below is what decides.
+            # macOS answers EPERM for a group that holds only zombies; ``group_is_alive`` decides.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
@@ -188,7 +189,7 @@ class Child:
         return group_is_alive(self.pid)
 
     def _watch(self) -> None:
-        """Set ``_left`` when the leader exits, without reaping it: by pidfd where there is one, else by a thread."""
+        """Set ``_exited`` when the leader exits, without reaping it: by pidfd where the system has it, else by a thread."""
         loop = asyncio.get_running_loop()
         if hasattr(os, "pidfd_open"):
             try:
@@ -197,12 +198,12 @@ class Child:
                 pass
             else:
 
-                def left() -> None:
+                def on_exit() -> None:
                     loop.remove_reader(descriptor)
                     os.close(descriptor)
-                    self._left.set()
+                    self._exited.set()
 
-                loop.add_reader(descriptor, left)
+                loop.add_reader(descriptor, on_exit)
                 return
 
         def wait() -> None:
@@ -210,13 +211,13 @@ class Child:
                 self._process.wait()
             else:
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            loop.call_soon_threadsafe(self._left.set)
+            loop.call_soon_threadsafe(self._exited.set)
 
         threading.Thread(target=wait, name=f"wait-{self.pid}", daemon=True).start()
 
 
 def group_is_alive(group: int) -> bool:
-    """Whether a process of the group lives. A zombie is dead: its parent, not the group, decides when it goes."""
+    """Whether a process of the group is alive. A zombie is dead: only its parent can remove it."""
     if sys.platform == "win32":
         return False
     try:
@@ -227,7 +228,7 @@ def group_is_alive(group: int) -> bool:
         pass
     if not os.path.exists("/proc/self/stat"):
         return _group_is_alive_by_ps(group)
-    # Asked of the kernel for each process, because reading the state of all of them takes twenty times as long, and the loop waits.
+    # One getpgid for each process: reading the state of all of them takes twenty times as long, and blocks the loop.
     return any(
         entry.isdigit() and _group_of(int(entry)) == group and not _is_dead(entry)
         for entry in os.listdir("/proc")
@@ -242,10 +243,10 @@ def _group_of(pid: int) -> int | None:
 
 
 def _is_dead(pid: str) -> bool:
-    """Whether the process is a zombie, or gone by now."""
+    """Whether the process is a zombie or gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command name is in parentheses and may hold anything; the state is the first word after the last one.
+            # The command name is in parentheses and may contain some; the state is the first word after the last parenthesis.
             return file.read().rpartition(b")")[2].split(None, 1)[0] in (b"Z", b"X")
     except (OSError, IndexError):
         return True

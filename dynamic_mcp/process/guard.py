@@ -1,13 +1,13 @@
-"""What happens to the process groups when this process is killed: a helper ends them.
+"""The process guard: a helper process that ends the process groups when this process is killed.
 
-A signal that cannot be caught leaves no time to clean up, and a server that ignores its closed stdin would live on for ever. So a
-POSIX shell of about one megabyte waits on a pipe whose only writer is this process. It is told each group before the group's program
-runs, and that a group is gone before its id can be given to anybody else; when the pipe ends it asks the groups that are
-left to go, kills those that stay, and ends. It starts with the first child and ends with ``close``.
+SIGKILL leaves no time to clean up, and a server that ignores its closed stdin would live for ever. So the helper, a POSIX shell of
+about one megabyte, waits on a pipe whose only writer is this process. The helper learns of each group before the group's program
+runs, and of its end before the system can reuse its id. When the pipe ends, the helper sends SIGTERM to the groups that are left,
+kills those that stay, and exits. It starts with the first child and ends with ``close``.
 
-The announcement is made between fork and exec by the child itself, which holds the pipe until then: there is no moment at which
-this process can be killed and a child be unknown to the helper. The price is a fork in place of a vfork, one to four milliseconds
-for each child. Without a POSIX shell (Windows: a job object does this) children run unguarded, and a debug message says so.
+The child itself announces its group between fork and exec, and holds the pipe until then. So this process can be killed at any
+moment, and the helper knows every child. The price is a fork in place of a vfork: one to four milliseconds for each child.
+Without a POSIX shell, children run unguarded, and a debug message says so. On Windows a job object replaces the helper.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import anyio
 
 from dynamic_mcp.log import log
 
-# "+ ID" is said by a child before its exec, "=" by us when that succeeded, "!" when it failed, "- ID" when the group is empty.
-# Groups that closed their stdin get a second to go by themselves, two more after SIGTERM. A group that is found empty once is
-# never signalled again, because its id may belong to somebody else from then on.
+# A child writes "+ ID" before its exec. This process writes "=" if the exec succeeded, "!" if it failed, and "- ID" when the group
+# is empty. A group gets one second to exit after its stdin closed, and two more after SIGTERM. The helper never signals a group
+# again that it found empty once, because the system may reuse the id.
 SCRIPT = """
 trap '' HUP INT TERM
 groups=
@@ -40,44 +40,44 @@ while read -r sign group; do
   esac
 done
 groups="$groups $starting"
-tell() {
+signal_all() {
   kept=
   for group in $groups; do kill -s "$1" -- "-$group" 2>/dev/null && kept="$kept $group"; done
   groups=$kept
 }
 wait_for() {
   ticks=$1
-  while tell 0; [ -n "$groups" ] && [ "$ticks" -gt 0 ]; do sleep 0.1 || sleep 1; ticks=$((ticks - 1)); done
+  while signal_all 0; [ -n "$groups" ] && [ "$ticks" -gt 0 ]; do sleep 0.1 || sleep 1; ticks=$((ticks - 1)); done
 }
 wait_for 10
-tell TERM
+signal_all TERM
 wait_for 20
-tell KILL
+signal_all KILL
 """
 _SHELL = "/bin/sh"
-#: Seconds that the helper may take to notice that it is not needed any more.
+#: Seconds that the helper may take to exit when no group is left.
 _CLOSE_GRACE = 1.0
 
 
 class Guard:
-    """The helper process, and what it has to be told. A helper that was killed is replaced when the next child starts."""
+    """Starts children, and tells the helper process of their groups. The next start replaces a helper that was killed."""
 
     def __init__(self) -> None:
-        #: held for the moment of one start
-        self.turn = anyio.Lock()
+        #: held while one child starts
+        self.start_lock = anyio.Lock()
         self._groups: set[int] = set()
         self._helper: subprocess.Popen[bytes] | None = None
         self._unavailable = sys.platform == "win32"
 
     @property
     def pid(self) -> int | None:
-        """The helper's process id; None while none runs."""
+        """The helper's process id; None while no helper runs."""
         return self._helper.pid if self._helper is not None and self._helper.poll() is None else None
 
     def start(
         self, popen: Callable[[Callable[[], None] | None], subprocess.Popen[bytes]]
     ) -> subprocess.Popen[bytes]:
-        """Start a child that leads a new group: ``popen`` gets what has to run between fork and exec."""
+        """Start a child that leads a new group; ``popen`` gets the function to run between fork and exec, or None."""
         if not self._unavailable and self.pid is None:
             self._start_helper()
         if self._helper is None or self._helper.stdin is None:
@@ -98,12 +98,12 @@ class Guard:
         return process
 
     def forget(self, group: int) -> None:
-        """The group is empty and its leader about to be reaped: from then on the id may belong to anybody."""
+        """Tell the helper that the group is empty. Call this before the leader is reaped: afterwards the system may reuse the id."""
         self._groups.discard(group)
         self._write(b"- %d\n" % group)
 
     async def close(self) -> None:
-        """End the helper, and wait a moment for its end. Groups that are still known are ended by it, which takes longer."""
+        """End the helper, and wait up to a second for its exit. The helper first ends the groups that are left, which takes longer."""
         helper = self._helper
         if helper is None or helper.stdin is None:
             return
@@ -116,7 +116,7 @@ class Guard:
         if self._helper is not None and self._helper.stdin is not None:
             self._helper.stdin.close()
         try:
-            # A session of its own: a Ctrl-C at the terminal must not reach it.
+            # A new session, because a Ctrl-C at the terminal must not reach the helper.
             self._helper = subprocess.Popen(
                 [_SHELL, "-c", SCRIPT, "dynamic-mcp-guard"],
                 stdin=subprocess.PIPE,
@@ -135,6 +135,6 @@ class Guard:
 
     def _write(self, line: bytes) -> None:
         if self._helper is not None and self._helper.stdin is not None:
-            # Without a helper, or with a closed pipe, nobody is there to be told.
+            # The helper may be gone, or the pipe closed.
             with contextlib.suppress(OSError, ValueError):
                 self._helper.stdin.write(line)

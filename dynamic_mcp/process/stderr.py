@@ -1,7 +1,7 @@
-"""The last words of a child: the end of its stderr, kept for the answer to a call that it could not give.
+"""The end of a child's stderr, for the error message of a call that the child could not answer.
 
-The pipe is always read, so that a chatty child never waits; only the last bytes are kept, and they are never written to our own
-stderr. They may hold anything, so values that the configuration gave to the child are blotted out.
+This module always reads the pipe, so a chatty child never waits. It keeps only the last bytes, and never writes them to the proxy's
+stderr. They may contain secrets, so it hides the values that the configuration gave to the child.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import asyncio
 import os
 from collections.abc import Iterable
 
-#: Bytes that are kept, and of these the lines and characters that are shown.
-KEPT = 8192
-SHOWN_LINES = 5
-SHOWN_CHARACTERS = 600
+#: Bytes to keep, and of these the lines and characters to show.
+MAX_BYTES = 8192
+MAX_LINES = 5
+MAX_CHARACTERS = 600
 
-# A shorter value would blot out ordinary words.
+# A shorter value could be part of ordinary words.
 _MIN_SECRET = 6
 _CHUNK = 1 << 16
 _MAX_CHUNKS = 32
 
 
 class StderrTail:
-    """Reads a descriptor that it owns until the end or ``close``."""
+    """Owns a descriptor, and reads it until its end or ``close``."""
 
     def __init__(self, descriptor: int, secrets: Iterable[str] = ()) -> None:
         self._descriptor: int | None = descriptor
@@ -34,29 +34,29 @@ class StderrTail:
         self._loop.add_reader(descriptor, self._read)
 
     def text(self) -> str:
-        """The last lines, what is in the pipe by now included; empty when the child said nothing."""
+        """The last lines, up to what is in the pipe now; empty if the child wrote nothing."""
         self._read_waiting()
         text = self._kept.decode(errors="replace")
         for secret in self._secrets:
             text = text.replace(secret, "[hidden]")
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        return "\n".join(lines[-SHOWN_LINES:])[-SHOWN_CHARACTERS:]
+        return "\n".join(lines[-MAX_LINES:])[-MAX_CHARACTERS:]
 
     def close(self) -> None:
-        """Stop reading. Bytes that come later meet a closed pipe."""
+        """Stop reading, and close the pipe."""
         if self._descriptor is not None:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 
     def _read_waiting(self) -> None:
-        """Take what the child has written before it left; bounded, because another process may still be writing."""
+        """Read what the child wrote before it exited; bounded, because another process may still write."""
         for _ in range(_MAX_CHUNKS):
             if self._descriptor is None or not self._read():
                 return
 
     def _read(self) -> bool:
-        """Take one chunk; false when there was none."""
+        """Read one chunk; false if the pipe had none."""
         assert self._descriptor is not None
         try:
             data = os.read(self._descriptor, _CHUNK)
@@ -65,7 +65,7 @@ class StderrTail:
         except OSError:
             data = b""
         if data:
-            self._kept = (self._kept + data)[-KEPT:]
+            self._kept = (self._kept + data)[-MAX_BYTES:]
         else:
             self.close()
         return bool(data)

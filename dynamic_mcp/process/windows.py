@@ -1,8 +1,8 @@
-"""Child processes on Windows: a group of its own and a job object, which ends with its last handle.
+"""Child processes on Windows: a process group, and a job object that ends with its last handle.
 
-Written after the documentation (CREATE_NEW_PROCESS_GROUP; JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE) and not tested on Windows.
-The job takes the place of the process group and of the guard: when this process dies, the system closes the handle and ends everything
-in the job. A child could start another process before it is put into the job; that one would be missed.
+This module follows the documentation (CREATE_NEW_PROCESS_GROUP; JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE); it is not tested on Windows.
+The job replaces the process group and the guard: when this process dies, the system closes the handle and ends every process of
+the job. A process that the child starts before it is in the job survives.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ if sys.platform == "win32":
             _kernel32.TerminateJobObject(self._handle, 1)
 
         def close(self) -> None:
-            """Let go of the job, which ends what is left in it."""
+            """Close the job, which ends every process that is left in it."""
             _kernel32.CloseHandle(self._handle)
 
     def popen(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program in a group of its own, with pipes that the event loop can wait for."""
+        """Start a program in its own process group, with pipes that the event loop can wait for."""
         return windows_utils.Popen(
             list(argv),
             stdin=subprocess.PIPE,

@@ -1,1 +1,1 @@
-"""MCP on the wire, without input or output: framing, envelopes, eras, and the correlation of answers."""
+"""The messages of MCP, without input or output: lines, envelopes, eras, and which answer belongs to which request."""

@@ -1,8 +1,8 @@
 """The two eras of MCP, decided per request.
 
 Legacy: the ``initialize`` handshake of 2024-11-05 to 2025-11-25. Modern: 2026-07-28, stateless; each request carries its protocol
-version and the client's capabilities in ``params._meta`` (MCP 2026-07-28, basic, ``_meta``). One process serves both, in any
-order, so nothing here remembers anything.
+version and the client's capabilities in ``params._meta`` (MCP 2026-07-28, basic, ``_meta``). One process serves both eras, in any
+order, so this module keeps no state.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
-#: ``_meta`` keys that belong to one hop: an upstream gets its own, never those of our client.
+#: ``_meta`` keys that belong to one hop: the proxy sends its own to an upstream, never those of its client.
 HOP_KEYS = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL})
 
-_MARK = PROTOCOL_VERSION.encode()
+_VERSION_KEY = PROTOCOL_VERSION.encode()
 
 
 class _Meta(msgspec.Struct):
@@ -44,19 +44,19 @@ _decode_params = msgspec.json.Decoder(_Params).decode
 
 
 class RequestMeta(msgspec.Struct, frozen=True):
-    """What a modern request says of itself."""
+    """What a modern request carries in ``_meta``."""
 
     version: str
-    #: the JSON object of what the client can be asked for; None when it does not say
+    #: the JSON object of the client's capabilities; None where the request has none
     capabilities: bytes | None
     log_level: str | None = None
 
 
 def request_meta(params: Raw) -> RequestMeta | None:
-    """The stamp of a modern request, or None for a legacy one."""
+    """The metadata of a modern request, or None for a legacy one."""
     text = bytes(params)
-    # A key with a backslash in it may be the mark in another spelling: some encoders write "\/" for every slash.
-    if _MARK not in text and b"\\" not in text:
+    # A key with a backslash in it may be the version key in another spelling: some encoders write "\/" for every slash.
+    if _VERSION_KEY not in text and b"\\" not in text:
         return None
     try:
         meta = _decode_params(params).meta

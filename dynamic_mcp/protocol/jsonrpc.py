@@ -1,7 +1,7 @@
-"""JSON-RPC 2.0 as MCP uses it: lines, envelopes, errors. Sans-IO.
+"""JSON-RPC 2.0 as MCP uses it: lines, envelopes, errors. This module does no input or output.
 
-Only the envelope is decoded. ``params``, ``result`` and ``error`` stay the bytes that were received, so that big integers, unknown
-fields and number spellings survive the way through the proxy.
+Only the envelope is decoded. ``params``, ``result`` and ``error`` stay bytes, so that the proxy passes big integers, unknown
+fields and spellings of numbers unchanged.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ INTERNAL_ERROR = -32603
 NULL = b"null"
 
 
-#: Bytes of the longest message that is taken; a larger one is dropped and answered for.
+#: The largest message in bytes. The proxy drops a larger one and answers it with an error.
 MAX_MESSAGE = 128 << 20
-#: A message so many times larger than the bound is taken to have no end.
+#: A message this many times larger than the bound counts as endless.
 ENDLESS = 16
-#: Bytes of an oversized message that are kept of its beginning and of its end, to find the id in.
+#: Bytes that stay of the beginning and of the end of an oversized message, to find its id.
 EDGE = 4096
 
-#: Told about an oversized message: with its beginning when the bound is passed, and with its end (``True``) when that comes.
+#: Called twice for an oversized message: with its beginning when it passes the bound, and with its end (``True``) when it ends.
 OnOversized = Callable[[bytes, bool], None]
 
 
-def cut(chunk: bytes) -> tuple[list[bytes], bytes]:
+def split_lines(chunk: bytes) -> tuple[list[bytes], bytes]:
     """The lines that end in ``chunk``, and what follows them.
 
-    Looks for line ends with ``in``, for which the processor has instructions; ``split`` looks at one byte after the other, which takes
-    thirty times as long. Of a large result almost every chunk holds one line end or none.
+    ``rpartition`` searches with instructions of the processor. ``split`` tests each byte, which takes thirty times as long; almost
+    every chunk of a large result holds one line end or none.
     """
     before, end, rest = chunk.rpartition(b"\n")
     if not end:
@@ -45,10 +45,10 @@ def cut(chunk: bytes) -> tuple[list[bytes], bytes]:
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines, in time linear in its length however it is chunked.
+    """Splits a byte stream into lines. The time is linear in the length of the stream, for chunks of any size.
 
-    An unfinished line is kept as a list of chunks: appending to one growing buffer and searching it again for each chunk would
-    be quadratic, which a 64 MiB result turns into half a minute. A line longer than ``max_size`` bytes is not kept at all.
+    An unfinished line is a list of chunks. One growing buffer, searched again for each chunk, would take quadratic time: half a
+    minute for 64 MiB. The splitter drops a line longer than ``max_size`` bytes.
     """
 
     __slots__ = ("_dropped", "_edge", "_max_size", "_on_oversized", "_partial", "_size")
@@ -61,12 +61,12 @@ class LineSplitter:
         self._partial: list[bytes] = []
         self._size = 0
         self._dropped = 0
-        #: the last bytes of a line that is being dropped, None while a line is being kept
+        #: the last bytes of the line that the splitter drops; None while it keeps the line
         self._edge: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that ``chunk`` completes, without their line ends; blank lines are left out."""
-        lines, rest = cut(chunk)
+        """The lines that ``chunk`` completes, without their line ends and without blank lines."""
+        lines, rest = split_lines(chunk)
         if lines and (self._partial or self._edge is not None):
             self._keep(lines[0])
             lines[0] = self._take()
@@ -76,11 +76,11 @@ class LineSplitter:
 
     @property
     def is_endless(self) -> bool:
-        """Whether the line that is being dropped will not end: nothing that comes after it can be told from it."""
+        """Whether the line being dropped counts as endless; the stream then contains nothing more to read."""
         return self._dropped > ENDLESS * self._max_size
 
     def rest(self) -> bytes:
-        """What came after the last line end: a last message that the peer did not terminate."""
+        """What follows the last line end: a last message that the peer did not terminate."""
         rest = self._take()
         return b"" if rest.isspace() else rest
 
@@ -98,7 +98,7 @@ class LineSplitter:
             self._on_oversized(line[:EDGE], False)
 
     def _take(self) -> bytes:
-        """The unfinished line as it is now; a dropped one is empty."""
+        """The unfinished line so far; empty for a dropped one."""
         line = b"".join(self._partial)
         self._partial.clear()
         self._size = self._dropped = 0
@@ -113,18 +113,17 @@ _ID_AT_START = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\
 _ID_AT_END = re.compile(rb'(?<!\\)"id"\s*:\s*' + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
 
-def id_at(edge: bytes, last: bool) -> bytes | None:
-    """The id of an oversized message, where the beginning or the end of it shows one beyond doubt.
+def find_id(edge: bytes, last: bool) -> bytes | None:
+    """The id of an oversized message, if its beginning or its end shows the id beyond doubt.
 
-    Everything before a first or after a last member of the outermost object is known, so that text inside a string or a
-    nested object is never taken for the id.
+    Only the first and the last members of the outermost object count, so text inside a string or a nested object never does.
     """
     found = _ID_AT_END.search(edge) if last else _ID_AT_START.match(edge)
     return found and found[1]
 
 
 class Message(msgspec.Struct, gc=False, frozen=True):
-    """An envelope. Absent members are empty; ``id`` is kept as it was written, so that it can be echoed exactly."""
+    """An envelope. Absent members are empty; ``id`` keeps its spelling, so that the answer repeats it exactly."""
 
     jsonrpc: str = ""
     id: Raw = Raw(b"")
@@ -135,10 +134,10 @@ class Message(msgspec.Struct, gc=False, frozen=True):
 
 
 class Outgoing(msgspec.Struct, gc=False, frozen=True):
-    """A message that is sent: its line, and what a transport needs to know about it."""
+    """A message to send: its line, and what a transport has to know about it."""
 
     line: bytes
-    #: None for the answer to a request of the other side
+    #: None for an answer
     method: str | None = None
     #: None for a notification or an answer
     id: int | None = None
@@ -146,19 +145,19 @@ class Outgoing(msgspec.Struct, gc=False, frozen=True):
 
 
 class Malformed(Exception):
-    """A line that is no JSON-RPC message: the error code that JSON-RPC gives it, and its id where one could be read."""
+    """A line is not a JSON-RPC message. ``code`` is the error code of JSON-RPC for it, ``id`` its id or null."""
 
     def __init__(self, code: int, what: str, id: bytes = NULL, *, answer: bool = False) -> None:
         super().__init__(what)
         self.code = code
         self.what = what
         self.id = id
-        #: true where it looks like the answer to a request rather than a request
+        #: whether the line looks like an answer rather than a request
         self.answer = answer
 
 
 class Refusal(Exception):
-    """A request that is answered with a JSON-RPC error; ``error`` is the error object."""
+    """The proxy answers a request with a JSON-RPC error; ``error`` is the error object."""
 
     def __init__(self, code: int, text: str, data: object = None, *, error: bytes | None = None) -> None:
         super().__init__(text)
@@ -170,10 +169,10 @@ _decode_message = msgspec.json.Decoder(Message).decode
 
 
 def parse(line: bytes) -> Message:
-    """Decode the envelope of one message. Raises Malformed, which says how to answer it (JSON-RPC 2.0, section 5.1)."""
+    """Decode the envelope of one message. Raises Malformed with the code to answer (JSON-RPC 2.0, section 5.1)."""
     try:
         if not line.isascii():
-            # The decoder does not look at what stays raw, and one wrong byte of it would end the stream of whoever gets it.
+            # The decoder does not check what stays raw, and one invalid byte there would end the stream of the receiver.
             line.decode()
         message = _decode_message(line)
     except UnicodeDecodeError:
@@ -185,9 +184,9 @@ def parse(line: bytes) -> Message:
             raise _diagnose(line) from None
         return parse(whole)
     if message.jsonrpc != "2.0":
-        readable = bytes(message.id) if message.id and _is_id(message.id) else NULL
+        id = bytes(message.id) if message.id and _is_id(message.id) else NULL
         answer = message.method is None
-        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', readable, answer=answer)
+        raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', id, answer=answer)
     if message.id and not _is_id(message.id):
         if message.method is None and bytes(message.id) == NULL:
             return message
@@ -213,26 +212,26 @@ _ESCAPE = re.compile(
 
 
 def _without_lone_surrogates(line: bytes) -> bytes:
-    """``line`` with the replacement character for each escape of half a character, as JavaScript writes a cut emoji."""
+    """``line`` with U+FFFD for each escape of a lone surrogate, which JavaScript writes for an emoji that it cut in two."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
 
 
 def _diagnose(line: bytes) -> Malformed:
-    """Say what is wrong with a line that is not a message; slow path."""
+    """The reason why a line is not a message; the slow path."""
     try:
         members = msgspec.json.decode(line, type=dict[str, Raw])
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError):
         return Malformed(PARSE_ERROR, "the line is not valid JSON")
-    id = members.get("id", Raw(b""))
-    readable = bytes(id) if id and _is_id(id) else NULL
+    raw_id = members.get("id", Raw(b""))
+    id = bytes(raw_id) if raw_id and _is_id(raw_id) else NULL
     answer = "method" not in members
-    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", readable, answer=answer)
+    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=answer)
 
 
 def request(id: bytes, method: str, params: bytes) -> bytes:
-    """The line of a request. ``params`` may be empty: the member is then left out."""
+    """The line of a request. With empty ``params`` it has no such member."""
     head = b'{"jsonrpc":"2.0","id":%b,"method":"%b"' % (id, method.encode())
     return _line(head + b',"params":', params) if params else head + b"}\n"
 
@@ -261,8 +260,8 @@ def error_object(code: int, message: str, data: object = None) -> bytes:
     return msgspec.json.encode(value)
 
 
-def readable(size: int) -> str:
-    """A number of bytes for people: in the largest unit that it is a multiple of."""
+def format_size(size: int) -> str:
+    """A number of bytes in the largest unit that divides it."""
     for unit, one in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= one and size % one == 0:
             return f"{size // one} {unit}"
@@ -270,13 +269,13 @@ def readable(size: int) -> str:
 
 
 def _line(head: bytes, value: bytes) -> bytes:
-    """A line of what comes before a JSON value, the value, and the end of the message."""
-    # Joined, not formatted: `%b` takes twenty times as long for a value of a megabyte.
+    """The line of a message whose last member is ``value``."""
+    # `%b` takes twenty times as long as `join` for a value of a megabyte.
     return b"".join((head, one_line(value), b"}\n"))
 
 
 def one_line(value: bytes) -> bytes:
-    """``value`` without raw line ends, which JSON allows between tokens and the stdio framing does not."""
+    """``value`` without raw line ends: JSON allows them between tokens, the stdio framing does not."""
     if b"\n" in value or b"\r" in value:
         return msgspec.json.format(value, indent=-1)
     return value

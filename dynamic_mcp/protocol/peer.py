@@ -1,12 +1,11 @@
-"""One JSON-RPC connection: requests out, answers matched by id; requests and notifications in. No input or output of its own.
+"""One JSON-RPC connection, without input or output: it matches answers with requests, and passes on what the other side begins.
 
-Guarantee: an answer reaches the request with its id, or nobody. Late, duplicate, unknown and unreadable answers are dropped; a
-malformed answer whose id is readable fails that request at once. A request that times out or is cancelled is announced to the
-other side with ``notifications/cancelled`` and the id that it knows (MCP 2025-11-25, basic/utilities/cancellation),
-except ``initialize``, which must not be cancelled. Progress reaches the request with its token, before the answer and
-only while it grows.
+An answer reaches only the request with its id. The peer drops late, duplicate, unknown and unreadable answers; a malformed
+answer with a readable id fails its request at once. For a request that times out or is cancelled, the peer sends
+``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
+Progress reaches the request with its token, before the answer and only while the progress grows.
 
-While the other side waits for an answer of ours, no request of ours times out: it may be a person who is asked.
+While this side works on a request of the other side, no own request times out: the answer may need a person.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-#: The deadline of what waits for ever.
+#: The deadline of a request that waits for ever.
 _NEVER = float("inf")
 
 OnProgress = Callable[[dict[str, Raw]], None]
@@ -38,12 +37,12 @@ class _Pending(msgspec.Struct):
     on_progress: OnProgress | None
     #: loop time at which the request times out
     deadline: float = _NEVER
-    #: the progress that was passed on last
-    reached: float = float("-inf")
+    #: the last progress that ``on_progress`` got
+    last_progress: float = float("-inf")
 
 
 class Peer:
-    """Correlates requests and answers. ``send`` writes one line; the others get what the other side begins by itself."""
+    """Correlates requests and answers. ``send`` sends one message; the other callbacks get what the other side begins."""
 
     def __init__(
         self,
@@ -54,9 +53,9 @@ class Peer:
         *,
         max_size: int = MAX_MESSAGE,
     ) -> None:
-        """``on_cancelled`` hears of a request that nobody waits for any more; where it returns true no notification is sent.
+        """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
-        ``max_size`` is the bound in bytes that ``receive_oversized`` tells of.
+        ``max_size`` is the bound in bytes that the error of an oversized answer names.
         """
         self._send = send
         self._on_notification = on_notification
@@ -65,10 +64,10 @@ class Peer:
         self._max_size = max_size
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
-        #: one timer for all of them, for the earliest deadline or an earlier one: a timer for each was 5 % of the time of a call
-        self._alarm: asyncio.TimerHandle | None = None
-        #: requests of the other side that are being answered, by the bytes of their id
-        self._asked: dict[bytes, asyncio.Task[None]] = {}
+        #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
+        self._timer: asyncio.TimerHandle | None = None
+        #: tasks that answer requests of the other side, by the bytes of the id
+        self._serving: dict[bytes, asyncio.Task[None]] = {}
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
@@ -82,8 +81,8 @@ class Peer:
     ) -> bytes:
         """Send a request and return the bytes of its result.
 
-        ``timeout`` is in seconds, None waits for ever. With ``on_progress`` the request carries a progress token; ``on_id`` hears of its
-        id. Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
+        ``timeout`` is in seconds; None waits for ever. With ``on_progress`` the request carries a progress token; ``on_id`` gets the id.
+        Raises UpstreamTimeout, UpstreamRefused (a JSON-RPC error) or UpstreamFailed (the connection is gone, or the answer malformed).
         """
         if self._closed is not None:
             raise self._closed.copy()
@@ -102,7 +101,7 @@ class Peer:
             self._send(Outgoing(jsonrpc.request(b"%d" % id, method, params), method, id, params))
             return await future
         except asyncio.CancelledError:
-            self._abandon(id, method, "the client cancelled the request")
+            self._abandon(id, method, "the request was cancelled")
             raise
         finally:
             self._pending.pop(id, None)
@@ -113,57 +112,57 @@ class Peer:
             self._send(Outgoing(jsonrpc.notification(method, params), method, params=params))
 
     def receive(self, line: bytes) -> None:
-        """Take one line from the other side."""
+        """Handle one line from the other side."""
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            self.malformed(problem)
+            self.receive_malformed(problem)
         else:
-            self.received(message)
+            self.receive_message(message)
 
-    def received(self, message: Message) -> None:
-        """Take one message of the other side."""
+    def receive_message(self, message: Message) -> None:
+        """Handle one message from the other side."""
         if message.method is None:
-            self.answered(message)
+            self.receive_answer(message)
         elif message.id:
-            self._asks(message)
+            self._take_request(message)
         elif message.method == "notifications/progress":
-            self._progresses(message.params)
-        elif message.method == "notifications/cancelled" and self._asked:
-            self._asks_no_more(message.params)
+            self._take_progress(message.params)
+        elif message.method == "notifications/cancelled" and self._serving:
+            self._take_cancellation(message.params)
         else:
             self._on_notification(message)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
-        """Take note of a message that was too large to keep: its request fails, as soon as its id is seen."""
-        id = jsonrpc.id_at(edge, last)
+        """Fail the request of an answer that is too large to keep, once an edge shows its id."""
+        id = jsonrpc.find_id(edge, last)
         future = self._claim(id) if id is not None else None
         if future is not None:
-            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.readable(self._max_size)}"))
+            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.format_size(self._max_size)}"))
         elif last:
-            log.debug("a message larger than %s was dropped", jsonrpc.readable(self._max_size))
+            log.debug("a message larger than %s was dropped", jsonrpc.format_size(self._max_size))
 
     def fail(self, id: int, reason: UpstreamFailed) -> None:
-        """End one request, where the transport knows that its answer will not come."""
+        """Fail one request whose answer will not come, as the transport knows."""
         pending = self._pending.pop(id, None)
         if pending is not None and not pending.future.done():
             pending.future.set_exception(reason)
 
     def close(self, reason: UpstreamFailed) -> None:
-        """Fail everything that is pending, and everything that is asked from now on."""
+        """Fail all pending and all later requests."""
         if self._closed is None:
             self._closed = reason
             for pending in self._pending.values():
                 if not pending.future.done():
                     pending.future.set_exception(reason.copy())
-            for task in self._asked.values():
+            for task in self._serving.values():
                 task.cancel()
-            if self._alarm is not None:
-                self._alarm.cancel()
-                self._alarm = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
-    def answered(self, message: Message) -> None:
-        """Take an answer."""
+    def receive_answer(self, message: Message) -> None:
+        """Handle an answer."""
         future = self._claim(bytes(message.id))
         if future is None:
             log.debug("an answer without a waiting request was dropped")
@@ -172,32 +171,35 @@ class Peer:
         else:
             future.set_result(bytes(message.result))
 
-    def malformed(self, problem: Malformed) -> None:
-        """Take note of a line that is no message."""
+    def receive_malformed(self, problem: Malformed) -> bool:
+        """Handle a line that is not a message; true when it ended the request that it seems to answer."""
         future = self._claim(problem.id) if problem.answer else None
-        if future is not None:
-            future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
-        else:
-            log.debug("a line that is no message was dropped: %s", problem.what)
+        if future is None:
+            log.debug("dropped a line that is not a message: %s", problem.what)
+            return False
+        future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.what}"))
+        return True
 
-    def _asks(self, message: Message) -> None:
+    def _take_request(self, message: Message) -> None:
         id = bytes(message.id)
         if message.method == "ping":
             self._answer(jsonrpc.result(id, b"{}"))
         elif self._on_request is None:
-            refusal = jsonrpc.error_object(jsonrpc.METHOD_NOT_FOUND, f"nothing here answers {message.method}")
+            refusal = jsonrpc.error_object(
+                jsonrpc.METHOD_NOT_FOUND, f"the method {message.method} is not supported"
+            )
             self._answer(jsonrpc.error(id, refusal))
-        elif id in self._asked:
+        elif id in self._serving:
             text = "a request with this id is still being answered"
             self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
-            self._asked[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
-            task.add_done_callback(lambda done: self._answered(id, done))
+            self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
+            task.add_done_callback(lambda done: self._forget_request(id, done))
 
-    def _answered(self, id: bytes, task: asyncio.Task[None]) -> None:
-        if self._asked.get(id) is task:
-            # It was cancelled before it began.
-            del self._asked[id]
+    def _forget_request(self, id: bytes, task: asyncio.Task[None]) -> None:
+        if self._serving.get(id) is task:
+            # The task was cancelled before it began.
+            del self._serving[id]
 
     def _answer(self, line: bytes) -> None:
         self._send(Outgoing(line))
@@ -210,32 +212,32 @@ class Peer:
         except Refusal as refusal:
             line = jsonrpc.error(id, refusal.error)
         finally:
-            self._asked.pop(id, None)
+            self._serving.pop(id, None)
         if self._closed is None:
             self._answer(line)
 
-    def _asks_no_more(self, params: Raw) -> None:
+    def _take_cancellation(self, params: Raw) -> None:
         try:
             id = msgspec.json.decode(params, type=dict[str, Raw])["requestId"]
         except (msgspec.DecodeError, KeyError):
             return
-        if (task := self._asked.get(bytes(id))) is not None:
+        if (task := self._serving.get(bytes(id))) is not None:
             task.cancel()
 
-    def _progresses(self, params: Raw) -> None:
+    def _take_progress(self, params: Raw) -> None:
         try:
             members = msgspec.json.decode(params, type=dict[str, Raw])
             token = msgspec.json.decode(members["progressToken"], type=int)
-            reached = msgspec.json.decode(members["progress"], type=float)
+            progress = msgspec.json.decode(members["progress"], type=float)
         except (msgspec.DecodeError, KeyError):
             return
         pending = self._pending.get(token)
-        if pending is not None and pending.on_progress is not None and reached > pending.reached:
-            pending.reached = reached
+        if pending is not None and pending.on_progress is not None and progress > pending.last_progress:
+            pending.last_progress = progress
             pending.on_progress(members)
 
     def _claim(self, id: bytes) -> asyncio.Future[bytes] | None:
-        """The pending request with this id, once: whoever claims it answers it. Ids of ours are plain integers."""
+        """Take the request with this id out of the pending ones. The ids of own requests are plain integers."""
         if not id.isdigit():
             return None
         pending = self._pending.pop(int(id[:20]), None)
@@ -243,34 +245,34 @@ class Peer:
 
     def _set_deadline(self, pending: _Pending) -> None:
         pending.deadline = self._loop.time() + pending.timeout
-        self._ring_at(pending.deadline)
+        self._wake_at(pending.deadline)
 
-    def _ring_at(self, time: float) -> None:
-        if time == _NEVER or (self._alarm is not None and self._alarm.when() <= time):
+    def _wake_at(self, time: float) -> None:
+        if time == _NEVER or (self._timer is not None and self._timer.when() <= time):
             return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(time, self._expire)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(time, self._expire)
 
     def _expire(self) -> None:
-        """End what is due, and wait for what is due next."""
-        self._alarm = None
+        """Fail the requests that are past their deadline, and set the timer for the next one."""
+        self._timer = None
         now = self._loop.time()
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():
-                if self._asked:
+                if self._serving:
                     self._set_deadline(pending)
                 else:
                     self._abandon(id, pending.method, "the request timed out")
                     text = f"no answer to {pending.method} within {pending.timeout:g} s"
                     pending.future.set_exception(UpstreamTimeout(text))
-        self._ring_at(min((one.deadline for one in self._pending.values()), default=_NEVER))
+        self._wake_at(min((pending.deadline for pending in self._pending.values()), default=_NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
         if self._pending.pop(id, None) is None:
             return
-        ended = self._on_cancelled is not None and self._on_cancelled(id)
-        if not ended and method not in _NEVER_CANCELLED:
+        handled = self._on_cancelled is not None and self._on_cancelled(id)
+        if not handled and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
 
 

@@ -1,12 +1,12 @@
-"""The revisions of the ``initialize`` handshake. Imports nothing: the first answer needs them (``doorstep``)."""
+"""The revisions of the ``initialize`` handshake. This module imports nothing, because the early answers need it."""
 
 LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 LATEST_LEGACY = LEGACY_VERSIONS[-1]
 
 
-def agreed(asked: str) -> str:
-    """The version to answer: the one that the client asks for where it is known, else the newest.
+def negotiate(requested: str) -> str:
+    """The version to answer: the requested one if the proxy knows it, else the newest.
 
-    MCP lifecycle, "Version Negotiation".
+    MCP 2025-11-25, basic/lifecycle, "Version Negotiation".
     """
-    return asked if asked in LEGACY_VERSIONS else LATEST_LEGACY
+    return requested if requested in LEGACY_VERSIONS else LATEST_LEGACY

@@ -1,1 +1,1 @@
-"""Connections to upstream MCP servers, one module per transport."""
+"""Connections to upstream MCP servers, one module for each transport."""

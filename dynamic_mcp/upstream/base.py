@@ -1,4 +1,4 @@
-"""What a group needs of an upstream, whatever carries it."""
+"""What a group needs of an upstream, for every transport."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ OnProgress = Callable[[dict[str, Raw]], None]
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How a request is to be made."""
+    """How to make a request."""
 
     #: seconds; None waits for ever
     timeout: float | None
-    #: takes the params of each progress notification; without it the request asks for none
+    #: takes the params of each progress notification; without it the request carries no progress token
     on_progress: OnProgress | None = None
-    #: what the client behind this request can be asked for (a JSON object), and which log messages it wants
+    #: the capabilities of the client behind this request (a JSON object), and its log level
     capabilities: bytes = b"{}"
     log_level: str | None = None
-    #: takes the id that the request gets on this connection
+    #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
 
 
 class Upstream(Protocol):
-    """A connection to an upstream server. ``open`` comes first, and ``close`` last, however ``open`` went."""
+    """A connection to an upstream server. ``open`` comes first, and ``close`` last, even if ``open`` failed."""
 
     @property
     def modern(self) -> bool:
-        """Whether it speaks 2026-07-28 (stateless) rather than a handshake revision; after ``open``."""
+        """Whether it speaks 2026-07-28 (stateless) rather than a handshake revision. Valid after ``open``."""
         ...
 
     @property
     def agreed(self) -> Handshake:
-        """How the server introduced itself; after ``open``."""
+        """The server's part of the handshake. Valid after ``open``."""
         ...
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """Connect and do the handshake; ``skip_probe`` where the upstream is known to be of the legacy era.
+        """Connect and do the handshake. ``skip_probe`` says that the upstream is of the legacy era.
 
-        ``timeout`` in seconds, for each request of it. Raises UpstreamError.
+        ``timeout`` in seconds is for each request of the handshake. Raises UpstreamError.
         """
         ...
 
@@ -53,11 +53,11 @@ class Upstream(Protocol):
         ...
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        """Send a notification; lost when the connection is."""
+        """Send a notification. It is lost if the connection is gone."""
         ...
 
-    async def lost(self) -> UpstreamGone:
-        """Wait until the connection is gone, and say why."""
+    async def wait_lost(self) -> UpstreamGone:
+        """Wait until the connection is gone; the reason."""
         ...
 
     def stderr_tail(self) -> str:
@@ -65,27 +65,27 @@ class Upstream(Protocol):
         ...
 
     def set_paused(self, paused: bool) -> None:
-        """Stop reading from the upstream while the client does not read; read again with False."""
+        """Stop reading from the upstream, because the client does not read; with False, read again."""
         ...
 
     async def close(self) -> None:
-        """End the connection and everything that belongs to it. Bounded, not cancellable, and may be repeated."""
+        """End the connection and everything that belongs to it. Bounded, not cancellable; a second call does nothing."""
         ...
 
 
 class Connector(Protocol):
-    """Makes the connections to one configured server, and keeps what outlives them."""
+    """Makes the connections to one configured server, and owns what outlives them."""
 
     def connect(self, events: Events) -> Upstream:
-        """A connection, unopened."""
+        """A connection that is not open yet."""
         ...
 
     async def sign_in(self, need: SignInNeeded) -> None:
-        """Have the user sign in. Raises UpstreamFailed when that does not succeed."""
+        """Let the user sign in. Raises UpstreamFailed if that does not succeed."""
         ...
 
     async def close(self) -> None:
-        """Release what outlived the connections. Bounded, and not cancellable."""
+        """Release what outlives the connections. Bounded, not cancellable."""
         ...
 
 
@@ -93,30 +93,28 @@ class Events(Protocol):
     """Takes the messages that a server begins."""
 
     def capabilities(self) -> bytes:
-        """What the client can be asked for, as the ``capabilities`` of a handshake."""
+        """The client's capabilities for the handshake, a JSON object."""
         ...
 
     def on_notification(self, message: Message) -> None:
-        """The upstream sent a notification."""
+        """Take a notification."""
         ...
 
     async def on_request(self, message: Message) -> bytes:
-        """The upstream sent a request; the result for it. Raises ``jsonrpc.Refusal``."""
+        """Answer a request with a result. Raises ``jsonrpc.Refusal``."""
         ...
 
 
 class NullEvents:
-    """Events of a connection that only asks: notifications are dropped, requests are refused."""
+    """Drops notifications and refuses requests."""
 
     def capabilities(self) -> bytes:
-        """See ``Events``."""
         return b"{}"
 
     def on_notification(self, message: Message) -> None:
-        """See ``Events``."""
+        """Drop it."""
 
     async def on_request(self, message: Message) -> bytes:
-        """See ``Events``."""
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
 
 
@@ -127,7 +125,7 @@ class Handshake(msgspec.Struct):
     capabilities: dict[str, Raw] = {}
     version: str = msgspec.field(name="protocolVersion", default="")
     supported: list[str] = msgspec.field(name="supportedVersions", default_factory=list)
-    #: shown to people only, so any value is accepted. A modern server has its name and version in ``_meta``.
+    #: for display only, so any value is valid; a modern server has its name and version in ``_meta``
     instructions: Raw = Raw(b"")
     server_info: Raw = msgspec.field(name="serverInfo", default=Raw(b""))
     meta: Raw = msgspec.field(name="_meta", default=Raw(b""))

@@ -1,8 +1,8 @@
-"""How a connection begins: find the era of the upstream, agree on a version.
+"""The handshake: it finds the era of the upstream, and negotiates a version.
 
-The probe is ``server/discover`` (MCP 2026-07-28, stdio, Backward Compatibility): a discover result means modern, anything else, silence
-included, means the ``initialize`` handshake on the same connection. The probe has a short budget of its own so that a
-silent legacy server still fits into the connection budget.
+The probe is ``server/discover`` (MCP 2026-07-28, basic/transports/stdio, "Backward Compatibility"). A discover result means modern;
+anything else, silence included, means the ``initialize`` handshake on the same connection. The probe has its own short timeout, so
+that a silent legacy server can still connect within the timeout of a connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dynamic_mcp.protocol import era, versions
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
-#: What ends the handshake.
+#: The notification that ends the handshake.
 INITIALIZED = "notifications/initialized"
 #: Seconds that an upstream may take to answer the probe.
 PROBE_BUDGET = 2.0
@@ -25,7 +25,7 @@ _CLIENT_INFO = {"name": "dynamic-mcp", "version": __version__}
 
 
 def with_request_meta(params: bytes, capabilities: bytes = b"{}", log_level: str | None = None) -> bytes:
-    """``params`` with the ``_meta`` that every request to a modern upstream carries, beside what ``_meta`` holds already."""
+    """``params`` with the ``_meta`` keys of a request to a modern upstream; other keys of ``_meta`` stay."""
     members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
     meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
     meta |= _REQUEST_META
@@ -43,13 +43,13 @@ _REQUEST_META = {
 
 
 class SpeaksModern(UpstreamFailed):
-    """The answer to ``initialize`` of a server that was too slow to answer the probe: it is to be probed again."""
+    """A modern server refused ``initialize``, because it was too slow to answer the probe. The caller probes it again."""
 
 
 async def probe(peer: Peer) -> Handshake | None:
-    """Ask a modern upstream to introduce itself; None means that it is a legacy one.
+    """The handshake of a modern upstream; None means that the upstream is a legacy one.
 
-    Raises UpstreamFailed for a modern upstream that speaks no version known here.
+    Raises UpstreamFailed for a modern upstream that shares no version with the proxy.
     """
     params = with_request_meta(b"")
     for _ in range(2):
@@ -66,12 +66,12 @@ async def probe(peer: Peer) -> Handshake | None:
                     return None
                 shown = ", ".join(supported)[:80]
                 raise UpstreamFailed(f"it speaks only {shown or 'versions that it does not name'}") from None
-            # It knows the version after all: ask again.
+            # The upstream lists the version that it refused: probe it again.
         except (UpstreamTimeout, msgspec.DecodeError):
             return None
         else:
             return found if era.MODERN in found.supported else None
-    raise UpstreamFailed(f"it refuses protocol version {era.MODERN}, which it says to support")
+    raise UpstreamFailed(f"it refuses protocol version {era.MODERN}, which it lists as supported")
 
 
 class _VersionData(msgspec.Struct):
@@ -83,7 +83,7 @@ class _Refusal(msgspec.Struct):
 
 
 def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
-    """The versions that a modern upstream offers in place of ours; None when it is not that error, so not a modern upstream."""
+    """The versions in a modern upstream's refusal of ours; None for another error, which means a legacy upstream."""
     if refusal.code != era.UNSUPPORTED_VERSION:
         return None
     try:
@@ -93,11 +93,9 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
 
 
 async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handshake:
-    """The first half of the legacy handshake; the caller sends ``INITIALIZED``, which is the other.
+    """The first half of the legacy handshake; the caller sends ``INITIALIZED``, the second half.
 
-    ``capabilities`` is what our own client can be asked for.
-
-    Raises UpstreamError when the upstream refuses, or offers a version that is not known here.
+    ``capabilities`` are those of the proxy's client. Raises UpstreamError if the upstream refuses, or offers an unknown version.
     """
     params = {
         "protocolVersion": versions.LATEST_LEGACY,

@@ -1,11 +1,11 @@
-"""An upstream that is a child process, spoken to by lines on its standard streams.
+"""An upstream that is a child process; its messages are lines on its standard streams.
 
-After ``close`` returned, nothing of the child's process group is alive. While the upstream is connected, answers are matched by id
-only, and whatever else the child prints to stdout is dropped. Its stderr is shown to nobody but the caller of a request that the
-child did not survive (SECURITY.md: "Stderr redirected to null").
+After ``close`` returned, no process of the child's group is alive. Only the id matches an answer with its request, and the proxy
+drops whatever else the child prints to stdout. Only the caller of a request that the child did not survive sees the child's stderr
+(dynamic-mcp SECURITY.md 1.3.0: "Stderr redirected to null").
 
-Memory is bounded: a child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it, a message longer than
-the configured bound is dropped and fails its request, one without an end ends the child, and a paused upstream is not read at all.
+Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it. A message beyond the
+configured size fails its request, and an endless one ends the child. A paused upstream is not read.
 """
 
 from __future__ import annotations
@@ -22,49 +22,48 @@ from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.process.pipes import LineWriter, enlarge
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, readable
+from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Outgoing, format_size
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 
-#: Bytes that may wait for a child that does not read its stdin; a single larger message is still sent.
+#: Bytes that may wait for a child that does not read its stdin. A single larger message still goes out.
 MAX_UNREAD = 16 << 20
-#: Seconds that a child which closed its stdout may take to exit, so that the reason can say how it ended.
+#: Seconds to wait for the exit of a child that closed its stdout, so that the error can say how the child ended.
 _EXIT_GRACE = 0.25
 
 
 def plain_launch(transport: StdioTransport) -> Launch:
-    """Start the command as it is configured, with the environment of the proxy and its own."""
+    """The configured command, with the environment of the proxy and the configured variables."""
     own = {name: value.reveal() for name, value in transport.env}
     return Launch((transport.command, *transport.args), {**os.environ, **own})
 
 
 class StdioConnector:
-    """See ``Connector``; nothing outlives a child."""
+    """Makes connections to a child process. Nothing outlives a child."""
 
     def __init__(
         self, transport: StdioTransport, guard: Guard, launch: Callable[[StdioTransport], Launch]
     ) -> None:
-        """``launch`` says how the child is started; it may raise UpstreamFailed."""
+        """``launch`` says how to start the child, and may raise UpstreamFailed."""
         self._transport = transport
         self._guard = guard
         self._launch = launch
 
     def connect(self, events: Events) -> Upstream:
-        """See ``Connector``."""
         return StdioUpstream(self._transport, events, self._guard, self._launch)
 
     async def sign_in(self, need: SignInNeeded) -> None:
-        """See ``Connector``: a child never needs a sign-in."""
+        """A child never needs a sign-in."""
         raise need
 
     async def close(self) -> None:
-        """See ``Connector``."""
+        """Nothing is left to release."""
 
 
 class StdioUpstream:
-    """A server that is started as a child process. Nothing happens before ``open``."""
+    """A server in a child process. Nothing happens before ``open``."""
 
     def __init__(
         self,
@@ -82,10 +81,10 @@ class StdioUpstream:
         self._running: _Running | None = None
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """Start the child and do the handshake; ``close`` has to follow, whatever comes of it. Raises UpstreamError.
+        """Start the child and do the handshake. ``close`` has to follow, even after a failure. Raises UpstreamError.
 
-        A child that ends while it is being probed is started again without the probe: servers built on older SDKs exit on
-        anything that is not ``initialize``.
+        A child that exits during the probe starts again without one: servers of older SDKs exit if the first request is not
+        ``initialize``.
         """
         agreed = None
         peer = await self._start()
@@ -114,50 +113,45 @@ class StdioUpstream:
         return agreed
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
         running = self._connected()
         if running.unread > MAX_UNREAD:
             raise UpstreamFailed(
-                f"the server does not read its input; {readable(MAX_UNREAD)} are waiting for it"
+                f"the server does not read its input; {format_size(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
             params = handshake.with_request_meta(params, options.capabilities, options.log_level)
         return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
         if self._running is not None:
             self._running.peer.notify(method, params)
 
     @property
     def is_gone(self) -> bool:
-        """Whether ``lost`` would return at once."""
+        """Whether the connection is gone."""
         return self._running is not None and self._running.ended.is_set()
 
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
+    async def wait_lost(self) -> UpstreamGone:
         running = self._connected()
         await running.ended.wait()
         return running.end
 
     def stderr_tail(self) -> str:
-        """See ``Upstream``: the last lines of the child's stderr."""
         return self._running.stderr_tail() if self._running is not None else ""
 
     def set_paused(self, paused: bool) -> None:
-        """See ``Upstream``."""
         if self._running is not None:
             self._running.set_paused(paused)
 
     async def close(self) -> None:
-        """See ``Upstream``: stdin is closed first, then the whole group is ended and reaped."""
+        """Close stdin, then end and reap the whole group."""
         if self._running is not None:
             await self._running.close()
 
     async def _start(self) -> Peer:
-        # One start at a time, each with as much time for everybody else after it: the loop waits until the child has its program
-        # (``guard``), and several in a row would be noticed by whoever calls another server.
-        async with self._guard.turn:
+        # A start blocks the loop until the child's exec (``guard``), and several in a row would delay calls to other servers. So
+        # one child starts at a time, and the next start waits as long as this one took.
+        async with self._guard.start_lock:
             began = time.monotonic()
             self._running = _Running(
                 self._transport, self._launch(self._transport), self._events, self._guard
@@ -173,10 +167,10 @@ class StdioUpstream:
 
 
 class _Running(asyncio.Protocol):
-    """One child, its two pipes, and the peer that speaks through them."""
+    """One child, its two pipes, and the peer that uses them."""
 
     def __init__(self, transport: StdioTransport, launch: Launch, events: Events, guard: Guard) -> None:
-        """Start the child. Raises UpstreamFailed with the operating system's reason."""
+        """Start the child. Raises UpstreamFailed with the reason of the operating system."""
         self._max_size = transport.max_message_size
         self._explain = launch.explain
         self.peer = Peer(self._write, events.on_notification, events.on_request, max_size=self._max_size)
@@ -195,14 +189,16 @@ class _Running(asyncio.Protocol):
         except subprocess.SubprocessError:
             raise UpstreamFailed("its security.limits are refused by the operating system") from None
         except ValueError:
-            raise UpstreamFailed("its command, args or env hold a NUL character or an invalid name") from None
+            raise UpstreamFailed(
+                "its command, args or env contain a NUL character or an invalid name"
+            ) from None
 
     async def attach(self) -> None:
-        """Take over the child's pipes."""
+        """Connect the child's pipes with the loop."""
         loop = asyncio.get_running_loop()
-        enlarge(self._child.stdin)
-        enlarge(self._child.stdout)
-        # A cancelled attachment leaves a pipe that its loop has closed and its file object believes open; it takes no time.
+        enlarge_pipe(self._child.stdin)
+        enlarge_pipe(self._child.stdout)
+        # If a cancellation came in between, the loop would close a pipe that its file object still believes open.
         with anyio.CancelScope(shield=True):
             writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
             self._writer = LineWriter(writer)
@@ -210,7 +206,7 @@ class _Running(asyncio.Protocol):
 
     @property
     def unread(self) -> int:
-        """Bytes that wait for the child to read them."""
+        """Bytes that the child has not read."""
         return 0 if self._writer is None else self._writer.unread
 
     def stderr_tail(self) -> str:
@@ -224,18 +220,17 @@ class _Running(asyncio.Protocol):
                 self._reader.resume_reading()
 
     async def close(self) -> None:
-        """End the child; may be called again."""
+        """End the child. A second call does nothing."""
         self.peer.close(self.end)
         try:
             if self._writer is not None:
-                # abort, not close: bytes that the child does not read must not keep its stdin open. One that has closed itself,
-                # because the child is gone, takes no abort in the loop of asyncio.
+                # ``abort``, because with ``close`` unread bytes would keep stdin open. Asyncio's loop cannot abort a transport that
+                # is closing because the child is gone.
                 if not self._writer.transport.is_closing():
                     self._writer.transport.abort()
             elif self._child.stdin is not None:
                 self._child.stdin.close()
         finally:
-            # Whatever became of the pipe, the child does not stay.
             await self._child.terminate()
         if self._reader is not None:
             self._reader.close()
@@ -259,16 +254,16 @@ class _Running(asyncio.Protocol):
             self.peer.receive(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # Nothing can be answered any more. The task is kept, or it could be collected before it ran.
-        self._exit_watch = asyncio.get_running_loop().create_task(self._tell_the_end())
+        # The attribute keeps the task from being garbage-collected before it runs.
+        self._exit_watch = asyncio.get_running_loop().create_task(self._report_end())
 
-    async def _tell_the_end(self) -> None:
+    async def _report_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
         status = self._explain(self._child.status())
-        how = f"ended ({status})" if self._child.has_left else "closed its output"
+        how = f"ended ({status})" if self._child.has_exited else "closed its output"
         if self._splitter.is_endless:
-            how = f"writes a message without end, of more than {readable(ENDLESS * self._max_size)}"
+            how = f"writes an endless message, of more than {format_size(ENDLESS * self._max_size)}"
         self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

@@ -76,6 +76,31 @@ def test_the_core_refuses_a_configuration_that_needs_extras(tmp_path: Path, secu
     assert "extras" in done.stderr
 
 
+def test_a_reload_that_needs_extras_changes_nothing(tmp_path: Path) -> None:
+    launcher, config = core_only(tmp_path), tmp_path / "config.json"
+    config.write_text('{"mcpServers": {}}')
+    with subprocess.Popen(
+        [sys.executable, str(launcher), str(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as proxy:
+        assert proxy.stderr is not None
+        assert proxy.stdin is not None
+        assert proxy.stdout is not None
+        proxy.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        proxy.stdin.flush()
+        assert proxy.stdout.readline()
+        entry = '{"description": "d", "url": "http://127.0.0.1:1/mcp"}'
+        config.write_text(f'{{"mcpServers": {{"a": {entry}}}, "security": {{"token_store": "keyring"}}}}')
+        said = proxy.stderr.readline().decode()
+        proxy.stdin.close()
+        assert proxy.wait(30) == 0
+    assert "configuration not reloaded" in said
+    assert "extras" in said
+
+
 def test_the_core_passes_the_conformance_suite(tmp_path: Path) -> None:
     launcher = core_only(tmp_path)
     skips = [word for name in SKIPPED for word in ("--skip", name)]

@@ -1,4 +1,4 @@
-"""Fixtures of several modules."""
+"""Fixtures for several modules."""
 
 from __future__ import annotations
 

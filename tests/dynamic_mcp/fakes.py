@@ -1,4 +1,4 @@
-"""Stand-ins: an upstream that answers what it is told, groups over it, and a client of the face over those."""
+"""Fakes: an upstream, groups that use it, and a client of a frontend with these groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 from tests.dynamic_mcp.helpers import eventually
 
 #: the `_meta` of a modern request
-STAMP: dict[str, object] = {era.PROTOCOL_VERSION: era.MODERN, era.CLIENT_CAPABILITIES: {}}
+REQUEST_META: dict[str, object] = {era.PROTOCOL_VERSION: era.MODERN, era.CLIENT_CAPABILITIES: {}}
 
 
 def server(name: str, description: str = "A server", *, tools: bool = True) -> Server:
@@ -32,7 +32,7 @@ def server(name: str, description: str = "A server", *, tools: bool = True) -> S
 
 
 class FakeUpstream:
-    """A connected upstream: keeps the requests, answers what it is told or waits to be told."""
+    """A connected upstream that records the requests. It answers with ``answer``, or never if that is None."""
 
     def __init__(self, *, modern: bool = False) -> None:
         self.modern = modern
@@ -69,7 +69,7 @@ class FakeUpstream:
     def notify(self, method: str, params: bytes = b"") -> None:
         return None
 
-    async def lost(self) -> UpstreamGone:
+    async def wait_lost(self) -> UpstreamGone:
         never: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
         return await never
 
@@ -97,7 +97,7 @@ class NoConnector:
 
 
 class FakeGroup(Group):
-    """A group whose upstream is given, or failed."""
+    """A group with a given upstream; None means that the group has failed."""
 
     def __init__(
         self,
@@ -121,12 +121,12 @@ class FakeGroup(Group):
 
 
 def named(*groups: Group) -> dict[str, Group]:
-    """The groups by their names, as the face wants them."""
+    """The groups by their names."""
     return {group.name: group for group in groups}
 
 
 class Client:
-    """A client of a face over three groups: `files` works, `broken` does not, `off` has no tools."""
+    """A client of a frontend with three groups: `files` works, `broken` has failed, `off` has no tools."""
 
     def __init__(self, upstream: FakeUpstream | None = None, hooks: Hooks | None = None) -> None:
         self.upstream = upstream or FakeUpstream()
@@ -138,27 +138,27 @@ class Client:
             FakeGroup(server("off", "Has no tools", tools=False), self.upstream, hooks=self.hooks),
         ]
         self.lines: list[bytes] = []
-        self.face = self.face_over(*self.groups)
+        self.frontend = self.frontend_over(*self.groups)
 
-    def face_over(self, *groups: Group) -> Frontend:
-        """A face that answers to this client."""
-        session = ClientSession(self.lines.append)
+    def frontend_over(self, *groups: Group) -> Frontend:
+        """A frontend that answers this client."""
+        self.session = session = ClientSession(self.lines.append)
         live = named(*groups)
         return Frontend(live, session, Relay(session, live), self.lines.append, self.hooks)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         line = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()
-        self.face.receive(line)
+        self.frontend.receive(line)
 
     async def answers(self, count: int) -> list[dict[str, Any]]:
         await eventually(lambda: len(self.lines) >= count, f"{count} answers")
         return [json.loads(line) for line in self.lines]
 
     async def ask(self, method: str, params: object = None, *, modern: bool = False) -> dict[str, Any]:
-        """Send one request; the answer, which must be the only one."""
+        """Send one request; its answer, which must be the only one."""
         message: dict[str, Any] = {"id": "q", "method": method}
         if modern:
-            params = {"_meta": STAMP, **(params if isinstance(params, dict) else {})}
+            params = {"_meta": REQUEST_META, **(params if isinstance(params, dict) else {})}
         if params is not None:
             message["params"] = params
         before = len(self.lines)

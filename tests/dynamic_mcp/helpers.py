@@ -1,4 +1,4 @@
-"""Waits with a deadline, and who is alive."""
+"""Waits with a deadline, and a check whether a process is alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 async def eventually(condition: Callable[[], _T], what: str) -> _T:
-    """Poll until the condition is true; its value."""
+    """Wait until the condition is true; its value."""
     end = time.monotonic() + WITHIN
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {WITHIN} s: {what}"
@@ -24,7 +24,7 @@ async def eventually(condition: Callable[[], _T], what: str) -> _T:
 
 
 def is_alive(pid: int) -> bool:
-    """Does the process exist, not counting zombies?"""
+    """Whether the process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

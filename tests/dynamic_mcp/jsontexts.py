@@ -1,4 +1,4 @@
-"""JSON as tokens in the spelling that somebody chose, to see what survives the way through."""
+"""Strategies for JSON texts as tokens in any spelling, to check that the proxy keeps the spelling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
-#: numbers that a decoder would write back in another spelling, or could not hold
+#: numbers that a decoder would write in another spelling, or cannot hold
 NUMBERS = [
     "0",
     "-0",
@@ -37,7 +37,7 @@ def _separated(parts: list[list[str]]) -> list[str]:
     return [token for n, part in enumerate(parts) for token in ([",", *part] if n else part)]
 
 
-#: a JSON value as its tokens, in the spelling that somebody chose
+#: a JSON value as its tokens, in any spelling
 json_tokens: st.SearchStrategy[list[str]] = st.recursive(
     (number_texts | string_texts | st.sampled_from(["true", "false", "null"])).map(lambda text: [text]),
     lambda inner: (

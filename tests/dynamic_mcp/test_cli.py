@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what is said to somebody who starts the proxy by hand, or does not know how."""
+"""The messages of the command line to a user who starts the proxy in a terminal."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
-def test_who_starts_it_by_hand_is_told_who_should(tmp_path: Path) -> None:
+def test_start_in_a_terminal_explains_that_a_client_should_start_it(tmp_path: Path) -> None:
     import pty
 
     config = tmp_path / "config.json"
     config.write_text(CONFIGURATION)
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     try:
-        os.write(ours, b"\x04")
-        by_hand = run(str(config), stdin=theirs)
+        os.write(controller, b"\x04")
+        by_hand = run(str(config), stdin=terminal)
     finally:
-        os.close(theirs)
-        os.close(ours)
+        os.close(terminal)
+        os.close(controller)
 
     assert (by_hand.returncode, by_hand.stdout) == (0, "")
     assert "waits here for the messages of an MCP client" in by_hand.stderr
@@ -44,7 +44,7 @@ def test_who_starts_it_by_hand_is_told_who_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_configuration_the_way_to_one_is_shown() -> None:
+def test_missing_configuration_shows_how_to_get_one() -> None:
     done = run(stdin=subprocess.DEVNULL)
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -52,7 +52,7 @@ def test_without_a_configuration_the_way_to_one_is_shown() -> None:
     assert "`dynamic-mcp import TOOL --yes`" in done.stderr
 
 
-def test_the_help_names_every_command_and_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_names_every_command_and_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
     text = cli.parser().format_help()
@@ -64,25 +64,23 @@ def test_the_help_names_every_command_and_fits_a_terminal(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["chek", "c.json"], "dynamic-mcp: unknown command 'chek'; did you mean 'check'?\n"),
         (["frobnicate", "c.json"], "dynamic-mcp: unknown command 'frobnicate'\n"),
     ],
 )
-def test_a_misspelled_command_is_named(
-    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+def test_misspelled_command_is_named(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         cli.main(words)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == said
+    assert exited.value.code == 2
+    assert capsys.readouterr().err == expected
 
 
-def test_more_words_than_one_configuration_are_refused(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    with pytest.raises(SystemExit) as ended:
+def test_surplus_arguments_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exited:
         cli.main([str(tmp_path / "config.json"), "more"])
-    assert ended.value.code == 2
+    assert exited.value.code == 2
     assert "unrecognized arguments: more" in capsys.readouterr().err

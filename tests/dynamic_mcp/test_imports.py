@@ -1,4 +1,4 @@
-"""The start is light: an agent starts the proxy at every session."""
+"""The start is quick, because an agent starts the proxy for every session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAVY = {
     "argcomplete",
 }
 
-#: Seconds of processor time to the answer to `initialize`, interpreter start included: on a quiet machine that is the time it takes.
+#: Seconds of processor time until the answer to `initialize`, with the start of the interpreter.
 QUICK = 0.2
 
 
@@ -40,7 +40,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def start(config: Path, *options: str) -> tuple[bytes, float, str]:
-    """The first line on stdout, the processor time that it took to come, and stderr."""
+    """The first line on stdout, the processor time until then, and stderr."""
     command = [sys.executable, *options, "-m", "dynamic_mcp", str(config)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
@@ -56,7 +56,7 @@ def start(config: Path, *options: str) -> tuple[bytes, float, str]:
     return line, took, stderr.decode()
 
 
-def test_a_configuration_of_processes_loads_nothing_of_http(config: Path) -> None:
+def test_stdio_servers_do_not_import_http(config: Path) -> None:
     line, _, stderr = start(config, "-X", "importtime")
     rows = [row for row in stderr.splitlines() if row.startswith("import time:")]
     loaded = {row.rpartition("|")[2].strip().partition(".")[0] for row in rows}
@@ -66,14 +66,14 @@ def test_a_configuration_of_processes_loads_nothing_of_http(config: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_first_answer_comes_quickly(config: Path) -> None:
-    # The best of five: whatever else the machine does can only make a start dearer, so one quick start proves the point.
+def test_first_answer_comes_quickly(config: Path) -> None:
+    # The best of five, because other load on the machine can only make a start slower.
     times: list[float] = []
     while len(times) < 5 and not (times and times[-1] < QUICK):
         times.append(start(config)[1])
     assert min(times) < QUICK, times
 
 
-def test_a_sign_in_does_not_load_the_command_line_of_its_library() -> None:
+def test_sign_in_does_not_import_the_command_line_of_httpx() -> None:
     program = "import sys, dynamic_mcp.oauth.signin; print(*sorted({'httpx', 'click', 'rich'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "httpx\n"

@@ -1,4 +1,4 @@
-"""The whole process: however it is ended, no process of an upstream outlives it and stdout held nothing but protocol."""
+"""The whole process: after any end, no process of an upstream is left, and stdout contained only protocol messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchil
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Workbench]:
-    """A workbench that ends with nobody left to be ended by force."""
+    """A workbench that finds no leftover process at its end."""
     async with open_workbench(make_sut(), "TEST", keep=False) as bench:
         yield bench
     assert bench.evidence.leftovers == []
@@ -52,7 +52,7 @@ ENDS: list[tuple[int | None, int]] = [(None, 0), (signal.SIGINT, 130), (signal.S
 
 
 @pytest.mark.slow
-async def test_no_process_is_left_by_upstreams_that_stay(bench: Workbench) -> None:
+async def test_upstreams_that_stay_leave_no_process(bench: Workbench) -> None:
     async def ended_by(number: int | None, status: int) -> None:
         polite, staying = bench.stdio("polite"), bench.stdio("staying", STAYS)
         async with bench.proxy(polite, staying) as proxy:
@@ -68,7 +68,7 @@ async def test_no_process_is_left_by_upstreams_that_stay(bench: Workbench) -> No
 
 
 @pytest.mark.slow
-async def test_an_end_in_the_middle_of_a_start_is_as_clean(bench: Workbench) -> None:
+async def test_end_during_a_start_leaves_no_process(bench: Workbench) -> None:
     async def ended_by(number: int | None, status: int) -> None:
         hanging = bench.stdio("hanging", HANGS)
         async with bench.proxy(hanging) as proxy:
@@ -82,20 +82,20 @@ async def test_an_end_in_the_middle_of_a_start_is_as_clean(bench: Workbench) -> 
 
 
 @pytest.mark.slow
-async def test_an_upstream_that_never_finishes_its_start_does_not_hold_the_end_back(bench: Workbench) -> None:
+async def test_hanging_start_does_not_delay_the_end(bench: Workbench) -> None:
     hanging = bench.stdio("hanging", HANGS)
     async with bench.proxy(hanging) as proxy:
         await hanging.started()
         began = time.monotonic()
         proxy.close_stdin()
         assert await proxy.wait_exit(WITHIN) == 0
-        # A second for its closed stdin and an instant for SIGTERM, not the ten of its connection budget.
+        # One second after its stdin closed, then SIGTERM; not the ten seconds of the connection budget.
         assert time.monotonic() - began < 5
         assert survivors(hanging) == []
 
 
 @pytest.mark.slow
-async def test_a_second_signal_kills_what_is_still_being_asked(bench: Workbench) -> None:
+async def test_second_signal_kills_at_once(bench: Workbench) -> None:
     stubborn = bench.stdio("stubborn", STUBBORN)
     async with bench.proxy(stubborn) as proxy:
         await proxy.handshake()
@@ -107,11 +107,11 @@ async def test_a_second_signal_kills_what_is_still_being_asked(bench: Workbench)
         proxy.signal(signal.SIGINT)
         assert await proxy.wait_exit(WITHIN) == 143
         assert survivors(stubborn) == []
-        # The polite way would have come to SIGTERM.
+        # Without the second signal, SIGTERM would have come first.
         assert not [entry for entry in stubborn.entries if entry.event == "signal"]
 
 
-async def test_a_call_in_flight_is_cancelled_upstream_at_the_end_of_input(bench: Workbench) -> None:
+async def test_end_of_input_cancels_calls_upstream(bench: Workbench) -> None:
     upstream = bench.stdio("a", Script(on=[on_call("echo", silence())]))
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -129,7 +129,7 @@ async def test_a_call_in_flight_is_cancelled_upstream_at_the_end_of_input(bench:
     assert "held" not in proxy.stdout.decode()
 
 
-async def test_a_last_line_without_a_line_end_is_answered(bench: Workbench) -> None:
+async def test_last_line_without_a_line_end_is_answered(bench: Workbench) -> None:
     async with bench.proxy() as proxy:
         await proxy.send_raw(b'{"jsonrpc":"2.0","id":"last","method":"ping"}')
         proxy.close_stdin()
@@ -148,7 +148,7 @@ async def test_a_last_line_without_a_line_end_is_answered(bench: Workbench) -> N
     ids=["not UTF-8", "an id out of range", "a cancellation of nothing", "nested deeply"],
 )
 async def test_no_line_of_the_client_ends_the_session(bench: Workbench, line: bytes) -> None:
-    # The id that is out of range is echoed as it came, and is no id of MCP.
+    # The answer repeats the id that is out of range, which MCP does not allow.
     async with bench.proxy(wire_types=False) as proxy:
         await proxy.send_raw(line + b"\n")
         await proxy.handshake()
@@ -170,11 +170,11 @@ async def test_no_line_of_an_upstream_ends_its_connection(bench: Workbench) -> N
 
 
 @pytest.mark.slow
-async def test_a_modern_server_that_is_late_with_the_probe_is_probed_again(bench: Workbench) -> None:
+async def test_modern_server_with_a_late_probe_is_probed_again(bench: Workbench) -> None:
     late = bench.stdio("late", Script(era="modern", on=[Rule("server/discover", [sleep(3)], nth=1)]))
     async with bench.proxy(late) as proxy:
         await proxy.handshake()
         await proxy.ready(late)
         assert not (await proxy.call("late", "echo", {"x": 1})).is_error
-    asked = [json.loads(line)["method"] for line in late.lines]
-    assert asked[:3] == ["server/discover", "initialize", "server/discover"]
+    methods = [json.loads(line)["method"] for line in late.lines]
+    assert methods[:3] == ["server/discover", "initialize", "server/discover"]

@@ -1,4 +1,4 @@
-"""The decoder's errors in plain words, whatever the decoder is given."""
+"""The errors of msgspec in plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Outer(msgspec.Struct):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("{}", "'group' is missing"),
         ('{"group": 5}', "group must be a string, found a number"),
@@ -34,7 +34,7 @@ class Outer(msgspec.Struct):
         ("[]", "the value must be an object, found an array"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_place(text: str, said: str) -> None:
+def test_wrong_value_is_named_with_its_location(text: str, expected: str) -> None:
     with pytest.raises(msgspec.ValidationError) as error:
         msgspec.json.decode(text, type=Outer)
-    assert explain(error.value) == said
+    assert explain(error.value) == expected

@@ -2,11 +2,12 @@
 
 ::
 
-    tools         which tools there are: where their files lie, how they are written, what they mean by a reference
-    read          a file as plain values, or an error that names the place
-    references    ``${env:NAME}`` and the like, as ``${NAME}``
-    entries       one server of a tool as a server of ours, with a note for everything that is not the same
-    command       the conversation with the user, and the written file
+    tools           the known tools: their files, formats and references
+    read            a file as plain values, or an error with the location
+    references      ``${env:NAME}`` and the like, as ``${NAME}``
+    entries         one server of a tool as a server of the proxy, with notes about the differences
+    command         the dialog with the user, and the written file
+    client_snippet  the entry that makes the tool start the proxy
 
-Nothing of the source is lost without a note, and the source is only ever read.
+Everything that is lost has a note, and the command never writes to the source.
 """

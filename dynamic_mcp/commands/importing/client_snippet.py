@@ -1,4 +1,4 @@
-"""What an AI tool starts in the place of its own servers once they are in a configuration of this proxy, in the tool's own form."""
+"""The entry for an AI tool that starts the proxy, in the format of the tool."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from typing import Any
 
 from dynamic_mcp.commands.importing.tools import Tool
 
-NAME = "dynamic-mcp"
+SERVER_NAME = "dynamic-mcp"
 
 
 def instructions(tool: Tool, source: Path, config: Path) -> Iterator[str]:
-    """Lines that say what to do with the tool's file ``source``, so that it starts the proxy with ``config``."""
+    """Instructions for the user: how to change the tool's file ``source``, so that the tool starts the proxy with ``config``."""
     command = [*_program(), str(config.resolve())]
     if tool.name == "claude":
         yield f"In {tool.title}, remove the servers (claude mcp remove NAME) and add the proxy:"
-        yield f"  claude mcp add {NAME} -- {shlex.join(command)}"
+        yield f"  claude mcp add {SERVER_NAME} -- {shlex.join(command)}"
         return
-    yield f"In {source}, put this in the place of the servers:"
+    yield f"In {source}, replace the servers with this:"
     yield from (f"  {line}" for line in _entry(tool, source, command))
 
 
 def _program() -> list[str]:
-    """A command for this program that a client finds, too: by its name only where that leads somewhere."""
-    return [NAME] if shutil.which(NAME) else [sys.executable, "-m", "dynamic_mcp"]
+    """A command for this program that a client finds: its name if it is on PATH, else the interpreter."""
+    return [SERVER_NAME] if shutil.which(SERVER_NAME) else [sys.executable, "-m", "dynamic_mcp"]
 
 
 def _entry(tool: Tool, source: Path, command: list[str]) -> Iterator[str]:
     entry: dict[str, Any] = {"command": command[0], "args": command[1:]}
     if source.suffix == ".toml":
-        # A string of JSON is one of TOML, too.
-        yield f"[{'.'.join(tool.keys)}.{NAME}]"
+        # A JSON string is a valid TOML string.
+        yield f"[{'.'.join(tool.keys)}.{SERVER_NAME}]"
         yield from (f"{key} = {_json(value)}" for key, value in entry.items())
         return
     if tool.name == "opencode":
         entry = {"type": "local", "command": command}
     elif tool.name == "vscode":
         entry = {"type": "stdio", **entry}
-    inside: dict[str, Any] = {NAME: entry}
+    inside: dict[str, Any] = {SERVER_NAME: entry}
     for key in reversed(tool.keys):
         inside = {key: inside}
     yield _json(inside)

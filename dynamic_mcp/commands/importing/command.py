@@ -1,8 +1,8 @@
-"""``dynamic-mcp import TOOL``: the conversation with the user, and the written file.
+"""``dynamic-mcp import TOOL``: the dialog with the user, and the written file.
 
-What an agent reads about a group is its description, so it is asked for, with what the server says of itself as the proposal. Nothing
-is written before everything is known, an existing file is only replaced when the user says so, and the file is private (0600), because
-configurations hold secrets. Exit status: 0 written, 1 nothing written, 2 wrong usage.
+The command asks for a description of each group, which is what an agent reads, and proposes one from the server itself. It writes the
+file at the end, and replaces an existing file only with the user's consent. The file is private (0600), because configurations contain
+secrets. Exit status: 0 written, 1 nothing written, 2 usage error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Place, Tool
+from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Locations, Tool
 from dynamic_mcp.commands.terminal import fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features
@@ -36,36 +36,32 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     result = argparse.ArgumentParser(
         prog="dynamic-mcp import",
-        description="Write a configuration of this proxy with the servers of an AI tool. The tool's own file stays as it is.",
+        description="Write a configuration of this proxy with the servers of an AI tool. The tool's own file does not change.",
         epilog="Tools: " + "; ".join(f"{tool.name} ({tool.title})" for tool in TOOLS),
         allow_abbrev=False,
     )
-    result.add_argument("tool", metavar="TOOL", choices=sorted(NAMES), help="whose servers; see below")
+    result.add_argument("tool", metavar="TOOL", choices=sorted(NAMES), help="the AI tool; see below")
     result.add_argument(
-        "-g", "--global", dest="of_user", action="store_true", help="the user's, not this folder's"
+        "-g", "--global", dest="is_global", action="store_true", help="use the user-level file"
     )
     result.add_argument("-f", "--force", action="store_true", help="replace an existing output file")
     result.add_argument(
         "-o", "--output", type=Path, default=DEFAULT_OUTPUT, metavar="FILE", help=f"default: {DEFAULT_OUTPUT}"
     )
-    result.add_argument(
-        "-y", "--yes", action="store_true", help="ask nothing: proposals are taken as they are"
-    )
-    result.add_argument(
-        "--offline", action="store_true", help="start no server to see how it describes itself"
-    )
+    result.add_argument("-y", "--yes", action="store_true", help="ask no questions, and accept all proposals")
+    result.add_argument("--offline", action="store_true", help="start no server to get its description")
     return result
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command; its exit status."""
     command_line = parser()
-    given = command_line.parse_args(words)
-    tool = NAMES[given.tool]
-    if not given.yes and not sys.stdin.isatty():
+    options = command_line.parse_args(words)
+    tool = NAMES[options.tool]
+    if not options.yes and not sys.stdin.isatty():
         command_line.error("there is no terminal to ask questions at; add --yes")
     try:
-        return _import(tool, given)
+        return _import(tool, options)
     except ConfigError as error:
         fail(str(error))
     except (EOFError, KeyboardInterrupt):
@@ -73,174 +69,180 @@ def main(words: Sequence[str]) -> int:
         return 1
 
 
-def _import(tool: Tool, given: argparse.Namespace) -> int:
-    place = Place(Path.cwd(), Path.home())
-    source = _nearby(find(tool, place, of_user=given.of_user))
-    found = imported(tool, source, place)
-    output: Path = given.output
-    say(f"{tool.title}: {len(found)} server{'s' * (len(found) != 1)} in {source}")
-    for one in found:
-        say(f"  {one.name}{' (left out)' if one.entry is None else '' if one.is_on else ' (switched off)'}")
-        for note in one.notes:
+def _import(tool: Tool, options: argparse.Namespace) -> int:
+    locations = Locations(Path.cwd(), Path.home())
+    source = _nearby(find(tool, locations, is_global=options.is_global))
+    servers_found = import_servers(tool, source, locations)
+    output: Path = options.output
+    say(f"{tool.title}: {len(servers_found)} server{'s' * (len(servers_found) != 1)} in {source}")
+    for imported in servers_found:
+        say(
+            f"  {imported.name}{' (left out)' if imported.entry is None else '' if imported.is_on else ' (switched off)'}"
+        )
+        for note in imported.notes:
             say(f"    {note}")
-    kept = [one for one in found if one.entry is not None]
-    if not kept:
+    usable = [imported for imported in servers_found if imported.entry is not None]
+    if not usable:
         say("There is nothing to write.")
         return 1
     if output.is_dir():
         fail(f"{output}: is a directory; name a file with --output")
     if (
         output.exists()
-        and not given.force
-        and (given.yes or not _agrees(f"Replace {output}?", default=False))
+        and not options.force
+        and (options.yes or not _agrees(f"Replace {output}?", default=False))
     ):
         say(
-            f"{output} exists and was left as it is; replace it with --force, or name another file with --output."
+            f"{output} exists and was not changed; replace it with --force, or name another file with --output."
         )
         return 1
-    _describe(kept, given)
-    content = {"mcpServers": {one.name: one.entry for one in kept}}
+    _describe(usable, options)
+    content = {"mcpServers": {imported.name: imported.entry for imported in usable}}
     try:
         atomic_write.replace(output, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
         say(f"{output}: cannot be written: {error.strerror or error}")
         return 1
-    say(f"\nWrote {len(kept)} server{'s' * (len(kept) != 1)} to {output}.")
-    say("An agent goes by the descriptions in it: change those that say too little.\n")
-    say(f"See whether they work:\n  dynamic-mcp check {shlex.quote(str(output))} --connect")
+    say(f"\nWrote {len(usable)} server{'s' * (len(usable) != 1)} to {output}.")
+    say("Agents choose a group by its description, so improve those that say too little.\n")
+    say(f"Check whether they work:\n  dynamic-mcp check {shlex.quote(str(output))} --connect")
     for line in instructions(tool, source, output):
         say(line)
     return 0
 
 
 def _nearby(path: Path) -> Path:
-    """The path as people would write it here."""
+    """The path, relative to the current folder if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def find(tool: Tool, place: Place, *, of_user: bool) -> Path:
-    """The tool's file: of this folder or of the user, for a tool that has only one kind that one. Raises ConfigError that says
-    where it was looked for.
+def find(tool: Tool, locations: Locations, *, is_global: bool) -> Path:
+    """The tool's file, of this folder or of the user; a tool with only one kind of file has that one.
+
+    Raises ConfigError, which names all candidates.
     """
-    of_user = of_user if tool.global_files and tool.project_files else bool(tool.global_files)
-    candidates = tool.files(place, of_user=of_user)
+    is_global = is_global if tool.global_files and tool.project_files else bool(tool.global_files)
+    candidates = tool.files(locations, is_global=is_global)
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    what = f"there is no configuration of {tool.title}; looked for {', '.join(map(str, candidates))}"
-    for other in tool.files(place, of_user=not of_user):
+    message = f"there is no configuration of {tool.title}; looked for {', '.join(map(str, candidates))}"
+    for other in tool.files(locations, is_global=not is_global):
         if other.exists():
-            what += f"; {'without' if of_user else 'with'} --global it is {other}"
-    raise ConfigError(what)
+            message += f"; {'without' if is_global else 'with'} --global it is {other}"
+    raise ConfigError(message)
 
 
-def imported(tool: Tool, source: Path, place: Place) -> list[Imported]:
+def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Imported]:
     """The servers of a file, converted. Raises ConfigError."""
     values = read(source)
     entries = servers(values, tool.keys, source)
     if tool.name == "claude":
-        # What was added for one folder only lies in the user's file, below that folder.
+        # The user's file contains servers for single folders, too.
         local = values.get("projects", {})
-        of_folder = local.get(str(place.project), {}) if isinstance(local, dict) else {}
-        if isinstance(of_folder, dict):
-            entries = {**entries, **servers(of_folder, tool.keys, source)}
+        folder_entries = local.get(str(locations.project), {}) if isinstance(local, dict) else {}
+        if isinstance(folder_entries, dict):
+            entries = {**entries, **servers(folder_entries, tool.keys, source)}
     result = []
     for name, entry in entries.items():
-        one = convert(
+        imported = convert(
             name,
             entry,
-            lambda note: References(tool.references, place.project, place.home, note),
+            lambda note: References(tool.references, locations.project, locations.home, note),
             tool.timeout_unit,
         )
-        _check(one)
-        result.append(one)
+        _check(imported)
+        result.append(imported)
     return result
 
 
-def _check(one: Imported) -> None:
-    """Leave out what the proxy would refuse, so that one bad entry does not cost the others."""
-    if one.entry is None:
+def _check(imported: Imported) -> None:
+    """Leave out an invalid entry, so that it does not make the whole configuration invalid."""
+    if imported.entry is None:
         return
-    text = json.dumps({"mcpServers": {one.name: {"description": "", **one.entry}}})
+    text = json.dumps({"mcpServers": {imported.name: {"description": "", **imported.entry}}})
     try:
         parse(text.encode(), "", {})
     except ConfigError as error:
-        one.notes.append(f"cannot be used: {str(error).removeprefix(': ')}; it was left out")
-        one.entry = None
+        imported.notes.append(f"cannot be used: {str(error).removeprefix(': ')}; it was left out")
+        imported.entry = None
 
 
 # Descriptions and features
 
 
-def _describe(kept: list[Imported], given: argparse.Namespace) -> None:
-    proposals = {one.name: one.description for one in kept}
-    unknown = [one for one in kept if not one.description and one.is_on]
+def _describe(usable: list[Imported], options: argparse.Namespace) -> None:
+    proposals = {imported.name: imported.description for imported in usable}
+    unknown = [imported for imported in usable if not imported.description and imported.is_on]
     if (
         unknown
-        and not given.offline
-        and (given.yes or _agrees("Start the servers to see how they describe themselves?"))
+        and not options.offline
+        and (options.yes or _agrees("Start the servers to see how they describe themselves?"))
     ):
         proposals |= _own_descriptions(unknown)
-    for one in kept:
-        description = shortened(proposals[one.name]) or f"Tools of {one.name}"
+    for imported in usable:
+        description = shorten(proposals[imported.name]) or f"Tools of {imported.name}"
         features: dict[str, bool] = {}
-        if not given.yes:
+        if not options.yes:
             say("")
-            description = input(f"{one.name}: description [{description}]: ").strip() or description
-            if not _agrees(f"{one.name}: use its tools, resources and prompts?"):
+            description = input(f"{imported.name}: description [{description}]: ").strip() or description
+            if not _agrees(f"{imported.name}: use its tools, resources and prompts?"):
                 features = {
                     feature: False
                     for feature in Features.__struct_fields__
-                    if not _agrees(f"{one.name}: use its {feature}?", default=feature == "tools")
+                    if not _agrees(f"{imported.name}: use its {feature}?", default=feature == "tools")
                 }
-        one.entry = {
+        imported.entry = {
             "description": description,
-            **(one.entry or {}),
+            **(imported.entry or {}),
             **({"features": features} if features else {}),
         }
 
 
 def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
-    """What the servers say of themselves, by name; nothing of those that cannot be started."""
+    """The servers' own descriptions by name, without those of servers that do not start."""
     import asyncio
 
-    from dynamic_mcp.commands.probe import ProbeResult, look
+    from dynamic_mcp.commands.probe import ProbeResult, probe_server
     from dynamic_mcp.config.model import Server
     from dynamic_mcp.groups import listing
     from dynamic_mcp.process.guard import Guard
 
-    text = json.dumps({"mcpServers": {one.name: {"description": "", **(one.entry or {})} for one in unknown}})
+    text = json.dumps(
+        {"mcpServers": {imported.name: {"description": "", **(imported.entry or {})} for imported in unknown}}
+    )
     config = parse(text.encode(), "", os.environ)
 
-    async def look_at_all() -> list[ProbeResult]:
+    async def probe_all() -> list[ProbeResult]:
         guard = Guard()
         done = itertools.count(1)
 
-        async def one(server: Server) -> ProbeResult:
-            seen = await look(server, guard, kinds=(listing.TOOLS,))
-            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {seen.failure or 'started'}")
-            return seen
+        async def probe(server: Server) -> ProbeResult:
+            probed = await probe_server(server, guard, kinds=(listing.TOOLS,))
+            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {probed.failure or 'started'}")
+            return probed
 
         try:
-            return await asyncio.gather(*map(one, config.servers))
+            return await asyncio.gather(*map(probe, config.servers))
         finally:
             await guard.close()
 
-    seen = asyncio.run(look_at_all())
+    probed = asyncio.run(probe_all())
     return {
-        server.name: one.instructions or in_short(one.title, one.listings.get(listing.TOOLS, {}))
-        for server, one in zip(config.servers, seen, strict=True)
-        if not one.failure
+        server.name: imported.instructions
+        or summarize(imported.title, imported.listings.get(listing.TOOLS, {}))
+        for server, imported in zip(config.servers, probed, strict=True)
+        if not imported.failure
     }
 
 
-def in_short(title: str, tools: Iterable[str]) -> str:
-    """A description of a server that has none: what it calls itself, and its tools."""
+def summarize(title: str, tools: Iterable[str]) -> str:
+    """A description from the name of a server and its tools."""
     return " with ".join(filter(None, (title, ", ".join(tools))))
 
 
-def shortened(text: str) -> str:
-    """The first sentence or line of a text, bounded: it is in the context of the agent all the time."""
+def shorten(text: str) -> str:
+    """The first sentence or line of a text, bounded, because it is always in the context of the agent."""
     line = next((line.strip(" #*") for line in text.splitlines() if line.strip(" #*")), "")
     line = "".join(letter if letter.isprintable() else " " for letter in line)
     sentence = re.split(r"(?<=[.!?])\s", line)[0]

@@ -1,7 +1,7 @@
-"""One server of a tool as a server of ours.
+"""Converts one server of a tool into a server of the proxy.
 
-The fields of all tools are told apart by their names: none means two things. Whatever is not taken over is named in a note, and so is
-every value that could not be read. Values are never in a note: any may be a secret.
+No field name has different meanings in different tools. Everything that the conversion drops or cannot read has a note. Notes contain
+no values, because any value may be a secret.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from dynamic_mcp.commands.importing.references import NAME, References
+from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
 
-#: How programs of this kind are called: an entry that starts one is this proxy, or one like it.
-OURSELVES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
+#: The names of this proxy and of similar ones.
+PROXY_NAMES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
 _STARTERS = frozenset({"uvx", "uv", "pipx", "npx", "bunx", "python", "python3", "py", "sh", "bash", "cmd"})
 
 #: Seconds.
@@ -30,34 +30,37 @@ _TRANSPORTS = {
     "remote": None,
 }
 
-#: Fields that change nothing here, and why.
+#: Fields without an effect in the proxy, and the reason or the remedy.
 _WITHOUT_EFFECT = {
     "env_vars": "the server gets the whole environment of the proxy anyway",
-    "autoApprove": "what needs no approval is between the user and the agent",
-    "alwaysAllow": "what needs no approval is between the user and the agent",
-    "trust": "what needs no approval is between the user and the agent",
-    "default_tools_approval_mode": "what needs no approval is between the user and the agent",
+    "autoApprove": "the agent handles approvals, not the proxy",
+    "alwaysAllow": "the agent handles approvals, not the proxy",
+    "trust": "the agent handles approvals, not the proxy",
+    "default_tools_approval_mode": "the agent handles approvals, not the proxy",
     "envFile": "load that file into the environment of the proxy",
     "cwd": "the server starts in the folder of the proxy; write paths in full",
-    "startup_timeout_sec": "a server has 10 s to start, then it is tried again",
-    "startup_timeout_ms": "a server has 10 s to start, then it is tried again",
+    "startup_timeout_sec": "a server has 10 s to start, then the proxy tries again",
+    "startup_timeout_ms": "a server has 10 s to start, then the proxy tries again",
 }
+_NO_SUCH_SETTING = "the proxy has no such setting"
+
+_TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 
 
 @dataclass
 class Imported:
-    """What became of one entry."""
+    """The result of one conversion."""
 
     name: str
-    #: the entry of ours without its description; None when there is none
+    #: the entry of the proxy without its description, or None
     entry: dict[str, Any] | None
-    #: what the tool said about the server
+    #: the description in the tool's entry
     description: str = ""
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_on(self) -> bool:
-        """Whether the proxy would start it."""
+        """Whether the server is enabled."""
         return self.entry is not None and self.entry.get("enabled") is not False
 
 
@@ -67,7 +70,7 @@ def convert(
     make_references: Callable[[Callable[[str], None]], References],
     unit: float | None,
 ) -> Imported:
-    """Convert one entry; ``unit`` is the seconds of its ``timeout``, None where that is not about calls."""
+    """Convert one entry. ``unit`` is the unit of its ``timeout`` in seconds; None if that does not apply to calls."""
     result = Imported(name, None)
     if not isinstance(source, dict):
         result.notes.append("is not an object; it was left out")
@@ -80,7 +83,7 @@ class _Conversion:
     def __init__(
         self, source: dict[str, Any], result: Imported, expand: References, unit: float | None
     ) -> None:
-        self._left = dict(source)
+        self._rest = dict(source)
         self._result = result
         self._expand = expand
         self._unit = unit
@@ -88,7 +91,7 @@ class _Conversion:
 
     def run(self) -> None:
         command = self._command()
-        if command and _starts_us(command):
+        if command and _starts_proxy(command):
             self._note("starts this proxy itself, or one like it; it was left out")
             return
         url = self._url()
@@ -99,7 +102,7 @@ class _Conversion:
             self._entry["command"], *args = command
             if "${" in command[0]:
                 self._note(
-                    "command: references are replaced in args, env, headers and url only; write it in full"
+                    "command: the proxy expands references only in args, env, headers and url; write it in full"
                 )
             self._entry.update({"args": args} if args else {})
             self._texts("env", "env", "environment")
@@ -114,10 +117,10 @@ class _Conversion:
             return
         self._switch()
         self._timeout()
-        description = self._left.pop("description", "")
+        description = self._rest.pop("description", "")
         self._result.description = description if isinstance(description, str) else ""
-        for field_ in sorted(self._left):
-            why = _WITHOUT_EFFECT.get(field_, "there is nothing like it here")
+        for field_ in sorted(self._rest):
+            why = _WITHOUT_EFFECT.get(field_, _NO_SUCH_SETTING)
             self._note(f"{field_} was left out: {why}")
         self._result.entry = self._entry
 
@@ -125,24 +128,24 @@ class _Conversion:
         self._result.notes.append(text)
 
     def _take(self, kind: type, *names: str) -> Any:
-        """The first of these fields that is there, if it is of this type; what is of another one is named and left out."""
+        """The first of these fields that has this type. Fields of another type get a note."""
         for name in names:
-            if name in self._left:
-                value = self._left.pop(name)
+            if name in self._rest:
+                value = self._rest.pop(name)
                 if isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)):
                     return value
                 if value is not None:
-                    self._note(f"{name} is not written as it should be; it was left out")
+                    self._note(f"{name} must be {_TYPE_NAMES.get(kind, 'a number')}; it was left out")
         return None
 
     def _command(self) -> list[str]:
-        given = self._left.pop("command", None)
-        if given in (None, "", []):
+        value = self._rest.pop("command", None)
+        if value in (None, "", []):
             return []
         args = self._take(list, "args") or []
-        words = [*(given if isinstance(given, list) else [given]), *args]
+        words = [*(value if isinstance(value, list) else [value]), *args]
         if not all(isinstance(word, str) for word in words):
-            self._note("command or args hold what is no text; they were left out")
+            self._note("command and args must be strings; they were left out")
             return []
         return [self._expand(word, f"args[{n - 1}]" if n else "command") for n, word in enumerate(words)]
 
@@ -150,21 +153,21 @@ class _Conversion:
         for name in ("httpUrl", "serverUrl", "url"):
             if url := self._take(str, name):
                 if name == "httpUrl":
-                    self._left.setdefault("type", "http")
+                    self._rest.setdefault("type", "http")
                 return self._expand(url, name)
         return None
 
     def _kind(self) -> str | None:
-        given = self._take(str, "type", "transport", "transportType")
-        if given is None:
+        value = self._take(str, "type", "transport", "transportType")
+        if value is None:
             return None
-        kind = re.sub(r"[-_ ]", "", given).lower()
+        kind = re.sub(r"[-_ ]", "", value).lower()
         if kind not in _TRANSPORTS:
-            self._note("its type is not known here; the transport is found out at the start")
+            self._note("its type is unknown; the proxy detects the transport")
         return _TRANSPORTS.get(kind)
 
     def _texts(self, to: str, *names: str) -> None:
-        """A table of texts; numbers and truth values become the text that a shell would make of them."""
+        """Take an object of strings. Numbers and booleans become strings."""
         for name in names:
             table = self._take(dict, name) or {}
             for key, value in table.items():
@@ -173,7 +176,7 @@ class _Conversion:
                 if isinstance(value, str):
                     self._entry.setdefault(to, {})[key] = self._expand(value, f"{name}.{key}")
                 else:
-                    self._note(f"{name}.{key} is not a text; it was left out")
+                    self._note(f"{name}.{key} must be a string; it was left out")
 
     def _headers(self) -> None:
         self._texts("headers", "headers", "http_headers")
@@ -183,40 +186,38 @@ class _Conversion:
             self._header_from("Authorization", variable, "bearer_token_env_var", "Bearer ")
 
     def _header_from(self, header: str, variable: object, name: str, before: str) -> None:
-        """A header whose value is in an environment variable."""
-        if isinstance(variable, str) and NAME.fullmatch(variable):
+        """Add a header with the value of an environment variable."""
+        if isinstance(variable, str) and VARIABLE_NAME.fullmatch(variable):
             headers = self._entry.setdefault("headers", {})
             if header in headers:
-                self._note(f"headers.{header} is there twice; the one from the environment counts")
+                self._note(f"headers.{header} occurs twice; the one from the environment counts")
             headers[header] = f"{before}${{{variable}}}"
         else:
             self._note(f"{name} does not name an environment variable; it was left out")
 
     def _oauth(self) -> None:
-        given: dict[str, Any] = {}
+        value: dict[str, Any] = {}
         for name in ("oauth", "auth"):
-            if isinstance(self._left.get(name), dict):
-                given.update(self._left.pop(name))
-            elif self._left.get(name) is False:
-                del self._left[name]
-                self._note(
-                    f"{name}: false was left out: a server that wants an authorization is signed in to"
-                )
-        for scopes in (self._take(list, "scopes"), given.pop("scopes", None), given.pop("scope", None)):
+            if isinstance(self._rest.get(name), dict):
+                value.update(self._rest.pop(name))
+            elif self._rest.get(name) is False:
+                del self._rest[name]
+                self._note(f"{name}: false was left out: the proxy signs in to a server that requires it")
+        for scopes in (self._take(list, "scopes"), value.pop("scopes", None), value.pop("scope", None)):
             words = scopes.split() if isinstance(scopes, str) else scopes
             if isinstance(words, list) and all(isinstance(word, str) for word in words):
                 self._entry.update({"oauth_scopes": words} if words else {})
             elif words is not None:
-                self._note("scopes are not written as they should be; they were left out")
+                self._note("scopes must be a string or a list of strings; they were left out")
         for name in ("clientId", "client_id", "CLIENT_ID"):
-            if isinstance(given.get(name), str):
-                self._entry["oauth_client_id"] = self._expand(given.pop(name), f"oauth.{name}")
-        for name in sorted(given):
-            self._note(f"oauth.{name} was left out: there is nothing like it here")
+            if isinstance(value.get(name), str):
+                self._entry["oauth_client_id"] = self._expand(value.pop(name), f"oauth.{name}")
+        for name in sorted(value):
+            self._note(f"oauth.{name} was left out: {_NO_SUCH_SETTING}")
 
     def _drop(self, *names: str) -> None:
         for name in names:
-            if self._left.pop(name, None) not in (None, "", [], {}):
+            if self._rest.pop(name, None) not in (None, "", [], {}):
                 self._note(f"{name} was left out: it does not belong to a server of this kind")
 
     def _switch(self) -> None:
@@ -227,8 +228,8 @@ class _Conversion:
     def _timeout(self) -> None:
         seconds = self._take(int | float, "tool_timeout_sec")  # type: ignore[arg-type]
         if seconds is None and self._unit is not None:
-            given = self._take(int | float, "timeout")  # type: ignore[arg-type]
-            seconds = None if given is None else given * self._unit
+            value = self._take(int | float, "timeout")  # type: ignore[arg-type]
+            seconds = None if value is None else value * self._unit
         if seconds is None:
             return
         if not 0.001 <= seconds < _MAX_TIMEOUT:
@@ -239,12 +240,12 @@ class _Conversion:
             self._entry["timeout"] = {"tools": f"{round(seconds)}s"}
 
 
-def _starts_us(command: list[str]) -> bool:
-    """Whether the program is a proxy like this one, called itself or through a program that starts others."""
+def _starts_proxy(command: list[str]) -> bool:
+    """Whether the command starts this proxy or a similar one, directly or through a launcher such as npx."""
     program = PurePath(command[0].replace("\\", "/")).name.removesuffix(".exe").removesuffix(".cmd")
-    if program in OURSELVES:
+    if program in PROXY_NAMES:
         return True
     if re.sub(r"[\d.]+$", "", program) not in _STARTERS:
         return False
     words = (re.split(r"[@=<>\[]", PurePath(word).name)[0] for word in command[1:])
-    return any(word in OURSELVES for word in words)
+    return any(word in PROXY_NAMES for word in words)

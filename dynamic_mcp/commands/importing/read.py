@@ -1,4 +1,4 @@
-"""A tool's file as plain values. JSON may have comments and trailing commas, whatever the tool; TOML is TOML."""
+"""Reads a tool's file as plain values. JSON may have comments and trailing commas; TOML is plain TOML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dynamic_mcp.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The object that the file holds. Raises ConfigError, which shows no value."""
+    """The object in the file. Raises ConfigError, without any value."""
     try:
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
     except OSError as error:
@@ -28,7 +28,7 @@ def _toml(text: str, path: Path) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # Its message ends with the position, and shows at most the character there.
+        # The message ends with the position, and contains at most the character there.
         raise ConfigError(f"{path}: is not TOML: {error}") from None
 
 
@@ -41,7 +41,7 @@ def _json(text: str, path: Path) -> Any:
         pass
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
-    # Thorough and slow, so only what is not plain JSON comes here.
+    # The slow parser is only for text that is not plain JSON.
     import json5
 
     try:
@@ -54,7 +54,7 @@ def _json(text: str, path: Path) -> Any:
 
 
 def servers(values: dict[str, Any], keys: tuple[str, ...], path: Path) -> dict[str, Any]:
-    """The servers inside the file, by name; none when the tool has not written any. Raises ConfigError."""
+    """The servers in the file, by name. Raises ConfigError."""
     inner: Any = values
     for depth, key in enumerate(keys):
         inner = inner.get(key, {})

@@ -1,4 +1,4 @@
-"""References to the environment, as each tool writes them, in the one form that this proxy has: ``${NAME}``."""
+"""Converts the references of each tool into those of the proxy: ``${NAME}``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-#: The name of an environment variable, as a reference of ours can have it.
-NAME = re.compile(_NAME)
-_OURS = re.compile(rf"\$\{{({_NAME})\}}")
+#: A name of an environment variable that a reference of the proxy can contain.
+VARIABLE_NAME = re.compile(_NAME)
+_REFERENCE = re.compile(rf"\$\{{({_NAME})\}}")
 
-#: What each kind of reference looks like.
-_LOOKS = {
+#: The syntax of each kind of reference.
+_PATTERNS = {
     "dollar-env": rf"\$\{{env:(?P<dollar_env>{_NAME})\}}",
     "braces-env": rf"(?<!\$)\{{env:(?P<braces_env>{_NAME})\}}",
     "shell": rf"\$\{{(?P<shell>{_NAME})(?P<default>:-[^}}]*)?\}}",
@@ -27,12 +27,14 @@ _LOOKS = {
 
 
 class References:
-    """Rewrites the texts of one tool. ``note`` hears of what changes its meaning, with its place and without its value."""
+    """Converts the texts of one tool. ``note`` gets a note with the location, but no value, about each change of meaning."""
 
     def __init__(self, kinds: frozenset[str], project: Path, home: Path, note: Callable[[str], None]) -> None:
-        # The order of _LOOKS decides where two would match.
-        self._looks = re.compile("|".join(look for kind, look in _LOOKS.items() if kind in kinds) or r"(?!)")
-        self._says_ours = bool(kinds & {"plain", "shell"})
+        # If two kinds match, the order of _PATTERNS decides.
+        self._pattern = re.compile(
+            "|".join(probe_server for kind, probe_server in _PATTERNS.items() if kind in kinds) or r"(?!)"
+        )
+        self._has_same_syntax = bool(kinds & {"plain", "shell"})
         self._workspace = {
             "workspaceFolder": str(project),
             "workspaceFolderBasename": project.name,
@@ -42,38 +44,42 @@ class References:
         }
         self._note = note
 
-    def __call__(self, text: str, place: str) -> str:
-        """The text as this proxy wants it; ``place`` names it for the user."""
-        if not self._says_ours and (meant := _OURS.search(text)) and not self._looks.fullmatch(meant[0]):
+    def __call__(self, text: str, location: str) -> str:
+        """The converted text; ``location`` is for the notes."""
+        if (
+            not self._has_same_syntax
+            and (reference := _REFERENCE.search(text))
+            and not self._pattern.fullmatch(reference[0])
+        ):
             self._note(
-                f"{place}: {meant[0]} was plain text there; here the environment variable takes its place"
+                f"{location}: {reference[0]} was plain text for the tool; the proxy replaces it with the environment variable"
             )
 
-        def ours(found: re.Match[str]) -> str:
+        def convert(found: re.Match[str]) -> str:
             (kind, value) = next(
                 (k, v) for k, v in found.groupdict().items() if v is not None and k != "default"
             )
             match kind:
                 case "workspace":
-                    written = self._workspace[value]
-                    self._note(f"{place}: {found[0]} is now {written!r}, as it is in this folder")
-                    return written
+                    replacement = self._workspace[value]
+                    self._note(f"{location}: {found[0]} is now {replacement!r}, the value in this folder")
+                    return replacement
                 case "input":
                     self._note(
-                        f"{place}: {found[0]} asks the user, which cannot be converted; "
-                        "put ${NAME} in its place and set that variable"
+                        f"{location}: {found[0]} asks the user, which cannot be converted; "
+                        "write ${NAME} instead and set that variable"
                     )
                     return found[0]
                 case "file":
                     self._note(
-                        f"{place}: {found[0]} reads a file, which cannot be converted; "
-                        "put ${NAME} in its place and set that variable"
+                        f"{location}: {found[0]} reads a file, which cannot be converted; "
+                        "write ${NAME} instead and set that variable"
                     )
                     return found[0]
             if found.groupdict().get("default") is not None:
                 self._note(
-                    f"{place}: the default of ${{{value}}} is left out; without the variable the reference stays"
+                    f"{location}: the default of ${{{value}}} is left out; without the variable the reference stays"
                 )
             return f"${{{value}}}"
 
-        return self._looks.sub(ours, text)
+        return self._pattern.sub(convert, text)

@@ -1,7 +1,7 @@
-"""The AI tools that servers can be imported from: where their files lie and what is special about them.
+"""The AI tools from which the command can import servers: the locations and the formats of their files.
 
-Locations and field names are those of the tools' documentation in November 2026. A tool that is not listed, but writes the common
-form (``mcpServers`` with ``command`` or ``url``), can be read as ``cursor``.
+Locations and field names come from the documentation of the tools in November 2026. The name ``cursor`` also works for other tools
+with the common format (``mcpServers`` with ``command`` or ``url``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Place:
-    """What locations depend on."""
+class Locations:
+    """The folders and the environment that the locations of files depend on."""
 
     project: Path
     home: Path
@@ -25,7 +25,7 @@ class Place:
 
     @property
     def applications(self) -> Path:
-        """Where programs keep the settings of the user."""
+        """The folder of application settings."""
         if self.platform == "darwin":
             return self.home / "Library" / "Application Support"
         if self.platform == "win32":
@@ -34,7 +34,7 @@ class Place:
 
     @property
     def dot_config(self) -> Path:
-        """Where programs that follow XDG on every platform keep them."""
+        """The folder of settings of programs that follow XDG on every platform."""
         return Path(self.environment.get("XDG_CONFIG_HOME") or self.home / ".config")
 
 
@@ -44,30 +44,30 @@ class Tool:
 
     name: str
     title: str
-    #: files of a project, relative to it; the first one that exists is read
+    #: files of a project, relative to it; the first existing one counts
     project_files: tuple[str, ...] = ()
-    #: files of the user: what ``Place`` has, and the path below it; the first one that exists is read
+    #: files of the user: a property of ``Locations`` and the path below it; the first existing one counts
     global_files: tuple[tuple[Literal["home", "applications", "dot_config"], str], ...] = ()
     #: an environment variable that names the folder of the last part of a global file
     folder_variable: str | None = None
-    #: the members that hold the servers, one inside the other
+    #: the path of the member with the servers
     keys: tuple[str, ...] = ("mcpServers",)
-    #: which texts the tool replaces: "dollar-env" ``${env:X}``, "braces-env" ``{env:X}``, "dollar" ``$X``, "shell" ``${X}`` with
+    #: the kinds of references: "dollar-env" ``${env:X}``, "braces-env" ``{env:X}``, "dollar" ``$X``, "shell" ``${X}`` with
     #: ``${X:-default}``, "plain" ``${X}``, "percent" ``%X%``, "workspace" ``${workspaceFolder}`` and its kind, "input" ``${input:X}``,
     #: "file" ``{file:X}``
     references: frozenset[str] = frozenset()
-    #: seconds that one unit of an entry's ``timeout`` stands for; None where it is not about calls
+    #: the unit of an entry's ``timeout`` in seconds; None if it does not apply to calls
     timeout_unit: float | None = 1.0
     aliases: tuple[str, ...] = ()
 
-    def files(self, place: Place, *, of_user: bool) -> list[Path]:
-        """Where the servers may be, the likeliest first; empty when the tool has no such file."""
-        if not of_user:
-            return [place.project / file for file in self.project_files]
-        named = self.folder_variable and place.environment.get(self.folder_variable)
+    def files(self, locations: Locations, *, is_global: bool) -> list[Path]:
+        """The files that may contain the servers, the most likely first; empty if the tool has no such file."""
+        if not is_global:
+            return [locations.project / file for file in self.project_files]
+        named = self.folder_variable and locations.environment.get(self.folder_variable)
         if named:
             return [Path(named) / Path(file).name for _, file in self.global_files]
-        return [getattr(place, base) / file for base, file in self.global_files]
+        return [getattr(locations, base) / file for base, file in self.global_files]
 
 
 _EDITOR = frozenset({"dollar-env", "workspace"})

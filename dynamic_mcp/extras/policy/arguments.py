@@ -20,7 +20,7 @@ from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import CallRefused, UpstreamError, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.protocol.jsonrpc import readable
+from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.upstream.base import NullEvents, Options
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
@@ -86,7 +86,7 @@ class ArgumentCheck:
             return
         if len(args) > MAX_ARGS:
             raise CallRefused(
-                f"the arguments are larger than {readable(MAX_ARGS)}, which is the most that is checked"
+                f"the arguments are larger than {format_size(MAX_ARGS)}, which is the most that is checked"
             )
         async with self._turn:
             verdict = await self._verdict(name, tool, args)
@@ -120,7 +120,7 @@ class ArgumentCheck:
 
     async def _verdict(self, name: str, tool: _Tool, args: bytes) -> _Verdict:
         if len(tool.schema) > MAX_SCHEMA:
-            return _Verdict(broken=f"it is larger than {readable(MAX_SCHEMA)}")
+            return _Verdict(broken=f"it is larger than {format_size(MAX_SCHEMA)}")
         if (verdict := await self._ask(name, tool, args)) is not None:
             return verdict
         if args != b"{}" and await self._ask(name, tool, b"{}") is not None:

@@ -32,7 +32,7 @@ class PolicyEnforcer:
         self._rules = rules
         self._limits.set(rules)
 
-    def succeed(self, other: CallPolicy) -> None:
+    def inherit(self, other: CallPolicy) -> None:
         """See ``CallPolicy``: calls that the other one let through count for the rate."""
         if isinstance(other, PolicyEnforcer):
             other.set(self._rules)
@@ -46,7 +46,6 @@ class PolicyEnforcer:
         options: Options,
         send: Callable[[Options], Awaitable[bytes]],
     ) -> bytes:
-        """See ``CallPolicy``."""
         if self._rules.validate_arguments:
             await self._arguments.check(tool, definition, args)
         timeout = options.timeout
@@ -64,5 +63,4 @@ class PolicyEnforcer:
                 ) from None
 
     async def close(self) -> None:
-        """See ``CallPolicy``."""
         await self._arguments.close()

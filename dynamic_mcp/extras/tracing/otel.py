@@ -83,8 +83,7 @@ class OpenTelemetry:
         self._tracer = provider.get_tracer("dynamic_mcp", __version__)
         self._propagator = propagate.get_global_textmap()
 
-    def request(self, method: str, id: bytes, params: Raw, version: str | None) -> RequestSpan:
-        """See ``Tracing``."""
+    def request(self, method: str, id: bytes, params: Raw, version: str | None) -> OpenTelemetrySpan:
         asked = _read(params)
         name, attributes = _described(method, asked.name, version, pipe=True)
         attributes["jsonrpc.request.id"] = (_text(id) or id.decode())[:MAX_TEXT]
@@ -93,14 +92,12 @@ class OpenTelemetry:
             {key: _text(raw) for key, raw in carrier.items()}, contexts.Context()
         )
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
-        return RequestSpan(span, method, trace.set_span_in_context(span, parent))
+        return OpenTelemetrySpan(span, method, trace.set_span_in_context(span, parent))
 
     def traced(self, upstream: Upstream, server: Server) -> Upstream:
-        """See ``Tracing``."""
         return _Traced(self, upstream, server)
 
     def current_trace_id(self) -> str | None:
-        """See ``Tracing``."""
         found = trace.get_current_span().get_span_context()
         return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
@@ -157,7 +154,7 @@ class OpenTelemetry:
         return msgspec.json.encode({**members, "_meta": {**kept, **carrier}})
 
 
-class RequestSpan:
+class OpenTelemetrySpan:
     """See ``hooks.RequestSpan``."""
 
     def __init__(self, span: trace.Span, method: str, within: contexts.Context) -> None:
@@ -166,8 +163,7 @@ class RequestSpan:
         self.context: Context = copy_context()
         self.context.run(contexts.attach, within)
 
-    def answered(self, line: bytes) -> None:
-        """See ``RequestSpan``."""
+    def finish(self, line: bytes) -> None:
         if self._span.is_recording():
             answer = jsonrpc.parse(line)
             if answer.error:
@@ -176,8 +172,7 @@ class RequestSpan:
                 _succeeded(self._span, self._method, bytes(answer.result))
             self._span.end()
 
-    def abandoned(self) -> None:
-        """See ``RequestSpan``."""
+    def abandon(self) -> None:
         if self._method != _LISTEN:
             _fail(self._span, "cancelled")
         self._span.end()
@@ -193,7 +188,6 @@ class _Traced(UpstreamWrapper):
         self._attributes = {"dynamic_mcp.group": server.name}
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
         if method == _LISTEN or not trace.get_current_span().get_span_context().is_valid:
             return await super().request(method, params, options)
         version = era.MODERN if self.modern else self.agreed.version

@@ -1,1 +1,1 @@
-"""Upstreams behind a URL: Streamable HTTP and the older HTTP+SSE transport."""
+"""Upstreams behind a URL: Streamable HTTP, and the legacy HTTP+SSE transport."""

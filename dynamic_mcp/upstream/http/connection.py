@@ -1,6 +1,6 @@
-"""What both HTTP transports share: a peer whose messages are posted, background work, and one end.
+"""What both HTTP transports share: a peer, background tasks, and the end of the connection.
 
-``StreamableHttpUpstream`` and ``SseUpstream`` say how a message travels and where its answer comes from.
+``StreamableHttpUpstream`` and ``SseUpstream`` define how a message travels and where its answer comes from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.log import log
+from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Outgoing
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.tasks import TaskSet
@@ -33,7 +33,7 @@ class HttpUpstream(ABC):
         *,
         max_size: int = MAX_MESSAGE,
     ) -> None:
-        """``max_size``: bytes of the largest message that is accepted."""
+        """``max_size`` is the size of the largest message in bytes."""
         self.modern = False
         self.agreed = Handshake()
         self._client = client
@@ -42,41 +42,37 @@ class HttpUpstream(ABC):
         self._peer = Peer(
             self._send, events.on_notification, events.on_request, on_cancelled, max_size=max_size
         )
-        #: from then on a request waits for a sign-in here; before that the group does, outside its time limit
+        #: once true, a request waits for a sign-in itself; before, the group signs in, outside of the time limit
         self._is_open = False
         self._tasks = TaskSet()
-        #: set while the client reads; what comes from the server waits for it
+        #: set while the client reads; reading from the server waits for it
         self._resume = asyncio.Event()
         self._resume.set()
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
         if self.modern:
             params = handshake.with_request_meta(params, options.capabilities, options.log_level)
         return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
         self._peer.notify(method, params)
 
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
+    async def wait_lost(self) -> UpstreamGone:
         return await asyncio.shield(self._end)
 
     def stderr_tail(self) -> str:
-        """See ``Upstream``: such a server has no stderr."""
+        """A server behind a URL has no stderr."""
         return ""
 
     def set_paused(self, paused: bool) -> None:
-        """See ``Upstream``: the reading stops, and the windows of the connections fill."""
+        """Stop or resume reading. Meanwhile the buffers of the connections fill, and the server has to wait."""
         if paused:
             self._resume.clear()
         else:
             self._resume.set()
 
     async def close(self) -> None:
-        """See ``Upstream``."""
         gone = UpstreamGone("the connection was closed")
         with anyio.CancelScope(shield=True):
             self._peer.close(gone)
@@ -87,25 +83,29 @@ class HttpUpstream(ABC):
 
     @abstractmethod
     def _send(self, message: Outgoing) -> None:
-        """Post one message of the peer."""
+        """POST one message of the peer."""
 
     @abstractmethod
     async def _end_session(self) -> None:
-        """Do what comes before the connections are closed. Bounded, raises nothing."""
+        """Prepare to close the connections. Bounded; raises nothing."""
 
     def _lose(self, reason: UpstreamFailed) -> None:
-        """The connection is of no use any more."""
+        """Mark the connection as gone."""
         self._peer.close(reason)
         if not self._end.done():
             self._end.set_result(UpstreamGone(str(reason)))
 
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Start work that ends with the connection at the latest."""
+        """Start a task that ends with the connection at the latest."""
 
         async def quietly() -> None:
             try:
                 await work()
             except UpstreamFailed as error:
-                log.debug("a message was not accepted: %s", error)
+                log.debug("the server did not accept a message: %s", error)
+            except Exception as error:
+                # An unexpected error must not leave requests waiting.
+                report_bug("a connection over HTTP", error)
+                self._lose(UpstreamGone(f"an internal error of the proxy ({type(error).__name__})"))
 
         return self._tasks.start(quietly())

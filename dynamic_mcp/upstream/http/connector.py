@@ -13,34 +13,31 @@ from dynamic_mcp.upstream.http.legacy_sse import SseUpstream
 from dynamic_mcp.upstream.http.streamable import StreamableHttpUpstream
 
 
-class Authorization(Credentials, Protocol):
+class PersistentCredentials(Credentials, Protocol):
     """Credentials that outlive the connections."""
 
     async def close(self) -> None:
-        """End a sign-in and a renewal that are in progress. Bounded, and not cancellable."""
+        """End a sign-in and a renewal that are in progress. Bounded, not cancellable."""
         ...
 
 
 class HttpConnector:
-    """See ``Connector``; the tokens outlive the connections."""
+    """Makes connections over HTTP. The tokens outlive the connections."""
 
-    def __init__(self, transport: HttpTransport | SseTransport, authorization: Authorization) -> None:
+    def __init__(self, transport: HttpTransport | SseTransport, authorization: PersistentCredentials) -> None:
         self._transport = transport
         self._authorization = authorization
 
     def connect(self, events: Events) -> Upstream:
-        """See ``Connector``."""
         if isinstance(self._transport, SseTransport):
             return self._sse(events)
         streamable = StreamableHttpUpstream(self._client(), events, max_size=self._transport.max_message_size)
         return AutoDetect(streamable, lambda: self._sse(events)) if self._transport.detect else streamable
 
     async def sign_in(self, need: SignInNeeded) -> None:
-        """See ``Connector``."""
         await self._authorization.sign_in(need)
 
     async def close(self) -> None:
-        """See ``Connector``."""
         await self._authorization.close()
 
     def _sse(self, events: Events) -> SseUpstream:

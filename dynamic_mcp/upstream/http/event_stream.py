@@ -1,31 +1,31 @@
-"""Server-sent events, from bytes in any chunks to events (WHATWG HTML, "Server-sent events", event stream interpretation). Sans-IO.
+"""A parser for server-sent events (WHATWG HTML, section 9.2.6, "Interpreting an event stream"). It does no input or output.
 
-In time linear in the length of the stream. An event whose data is larger than a message may be is dropped, and told of, like an
-oversized line of a stdio server.
+The time is linear in the length of the stream. The parser drops an event whose data exceeds the size of a message, and reports it
+like an oversized line of a stdio server.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, cut
+from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS, MAX_MESSAGE, OnOversized, split_lines
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
-    """One event. ``data`` may be empty: such an event only carries an id."""
+    """One event. An event with empty ``data`` only carries an id."""
 
     type: str
     data: bytes
-    #: the last id that the stream gave, with this event or before
+    #: the last id in the stream, up to this event
     last_id: str
 
 
 class EventParser:
-    """Feed it chunks; ``retry`` is the reconnection time that the stream asked for, in seconds.
+    """Parses chunks. ``retry`` is the reconnection time of the stream in seconds.
 
-    ``last_id`` is where the stream can be taken up again: the last id before the end of a whole event.
+    A client can resume the stream after ``last_id``, the id of the last complete event.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class EventParser:
         self._on_oversized = on_oversized
         self._at_start = True
         self._after_cr = False
-        #: the pieces of an unfinished line, and the data lines of an unfinished event, with their sizes
+        #: the parts of an unfinished line, and the data lines of an unfinished event, with their sizes
         self._line: list[bytes] = []
         self._line_size = 0
         self._data: list[bytes] = []
         self._data_size = 0
         self._type = b""
         self._has_fields = False
-        #: the last bytes of an event that is being dropped, None while an event is being kept
+        #: the last bytes of the event that the parser drops; None while it keeps the event
         self._edge: bytes | None = None
         self._dropped = 0
 
     @property
     def is_endless(self) -> bool:
-        """Whether the event that is being dropped will not end."""
+        """Whether the event being dropped counts as endless."""
         return self._dropped > ENDLESS * self._max_size
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -63,14 +63,14 @@ class EventParser:
         if self._at_start and chunk:
             chunk = self._without_bom(chunk)
         if self._after_cr and chunk:
-            # The second half of a CR LF that was cut in two.
+            # The chunks split a CR LF; this is its second half.
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
         if chunk.endswith(b"\r"):
             self._after_cr = True
         if b"\r" in chunk:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines, rest = cut(chunk)
+        lines, rest = split_lines(chunk)
         events = []
         for line in lines:
             if self._line:
@@ -96,14 +96,14 @@ class EventParser:
         return chunk.removeprefix(_BOM)
 
     def _check_size(self) -> None:
-        """Drop what has grown too large. Of a dropped event only the edge is kept, and that an unfinished line has begun."""
+        """Drop an event that is too large. What stays is its edge, and a mark that an unfinished line has begun."""
         if self._edge is None:
             if self._line_size + self._data_size <= self._max_size:
                 return
             unfinished = [b"".join(self._line).removeprefix(b"data:").lstrip(b" ")] if self._line else []
-            held = b"\n".join([*self._data, *unfinished])
-            self._edge = held[-EDGE:]
-            self._on_oversized(held[:EDGE], False)
+            data = b"\n".join([*self._data, *unfinished])
+            self._edge = data[-EDGE:]
+            self._on_oversized(data[:EDGE], False)
         else:
             line = b"".join(self._line).removeprefix(b"data:")
             self._edge = b"".join([self._edge, *self._data, line])[-EDGE:]
@@ -121,7 +121,7 @@ class EventParser:
         match name:
             case b"data":
                 self._has_fields = True
-                # Line ends count: many empty lines are a large event too.
+                # Line ends count, because many empty lines are a large event too.
                 self._data_size += len(value) + bool(self._data)
                 self._data.append(value)
                 self._check_size()
@@ -133,7 +133,7 @@ class EventParser:
             case b"retry" if value.isdigit() and len(value) < 10:
                 self.retry = int(value) / 1000
             case _:
-                pass  # a comment, or a field that nobody knows
+                pass  # a comment or an unknown field
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:
@@ -142,7 +142,7 @@ class EventParser:
         self._edge, self._has_fields, self._type = None, False, b""
         self._data_size = self._dropped = 0
         self._data.clear()
-        # Not before: of an event that breaks off, the server is to send all once more.
+        # Not earlier: the server has to send an incomplete event again as a whole.
         self.last_id = self._id
         if edge is not None:
             self._on_oversized(edge, True)

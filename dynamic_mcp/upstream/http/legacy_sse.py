@@ -1,8 +1,8 @@
-"""An upstream of the HTTP+SSE transport of MCP 2024-11-05: one stream from the server, and an address to post to.
+"""An upstream of the HTTP+SSE transport (MCP 2024-11-05, basic/transports): one stream from the server, and an address for POSTs.
 
-The stream is opened first. Its ``endpoint`` event names the address, which must be of the same origin, because every message and every
-configured header goes there. Answers come on the stream, matched by id; of the reply to a POST only the status counts. When the stream
-ends, the upstream is lost: the server keeps its state with the stream.
+The stream opens first. Its ``endpoint`` event names the address, which must have the same origin, because every message and every
+configured header goes there. Answers come on the stream, matched by id; only the status of the reply to a POST counts. When the
+stream ends, the upstream is lost, because the server keeps its state with the stream.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Outgoing, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, MAX_MESSAGE, Outgoing, format_size
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
@@ -23,14 +23,13 @@ from dynamic_mcp.upstream.http.event_stream import EventParser
 
 
 class SseUpstream(HttpUpstream):
-    """A server of the older transport, which has the legacy era only."""
+    """A server of the HTTP+SSE transport, which exists only in the legacy era."""
 
     def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
         super().__init__(client, events, max_size=max_size)
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """See ``Upstream``."""
         await self._client.start()
         self._in_background(self._read_stream)
         await self._endpoint
@@ -68,20 +67,20 @@ class SseUpstream(HttpUpstream):
                     self._peer.receive(event.data)
             if parser.is_endless:
                 raise UpstreamGone(
-                    f"it sends an event without end, of more than {readable(ENDLESS * self._max_size)}"
+                    f"it sends an endless event, of more than {format_size(ENDLESS * self._max_size)}"
                 )
 
-    def _take_endpoint(self, given: str) -> None:
+    def _take_endpoint(self, endpoint: str) -> None:
         if self._endpoint.done():
-            log.debug("a second endpoint event was ignored")
+            log.debug("ignored a second endpoint event")
             return
         try:
-            address = urljoin(self._client.url, given)
-            same = origin_of(address) == origin_of(self._client.url)
+            address = urljoin(self._client.url, endpoint)
+            has_same_origin = origin_of(address) == origin_of(self._client.url)
         except ValueError:
             raise UpstreamFailed("its endpoint is not an address") from None
-        if not same:
-            raise UpstreamFailed("its endpoint is of another origin, where nothing is sent to")
+        if not has_same_origin:
+            raise UpstreamFailed("its endpoint has another origin, so nothing is sent there")
         self._endpoint.set_result(address)
 
     # Messages to the server
@@ -97,7 +96,7 @@ class SseUpstream(HttpUpstream):
                 self._peer.fail(message.id, error)
 
     async def _post(self, line: bytes) -> None:
-        """Post one line. Raises UpstreamFailed when the server does not accept it."""
+        """POST one line. Raises UpstreamFailed if the server does not accept it."""
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
         status = await self._client.post(headers, line.rstrip(), url=url, may_sign_in=self._is_open)
         if status >= 300:

@@ -1,7 +1,8 @@
-"""The session of a Streamable HTTP upstream, and the headers that carry it.
+"""The session of a Streamable HTTP upstream, and its headers.
 
-A server of a handshake revision may give a session id in its answer to ``initialize``; every later request repeats it. A modern server
-(2026-07-28) has no session; its requests repeat the method and name of the message in headers (MCP 2025-11-25 and 2026-07-28, transports).
+A server of a handshake revision may give a session id with its answer to ``initialize``; every later request repeats the id (MCP
+2025-11-25, basic/transports, "Session Management"). A modern server has no session; headers repeat the method and name of each
+message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
 class HttpSession:
-    """The session id and the protocol version, as far as they are known."""
+    """The session id and the protocol version; None while unknown."""
 
     def __init__(self) -> None:
         self.id: str | None = None
@@ -48,13 +49,13 @@ class HttpSession:
         return headers
 
     def stream_headers(self, last_id: str) -> dict[str, str]:
-        """Headers of a GET; ``last_id`` is the event after which the stream goes on, if there was one."""
+        """Headers of a GET; the stream resumes after the event ``last_id``, if that is not empty."""
         resumed = {"Last-Event-ID": last_id} if last_id else {}
         return {**self.headers(), "Accept": "text/event-stream", **resumed}
 
 
 def _name_of(message: Outgoing) -> str | None:
-    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, transports, "Value Encoding")."""
+    """The value of the ``Mcp-Name`` header (MCP 2026-07-28, basic/transports/streamable-http, "Value Encoding")."""
     key = _NAMED.get(message.method or "")
     if key is None:
         return None

@@ -1,12 +1,12 @@
 """An upstream behind a URL: Streamable HTTP, of the handshake revisions and of 2026-07-28.
 
-Every message of ours is a POST of its own; all of them run at once. The answer to a request is taken from the reply to its POST and from
-nowhere else: as JSON, or as the one event of a stream that carries its id, whatever comes before it and whether or not the stream ends
-after it. Whatever goes wrong with a reply is the error of that request alone.
+Each message of the proxy is its own POST, and the POSTs run concurrently. The answer to a request comes only from the reply to its
+POST: as JSON, or as the event of a stream that carries its id. Other events may precede the answer, and the stream may go on after
+it. A bad reply fails only its own request.
 
-Handshake revisions have more: a session, which begins again when the server has forgotten it (404); a stream of the server's own (GET);
-and streams that resume after they broke. A modern server has none of that, and learns of a cancellation by the end of the reply's
-connection (MCP 2025-11-25 and 2026-07-28, transports).
+Handshake revisions also have a session, which begins again after the server forgot it (404), a stream of the server's own (GET), and
+resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
+basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.session import HttpSession
 
-#: Seconds that the server may take to answer the end of the session.
+#: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
 
 _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.INITIALIZED)
 
 
 class SessionGone(HttpStatus):
-    """The server does not know the session of the request any more."""
+    """The server has forgotten the session of the request."""
 
 
 class NoAnswer(UpstreamFailed):
-    """The server accepted a request and did not answer it."""
+    """The server accepted a request, but did not answer it."""
 
 
 class StreamableHttpUpstream(HttpUpstream):
     """A server behind a URL. Nothing happens before ``open``.
 
-    A server that cannot be reached fails its calls; the upstream is lost when no new session can begin.
+    If the server is unreachable, its calls fail. The upstream is lost if no new session can begin.
     """
 
     def __init__(self, client: HttpClient, events: Events, *, max_size: int = MAX_MESSAGE) -> None:
@@ -57,13 +57,12 @@ class StreamableHttpUpstream(HttpUpstream):
         self._listening: asyncio.Task[None] | None = None
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """See ``Upstream``."""
         self._timeout = timeout
         await self._client.start()
         if skip_probe or not await self._is_modern():
             try:
                 await self._begin_session()
-                self._listen_anew()
+                self._restart_listening()
             except handshake.SpeaksModern:
                 if not await self._is_modern():
                     raise
@@ -81,7 +80,7 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             return await handshake.probe(self._peer)
         except HttpStatus as error:
-            # Neither says anything about the era of the server.
+            # These statuses do not depend on the era of the server.
             if error.status in (401, 403) or error.status >= 500:
                 raise
             return None
@@ -93,7 +92,7 @@ class StreamableHttpUpstream(HttpUpstream):
         self._session.id = self._session.version = None
         self.agreed = await handshake.initialize(self._peer, self._timeout, self._events.capabilities())
         self._session.version = self.agreed.version
-        # Only then other requests: the server may insist (MCP 2025-11-25, lifecycle, "Initialization").
+        # Other requests have to wait for its acceptance (MCP 2025-11-25, basic/lifecycle, "Initialization").
         try:
             async with asyncio.timeout(self._timeout):
                 await self._post_notification(_INITIALIZED)
@@ -114,7 +113,7 @@ class StreamableHttpUpstream(HttpUpstream):
         task.add_done_callback(lambda _: self._posts.pop(id, None))
 
     def _on_cancelled(self, id: int) -> bool:
-        """Stop waiting for an answer. For a modern server the end of the connection is the cancellation."""
+        """Stop waiting for an answer. The end of the connection tells a modern server of the cancellation."""
         if (task := self._posts.get(id)) is not None:
             task.cancel()
         return self.modern
@@ -151,15 +150,15 @@ class StreamableHttpUpstream(HttpUpstream):
         await stream.fetch_again(self._client, self._session)
 
     async def _take_whole(self, id: int, reply: HttpReply, session: str | None) -> None:
-        """Take the answer as JSON. The reply of an error status may hold a JSON-RPC error, which then is the answer.
+        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer.
 
-        ``session`` is the one that the request was sent in; by now there may be another.
+        ``session`` is the session of the request, which may no longer be the current one.
         """
         if reply.status == 404 and session is not None:
             raise SessionGone("it has forgotten the session (HTTP 404)", status=404)
         body = await reply.body(self._max_size) if reply.content_type == "application/json" else b""
         if reply.status == 400 and session is not None and b"session" in body.lower():
-            # What several servers answer in place of 404.
+            # Several servers answer this in place of 404.
             raise SessionGone("it does not know the session (HTTP 400)", status=400)
         for element in _elements(body):
             if self._deliver(id, element, any_id=reply.status >= 400):
@@ -182,47 +181,47 @@ class StreamableHttpUpstream(HttpUpstream):
         )
 
     def _deliver(self, id: int | None, data: bytes, *, any_id: bool = False) -> bool:
-        """Take one message of a reply; true when it was the answer to the request with this id."""
+        """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
             message = jsonrpc.parse(data)
         except Malformed as problem:
             if problem.answer and problem.id == own:
-                self._peer.malformed(problem)
+                self._peer.receive_malformed(problem)
                 return True
-            log.debug("an invalid message was dropped: %s", problem.what)
+            log.debug("dropped an invalid message: %s", problem.what)
             return False
         if message.method is not None:
-            self._peer.received(message)
+            self._peer.receive_message(message)
             return False
         if any_id and message.error:
-            # A server that refuses the whole request may not have read its id.
+            # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
         if bytes(message.id) != own:
             return False
-        self._peer.answered(message)
+        self._peer.receive_answer(message)
         return True
 
     async def _post_notification(self, message: Outgoing) -> None:
-        """Post a message that has no answer of its own. Raises UpstreamFailed when it is not accepted."""
+        """POST a message that has no answer. Raises UpstreamFailed if the server does not accept it."""
         status = await self._client.post(self._session.message_headers(message), message.line.rstrip())
         if status >= 300:
             raise HttpStatus(_status_text(status), status=status)
 
     # Sessions of the handshake revisions
 
-    async def _renew(self, dead: str | None) -> None:
-        """Begin a new session, once for all requests that met the dead one. Raises UpstreamGone."""
-        if self._renewal is None and self._session.id == dead:
-            # A task of its own: a request that stops waiting does not end it for the others.
-            self._renewal = self._in_background(self._begin_again)
+    async def _renew(self, old_id: str | None) -> None:
+        """Begin a new session, once for all requests of the old one. Raises UpstreamGone."""
+        if self._renewal is None and self._session.id == old_id:
+            # A separate task, because the cancellation of one request must not end it for the others.
+            self._renewal = self._in_background(self._replace_session)
         if self._renewal is not None:
             await asyncio.shield(self._renewal)
         if self._end.done():
             raise self._end.result().copy()
 
-    async def _begin_again(self) -> None:
-        log.info("the server has forgotten the session; a new one begins")
+    async def _replace_session(self) -> None:
+        log.info("the server has forgotten the session; beginning a new one")
         try:
             await self._begin_session()
         except UpstreamError as error:
@@ -230,15 +229,15 @@ class StreamableHttpUpstream(HttpUpstream):
             return
         finally:
             self._renewal = None
-        self._listen_anew()
+        self._restart_listening()
         for method in ("tools", "resources", "prompts"):
-            # A server that has forgotten the session may have changed in other ways too.
+            # The server may have restarted with other tools.
             self._events.on_notification(
                 Message(jsonrpc="2.0", method=f"notifications/{method}/list_changed")
             )
 
-    def _listen_anew(self) -> None:
-        """Listen to the server's own stream: the stream and the ids of its events belong to the session."""
+    def _restart_listening(self) -> None:
+        """Listen to the server's own stream of this session; event ids of an old session mean nothing in it."""
         if self._listening is not None:
             self._listening.cancel()
         self._listening = self._in_background(
@@ -246,7 +245,7 @@ class StreamableHttpUpstream(HttpUpstream):
         )
 
     async def _end_session(self) -> None:
-        """End the session. A server that cannot do that, or does not answer, changes nothing."""
+        """End the session. Ignores a server that refuses this or does not answer."""
         if self._session.id is None:
             return
         with anyio.move_on_after(END_SESSION_TIMEOUT):
@@ -254,11 +253,11 @@ class StreamableHttpUpstream(HttpUpstream):
                 async with self._client.request("DELETE", self._session.headers()):
                     pass
             except UpstreamFailed as error:
-                log.debug("the end of the session was not acknowledged: %s", error)
+                log.debug("the server did not acknowledge the end of the session: %s", error)
 
 
 def _elements(body: bytes) -> list[bytes]:
-    """The messages of a body: one, or with 2025-03-26 an array of them."""
+    """The messages of a body: one, or in MCP 2025-03-26 an array of them."""
     if body.lstrip()[:1] != b"[":
         return [body] if body.strip() else []
     try:
@@ -271,5 +270,5 @@ def _status_text(status: int) -> str:
     if status in (401, 403):
         return f"it asks for an authorization that it did not get (HTTP {status})"
     if 300 <= status < 400:
-        return f"it redirects to another address (HTTP {status}), which is not followed; configure that one"
+        return f"it redirects to another address (HTTP {status}); configure that address as its url"
     return f"it answered with HTTP {status}"

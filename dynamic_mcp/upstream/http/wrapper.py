@@ -1,4 +1,4 @@
-"""An upstream around another one."""
+"""An upstream that wraps another one."""
 
 from __future__ import annotations
 
@@ -7,45 +7,36 @@ from dynamic_mcp.upstream.base import Handshake, Options, Upstream
 
 
 class UpstreamWrapper:
-    """An upstream that passes everything to another one, except what a subclass overrides."""
+    """Passes everything to the inner upstream, except what a subclass overrides."""
 
-    def __init__(self, behind: Upstream) -> None:
-        self._behind = behind
+    def __init__(self, inner: Upstream) -> None:
+        self._inner = inner
 
     @property
     def modern(self) -> bool:
-        """See ``Upstream``."""
-        return self._behind.modern
+        return self._inner.modern
 
     @property
     def agreed(self) -> Handshake:
-        """See ``Upstream``."""
-        return self._behind.agreed
+        return self._inner.agreed
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
-        """See ``Upstream``."""
-        await self._behind.open(timeout, skip_probe=skip_probe)
+        await self._inner.open(timeout, skip_probe=skip_probe)
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """See ``Upstream``."""
-        return await self._behind.request(method, params, options)
+        return await self._inner.request(method, params, options)
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        """See ``Upstream``."""
-        self._behind.notify(method, params)
+        self._inner.notify(method, params)
 
-    async def lost(self) -> UpstreamGone:
-        """See ``Upstream``."""
-        return await self._behind.lost()
+    async def wait_lost(self) -> UpstreamGone:
+        return await self._inner.wait_lost()
 
     def stderr_tail(self) -> str:
-        """See ``Upstream``."""
-        return self._behind.stderr_tail()
+        return self._inner.stderr_tail()
 
     def set_paused(self, paused: bool) -> None:
-        """See ``Upstream``."""
-        self._behind.set_paused(paused)
+        self._inner.set_paused(paused)
 
     async def close(self) -> None:
-        """See ``Upstream``."""
-        await self._behind.close()
+        await self._inner.close()

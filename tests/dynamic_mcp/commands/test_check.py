@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.commands.check import Report, examine, fitted, shown
+from dynamic_mcp.commands.check import CheckReport, examine, report_lines, wrap
 
 MOCK = {"description": "A mock", "command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
 CANARY = "canary-5c1e"
@@ -23,8 +23,8 @@ def write(folder: Path, servers: dict[str, Any], **root: Any) -> Path:
     return path
 
 
-def text_of(report: Report) -> str:
-    return "\n".join(shown(report))
+def text_of(report: CheckReport) -> str:
+    return "\n".join(report_lines(report))
 
 
 def test_values_stay_hidden_and_references_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +127,8 @@ def test_what_is_switched_off_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_long_line_goes_on_below_its_text_and_commands_stay_whole(line: str, rows: list[str]) -> None:
-    assert fitted(line, 40) == rows
-    assert fitted(line, None) == [line]
+    assert wrap(line, 40) == rows
+    assert wrap(line, None) == [line]
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -49,7 +49,7 @@ class Shell:
             "PYTHONPATH": str(ROOT),
         }
 
-    def offered(self, line: str, config: str = "") -> set[str]:
+    def suggested(self, line: str, config: str = "") -> set[str]:
         """What TAB offers at the end of the line."""
         ran = subprocess.run(
             ["bash", "--norc", "-c", TAB, "bash", line],
@@ -73,32 +73,32 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.mark.slow
 def test_commands_files_and_options_are_offered(shell: Shell) -> None:
     files = {"config.json", "other.json", "deep/"}
-    assert shell.offered("dynamic-mcp ") == {*terminal.COMMANDS, *files}
-    assert shell.offered("dynamic-mcp c") == {"check", "completion", "config.json"}
-    assert shell.offered("dynamic-mcp check ") == files
-    assert shell.offered("dynamic-mcp check --s") == {"--strict"}
-    assert shell.offered("dynamic-mcp --log-level i") == {"info"}
-    assert shell.offered("dynamic-mcp import cl") == {"claude", "claude-code", "claude-desktop", "cline"}
-    assert shell.offered("dynamic-mcp import cline --output o") == {"other.json"}
-    assert shell.offered("dynamic-mcp completion ") == set(completion.SHELLS)
+    assert shell.suggested("dynamic-mcp ") == {*terminal.COMMANDS, *files}
+    assert shell.suggested("dynamic-mcp c") == {"check", "completion", "config.json"}
+    assert shell.suggested("dynamic-mcp check ") == files
+    assert shell.suggested("dynamic-mcp check --s") == {"--strict"}
+    assert shell.suggested("dynamic-mcp --log-level i") == {"info"}
+    assert shell.suggested("dynamic-mcp import cl") == {"claude", "claude-code", "claude-desktop", "cline"}
+    assert shell.suggested("dynamic-mcp import cline --output o") == {"other.json"}
+    assert shell.suggested("dynamic-mcp completion ") == set(completion.SHELLS)
 
 
 @pytest.mark.slow
 def test_servers_are_offered_by_their_names(shell: Shell) -> None:
-    assert shell.offered("dynamic-mcp login t", config="config.json") == {"time", r"two\ words"}
-    assert shell.offered("dynamic-mcp logout ti", config="config.json") == {"time"}
-    assert shell.offered("dynamic-mcp login time c", config="config.json") == {"config.json"}
+    assert shell.suggested("dynamic-mcp login t", config="config.json") == {"time", r"two\ words"}
+    assert shell.suggested("dynamic-mcp logout ti", config="config.json") == {"time"}
+    assert shell.suggested("dynamic-mcp login time c", config="config.json") == {"config.json"}
     # What cannot be read has no servers.
-    assert shell.offered("dynamic-mcp login ", config="other.json") == set()
-    assert shell.offered("dynamic-mcp login ") == set()
+    assert shell.suggested("dynamic-mcp login ", config="other.json") == set()
+    assert shell.suggested("dynamic-mcp login ") == set()
 
 
 @pytest.mark.slow
 def test_requirements_are_offered_to_the_runner(shell: Shell) -> None:
-    assert "smoke" in shell.offered("dynamic-mcp-conformance s")
-    assert shell.offered("dynamic-mcp-conformance show CFG-00") >= {"CFG-001", "CFG-002"}
-    assert {"CFG", "CFG-001"} <= shell.offered("dynamic-mcp-conformance run --only CF")
-    assert shell.offered("dynamic-mcp-conformance run --baseline o") == {"other.json"}
+    assert "smoke" in shell.suggested("dynamic-mcp-conformance s")
+    assert shell.suggested("dynamic-mcp-conformance show CFG-00") >= {"CFG-001", "CFG-002"}
+    assert {"CFG", "CFG-001"} <= shell.suggested("dynamic-mcp-conformance run --only CF")
+    assert shell.suggested("dynamic-mcp-conformance run --baseline o") == {"other.json"}
 
 
 @pytest.mark.parametrize("shell_name", completion.SHELLS)

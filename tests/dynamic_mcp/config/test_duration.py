@@ -1,4 +1,4 @@
-"""Durations: what counts as one, how long it is, and where the bounds are."""
+"""Durations: their syntax, their values and their bounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60}
         (YEAR, float(YEAR)),
     ],
 )
-def test_a_duration_is_read(written: str | int, meant: float) -> None:
+def test_durations_are_parsed(written: str | int, meant: float) -> None:
     assert seconds(written) == pytest.approx(meant)
 
 
@@ -49,7 +49,7 @@ def test_a_duration_is_read(written: str | int, meant: float) -> None:
         "9999999999s",
     ],
 )
-def test_anything_else_is_refused_without_showing_it(written: str) -> None:
+def test_other_text_is_refused_without_showing_it(written: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a duration$"):
         seconds(written)
 
@@ -57,13 +57,13 @@ def test_anything_else_is_refused_without_showing_it(written: str) -> None:
 @pytest.mark.parametrize(
     "written", [0, -1, YEAR + 1, -(10**400), 10**400, "0s", "0ms", f"{YEAR + 1}s", "999999999min"]
 )
-def test_nothing_and_more_than_a_year_are_out_of_bounds(written: str | int) -> None:
+def test_zero_and_more_than_a_year_are_refused(written: str | int) -> None:
     with pytest.raises(ValueError, match=r"^must be more than zero and at most a year$"):
         seconds(written)
 
 
 @given(st.integers(1, 999_999_999), st.sampled_from(sorted(UNITS)))
-def test_every_number_in_every_unit_is_its_product_or_out_of_bounds(number: int, unit: str) -> None:
+def test_any_number_in_any_unit(number: int, unit: str) -> None:
     meant = number * UNITS[unit]
     if meant <= YEAR:
         assert seconds(f"{number}{unit}") == pytest.approx(meant)

@@ -14,7 +14,7 @@ FIRST = string.ascii_letters + "_"
 REST = FIRST + string.digits
 
 names = st.sampled_from(["A", "B", "_", "a1", "PATH", "A_B"])
-# Texts that are almost references are likelier to go wrong than any text.
+# Texts that are almost references find more mistakes than arbitrary texts.
 texts = st.lists(
     st.sampled_from(
         ["$", "{", "}", "${", "$$", "${}", "${A", "${1}", "${A B}", "${\u00c5}", "${A\n}", "$A", "\\"]
@@ -28,7 +28,7 @@ environments = st.dictionaries(names, texts, max_size=4)
 
 
 def scanned(text: str) -> list[tuple[str, str | None]]:
-    """The text cut into pieces, each with the name that it refers to."""
+    """The text in parts, each with the name of its reference or None."""
     pieces: list[tuple[str, str | None]] = []
     at = 0
     while at < len(text):
@@ -56,37 +56,37 @@ def expected(text: str, environment: Mapping[str, str]) -> str:
 @example("${A}${A}", {"A": "\\1\\g<0>"})
 @example("${${A}}", {"A": "B", "B": "no"})
 @example("${A\u00c5}${A\u0661}", {"A\u00c5": "no", "A\u0661": "no"})
-def test_expansion_is_what_the_scanner_says(text: str, environment: dict[str, str]) -> None:
+def test_expansion_agrees_with_the_scanner(text: str, environment: dict[str, str]) -> None:
     assert Expander(environment)(text, "here") == expected(text, environment)
 
 
 @given(names, texts)
-def test_a_value_is_never_scanned_again(name: str, value: str) -> None:
+def test_values_are_not_expanded_again(name: str, value: str) -> None:
     others = dict.fromkeys(("A", "B", "_", "a1", "PATH", "A_B"), "expanded twice")
     assert Expander({**others, name: value})("<${" + name + "}>", "here") == f"<{value}>"
 
 
 @given(st.lists(st.tuples(texts, st.sampled_from(["one", "two", "three"])), max_size=5), environments)
-def test_each_undefined_name_is_warned_of_once_with_its_places(
+def test_each_undefined_name_has_one_warning_with_its_locations(
     uses: list[tuple[str, str]], environment: dict[str, str]
 ) -> None:
     expand = Expander(environment)
     undefined: dict[str, list[str]] = {}
-    for text, place in uses:
-        expand(text, place)
+    for text, location in uses:
+        expand(text, location)
         for _, name in scanned(text):
             if name is not None and name not in environment:
-                undefined.setdefault(name, []).append(place)
+                undefined.setdefault(name, []).append(location)
 
     warnings = expand.warnings()
 
     assert len(warnings) == len(undefined)
-    for warning, (name, places) in zip(warnings, undefined.items(), strict=True):
+    for warning, (name, locations) in zip(warnings, undefined.items(), strict=True):
         assert "${" + name + "}" in warning
-        assert warning.endswith(" in " + ", ".join(dict.fromkeys(places)))
+        assert warning.endswith(" in " + ", ".join(dict.fromkeys(locations)))
 
 
-def test_a_warning_holds_nothing_of_the_text_or_of_a_value() -> None:
+def test_warning_contains_no_text_or_value() -> None:
     expand = Expander({"KNOWN": "canary"})
     expand("canary ${KNOWN} canary ${UNKNOWN} canary", "env.TOKEN")
     (warning,) = expand.warnings()

@@ -1,4 +1,4 @@
-"""Loading a configuration: the model it becomes, or a message that names file, place and mend and shows no value."""
+"""Loading a configuration: its model, or a message with the file, the location and the fix, and without any value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STDIO = {"description": "d", "command": "c"}
 HTTP = {"description": "d", "url": "https://example.com/mcp"}
 
 
-def of(entry: object) -> str:
+def configuration_with(entry: object) -> str:
     return json.dumps({"mcpServers": {"files": entry}})
 
 
@@ -45,7 +45,7 @@ BROKEN: dict[str, str | bytes] = {
     "misspelt mcpServers": '{"mcpservers": {}}',
     "unknown field at the top": '{"mcpServers": {}, "version": 1}',
     "servers as an array": '{"mcpServers": []}',
-    "a server that is a string": of("x"),
+    "a server that is a string": configuration_with("x"),
     "trailing comma": '{\n  "mcpServers": {},\n}',
     "truncated": '{"mcpServers": {',
     "two documents": '{"mcpServers": {}} {}',
@@ -54,35 +54,35 @@ BROKEN: dict[str, str | bytes] = {
     "not UTF-8": b'{\n "mcpServers": "\xff"}',
     "UTF-16": '{"mcpServers": {}}'.encode("utf-16"),
     "nested too deeply": '{"mcpServers": {"a": ' + "[" * 100_000,
-    "no description": of({"command": "c"}),
-    "neither command nor url": of({"description": "d"}),
-    "command and url": of({**STDIO, **HTTP}),
-    "empty command": of({**STDIO, "command": ""}),
-    "unknown type": of({**STDIO, "type": "websocket"}),
-    "type http with command": of({**STDIO, "type": "http"}),
-    "type stdio with url": of({**HTTP, "type": "stdio"}),
-    "headers with command": of({**STDIO, "headers": {"a": "b"}}),
-    "OAuth client with command": of({**STDIO, "oauth_client_id": "x"}),
-    "OAuth scopes with command": of({**STDIO, "oauth_scopes": ["x"]}),
-    "args with url": of({**HTTP, "args": ["a"]}),
-    "env with url": of({**HTTP, "env": {"A": "b"}}),
-    "misspelt field": of({**STDIO, "arg": []}),
-    "unknown field": of({**STDIO, "zzz": 1}),
-    "misspelt feature": of({**STDIO, "features": {"tool": True}}),
-    "misspelt timeout": of({**STDIO, "timeout": {"tool": "5s"}}),
-    "a number in args": of({**STDIO, "args": ["a", 5]}),
-    "a number in env": of({**STDIO, "env": {"A": 5}}),
-    "a string for enabled": of({**STDIO, "enabled": "yes"}),
-    "a number for timeout": of({**STDIO, "timeout": 5}),
-    "a fraction of seconds": of({**STDIO, "timeout": {"tools": 1.5}}),
-    "an unknown unit": of({**STDIO, "timeout": {"resources": "1h"}}),
-    "a timeout of nothing": of({**STDIO, "timeout": {"prompts": 0}}),
-    "a timeout beyond any float": of({**STDIO, "timeout": {"tools": 10**400}}),
-    "a mistake in a disabled server": of({**STDIO, "enabled": False, "commmand": "x"}),
+    "no description": configuration_with({"command": "c"}),
+    "neither command nor url": configuration_with({"description": "d"}),
+    "command and url": configuration_with({**STDIO, **HTTP}),
+    "empty command": configuration_with({**STDIO, "command": ""}),
+    "unknown type": configuration_with({**STDIO, "type": "websocket"}),
+    "type http with command": configuration_with({**STDIO, "type": "http"}),
+    "type stdio with url": configuration_with({**HTTP, "type": "stdio"}),
+    "headers with command": configuration_with({**STDIO, "headers": {"a": "b"}}),
+    "OAuth client with command": configuration_with({**STDIO, "oauth_client_id": "x"}),
+    "OAuth scopes with command": configuration_with({**STDIO, "oauth_scopes": ["x"]}),
+    "args with url": configuration_with({**HTTP, "args": ["a"]}),
+    "env with url": configuration_with({**HTTP, "env": {"A": "b"}}),
+    "misspelt field": configuration_with({**STDIO, "arg": []}),
+    "unknown field": configuration_with({**STDIO, "zzz": 1}),
+    "misspelt feature": configuration_with({**STDIO, "features": {"tool": True}}),
+    "misspelt timeout": configuration_with({**STDIO, "timeout": {"tool": "5s"}}),
+    "a number in args": configuration_with({**STDIO, "args": ["a", 5]}),
+    "a number in env": configuration_with({**STDIO, "env": {"A": 5}}),
+    "a string for enabled": configuration_with({**STDIO, "enabled": "yes"}),
+    "a number for timeout": configuration_with({**STDIO, "timeout": 5}),
+    "a fraction of seconds": configuration_with({**STDIO, "timeout": {"tools": 1.5}}),
+    "an unknown unit": configuration_with({**STDIO, "timeout": {"resources": "1h"}}),
+    "a timeout of nothing": configuration_with({**STDIO, "timeout": {"prompts": 0}}),
+    "a timeout beyond any float": configuration_with({**STDIO, "timeout": {"tools": 10**400}}),
+    "a mistake in a disabled server": configuration_with({**STDIO, "enabled": False, "commmand": "x"}),
 }
 
 
-def test_every_mistake_has_its_message(
+def test_message_for_every_mistake(
     snapshot: SnapshotAssertion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,7 +97,7 @@ def test_every_mistake_has_its_message(
     assert messages == snapshot
 
 
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_unreadable_file_has_a_reason(tmp_path: Path) -> None:
     missing = tmp_path / "none.json"
     with pytest.raises(ConfigError, match=f"^{missing}: cannot be read: No such file or directory$"):
         load(missing, {})
@@ -131,7 +131,7 @@ FULL: dict[str, Any] = {
 ENVIRONMENT = {"HOME": "/home", "SECRET": "s3"}
 
 
-def test_a_full_configuration_becomes_its_model() -> None:
+def test_full_configuration() -> None:
     text = json.dumps({"$schema": "https://example.com/schema.json", "mcpServers": FULL})
     url = Secret("https://example.com/mcp")
     first = StdioTransport("run", ("-x", "/home/d"), (("TOKEN", Secret("s3")), ("PLAIN", Secret("p"))))
@@ -155,7 +155,7 @@ def test_a_full_configuration_becomes_its_model() -> None:
 @pytest.mark.parametrize(
     "text", [b'{"mcpServers":{}}', b'\xef\xbb\xbf{"mcpServers":{}}\n', b'\r\n{"mcpServers":{}}\r\n']
 )
-def test_no_servers_are_a_valid_configuration(text: bytes) -> None:
+def test_configuration_without_servers_is_valid(text: bytes) -> None:
     assert parse(text, "f", {}) == Config(servers=())
 
 
@@ -191,7 +191,7 @@ BREAKS: list[dict[str, Any]] = [
     st.sampled_from([None, "truncated", "comma"]),
 )
 @settings(max_examples=200)
-def test_no_message_shows_a_value(
+def test_messages_show_no_value(
     server: str, field: str, value: object, mistake: dict[str, Any], cut: str | None
 ) -> None:
     servers = copy.deepcopy(FULL)
@@ -203,7 +203,7 @@ def test_no_message_shows_a_value(
         loaded = parse(text.encode(), "f", {**ENVIRONMENT, "SECRET": CANARY})
     except ConfigError as error:
         assert CANARY not in str(error)
-        # A traceback would show the decoder's error as well.
+        # A traceback would show the error of the decoder too.
         assert error.__context__ is None or error.__suppress_context__
     else:
         assert CANARY not in "".join(loaded.warnings)
@@ -211,7 +211,7 @@ def test_no_message_shows_a_value(
             assert CANARY not in "".join(repr(server.transport) for server in loaded.servers)
 
 
-def test_a_secret_shows_itself_nowhere_but_on_demand() -> None:
+def test_secret_is_hidden_until_revealed() -> None:
     secret = Secret(CANARY)
     assert CANARY not in f"{secret} {secret!r} {[secret]}"
     assert secret.reveal() == CANARY

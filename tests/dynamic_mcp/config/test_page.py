@@ -1,4 +1,4 @@
-"""The page about the configuration names every field that the schema has."""
+"""The page about the configuration documents every field of the schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFINITIONS = json.loads(schema())["$defs"]
 
 
 @pytest.mark.parametrize("section", ["server", "securityForAll"])
-def test_every_field_has_its_row(section: str) -> None:
+def test_every_field_has_a_row(section: str) -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
 
     assert DEFINITIONS[section]["properties"].keys() <= rows
@@ -27,14 +27,14 @@ def test_every_inner_field_is_named(section: str) -> None:
     assert [name for name in DEFINITIONS[section]["properties"] if name not in PAGE] == []
 
 
-def test_the_example_is_a_configuration() -> None:
+def test_example_is_a_valid_configuration() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 
     assert len(parse(example.encode(), "page", {}).servers) == 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.json")), ids=lambda path: path.stem)
-def test_the_examples_are_configurations(path: Path) -> None:
+def test_example_files_are_valid_configurations(path: Path) -> None:
     url = "http://127.0.0.1:8931/mcp"
     environment = {"FILES_FOLDER": "/", "TICKETS_KEY": "k", "TICKETS_URL": url, "NOTES_URL": url}
     config = parse(path.read_bytes(), path.name, environment)

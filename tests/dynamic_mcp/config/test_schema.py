@@ -1,4 +1,4 @@
-"""The published schema and the parser say the same: they have the same fields, and take and refuse the same configurations."""
+"""The published schema and the parser have the same fields, and accept the same configurations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = json.loads(schema())
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_schema_is_valid() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -37,7 +37,7 @@ def test_the_schema_is_a_schema() -> None:
         ("rateLimit", RateLimitEntry),
     ],
 )
-def test_the_same_fields(name: str, kind: type[msgspec.Struct]) -> None:
+def test_schema_and_parser_have_the_same_fields(name: str, kind: type[msgspec.Struct]) -> None:
     section = SCHEMA["$defs"][name]
     fields = msgspec.structs.fields(kind)
 
@@ -45,13 +45,13 @@ def test_the_same_fields(name: str, kind: type[msgspec.Struct]) -> None:
     assert section.get("required", []) == [field.encode_name for field in fields if field.required]
 
 
-def test_the_same_fields_of_the_audit_log() -> None:
+def test_schema_and_parser_have_the_same_audit_fields() -> None:
     section = SCHEMA["$defs"]["securityForAll"]["properties"]["audit"]["anyOf"][0]
 
     assert tuple(section["properties"]) == AuditEntry.__struct_fields__
 
 
-def taken_by_parser(config: object) -> bool:
+def is_accepted(config: object) -> bool:
     try:
         parse(json.dumps(config).encode(), "f", {})
     except ConfigError:
@@ -59,7 +59,7 @@ def taken_by_parser(config: object) -> bool:
     return True
 
 
-#: What is right and what is wrong for each field, so that a random configuration is often close to a right one.
+#: Valid and invalid values for each field, so that a random configuration is often close to a valid one.
 SOME: dict[str, list[Any]] = {
     "description": ["d", 1],
     "type": ["stdio", "http", "sse", "x", None],
@@ -112,7 +112,7 @@ SOME: dict[str, list[Any]] = {
 }
 
 
-def some(fields: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+def subset_of(fields: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={name: st.sampled_from(SOME[name]) for name in fields})
 
 
@@ -126,21 +126,21 @@ entries = st.builds(
         **more,
         **({"security": security} if security else {}),
     },
-    some(["description"]).flatmap(lambda own: some(of_server).map(lambda more: {**more, **own})),
-    some(list(SecurityEntry.__struct_fields__)),
+    subset_of(["description"]).flatmap(lambda own: subset_of(of_server).map(lambda more: {**more, **own})),
+    subset_of(list(SecurityEntry.__struct_fields__)),
 )
 configurations = st.builds(
     lambda entry, security: {"mcpServers": {"a": entry}, **({"security": security} if security else {})},
     entries,
-    some(list(SecurityForAll.__struct_fields__)),
+    subset_of(list(SecurityForAll.__struct_fields__)),
 )
-#: What only the parser knows: which fields belong to which transport. The schema says nothing about that.
+#: Only the parser relates fields to transports; the schema does not.
 MIXED = ("belongs to a server with", "has both 'command' and 'url'", "needs 'url'", "needs 'command'")
 
 
 @given(configurations)
 @settings(max_examples=600)
-def test_the_same_configurations_are_right(config: dict[str, Any]) -> None:
+def test_schema_and_parser_accept_the_same_configurations(config: dict[str, Any]) -> None:
     by_schema = VALIDATOR.is_valid(config)
     try:
         parse(json.dumps(config).encode(), "f", {})
@@ -152,7 +152,7 @@ def test_the_same_configurations_are_right(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("field", SOME)
-def test_each_value_of_each_field(field: str) -> None:
+def test_schema_and_parser_accept_the_same_values(field: str) -> None:
     for value in SOME[field]:
         config: dict[str, Any] = {"mcpServers": {}}
         if field in ("audit", "token_store"):
@@ -169,13 +169,13 @@ def test_each_value_of_each_field(field: str) -> None:
             config["mcpServers"]["a"] = {**base, field: value}
         mixed = field == "type" and value in ("http", "sse")
         if not mixed and not (field in ("url", "command") and value is None):
-            assert VALIDATOR.is_valid(config) == taken_by_parser(config), (field, value)
+            assert VALIDATOR.is_valid(config) == is_accepted(config), (field, value)
 
 
 REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes")
 
 
-def test_the_command_prints_it() -> None:
+def test_command_prints_the_schema() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dynamic_mcp", "schema"], capture_output=True, timeout=30, check=True
     )

@@ -1,4 +1,4 @@
-"""The ``security`` sections: the one for all servers, the one of a server, and what is said about mistakes in them."""
+"""The ``security`` sections: the one for all servers, the one of a server, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def the_server(*sections: Any, **more: Any) -> Server:
     return server
 
 
-def test_everything_is_off_unless_it_is_configured() -> None:
+def test_everything_is_off_by_default() -> None:
     server, config = the_server(), read()
 
     assert server.policy == CallRules()
@@ -47,7 +47,7 @@ def test_everything_is_off_unless_it_is_configured() -> None:
     assert (config.audit, config.token_store) == (None, "file")
 
 
-def test_each_setting_reaches_the_part_that_it_is_for() -> None:
+def test_settings_reach_their_parts() -> None:
     server = the_server(
         {
             "rate_limit": {"calls": 5, "per": "2s"},
@@ -72,7 +72,7 @@ def test_each_setting_reaches_the_part_that_it_is_for() -> None:
     )
 
 
-def test_the_setting_of_a_server_wins_also_when_it_is_null() -> None:
+def test_setting_of_a_server_wins_even_if_null() -> None:
     for_all = {"max_concurrent_calls": 3, "rate_limit": {"calls": 5, "per": 1}, "validate_arguments": True}
 
     server = the_server(for_all, {"max_concurrent_calls": 1, "rate_limit": None})
@@ -80,7 +80,7 @@ def test_the_setting_of_a_server_wins_also_when_it_is_null() -> None:
     assert server.policy == CallRules(True, None, 1)
 
 
-def test_what_is_for_children_only_does_not_hinder_a_server_behind_a_url() -> None:
+def test_settings_for_children_do_not_affect_a_server_behind_a_url() -> None:
     server = the_server({"environment": [], "command_prefix": ["x"], "require_https": True}, entry=REMOTE)
 
     assert isinstance(server.transport, HttpTransport)
@@ -88,7 +88,7 @@ def test_what_is_for_children_only_does_not_hinder_a_server_behind_a_url() -> No
 
 
 @pytest.mark.parametrize(
-    ("url", "required", "told"),
+    ("url", "required", "expected"),
     [
         ("http://example.com/mcp?key=canary", False, True),
         ("http://example.com/mcp", True, False),
@@ -97,18 +97,16 @@ def test_what_is_for_children_only_does_not_hinder_a_server_behind_a_url() -> No
         ("http://[", False, False),
     ],
 )
-def test_plain_http_to_another_machine_is_warned_about_unless_it_is_refused(
-    url: str, required: bool, told: bool
-) -> None:
+def test_plain_http_has_a_warning_unless_it_is_refused(url: str, required: bool, expected: bool) -> None:
     config = read({"require_https": required}, entry={**REMOTE, "url": url})
 
     assert [warning.startswith("mcpServers.a.url begins with http://") for warning in config.warnings] == [
         True
-    ] * told
+    ] * expected
     assert "canary" not in "".join(config.warnings)
 
 
-def test_the_token_store_belongs_to_what_is_signed_in_to() -> None:
+def test_token_store_applies_to_servers_behind_a_url() -> None:
     server = the_server({"token_store": "keyring"}, entry=REMOTE)
 
     assert isinstance(server.transport, HttpTransport)
@@ -116,7 +114,7 @@ def test_the_token_store_belongs_to_what_is_signed_in_to() -> None:
     assert the_server({"token_store": "keyring"}) == the_server()
 
 
-def test_the_audit_log_is_a_file_of_the_user() -> None:
+def test_audit_file_expands_the_home_of_the_user() -> None:
     audit = read({"audit": {"file": "${HOME}/audit.jsonl"}, "token_store": "keyring"})
 
     assert audit.audit == Audit(Path("/home/x/audit.jsonl"))
@@ -160,7 +158,7 @@ def test_the_audit_log_is_a_file_of_the_user() -> None:
         ({}, {"limits": {}}, REMOTE, "mcpServers.a: 'security.limits' belongs to a server with 'command'"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(
+def test_mistakes_have_their_location(
     for_all: dict[str, Any], own: dict[str, Any], entry: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -178,6 +176,6 @@ def test_sizes(written: str | int, bytes_: int) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "1", "1 MB", "MB", "-1MB", "1TB", "1.5MB", 0, -1, 10**30])
-def test_what_is_no_size(written: str | int) -> None:
+def test_invalid_sizes(written: str | int) -> None:
     with pytest.raises(ValueError, match=r"size|more than zero"):
         size(written)

@@ -1,4 +1,4 @@
-"""Whatever way a file is saved in, its last content is read; a file that rests is left alone."""
+"""Every way to save a file is noticed, and an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Save = Callable[[Path, bytes], None]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK", 0.02)
-    monkeypatch.setattr(watch, "LOOK_CLOSELY", 0.005)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.02)
+    monkeypatch.setattr(watch, "FAST_POLL_INTERVAL", 0.005)
     monkeypatch.setattr(watch, "QUIET", 0.02)
 
 
@@ -38,7 +38,7 @@ def content_of(path: Path) -> bytes | None:
 
 @asynccontextmanager
 async def reading(path: Path) -> AsyncIterator[list[bytes | None]]:
-    """What a reader has got that reads whenever it is told that the file may have changed; None for a file that is not there."""
+    """Read the file whenever it may have changed; the contents so far, None for a missing file."""
     read: list[bytes | None] = []
 
     async def follow() -> None:
@@ -69,7 +69,7 @@ def by_another_link(path: Path, data: bytes) -> None:
 
 
 def by_another_folder(path: Path, data: bytes) -> None:
-    """As Kubernetes changes a mounted volume: ``path`` leads through ..data, which is swapped for a new folder."""
+    """Like Kubernetes with a mounted volume: ``path`` leads through ..data, a link that moves to a new folder."""
     folder = path.parent / f"..{time.monotonic_ns()}"
     folder.mkdir()
     (folder / path.name).write_bytes(data)
@@ -86,7 +86,7 @@ def by_deletion(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-WAYS: list[Save] = [
+SAVE_STYLES: list[Save] = [
     save_styles.in_place,
     save_styles.by_rename,
     save_styles.with_backup,
@@ -96,8 +96,8 @@ WAYS: list[Save] = [
 ]
 
 
-@pytest.mark.parametrize("save", WAYS)
-async def test_every_save_is_noticed(save: Save, tmp_path: Path) -> None:
+@pytest.mark.parametrize("save", SAVE_STYLES)
+async def test_every_way_to_save_is_noticed(save: Save, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"0")
     async with reading(path) as read:
@@ -108,9 +108,13 @@ async def test_every_save_is_noticed(save: Save, tmp_path: Path) -> None:
             await is_read(read, content)
 
 
-@given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from([0.0, 0.01, 0.05])), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SAVE_STYLES), st.sampled_from([0.0, 0.01, 0.05])), min_size=1, max_size=8
+    )
+)
 @settings(max_examples=15, deadline=None)
-async def test_any_sequence_of_saves_ends_in_the_last_one(sequence: list[tuple[Save, float]]) -> None:
+async def test_last_of_several_saves_is_read(sequence: list[tuple[Save, float]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_bytes(b"x")
@@ -121,7 +125,7 @@ async def test_any_sequence_of_saves_ends_in_the_last_one(sequence: list[tuple[S
             await is_read(read, b"%d" % (len(sequence) - 1))
 
 
-async def test_a_file_that_goes_and_comes_back_is_noticed_both_times(tmp_path: Path) -> None:
+async def test_deletion_and_new_creation_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"before")
     async with reading(path) as read:
@@ -132,7 +136,7 @@ async def test_a_file_that_goes_and_comes_back_is_noticed_both_times(tmp_path: P
         await is_read(read, b"after")
 
 
-async def test_a_folder_that_is_replaced_is_followed(tmp_path: Path) -> None:
+async def test_replaced_folder_is_followed(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(name)
@@ -144,9 +148,7 @@ async def test_a_folder_that_is_replaced_is_followed(tmp_path: Path) -> None:
         await is_read(read, b"two")
 
 
-async def test_a_file_that_rests_is_read_twice_and_not_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unchanged_file_is_read_only_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SECOND_LOOK", 0.1)
     path = tmp_path / "config.json"
     path.write_bytes(b"x")
@@ -156,7 +158,7 @@ async def test_a_file_that_rests_is_read_twice_and_not_again(
         assert len(read) == 2
 
 
-async def test_a_write_that_the_clock_does_not_show_is_found_by_the_second_look(
+async def test_second_look_finds_a_write_with_the_same_time_stamp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "SECOND_LOOK", 0.3)
@@ -169,9 +171,7 @@ async def test_a_write_that_the_clock_does_not_show_is_found_by_the_second_look(
         await is_read(read, b"other")
 
 
-async def test_a_writer_that_never_rests_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wait_for_a_busy_writer_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "MAX_DELAY", 0.2)
     path = tmp_path / "config.json"
     path.write_bytes(b"x")
@@ -188,7 +188,7 @@ async def test_a_writer_that_never_rests_is_not_waited_for(
         writer.cancel()
 
 
-async def test_a_burst_is_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_burst_of_writes_is_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "QUIET", 0.5)
     path = tmp_path / "config.json"
     path.write_bytes(b"x")
@@ -200,7 +200,7 @@ async def test_a_burst_is_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert read == [b"19"]
 
 
-async def test_force_does_not_wait_for_a_change(tmp_path: Path) -> None:
+async def test_force_returns_without_a_change(tmp_path: Path) -> None:
     watching = Watch(tmp_path / "config.json")
     assert await asyncio.wait_for(watching.changed(), WITHIN) is False
     waiting = asyncio.get_running_loop().create_task(watching.changed())

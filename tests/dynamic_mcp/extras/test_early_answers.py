@@ -100,7 +100,7 @@ _messages = st.builds(
 )
 
 
-def face_over(content: bytes) -> tuple[Frontend, list[bytes]]:
+def frontend_over(content: bytes) -> tuple[Frontend, list[bytes]]:
     """A face over the servers of a configuration, and what it says."""
     lines: list[bytes] = []
     session = ClientSession(lines.append)
@@ -116,10 +116,10 @@ async def test_what_is_answered_is_what_the_face_answers(text: str, messages: li
         return
     answer = answers(servers)
     for message in [INITIALIZE.decode(), LIST.decode(), *messages]:
-        face, lines = face_over(content)
+        frontend, lines = frontend_over(content)
         found = answer(message.encode())
         if found is not None:
-            face.receive(message.encode())
+            frontend.receive(message.encode())
             assert b"".join(lines) == found
 
 

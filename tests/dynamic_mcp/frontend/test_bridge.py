@@ -1,4 +1,4 @@
-"""Results as each era wants them: what the upstream said itself is never changed, only what is missing is added."""
+"""Results in the form of each era: members of the upstream stay unchanged, and only missing ones are added."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.bridge import legacy_result, modern_result
 from dynamic_mcp.frontend.tool_surface import INFO
 from tests.dynamic_mcp.jsontexts import json_tokens
@@ -30,9 +31,7 @@ def compact(members: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("method", "cached"), [("tools/list", True), ("tools/call", False)])
 @given(own=own_members)
-def test_the_envelope_is_added_only_where_there_is_none(
-    method: str, cached: bool, own: dict[str, str]
-) -> None:
+def test_missing_members_of_a_modern_result_are_added(method: str, cached: bool, own: dict[str, str]) -> None:
     envelope = ENVELOPE if cached else {"resultType": ENVELOPE["resultType"]}
 
     merged = modern_result(method, as_object(own).encode())
@@ -41,10 +40,17 @@ def test_the_envelope_is_added_only_where_there_is_none(
 
 
 @given(own=own_members)
-def test_a_client_of_the_handshake_sees_no_envelope(own: dict[str, str]) -> None:
-    seen = legacy_result(as_object(own).encode()).decode()
+def test_legacy_result_has_no_modern_members(own: dict[str, str]) -> None:
+    result = legacy_result(as_object(own).encode()).decode()
 
     if "resultType" in own:
-        assert seen == compact({name: value for name, value in own.items() if name not in ENVELOPE})
+        assert result == compact({name: value for name, value in own.items() if name not in ENVELOPE})
     else:
-        assert seen == as_object(own)
+        assert result == as_object(own)
+
+
+@pytest.mark.parametrize("result", [b"5", b"[]", b'"resultType"', b'["resultType"]'])
+def test_result_that_is_no_object_is_the_upstreams_fault(result: bytes) -> None:
+    with pytest.raises(UpstreamFailed, match="its result of tools/call is not an object"):
+        modern_result("tools/call", result)
+    assert legacy_result(result) == result

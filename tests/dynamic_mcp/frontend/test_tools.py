@@ -1,4 +1,4 @@
-"""The two tools: their surface, what reaches the upstream, and what of its answers reaches the client."""
+"""The two tools: their definitions, the requests to the upstream, and the results for the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.handshake import with_request_meta
-from tests.dynamic_mcp.fakes import STAMP, Client, FakeGroup, FakeUpstream, named, server
+from tests.dynamic_mcp.fakes import REQUEST_META, Client, FakeGroup, FakeUpstream, named, server
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -25,7 +25,7 @@ def text_of(answer: dict[str, Any]) -> str:
     return block["text"]
 
 
-async def test_the_surface_of_the_tools(snapshot: SnapshotAssertion) -> None:
+async def test_tool_surface(snapshot: SnapshotAssertion) -> None:
     groups = [
         FakeGroup(server("files", "Reads files")),
         FakeGroup(server("web search", 'Looks "things" up\nfor you')),
@@ -33,22 +33,22 @@ async def test_the_surface_of_the_tools(snapshot: SnapshotAssertion) -> None:
     assert json.loads(Toolbox(named(*groups), Hooks()).definitions) == snapshot
 
 
-async def test_the_surface_does_not_depend_on_the_health_of_a_group() -> None:
+async def test_tool_surface_does_not_depend_on_the_state_of_a_group() -> None:
     here, gone = FakeGroup(server("a"), FakeUpstream()), FakeGroup(server("a"), None)
     assert Toolbox(named(here), Hooks()).definitions == Toolbox(named(gone), Hooks()).definitions
 
 
-async def test_the_definitions_of_a_group_are_what_the_upstream_wrote() -> None:
+async def test_definitions_of_a_group_are_unchanged() -> None:
     client = Client()
     definitions = {"a": b'{"name":"a", "x":1.0}', "b": b'{"big":12345678901234567890123,"name":"b"}'}
     client.groups[0] = FakeGroup(server("files"), client.upstream, definitions)
-    client.face = client.face_over(*client.groups)
+    client.frontend = client.frontend_over(*client.groups)
     assert text_of(await client.tool(GET, {"group": "files"})).encode() == b"[%b]" % b",".join(
         definitions.values()
     )
 
 
-async def test_arguments_reach_the_upstream_as_they_were_written() -> None:
+async def test_arguments_reach_the_upstream_unchanged() -> None:
     client = Client()
     args = b'{"big":12345678901234567890123,"f":1.0,"e":1E+2}'
     arguments = b'{"group":"files","name":"echo","args":%b}' % args
@@ -61,7 +61,7 @@ async def test_arguments_reach_the_upstream_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize("args", [None, "{}", ' {\n"a": 1} '])
-async def test_arguments_may_be_missing_or_wrapped_in_a_string(args: str | None) -> None:
+async def test_arguments_may_be_missing_or_in_a_string(args: str | None) -> None:
     client = Client()
     await client.tool(CALL, {"group": "files", "name": "echo", "args": args})
     assert client.upstream.last_params["arguments"] == json.loads(args or "{}")
@@ -80,9 +80,7 @@ async def test_arguments_may_be_missing_or_wrapped_in_a_string(args: str | None)
         ("get_dynamic_tool", {"group": "files"}),
     ],
 )
-async def test_a_call_that_cannot_be_understood_is_the_clients_mistake(
-    tool: str, arguments: dict[str, object]
-) -> None:
+async def test_invalid_call_is_refused_with_invalid_params(tool: str, arguments: dict[str, object]) -> None:
     client = Client()
     answer = await client.tool(tool, arguments)
     assert answer["error"]["code"] == -32602
@@ -106,7 +104,7 @@ async def test_a_call_that_cannot_be_understood_is_the_clients_mistake(
         (CALL, {"group": "off", "name": "echo"}, "switched off in the configuration"),
     ],
 )
-async def test_what_a_model_can_mend_is_a_tool_result(
+async def test_mistakes_of_the_model_are_tool_results(
     tool: str, arguments: dict[str, object], says: str
 ) -> None:
     client = Client()
@@ -116,9 +114,9 @@ async def test_what_a_model_can_mend_is_a_tool_result(
     assert client.upstream.requests == []
 
 
-async def test_the_meta_of_the_client_is_passed_on_without_what_belongs_to_its_hop() -> None:
+async def test_meta_of_the_client_is_passed_on_without_hop_keys() -> None:
     client = Client()
-    meta = {**STAMP, era.CLIENT_INFO: {}, "progressToken": 7, "com.example/trace": "t"}
+    meta = {**REQUEST_META, era.CLIENT_INFO: {}, "progressToken": 7, "com.example/trace": "t"}
     await client.ask(
         "tools/call", {"name": CALL, "arguments": {"group": "files", "name": "echo"}, "_meta": meta}
     )
@@ -128,7 +126,7 @@ async def test_the_meta_of_the_client_is_passed_on_without_what_belongs_to_its_h
 @pytest.mark.parametrize(
     ("meta", "code"), [(None, None), ({}, None), (5, -32602), ([], -32602), ("x", -32602)]
 )
-async def test_a_meta_that_is_no_object_is_the_clients_mistake(meta: object, code: int | None) -> None:
+async def test_meta_must_be_an_object(meta: object, code: int | None) -> None:
     client = Client()
     answer = await client.ask(
         "tools/call", {"name": CALL, "arguments": {"group": "files", "name": "echo"}, "_meta": meta}
@@ -137,7 +135,7 @@ async def test_a_meta_that_is_no_object_is_the_clients_mistake(meta: object, cod
     assert len(client.upstream.requests) == (1 if code is None else 0)
 
 
-def test_a_modern_upstream_gets_the_stamp_of_this_hop_beside_its_own_meta() -> None:
+def test_modern_upstream_gets_the_metadata_of_this_hop() -> None:
     for params, kept in ((b"", {}), (b'{"name":"x"}', {}), (b'{"_meta":{"a":1},"name":"x"}', {"a": 1})):
         meta = json.loads(with_request_meta(params))["_meta"]
         assert meta[era.PROTOCOL_VERSION] == era.MODERN
@@ -145,19 +143,19 @@ def test_a_modern_upstream_gets_the_stamp_of_this_hop_beside_its_own_meta() -> N
         assert {name: meta[name] for name in kept} == kept
 
 
-# What the upstream answers
+# Answers of the upstream
 
 RESULT = b'{"content":[],"structuredContent":{"big":12345678901234567890123,"f":1.0},"future":1E+2}'
 
 
-async def test_a_legacy_client_gets_the_result_byte_for_byte() -> None:
+async def test_legacy_client_gets_the_result_unchanged() -> None:
     client = Client()
     client.upstream.answer = RESULT
     await client.echo()
     assert client.lines == [b'{"jsonrpc":"2.0","id":"q","result":%b}\n' % RESULT]
 
 
-async def test_a_modern_client_gets_every_member_and_what_its_revision_demands() -> None:
+async def test_modern_client_gets_the_result_with_additional_members() -> None:
     client = Client()
     client.upstream.answer = RESULT
     answer = await client.echo(modern=True)
@@ -166,7 +164,7 @@ async def test_a_modern_client_gets_every_member_and_what_its_revision_demands()
     assert answer["result"]["_meta"][era.SERVER_INFO]["name"] == "dynamic-mcp"
 
 
-async def test_a_question_back_reaches_a_modern_client_and_is_a_failure_to_a_legacy_one() -> None:
+async def test_question_of_a_modern_upstream_in_both_eras() -> None:
     client = Client()
     client.upstream.answer = b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}'
     modern = await client.echo(modern=True)
@@ -177,7 +175,7 @@ async def test_a_question_back_reaches_a_modern_client_and_is_a_failure_to_a_leg
 
 
 @pytest.mark.parametrize("modern", [False, True])
-async def test_an_error_of_the_upstream_is_passed_on_byte_for_byte(modern: bool) -> None:
+async def test_error_of_the_upstream_is_passed_on_unchanged(modern: bool) -> None:
     client = Client()
     error = b'{"code":-32050,"message":"no","data":{"big":12345678901234567890123},"future":1.0}'
     client.upstream.answer = UpstreamRefused(error)
@@ -188,7 +186,7 @@ async def test_an_error_of_the_upstream_is_passed_on_byte_for_byte(modern: bool)
 REFUSED = UpstreamRefused(b'{"code":-32602,"message":"not these"}')
 
 
-async def test_arguments_that_the_upstream_refuses_are_explained_to_the_model() -> None:
+async def test_refused_arguments_are_explained_to_the_model() -> None:
     client = Client()
     client.upstream.answer = REFUSED
     answer = await client.echo()
@@ -197,7 +195,7 @@ async def test_arguments_that_the_upstream_refuses_are_explained_to_the_model() 
 
 
 @pytest.mark.parametrize("later", [{"inputResponses": {"q": {}}}, {"requestState": "sealed"}])
-async def test_a_later_round_that_the_upstream_refuses_is_an_error(later: dict[str, Any]) -> None:
+async def test_refused_later_round_is_an_error(later: dict[str, Any]) -> None:
     client = Client()
     client.upstream.answer = REFUSED
     call = {"name": CALL, "arguments": {"group": "files", "name": "echo"}}
@@ -206,7 +204,7 @@ async def test_a_later_round_that_the_upstream_refuses_is_an_error(later: dict[s
 
 
 @pytest.mark.parametrize("problem", [UpstreamTimeout("no answer within 5 s"), UpstreamGone("it crashed")])
-async def test_an_upstream_that_does_not_answer_is_a_failed_tool(problem: Exception) -> None:
+async def test_missing_answer_is_a_failed_tool_call(problem: Exception) -> None:
     client = Client()
     client.upstream.answer = problem
     answer = await client.echo()
@@ -214,7 +212,7 @@ async def test_an_upstream_that_does_not_answer_is_a_failed_tool(problem: Except
     assert str(problem) in text_of(answer)
 
 
-async def test_a_fault_of_the_proxy_is_an_internal_error_and_ends_nothing() -> None:
+async def test_bug_of_the_proxy_is_an_internal_error_and_the_session_goes_on() -> None:
     client = Client()
     client.upstream.answer = RuntimeError("a secret")
     answer = await client.echo()

@@ -1,4 +1,4 @@
-"""What a changed file does: it is applied, or it is said once why not; and only content counts."""
+"""A changed file is applied, or its problem is reported once. Only the content counts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from tests.dynamic_mcp.helpers import eventually
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK", 0.02)
-    monkeypatch.setattr(watch, "LOOK_CLOSELY", 0.005)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 0.02)
+    monkeypatch.setattr(watch, "FAST_POLL_INTERVAL", 0.005)
     monkeypatch.setattr(watch, "QUIET", 0.01)
     monkeypatch.setattr(reload, "REPORT_DELAY", 0.15)
 
 
 @dataclass
-class Applied:
-    """In the place of a supervisor: keeps what it is to apply."""
+class FakeSupervisor:
+    """A supervisor that only records the changes."""
 
     changes: list[Diff] = field(default_factory=list)
 
@@ -52,9 +52,9 @@ class Applied:
 
 
 @dataclass
-class Followed:
+class Following:
     path: Path
-    applied: Applied
+    applied: FakeSupervisor
     reload: Reload
 
     def save(self, **entries: object) -> None:
@@ -65,14 +65,14 @@ ENTRY: dict[str, object] = {"description": "d", "command": "c"}
 
 
 @asynccontextmanager
-async def following(folder: Path, hooks: Hooks | None = None) -> AsyncIterator[Followed]:
-    """A file with the server ``a`` that is followed."""
-    path, applied = folder / "config.json", Applied()
+async def following(folder: Path, hooks: Hooks | None = None) -> AsyncIterator[Following]:
+    """A ``Reload`` that follows a file with the server ``a``."""
+    path, applied = folder / "config.json", FakeSupervisor()
     path.write_text(json.dumps({"mcpServers": {"a": ENTRY}}))
     follower = Reload(path, load(path, {}), cast(Supervisor, applied), hooks or Hooks())
     task = asyncio.get_running_loop().create_task(follower.run())
     try:
-        yield Followed(path, applied, follower)
+        yield Following(path, applied, follower)
         assert not task.done(), task.exception()
     finally:
         task.cancel()
@@ -82,7 +82,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
 
-async def test_a_save_is_applied_and_reported_in_one_line(
+async def test_save_is_applied_and_logged_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "dynamic_mcp"):
@@ -96,7 +96,7 @@ async def test_a_save_is_applied_and_reported_in_one_line(
     assert [record.getMessage() for record in caplog.records] == [expected]
 
 
-async def test_only_what_the_file_says_counts(tmp_path: Path) -> None:
+async def test_only_the_content_of_the_file_counts(tmp_path: Path) -> None:
     async with following(tmp_path) as followed:
         text = followed.path.read_text()
         for change in (
@@ -115,7 +115,7 @@ async def test_only_what_the_file_says_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "place"),
+    ("content", "location"),
     [
         ("{bad", "line 1"),
         ("", "is empty"),
@@ -124,8 +124,8 @@ async def test_only_what_the_file_says_counts(tmp_path: Path) -> None:
     ],
     ids=["no JSON", "empty", "no configuration", "no file"],
 )
-async def test_what_cannot_be_used_is_said_once_and_changes_nothing(
-    content: str | None, place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_invalid_file_is_reported_once_and_changes_nothing(
+    content: str | None, location: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with following(tmp_path) as followed:
         if content is None:
@@ -137,18 +137,18 @@ async def test_what_cannot_be_used_is_said_once_and_changes_nothing(
             followed.path.touch()
         followed.reload.force()
         await asyncio.sleep(0.4)
-        (said,) = errors(caplog)
-        assert str(followed.path) in said
-        assert place in said
+        (reported,) = errors(caplog)
+        assert str(followed.path) in reported
+        assert location in reported
         assert followed.applied.changes == []
 
         followed.save(a=ENTRY, b=ENTRY)
         await eventually(lambda: followed.applied.changes, "the next valid save is applied")
         followed.path.write_text("[")
-        await eventually(lambda: len(errors(caplog)) == 2, "a new problem is said")
+        await eventually(lambda: len(errors(caplog)) == 2, "a new problem is reported")
 
 
-async def test_a_slow_writer_is_not_told_off(
+async def test_slow_write_is_not_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The file is invalid for longer than the delay, and each pause of the writer is much shorter: a busy machine changes neither.
@@ -161,9 +161,7 @@ async def test_a_slow_writer_is_not_told_off(
     assert errors(caplog) == []
 
 
-async def test_force_reports_even_when_nothing_changed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_force_reloads_an_unchanged_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "dynamic_mcp"):
         async with following(tmp_path) as followed:
             followed.reload.force()
@@ -172,18 +170,18 @@ async def test_force_reports_even_when_nothing_changed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders")
-async def test_a_pipe_is_not_read_a_second_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_pipe_is_not_read_a_second_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with following(tmp_path) as followed:
         followed.path.unlink()
         os.mkfifo(followed.path)
         followed.reload.force()
-        # To open it would stop the event loop, and with it the deadline of this test.
+        # Opening the pipe would block the event loop, and with it the deadline of this test.
         await asyncio.sleep(0.4)
         assert followed.applied.changes == []
     assert errors(caplog) == []
 
 
-async def test_an_undefined_variable_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_undefined_variable_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with following(tmp_path) as followed:
         for description in ("one", "two"):
             followed.save(a={**ENTRY, "description": description, "args": ["${NOT_DEFINED_HERE}"]})
@@ -193,29 +191,29 @@ async def test_an_undefined_variable_is_said_once(tmp_path: Path, caplog: pytest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
-async def test_exposed_credentials_are_said_with_each_reload_and_no_other_look(
+async def test_credential_warning_comes_with_each_reload_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = {**ENTRY, "env": {"TOKEN": "canary-literal"}}
 
-    def said() -> int:
+    def reported() -> int:
         return caplog.text.count("mcpServers.a.env.TOKEN")
 
-    async with following(tmp_path) as followed:
+    async with following(tmp_path, Extras(Config(()), Guard())) as followed:
         followed.path.chmod(0o644)
         followed.save(a=entry)
-        await eventually(lambda: said() == 1, "said at a reload")
+        await eventually(lambda: reported() == 1, "the warning at a reload")
         followed.path.touch()
         await asyncio.sleep(0.2)
-        assert said() == 1, "nothing was reloaded"
+        assert reported() == 1, "nothing was reloaded"
         followed.save(a=entry, b=ENTRY)
-        await eventually(lambda: said() == 2, "said again")
+        await eventually(lambda: reported() == 2, "the warning at the next reload")
         followed.path.chmod(0o600)
         followed.save(a=entry)
         await eventually(lambda: len(followed.applied.changes) == 3, "a reload of a file that is closed")
-        assert said() == 2
+        assert reported() == 2
         followed.path.chmod(0o640)
-        await eventually(lambda: said() == 3, "said when it is opened")
+        await eventually(lambda: reported() == 3, "the warning after the file was opened")
     assert "canary-literal" not in caplog.text
 
 
@@ -230,7 +228,7 @@ configurations = st.builds(
 
 
 @given(configurations, configurations)
-def test_a_diff_has_every_server_once(old: Config, new: Config) -> None:
+def test_diff_contains_every_server_once(old: Config, new: Config) -> None:
     found = diff(old, new)
     assert {*found.added, *found.changed, *found.unchanged} == set(new.servers)
     assert len(found.added) + len(found.changed) + len(found.unchanged) == len(new.servers)
@@ -240,7 +238,7 @@ def test_a_diff_has_every_server_once(old: Config, new: Config) -> None:
     assert set(found.unchanged) == set(old.servers) & set(new.servers)
 
 
-def test_secrets_are_compared_by_their_values() -> None:
+def test_secrets_are_compared_by_value() -> None:
     def with_key(value: str) -> Config:
         transport = StdioTransport("c", (), (("KEY", Secret(value)),))
         return Config((type(server("a"))("a", "d", transport, server("a").features, server("a").timeouts),))
@@ -254,7 +252,7 @@ def events_of(log: Path) -> list[str]:
     return [json.loads(line)["event"] for line in log.read_text().splitlines()]
 
 
-async def test_another_audit_log_begins_with_the_reload_that_the_old_one_ends_with(tmp_path: Path) -> None:
+async def test_reload_is_recorded_in_the_old_and_the_new_audit_log(tmp_path: Path) -> None:
     one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
 
     def text(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""The whole process, while its configuration changes: what is on its way, what is left, and how it can be told to look."""
+"""The whole process while its configuration changes: calls in flight, processes that are left, and SIGHUP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchil
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Workbench]:
-    """A workbench that ends with nobody left to be ended by force."""
+    """A workbench that finds no leftover process at its end."""
     async with open_workbench(make_sut(), "TEST", keep=False) as bench:
         yield bench
     assert bench.evidence.leftovers == []
@@ -39,11 +39,11 @@ async def bench() -> AsyncIterator[Workbench]:
 
 async def groups_are(proxy: Proxy, *names: str) -> None:
     with anyio.fail_after(WITHIN):
-        while await proxy.groups() != list(names):  # noqa: ASYNC110 - another process, which tells nobody
+        while await proxy.groups() != list(names):  # noqa: ASYNC110 - another process has no event to wait for
             await anyio.sleep(0.02)
 
 
-async def test_sighup_reads_the_file_and_the_result_is_one_line(bench: Workbench) -> None:
+async def test_sighup_reloads_and_logs_one_line(bench: Workbench) -> None:
     a, b = bench.stdio("a"), bench.stdio("b")
     config = bench.config(a)
     async with bench.serving(a, config=config, env={"DYNAMIC_MCP_LOG": "info"}) as proxy:
@@ -63,7 +63,7 @@ async def test_sighup_reads_the_file_and_the_result_is_one_line(bench: Workbench
         assert not (await proxy.call("b", "echo")).is_error
 
 
-async def test_a_call_of_a_removed_server_ends_at_once_and_says_why(bench: Workbench) -> None:
+async def test_call_of_a_removed_server_fails_at_once_with_the_reason(bench: Workbench) -> None:
     a, b = bench.stdio("a", Script(on=[on_call("echo", silence())], ignore_eof=True)), bench.stdio("b")
     config = bench.config(a, b)
     async with bench.serving(a, b, config=config) as proxy:
@@ -83,7 +83,7 @@ async def test_a_call_of_a_removed_server_ends_at_once_and_says_why(bench: Workb
         assert "Unknown group 'a'" in (await proxy.call("a", "echo")).text
 
 
-async def test_a_call_of_a_changed_server_finishes_in_the_old_process(bench: Workbench) -> None:
+async def test_call_of_a_changed_server_finishes_in_the_old_process(bench: Workbench) -> None:
     a = bench.stdio("a", Script(on=[on_call("echo", sleep(1.5), reply())]), args=["old"])
     new = bench.stdio("a", args=["new"])
     config = bench.config(a)
@@ -105,7 +105,7 @@ async def test_a_call_of_a_changed_server_finishes_in_the_old_process(bench: Wor
         await a.gone(WITHIN)
 
 
-async def test_servers_that_are_removed_while_they_start_or_resist_leave_nothing(bench: Workbench) -> None:
+async def test_servers_removed_while_starting_or_resisting_leave_no_process(bench: Workbench) -> None:
     good, hangs, stays = bench.stdio("good"), bench.stdio("hangs", HANGS), bench.stdio("stays", STUBBORN)
     config = bench.config(good)
     async with bench.serving(good, config=config) as proxy:
@@ -123,9 +123,7 @@ async def test_servers_that_are_removed_while_they_start_or_resist_leave_nothing
 @pytest.mark.parametrize(
     "number", [None, signal.SIGTERM, signal.SIGKILL], ids=["end of file", "TERM", "KILL"]
 )
-async def test_an_end_in_the_middle_of_a_reload_leaves_nothing(
-    bench: Workbench, number: signal.Signals | None
-) -> None:
+async def test_end_during_a_reload_leaves_no_process(bench: Workbench, number: signal.Signals | None) -> None:
     async def ends_after(seconds: float) -> None:
         old, new = bench.stdio("a", STUBBORN, args=["old"]), bench.stdio("a", STUBBORN, args=["new"])
         removed, added = bench.stdio("removed", STUBBORN), bench.stdio("added", HANGS)
@@ -143,7 +141,7 @@ async def test_an_end_in_the_middle_of_a_reload_leaves_nothing(
     await bench.run_cases(*(partial(ends_after, seconds) for seconds in (0.0, 0.1, 1.2)))
 
 
-async def test_a_mounted_configuration_is_followed(bench: Workbench) -> None:
+async def test_mounted_configuration_is_followed(bench: Workbench) -> None:
     """A volume of Kubernetes: config.json -> ..data/config.json, ..data -> ..1, which is swapped for ..2."""
     upstreams: list[StdioMockUpstream] = [bench.stdio("a")]
     folder = bench.sandbox.configs / "volume"

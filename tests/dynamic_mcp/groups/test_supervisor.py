@@ -1,4 +1,4 @@
-"""The set of groups on its way from one configuration to the next: who goes on, who waits, who is told what."""
+"""The set of groups during a change of the configuration: connections, waiting calls, and notifications of the client."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def server(name: str, command: str = "one", **changes: Any) -> Server:
     return msgspec.structs.replace(plain, **changes)
 
 
-class Connection(FakeUpstream):
-    """An upstream of a group that really runs: it can be held while it opens, and its end fails what is on its way."""
+class FakeConnection(FakeUpstream):
+    """An upstream of a running group. A test can hold its opening, and its end fails the requests in flight."""
 
     def __init__(self, name: str, command: str) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class Connection(FakeUpstream):
         self.agreed = Handshake({name: Raw(b"{}") for name in ("tools", "resources", "prompts")})
         self.may_open = asyncio.Event()
         self.may_open.set()
-        #: that must be closed before this one can open: they hold what there is only one of
-        self.rivals: list[Connection] = []
+        #: connections that must close before this one can open, as if they held the same port
+        self.rivals: list[FakeConnection] = []
         self.closed = False
         self.paused = False
         self._pending: set[asyncio.Future[bytes]] = set()
@@ -85,24 +85,24 @@ class Connection(FakeUpstream):
 
 
 class Proxy:
-    """Groups with a face and a supervisor; the upstreams are connections of this module."""
+    """Groups with a frontend and a supervisor; the upstreams are fake connections."""
 
     def __init__(self, *servers: Server) -> None:
         self.lines: list[bytes] = []
-        #: every connection that was made, by server and command
-        self.connections: dict[tuple[str, str], list[Connection]] = {}
-        #: the commands that do not open by themselves
-        self.held: set[str] = set()
-        #: the commands for which making a connection is a mistake of the proxy
-        self.mistaken: set[str] = set()
+        #: every connection, by server and command
+        self.connections: dict[tuple[str, str], list[FakeConnection]] = {}
+        #: the commands whose connections wait for ``may_open``
+        self.held_commands: set[str] = set()
+        #: the commands for which ``connect`` raises an unexpected error
+        self.broken_commands: set[str] = set()
         #: whether a server can run only once at a time
         self.exclusive = False
         self.groups: dict[str, Group] = {}
         self.config = Config(servers)
         session = ClientSession(self.lines.append)
         self.relay = Relay(session, self.groups)
-        self.face = Frontend(self.groups, session, self.relay, self.lines.append, Hooks())
-        self.supervisor = Supervisor(self.config, self.groups, self._make, self.face.changing)
+        self.frontend = Frontend(self.groups, session, self.relay, self.lines.append, Hooks())
+        self.supervisor = Supervisor(self.config, self.groups, self._make, self.frontend.changing)
 
     def _make(self, configured: Server) -> Group:
         proxy = self
@@ -113,28 +113,28 @@ class Proxy:
 
         return Group(configured, Scripted(), self.relay, Hooks())
 
-    def _connect(self, configured: Server) -> Connection:
+    def _connect(self, configured: Server) -> FakeConnection:
         assert isinstance(configured.transport, StdioTransport)
         command = configured.transport.command
-        if command in self.mistaken:
+        if command in self.broken_commands:
             raise KeyError(command)
-        connection = Connection(configured.name, command)
-        if command in self.held:
+        connection = FakeConnection(configured.name, command)
+        if command in self.held_commands:
             connection.may_open.clear()
         if self.exclusive:
-            connection.rivals = [one for one in self.everybody() if one.name == configured.name]
+            connection.rivals = [one for one in self.all_connections() if one.name == configured.name]
         self.connections.setdefault((configured.name, command), []).append(connection)
         return connection
 
-    def connection(self, name: str, command: str = "one") -> Connection:
+    def connection(self, name: str, command: str = "one") -> FakeConnection:
         (only,) = self.connections[name, command]
         return only
 
     def command_of(self, name: str) -> str | None:
         upstream = self.groups[name].upstream
-        return upstream.command if isinstance(upstream, Connection) else None
+        return upstream.command if isinstance(upstream, FakeConnection) else None
 
-    def everybody(self) -> list[Connection]:
+    def all_connections(self) -> list[FakeConnection]:
         return [connection for made in self.connections.values() for connection in made]
 
     def apply(self, *servers: Server) -> None:
@@ -145,15 +145,15 @@ class Proxy:
         for name in names:
             await eventually(lambda name=name: self.groups[name].upstream, f"{name} is ready")  # type: ignore[misc]
 
-    def begin(self, name: str) -> asyncio.Task[bytes]:
-        """A call that is not answered before it is told to be."""
+    def start_call(self, name: str) -> asyncio.Task[bytes]:
+        """Start a call in the background."""
         return asyncio.get_running_loop().create_task(self.groups[name].request("call", b"", OPTIONS))
 
-    async def who_answers(self, name: str) -> bytes:
+    async def command_that_answers(self, name: str) -> bytes:
         return await asyncio.wait_for(self.groups[name].request("call", b"", OPTIONS), 5)
 
-    def told(self) -> list[str]:
-        """The list changes that the client was told of since the last question."""
+    def notified(self) -> list[str]:
+        """The list changes that the client was notified of since the last call."""
         methods = [json.loads(line).get("method", "") for line in self.lines]
         self.lines.clear()
         return [method.split("/")[1] for method in methods if method.endswith("list_changed")]
@@ -165,19 +165,19 @@ async def running(*servers: Server) -> AsyncIterator[Proxy]:
     proxy = Proxy(*servers)
     async with anyio.create_task_group() as tasks:
         await tasks.start(proxy.supervisor.run)
-        proxy.face.receive(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
-        proxy.face.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        proxy.frontend.receive(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
+        proxy.frontend.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         await proxy.ready(*(server.name for server in servers))
         proxy.lines.clear()
         yield proxy
         tasks.cancel_scope.cancel()
-    assert all(connection.closed for connection in proxy.everybody())
+    assert all(connection.closed for connection in proxy.all_connections())
 
 
-async def test_what_did_not_change_keeps_its_connection_and_its_calls() -> None:
+async def test_unchanged_server_keeps_its_connection_and_its_calls() -> None:
     async with running(server("a"), server("b"), server("c")) as proxy:
         proxy.connection("a").answer = None
-        call = proxy.begin("a")
+        call = proxy.start_call("a")
         await eventually(lambda: proxy.connection("a").requests, "the call is on its way")
         proxy.apply(server("new"), server("c", "other"), server("a"))
         await proxy.ready("new")
@@ -187,23 +187,23 @@ async def test_what_did_not_change_keeps_its_connection_and_its_calls() -> None:
         assert not proxy.connection("a").closed
 
 
-async def test_a_mistake_in_making_a_connection_fails_that_group_and_no_other() -> None:
+async def test_internal_error_fails_only_its_own_group() -> None:
     async with running(server("a")) as proxy:
-        proxy.mistaken.add("mistake")
+        proxy.broken_commands.add("mistake")
         proxy.apply(server("a"), server("b", "mistake"))
         with pytest.raises(UpstreamFailed, match=r"an internal error of the proxy .KeyError."):
             await asyncio.wait_for(proxy.groups["b"].connected(), 5)
-        assert await proxy.who_answers("a") == b"one"
+        assert await proxy.command_that_answers("a") == b"one"
 
-        proxy.mistaken.clear()
+        proxy.broken_commands.clear()
         proxy.groups["b"].retry_now()
         await proxy.ready("b")
 
 
-async def test_a_server_that_is_removed_ends_its_calls_with_the_reason() -> None:
+async def test_removed_server_ends_its_calls_with_the_reason() -> None:
     async with running(server("a"), server("b")) as proxy:
         proxy.connection("a").answer = None
-        group, call = proxy.groups["a"], proxy.begin("a")
+        group, call = proxy.groups["a"], proxy.start_call("a")
         await eventually(lambda: proxy.connection("a").requests, "the call is on its way")
         proxy.apply(server("b"))
         with pytest.raises(UpstreamFailed, match="not part of the configuration any more"):
@@ -213,11 +213,11 @@ async def test_a_server_that_is_removed_ends_its_calls_with_the_reason() -> None
         await eventually(lambda: proxy.connection("a").closed, "it is closed")
 
 
-async def test_a_server_that_is_removed_while_it_starts_fails_those_who_wait() -> None:
+async def test_removal_during_start_fails_waiting_calls() -> None:
     async with running(server("b")) as proxy:
-        proxy.held.add("slow")
+        proxy.held_commands.add("slow")
         proxy.apply(server("b"), server("a", "slow"))
-        call = proxy.begin("a")
+        call = proxy.start_call("a")
         await eventually(lambda: ("a", "slow") in proxy.connections, "it starts")
         proxy.apply(server("b"))
         with pytest.raises(UpstreamFailed, match="not part of the configuration any more"):
@@ -225,52 +225,52 @@ async def test_a_server_that_is_removed_while_it_starts_fails_those_who_wait() -
         await eventually(lambda: proxy.connection("a", "slow").closed, "it is closed")
 
 
-async def test_the_old_one_serves_until_the_new_one_is_ready_and_then_finishes_its_calls() -> None:
+async def test_old_group_serves_until_the_new_one_is_ready() -> None:
     async with running(server("a")) as proxy:
         old = proxy.connection("a")
-        proxy.held.add("other")
+        proxy.held_commands.add("other")
         proxy.apply(server("a", "other"))
         await eventually(lambda: ("a", "other") in proxy.connections, "the new one starts")
-        assert await proxy.who_answers("a") == b"one"
+        assert await proxy.command_that_answers("a") == b"one"
         old.answer = None
-        call = proxy.begin("a")
+        call = proxy.start_call("a")
         await eventually(lambda: len(old.requests) == 2, "the call is on its way")
         proxy.connection("a", "other").may_open.set()
         await eventually(lambda: proxy.groups["a"].upstream is proxy.connection("a", "other"), "the change")
-        assert await proxy.who_answers("a") == b"other"
+        assert await proxy.command_that_answers("a") == b"other"
         assert not old.closed
         old.answer_all()
         assert await call == b"one"
         await eventually(lambda: old.closed, "the old one is closed")
 
 
-async def test_a_call_that_outlives_its_timeout_does_not_hold_the_old_one() -> None:
+async def test_call_beyond_its_timeout_does_not_keep_the_old_group() -> None:
     quick = Timeouts(tools=0.1, resources=0.1, prompts=0.1)
     async with running(server("a", timeouts=quick)) as proxy:
         proxy.connection("a").answer = None
-        call = proxy.begin("a")
+        call = proxy.start_call("a")
         proxy.apply(server("a", "other", timeouts=quick))
         with pytest.raises(UpstreamFailed, match="definition in the configuration was changed"):
             await asyncio.wait_for(call, 5)
 
 
-async def test_a_new_one_that_fails_takes_over_all_the_same_and_tries_again_without_the_old_one() -> None:
+async def test_failed_replacement_takes_over_and_retries_at_once() -> None:
     async with running(server("a")) as proxy:
         proxy.exclusive = True
         proxy.apply(server("a", "other"))
-        # The first retry of a failed server is due after two seconds, that of one which was hindered at once.
+        # The first retry of a failed server is due after two seconds; after a hand-over it comes at once.
         with anyio.fail_after(1.5):
             await eventually(lambda: len(proxy.connections.get(("a", "other"), [])) == 2, "a second attempt")
             await proxy.ready("a")
         assert proxy.connection("a").closed
-        assert await proxy.who_answers("a") == b"other"
+        assert await proxy.command_that_answers("a") == b"other"
 
 
-async def test_who_waits_for_a_server_that_starts_gets_the_one_that_replaces_it() -> None:
+async def test_waiting_call_goes_to_the_replacement() -> None:
     async with running(server("b")) as proxy:
-        proxy.held.add("slow")
+        proxy.held_commands.add("slow")
         proxy.apply(server("a", "slow"), server("b"))
-        call = proxy.begin("a")
+        call = proxy.start_call("a")
         await eventually(lambda: ("a", "slow") in proxy.connections, "it starts")
         proxy.apply(server("a", "other"), server("b"))
         assert await asyncio.wait_for(call, 5) == b"other"
@@ -279,7 +279,7 @@ async def test_who_waits_for_a_server_that_starts_gets_the_one_that_replaces_it(
 
 async def test_only_the_last_of_several_changes_takes_over() -> None:
     async with running(server("a")) as proxy:
-        proxy.held |= {"two", "three"}
+        proxy.held_commands |= {"two", "three"}
         for command in ("two", "three", "four"):
             proxy.apply(server("a", command))
             await eventually(lambda command=command: ("a", command) in proxy.connections, "it starts")  # type: ignore[misc]
@@ -291,14 +291,14 @@ async def test_only_the_last_of_several_changes_takes_over() -> None:
             )
 
 
-async def test_a_change_that_is_taken_back_leaves_the_old_one() -> None:
+async def test_reverted_change_keeps_the_old_group() -> None:
     async with running(server("a")) as proxy:
-        proxy.held.add("other")
+        proxy.held_commands.add("other")
         proxy.apply(server("a", "other"))
         await eventually(lambda: ("a", "other") in proxy.connections, "the new one starts")
         proxy.apply(server("a"))
         await eventually(lambda: proxy.connection("a", "other").closed, "it is given up")
-        assert await proxy.who_answers("a") == b"one"
+        assert await proxy.command_that_answers("a") == b"one"
         assert not proxy.connection("a").closed
 
 
@@ -312,7 +312,7 @@ async def test_settings_apply_without_a_restart() -> None:
         assert not proxy.connection("a").closed
 
 
-async def test_subscriptions_go_over_to_the_new_one() -> None:
+async def test_replacement_takes_over_the_subscriptions() -> None:
     async with running(server("a")) as proxy:
         await proxy.groups["a"].subscriptions.subscribe("mock:///x")
         proxy.apply(server("a", "other"))
@@ -322,7 +322,7 @@ async def test_subscriptions_go_over_to_the_new_one() -> None:
         assert other.requests == [("resources/subscribe", b'{"uri":"mock:///x"}')]
 
 
-async def test_a_client_that_does_not_read_pauses_those_that_come_too() -> None:
+async def test_new_groups_are_paused_too() -> None:
     async with running(server("a")) as proxy:
         proxy.supervisor.set_paused(True)
         proxy.apply(server("a"), server("b"))
@@ -331,55 +331,55 @@ async def test_a_client_that_does_not_read_pauses_those_that_come_too() -> None:
         assert proxy.connection("b").paused
 
 
-ALL = ["tools", "resources", "prompts"]
+ALL_LISTS = ["tools", "resources", "prompts"]
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "notified"),
     [
         ((server("a"), server("b")), []),
         ((server("a"), server("b", timeouts=Timeouts(tools=1.0))), []),
         ((server("a"), server("b", description="other")), ["tools"]),
-        ((server("b"), server("a")), ALL),
-        ((server("a"),), ALL),
+        ((server("b"), server("a")), ALL_LISTS),
+        ((server("a"),), ALL_LISTS),
         ((server("a"), server("b", features=Features(prompts=False))), ["prompts"]),
         ((server("a"), server("b", features=Features(tools=False))), []),
     ],
     ids=["nothing", "a timeout", "a description", "the order", "removed", "no prompts", "no tools"],
 )
-async def test_the_client_is_told_of_the_lists_that_changed(
-    after: tuple[Server, ...], told: list[str]
+async def test_client_is_notified_of_the_lists_that_changed(
+    after: tuple[Server, ...], notified: list[str]
 ) -> None:
     async with running(server("a"), server("b")) as proxy:
         proxy.apply(*after)
-        assert proxy.told() == told
+        assert proxy.notified() == notified
 
 
-async def test_a_new_server_is_announced_at_once_and_what_it_offers_when_it_is_ready() -> None:
+async def test_new_server_is_announced_at_once_and_its_lists_when_ready() -> None:
     async with running(server("a")) as proxy:
-        proxy.held.add("slow")
+        proxy.held_commands.add("slow")
         proxy.apply(server("a"), server("b", "slow"))
-        assert proxy.told() == ["tools"]
+        assert proxy.notified() == ["tools"]
         await eventually(lambda: ("b", "slow") in proxy.connections, "it starts")
         proxy.connection("b", "slow").may_open.set()
         await proxy.ready("b")
-        assert proxy.told() == ["resources", "prompts"]
+        assert proxy.notified() == ["resources", "prompts"]
 
 
-async def test_a_replacement_is_announced_once_when_it_takes_over() -> None:
+async def test_replacement_is_announced_once_when_it_takes_over() -> None:
     async with running(server("a")) as proxy:
         proxy.apply(server("a", "other"))
-        assert proxy.told() == []
+        assert proxy.notified() == []
         await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
-        assert proxy.told() == ["resources", "prompts"]
+        assert proxy.notified() == ["resources", "prompts"]
 
 
-async def test_what_was_not_declared_is_not_announced() -> None:
+async def test_undeclared_lists_are_not_announced() -> None:
     off = Features(resources=False, prompts=False)
     async with running(server("a", features=off)) as proxy:
         proxy.apply(server("a", features=off), server("b"))
         await proxy.ready("b")
-        assert proxy.told() == ["tools"]
+        assert proxy.notified() == ["tools"]
 
 
 sets = st.lists(
@@ -395,33 +395,37 @@ sets = st.lists(
 @given(sets, st.sets(st.sampled_from("123")), st.booleans())
 @settings(max_examples=60, deadline=None)
 async def test_any_sequence_of_configurations_ends_in_the_last_one(
-    sequence: list[tuple[list[tuple[str, str]], int]], held: set[str], paused: bool
+    sequence: list[tuple[list[tuple[str, str]], int]], held_commands: set[str], paused: bool
 ) -> None:
-    """Servers come, change and go at any moment of the coming, changing and going of others, some of them slow."""
+    """Servers are added, changed and removed while others, some of them slow, are added, changed and removed."""
     async with running(server("a")) as proxy:
-        proxy.held |= held
+        proxy.held_commands |= held_commands
         proxy.supervisor.set_paused(paused)
         for pairs, turns in sequence:
             proxy.apply(*(server(name, command) for name, command in pairs))
             for _ in range(turns):
                 await anyio.lowlevel.checkpoint()
-        for connection in proxy.everybody():
+        for connection in proxy.all_connections():
             connection.may_open.set()
-        proxy.held.clear()
+        proxy.held_commands.clear()
         last = dict(sequence[-1][0])
         for name, command in last.items():
             await eventually(
                 lambda name=name, command=command: proxy.command_of(name) == command,  # type: ignore[misc]
                 f"{name} is {command}",
             )
-            assert await proxy.who_answers(name) == command.encode()
+            assert await proxy.command_that_answers(name) == command.encode()
             await eventually(
-                lambda name=name: sum(not one.closed for one in proxy.everybody() if one.name == name) == 1,  # type: ignore[misc]
+                lambda name=name: (
+                    sum(not one.closed for one in proxy.all_connections() if one.name == name) == 1
+                ),  # type: ignore[misc]
                 f"one connection to {name}",
             )
         await eventually(
-            lambda: sum(not connection.closed for connection in proxy.everybody()) == len(last),
+            lambda: sum(not connection.closed for connection in proxy.all_connections()) == len(last),
             "nothing else is open",
         )
         assert list(proxy.groups) == list(last)
-        assert all(connection.paused is paused for connection in proxy.everybody() if not connection.closed)
+        assert all(
+            connection.paused is paused for connection in proxy.all_connections() if not connection.closed
+        )

@@ -1,1 +1,1 @@
-"""The sign-in and its tokens, part by part."""
+"""The sign-in and its tokens."""

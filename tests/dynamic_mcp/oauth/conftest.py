@@ -1,4 +1,4 @@
-"""An HTTP client whose every request goes to a respx route, and the token directory of a test."""
+"""An HTTP client whose requests all go to respx routes, and the token directory of a test."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from tests.dynamic_mcp.oauth.kit import Make, User, transport
 
-#: Made once: it takes longer than a test.
+#: Made once, because it takes longer than a test.
 TRUST = ssl.create_default_context()
 
 
 @pytest.fixture
 def routes() -> Iterator[None]:
-    """No request leaves; addresses without a route are a 404."""
+    """No request leaves the process; an address without a route answers 404."""
     # The first router that has a route answers.
     with respx.mock, respx.mock(assert_all_called=False) as rest:
         rest.route().respond(404)
@@ -30,23 +30,23 @@ def routes() -> Iterator[None]:
 
 
 @pytest.fixture
-def asked() -> list[str]:
-    """The addresses that ``http`` asked, in order."""
+def requested() -> list[str]:
+    """The addresses that ``http`` has requested, in order."""
     return []
 
 
 @pytest.fixture
-async def http(routes: None, asked: list[str]) -> AsyncIterator[httpx.AsyncClient]:
-    async def keep(request: httpx.Request) -> None:
-        asked.append(str(request.url))
+async def http(routes: None, requested: list[str]) -> AsyncIterator[httpx.AsyncClient]:
+    async def record(request: httpx.Request) -> None:
+        requested.append(str(request.url))
 
-    async with httpx.AsyncClient(verify=TRUST, event_hooks={"request": [keep]}) as client:
+    async with httpx.AsyncClient(verify=TRUST, event_hooks={"request": [record]}) as client:
         yield client
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the token files of a test are, as below a home."""
+    """The directory of the token files of a test, as below a home."""
     return tmp_path / ".dynamic-mcp" / "oauth-servers"
 
 
@@ -57,16 +57,16 @@ def store(directory: Path) -> FileStore:
 
 @pytest.fixture
 async def make(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
-    """Authorizations over one token file, as of several processes; all are closed."""
+    """Makes authorizations over one token file, like several processes, and closes them at the end."""
     monkeypatch.setattr(ssl, "create_default_context", lambda: TRUST)
     made: list[Authorization] = []
 
     def one(
         user: User | None = None, settings: HttpTransport | None = None, kept: TokenStore | None = None
     ) -> Authorization:
-        present = None if user is None else user.present
+        show_address = None if user is None else user.show_address
         store = kept or FileStore("docs", directory)
-        made.append(Authorization("docs", settings or transport(), store, present))
+        made.append(Authorization("docs", settings or transport(), store, show_address))
         return made[-1]
 
     yield one

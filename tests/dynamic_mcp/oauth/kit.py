@@ -26,7 +26,7 @@ SERVER_METADATA = f"{ISSUER}/.well-known/oauth-authorization-server"
 TOKEN = f"{ISSUER}/token"
 REGISTER = f"{ISSUER}/register"
 
-#: What must never be shown.
+#: Secrets that no output may contain.
 ACCESS, REFRESH, CODE, KEY = "canary-access", "canary-refresh", "canary-code", "canary-key"
 
 #: Seconds.
@@ -40,13 +40,13 @@ Make = Callable[..., Authorization]
 def transport(
     url: str = URL, client_id: str | None = "app", scopes: tuple[str, ...] = (), *headers: str
 ) -> HttpTransport:
-    """A configured server; ``headers`` are the names of its own ones."""
+    """A configured server; ``headers`` are the names of its configured headers."""
     own = tuple((name, Secret("x")) for name in headers)
     return HttpTransport(Secret(url), own, False, client_id, scopes)
 
 
 def server_metadata(**changes: object) -> Json:
-    """What an authorization server says; a member that is set to None is left out."""
+    """The metadata of an authorization server, without members that are None."""
     document = {
         "issuer": ISSUER,
         "authorization_endpoint": f"{ISSUER}/authorize?tenant=1",
@@ -59,12 +59,12 @@ def server_metadata(**changes: object) -> Json:
 
 
 def resource_metadata(**changes: object) -> Json:
-    """What the protected server says."""
+    """The metadata of the protected server."""
     return {"resource": URL, "authorization_servers": [ISSUER], **changes}
 
 
 def publish(resource: Json | None = None, server: Json | None = None) -> None:
-    """Routes for both documents, where the well-known addresses are tried first."""
+    """Add routes for both documents, at the first well-known address."""
     address = "https://mcp.test/.well-known/oauth-protected-resource/public/mcp"
     respx.get(address).respond(json=resource or resource_metadata())
     respx.get(SERVER_METADATA).respond(json=server or server_metadata())
@@ -82,7 +82,7 @@ def granted(number: int = 1, **changes: object) -> Json:
 
 
 def form_of(request: httpx.Request) -> dict[str, str]:
-    """The form that a request carries, in which no name occurs twice."""
+    """The form of a request, in which no name occurs twice."""
     fields = parse_qs(request.content.decode(), keep_blank_values=True, strict_parsing=True)
     assert all(len(values) == 1 for values in fields.values())
     return {name: values[0] for name, values in fields.items()}
@@ -96,7 +96,7 @@ def query_of(address: str) -> dict[str, str]:
 
 
 async def visit(address: str, data: bytes | None = None) -> str:
-    """Ask for an address on this machine by a plain socket, or send ``data`` there; all that comes back."""
+    """Request an address on this machine over a plain socket, or send ``data`` there; the whole reply."""
     parts = urlsplit(address)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(data or f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -104,44 +104,43 @@ async def visit(address: str, data: bytes | None = None) -> str:
         async with asyncio.timeout(10):
             return (await reader.read()).decode()
     except ConnectionResetError:
-        # What was sent was not read to its end.
+        # The server did not read all of the data.
         return ""
     finally:
         writer.close()
 
 
 class User:
-    """Someone in front of a browser: keeps the addresses that were shown, and answers each as told."""
+    """A user with a browser: records the addresses, and gives the same answer at each."""
 
     def __init__(self, answer: str | None = f"code={CODE}") -> None:
-        """``answer`` is the query of the answer beside the state; None is a user who never answers."""
+        """``answer`` is the query of the answer without the state; None is a user who never answers."""
         self.answer = answer
         self.addresses: list[str] = []
         self.pages: list[str] = []
         self.shown = asyncio.Event()
         self._visits: set[asyncio.Task[None]] = set()
 
-    async def present(self, address: str, server: str, callback: Callback) -> None:
-        """See ``oauth.signin.Present``."""
+    async def show_address(self, address: str, server: str, callback: Callback) -> None:
         self.addresses.append(address)
         self.shown.set()
         if self.answer is not None:
-            asked = query_of(address)
-            target = f"{asked['redirect_uri']}?{self.answer}&state={asked['state']}"
+            query = query_of(address)
+            target = f"{query['redirect_uri']}?{self.answer}&state={query['state']}"
             self._visits.add(asyncio.get_running_loop().create_task(self._visit(target)))
 
     async def _visit(self, target: str) -> None:
         self.pages.append(await visit(target))
 
     async def page(self) -> str:
-        """What the browser shows in the end."""
+        """The last page in the browser."""
         async with asyncio.timeout(10):
             await asyncio.gather(*self._visits)
         return self.pages[-1]
 
 
-class Slow:
-    """A respx side effect that waits to be told before it answers."""
+class SlowAnswer:
+    """A respx side effect that waits for ``go`` before it answers."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self._answer = answer
@@ -154,13 +153,13 @@ class Slow:
         return self._answer
 
     async def has_begun(self) -> None:
-        """The first request is here."""
+        """Wait for the first request."""
         async with asyncio.timeout(10):
             await self.begun.wait()
 
 
 def stored(left: float | None = 100.0, number: int = 0, **changes: Any) -> Tokens:
-    """Tokens of an earlier run with so many seconds of life left."""
+    """Tokens of an earlier run, with this many seconds left."""
     expires_at = None if left is None else expiry(time.time(), left)
     tokens = Tokens(
         f"{ACCESS}-{number}",
@@ -177,7 +176,7 @@ def stored(left: float | None = 100.0, number: int = 0, **changes: Any) -> Token
 
 
 def renewals(*answers: httpx.Response) -> respx.Route:
-    """A token endpoint that gives these answers, one after the other."""
+    """A token endpoint that gives these answers in order."""
     return respx.post(TOKEN).mock(side_effect=list(answers))
 
 
@@ -186,10 +185,10 @@ def grant(number: int = 1, **changes: Any) -> httpx.Response:
 
 
 async def refuse(authorization: Authorization, used: str | None, challenge: Challenge) -> None:
-    """The server answers 401 to a request with this token, with this challenge."""
+    """Let the server answer 401 to a request with this token, with this challenge."""
     parts = [
         f'{name}="{value}"'
         for name in ("resource_metadata", "scope", "error")
         if (value := getattr(challenge, name)) is not None
     ]
-    assert await authorization.refused(401, used, f"Bearer {', '.join(parts)}")
+    assert await authorization.handle_refusal(401, used, f"Bearer {', '.join(parts)}")

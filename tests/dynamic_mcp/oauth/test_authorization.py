@@ -1,4 +1,4 @@
-"""What a refused token leads to, whose tokens are used, when the user is asked, and the end of it all."""
+"""Refused tokens, the origin of tokens, sign-ins, and the close of an authorization."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.dynamic_mcp.oauth.kit import (
     TOKEN,
     URL,
     Make,
-    Slow,
+    SlowAnswer,
     User,
     grant,
     publish,
@@ -48,20 +48,20 @@ NEED = SignInNeeded("it needs you to sign in", challenge=Challenge())
 # A refusal by the server
 
 
-async def test_a_refused_token_is_renewed_though_it_is_not_due(make: Make, store: FileStore) -> None:
+async def test_refused_token_is_renewed_before_it_is_due(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     route = renewals(grant(1))
     authorization = make()
 
     await refuse(authorization, await authorization.bearer(), Challenge())
     assert await authorization.bearer() == f"{ACCESS}-1"
-    # A late refusal of the old one is no reason to do it again.
+    # A late refusal of the old token does not renew again.
     await refuse(authorization, f"{ACCESS}-0", Challenge())
     assert len(route.calls) == 1
 
 
 @pytest.mark.parametrize("tokens", [None, stored(None, refresh_token=None)])
-async def test_a_refusal_without_a_refresh_token_needs_the_user(
+async def test_refusal_without_a_refresh_token_needs_the_user(
     make: Make, store: FileStore, tokens: Tokens | None
 ) -> None:
     if tokens is not None:
@@ -69,27 +69,25 @@ async def test_a_refusal_without_a_refresh_token_needs_the_user(
     authorization = make()
     challenge = Challenge(scope="a")
 
-    with pytest.raises(SignInNeeded) as told:
+    with pytest.raises(SignInNeeded) as raised:
         await refuse(authorization, await authorization.bearer(), challenge)
-    assert told.value.challenge == challenge
+    assert raised.value.challenge == challenge
 
 
-async def test_a_refused_token_that_cannot_be_renewed_now_does_not_need_the_user(
-    make: Make, store: FileStore
-) -> None:
+async def test_failed_renewal_of_a_refused_token_does_not_need_the_user(make: Make, store: FileStore) -> None:
     store.save(stored(100.0))
     renewals(httpx.Response(503), httpx.Response(503))
     authorization = make()
     used = await authorization.bearer()
 
-    # The second time nothing is even asked: it failed a moment ago.
+    # The second time sends no request, because the renewal failed a moment ago.
     for _ in range(2):
-        with pytest.raises(UpstreamFailed, match="cannot be renewed yet") as told:
+        with pytest.raises(UpstreamFailed, match="cannot be renewed yet") as raised:
             await refuse(authorization, used, Challenge())
-        assert not isinstance(told.value, SignInNeeded)
+        assert not isinstance(raised.value, SignInNeeded)
 
 
-async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Make, store: FileStore) -> None:
+async def test_same_token_after_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     renewals(grant(0))
     authorization = make()
@@ -108,22 +106,22 @@ async def test_a_server_that_gives_the_same_token_again_needs_the_user(make: Mak
         (transport(URL, None, (), "X-Key"), True),
     ],
 )
-async def test_a_configured_header_without_a_client_id_is_the_authorization(
+async def test_configured_header_without_a_client_id_replaces_oauth(
     make: Make, settings: HttpTransport, applies: bool
 ) -> None:
     authorization = make(None, settings)
     if applies:
         with pytest.raises(SignInNeeded):
-            await authorization.refused(401, None, "")
+            await authorization.handle_refusal(401, None, "")
     else:
-        assert not await authorization.refused(401, None, "")
+        assert not await authorization.handle_refusal(401, None, "")
 
 
-# Whose tokens
+# Tokens of another origin
 
 
 @pytest.mark.parametrize(
-    ("resource", "ours"),
+    ("resource", "is_used"),
     [
         ("https://mcp.test", True),
         ("https://MCP.test:443/other", True),
@@ -135,19 +133,19 @@ async def test_a_configured_header_without_a_client_id_is_the_authorization(
     ],
 )
 async def test_tokens_of_another_origin_are_not_used(
-    make: Make, store: FileStore, resource: str, ours: bool
+    make: Make, store: FileStore, resource: str, is_used: bool
 ) -> None:
     store.save(stored(-1.0, resource=resource))
     route = renewals(grant(1))
 
-    assert await make().bearer() == (f"{ACCESS}-1" if ours else None)
-    assert route.called is ours
+    assert await make().bearer() == (f"{ACCESS}-1" if is_used else None)
+    assert route.called is is_used
 
 
 # The user
 
 
-async def test_a_sign_in_gives_a_bearer_and_a_file(make: Make, store: FileStore) -> None:
+async def test_sign_in_gives_a_bearer_and_a_file(make: Make, store: FileStore) -> None:
     publish()
     renewals(grant(1))
     authorization = make(User())
@@ -158,7 +156,7 @@ async def test_a_sign_in_gives_a_bearer_and_a_file(make: Make, store: FileStore)
     assert await make().bearer() == f"{ACCESS}-1"
 
 
-async def test_everybody_who_needs_it_shares_one_sign_in(make: Make) -> None:
+async def test_concurrent_callers_share_one_sign_in(make: Make) -> None:
     publish()
     renewals(grant(1))
     user = User()
@@ -168,7 +166,7 @@ async def test_everybody_who_needs_it_shares_one_sign_in(make: Make) -> None:
     assert len(user.addresses) == 1
 
 
-async def test_who_stops_waiting_does_not_end_the_sign_in_for_the_others(make: Make) -> None:
+async def test_cancelled_caller_does_not_end_the_sign_in_for_others(make: Make) -> None:
     publish()
     renewals(grant(1))
     user = User(None)
@@ -178,15 +176,15 @@ async def test_who_stops_waiting_does_not_end_the_sign_in_for_the_others(make: M
         await user.shown.wait()
         impatient.cancel()
         await asyncio.wait({impatient})
-        asked = query_of(user.addresses[0])
-        page = await visit(f"{asked['redirect_uri']}?code={CODE}&state={asked['state']}")
+        sent_query = query_of(user.addresses[0])
+        page = await visit(f"{sent_query['redirect_uri']}?code={CODE}&state={sent_query['state']}")
         await patient
 
     assert "Signed in" in page
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make, store: FileStore) -> None:
+async def test_step_up_requests_the_granted_and_the_missing_scope(make: Make, store: FileStore) -> None:
     store.save(stored(DAY, scope="a"))
     publish()
     renewals(grant(1))
@@ -202,11 +200,11 @@ async def test_a_step_up_asks_for_what_there_was_and_what_is_missing(make: Make,
 
 
 @pytest.mark.parametrize("before", [None, -1.0, DAY])
-async def test_what_the_user_declined_is_not_begun_again_by_itself(
+async def test_declined_sign_in_does_not_start_again(
     make: Make, store: FileStore, before: float | None
 ) -> None:
     if before is not None:
-        # Whose grant is dead.
+        # The authorization server refuses their grant.
         store.save(stored(before))
         respx.post(TOKEN).respond(400, json={"error": "invalid_grant"})
     publish()
@@ -220,14 +218,14 @@ async def test_what_the_user_declined_is_not_begun_again_by_itself(
             await authorization.sign_in(NEED)
     assert len(user.addresses) == 1
 
-    # Somebody signed in elsewhere.
+    # The user signed in with another process.
     store.save(stored(DAY, 7))
     await authorization.sign_in(NEED)
     assert await authorization.bearer() == f"{ACCESS}-7"
     assert len(user.addresses) == 1
 
 
-async def test_trouble_before_the_user_is_asked_is_no_decline(make: Make) -> None:
+async def test_failure_before_the_browser_is_not_a_decline(make: Make) -> None:
     publish()
     respx.get(SERVER_METADATA).mock(
         side_effect=[httpx.Response(503), httpx.Response(200, json=server_metadata())]
@@ -243,10 +241,8 @@ async def test_trouble_before_the_user_is_asked_is_no_decline(make: Make) -> Non
 
 
 @pytest.mark.parametrize("met_by", ["the renewal", "the sign-in"])
-async def test_a_registration_that_the_server_forgot_is_made_anew(
-    make: Make, store: FileStore, met_by: str
-) -> None:
-    """By the next sign-in, be it of this process or of ``dynamic-mcp login``."""
+async def test_forgotten_registration_is_replaced(make: Make, store: FileStore, met_by: str) -> None:
+    """The next sign-in registers, in this process or with ``dynamic-mcp login``."""
     client = ClientRegistration("old", None, "none", "http://127.0.0.1:1/oauth/callback", registered=True)
     port = await free_port()
     client = msgspec.structs.replace(client, redirect_uri=f"http://127.0.0.1:{port}/oauth/callback")
@@ -279,10 +275,10 @@ async def free_port() -> int:
 
 
 @pytest.mark.parametrize("end", ["patience", "close"])
-async def test_what_the_user_gave_is_kept_though_the_lock_is_held(
+async def test_new_tokens_are_stored_even_if_the_lock_is_held(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1 if end == "patience" else 30.0)
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT", 0.1 if end == "patience" else 30.0)
     publish()
     token = renewals(grant(1))
     user = User()
@@ -299,20 +295,18 @@ async def test_what_the_user_gave_is_kept_though_the_lock_is_held(
     assert kept.access_token == f"{ACCESS}-1"
 
 
-async def test_a_proxy_that_cannot_be_used_for_signing_in_is_a_failure_of_this_server(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unusable_proxy_is_a_failure_of_the_server(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"gopher://user:{KEY}@proxy.test:1")
 
-    with pytest.raises(UpstreamFailed, match="the proxy that the environment names") as told:
+    with pytest.raises(UpstreamFailed, match="the proxy that the environment names") as raised:
         await make().sign_in(NEED)
-    assert KEY not in str(told.value)
+    assert KEY not in str(raised.value)
 
 
 # The end
 
 
-async def test_the_end_does_not_wait_for_a_user(make: Make) -> None:
+async def test_close_does_not_wait_for_the_user(make: Make) -> None:
     publish()
     user = User(None)
     authorization = make(user)
@@ -326,9 +320,9 @@ async def test_the_end_does_not_wait_for_a_user(make: Make) -> None:
     assert signing_in.cancelled()
 
 
-async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Make, store: FileStore) -> None:
+async def test_close_waits_for_a_renewal(make: Make, store: FileStore) -> None:
     store.save(stored())
-    slow = Slow(grant(1))
+    slow = SlowAnswer(grant(1))
     respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     caller = asyncio.create_task(authorization.bearer())
@@ -345,13 +339,13 @@ async def test_the_end_waits_for_a_renewal_that_is_about_to_be_answered(make: Ma
     assert kept.refresh_token == f"{REFRESH}-1"
 
 
-async def test_the_end_does_not_wait_long_for_a_renewal(
+async def test_close_waits_only_shortly_for_a_renewal(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fresh_tokens.RENEWAL_GRACE < 3
     monkeypatch.setattr(fresh_tokens, "RENEWAL_GRACE", 0.1)
     store.save(stored())
-    slow = Slow(grant(1))
+    slow = SlowAnswer(grant(1))
     respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     caller = asyncio.create_task(authorization.bearer())
@@ -364,8 +358,8 @@ async def test_the_end_does_not_wait_long_for_a_renewal(
     assert store.load() == stored(expires_at=getattr(store.load(), "expires_at", None))
 
 
-async def test_no_exception_of_a_sign_in_or_renewal_shows_a_secret(make: Make, store: FileStore) -> None:
-    """Neither its text nor what it was raised from."""
+async def test_exceptions_show_no_secret(make: Make, store: FileStore) -> None:
+    """Neither the text of an exception nor its causes."""
     store.save(stored(-1.0))
     publish()
     respx.post(TOKEN).mock(side_effect=httpx.ConnectError(f"{KEY} {REFRESH} {CODE}"))

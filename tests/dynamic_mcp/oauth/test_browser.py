@@ -1,4 +1,4 @@
-"""Showing the address: by what ``BROWSER`` names, or on stderr and nowhere else."""
+"""The address opens in the program that ``BROWSER`` names, or goes to stderr."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def program(tmp_path: Path) -> Path:
         (" --url=%s -x", [f"--url={ADDRESS}", "-x"]),
     ],
 )
-async def test_the_address_is_one_argument_of_the_program(
+async def test_address_is_one_argument_of_the_program(
     monkeypatch: pytest.MonkeyPatch,
     program: Path,
     capsys: pytest.CaptureFixture[str],
@@ -52,7 +52,7 @@ async def test_the_address_is_one_argument_of_the_program(
 
 
 @pytest.mark.parametrize("browser", ["", " : ", "/nowhere/browser", "false", "'unbalanced", os.devnull])
-async def test_what_cannot_be_opened_is_printed_on_stderr(
+async def test_address_is_printed_on_stderr_if_no_browser_opens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], browser: str
 ) -> None:
     monkeypatch.setenv("BROWSER", browser)
@@ -61,7 +61,7 @@ async def test_what_cannot_be_opened_is_printed_on_stderr(
     assert capsys.readouterr() == ("", f"dynamic-mcp: sign in to 'docs' in a browser: {ADDRESS}\n")
 
 
-async def test_the_next_program_is_tried_when_one_fails(
+async def test_next_program_runs_if_one_fails(
     monkeypatch: pytest.MonkeyPatch, program: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BROWSER", os.pathsep.join(["'", "/nowhere/browser", "false", str(program)]))
@@ -71,7 +71,7 @@ async def test_the_next_program_is_tried_when_one_fails(
     assert capsys.readouterr() == ("", "")
 
 
-async def test_without_a_stderr_nothing_is_printed_on_stdout(
+async def test_nothing_is_printed_on_stdout_without_a_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
@@ -80,7 +80,7 @@ async def test_without_a_stderr_nothing_is_printed_on_stdout(
     assert capsys.readouterr().out == ""
 
 
-def test_a_stderr_that_takes_nothing_does_not_end_the_sign_in(
+def test_full_stderr_does_not_end_the_sign_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader, writer = os.pipe()
@@ -88,7 +88,7 @@ def test_a_stderr_that_takes_nothing_does_not_end_the_sign_in(
     with open(writer, "w", buffering=1) as broken:
         monkeypatch.setattr(sys, "stderr", broken)
         asyncio.run(show(ADDRESS, "docs"))
-        # What could not be written is not tried again by close.
+        # ``close`` does not write the failed output again.
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), broken.fileno())
 

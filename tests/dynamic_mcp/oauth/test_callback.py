@@ -1,4 +1,4 @@
-"""The loopback listener, by raw sockets: what knocks without being the answer, and the page that the user sees."""
+"""The loopback listener, over raw sockets: other requests, the answer, and the page for the user."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ async def answer_of(callback: Callback) -> CallbackAnswer:
 
 
 async def succeeds(callback: Callback) -> None:
-    """The right answer arrives, after whatever came before."""
+    """Check that the right answer still arrives."""
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
     assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
     callback.finish(None)
     assert status_of(await visiting) == 200
 
 
-async def test_the_listener_is_on_a_loopback_port_of_its_own(callback: Callback) -> None:
+async def test_listener_uses_its_own_loopback_port(callback: Callback) -> None:
     parts = urlsplit(callback.redirect_uri)
     async with listening("other", "x") as other:
         assert (parts.scheme, parts.hostname, parts.path) == ("http", "127.0.0.1", "/oauth/callback")
         assert parts.port != urlsplit(other.redirect_uri).port
 
 
-async def test_a_port_can_be_wished_for_and_another_is_taken_when_it_is_in_use(callback: Callback) -> None:
+async def test_requested_port_is_used_if_it_is_free(callback: Callback) -> None:
     taken = urlsplit(callback.redirect_uri).port
     assert taken is not None
     async with listening("other", "x", taken) as other:
@@ -62,7 +62,7 @@ async def test_a_port_can_be_wished_for_and_another_is_taken_when_it_is_in_use(c
         assert urlsplit(again.redirect_uri).port == free
 
 
-async def test_the_listener_is_closed_with_the_block() -> None:
+async def test_listener_closes_with_the_block() -> None:
     async with listening("docs", STATE) as callback:
         address = callback.redirect_uri
     with pytest.raises(ConnectionRefusedError):
@@ -102,7 +102,7 @@ async def test_the_listener_is_closed_with_the_block() -> None:
         ("", 404),
     ],
 )
-async def test_a_request_that_is_no_answer_is_refused_and_waited_on(
+async def test_other_requests_are_refused_and_the_wait_goes_on(
     callback: Callback, request_line: str, status: int
 ) -> None:
     reply = await visit(callback.redirect_uri, f"{request_line} HTTP/1.1\r\n\r\n".encode("latin-1"))
@@ -141,7 +141,7 @@ async def test_connections_without_a_request_do_not_end_the_wait(
         (f"error=e&code=x&state={STATE}", CallbackAnswer("x", "e", None)),
     ],
 )
-async def test_an_answer_is_read(callback: Callback, query: str, answer: CallbackAnswer) -> None:
+async def test_answer_is_parsed(callback: Callback, query: str, answer: CallbackAnswer) -> None:
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{query}"))
 
     assert await answer_of(callback) == answer
@@ -149,7 +149,7 @@ async def test_an_answer_is_read(callback: Callback, query: str, answer: Callbac
     await visiting
 
 
-async def test_a_second_answer_changes_nothing(callback: Callback) -> None:
+async def test_second_answer_is_refused(callback: Callback) -> None:
     first = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
     assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
 
@@ -163,7 +163,7 @@ async def test_a_second_answer_changes_nothing(callback: Callback) -> None:
     assert status_of(await visit(f"{callback.redirect_uri}?{RIGHT}")) == 400
 
 
-async def test_the_browser_is_told_the_outcome_and_not_before_it_is_known(callback: Callback) -> None:
+async def test_page_waits_for_the_outcome(callback: Callback) -> None:
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
     await answer_of(callback)
     assert not visiting.done()
@@ -175,7 +175,7 @@ async def test_the_browser_is_told_the_outcome_and_not_before_it_is_known(callba
     assert "Not signed in" in reply
 
 
-async def test_a_sign_in_that_is_given_up_still_tells_the_browser() -> None:
+async def test_abandoned_sign_in_still_answers_the_browser() -> None:
     async with listening("docs", STATE) as callback:
         visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
         await answer_of(callback)
@@ -183,7 +183,7 @@ async def test_a_sign_in_that_is_given_up_still_tells_the_browser() -> None:
     assert "the sign-in was given up" in await visiting
 
 
-async def test_a_caller_that_stops_waiting_takes_nothing_from_the_next(callback: Callback) -> None:
+async def test_cancelled_wait_loses_no_answer(callback: Callback) -> None:
     waiting = asyncio.create_task(callback.wait())
     await asyncio.sleep(0)
     waiting.cancel()
@@ -193,7 +193,7 @@ async def test_a_caller_that_stops_waiting_takes_nothing_from_the_next(callback:
 
 
 @pytest.mark.parametrize("problem", [None, f"refused ({EVIL})"])
-async def test_foreign_words_are_escaped(problem: str | None) -> None:
+async def test_page_escapes_foreign_text(problem: str | None) -> None:
     async with listening(f"docs {EVIL}", STATE) as callback:
         target = f"{callback.redirect_uri}?{RIGHT}&error_description={quote(EVIL)}"
         visiting = asyncio.create_task(visit(target))
@@ -208,7 +208,7 @@ async def test_foreign_words_are_escaped(problem: str | None) -> None:
 
 
 @pytest.mark.parametrize("problem", [None, "the sign-in was refused (access_denied)"])
-async def test_the_page(callback: Callback, problem: str | None, snapshot: SnapshotAssertion) -> None:
+async def test_page(callback: Callback, problem: str | None, snapshot: SnapshotAssertion) -> None:
     visiting = asyncio.create_task(visit(f"{callback.redirect_uri}?{RIGHT}"))
     await answer_of(callback)
     callback.finish(problem)
@@ -226,20 +226,20 @@ async def test_the_page(callback: Callback, problem: str | None, snapshot: Snaps
         (f"http://127.0.0.1:1{PATH}?code=x&state=\udcff", "This answer does not belong"),
     ],
 )
-async def test_a_pasted_address_that_is_no_answer_is_explained(
+async def test_pasted_address_that_is_not_an_answer_is_explained(
     callback: Callback, pasted: str, problem: str
 ) -> None:
     assert (callback.paste(pasted) or "").startswith(problem)
     await succeeds(callback)
 
 
-async def test_an_address_can_be_pasted(callback: Callback) -> None:
+async def test_address_can_be_pasted(callback: Callback) -> None:
     assert callback.paste(f"  {callback.redirect_uri}?{RIGHT}\n") is None
     assert await answer_of(callback) == CallbackAnswer(CODE, None, None)
     assert callback.paste(f"{callback.redirect_uri}?{RIGHT}") == "This sign-in was answered already."
 
 
-async def test_many_strangers_at_once_do_not_keep_the_answer_out(callback: Callback) -> None:
+async def test_many_open_connections_do_not_block_the_answer(callback: Callback) -> None:
     parts = urlsplit(callback.redirect_uri)
     strangers = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(50)]
 

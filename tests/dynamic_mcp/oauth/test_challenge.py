@@ -1,4 +1,4 @@
-"""What is read from ``WWW-Authenticate``, among other schemes and whatever is in quotes."""
+"""The Bearer challenge of a ``WWW-Authenticate`` header, among other schemes and text in quotes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TEXTS = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max
         ('Bearer scope="a", DPoP algs="ES256", error="no"', Challenge(scope="a")),
         ('Bearer, Basic scope="no"', Challenge()),
         ('Bearer scope="a", Bearer scope="b", error="no"', Challenge(scope="a")),
-        # What only looks like one.
+        # Similar to a challenge.
         ('Basic realm="say bearer now", Bearer scope="a"', Challenge(scope="a")),
         ('Basic realm="x, Bearer scope=no"', Challenge()),
         (r'Basic realm="\", Bearer scope=no"', Challenge()),
@@ -58,7 +58,7 @@ TEXTS = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max
         ("Bearer =, scope=a", Challenge(scope="a")),
     ],
 )
-def test_the_challenge_in_a_header(header: str | None, found: Challenge) -> None:
+def test_bearer_challenge_of_a_header(header: str | None, found: Challenge) -> None:
     assert challenge_of(header) == found
 
 
@@ -73,7 +73,7 @@ def quoted(text: str) -> str:
     st.lists(st.tuples(WORDS, TEXTS)),
     st.sampled_from([",", ", ", " , "]),
 )
-def test_whatever_stands_in_quotes_around_it_the_bearer_challenge_is_found(
+def test_bearer_challenge_is_found_beside_quoted_text(
     before: list[tuple[str, str]], scope: str, error: str, after: list[tuple[str, str]], comma: str
 ) -> None:
     others = [f"Digest x={quoted(text)}{comma}{name}={quoted(text)}" for name, text in before]
@@ -84,7 +84,7 @@ def test_whatever_stands_in_quotes_around_it_the_bearer_challenge_is_found(
 
 
 @given(st.lists(st.tuples(WORDS, TEXTS), min_size=1))
-def test_no_text_in_quotes_is_taken_for_a_challenge(parameters: list[tuple[str, str]]) -> None:
+def test_text_in_quotes_is_never_a_challenge(parameters: list[tuple[str, str]]) -> None:
     header = "Digest " + ", ".join(
         f"{name}={quoted(f'x, Bearer scope=no, {text}')}" for name, text in parameters
     )
@@ -93,5 +93,5 @@ def test_no_text_in_quotes_is_taken_for_a_challenge(parameters: list[tuple[str, 
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=200))
-def test_no_header_is_too_odd_to_be_read(header: str) -> None:
+def test_any_header_can_be_parsed(header: str) -> None:
     assert isinstance(challenge_of(f"Bearer {header}"), Challenge)

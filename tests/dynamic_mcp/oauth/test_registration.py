@@ -1,4 +1,4 @@
-"""Registering with an authorization server, and how a client then says who it is."""
+"""Registration with an authorization server, and the authentication of the client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import respx
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.metadata import ServerMetadata
-from dynamic_mcp.oauth.registration import authenticate, method_of, register
+from dynamic_mcp.oauth.registration import auth_method, authenticate, register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.tokens import ClientRegistration
 from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, REGISTER, TOKEN
@@ -28,7 +28,7 @@ def server(methods: list[str] | None = None, registration_endpoint: str | None =
     )
 
 
-async def test_what_is_registered_is_a_native_public_client(http: httpx.AsyncClient) -> None:
+async def test_registers_a_native_public_client(http: httpx.AsyncClient) -> None:
     route = respx.post(REGISTER).respond(201, json={"client_id": "made"})
 
     client = await register(http, server(), REDIRECT, "a b")
@@ -45,7 +45,7 @@ async def test_what_is_registered_is_a_native_public_client(http: httpx.AsyncCli
     }
 
 
-async def test_no_scope_is_not_an_empty_scope(http: httpx.AsyncClient) -> None:
+async def test_missing_scope_is_left_out(http: httpx.AsyncClient) -> None:
     route = respx.post(REGISTER).respond(201, json={"client_id": "made"})
 
     await register(http, server(), REDIRECT, None)
@@ -64,8 +64,8 @@ async def test_no_scope_is_not_an_empty_scope(http: httpx.AsyncClient) -> None:
         (["private_key_jwt", "client_secret_post"], "client_secret_post"),
     ],
 )
-def test_the_method_that_is_asked_for(offered: list[str] | None, method: str) -> None:
-    assert method_of(server(offered)) == method
+def test_requested_authentication_method(offered: list[str] | None, method: str) -> None:
+    assert auth_method(server(offered)) == method
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_the_method_that_is_asked_for(offered: list[str] | None, method: str) ->
             KEY,
             "client_secret_basic",
         ),
-        # A secret without a way to use it: what RFC 7591 takes for the default.
+        # A secret without a method: the default of RFC 7591, section 2.
         ({"client_secret": KEY, "token_endpoint_auth_method": "none"}, KEY, "client_secret_basic"),
     ],
 )
-async def test_the_server_has_the_last_word_about_the_method(
+async def test_server_decides_the_authentication_method(
     http: httpx.AsyncClient, answer: dict[str, str], secret: str | None, method: str
 ) -> None:
     respx.post(REGISTER).respond(200, json={"client_id": "made", **answer})
@@ -100,14 +100,14 @@ async def test_the_server_has_the_last_word_about_the_method(
         ({"client_secret": KEY, "client_secret_expires_at": 0}, None),
         ({"client_secret": KEY}, None),
         ({"client_secret_expires_at": 2000000000}, None),
-        # What is no time is not worth losing the registration for.
+        # An invalid time must not lose the registration.
         ({"client_secret": KEY, "client_secret_expires_at": None}, None),
         ({"client_secret": KEY, "client_secret_expires_at": "soon"}, None),
         ({"client_secret": KEY, "client_secret_expires_at": True}, None),
         ({"client_secret": KEY, "client_secret_expires_at": -1}, None),
     ],
 )
-async def test_until_when_a_secret_is_good(
+async def test_expiry_of_the_client_secret(
     http: httpx.AsyncClient, answer: dict[str, object], expires_at: float | None
 ) -> None:
     respx.post(REGISTER).respond(201, json={"client_id": "made", **answer})
@@ -117,7 +117,7 @@ async def test_until_when_a_secret_is_good(
     assert (client.client_id, client.secret_expires_at) == ("made", expires_at)
 
 
-async def test_a_server_that_takes_no_registrations_needs_a_configured_client(
+async def test_server_without_registration_needs_a_configured_client(
     http: httpx.AsyncClient,
 ) -> None:
     with pytest.raises(UpstreamFailed, match="configure oauth_client_id"):
@@ -126,26 +126,26 @@ async def test_a_server_that_takes_no_registrations_needs_a_configured_client(
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404])
-async def test_a_registration_that_is_refused(http: httpx.AsyncClient, status: int) -> None:
+async def test_refused_registration(http: httpx.AsyncClient, status: int) -> None:
     respx.post(REGISTER).respond(status, json={"error": "invalid_redirect_uri", "error_description": KEY})
 
     with pytest.raises(
         UpstreamFailed, match=rf"refuses the registration .HTTP {status}.*oauth_client_id"
-    ) as told:
+    ) as raised:
         await register(http, server(), REDIRECT, None)
-    assert not isinstance(told.value, TransientFailure)
-    assert KEY not in str(told.value)
+    assert not isinstance(raised.value, TransientFailure)
+    assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502])
-async def test_a_registration_that_cannot_be_made_now(http: httpx.AsyncClient, status: int) -> None:
+async def test_failed_registration_is_transient(http: httpx.AsyncClient, status: int) -> None:
     respx.post(REGISTER).respond(status)
 
     with pytest.raises(TransientFailure, match=f"its registration endpoint answered with HTTP {status}"):
         await register(http, server(), REDIRECT, None)
 
 
-async def test_a_registration_that_takes_too_long(http: httpx.AsyncClient) -> None:
+async def test_registration_times_out(http: httpx.AsyncClient) -> None:
     respx.post(REGISTER).mock(side_effect=httpx.ReadTimeout(KEY))
 
     with pytest.raises(TransientFailure, match=r"cannot be reached .ReadTimeout.$"):
@@ -155,7 +155,7 @@ async def test_a_registration_that_takes_too_long(http: httpx.AsyncClient) -> No
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"{}", b'{"client_id":null}', b'{"client_id":' + b"[" * 100_000]
 )
-async def test_an_answer_that_is_no_registration(http: httpx.AsyncClient, body: bytes) -> None:
+async def test_invalid_answer_to_a_registration(http: httpx.AsyncClient, body: bytes) -> None:
     respx.post(REGISTER).respond(201, content=body)
 
     with pytest.raises(UpstreamFailed, match="answer to the registration cannot be read"):
@@ -181,7 +181,7 @@ async def test_an_answer_that_is_no_registration(http: httpx.AsyncClient, body: 
         ),
     ],
 )
-def test_how_a_client_says_who_it_is(
+def test_client_authentication(
     client: ClientRegistration, form: dict[str, str], basic: tuple[str, str] | None
 ) -> None:
     given = {"x": "1"}

@@ -1,4 +1,4 @@
-"""Renewing the tokens of one server: when, by whom, and what a failure costs."""
+"""The renewal of the tokens of one server: when, in which process, and what a failure changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.dynamic_mcp.oauth.kit import (
     TOKEN,
     URL,
     Make,
-    Slow,
+    SlowAnswer,
     form_of,
     grant,
     publish,
@@ -41,12 +41,12 @@ pytestmark = pytest.mark.usefixtures("routes")
 # Before the expiry
 
 
-async def test_without_tokens_there_is_no_bearer(make: Make) -> None:
+async def test_no_bearer_without_tokens(make: Make) -> None:
     assert await make().bearer() is None
 
 
 @pytest.mark.parametrize("left", [301.0, DAY, None])
-async def test_a_token_with_life_enough_is_used_as_it_is(
+async def test_token_outside_the_buffer_is_used_unchanged(
     make: Make, store: FileStore, left: float | None
 ) -> None:
     store.save(stored(left))
@@ -56,9 +56,7 @@ async def test_a_token_with_life_enough_is_used_as_it_is(
 
 
 @pytest.mark.parametrize("left", [299.0, 0.0, -DAY])
-async def test_a_token_in_the_buffer_is_renewed_before_it_is_used(
-    make: Make, store: FileStore, left: float
-) -> None:
+async def test_token_in_the_buffer_is_renewed_first(make: Make, store: FileStore, left: float) -> None:
     store.save(stored(left, scope="a b"))
     route = renewals(grant(1))
 
@@ -89,7 +87,7 @@ async def test_each_refresh_token_is_used_once_also_after_a_restart(make: Make, 
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-async def test_without_a_new_refresh_token_the_old_one_stays(
+async def test_old_refresh_token_stays_without_a_new_one(
     make: Make, store: FileStore, missing: str | None
 ) -> None:
     store.save(stored())
@@ -103,9 +101,7 @@ async def test_without_a_new_refresh_token_the_old_one_stays(
     assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-0"
 
 
-async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_each_request(
-    make: Make, store: FileStore
-) -> None:
+async def test_short_tokens_are_renewed_at_half_of_their_lifetime(make: Make, store: FileStore) -> None:
     store.save(stored())
     route = renewals(grant(1, expires_in=60))
     authorization = make()
@@ -116,7 +112,7 @@ async def test_short_tokens_are_renewed_at_half_of_their_life_and_not_before_eac
 
 @pytest.fixture
 def file_of_dmcp(store: FileStore, directory: Path) -> None:
-    """Tokens that are known to be dead, and nothing else about them."""
+    """Expired tokens without the members that only this proxy writes."""
     directory.mkdir(parents=True)
     written = {
         "access_token": "a",
@@ -127,7 +123,7 @@ def file_of_dmcp(store: FileStore, directory: Path) -> None:
 
 
 @pytest.mark.usefixtures("file_of_dmcp")
-async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make, store: FileStore) -> None:
+async def test_tokens_of_dmcp_are_renewed_with_discovered_metadata(make: Make, store: FileStore) -> None:
     publish()
     route = renewals(grant(1))
 
@@ -138,7 +134,7 @@ async def test_a_file_of_dmcp_is_renewed_by_what_the_server_publishes(make: Make
     assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (TOKEN, ISSUER, URL, "docs")
 
 
-async def test_a_registered_client_renews_with_its_secret(make: Make, store: FileStore) -> None:
+async def test_registered_client_renews_with_its_secret(make: Make, store: FileStore) -> None:
     client = ClientRegistration(
         "made", KEY, "client_secret_post", "http://127.0.0.1:1/oauth/callback", registered=True
     )
@@ -157,7 +153,7 @@ async def test_a_registered_client_renews_with_its_secret(make: Make, store: Fil
 
 async def test_parallel_requests_share_one_renewal(make: Make, store: FileStore) -> None:
     store.save(stored())
-    slow = Slow(grant(1))
+    slow = SlowAnswer(grant(1))
     route = respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     callers = [asyncio.create_task(authorization.bearer()) for _ in range(10)]
@@ -170,7 +166,7 @@ async def test_parallel_requests_share_one_renewal(make: Make, store: FileStore)
 
 async def test_processes_share_one_renewal(make: Make, store: FileStore) -> None:
     store.save(stored())
-    slow = Slow(grant(1, expires_in=60))
+    slow = SlowAnswer(grant(1, expires_in=60))
     route = respx.post(TOKEN).mock(side_effect=slow)
     first, second = make(), make()
     callers = [asyncio.create_task(one.bearer()) for one in (first, second)]
@@ -178,14 +174,12 @@ async def test_processes_share_one_renewal(make: Make, store: FileStore) -> None
     slow.go.set()
 
     assert await asyncio.gather(*callers) == [f"{ACCESS}-1"] * 2
-    # What was adopted is as fresh as what was obtained.
+    # Adopted tokens count as fresh, like obtained ones.
     assert [await one.bearer() for one in (first, second)] == [f"{ACCESS}-1"] * 2
     assert len(route.calls) == 1
 
 
-async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(
-    make: Make, store: FileStore
-) -> None:
+async def test_tokens_of_another_process_replace_refused_ones(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     authorization = make()
     used = await authorization.bearer()
@@ -196,9 +190,7 @@ async def test_what_another_process_wrote_is_adopted_when_ours_is_refused(
     assert not respx.calls
 
 
-async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_too(
-    make: Make, store: FileStore
-) -> None:
+async def test_expired_tokens_of_another_process_are_renewed(make: Make, store: FileStore) -> None:
     store.save(stored())
     authorization = make()
     await authorization.tokens.load()
@@ -209,7 +201,7 @@ async def test_what_another_process_wrote_is_renewed_from_there_when_it_is_old_t
     assert form_of(route.calls.last.request)["refresh_token"] == f"{REFRESH}-7"
 
 
-async def test_new_tokens_are_on_disk_before_they_are_used(
+async def test_new_tokens_are_stored_before_use(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save(stored())
@@ -228,7 +220,7 @@ async def test_new_tokens_are_on_disk_before_they_are_used(
     assert used_at_save == [f"{ACCESS}-0"]
 
 
-async def test_tokens_that_cannot_be_stored_are_used_and_that_is_said(
+async def test_unstorable_tokens_are_used_and_logged(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
@@ -243,9 +235,9 @@ async def test_tokens_that_cannot_be_stored_are_used_and_that_is_said(
     assert ACCESS not in caplog.text
 
 
-async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, store: FileStore) -> None:
+async def test_cancelled_caller_does_not_lose_a_rotated_token(make: Make, store: FileStore) -> None:
     store.save(stored())
-    slow = Slow(grant(1))
+    slow = SlowAnswer(grant(1))
     route = respx.post(TOKEN).mock(side_effect=slow)
     authorization = make()
     caller = asyncio.create_task(authorization.bearer())
@@ -261,11 +253,11 @@ async def test_a_caller_that_gives_up_does_not_lose_a_rotated_token(make: Make, 
     assert len(route.calls) == 1
 
 
-# Trouble
+# Failures
 
 
 @pytest.mark.parametrize("trouble", [503, 429, httpx.ConnectError(KEY), httpx.ReadTimeout(KEY), "<html>"])
-async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
+async def test_failed_renewal_keeps_the_tokens_in_use(
     make: Make, store: FileStore, trouble: int | str | Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(stored())
@@ -282,14 +274,14 @@ async def test_trouble_keeps_the_tokens_and_a_living_one_is_used(
     assert [await authorization.bearer() for _ in range(3)] == [f"{ACCESS}-0"] * 3
     assert len(route.calls) == 1
     assert store.path.read_bytes() == before
-    assert "not renewed yet" in caplog.text
+    assert "cannot be renewed now" in caplog.text
     assert not any(secret in caplog.text for secret in (ACCESS, REFRESH, KEY))
 
 
-async def test_after_trouble_the_renewal_is_tried_again(
+async def test_failed_renewal_is_retried(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fresh_tokens, "PAUSE_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr(fresh_tokens, "RENEWAL_RETRY_DELAY", 0.0)
     store.save(stored())
     renewals(httpx.Response(503), grant(1))
     authorization = make()
@@ -298,20 +290,18 @@ async def test_after_trouble_the_renewal_is_tried_again(
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-async def test_with_a_dead_token_trouble_is_a_failure_and_no_sign_in(make: Make, store: FileStore) -> None:
+async def test_failed_renewal_of_an_expired_token_needs_no_sign_in(make: Make, store: FileStore) -> None:
     store.save(stored(-1.0))
     renewals(httpx.Response(503), grant(1))
     authorization = make()
 
-    with pytest.raises(UpstreamFailed, match="HTTP 503") as told:
+    with pytest.raises(UpstreamFailed, match="HTTP 503") as raised:
         await authorization.bearer()
-    assert not isinstance(told.value, SignInNeeded)
+    assert not isinstance(raised.value, SignInNeeded)
     assert await authorization.bearer() == f"{ACCESS}-1"
 
 
-async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from_use(
-    make: Make, store: FileStore
-) -> None:
+async def test_failed_discovery_keeps_a_valid_token_in_use(make: Make, store: FileStore) -> None:
     store.save(stored(token_endpoint=None))
     publish()
     respx.get(SERVER_METADATA).respond(503)
@@ -319,10 +309,10 @@ async def test_metadata_that_cannot_be_had_now_does_not_keep_a_living_token_from
     assert await make().bearer() == f"{ACCESS}-0"
 
 
-async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
+async def test_held_lock_keeps_a_valid_token_in_use(
     make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT", 0.1)
     store.save(stored())
     async with store.lock():
         assert await make().bearer() == f"{ACCESS}-0"
@@ -330,7 +320,7 @@ async def test_a_lock_that_is_held_does_not_keep_a_living_token_from_use(
 
 
 @pytest.mark.parametrize("left", [100.0, -1.0])
-async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
+async def test_refused_grant_needs_the_user_and_is_not_retried(
     make: Make, store: FileStore, left: float
 ) -> None:
     store.save(stored(left))
@@ -344,16 +334,14 @@ async def test_a_dead_grant_needs_the_user_and_is_not_tried_again(
     assert len(route.calls) == 1
 
 
-async def test_a_dead_token_without_a_refresh_token_is_not_sent(make: Make, store: FileStore) -> None:
+async def test_expired_token_without_a_refresh_token_is_not_sent(make: Make, store: FileStore) -> None:
     store.save(stored(-1.0, refresh_token=None))
 
     assert await make().bearer() is None
     assert not respx.calls
 
 
-async def test_a_living_token_without_a_refresh_token_is_used_to_its_end(
-    make: Make, store: FileStore
-) -> None:
+async def test_token_without_a_refresh_token_is_used_until_it_expires(make: Make, store: FileStore) -> None:
     store.save(stored(100.0, refresh_token=None))
 
     assert await make().bearer() == f"{ACCESS}-0"

@@ -1,4 +1,4 @@
-"""A whole sign-in: what the user is sent to, what is believed of the answer, and what is kept."""
+"""A whole sign-in: the address for the user, the checks of the answer, and the stored tokens."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ async def attempt(
     challenge: Challenge | None = None,
 ) -> Tokens:
     async with asyncio.timeout(10):
-        return await sign_in(http, wanted, challenge or Challenge(), (user or User()).present)
+        return await sign_in(http, wanted, challenge or Challenge(), (user or User()).show_address)
 
 
-async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
+async def test_sign_in_requests_and_tokens(http: httpx.AsyncClient) -> None:
     publish()
     token = respx.post(TOKEN).respond(json=granted())
     user = User(f"code={CODE}%2B%2F%26%3D")
@@ -62,15 +62,15 @@ async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
     tokens = await attempt(http, user)
 
     (address,) = user.addresses
-    asked, sent = query_of(address), form_of(token.calls.last.request)
+    sent_query, sent = query_of(address), form_of(token.calls.last.request)
     digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
     assert address.startswith(f"{ISSUER}/authorize?tenant=1&")
-    assert asked == {
+    assert sent_query == {
         "tenant": "1",
         "response_type": "code",
         "client_id": "app",
         "redirect_uri": sent["redirect_uri"],
-        "state": asked["state"],
+        "state": sent_query["state"],
         "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
         "code_challenge_method": "S256",
         "resource": URL,
@@ -78,7 +78,7 @@ async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
     assert sent == {
         "grant_type": "authorization_code",
         "code": f"{CODE}+/&=",
-        "redirect_uri": asked["redirect_uri"],
+        "redirect_uri": sent_query["redirect_uri"],
         "code_verifier": sent["code_verifier"],
         "resource": URL,
         "client_id": "app",
@@ -98,11 +98,11 @@ async def test_the_whole_way_to_tokens(http: httpx.AsyncClient) -> None:
     page = await user.page()
     assert "docs can be used now" in page
     assert not any(
-        secret in page for secret in (CODE, ACCESS, REFRESH, sent["code_verifier"], asked["state"])
+        secret in page for secret in (CODE, ACCESS, REFRESH, sent["code_verifier"], sent_query["state"])
     )
 
 
-async def test_each_attempt_has_secrets_of_its_own(http: httpx.AsyncClient) -> None:
+async def test_each_attempt_has_its_own_secrets(http: httpx.AsyncClient) -> None:
     publish()
     respx.post(TOKEN).respond(json=granted())
     user = User()
@@ -113,7 +113,7 @@ async def test_each_attempt_has_secrets_of_its_own(http: httpx.AsyncClient) -> N
         assert len({query_of(address)[name] for address in user.addresses}) == 3
 
 
-async def test_nothing_secret_of_the_configured_url_is_shown(http: httpx.AsyncClient) -> None:
+async def test_secrets_of_the_configured_url_are_not_sent(http: httpx.AsyncClient) -> None:
     own = "https://mcp.test/.well-known/oauth-authorization-server"
     respx.get(own).respond(json=server_metadata(issuer="https://mcp.test"))
     respx.post(TOKEN).respond(json=granted())
@@ -126,7 +126,7 @@ async def test_nothing_secret_of_the_configured_url_is_shown(http: httpx.AsyncCl
     assert KEY not in user.addresses[0]
 
 
-async def test_the_query_of_the_endpoint_does_not_double_or_win_over_ours(http: httpx.AsyncClient) -> None:
+async def test_parameters_override_the_query_of_the_endpoint(http: httpx.AsyncClient) -> None:
     endpoint = f"{ISSUER}/authorize?tenant=a+b&empty=&state=theirs&client_id=theirs"
     publish(server=server_metadata(authorization_endpoint=endpoint))
     respx.post(TOKEN).respond(json=granted())
@@ -134,8 +134,8 @@ async def test_the_query_of_the_endpoint_does_not_double_or_win_over_ours(http: 
 
     await attempt(http, user)
 
-    asked = query_of(user.addresses[0])
-    assert (asked["tenant"], asked["empty"], asked["client_id"]) == ("a b", "", "app")
+    sent_query = query_of(user.addresses[0])
+    assert (sent_query["tenant"], sent_query["empty"], sent_query["client_id"]) == ("a b", "", "app")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_the_query_of_the_endpoint_does_not_double_or_win_over_ours(http: 
         (("a", "b"), Challenge(scope="c"), ["p"], None, "a b"),
         ((), Challenge(scope="c"), None, "old", "c"),
         ((), Challenge(scope="c c"), None, None, "c"),
-        # Step-up: what there was, and what is missing.
+        # A step-up: the granted scope, and the missing one.
         ((), Challenge(scope="c", error="insufficient_scope"), ["p"], "old", "old c"),
         ((), Challenge(scope="c old", error="insufficient_scope"), None, "old b", "old b c"),
         (("a",), Challenge(scope="c", error="insufficient_scope"), None, None, "a c"),
@@ -158,7 +158,7 @@ async def test_the_query_of_the_endpoint_does_not_double_or_win_over_ours(http: 
         ((), Challenge(scope="c", error="invalid_token"), None, "old", "c"),
     ],
 )
-async def test_the_scope_that_is_asked_for(
+async def test_requested_scope(
     http: httpx.AsyncClient,
     configured: tuple[str, ...],
     challenge: Challenge,
@@ -177,7 +177,7 @@ async def test_the_scope_that_is_asked_for(
     assert tokens.scope == scope
 
 
-async def test_the_scope_that_was_granted_is_the_one_that_is_kept(http: httpx.AsyncClient) -> None:
+async def test_granted_scope_is_stored(http: httpx.AsyncClient) -> None:
     publish(resource_metadata(scopes_supported=["a", "b"]))
     respx.post(TOKEN).respond(json=granted(scope="a"))
 
@@ -199,7 +199,7 @@ async def test_the_scope_that_was_granted_is_the_one_that_is_kept(http: httpx.As
     ],
 )
 @pytest.mark.parametrize("answer", [f"code={CODE}", f"error={KEY}"])
-async def test_an_answer_is_that_of_the_server_that_was_asked(
+async def test_answer_must_come_from_the_right_issuer(
     http: httpx.AsyncClient, answer: str, promised: bool, iss: str | None, believed: bool | None
 ) -> None:
     publish(server=server_metadata(authorization_response_iss_parameter_supported=promised))
@@ -211,11 +211,11 @@ async def test_an_answer_is_that_of_the_server_that_was_asked(
     if believed and answer.startswith("code"):
         assert (await attempt(http, user)).access_token == f"{ACCESS}-1"
     else:
-        with pytest.raises(UpstreamFailed) as told:
+        with pytest.raises(UpstreamFailed) as raised:
             await attempt(http, user)
-        assert ("another authorization server" in str(told.value)) is not believed
-        # Not even the reason of another server is shown.
-        assert (KEY in str(told.value)) == (believed and answer.startswith("error"))
+        assert ("another authorization server" in str(raised.value)) is not believed
+        # The error of another server is not shown.
+        assert (KEY in str(raised.value)) == (believed and answer.startswith("error"))
         assert not token.called
         assert "Not signed in" in await user.page()
 
@@ -224,7 +224,7 @@ async def test_an_answer_is_that_of_the_server_that_was_asked(
     ("error", "shown"),
     [("access_denied", "access_denied"), ("%00%1b%0a%E2%80%AE", "no reason given"), ("x" * 100, "x" * 60)],
 )
-async def test_a_refusal_names_its_reason(http: httpx.AsyncClient, error: str, shown: str) -> None:
+async def test_refusal_names_its_reason(http: httpx.AsyncClient, error: str, shown: str) -> None:
     publish()
     token = respx.post(TOKEN)
 
@@ -233,32 +233,32 @@ async def test_a_refusal_names_its_reason(http: httpx.AsyncClient, error: str, s
     assert not token.called
 
 
-async def test_a_refused_code_is_not_sent_again(http: httpx.AsyncClient) -> None:
+async def test_refused_code_is_not_sent_again(http: httpx.AsyncClient) -> None:
     publish()
     token = respx.post(TOKEN).respond(400, json={"error": "invalid_grant", "error_description": KEY})
     user = User()
 
-    with pytest.raises(GrantRefused, match=r"did not succeed.*invalid_grant") as told:
+    with pytest.raises(GrantRefused, match=r"did not succeed.*invalid_grant") as raised:
         await attempt(http, user)
     assert len(token.calls) == 1
     page = await user.page()
     assert "invalid_grant" in page
-    assert not any(secret in f"{told.value} {page}" for secret in (KEY, CODE))
+    assert not any(secret in f"{raised.value} {page}" for secret in (KEY, CODE))
 
 
-async def test_trouble_after_the_user_was_asked_is_no_reason_to_ask_at_once_again(
+async def test_failure_after_the_browser_is_not_transient(
     http: httpx.AsyncClient,
 ) -> None:
     publish()
     respx.post(TOKEN).respond(503)
 
-    with pytest.raises(UpstreamFailed, match=r"did not succeed.*HTTP 503") as told:
+    with pytest.raises(UpstreamFailed, match=r"did not succeed.*HTTP 503") as raised:
         await attempt(http)
-    assert not isinstance(told.value, TransientFailure)
+    assert not isinstance(raised.value, TransientFailure)
 
 
 @pytest.mark.parametrize("trouble", ["metadata", "registration"])
-async def test_trouble_before_the_user_was_asked_passes(http: httpx.AsyncClient, trouble: str) -> None:
+async def test_failure_before_the_browser_is_transient(http: httpx.AsyncClient, trouble: str) -> None:
     if trouble == "registration":
         publish()
     respx.get("https://mcp.test/.well-known/oauth-protected-resource").respond(503)
@@ -270,20 +270,18 @@ async def test_trouble_before_the_user_was_asked_passes(http: httpx.AsyncClient,
     assert user.addresses == []
 
 
-async def test_nobody_is_waited_for_without_end(
-    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sign_in_times_out(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signin, "SIGN_IN_TIMEOUT", 0.1)
     publish()
     user = User(None)
 
-    with pytest.raises(UpstreamFailed, match=r"^nobody signed in within .* minutes$"):
+    with pytest.raises(UpstreamFailed, match=r"^the user did not sign in within .* minutes$"):
         await attempt(http, user)
     with pytest.raises(ConnectionRefusedError):
         await visit(query_of(user.addresses[0])["redirect_uri"])
 
 
-async def test_a_sign_in_that_is_cancelled_closes_its_listener(http: httpx.AsyncClient) -> None:
+async def test_cancelled_sign_in_closes_its_listener(http: httpx.AsyncClient) -> None:
     publish()
     user = User(None)
     signing_in = asyncio.create_task(attempt(http, user))
@@ -297,7 +295,7 @@ async def test_a_sign_in_that_is_cancelled_closes_its_listener(http: httpx.Async
         await visit(query_of(user.addresses[0])["redirect_uri"])
 
 
-async def test_two_sign_ins_at_once_do_not_take_each_others_answers(http: httpx.AsyncClient) -> None:
+async def test_concurrent_sign_ins_do_not_mix_their_answers(http: httpx.AsyncClient) -> None:
     publish()
     token = respx.post(TOKEN).respond(json=granted())
     a, b = User(None), User(None)
@@ -316,13 +314,13 @@ async def test_two_sign_ins_at_once_do_not_take_each_others_answers(http: httpx.
     assert all("Signed in" in page for page in pages)
     for request in (call.request for call in token.calls):
         sent = form_of(request)
-        asked = {"a": asked_a, "b": asked_b}[sent["code"]]
+        sent_query = {"a": asked_a, "b": asked_b}[sent["code"]]
         digest = hashlib.sha256(sent["code_verifier"].encode()).digest()
-        assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == asked["code_challenge"]
-        assert sent["redirect_uri"] == asked["redirect_uri"]
+        assert base64.urlsafe_b64encode(digest).decode().rstrip("=") == sent_query["code_challenge"]
+        assert sent["redirect_uri"] == sent_query["redirect_uri"]
 
 
-async def test_a_client_id_may_be_the_address_of_a_document(http: httpx.AsyncClient) -> None:
+async def test_client_id_may_be_the_url_of_a_document(http: httpx.AsyncClient) -> None:
     publish()
     respx.post(TOKEN).respond(json=granted())
     register = respx.post(REGISTER).respond(201, json={"client_id": "made"})
@@ -335,7 +333,7 @@ async def test_a_client_id_may_be_the_address_of_a_document(http: httpx.AsyncCli
     assert not register.called
 
 
-async def test_without_a_client_id_one_is_registered_and_kept(http: httpx.AsyncClient) -> None:
+async def test_registration_is_stored_and_used_again(http: httpx.AsyncClient) -> None:
     publish(server=server_metadata(token_endpoint_auth_methods_supported=["client_secret_basic"]))
     token = respx.post(TOKEN).respond(json=granted())
     register = respx.post(REGISTER).respond(201, json={"client_id": "made", "client_secret": KEY})
@@ -354,16 +352,14 @@ async def test_without_a_client_id_one_is_registered_and_kept(http: httpx.AsyncC
     again = msgspec.structs.replace(UNREGISTERED, client=tokens.client, issuer=tokens.issuer)
     renewed = await attempt(http, user, again)
 
-    # The same registration, and the port that it was made with.
+    # The second sign-in uses the same registration and its port.
     assert renewed.client == tokens.client
     assert query_of(user.addresses[1])["redirect_uri"] == redirect_uri
     assert len(register.calls) == 1
 
 
 @pytest.mark.parametrize("reason", ["another issuer", "the port is taken"])
-async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
-    http: httpx.AsyncClient, reason: str
-) -> None:
+async def test_registration_that_does_not_fit_is_replaced(http: httpx.AsyncClient, reason: str) -> None:
     publish()
     respx.post(TOKEN).respond(json=granted())
     register = respx.post(REGISTER).respond(201, json={"client_id": "new"})
@@ -388,7 +384,7 @@ async def test_a_registration_is_made_anew_where_the_old_one_does_not_fit(
 @pytest.mark.parametrize(
     ("left", "registrations"), [(signin.SIGN_IN_TIMEOUT + 60, 1), (signin.SIGN_IN_TIMEOUT - 60, 2), (-60, 2)]
 )
-async def test_a_secret_that_ends_before_a_person_can_be_done_is_not_used_again(
+async def test_client_secret_about_to_expire_is_not_used(
     http: httpx.AsyncClient, left: float, registrations: int
 ) -> None:
     publish()

@@ -1,4 +1,4 @@
-"""The token files: whose they are, who may read them, and that nobody ever sees half of one."""
+"""The token files: their owner, their permissions, and that no reader sees a partial file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def umask(value: int) -> Iterator[None]:
 @example("a\0b")
 @example("é" * 100)
 @example("\udcff")
-def test_no_name_leaves_the_directory_or_is_too_long_for_it(server: str) -> None:
+def test_file_names_stay_in_the_directory_and_are_short(server: str) -> None:
     directory = Path("/home/u/.dynamic-mcp/oauth-servers")
     path = FileStore(server, directory).path
 
@@ -63,22 +63,22 @@ def test_no_name_leaves_the_directory_or_is_too_long_for_it(server: str) -> None
 @example("é" * 100, "é" * 99 + "è")
 @example(".a", "%2Ea")
 @example("x" * 300, "x" * 301)
-def test_two_names_never_share_a_file(a: str, b: str) -> None:
+def test_file_names_are_unique(a: str, b: str) -> None:
     assert (file_name(a) == file_name(b)) == (a == b)
 
 
 @given(st.text("abcXYZ019-_", min_size=1, max_size=100))
-def test_an_ordinary_name_is_the_name_of_the_file(server: str) -> None:
+def test_ordinary_name_is_the_file_name(server: str) -> None:
     assert file_name(server) == server
 
 
-def test_the_files_are_below_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_below_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
 
     assert default_directory() == Path("/home/somebody/.dynamic-mcp/oauth-servers")
 
 
-def test_what_is_saved_is_loaded(store: FileStore) -> None:
+def test_load_returns_what_save_stored(store: FileStore) -> None:
     assert store.load() is None
     store.save(TOKENS)
 
@@ -86,7 +86,7 @@ def test_what_is_saved_is_loaded(store: FileStore) -> None:
     assert json.loads(store.path.read_bytes())["access_token"] == "a"
 
 
-def test_a_deleted_file_is_gone(store: FileStore) -> None:
+def test_delete_removes_the_file(store: FileStore) -> None:
     store.save(TOKENS)
 
     assert store.delete()
@@ -95,7 +95,7 @@ def test_a_deleted_file_is_gone(store: FileStore) -> None:
 
 
 @pytest.mark.parametrize("value", [0o000, 0o022, 0o077])
-def test_files_are_private_whatever_the_umask(store: FileStore, directory: Path, value: int) -> None:
+def test_files_are_private_for_any_umask(store: FileStore, directory: Path, value: int) -> None:
     async def save_twice() -> None:
         async with store.lock():
             store.save(TOKENS)
@@ -108,7 +108,7 @@ def test_files_are_private_whatever_the_umask(store: FileStore, directory: Path,
     assert mode_of(directory) == mode_of(directory.parent) == 0o700
 
 
-def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
+def test_open_permissions_are_restricted_and_logged(
     store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     directory.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_what_was_open_to_others_is_closed_to_them_and_that_is_said(
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o602, 0o777])
-def test_what_anybody_could_have_written_is_never_believed(
+def test_world_writable_file_is_removed_unread(
     store: FileStore, caplog: pytest.LogCaptureFixture, mode: int
 ) -> None:
     store.save(TOKENS)
@@ -139,7 +139,7 @@ def test_what_anybody_could_have_written_is_never_believed(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_another_user_is_not_believed(
+def test_file_of_another_user_is_not_used(
     store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(TOKENS)
@@ -154,7 +154,7 @@ def test_a_file_of_another_user_is_not_believed(
     assert store.load() == TOKENS, "a user's own files, read by root"
 
 
-def test_nothing_that_a_link_leads_to_is_changed(
+def test_targets_of_symbolic_links_are_not_changed(
     store: FileStore, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -190,7 +190,7 @@ def test_nothing_that_a_link_leads_to_is_changed(
         b'{"access_token":"a","x":' + b"[" * 100_000,
     ],
 )
-def test_a_damaged_file_is_no_token_and_is_replaced(
+def test_damaged_file_counts_as_no_token(
     store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture, text: bytes
 ) -> None:
     directory.mkdir(parents=True)
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_no_token_and_is_replaced(
         "2026-01-31T19:03:17.123456789+01:00",
     ],
 )
-def test_a_file_of_dmcp_is_read(store: FileStore, directory: Path, expires_at: str) -> None:
+def test_file_of_dmcp_is_read(store: FileStore, directory: Path, expires_at: str) -> None:
     directory.mkdir(parents=True)
     written = {"access_token": "a", "refresh_token": "r", "expires_at": expires_at}
     store.path.write_text(json.dumps(written, indent=2))
@@ -223,24 +223,24 @@ def test_a_file_of_dmcp_is_read(store: FileStore, directory: Path, expires_at: s
     assert tokens.seconds_left(1_769_882_597) == pytest.approx(0.0, abs=0.2)
 
 
-def test_a_file_of_dmcp_without_the_optional_members_is_read(store: FileStore, directory: Path) -> None:
+def test_file_of_dmcp_without_optional_members_is_read(store: FileStore, directory: Path) -> None:
     directory.mkdir(parents=True)
     store.path.write_text('{"access_token":"a","refresh_token":null,"expires_at":null}')
 
     assert store.load() == Tokens("a")
 
 
-def test_tokens_of_a_server_whose_name_differs_in_case_are_not_taken(directory: Path) -> None:
+def test_tokens_of_a_name_that_differs_in_case_are_not_used(directory: Path) -> None:
     lower, upper = FileStore("docs", directory), FileStore("Docs", directory)
     lower.save(TOKENS)
-    # As on a file system that does not tell them apart.
+    # As on a file system that ignores case.
     upper.path.write_bytes(lower.path.read_bytes())
 
     assert upper.load() is None
     assert lower.load() == TOKENS
 
 
-def test_a_reader_never_sees_a_broken_file(store: FileStore) -> None:
+def test_readers_never_see_a_partial_file(store: FileStore) -> None:
     store.save(TOKENS)
     seen: set[str] = set()
     broken: list[str] = []
@@ -265,7 +265,7 @@ def test_a_reader_never_sees_a_broken_file(store: FileStore) -> None:
     assert len(seen) > 1
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_save_leaves_only_the_old_file(
     store: FileStore, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save(TOKENS)
@@ -295,12 +295,12 @@ asyncio.run(main())
 
 @pytest.fixture
 def holder(store: FileStore, directory: Path) -> list[str]:
-    """The command of a process that holds the lock of an existing file until it is told a line, or killed."""
+    """The command of a process that holds the lock of an existing file until it reads a line, or is killed."""
     store.save(TOKENS)
     return [sys.executable, "-c", HOLDER, str(directory)]
 
 
-async def test_the_lock_is_held_by_one_process_at_a_time(store: FileStore, holder: list[str]) -> None:
+async def test_lock_excludes_other_processes(store: FileStore, holder: list[str]) -> None:
     pipe = asyncio.subprocess.PIPE
     other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
     assert other.stdin is not None
@@ -325,7 +325,7 @@ async def test_the_lock_is_held_by_one_process_at_a_time(store: FileStore, holde
     assert order == ["let go", "taken"]
 
 
-async def test_a_killed_process_holds_no_lock(store: FileStore, holder: list[str]) -> None:
+async def test_killed_process_releases_the_lock(store: FileStore, holder: list[str]) -> None:
     pipe = asyncio.subprocess.PIPE
     other = await asyncio.create_subprocess_exec(*holder, stdin=pipe, stdout=pipe)
     assert other.stdout is not None
@@ -337,10 +337,10 @@ async def test_a_killed_process_holds_no_lock(store: FileStore, holder: list[str
             assert store.load() == TOKENS
 
 
-async def test_a_lock_that_nobody_lets_go_is_not_waited_for_without_end(
+async def test_wait_for_the_lock_times_out(
     store: FileStore, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT", 0.1)
     store.save(TOKENS)
     async with store.lock():
         with pytest.raises(UpstreamFailed, match="another process holds the lock"):
@@ -348,7 +348,7 @@ async def test_a_lock_that_nobody_lets_go_is_not_waited_for_without_end(
                 raise AssertionError("two hold the lock")
 
 
-async def test_locks_of_two_servers_are_two(store: FileStore, directory: Path) -> None:
+async def test_each_server_has_its_own_lock(store: FileStore, directory: Path) -> None:
     other = FileStore("other", directory)
     store.save(TOKENS)
     other.save(TOKENS)
@@ -356,9 +356,7 @@ async def test_locks_of_two_servers_are_two(store: FileStore, directory: Path) -
         assert store.load() == TOKENS
 
 
-async def test_whoever_waited_for_a_file_that_was_replaced_locks_the_new_one(
-    store: FileStore, directory: Path
-) -> None:
+async def test_waiter_locks_the_new_file_after_a_replacement(store: FileStore, directory: Path) -> None:
     store.save(TOKENS)
     other = FileStore("docs", directory)
     async with asyncio.timeout(WITHIN):
@@ -375,7 +373,7 @@ async def test_whoever_waited_for_a_file_that_was_replaced_locks_the_new_one(
         await held.__aexit__(None, None, None)
 
 
-async def test_where_nothing_can_be_written_the_lock_does_not_matter(tmp_path: Path) -> None:
+async def test_lock_in_an_unwritable_folder_does_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = FileStore("docs", tmp_path / "file" / "oauth-servers")
     async with store.lock():

@@ -1,4 +1,4 @@
-"""The token endpoint, in all the ways in which it answers or does not."""
+"""The token endpoint: its answers and its failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def ask_for_tokens(http: httpx.AsyncClient, client: ClientRegistration | N
     return await request_tokens(http, TOKEN, client or ClientRegistration("app"), FORM)
 
 
-async def test_a_code_is_sent_once_in_a_form_and_gives_tokens(http: httpx.AsyncClient) -> None:
+async def test_code_is_sent_once_in_a_form(http: httpx.AsyncClient) -> None:
     route = respx.post(TOKEN).respond(json=granted(scope="a b"))
 
     tokens = await ask_for_tokens(http)
@@ -39,7 +39,7 @@ async def test_a_code_is_sent_once_in_a_form_and_gives_tokens(http: httpx.AsyncC
     assert "Authorization" not in call.request.headers
 
 
-async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx.AsyncClient) -> None:
+async def test_secret_in_the_header_is_percent_encoded(http: httpx.AsyncClient) -> None:
     route = respx.post(TOKEN).respond(json=granted())
 
     await ask_for_tokens(http, ClientRegistration("id:1 é", "s:e/c+r=t%", "client_secret_basic"))
@@ -51,7 +51,7 @@ async def test_a_secret_in_the_header_is_encoded_before_it_is_joined(http: httpx
     assert form_of(request) == {**FORM, "client_id": "id:1 é"}
 
 
-async def test_a_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient) -> None:
+async def test_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient) -> None:
     route = respx.post(TOKEN).respond(json=granted())
 
     await ask_for_tokens(http, ClientRegistration("id", "s&e=c", "client_secret_post"))
@@ -78,7 +78,7 @@ async def test_a_secret_in_the_form_is_not_in_the_header(http: httpx.AsyncClient
         (b'"1e999"', None),
     ],
 )
-async def test_a_lifetime_that_makes_no_sense_is_an_unknown_one(
+async def test_invalid_lifetime_counts_as_unknown(
     http: httpx.AsyncClient, expires_in: bytes, lifetime: float | None
 ) -> None:
     respx.post(TOKEN).respond(content=b'{"access_token":"a","expires_in":%b}' % expires_in)
@@ -89,7 +89,7 @@ async def test_a_lifetime_that_makes_no_sense_is_an_unknown_one(
     assert (tokens.expires_at is None) == (lifetime is None)
 
 
-async def test_a_lifetime_may_be_missing(http: httpx.AsyncClient) -> None:
+async def test_lifetime_may_be_missing(http: httpx.AsyncClient) -> None:
     respx.post(TOKEN).respond(content=b'{"access_token":"a"}')
 
     assert await ask_for_tokens(http) == Tokens("a")
@@ -112,9 +112,7 @@ async def test_a_lifetime_may_be_missing(http: httpx.AsyncClient) -> None:
         b'{"access_token":"a","x":' + b"[" * 100_000,
     ],
 )
-async def test_an_answer_that_cannot_be_read_is_a_failure_for_now(
-    http: httpx.AsyncClient, body: bytes
-) -> None:
+async def test_unreadable_answer_is_transient(http: httpx.AsyncClient, body: bytes) -> None:
     respx.post(TOKEN).respond(content=body)
 
     with pytest.raises(TransientFailure, match=r"^the answer of its token endpoint cannot be read$"):
@@ -122,7 +120,7 @@ async def test_an_answer_that_cannot_be_read_is_a_failure_for_now(
 
 
 @pytest.mark.parametrize("changes", [{"access_token": ""}, {"token_type": "DPoP"}, {"token_type": "mac"}])
-async def test_what_is_no_bearer_token_is_of_no_use(http: httpx.AsyncClient, changes: dict[str, Any]) -> None:
+async def test_other_token_types_are_refused(http: httpx.AsyncClient, changes: dict[str, Any]) -> None:
     respx.post(TOKEN).respond(json=granted(**changes))
 
     with pytest.raises(GrantRefused, match="gave no bearer token"):
@@ -130,7 +128,7 @@ async def test_what_is_no_bearer_token_is_of_no_use(http: httpx.AsyncClient, cha
 
 
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", "Bearer"])
-async def test_the_case_of_the_token_type_does_not_matter(http: httpx.AsyncClient, kind: str) -> None:
+async def test_case_of_the_token_type_does_not_matter(http: httpx.AsyncClient, kind: str) -> None:
     respx.post(TOKEN).respond(json=granted(token_type=kind))
 
     assert (await ask_for_tokens(http)).access_token == f"{ACCESS}-1"
@@ -155,18 +153,18 @@ async def test_the_case_of_the_token_type_does_not_matter(http: httpx.AsyncClien
         (400, b'{"error":' + b"[" * 100_000, "", "HTTP 400"),
     ],
 )
-async def test_a_refusal_is_told_by_its_code_alone(
+async def test_refusal_shows_only_its_code(
     http: httpx.AsyncClient, status: int, body: bytes, code: str, shown: str
 ) -> None:
     respx.post(TOKEN).respond(status, content=body, headers={"Location": "https://evil.test/"})
 
-    with pytest.raises(GrantRefused, match=rf"^its token endpoint refuses the request .{shown}.$") as told:
+    with pytest.raises(GrantRefused, match=rf"^its token endpoint refuses the request .{shown}.$") as raised:
         await ask_for_tokens(http)
-    assert told.value.code == code
+    assert raised.value.code == code
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_trouble_at_the_endpoint_is_a_failure_for_now(http: httpx.AsyncClient, status: int) -> None:
+async def test_server_error_is_transient(http: httpx.AsyncClient, status: int) -> None:
     respx.post(TOKEN).respond(status, json={"error": "invalid_grant"})
 
     with pytest.raises(TransientFailure, match=f"HTTP {status}"):
@@ -183,7 +181,7 @@ async def test_trouble_at_the_endpoint_is_a_failure_for_now(http: httpx.AsyncCli
         httpx.InvalidURL(KEY),
     ],
 )
-async def test_an_endpoint_that_cannot_be_reached_is_told_without_the_text(
+async def test_connection_failure_hides_the_text_of_the_library(
     http: httpx.AsyncClient, error: Exception
 ) -> None:
     respx.post(TOKEN).mock(side_effect=error)
@@ -192,8 +190,8 @@ async def test_an_endpoint_that_cannot_be_reached_is_told_without_the_text(
         await ask_for_tokens(http)
 
 
-async def test_an_endpoint_that_drips_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes within any timeout of a read, the answer never."""
+async def test_slow_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes within the timeout of a read, but the answer never ends."""
     monkeypatch.setattr(request, "REQUEST_TIME", 0.2)
     over = asyncio.Event()
 

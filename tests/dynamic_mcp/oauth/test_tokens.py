@@ -1,4 +1,4 @@
-"""When a token is due and when it is dead, for any clock and lifetime; and the dates of the file."""
+"""When a token is due and when it has expired, for any clock and lifetime, and the dates in the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamic_mcp.oauth.tokens import BUFFER, ClientRegistration, Tokens, expiry
 #: seconds since 1970, from 1980 to 2200
 CLOCKS = st.floats(315_532_800, 7_258_118_400)
 LIVES = st.floats(0, 100 * 365 * 86400)
-#: what a date loses by being written in milliseconds, and by being a float
+#: the rounding error of a date in milliseconds and of a float
 ROUNDING = 0.002
 
 
@@ -24,9 +24,7 @@ def issued(now: float, lifetime: float) -> Tokens:
 @given(CLOCKS, LIVES, st.floats(-86400, 86400))
 @example(1.7e9, 300.0, 0.0)
 @example(1.7e9, 0.0, 0.0)
-def test_a_found_token_is_due_when_less_than_the_buffer_is_left(
-    now: float, lifetime: float, later: float
-) -> None:
+def test_loaded_token_is_due_inside_the_buffer(now: float, lifetime: float, later: float) -> None:
     left = lifetime - later
     tokens = issued(now, lifetime)
     if abs(left - BUFFER) > ROUNDING:
@@ -36,25 +34,21 @@ def test_a_found_token_is_due_when_less_than_the_buffer_is_left(
 
 
 @given(CLOCKS, st.floats(1, BUFFER), st.floats(0, BUFFER))
-def test_a_short_token_that_was_just_obtained_is_due_at_half_of_its_life(
-    now: float, lifetime: float, age: float
-) -> None:
+def test_fresh_short_token_is_due_at_half_of_its_lifetime(now: float, lifetime: float, age: float) -> None:
     tokens = issued(now, lifetime)
     if abs(age - lifetime / 2) > ROUNDING:
         assert tokens.is_due(now + age, fresh=True) == (age > lifetime / 2)
 
 
 @given(CLOCKS, st.floats(BUFFER + 1, 1e9), st.floats(0, 1e9))
-def test_freshness_changes_nothing_for_a_token_that_outlives_the_buffer(
-    now: float, lifetime: float, age: float
-) -> None:
+def test_fresh_long_token_is_due_inside_the_buffer(now: float, lifetime: float, age: float) -> None:
     tokens = issued(now, lifetime)
 
     assert tokens.is_due(now + age, fresh=True) == tokens.is_due(now + age, fresh=False)
 
 
 @given(CLOCKS, LIVES, CLOCKS, st.booleans())
-def test_a_dead_token_is_always_due(now: float, lifetime: float, then: float, fresh: bool) -> None:
+def test_expired_token_is_always_due(now: float, lifetime: float, then: float, fresh: bool) -> None:
     tokens = issued(now, lifetime)
 
     assert tokens.is_due(then, fresh=fresh) or not tokens.is_expired(then)
@@ -63,12 +57,12 @@ def test_a_dead_token_is_always_due(now: float, lifetime: float, then: float, fr
 @pytest.mark.parametrize(
     ("left", "due"), [(301.0, False), (300.001, False), (300.0, False), (299.999, True), (0.0, True)]
 )
-def test_exactly_the_buffer_is_enough(left: float, due: bool) -> None:
+def test_exactly_the_buffer_is_not_due(left: float, due: bool) -> None:
     assert Tokens("a", expires_at=expiry(1_700_000_000, left)).is_due(1_700_000_000, fresh=False) is due
 
 
 @given(CLOCKS, st.booleans())
-def test_a_token_without_an_expiry_is_used_until_it_is_refused(now: float, fresh: bool) -> None:
+def test_token_without_an_expiry_is_never_due(now: float, fresh: bool) -> None:
     tokens = Tokens("a", "r")
 
     assert not tokens.is_due(now, fresh=fresh)
@@ -77,7 +71,7 @@ def test_a_token_without_an_expiry_is_used_until_it_is_refused(now: float, fresh
 
 
 @given(CLOCKS, LIVES)
-def test_an_expiry_is_written_in_utc_and_read_back(now: float, lifetime: float) -> None:
+def test_expiry_is_stored_in_utc_and_read_back(now: float, lifetime: float) -> None:
     written = expiry(now, lifetime)
 
     assert written.endswith("Z")
@@ -85,7 +79,7 @@ def test_an_expiry_is_written_in_utc_and_read_back(now: float, lifetime: float) 
     assert Tokens("a", expires_at=written).seconds_left(now) == pytest.approx(lifetime, abs=ROUNDING)
 
 
-def test_nothing_secret_shows_itself() -> None:
+def test_repr_hides_secrets() -> None:
     tokens = Tokens("canary", "canary", "2026-01-31T18:03:17Z", client=ClientRegistration("app", "canary"))
 
     assert "canary" not in f"{tokens!r} {tokens} {[tokens.client]} {tokens.client}"

@@ -1,4 +1,4 @@
-"""After ``terminate`` nothing of the child's process group lives, whatever the child does to stay."""
+"""After ``terminate`` no process of the child's group is alive, even if the child resists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
 
 SLEEP = "import time; time.sleep(60)"
 IGNORE_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-# A helper in the background, with pipes of its own; says its pid once it is as stubborn as it is to be.
+# A helper in the background with its own pipes; it prints its pid once ``prepare`` has run.
 HELPER = """
 import subprocess, sys
 helper = subprocess.Popen([sys.executable, "-I", "-S", "-c", "{prepare}\\nprint(flush=True)\\n{sleep}"],
@@ -36,7 +36,7 @@ def helper(prepare: str = "") -> str:
 
 @pytest.fixture(autouse=True)
 def short_graces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step of the way out is taken, none takes long."""
+    """Shorten the waits of ``terminate``."""
     monkeypatch.setattr(module, "STDIN_GRACE", 0.3)
     monkeypatch.setattr(module, "TERM_GRACE", 0.3)
 
@@ -73,14 +73,14 @@ async def first_number(child: Child) -> int:
     return int(await asyncio.wait_for(asyncio.to_thread(child.stdout.readline), WITHIN))
 
 
-async def test_a_child_leads_a_group_of_its_own_and_is_no_other_session(start: Start) -> None:
+async def test_child_leads_its_own_group(start: Start) -> None:
     child = start(f"{READY}; {UNTIL_EOF}")
     await first_number(child)
     assert os.getpgid(child.pid) == child.pid != os.getpgrp()
     assert psutil.Process(child.pid).ppid() == os.getpid()
 
 
-async def test_a_child_gets_the_given_environment_and_no_other(start: Start) -> None:
+async def test_child_gets_only_the_given_environment(start: Start) -> None:
     child = start("import os; print(int(set(os.environ) <= {'PATH', 'LC_CTYPE'}), flush=True)")
     assert await first_number(child) == 1
 
@@ -102,7 +102,7 @@ async def test_a_child_gets_the_given_environment_and_no_other(start: Start) -> 
         "reads, ignores both",
     ],
 )
-async def test_a_child_is_ended_as_politely_as_it_lets_us(start: Start, program: str, status: str) -> None:
+async def test_terminate_escalates_only_as_needed(start: Start, program: str, status: str) -> None:
     child = start(program)
     await first_number(child)
     assert child.status() == "still running"
@@ -111,7 +111,7 @@ async def test_a_child_is_ended_as_politely_as_it_lets_us(start: Start, program:
     await asyncio.wait_for(child.terminate(), WITHIN)
 
     assert child.status() == status
-    assert child.has_left
+    assert child.has_exited
     assert not psutil.pid_exists(child.pid), "a zombie is left"
 
 
@@ -119,7 +119,7 @@ async def test_a_child_is_ended_as_politely_as_it_lets_us(start: Start, program:
 @pytest.mark.parametrize(
     "leader", [UNTIL_EOF, SLEEP, "sys.exit()"], ids=["leaves on EOF", "ignores EOF", "left before"]
 )
-async def test_a_grandchild_is_ended_with_the_group(start: Start, leader: str, prepare: str) -> None:
+async def test_terminate_ends_grandchildren(start: Start, leader: str, prepare: str) -> None:
     child = start(f"{helper(prepare)}\n{leader}")
     grandchild = await first_number(child)
     assert os.getpgid(grandchild) == child.pid
@@ -134,7 +134,7 @@ async def test_a_grandchild_is_ended_with_the_group(start: Start, leader: str, p
     assert not psutil.pid_exists(child.pid), "a zombie is left"
 
 
-async def test_a_leader_that_left_keeps_its_pid_until_its_group_is_gone(start: Start) -> None:
+async def test_exited_leader_is_not_reaped_before_its_group_is_gone(start: Start) -> None:
     child = start(f"{helper()}\nsys.exit(5)")
     await first_number(child)
     await asyncio.wait_for(child.wait_left(), WITHIN)
@@ -145,7 +145,7 @@ async def test_a_leader_that_left_keeps_its_pid_until_its_group_is_gone(start: S
     assert not psutil.pid_exists(child.pid)
 
 
-async def test_a_cancelled_scope_still_ends_the_group(start: Start) -> None:
+async def test_terminate_in_a_cancelled_scope_ends_the_group(start: Start) -> None:
     child = start(f"{IGNORE_TERM}; {READY}; {SLEEP}")
     await first_number(child)
     close_stdin(child)
@@ -155,7 +155,7 @@ async def test_a_cancelled_scope_still_ends_the_group(start: Start) -> None:
     assert not psutil.pid_exists(child.pid)
 
 
-async def test_kill_ends_every_process_of_the_group_at_once(start: Start) -> None:
+async def test_kill_ends_the_whole_group(start: Start) -> None:
     child = start(f"{IGNORE_TERM}\n{helper(IGNORE_TERM)}\n{SLEEP}")
     grandchild = await first_number(child)
     child.kill()
@@ -163,17 +163,17 @@ async def test_kill_ends_every_process_of_the_group_at_once(start: Start) -> Non
     await eventually(lambda: not is_alive(grandchild), "the end of the grandchild")
 
 
-async def test_no_other_group_is_touched(start: Start) -> None:
+async def test_terminate_ends_no_other_group(start: Start) -> None:
     ended, other = start(f"{READY}; {SLEEP}"), start(f"{READY}; {SLEEP}")
     for child in (ended, other):
         await first_number(child)
     close_stdin(ended)
     await asyncio.wait_for(ended.terminate(), WITHIN)
     assert is_alive(other.pid)
-    assert not other.has_left
+    assert not other.has_exited
 
 
-async def test_ending_twice_is_ending_once(start: Start) -> None:
+async def test_second_terminate_does_nothing(start: Start) -> None:
     child = start(f"{READY}; {UNTIL_EOF}")
     await first_number(child)
     close_stdin(child)
@@ -183,7 +183,7 @@ async def test_ending_twice_is_ending_once(start: Start) -> None:
 
 
 @pytest.mark.parametrize("command", ["/nowhere/at/all", "", os.devnull])
-async def test_a_command_that_cannot_be_started_is_an_os_error(guard: Guard, command: str) -> None:
+async def test_unstartable_command_raises_os_error(guard: Guard, command: str) -> None:
     before = set(module.live)
     with pytest.raises(OSError):
         Child(Launch((command,), {}), guard)
@@ -193,7 +193,7 @@ async def test_a_command_that_cannot_be_started_is_an_os_error(guard: Guard, com
 @pytest.mark.parametrize(
     ("argv", "environment"), [(["a\0b"], {}), (["true"], {"A": "\0"}), (["true"], {"A=B": "c"})]
 )
-async def test_what_no_process_can_be_given_is_a_value_error(
+async def test_invalid_words_and_variables_raise_value_error(
     guard: Guard, argv: list[str], environment: dict[str, str]
 ) -> None:
     with pytest.raises(ValueError):
@@ -201,7 +201,7 @@ async def test_what_no_process_can_be_given_is_a_value_error(
 
 
 @pytest.mark.parametrize("program", [f"{READY}; {UNTIL_EOF}", SLEEP])
-async def test_a_group_that_is_alive_is_seen_and_a_gone_one_is_not(start: Start, program: str) -> None:
+async def test_group_is_alive(start: Start, program: str) -> None:
     child = start(program)
     assert module.group_is_alive(child.pid)
     child.kill()

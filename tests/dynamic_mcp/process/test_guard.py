@@ -1,4 +1,4 @@
-"""The guard: told of each group before its program runs, and of its end before the id is free."""
+"""The guard learns of each group before its program runs, and of its end before the id is free."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ async def start(guard: Guard) -> AsyncIterator[Starter]:
 
 
 @pytest.mark.slow
-async def test_a_guard_that_is_let_go_ends_the_groups_it_knows(guard: Guard, start: Starter) -> None:
+async def test_close_ends_the_known_groups(guard: Guard, start: Starter) -> None:
     child = start()
     helper = helper_of(guard)
     await guard.close()
     wait_gone(child.pid, helper.pid)
 
 
-async def test_a_group_that_was_forgotten_is_not_signalled(guard: Guard, start: Starter) -> None:
+async def test_forgotten_group_is_not_signalled(guard: Guard, start: Starter) -> None:
     child = start()
     guard.forget(child.pid)
     helper = helper_of(guard)
@@ -101,19 +101,19 @@ async def test_a_group_that_was_forgotten_is_not_signalled(guard: Guard, start: 
     assert lives(child.pid)
 
 
-async def test_a_program_that_cannot_be_executed_leaves_no_group_behind(guard: Guard) -> None:
+async def test_failed_start_leaves_no_group(guard: Guard) -> None:
     with pytest.raises(FileNotFoundError):
         Child(Launch(("/nonexistent",), dict(os.environ)), guard)
     helper = helper_of(guard)
     began = time.monotonic()
     await guard.close()
     wait_gone(helper.pid)
-    # With a group to end it would have waited a second for it at least.
+    # A helper that has a group to end waits at least a second.
     assert time.monotonic() - began < 0.9
 
 
 @pytest.mark.slow
-async def test_a_helper_that_was_killed_is_replaced_and_told_everything(guard: Guard, start: Starter) -> None:
+async def test_killed_helper_is_replaced_and_learns_all_groups(guard: Guard, start: Starter) -> None:
     first = start()
     helper = helper_of(guard)
     helper.kill()
@@ -124,13 +124,13 @@ async def test_a_helper_that_was_killed_is_replaced_and_told_everything(guard: G
 
 
 @pytest.mark.slow
-def test_whenever_the_proxy_is_killed_nothing_of_it_lives_on(tmp_path: Path) -> None:
-    """Servers that ignore everything, killed at moments around their start. What started is in the journal."""
+def test_killed_proxy_leaves_no_process(tmp_path: Path) -> None:
+    """The servers ignore everything, and SIGKILL hits the proxy at moments around their start. The journals name their processes."""
     stubborn = Script(
         ignore_eof=True, ignore_sigterm=True, linger=60.0, grandchildren=[Grandchild(ignore_sigterm=True)]
     )
     members: list[int] = []
-    # The last one is killed when its servers are there for certain, however slow the machine is.
+    # The last proxy is killed only once its servers run, even on a slow machine.
     for delay in (0.1, 0.15, 0.2, 0.3, None):
         folder = tmp_path / str(delay)
         folder.mkdir()
@@ -150,13 +150,13 @@ def test_whenever_the_proxy_is_killed_nothing_of_it_lives_on(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
-def test_any_posix_shell_can_be_the_helper(shell: str) -> None:
+def test_helper_runs_in_any_posix_shell(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} here")
     with subprocess.Popen(["sleep", "60"], process_group=0) as sleeper:
         try:
-            told = b"+ %d\n=\n" % sleeper.pid
-            subprocess.run([shell, "-c", SCRIPT, "guard"], input=told, timeout=WITHIN, check=False)
+            groups = b"+ %d\n=\n" % sleeper.pid
+            subprocess.run([shell, "-c", SCRIPT, "guard"], input=groups, timeout=WITHIN, check=False)
             assert sleeper.poll() == -signal.SIGTERM
         finally:
             sleeper.kill()

@@ -1,4 +1,4 @@
-"""Which era a request is in, and what may be added to a result."""
+"""Which requests are modern."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
 
 
 @pytest.mark.parametrize(
-    ("params", "stamp"),
+    ("params", "expected"),
     [
         ("{}", None),
         ("[]", None),
@@ -31,15 +31,15 @@ CAPABILITIES = f'"{era.CLIENT_CAPABILITIES}":{{}}'
         (f'{{"_meta":{{"{era.PROTOCOL_VERSION}":7}}}}', RequestMeta("7", None)),
     ],
 )
-def test_only_a_version_in_meta_makes_a_request_modern(params: str, stamp: RequestMeta | None) -> None:
-    assert request_meta(Raw(params.encode())) == stamp
+def test_only_a_version_in_meta_makes_a_request_modern(params: str, expected: RequestMeta | None) -> None:
+    assert request_meta(Raw(params.encode())) == expected
 
 
-def test_the_spelling_of_the_key_does_not_matter() -> None:
+def test_escapes_and_spaces_in_the_version_key_are_understood() -> None:
     params = f'{{"_meta":{{{VERSION},{CAPABILITIES}}}}}'
-    for spelt in (
+    for variant in (
         params.replace("/", r"\/"),
         params.replace("io.", r"\u0069o."),
         params.replace(":", " :\n"),
     ):
-        assert request_meta(Raw(spelt.encode())) == RequestMeta("2026-07-28", b"{}"), spelt
+        assert request_meta(Raw(variant.encode())) == RequestMeta("2026-07-28", b"{}"), variant

@@ -1,4 +1,4 @@
-"""Lines and envelopes: nothing is lost or added, however the bytes arrive and whatever they spell."""
+"""Lines and envelopes keep every byte, for any chunks and any spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Malformed, id_at, parse, readable
+from dynamic_mcp.protocol.jsonrpc import ENDLESS, LineSplitter, Malformed, find_id, format_size, parse
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
 
 streams = st.lists(
@@ -20,18 +20,18 @@ streams = st.lists(
 ).map(b"".join)
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+def chunked(data: bytes, offsets: list[int]) -> list[bytes]:
+    edges = [0, *sorted(offset % (len(data) + 1) for offset in offsets), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
 
 
 @given(streams, st.lists(st.integers(0, 10_000), max_size=12))
 @settings(max_examples=200)
-def test_lines_are_the_same_however_the_stream_is_chunked(stream: bytes, places: list[int]) -> None:
+def test_chunking_does_not_change_the_lines(stream: bytes, offsets: list[int]) -> None:
     *complete, unfinished = stream.split(b"\n")
     splitter = LineSplitter()
 
-    lines = [line for chunk in cut(stream, places) for line in splitter.feed(chunk)]
+    lines = [line for chunk in chunked(stream, offsets) for line in splitter.feed(chunk)]
 
     assert lines == [line for line in complete if line.strip()]
     assert splitter.rest() == (unfinished if unfinished.strip() else b"")
@@ -51,7 +51,7 @@ PARSED: list[tuple[str, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("line", "id", "method"), PARSED)
-def test_a_message_is_read_and_its_id_kept_as_written(line: str, id: str, method: str | None) -> None:
+def test_parse_keeps_the_spelling_of_the_id(line: str, id: str, method: str | None) -> None:
     message = parse(line.encode())
     assert bytes(message.id) == id.encode()
     assert message.method == method
@@ -89,7 +89,7 @@ MALFORMED: list[tuple[bytes, int, bytes, bool]] = [
 
 
 @pytest.mark.parametrize(("line", "code", "id", "answer"), MALFORMED)
-def test_what_is_no_message_says_how_to_answer_it(line: bytes, code: int, id: bytes, answer: bool) -> None:
+def test_malformed_lines_have_a_code_and_an_id(line: bytes, code: int, id: bytes, answer: bool) -> None:
     with pytest.raises(Malformed) as caught:
         parse(line)
     assert (caught.value.code, caught.value.id, caught.value.answer) == (code, id, answer)
@@ -104,28 +104,25 @@ def test_what_is_no_message_says_how_to_answer_it(line: bytes, code: int, id: by
         (rb"\\ud83d\ud83d", rb"\\ud83d\ufffd"),
     ],
 )
-def test_half_a_character_is_replaced_and_costs_no_message(written: bytes, read: bytes) -> None:
+def test_lone_surrogates_are_replaced(written: bytes, read: bytes) -> None:
     assert bytes(parse(b'{"jsonrpc":"2.0","id":1,"result":"%b"}' % written).result) == b'"%b"' % read
 
 
 @given(st.lists(st.integers(1, 12), max_size=6), st.lists(st.integers(0, 99), max_size=8))
-def test_a_line_beyond_the_bound_is_told_of_and_costs_no_other_line(
-    sizes: list[int], places: list[int]
-) -> None:
+def test_oversized_lines_are_reported_and_the_others_kept(sizes: list[int], offsets: list[int]) -> None:
     lines = [b"%x" % number * size for number, size in enumerate(sizes)]
-    told: list[tuple[bytes, bool]] = []
-    splitter = LineSplitter(8, lambda edge, last: told.append((edge[:1], last)))
-    kept = [
-        line for part in cut(b"".join(line + b"\n" for line in lines), places) for line in splitter.feed(part)
-    ]
-    # A line that comes whole in one piece needs no memory of its own, so the bound is about the others.
+    reported: list[tuple[bytes, bool]] = []
+    splitter = LineSplitter(8, lambda edge, last: reported.append((edge[:1], last)))
+    stream = b"".join(line + b"\n" for line in lines)
+    kept = [line for part in chunked(stream, offsets) for line in splitter.feed(part)]
+    # A line that comes whole in one chunk needs no memory of its own, so the bound does not apply to it.
     dropped = [line for line in lines if line not in kept]
     assert kept == [line for line in lines if line not in dropped]
     assert all(len(line) > 8 for line in dropped)
-    assert told == [(line[:1], last) for line in dropped for last in (False, True)]
+    assert reported == [(line[:1], last) for line in dropped for last in (False, True)]
 
 
-def test_a_line_many_times_larger_than_the_bound_has_no_end_until_it_ends() -> None:
+def test_line_beyond_16_bounds_is_endless_until_it_ends() -> None:
     splitter = LineSplitter(8)
 
     for _ in range(ENDLESS + 2):
@@ -141,8 +138,8 @@ def test_a_line_many_times_larger_than_the_bound_has_no_end_until_it_ends() -> N
     ("size", "text"),
     [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 10, "1536 KiB"), (2 << 30, "2 GiB")],
 )
-def test_a_number_of_bytes_is_said_exactly(size: int, text: str) -> None:
-    assert readable(size) == text
+def test_format_size_is_exact(size: int, text: str) -> None:
+    assert format_size(size) == text
 
 
 @pytest.mark.parametrize("spaces", ["", " "])
@@ -159,11 +156,11 @@ def test_a_number_of_bytes_is_said_exactly(size: int, text: str) -> None:
         ('aaa\\"id\\":5"}', True, None),
     ],
 )
-def test_the_id_of_an_oversized_message_is_found_only_beyond_doubt(
+def test_id_of_an_oversized_message_is_found_only_beyond_doubt(
     edge: str, last: bool, id: str | None, spaces: str
 ) -> None:
     spaced = edge.replace(":", f":{spaces}").replace(",", f"{spaces},")
-    assert id_at(spaced.encode(), last) == (None if id is None else id.encode())
+    assert find_id(spaced.encode(), last) == (None if id is None else id.encode())
 
 
 @given(st.binary(max_size=30) | json_tokens.map(lambda tokens: "".join(tokens).encode()))
@@ -177,7 +174,7 @@ def test_any_line_is_a_message_or_malformed(line: bytes) -> None:
 
 
 def without_space(text: str) -> str:
-    """JSON without what may stand between its tokens."""
+    """JSON without the whitespace between its tokens."""
     kept, inside, escaped = [], False, False
     for character in text:
         if inside or character not in " \t\r\n":
@@ -213,7 +210,7 @@ WRITERS: dict[str, tuple[Writer, str]] = {
 
 @given(st.sampled_from(sorted(WRITERS)), ids, json_texts)
 @settings(max_examples=200)
-def test_a_writer_gives_one_line_with_every_token_as_it_was_written(writer: str, id: str, value: str) -> None:
+def test_writers_give_one_line_with_every_token_unchanged(writer: str, id: str, value: str) -> None:
     write, shape = WRITERS[writer]
     line = write(id.encode(), value.encode()).decode()
     assert line.count("\n") == 1
@@ -223,17 +220,17 @@ def test_a_writer_gives_one_line_with_every_token_as_it_was_written(writer: str,
 
 
 @given(ids, json_texts)
-def test_what_was_written_is_read_back(id: str, value: str) -> None:
+def test_parse_reads_what_result_wrote(id: str, value: str) -> None:
     message = parse(jsonrpc.result(id.encode(), value.encode()))
     assert bytes(message.id).decode() == id
     assert without_space(bytes(message.result).decode()) == without_space(value)
 
 
-def test_absent_params_leave_no_member() -> None:
+def test_empty_params_leave_no_member() -> None:
     assert json.loads(jsonrpc.request(b"1", "m", b"")) == {"jsonrpc": "2.0", "id": 1, "method": "m"}
     assert json.loads(jsonrpc.notification("m")) == {"jsonrpc": "2.0", "method": "m"}
 
 
-def test_an_error_object_has_data_only_when_there_is_some() -> None:
+def test_error_object_has_data_only_if_given() -> None:
     assert json.loads(jsonrpc.error_object(-1, "no")) == {"code": -1, "message": "no"}
     assert json.loads(jsonrpc.error_object(-1, "no", {"a": 1}))["data"] == {"a": 1}

@@ -1,4 +1,4 @@
-"""One connection to an upstream: each call ends once, with its own answer or its own failure, whatever comes in."""
+"""One JSON-RPC connection: each call ends once, with its own answer or its own failure, for any input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = 60.0
 
 
 class Wire:
-    """A peer with what it sent and what it was told."""
+    """A peer that records what it sends and the notifications that it passes on."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ class Wire:
         return asyncio.create_task(self.peer.request(method, b"{}", timeout))
 
     async def started(self, method: str = "m", *, timeout: float = LONG) -> tuple[asyncio.Task[bytes], int]:
-        """A call that is on the wire, and its id there."""
+        """A call that was sent, and its id."""
         task = self.start(method, timeout=timeout)
         await asyncio.sleep(0)
         id = self.sent[-1]["id"]
@@ -49,13 +49,13 @@ class Wire:
 
     @property
     def cancelled(self) -> list[int]:
-        """The ids that the upstream was told to give up."""
+        """The ids in the notifications/cancelled that the peer sent."""
         return [m["params"]["requestId"] for m in self.sent if m.get("method") == "notifications/cancelled"]
 
 
 Outcome = tuple[str, str]
 
-# Lines that settle the request with this id, by what the call then ends with. `n` is unique to the line.
+# Lines that settle the request with this id, each with the outcome of the call. `n` is unique to the line.
 SETTLING: dict[str, tuple[str, Callable[[int], Outcome]]] = {
     "result": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}', lambda n: ("result", f'{{"n":{n}}}')),
     "result, null error": (
@@ -112,9 +112,9 @@ async def test_each_call_ends_with_its_own_answer(
     expected: dict[int, Outcome] = {}
     order = list(tasks)
     stream, answered, notified = "", [], []
-    for n, (kind, place) in enumerate(events):
-        # Beyond the calls: ids that were never sent.
-        id = order[place - 1] if place <= calls else 1000 + place
+    for n, (kind, number) in enumerate(events):
+        # Numbers beyond the calls give ids that no request has.
+        id = order[number - 1] if number <= calls else 1000 + number
         line, outcome = SETTLING.get(kind, (NOISE.get(kind, ""), None))
         stream += line % {"id": id, "n": n} + "\n"
         if outcome is not None and id in tasks:
@@ -141,7 +141,7 @@ async def test_each_call_ends_with_its_own_answer(
     assert wire.notified == notified
 
 
-async def test_ids_are_never_used_twice() -> None:
+async def test_ids_are_unique() -> None:
     wire = Wire()
     for _ in range(3):
         task, id = await wire.started()
@@ -150,7 +150,7 @@ async def test_ids_are_never_used_twice() -> None:
     assert len({message["id"] for message in wire.sent}) == 3
 
 
-async def test_a_timeout_is_announced_and_its_late_answer_dropped() -> None:
+async def test_timeout_sends_cancelled_and_drops_the_late_answer() -> None:
     wire = Wire()
     slow, slow_id = await wire.started(timeout=0.01)
     with pytest.raises(UpstreamTimeout, match=r"no answer to m within 0\.01 s"):
@@ -167,9 +167,7 @@ async def test_a_timeout_is_announced_and_its_late_answer_dropped() -> None:
 
 @given(st.lists(st.sampled_from([0.005, 0.01, 0.02, LONG]), min_size=1, max_size=6), st.data())
 @settings(max_examples=25, deadline=None)
-async def test_each_call_has_its_own_timeout_whatever_others_have(
-    timeouts: list[float], data: st.DataObject
-) -> None:
+async def test_each_call_has_its_own_timeout(timeouts: list[float], data: st.DataObject) -> None:
     wire = Wire()
     calls = [await wire.started(timeout=timeout) for timeout in timeouts]
     patient = [call for call, timeout in zip(calls, timeouts, strict=True) if timeout == LONG]
@@ -187,7 +185,7 @@ async def test_each_call_has_its_own_timeout_whatever_others_have(
         assert await call[0] == b"{}"
 
 
-async def test_the_earliest_timeout_ends_its_call_first() -> None:
+async def test_earliest_deadline_expires_first() -> None:
     wire = Wire()
     later, later_id = await wire.started(timeout=0.05)
     sooner, sooner_id = await wire.started(timeout=0.01)
@@ -200,7 +198,7 @@ async def test_the_earliest_timeout_ends_its_call_first() -> None:
 
 
 @pytest.mark.parametrize("method", ["initialize", "server/discover"])
-async def test_the_handshake_is_never_cancelled(method: str) -> None:
+async def test_handshake_is_never_cancelled(method: str) -> None:
     wire = Wire()
     with pytest.raises(UpstreamTimeout):
         await wire.start(method, timeout=0.01)
@@ -211,7 +209,7 @@ async def test_the_handshake_is_never_cancelled(method: str) -> None:
     assert wire.cancelled == []
 
 
-async def test_cancelling_a_call_cancels_it_upstream_and_no_other() -> None:
+async def test_cancelling_a_call_cancels_only_that_call_upstream() -> None:
     wire = Wire()
     first, first_id = await wire.started()
     second, second_id = await wire.started()
@@ -224,7 +222,7 @@ async def test_cancelling_a_call_cancels_it_upstream_and_no_other() -> None:
     assert await second == b'"own"'
 
 
-async def test_a_call_that_was_answered_is_not_announced_as_cancelled() -> None:
+async def test_cancel_after_the_answer_sends_nothing() -> None:
     wire = Wire()
     task, id = await wire.started()
     wire.answer(id)
@@ -234,7 +232,7 @@ async def test_a_call_that_was_answered_is_not_announced_as_cancelled() -> None:
     assert wire.cancelled == []
 
 
-async def test_closing_fails_what_is_pending_and_what_comes_after_and_sends_nothing() -> None:
+async def test_close_fails_pending_and_later_calls_and_sends_nothing() -> None:
     wire = Wire()
     tasks = [(await wire.started())[0] for _ in range(3)]
     sent = len(wire.sent)
@@ -247,7 +245,7 @@ async def test_closing_fails_what_is_pending_and_what_comes_after_and_sends_noth
     assert len(wire.sent) == sent
 
 
-async def test_a_send_that_fails_leaves_nothing_pending() -> None:
+async def test_failed_send_leaves_nothing_pending() -> None:
     def broken(_message: Outgoing) -> None:
         raise OSError("no")
 

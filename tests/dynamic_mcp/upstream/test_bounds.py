@@ -1,4 +1,4 @@
-"""Size and back pressure: nothing that a peer sends, or does not read, fills the memory of the proxy or stops it."""
+"""Sizes and back pressure: neither large messages nor a peer that does not read fill the proxy's memory or stop the proxy."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def text_of(answer: dict[str, object]) -> str:
     return str(result["content"][0]["text"])
 
 
-def test_a_result_of_64_mib_arrives_whole(tmp_path: Path) -> None:
+def test_result_of_64_mib_arrives_whole(tmp_path: Path) -> None:
     with Wire(tmp_path, a=Script(on=[on_call("echo", payload(64 * MIB))])) as wire:
         assert len(text_of(wire.call(1, "a"))) == 64 * MIB
 
 
-def test_an_answer_beyond_the_bound_fails_its_own_call_and_no_other(tmp_path: Path) -> None:
+def test_oversized_answer_fails_only_its_own_call(tmp_path: Path) -> None:
     with Wire(tmp_path, a=Script(on=[on_call("echo", payload(MAX_MESSAGE + MIB))])) as wire:
         wire.send_call(1, "a")
         failed = wire.receive()
@@ -45,7 +45,7 @@ def test_an_answer_beyond_the_bound_fails_its_own_call_and_no_other(tmp_path: Pa
         assert wire.memory("VmHWM") < 3 * MAX_MESSAGE
 
 
-def test_a_request_beyond_the_bound_is_refused_under_its_id(tmp_path: Path) -> None:
+def test_oversized_request_is_refused_under_its_id(tmp_path: Path) -> None:
     with Wire(tmp_path, a=Script()) as wire:
         wire.write(b'{"jsonrpc":"2.0","id":"big","method":"tools/call","params":{"x":"')
         for _ in range(MAX_MESSAGE // MIB + 1):
@@ -57,8 +57,8 @@ def test_a_request_beyond_the_bound_is_refused_under_its_id(tmp_path: Path) -> N
         assert wire.call(2, "a", {"x": 1})["result"]["isError"] is False
 
 
-def test_a_client_that_does_not_read_is_not_read_either(tmp_path: Path) -> None:
-    """400 answers of 1 MiB for a client that takes none: a part of them is held, the rest waits in the server."""
+def test_proxy_stops_reading_from_a_client_that_does_not_read(tmp_path: Path) -> None:
+    """400 answers of 1 MiB for a client that does not read: the proxy holds a few, the others wait in the server."""
     size, calls = MIB, 400
     with Wire(tmp_path, a=Script(on=[on_call("echo", payload(size))])) as wire:
         wire.call(1, "a", {"a": 1, "b": 2}, tool="add")
@@ -81,7 +81,7 @@ def test_a_client_that_does_not_read_is_not_read_either(tmp_path: Path) -> None:
         assert ids == set(range(2, 2 + calls))
 
 
-def test_a_server_that_does_not_read_gets_no_more_than_a_bounded_backlog(tmp_path: Path) -> None:
+def test_backlog_for_a_server_that_does_not_read_is_bounded(tmp_path: Path) -> None:
     with Wire(tmp_path, stopped=Script(), well=Script()) as wire:
         wire.call(1, "stopped")
         wire.call(2, "well")

@@ -1,4 +1,4 @@
-"""A child process as an upstream: its end, on the event loop that Python has of its own."""
+"""A child process as an upstream: its end, on the event loop of asyncio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 
 
-async def test_a_child_that_has_left_can_be_closed_more_than_once(guard: Guard) -> None:
+async def test_second_close_of_an_exited_child_does_nothing(guard: Guard) -> None:
     transport = StdioTransport(sys.executable, ("-c", "import sys; sys.exit(3)"), ())
     upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
 

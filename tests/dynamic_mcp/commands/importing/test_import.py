@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.commands.importing import client_snippet
-from dynamic_mcp.commands.importing.command import find, imported, in_short, shortened
+from dynamic_mcp.commands.importing.command import find, import_servers, shorten, summarize
 from dynamic_mcp.commands.importing.entries import convert
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Place, Tool
+from dynamic_mcp.commands.importing.tools import NAMES, TOOLS, Locations, Tool
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.errors import ConfigError
 
@@ -32,18 +32,18 @@ SOURCES = Path(__file__).parent / "sources"
 PROJECT, HOME = Path("/srv/project"), Path("/home/user")
 
 
-def converted(tool: Tool, *, of_user: bool) -> dict[str, Any]:
+def converted(tool: Tool, *, is_global: bool) -> dict[str, Any]:
     folder = SOURCES / tool.name
-    found = find(tool, Place(folder / "project", folder / "home", {}, "linux"), of_user=of_user)
+    found = find(tool, Locations(folder / "project", folder / "home", {}, "linux"), is_global=is_global)
     return {
         one.name: {"entry": one.entry, "description": one.description, "notes": one.notes}
-        for one in imported(tool, found, Place(PROJECT, HOME, {}, "linux"))
+        for one in import_servers(tool, found, Locations(PROJECT, HOME, {}, "linux"))
     }
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_a_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) -> None:
-    servers = converted(tool, of_user=False)
+    servers = converted(tool, is_global=False)
 
     assert servers == snapshot
     assert "canary" not in str([one["notes"] for one in servers.values()])
@@ -53,7 +53,7 @@ def test_a_typical_file_of_each_tool(tool: Tool, snapshot: SnapshotAssertion) ->
 
 
 def test_the_file_of_the_user_has_servers_for_everywhere_and_for_this_folder() -> None:
-    assert converted(NAMES["claude"], of_user=True).keys() == {"everywhere", "here"}
+    assert converted(NAMES["claude"], is_global=True).keys() == {"everywhere", "here"}
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_the_file_of_the_user_has_servers_for_everywhere_and_for_this_folder() -
     ],
 )
 def test_where_programs_keep_settings(platform: str, environment: dict[str, str], expected: str) -> None:
-    place = Place(PROJECT, HOME, environment, platform)
+    locations = Locations(PROJECT, HOME, environment, platform)
 
-    assert NAMES["claude-desktop"].files(place, of_user=True) == [Path(expected)]
+    assert NAMES["claude-desktop"].files(locations, is_global=True) == [Path(expected)]
 
 
 def test_a_tool_may_be_told_another_folder_by_the_environment() -> None:
-    place = Place(PROJECT, HOME, {"CODEX_HOME": "/x"}, "linux")
+    locations = Locations(PROJECT, HOME, {"CODEX_HOME": "/x"}, "linux")
 
-    assert NAMES["codex"].files(place, of_user=True) == [Path("/x/config.toml")]
+    assert NAMES["codex"].files(locations, is_global=True) == [Path("/x/config.toml")]
 
 
 def test_a_file_that_is_not_there_is_looked_for_on_the_other_side(tmp_path: Path) -> None:
     (tmp_path / "home" / ".cursor").mkdir(parents=True)
-    of_user = tmp_path / "home" / ".cursor" / "mcp.json"
-    of_user.write_text("{}")
+    is_global = tmp_path / "home" / ".cursor" / "mcp.json"
+    is_global.write_text("{}")
 
-    with pytest.raises(ConfigError, match=rf"no configuration of Cursor; .*with --global it is {of_user}$"):
-        find(NAMES["cursor"], Place(tmp_path, tmp_path / "home"), of_user=False)
+    with pytest.raises(ConfigError, match=rf"no configuration of Cursor; .*with --global it is {is_global}$"):
+        find(NAMES["cursor"], Locations(tmp_path, tmp_path / "home"), is_global=False)
 
 
 BROKEN: dict[str, list[tuple[str | bytes, str]]] = {
@@ -111,7 +111,7 @@ def test_a_broken_file_is_said_to_be_broken_and_where(
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     with pytest.raises(ConfigError, match=message) as caught:
-        imported(NAMES[tool], path, Place(tmp_path, tmp_path))
+        import_servers(NAMES[tool], path, Locations(tmp_path, tmp_path))
     assert str(caught.value).startswith(f"{path}: ")
     assert "canary" not in str(caught.value)
 
@@ -203,14 +203,14 @@ def test_no_field_is_lost_without_a_word(source: dict[str, Any]) -> None:
     ],
 )
 def test_a_description_is_one_short_line(text: str, short: str) -> None:
-    assert shortened(text) == short
+    assert shorten(text) == short
 
 
 def test_a_server_without_a_word_about_itself_is_described_by_its_tools() -> None:
-    assert in_short("Time", ["now", "convert"]) == "Time with now, convert"
-    assert in_short("Time", []) == "Time"
-    assert in_short("", []) == ""
-    assert shortened(in_short("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
+    assert summarize("Time", ["now", "convert"]) == "Time with now, convert"
+    assert summarize("Time", []) == "Time"
+    assert summarize("", []) == ""
+    assert shorten(summarize("Many", [f"tool_{n:03}" for n in range(99)])).endswith(", ...")
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
@@ -220,7 +220,7 @@ def test_what_each_tool_starts_instead(
     monkeypatch.setattr(
         "dynamic_mcp.commands.importing.client_snippet.shutil.which", lambda name: f"/bin/{name}"
     )
-    source = tool.files(Place(PROJECT, HOME, {}, "linux"), of_user=not tool.project_files)[0]
+    source = tool.files(Locations(PROJECT, HOME, {}, "linux"), is_global=not tool.project_files)[0]
 
     assert list(client_snippet.instructions(tool, source, Path("/srv/project/dynamic-mcp.json"))) == snapshot
 

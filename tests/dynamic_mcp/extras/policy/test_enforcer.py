@@ -81,7 +81,7 @@ async def test_a_successor_counts_what_its_predecessor_let_through() -> None:
         for one in (old, new):
             one.answers.set()
         await old.call()
-        new.gate.succeed(old.gate)
+        new.gate.inherit(old.gate)
         await new.call()
         with pytest.raises(CallRefused):
             await new.call()

@@ -25,7 +25,7 @@ from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.base import Handshake, Options
-from tests.dynamic_mcp.fakes import STAMP, Client, FakeUpstream, server
+from tests.dynamic_mcp.fakes import REQUEST_META, Client, FakeUpstream, server
 from tests.dynamic_mcp.helpers import eventually
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -225,7 +225,7 @@ async def test_a_modern_request_says_its_version_itself(client: Client, spans: S
 
 
 async def test_texts_of_the_client_are_bounded(client: Client, spans: Spans) -> None:
-    await client.ask("m" * 5000, {"_meta": {**STAMP, era.PROTOCOL_VERSION: "v" * 5000}})
+    await client.ask("m" * 5000, {"_meta": {**REQUEST_META, era.PROTOCOL_VERSION: "v" * 5000}})
     span = spans()[SpanKind.SERVER]
     assert span.name == attributes(span)["mcp.method.name"] == "m" * MAX_TEXT
     assert attributes(span)["mcp.protocol.version"] == "v" * MAX_TEXT
@@ -299,7 +299,9 @@ async def test_a_cancelled_call_is_cancelled_in_both_spans(client: Client, spans
 
 
 async def test_the_end_of_listening_is_no_failure(client: Client, spans: Spans) -> None:
-    client.send({"id": 1, "method": "subscriptions/listen", "params": {"_meta": STAMP, "notifications": {}}})
+    client.send(
+        {"id": 1, "method": "subscriptions/listen", "params": {"_meta": REQUEST_META, "notifications": {}}}
+    )
     await client.answers(1)
     client.send({"method": "notifications/cancelled", "params": {"requestId": 1}})
     await eventually(spans, "the span")

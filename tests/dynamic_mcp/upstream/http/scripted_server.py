@@ -1,4 +1,4 @@
-"""A small HTTP server in the event loop of the test: one request for each connection, answered as the test says."""
+"""A small HTTP server in the event loop of the test. The test's handler answers the one request of each connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVENTS = "text/event-stream"
 
 
 class Request:
-    """One request, and the means to answer it piece by piece."""
+    """One request, and methods to answer it in parts."""
 
     def __init__(
         self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -41,7 +41,7 @@ class Request:
 
     @property
     def id(self) -> int:
-        """The id of the message, which is a request of ours."""
+        """The id of the message, which is a request."""
         value = self.message["id"]
         assert isinstance(value, int)
         return value
@@ -53,23 +53,23 @@ class Request:
         self.write(f"HTTP/1.1 {status} Said\r\n{''.join(lines)}\r\n".encode())
 
     def write(self, data: bytes) -> None:
-        """A piece of the body."""
+        """Send a part of the body."""
         self._writer.write(data)
 
     def event(self, message: dict[str, Any] | bytes, id: str | None = None) -> None:
-        """One event."""
+        """Send one event."""
         data = message if isinstance(message, bytes) else json.dumps({"jsonrpc": "2.0", **message}).encode()
         self.write((f"id: {id}\n" if id is not None else "").encode() + b"data: " + data + b"\n\n")
 
     def answer(self, status: int = 200, body: object = b"", **headers: str) -> None:
-        """A whole response: bytes, or a value as JSON."""
+        """Send a whole response: bytes, or a value as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         kind = "text/plain" if isinstance(body, bytes) else "application/json"
         self.begin(status, **{"kind": kind, "Content_Length": str(len(data)), **headers})
         self.write(data)
 
     def result(self, value: object, **headers: str) -> None:
-        """The result of the request, as JSON."""
+        """Send the result of the request as JSON."""
         self.answer(200, {"jsonrpc": "2.0", "id": self.id, "result": value}, **headers)
 
     async def gone(self) -> None:
@@ -84,7 +84,7 @@ Handler = Callable[[Request], Awaitable[None]]
 
 
 class Site:
-    """What has arrived, and where to send more."""
+    """The address of a running server, and the requests that arrived."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -96,14 +96,14 @@ class Site:
         return [request for request in self.requests if request.rpc == rpc]
 
     async def arrived(self, rpc: str, count: int = 1) -> list[Request]:
-        """The same, as soon as there are so many."""
+        """Wait for this many requests with this message; the requests."""
         await eventually(lambda: len(self.of(rpc)) >= count, f"{count} times {rpc}")
         return self.of(rpc)
 
 
 @asynccontextmanager
 async def site(handler: Handler) -> AsyncIterator[Site]:
-    """A server whose every request ``handler`` answers; the connection ends with it."""
+    """A running server. ``handler`` answers each request, and its end closes the connection."""
     handling: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,7 +125,7 @@ async def site(handler: Handler) -> AsyncIterator[Site]:
             await handler(request)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client went first, or the test is over
+            pass  # the client closed the connection, or the test is over
         finally:
             writer.close()
             handling.discard(task)

@@ -1,4 +1,4 @@
-"""Exchanges with a server behind a URL: which headers, through which proxy, and what an error may say."""
+"""HTTP requests to one server: their headers, their proxy, and what an error may contain."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def web(
+async def connected_client(
     tmp_path: Path, url: str, headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[HttpClient]:
     """A client that has no tokens."""
     transport = HttpTransport(Secret(url), (), False, None, ())
-    made = HttpClient(url, headers or {}, Authorization("a", transport, FileStore("a", tmp_path)))
-    await made.start()
+    client = HttpClient(url, headers or {}, Authorization("a", transport, FileStore("a", tmp_path)))
+    await client.start()
     try:
-        yield made
+        yield client
     finally:
-        await made.close()
+        await client.close()
 
 
-async def said(request: Request) -> None:
-    request.answer(200, b"said")
+async def say_hello(request: Request) -> None:
+    request.answer(200, b"hello")
 
 
-def test_a_later_level_of_headers_wins_whatever_the_case_and_names_are_kept() -> None:
+def test_later_headers_win_in_any_case_of_the_name() -> None:
     merged = _merged(
         {"User-Agent": "own", "Accept": "a"}, {"ACCEPT": "b", "X-One": "1"}, {"user-agent": "theirs"}
     )
@@ -73,7 +73,7 @@ def test_a_later_level_of_headers_wins_whatever_the_case_and_names_are_kept() ->
         ("http://[::1]/", "http://[::1]:80/", True),
     ],
 )
-def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
+def test_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
     assert (origin_of(one) == origin_of(other)) is same
 
 
@@ -94,7 +94,7 @@ def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> 
         ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::1"}, "http://[::1]:80/", None),
     ],
 )
-def test_the_proxy_is_that_of_the_environment(
+def test_proxy_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
 ) -> None:
     for name, value in environment.items():
@@ -117,12 +117,12 @@ def test_the_proxy_is_that_of_the_environment(
         ("http://127.0.0.1.example/", {}, False),
         ("http://user@10.0.0.1/", {}, False),
         ("http://localhost@10.0.0.1/", {}, False),
-        # To this machine, but by way of another.
+        # The request to this machine goes through another one.
         ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, False),
         ("http://localhost/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "localhost"}, True),
     ],
 )
-async def test_where_https_is_required_nothing_else_is_opened(
+async def test_require_https_refuses_plain_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, environment: dict[str, str], allowed: bool
 ) -> None:
     for name, value in environment.items():
@@ -139,24 +139,27 @@ async def test_where_https_is_required_nothing_else_is_opened(
     await client.close()
 
 
-async def test_a_request_goes_through_the_proxy_and_past_it_where_it_must(
+async def test_requests_use_the_proxy_except_for_no_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with site(said) as proxy:
+    async with site(say_hello) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.origin)
-        async with web(tmp_path, "http://far.example/mcp?k=v") as client, client.request("GET", {}) as reply:
-            assert await reply.body(10) == b"said"
+        async with (
+            connected_client(tmp_path, "http://far.example/mcp?k=v") as client,
+            client.request("GET", {}) as reply,
+        ):
+            assert await reply.body(10) == b"hello"
         assert [request.target for request in proxy.requests] == ["http://far.example/mcp?k=v"]
-        async with site(said) as near:
+        async with site(say_hello) as near:
             monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-            async with web(tmp_path, near.url) as client, client.request("GET", {}) as reply:
+            async with connected_client(tmp_path, near.url) as client, client.request("GET", {}) as reply:
                 assert reply.status == 200
         assert len(proxy.requests) == 1
 
 
 async def test_configured_headers_win_and_go_with_every_request(tmp_path: Path) -> None:
     headers = {"user-agent": "configured", "X-Key": "é"}
-    async with site(said) as server, web(tmp_path, server.url, headers) as client:
+    async with site(say_hello) as server, connected_client(tmp_path, server.url, headers) as client:
         for method in ("GET", "POST"):
             async with client.request(method, {"User-Agent": "mine", "Accept": "x/y"}) as reply:
                 assert reply.status == 200
@@ -167,11 +170,11 @@ async def test_configured_headers_win_and_go_with_every_request(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
-async def test_credentials_in_two_places_fail_the_server_with_the_reason(tmp_path: Path, name: str) -> None:
+async def test_credentials_in_url_and_header_are_refused(tmp_path: Path, name: str) -> None:
     url = f"https://user:{SECRET}@far.example/mcp"
 
     with pytest.raises(UpstreamFailed) as raised:
-        async with web(tmp_path, url, {name: f"Bearer {SECRET}"}):
+        async with connected_client(tmp_path, url, {name: f"Bearer {SECRET}"}):
             pass
 
     assert str(raised.value) == (
@@ -179,9 +182,9 @@ async def test_credentials_in_two_places_fail_the_server_with_the_reason(tmp_pat
     )
 
 
-async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: Path) -> None:
+async def test_token_replaces_credentials_in_the_url(tmp_path: Path) -> None:
     store = FileStore("a", tmp_path)
-    async with site(said) as server:
+    async with site(say_hello) as server:
         url = server.url.replace("//", f"//user:{SECRET}@")
         transport = HttpTransport(Secret(url), (), False, None, ())
         for token in (None, "token"):
@@ -200,31 +203,31 @@ async def test_a_token_takes_the_place_of_the_credentials_in_the_url(tmp_path: P
     ]
 
 
-async def test_cookies_are_not_kept(tmp_path: Path) -> None:
+async def test_cookies_are_not_sent_back(tmp_path: Path) -> None:
     async def with_cookie(request: Request) -> None:
         request.answer(200, b"", Set_Cookie="a=b")
 
-    async with site(with_cookie) as server, web(tmp_path, server.url) as client:
+    async with site(with_cookie) as server, connected_client(tmp_path, server.url) as client:
         for _ in range(2):
             async with client.request("GET", {}):
                 pass
     assert ["cookie" in request.headers for request in server.requests] == [False, False]
 
 
-async def test_a_body_beyond_the_bound_is_not_read_to_its_end(tmp_path: Path) -> None:
+async def test_oversized_body_is_not_read_to_its_end(tmp_path: Path) -> None:
     async def endless(request: Request) -> None:
         request.begin(200, "application/json")
         request.write(b"x" * 2000)
         await request.gone()
 
-    async with site(endless) as server, web(tmp_path, server.url) as client:
+    async with site(endless) as server, connected_client(tmp_path, server.url) as client:
         async with asyncio.timeout(WITHIN):
             with pytest.raises(UpstreamFailed, match="larger than"):
                 async with client.request("GET", {}) as reply:
                     await reply.body(1000)
 
 
-async def test_what_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
+async def test_unread_body_closes_the_connection(tmp_path: Path) -> None:
     seen = asyncio.Event()
 
     async def endless(request: Request) -> None:
@@ -232,7 +235,7 @@ async def test_what_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
         await request.gone()
         seen.set()
 
-    async with site(endless) as server, web(tmp_path, server.url) as client:
+    async with site(endless) as server, connected_client(tmp_path, server.url) as client:
         async with client.request("GET", {}):
             pass
         async with asyncio.timeout(WITHIN):
@@ -240,8 +243,8 @@ async def test_what_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
 
 
 async def cause(tmp_path: Path, url: str, headers: Mapping[str, str] | None = None) -> str:
-    """What an error says about a request to ``url``."""
-    async with web(tmp_path, url, headers) as client, asyncio.timeout(WITHIN):
+    """The error text of a request to ``url``."""
+    async with connected_client(tmp_path, url, headers) as client, asyncio.timeout(WITHIN):
         with pytest.raises(UpstreamGone) as raised:
             async with client.request("POST", {"X": SECRET}, SECRET.encode()) as reply:
                 await reply.body(1 << 20)
@@ -259,7 +262,7 @@ async def cause(tmp_path: Path, url: str, headers: Mapping[str, str] | None = No
         (f"ftp://{SECRET}/", "NonHttpUrl"),
     ],
 )
-async def test_an_error_says_the_cause_and_no_address(tmp_path: Path, url: str, expected: str) -> None:
+async def test_error_names_the_cause_but_no_address(tmp_path: Path, url: str, expected: str) -> None:
     text = await cause(tmp_path, url)
 
     assert expected in text
@@ -268,24 +271,24 @@ async def test_an_error_says_the_cause_and_no_address(tmp_path: Path, url: str, 
 
 
 @pytest.mark.parametrize("url", [f"http://{SECRET}:99999/", f"http://{SECRET}:x/", f"http://[{SECRET}/"])
-async def test_what_is_no_address_is_a_failure_of_this_server(tmp_path: Path, url: str) -> None:
+async def test_invalid_url_is_a_failure_of_the_server(tmp_path: Path, url: str) -> None:
     with pytest.raises(UpstreamFailed) as raised:
-        async with web(tmp_path, url):
+        async with connected_client(tmp_path, url):
             pass
 
     assert str(raised.value) == "its url is not an address"
     assert raised.value.__suppress_context__
 
 
-async def test_an_error_holds_no_header(tmp_path: Path) -> None:
-    async with site(said) as server:
+async def test_error_contains_no_header(tmp_path: Path) -> None:
+    async with site(say_hello) as server:
         text = await cause(tmp_path, server.url, {"X-Key": f"a\r\n{SECRET}: 1"})
 
     assert SECRET not in text
     assert not server.requests
 
 
-async def test_an_error_holds_nothing_that_the_server_said(tmp_path: Path) -> None:
+async def test_error_contains_nothing_from_the_server(tmp_path: Path) -> None:
     async def garbled(request: Request) -> None:
         request.write(f"{SECRET}\r\n\r\n".encode())
 
@@ -301,9 +304,7 @@ async def test_an_error_holds_nothing_that_the_server_said(tmp_path: Path) -> No
     assert "lost before the answer was complete" in text
 
 
-async def test_a_proxy_that_cannot_be_reached_is_to_blame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unreachable_proxy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:1")
 
     text = await cause(tmp_path, "http://far.example/")
@@ -311,7 +312,7 @@ async def test_a_proxy_that_cannot_be_reached_is_to_blame(
     assert text == "the proxy could not be reached: Connection refused"
 
 
-async def test_a_server_without_tls_fails_at_the_handshake(tmp_path: Path) -> None:
+async def test_server_without_tls_fails_the_tls_handshake(tmp_path: Path) -> None:
     def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -326,7 +327,7 @@ async def test_a_server_without_tls_fails_at_the_handshake(tmp_path: Path) -> No
     assert SECRET not in text
 
 
-async def test_a_certificate_that_is_not_trusted_is_said_to_be_the_cause(
+async def test_untrusted_certificate_is_named_as_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_authority() -> ssl.SSLContext:
@@ -349,9 +350,9 @@ async def test_a_certificate_that_is_not_trusted_is_said_to_be_the_cause(
     assert "127.0.0.1" not in text
 
 
-async def test_after_close_nothing_is_sent(tmp_path: Path) -> None:
-    async with site(said) as server:
-        async with web(tmp_path, server.url) as client:
+async def test_request_after_close_sends_nothing(tmp_path: Path) -> None:
+    async with site(say_hello) as server:
+        async with connected_client(tmp_path, server.url) as client:
             pass
         with pytest.raises(UpstreamGone, match="closed"):
             async with client.request("GET", {}):
@@ -359,14 +360,14 @@ async def test_after_close_nothing_is_sent(tmp_path: Path) -> None:
         assert not server.requests
 
 
-async def test_a_compressed_answer_is_measured_as_it_unfolds(tmp_path: Path) -> None:
+async def test_size_limit_applies_to_the_decompressed_body(tmp_path: Path) -> None:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     packed = b"".join(packer.compress(b"x" * MIB) for _ in range(256)) + packer.flush()
 
     async def answer(request: Request) -> None:
         request.answer(200, packed, Content_Encoding="gzip")
 
-    async with site(answer) as server, web(tmp_path, server.url) as client:
+    async with site(answer) as server, connected_client(tmp_path, server.url) as client:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         async with client.request("POST", {}, b"{}") as reply:
             with pytest.raises(TooLarge, match="larger than 1 MiB"):

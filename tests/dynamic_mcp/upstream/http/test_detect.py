@@ -1,4 +1,4 @@
-"""Which transport is spoken where the configuration leaves it open: when the older one is tried, and what is said if both fail."""
+"""Detection of the HTTP transport: when the proxy tries HTTP+SSE, and which error it raises if both fail."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.dynamic_mcp.fakes import FakeUpstream
 from tests.dynamic_mcp.helpers import WITHIN
 
 
-class Logged(FakeUpstream):
-    """An upstream that keeps what it is asked for, in a log that two of them share."""
+class LoggedUpstream(FakeUpstream):
+    """An upstream that records its calls in a log that two upstreams share."""
 
     def __init__(self, name: str, log: list[str], opening: UpstreamError | None = None) -> None:
         super().__init__(modern=name == "first")
@@ -41,9 +41,9 @@ class Logged(FakeUpstream):
         return self._name.encode()
 
     def notify(self, method: str, params: bytes = b"") -> None:
-        self._log.append(f"{self._name} says {method}")
+        self._log.append(f"{self._name} notifies {method}")
 
-    async def lost(self) -> UpstreamGone:
+    async def wait_lost(self) -> UpstreamGone:
         return UpstreamGone(self._name)
 
     def stderr_tail(self) -> str:
@@ -56,51 +56,51 @@ class Logged(FakeUpstream):
         self._log.append(f"{self._name} closes")
 
 
-class Pair:
-    """A detection over two upstreams that open or fail to."""
+class TwoTransports:
+    """Detection between two upstreams, each of which opens or fails."""
 
     def __init__(self, first: UpstreamError | None, second: UpstreamError | None = None) -> None:
         self.log: list[str] = []
         self.detected = AutoDetect(
-            Logged("first", self.log, first), lambda: Logged("second", self.log, second)
+            LoggedUpstream("first", self.log, first), lambda: LoggedUpstream("second", self.log, second)
         )
 
-    async def speaks_through(self, name: Literal["first", "second"]) -> None:
-        """Everything goes to the upstream with this name."""
+    async def uses(self, name: Literal["first", "second"]) -> None:
+        """Check that everything goes to the upstream with this name."""
         detected = self.detected
         assert detected.agreed.capabilities == {name: Raw(b"{}")}
         assert detected.modern is (name == "first")
         assert await detected.request("m", b"{}", Options(None)) == name.encode()
-        assert str(await detected.lost()) == name
+        assert str(await detected.wait_lost()) == name
         assert detected.stderr_tail() == name
         self.log.clear()
         detected.notify("n")
         detected.set_paused(True)
         await detected.close()
-        assert self.log == [f"{name} says n", f"{name} pauses True", f"{name} closes"]
+        assert self.log == [f"{name} notifies n", f"{name} pauses True", f"{name} closes"]
 
 
 def status(number: int) -> HttpStatus:
     return HttpStatus(f"HTTP {number}", status=number)
 
 
-async def test_what_opens_is_kept() -> None:
-    pair = Pair(None)
+async def test_streamable_http_is_kept_if_it_opens() -> None:
+    pair = TwoTransports(None)
 
     await pair.detected.open(WITHIN, skip_probe=True)
 
     assert pair.log == ["first opens, no probe"]
-    await pair.speaks_through("first")
+    await pair.uses("first")
 
 
 @pytest.mark.parametrize("number", [400, 404, 405])
-async def test_a_refusal_leads_to_the_older_transport_once_the_first_is_closed(number: int) -> None:
-    pair = Pair(status(number))
+async def test_refusal_leads_to_sse_after_closing_the_first(number: int) -> None:
+    pair = TwoTransports(status(number))
 
     await pair.detected.open(WITHIN)
 
     assert pair.log == ["first opens", "first closes", "second opens"]
-    await pair.speaks_through("second")
+    await pair.uses("second")
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ async def test_a_refusal_leads_to_the_older_transport_once_the_first_is_closed(n
     ],
     ids=str,
 )
-async def test_another_failure_says_nothing_about_the_transport(failure: UpstreamError) -> None:
-    pair = Pair(failure)
+async def test_other_failures_do_not_try_sse(failure: UpstreamError) -> None:
+    pair = TwoTransports(failure)
 
     with pytest.raises(type(failure)) as raised:
         await pair.detected.open(WITHIN)
@@ -125,9 +125,9 @@ async def test_another_failure_says_nothing_about_the_transport(failure: Upstrea
     assert pair.log[1:] == ["first closes"]
 
 
-async def test_where_there_is_no_stream_either_the_first_refusal_is_told() -> None:
+async def test_first_refusal_is_raised_if_sse_is_refused_too() -> None:
     refusal = status(404)
-    pair = Pair(refusal, status(405))
+    pair = TwoTransports(refusal, status(405))
 
     with pytest.raises(HttpStatus) as raised:
         await pair.detected.open(WITHIN)
@@ -140,8 +140,8 @@ async def test_where_there_is_no_stream_either_the_first_refusal_is_told() -> No
 @pytest.mark.parametrize(
     "failure", [UpstreamFailed("its endpoint is not an address"), SignInNeeded("sign in")], ids=str
 )
-async def test_where_there_is_a_stream_its_own_failure_is_told(failure: UpstreamFailed) -> None:
-    pair = Pair(status(405), failure)
+async def test_failure_of_an_open_sse_stream_is_raised(failure: UpstreamFailed) -> None:
+    pair = TwoTransports(status(405), failure)
 
     with pytest.raises(type(failure)) as raised:
         await pair.detected.open(WITHIN)
@@ -150,7 +150,7 @@ async def test_where_there_is_a_stream_its_own_failure_is_told(failure: Upstream
 
 
 class NullEvents:
-    """Hears nothing."""
+    """Ignores everything."""
 
     def capabilities(self) -> bytes:
         return b"{}"
@@ -171,7 +171,7 @@ class NullEvents:
     ],
     ids=["open", "http", "sse"],
 )
-async def test_only_an_entry_without_a_type_leaves_the_transport_open(
+async def test_only_an_entry_without_a_type_detects_the_transport(
     transport: HttpTransport | SseTransport, kind: type[object]
 ) -> None:
     connector = HttpConnector(transport, Authorization("a", transport))
@@ -182,5 +182,5 @@ async def test_only_an_entry_without_a_type_leaves_the_transport_open(
     async with asyncio.timeout(WITHIN):
         for upstream in (one, other):
             await upstream.close()
-            # However often, and though it was never opened.
+            # A second close does nothing, even without an open.
             await upstream.close()

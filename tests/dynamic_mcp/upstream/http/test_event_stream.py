@@ -1,4 +1,4 @@
-"""Event streams: in any chunks, the events that the standard's algorithm finds in the whole stream, and no others."""
+"""Event streams: any chunks give the events that the standard's algorithm finds in the whole stream."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _STREAMS = st.builds(
 )
 
 
-def cut(stream: bytes, places: list[int]) -> list[bytes]:
-    """The stream in chunks that end at these places, some of them empty."""
-    ends = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+def chunked(stream: bytes, offsets: list[int]) -> list[bytes]:
+    """The stream in chunks that end at these offsets; some may be empty."""
+    ends = [0, *sorted(offset % (len(stream) + 1) for offset in offsets), len(stream)]
     return [stream[start:end] for start, end in pairwise(ends)]
 
 
 def read_whole(stream: bytes) -> tuple[list[ServerSentEvent], str, float | None]:
-    """The events, the last id and the reconnection time of a stream that is at hand as a whole."""
+    """The events, the last id and the reconnection time of a complete stream."""
     *lines, _ = LINE_END.split(stream[3:] if stream.startswith(BOM) else stream)
     found: list[ServerSentEvent] = []
     last_id, retry = "", None
@@ -66,16 +66,16 @@ def read_whole(stream: bytes) -> tuple[list[ServerSentEvent], str, float | None]
 @given(_STREAMS, st.lists(st.integers(0, 400), max_size=8))
 @example(BOM + b"data: x\r\n\r\n", [1, 2])
 @example(b"id: 1\r\n\r", [])
-def test_any_chunking_of_any_stream_gives_the_events_of_the_whole(stream: bytes, places: list[int]) -> None:
+def test_chunking_does_not_change_the_events(stream: bytes, offsets: list[int]) -> None:
     parser = EventParser()
 
-    found = [event for chunk in cut(stream, places) for event in parser.feed(chunk)]
+    found = [event for chunk in chunked(stream, offsets) for event in parser.feed(chunk)]
 
     assert (found, parser.last_id, parser.retry) == read_whole(stream)
 
 
 @given(_STREAMS)
-def test_one_byte_at_a_time_is_enough(stream: bytes) -> None:
+def test_single_bytes_give_the_same_events(stream: bytes) -> None:
     parser = EventParser()
 
     found = [event for byte in stream for event in parser.feed(bytes([byte]))]
@@ -83,7 +83,7 @@ def test_one_byte_at_a_time_is_enough(stream: bytes) -> None:
     assert found == read_whole(stream)[0]
 
 
-def test_an_event_is_there_as_soon_as_its_blank_line_ends_with_cr() -> None:
+def test_event_is_complete_at_the_cr_of_its_blank_line() -> None:
     parser = EventParser()
 
     assert parser.feed(b"data: x\r\r") == [ServerSentEvent("message", b"x", "")]
@@ -91,7 +91,7 @@ def test_an_event_is_there_as_soon_as_its_blank_line_ends_with_cr() -> None:
     assert parser.feed(b"\r\n") == [ServerSentEvent("message", b"y", "")]
 
 
-def test_the_id_of_an_event_that_breaks_off_is_no_place_to_go_on_from() -> None:
+def test_id_of_an_incomplete_event_does_not_count() -> None:
     parser = EventParser()
 
     parser.feed(b"id: 1\ndata: x\n\nid: 2\ndata: half of")
@@ -99,76 +99,76 @@ def test_the_id_of_an_event_that_breaks_off_is_no_place_to_go_on_from() -> None:
     assert parser.last_id == "1"
 
 
-def test_a_stream_that_is_taken_up_again_begins_with_what_the_broken_one_said() -> None:
+def test_resumed_stream_keeps_the_id_and_the_retry_time() -> None:
     parser = EventParser(last_id="7", retry=0.5)
 
     assert parser.feed(b"data: x\n\n") == [ServerSentEvent("message", b"x", "7")]
     assert (parser.last_id, parser.retry) == ("7", 0.5)
 
 
-class Told:
-    """What a parser says about events that are too large."""
+class OversizedEvents:
+    """The reports of a parser about oversized events."""
 
     def __init__(self, max_size: int) -> None:
         self.edges: list[tuple[bytes, bool]] = []
         self.parser = EventParser(max_size, lambda edge, last: self.edges.append((edge, last)))
 
 
-MOST = 60
+MAX_SIZE = 60
 
 
-@given(st.lists(st.integers(0, 3 * MOST), min_size=1, max_size=6), st.lists(st.integers(0, 2000), max_size=8))
-def test_an_event_that_is_too_large_is_dropped_and_told_of_and_no_other(
-    sizes: list[int], places: list[int]
-) -> None:
-    told = Told(MOST)
+@given(
+    st.lists(st.integers(0, 3 * MAX_SIZE), min_size=1, max_size=6), st.lists(st.integers(0, 2000), max_size=8)
+)
+def test_only_oversized_events_are_dropped_and_reported(sizes: list[int], offsets: list[int]) -> None:
+    oversized = OversizedEvents(MAX_SIZE)
     values = [bytes(ord("a") + (at + size) % 26 for at in range(size)) for size in sizes]
     stream = b"".join(b"id: %d\nevent: e\ndata: %b\n\n" % (n, value) for n, value in enumerate(values))
 
-    found = [event for chunk in cut(stream, places) for event in told.parser.feed(chunk)]
+    found = [event for chunk in chunked(stream, offsets) for event in oversized.parser.feed(chunk)]
 
     delivered = {int(event.last_id): event for event in found}
     for n, value in enumerate(values):
-        # A line that is not yet whole counts with its name.
-        if len(value) + len(b"data: ") <= MOST:
+        # An incomplete line counts with the name of its field.
+        if len(value) + len(b"data: ") <= MAX_SIZE:
             assert delivered[n] == ServerSentEvent("e", value, str(n))
-        elif len(value) > MOST:
+        elif len(value) > MAX_SIZE:
             assert n not in delivered
     dropped = [value for n, value in enumerate(values) if n not in delivered]
-    assert [last for _, last in told.edges] == [False, True] * len(dropped)
-    for value, (first, _), (end, _) in zip(dropped, told.edges[::2], told.edges[1::2], strict=True):
+    assert [last for _, last in oversized.edges] == [False, True] * len(dropped)
+    for value, (first, _), (end, _) in zip(dropped, oversized.edges[::2], oversized.edges[1::2], strict=True):
         assert value.startswith(first)
         assert value.endswith(end)
-    assert told.parser.last_id == str(len(values) - 1)
+    assert oversized.parser.last_id == str(len(values) - 1)
 
 
-def test_many_empty_lines_are_a_large_event_too() -> None:
-    told = Told(MOST)
+def test_empty_data_lines_count_for_the_size() -> None:
+    oversized = OversizedEvents(MAX_SIZE)
 
-    found = told.parser.feed(b"data\n" * (MOST + 2) + b"\ndata: next\n\n")
+    found = oversized.parser.feed(b"data\n" * (MAX_SIZE + 2) + b"\ndata: next\n\n")
 
     assert [event.data for event in found] == [b"next"]
-    assert [last for _, last in told.edges] == [False, True]
+    assert [last for _, last in oversized.edges] == [False, True]
 
 
 @pytest.mark.parametrize(
-    "line", [b"x" * MOST, b"data: " + b"x" * MOST + b"\n"], ids=["one line", "many lines"]
+    "line", [b"x" * MAX_SIZE, b"data: " + b"x" * MAX_SIZE + b"\n"], ids=["one line", "many lines"]
 )
-def test_an_event_many_times_larger_than_the_bound_has_no_end_until_it_ends(line: bytes) -> None:
-    told = Told(MOST)
-    told.parser.feed(b"data: ")
+def test_event_beyond_16_bounds_is_endless_until_it_ends(line: bytes) -> None:
+    oversized = OversizedEvents(MAX_SIZE)
+    oversized.parser.feed(b"data: ")
 
     for _ in range(ENDLESS):
-        assert not told.parser.is_endless
-        told.parser.feed(line)
-    told.parser.feed(line * 2)
-    assert told.parser.is_endless
-    (event,) = told.parser.feed(b"\n\ndata: next\n\n")
+        assert not oversized.parser.is_endless
+        oversized.parser.feed(line)
+    oversized.parser.feed(line * 2)
+    assert oversized.parser.is_endless
+    (event,) = oversized.parser.feed(b"\n\ndata: next\n\n")
     assert event.data == b"next"
-    assert not told.parser.is_endless
+    assert not oversized.parser.is_endless
 
 
-def test_a_large_event_costs_time_in_proportion_to_its_length() -> None:
+def test_large_event_takes_linear_time() -> None:
     parser = EventParser()
     chunk = b"x" * 1000
 

@@ -1,4 +1,4 @@
-"""Streamable HTTP where requests meet each other: sessions that end, calls that are given up, answers that are not theirs."""
+"""Streamable HTTP with concurrent requests: sessions that end, cancelled calls, answers to other requests."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def own_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
-class Heard:
-    """What the upstream said by itself."""
+class RecordedEvents:
+    """Records the messages that the upstream begins."""
 
     def __init__(self) -> None:
         self.methods: list[str | None] = []
@@ -53,7 +53,7 @@ class Heard:
 
 
 class Server:
-    """A server of one era with sessions (legacy); ``on`` says how a method, or the verb GET, is answered in place of the default."""
+    """A server of one era, with sessions if legacy; ``on`` replaces the default answer to a method, or to the verb GET."""
 
     def __init__(self, *, modern: bool = False) -> None:
         self.on: dict[str, Handler] = {}
@@ -68,7 +68,7 @@ class Server:
             self.by_default(request)
 
     def by_default(self, request: Request) -> None:
-        """Answer well."""
+        """Give the default answer."""
         if request.method != "POST":
             request.answer(405)
         elif request.rpc == "server/discover" and self._modern:
@@ -85,16 +85,16 @@ class Server:
             request.result({"name": request.message["params"]["name"]})
 
 
-class Connected:
+class OpenUpstream:
     """An open upstream over a server."""
 
-    def __init__(self, upstream: StreamableHttpUpstream, server: Site, heard: Heard) -> None:
+    def __init__(self, upstream: StreamableHttpUpstream, server: Site, events: RecordedEvents) -> None:
         self.upstream = upstream
         self.site = server
-        self.heard = heard
+        self.events = events
 
     async def call(self, name: str = "a", timeout: float = WITHIN) -> str:
-        """Call a tool; the name that the result gives back."""
+        """Call a tool; the name in its result."""
         params = json.dumps({"name": name}).encode()
         value = json.loads(await self.upstream.request(CALL, params, Options(timeout)))
         assert isinstance(value, dict)
@@ -108,17 +108,17 @@ class Connected:
 @asynccontextmanager
 async def connected(
     tmp_path: Path, server: Server, max_size: int = jsonrpc.MAX_MESSAGE
-) -> AsyncIterator[Connected]:
-    """An upstream over a server; nothing of it is left in the end, on either side."""
+) -> AsyncIterator[OpenUpstream]:
+    """An open upstream over a server. Afterwards no task is left on either side."""
     before = asyncio.all_tasks()
-    heard = Heard()
-    async with site(server) as place:
-        transport = HttpTransport(Secret(place.url), (), False, None, ())
-        web = HttpClient(place.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
-        upstream = StreamableHttpUpstream(web, heard, max_size=max_size)
+    events = RecordedEvents()
+    async with site(server) as running:
+        transport = HttpTransport(Secret(running.url), (), False, None, ())
+        client = HttpClient(running.url, {}, Authorization("a", transport, FileStore("a", tmp_path)))
+        upstream = StreamableHttpUpstream(client, events, max_size=max_size)
         try:
             await upstream.open(WITHIN)
-            yield Connected(upstream, place, heard)
+            yield OpenUpstream(upstream, running, events)
         finally:
             async with asyncio.timeout(WITHIN):
                 await upstream.close()
@@ -154,7 +154,7 @@ def result(request: Request, name: str, id: object = None) -> dict[str, Any]:
         (406, "application/json", b'{"error":"no"}'),
     ],
 )
-async def test_whatever_is_no_discovery_means_a_handshake(
+async def test_any_other_answer_to_the_probe_means_legacy(
     tmp_path: Path, status: int, kind: str, body: bytes
 ) -> None:
     server = Server()
@@ -171,7 +171,7 @@ async def test_whatever_is_no_discovery_means_a_handshake(
 # Sessions
 
 
-async def test_calls_that_meet_a_dead_session_begin_one_new_one(tmp_path: Path) -> None:
+async def test_calls_with_a_forgotten_session_begin_one_new_session(tmp_path: Path) -> None:
     server = Server()
     refuse, beginning, refused = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -204,7 +204,7 @@ async def test_calls_that_meet_a_dead_session_begin_one_new_one(tmp_path: Path) 
         assert [request.headers[SESSION] for request in upstream.site.of(CALL)] == ["s0"] * 4 + ["s2"] * 4
 
 
-async def test_the_new_session_outlives_the_call_that_asked_for_it(tmp_path: Path) -> None:
+async def test_new_session_survives_the_cancellation_of_its_first_call(tmp_path: Path) -> None:
     server = Server()
     go_on = asyncio.Event()
 
@@ -226,11 +226,11 @@ async def test_the_new_session_outlives_the_call_that_asked_for_it(tmp_path: Pat
         assert await second == "second"
         assert await upstream.call("third") == "third"
         assert len(upstream.site.of("initialize")) == 2
-        # Who came while it was begun waited, rather than being sent without a session.
+        # The call that came meanwhile waited for the new session.
         assert [request.headers.get(SESSION) for request in upstream.site.of(CALL)] == ["s0", "s2", "s2"]
 
 
-async def test_without_a_new_session_the_upstream_is_lost(tmp_path: Path) -> None:
+async def test_upstream_is_lost_if_no_new_session_begins(tmp_path: Path) -> None:
     server = Server()
 
     async def refuse(request: Request) -> None:
@@ -243,12 +243,12 @@ async def test_without_a_new_session_the_upstream_is_lost(tmp_path: Path) -> Non
             with pytest.raises(UpstreamGone, match="no new session could be begun"):
                 await upstream.call()
             server.sessions.append("forgotten")
-        end = await upstream.upstream.lost()
+        end = await upstream.upstream.wait_lost()
 
     assert "HTTP 500" in str(end)
 
 
-async def test_a_new_session_that_is_never_confirmed_ends_the_upstream(tmp_path: Path) -> None:
+async def test_unconfirmed_new_session_ends_the_upstream(tmp_path: Path) -> None:
     server = Server()
 
     async def never(request: Request) -> None:
@@ -262,7 +262,7 @@ async def test_a_new_session_that_is_never_confirmed_ends_the_upstream(tmp_path:
             await upstream.call()
 
 
-async def test_a_new_session_has_a_stream_of_its_own(tmp_path: Path) -> None:
+async def test_new_session_opens_its_own_stream(tmp_path: Path) -> None:
     server = Server()
     ended: list[str] = []
 
@@ -274,26 +274,26 @@ async def test_a_new_session_has_a_stream_of_its_own(tmp_path: Path) -> None:
 
     server.on["GET"] = listen
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: "notifications/of-s0" in upstream.heard.methods, "the first stream")
+        await eventually(lambda: "notifications/of-s0" in upstream.events.methods, "the first stream")
         server.sessions.append("forgotten")
 
         assert await upstream.call() == "a"
-        await eventually(lambda: "notifications/of-s2" in upstream.heard.methods, "the second stream")
+        await eventually(lambda: "notifications/of-s2" in upstream.events.methods, "the second stream")
         await eventually(lambda: ended, "the end of the first")
         streams = [request for request in upstream.site.requests if request.method == "GET"]
 
     assert ["last-event-id" in request.headers for request in streams] == [False, False]
-    assert "notifications/tools/list_changed" in upstream.heard.methods
+    assert "notifications/tools/list_changed" in upstream.events.methods
     assert sorted(ended) == ["s0", "s2"]
 
 
-# Calls that are given up
+# Abandoned calls
 
 
-async def given_up(
-    tmp_path: Path, server: Server, give_up: Callable[[asyncio.Task[str]], object]
-) -> Connected:
-    """A call that is given up while its stream is open; the server sees the end of it."""
+async def abandoned(
+    tmp_path: Path, server: Server, abandon: Callable[[asyncio.Task[str]], object]
+) -> OpenUpstream:
+    """Abandon a call while its stream is open; the server sees the end of the stream."""
     closed = asyncio.Event()
 
     async def hold(request: Request) -> None:
@@ -306,7 +306,7 @@ async def given_up(
         server.on[CALL] = hold
         call = upstream.begin(timeout=0.5)
         await upstream.site.arrived(CALL)
-        give_up(call)
+        abandon(call)
         with pytest.raises((asyncio.CancelledError, UpstreamTimeout)):
             await call
         async with asyncio.timeout(WITHIN):
@@ -319,31 +319,31 @@ async def given_up(
 
 
 @pytest.mark.parametrize(
-    "give_up", [lambda call: call.cancel(), lambda call: None], ids=["cancelled", "timeout"]
+    "abandon", [lambda call: call.cancel(), lambda call: None], ids=["cancelled", "timeout"]
 )
-async def test_a_modern_server_learns_of_a_cancellation_by_the_end_of_the_stream(
-    tmp_path: Path, give_up: Callable[[asyncio.Task[str]], object]
+async def test_end_of_the_stream_cancels_a_modern_call(
+    tmp_path: Path, abandon: Callable[[asyncio.Task[str]], object]
 ) -> None:
-    upstream = await given_up(tmp_path, Server(modern=True), give_up)
+    upstream = await abandoned(tmp_path, Server(modern=True), abandon)
 
     assert upstream.upstream.modern
     assert [request.rpc for request in upstream.site.requests] == ["server/discover", CALL, CALL]
 
 
 @pytest.mark.parametrize(
-    "give_up", [lambda call: call.cancel(), lambda call: None], ids=["cancelled", "timeout"]
+    "abandon", [lambda call: call.cancel(), lambda call: None], ids=["cancelled", "timeout"]
 )
-async def test_a_legacy_server_is_told_of_a_cancellation(
-    tmp_path: Path, give_up: Callable[[asyncio.Task[str]], object]
+async def test_cancelled_notification_cancels_a_legacy_call(
+    tmp_path: Path, abandon: Callable[[asyncio.Task[str]], object]
 ) -> None:
-    upstream = await given_up(tmp_path, Server(), give_up)
+    upstream = await abandoned(tmp_path, Server(), abandon)
 
-    (told,) = upstream.site.of("notifications/cancelled")
-    assert told.message["params"]["requestId"] == upstream.site.of(CALL)[0].id
-    assert told.headers[SESSION] == "s0"
+    (notification,) = upstream.site.of("notifications/cancelled")
+    assert notification.message["params"]["requestId"] == upstream.site.of(CALL)[0].id
+    assert notification.headers[SESSION] == "s0"
 
 
-async def test_closing_ends_calls_and_streams_and_the_session(tmp_path: Path) -> None:
+async def test_close_ends_calls_streams_and_the_session(tmp_path: Path) -> None:
     server = Server()
     closed: list[str] = []
 
@@ -370,7 +370,7 @@ async def test_closing_ends_calls_and_streams_and_the_session(tmp_path: Path) ->
 # Pauses
 
 
-async def test_a_pause_stops_the_reading_and_loses_nothing(tmp_path: Path) -> None:
+async def test_pause_stops_reading_and_loses_nothing(tmp_path: Path) -> None:
     server = Server()
     paused = asyncio.Event()
 
@@ -385,24 +385,24 @@ async def test_a_pause_stops_the_reading_and_loses_nothing(tmp_path: Path) -> No
     async with connected(tmp_path, server) as upstream:
         server.on[CALL] = talk
         call = upstream.begin()
-        await eventually(lambda: upstream.heard.methods, "the first notification")
+        await eventually(lambda: upstream.events.methods, "the first notification")
         upstream.upstream.set_paused(True)
         paused.set()
         del server.on[CALL]
-        # Another answer, on its own connection, passes all the same.
+        # Another answer, on its own connection, still passes.
         assert await upstream.call("other") == "other"
-        heard_meanwhile = len(upstream.heard.methods)
+        events_meanwhile = len(upstream.events.methods)
         upstream.upstream.set_paused(False)
 
         assert await call == "talkative"
-        assert upstream.heard.methods[1:] == [f"notifications/{n}" for n in range(100)]
-    assert heard_meanwhile == 1
+        assert upstream.events.methods[1:] == [f"notifications/{n}" for n in range(100)]
+    assert events_meanwhile == 1
 
 
 # Answers
 
 
-async def test_an_answer_on_the_stream_of_another_request_reaches_nobody(tmp_path: Path) -> None:
+async def test_answers_on_the_stream_of_another_request_are_dropped(tmp_path: Path) -> None:
     server = Server()
     arrived: dict[str, Request] = {}
 
@@ -425,7 +425,7 @@ async def test_an_answer_on_the_stream_of_another_request_reaches_nobody(tmp_pat
         assert [*await asyncio.gather(upstream.call("a"), upstream.call("b"))] == ["a", "b"]
 
 
-async def test_a_json_answer_of_another_id_fails_its_own_call_only(tmp_path: Path) -> None:
+async def test_json_answer_with_another_id_fails_only_its_own_call(tmp_path: Path) -> None:
     server = Server()
     both = asyncio.Event()
 
@@ -448,7 +448,7 @@ async def test_a_json_answer_of_another_id_fails_its_own_call_only(tmp_path: Pat
         assert await first == "a"
 
 
-async def test_what_refuses_a_request_need_not_know_its_id(tmp_path: Path) -> None:
+async def test_refusal_with_a_null_id_is_accepted(tmp_path: Path) -> None:
     server = Server()
 
     async def refuse(request: Request) -> None:
@@ -463,7 +463,7 @@ async def test_what_refuses_a_request_need_not_know_its_id(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 302, 400, 404, 429, 500, 503])
-async def test_a_status_without_an_answer_fails_one_call(tmp_path: Path, status: int) -> None:
+async def test_status_without_an_answer_fails_one_call(tmp_path: Path, status: int) -> None:
     server = Server(modern=True)
 
     async def empty(request: Request) -> None:
@@ -479,7 +479,7 @@ async def test_a_status_without_an_answer_fails_one_call(tmp_path: Path, status:
     assert isinstance(failed.value, HttpStatus) is (status >= 300)
 
 
-async def test_an_array_holds_the_answer_among_others(tmp_path: Path) -> None:
+async def test_answer_in_an_array_is_found(tmp_path: Path) -> None:
     server = Server()
 
     async def batch(request: Request) -> None:
@@ -493,11 +493,11 @@ async def test_an_array_holds_the_answer_among_others(tmp_path: Path) -> None:
         server.on[CALL] = batch
 
         assert await upstream.call() == "batched"
-        assert upstream.heard.methods == ["notifications/x"]
+        assert upstream.events.methods == ["notifications/x"]
 
 
 @pytest.mark.parametrize("form", ["json", "sse"])
-async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_path: Path, form: str) -> None:
+async def test_oversized_answer_fails_its_call_before_its_end(tmp_path: Path, form: str) -> None:
     server = Server()
     closed = asyncio.Event()
 
@@ -521,7 +521,7 @@ async def test_an_answer_that_is_too_large_fails_its_call_before_its_end(tmp_pat
         assert await upstream.call() == "a"
 
 
-async def test_a_message_that_is_too_large_fails_no_call_of_another_stream(tmp_path: Path) -> None:
+async def test_oversized_message_fails_no_call_of_another_stream(tmp_path: Path) -> None:
     server = Server()
     answered = asyncio.Event()
 
@@ -548,7 +548,7 @@ async def test_a_message_that_is_too_large_fails_no_call_of_another_stream(tmp_p
 # Streams that break
 
 
-async def test_a_stream_that_breaks_within_an_event_is_taken_up_before_it(tmp_path: Path) -> None:
+async def test_stream_broken_within_an_event_resumes_before_it(tmp_path: Path) -> None:
     server = Server()
     calls: list[Request] = []
 
@@ -569,11 +569,11 @@ async def test_a_stream_that_breaks_within_an_event_is_taken_up_before_it(tmp_pa
     server.on |= {CALL: break_off, "GET": resume}
     async with connected(tmp_path, server) as upstream:
         assert await upstream.call() == "e1"
-        assert upstream.heard.methods == ["notifications/one"]
+        assert upstream.events.methods == ["notifications/one"]
         assert len(calls) == 1
 
 
-async def test_a_stream_that_always_breaks_is_given_up(tmp_path: Path) -> None:
+async def test_resumption_is_given_up_after_five_attempts(tmp_path: Path) -> None:
     server = Server()
 
     async def break_off(request: Request) -> None:
@@ -589,10 +589,10 @@ async def test_a_stream_that_always_breaks_is_given_up(tmp_path: Path) -> None:
             await upstream.call()
         resumed = [request for request in upstream.site.requests if "last-event-id" in request.headers]
 
-    assert len(resumed) == answer_stream.RESUMPTIONS
+    assert len(resumed) == answer_stream.MAX_RESUMPTIONS
 
 
-async def test_a_server_that_says_when_to_come_again_is_asked_at_that_pace(tmp_path: Path) -> None:
+async def test_retry_time_of_the_server_sets_the_pace(tmp_path: Path) -> None:
     server = Server()
 
     async def poll(request: Request) -> None:
@@ -603,12 +603,12 @@ async def test_a_server_that_says_when_to_come_again_is_asked_at_that_pace(tmp_p
 
     server.on["GET"] = poll
     async with connected(tmp_path, server) as upstream:
-        await eventually(lambda: len(upstream.heard.methods) >= 6, "six streams, one after the other")
+        await eventually(lambda: len(upstream.events.methods) >= 6, "six streams, one after the other")
 
-        assert upstream.heard.methods[:6] == [f"notifications/{n}" for n in range(1, 7)]
+        assert upstream.events.methods[:6] == [f"notifications/{n}" for n in range(1, 7)]
 
 
-async def test_a_modern_stream_is_never_taken_up_again(tmp_path: Path) -> None:
+async def test_modern_stream_is_never_resumed(tmp_path: Path) -> None:
     server = Server(modern=True)
 
     async def break_off(request: Request) -> None:

@@ -1,17 +1,15 @@
-"""Credentials in a file that others can read: which count as such, and when that is said."""
+"""Credentials in a file that other users can read: what counts as a credential, and when there is a warning."""
 
 from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 
 import pytest
 
-from dynamic_mcp.config.credential_scan import credentials, warning
-from dynamic_mcp.config.load import load
+from dynamic_mcp.extras.hardening.credential_scan import credentials, warnings
 
 VALUE = "canary-93c1"
 TELLING = [
@@ -27,32 +25,32 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("name", TELLING)
-def test_a_literal_value_under_a_telling_name_is_a_credential(name: str) -> None:
+def test_literal_value_with_a_credential_name_counts(name: str) -> None:
     assert list(credentials({name: VALUE}, {}, None, "s")) == [f"s.env.{name}"]
     assert list(credentials({}, {name: VALUE}, None, "s")) == [f"s.headers.{name}"]
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_other_names_are_not(name: str) -> None:
+def test_other_names_do_not_count(name: str) -> None:
     assert list(credentials({name: VALUE}, {name: VALUE}, None, "s")) == []
 
 
 @pytest.mark.parametrize("value", ["", " ", "${X}", "Bearer ${X}", "${A}${B}"])
-def test_what_refers_to_a_variable_or_is_empty_is_not(value: str) -> None:
+def test_references_and_empty_values_do_not_count(value: str) -> None:
     assert list(credentials({"TOKEN": value}, {"Authorization": value}, None, "s")) == []
 
 
 @pytest.mark.parametrize("value", ["$X", "${X", "Bearer x"])
-def test_what_only_looks_like_a_reference_is(value: str) -> None:
+def test_values_similar_to_references_count(value: str) -> None:
     assert list(credentials({}, {"authorization": value}, None, "s")) == ["s.headers.authorization"]
 
 
-def test_authorization_is_a_header_and_no_variable() -> None:
+def test_authorization_counts_only_as_a_header() -> None:
     assert list(credentials({"AUTHORIZATION": VALUE}, {}, None, "s")) == []
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         (f"https://user:{VALUE}@host/mcp", True),
         (f"https://host/mcp?lang=en&api_key={VALUE}", True),
@@ -62,31 +60,42 @@ def test_authorization_is_a_header_and_no_variable() -> None:
         (f"https://[{VALUE}", False),
     ],
 )
-def test_an_address_can_hold_one(url: str, told: bool) -> None:
-    assert list(credentials({}, {}, url, "s")) == (["s.url"] if told else [])
+def test_credentials_in_a_url_count(url: str, expected: bool) -> None:
+    assert list(credentials({}, {}, url, "s")) == (["s.url"] if expected else [])
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(0o600, False), (0o640, True), (0o604, True), (0o444, True), (0o622, False)]
+    ("mode", "expected"), [(0o600, False), (0o640, True), (0o604, True), (0o444, True), (0o622, False)]
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
-def test_the_mode_of_the_file_decides(tmp_path: Path, mode: int, told: bool) -> None:
+def test_mode_of_the_file_decides(tmp_path: Path, mode: int, expected: bool) -> None:
     path = tmp_path / "config.json"
-    # A server that is switched off stands in the file all the same.
+    # The entry of a disabled server is in the file too.
     entry = {"description": "d", "command": "c", "env": {"TOKEN": VALUE}, "enabled": False}
     path.write_text(json.dumps({"mcpServers": {"a": entry}}))
     path.chmod(mode)
 
-    said = load(path, {}).exposed
+    text = "".join(warnings(path))
 
-    assert bool(said) is told
-    assert VALUE not in said
-    if told:
-        assert f"{path}: can be read by others (mode {mode:o})" in said
-        assert "mcpServers.a.env.TOKEN" in said
+    assert bool(text) is expected
+    assert VALUE not in text
+    if expected:
+        assert f"{path}: can be read by others (mode {mode:o})" in text
+        assert "mcpServers.a.env.TOKEN" in text
 
 
-def test_a_stream_is_nobodys_file() -> None:
-    pipe = os.stat_result((stat.S_IFIFO | 0o644, *range(9)))
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
+def test_pipe_is_not_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
 
-    assert warning("f", pipe, ["a"]) == ""
+    assert warnings(pipe) == ()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"mcpServers": []}', '{"mcpServers": {"a": 1}}'])
+def test_changed_or_missing_file_gives_no_warning(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+
+    assert warnings(path) == ()
+    assert warnings(tmp_path / "gone.json") == ()

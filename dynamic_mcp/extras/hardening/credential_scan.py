@@ -1,0 +1,94 @@
+"""Finds literal credentials in a configuration file that other users can read.
+
+A credential is an ``Authorization`` header, a password in a URL, or a header, env value or query parameter whose name contains
+"token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The warning contains locations,
+never values. Only the mode of the file itself counts, not those of its folders, because a user may open a folder or copy the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from dynamic_mcp.config.expand import REFERENCE
+
+#: Does not match "MAX_TOKENS", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM" and "TLS_KEY_FILE".
+_CREDENTIAL_NAME = re.compile(
+    r"(token|secrets?|passwords?|passwd|((?<![a-z])|api|access|private)keys?)(?![a-z])(?!_?(file|path|dir)\b)",
+    re.IGNORECASE,
+)
+
+
+def warnings(path: Path) -> Sequence[str]:
+    """Warnings about this configuration file. The file was valid, but may have changed meanwhile."""
+    try:
+        status = path.stat()
+        if not _is_open_to_others(status):
+            return ()
+        file = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=_File)
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return ()
+    locations = [
+        location
+        for name, entry in file.servers.items()
+        for location in credentials(entry.env, entry.headers, entry.url, f"mcpServers.{name}")
+    ]
+    if not locations:
+        return ()
+    mode = stat.S_IMODE(status.st_mode)
+    found = f"can be read by others (mode {mode:o}) and contains what looks like credentials: {', '.join(locations)}"
+    return (f"{path}: {found}; close it (chmod 600) and write ${{VARIABLE}} in their place",)
+
+
+class _Entry(msgspec.Struct):
+    env: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    url: str | None = None
+
+
+class _File(msgspec.Struct):
+    servers: dict[str, _Entry] = msgspec.field(name="mcpServers")
+
+
+def _is_open_to_others(status: os.stat_result) -> bool:
+    # A pipe can be read only once, and is not a file of the user.
+    return sys.platform != "win32" and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)
+
+
+def credentials(
+    env: Mapping[str, str], headers: Mapping[str, str], url: str | None, location: str
+) -> Iterator[str]:
+    """The locations of credentials in the entry of one server, before the expansion of references."""
+    for field, values in (("env", env), ("headers", headers)):
+        for name, value in values.items():
+            is_credential = _CREDENTIAL_NAME.search(name) or (
+                field == "headers" and name.lower() == "authorization"
+            )
+            if is_credential and _is_literal(value):
+                yield f"{location}.{field}.{name}"
+    if url is not None and _has_credentials(url):
+        yield f"{location}.url"
+
+
+def _is_literal(value: str) -> bool:
+    return bool(value.strip()) and not REFERENCE.search(value)
+
+
+def _has_credentials(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        # A reference may replace the host and the port.
+        return False
+    named = parse_qsl(parts.query)
+    return _is_literal(password or "") or any(
+        _CREDENTIAL_NAME.search(name) and _is_literal(value) for name, value in named
+    )
