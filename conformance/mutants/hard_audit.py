@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.extras import audit
 from dynamic_mcp.extras.audit import AuditLog
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
@@ -76,20 +74,31 @@ def goes_on_in_the_renamed_file() -> None:
 
 @mutant("HARD-005")
 def begins_the_log_anew_at_each_start() -> None:
-    # Private, because only the flags of this one file must change.
-    replace(audit._FLAGS, audit._FLAGS | os.O_TRUNC)
+    right = AuditLog.__init__
+
+    def wrong(self: AuditLog, settings: Audit | None, *more: Any) -> None:
+        if settings is not None:
+            settings.file.unlink(missing_ok=True)
+        right(self, settings, *more)
+
+    replace(right, wrong)
 
 
 @mutant("HARD-005")
 def leaves_the_mode_of_the_log_to_the_umask() -> None:
-    # Private, because only the mode of this one file must change.
-    right = AuditLog._open
+    begin, right = AuditLog.__init__, AuditLog.record
+    files: list[Path] = []
 
-    def wrong(self: AuditLog, path: Path) -> int:
-        descriptor = right(self, path)
-        os.fchmod(descriptor, 0o644)
-        return descriptor
+    def remember(self: AuditLog, settings: Audit | None, *more: Any) -> None:
+        begin(self, settings, *more)
+        files.extend(() if settings is None else [settings.file])
 
+    def wrong(self: AuditLog, event: str, **details: Any) -> None:
+        right(self, event, **details)
+        for file in files:
+            file.chmod(0o644)
+
+    replace(begin, remember)
     replace(right, wrong)
 
 

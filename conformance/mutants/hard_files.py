@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,62 +11,72 @@ from conformance.mutants import mutant, replace
 from dynamic_mcp.extras.hardening import credential_scan
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth import store
 from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("HARD-001", also={"TOK-003": "a folder that was open stays open"})
 def leaves_lax_modes_as_they_are() -> None:
-    # Private: the repair of a mode is inside of each access to the store.
-    replace(store._close_to_others, lambda path, mode: None)
+    # The store is the only part of the proxy that changes a mode in this way.
+    setattr(Path, "chmod", lambda self, mode: None)  # noqa: B010  # mypy does not allow the assignment
+    _say_nothing_of_repairs()
 
 
 @mutant("HARD-001")
 def repairs_modes_without_a_word() -> None:
-    def wrong(path: Path, mode: int) -> None:
-        if path.stat().st_mode & 0o077:
-            path.chmod(mode)
-
-    # Private: the repair of a mode is inside of each access to the store.
-    replace(store._close_to_others, wrong)
+    _say_nothing_of_repairs()
 
 
 @mutant("HARD-001")
 def closes_home_as_well() -> None:
-    # Private: which folders are closed is inside of each access to the store.
-    right = FileStore._close_directories
+    def wrong(path: Path) -> None:
+        home = path.parents[2]
+        home.chmod(0o700)
 
-    def wrong(self: FileStore) -> None:
-        self._directory.parent.parent.chmod(0o700)
-        right(self)
-
-    replace(right, wrong)
+    _before_loading(wrong)
 
 
 @mutant("HARD-001")
 def trusts_what_anybody_could_write() -> None:
     """For example a token file with mode 0666."""
 
-    # Private: the doubt about a file is inside of the reading.
-    replace(store._doubt, lambda found, directory: "")
+    def wrong(path: Path) -> None:
+        if path.exists():
+            path.chmod(path.stat().st_mode & 0o7775)
+
+    _before_loading(wrong)
 
 
 @mutant("HARD-001")
 def trusts_it_after_the_repair() -> None:
-    def wrong(self: FileStore) -> bytes | None:
-        lax = self.path.stat().st_mode & 0o002
-        self.path.chmod(0o600)
-        if lax:
-            log.warning("%s could be written by anybody", self.path)
-            return None
-        return self.path.read_bytes()
+    right = FileStore.load
 
-    # Private: the order of doubt and repair is the mistake.
-    replace(FileStore._read, wrong)
+    def wrong(self: FileStore) -> Tokens | None:
+        if self.path.exists() and self.path.stat().st_mode & 0o002:
+            log.warning("%s could be written by anybody", self.path)
+            self.path.chmod(0o600)
+            return None
+        return right(self)
+
+    replace(right, wrong)
+
+
+def _say_nothing_of_repairs() -> None:
+    log.addFilter(lambda record: "was open to others" not in record.getMessage())
+
+
+def _before_loading(do: Callable[[Path], object]) -> None:
+    right = FileStore.load
+
+    def wrong(self: FileStore) -> Tokens | None:
+        do(self.path)
+        return right(self)
+
+    replace(right, wrong)
 
 
 @mutant("HARD-011")

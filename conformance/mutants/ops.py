@@ -17,7 +17,9 @@ from conformance.mutants import mutant, replace, wire
 from conformance.mutants.guard import remove_the_guard
 from dynamic_mcp import log, server
 from dynamic_mcp.config.load import load
+from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, UpstreamError, UpstreamFailed
+from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.router import Router
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamic_mcp.config.model import Config
+    from dynamic_mcp.config.model import Config, Server
     from dynamic_mcp.upstream.base import Events, Upstream
 
 
@@ -86,8 +88,8 @@ def a_second_signal_changes_nothing() -> None:
             return iter(())
 
     replace(child.live, Unlisted())
-    # Nor is anything over by itself in the time that the second signal has, which a slow look at the processes would take for its effect.
-    child.TERM_GRACE = 6.0
+    # A group that ends by itself would look like the effect of the second signal, and a busy check waits long.
+    child.TERM_GRACE = 30.0
 
 
 @mutant("OPS-003")
@@ -152,14 +154,15 @@ def waits_for_a_silent_upstream_for_ever() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_server_for_ever() -> None:
-    limited = StdioUpstream.open
-    group.CONNECT_BUDGET = 3600.0
+    right, limit = Extras.connection, group.CONNECT_BUDGET
 
-    async def right(self: StdioUpstream, *arguments: Any, **named: Any) -> None:
-        with anyio.fail_after(10.0):
-            await limited(self, *arguments, **named)
+    def wrong(self: Extras, upstream: Upstream, configured: Server) -> Upstream:
+        # The group reads its limit right after it has asked for the connection.
+        is_child = isinstance(configured.transport, StdioTransport)
+        group.CONNECT_BUDGET = limit if is_child else 3600.0
+        return right(self, upstream, configured)
 
-    replace(limited, right)
+    replace(right, wrong)
 
 
 @mutant("OPS-005")
@@ -247,7 +250,7 @@ def has_no_details() -> None:
     replace(log.level_from, lambda environment: logging.WARNING)
 
 
-@mutant("OPS-009", also={"RLD-005": "it is not told of either"})
+@mutant("OPS-009", also={"RLD-005": "nothing reports the file there either"})
 def takes_a_bad_file_for_a_detail() -> None:
     def wrong(record: logging.LogRecord) -> bool:
         if "not reloaded" in record.msg:
@@ -273,7 +276,8 @@ def does_not_reap_its_children() -> None:
     kept = []
 
     async def wrong(self: child.Child) -> None:
-        kept.append(self)  # `subprocess` reaps what is no longer referred to
+        # `subprocess` reaps a process that nothing refers to.
+        kept.append(self)
         self.kill()
         await self.wait_left()
         child.live.discard(self)
