@@ -25,6 +25,7 @@ ANSWERING = frozenset(
         "crash",
         "kill_self",
         "close_stdout",
+        "flood",
     }
 )
 
@@ -148,6 +149,19 @@ def payload(size: int) -> Action:
 def unending(size: int) -> Action:
     """Begin an answer to a tool call, send `size` bytes of it, and never end it. Over HTTP, the response breaks off."""
     return {"do": "unending", "size": size}
+
+
+def flood(content: str | bytes, *, seconds: float | None = None, count: int | None = None) -> Action:
+    """Write `content` in place of an answer again and again, for `seconds` or `count` times; add `reply()` to answer afterwards.
+
+    In a str, `$n` becomes 1, 2, and so on, which gives each copy its own id. The journal records only the action.
+    """
+    return {**raw(content), "do": "flood", "seconds": seconds, "count": count}
+
+
+def stop_reading() -> Action:
+    """Never read standard input again, except for what is read already."""
+    return {"do": "stop_reading"}
 
 
 def progress(value: float) -> Action:

@@ -1,4 +1,4 @@
-"""`python -m mock_servers stdio|http|sse|oauth|collector|browser [options] [-- ANYTHING]`.
+"""`python -m mock_servers stdio|http|sse|oauth|collector|browser|hostile [options] [-- ANYTHING]`.
 
 A mock only journals the words after `--`, so a test can see how arguments arrive. Options change the script of
 `--script`, or the default script. Exit status: 0 after the end of the input, 2 for a wrong command line or script, 70 for
@@ -23,6 +23,9 @@ def main(argv: list[str] | None = None) -> None:
     words, ignored = _split(argv)
     parser = _parser()
     options = parser.parse_args(words)
+    if options.kind == "hostile":
+        _list_hostile()
+        return
     if options.kind == "browser":
         from mock_servers import browser
 
@@ -64,7 +67,26 @@ def _load_script(options: argparse.Namespace) -> Script:
         from mock_servers.everything import everything
 
         return everything(streams=options.kind != "stdio")
+    if options.hostile is not None:
+        from mock_servers.hostile import HOSTILE
+
+        if options.hostile not in HOSTILE:
+            raise ScriptError(
+                f"no hostile server is named {options.hostile!r}; see: python -m mock_servers hostile"
+            )
+        server = HOSTILE[options.hostile]
+        if server.transport != options.kind:
+            raise ScriptError(f"{server.name} is a server for {server.transport}, not for {options.kind}")
+        return server.script()
     return Script.load(options.script) if options.script else Script()
+
+
+def _list_hostile() -> None:
+    """Print every hostile server with its transport and what it does."""
+    from mock_servers.hostile import HOSTILE
+
+    for server in HOSTILE.values():
+        print(f"{server.name} ({server.transport}): {server.attack}")
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -113,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         if kind == "oauth":
             _add_oauth(remote)
+    kinds.add_parser(
+        "hostile",
+        help="not a server: list the hostile servers",
+        description="Lists the names for --hostile, with the transport and the attack of each server.",
+    )
     browser = kinds.add_parser(
         "browser",
         help="not a server: a browser whose user signs in",
@@ -170,6 +197,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     base.add_argument(
         "--everything", action="store_true", help="serve everything that the official conformance suite needs"
     )
+    base.add_argument("--hostile", metavar="NAME", help="serve the attack with this name, see: hostile")
     add("--era", choices=["legacy", "modern", "both"], help="protocol era (default: legacy)")
     add("--name", help="name in the server info")
     add("--page-size", type=int, metavar="N", help="entries per page of each list")

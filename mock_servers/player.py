@@ -19,6 +19,7 @@ from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.lifecycle import Lifecycle
 from mock_servers.pending_work import PendingWork
 
+_CHUNK = 1 << 16
 _FILLER = b"x" * 79 + b"\n"
 
 
@@ -49,6 +50,9 @@ class MessageWriter(Protocol):
     def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
         """Write the pieces of one message, or of arbitrary data in its place, `pause` seconds apart."""
 
+    def write_unrecorded(self, data: bytes) -> None:
+        """Write data that the journal does not keep."""
+
     def close(self) -> None:
         """Close the connection to the client."""
 
@@ -65,6 +69,8 @@ class MockState:
     released: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     answered: dict[Any, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     allocated: list[bytearray] = field(default_factory=list)
+    #: set when the mock must not read any more
+    stops_reading: threading.Event = field(default_factory=threading.Event)
     request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, received: ReceivedMessage) -> Json:
@@ -181,6 +187,28 @@ class Player:
         head, _, _ = line_of(answer(self._received, self._body(result)), self._received).partition(b"$text")
         self._state.writer.write([head + b"x" * size])
 
+    def flood(
+        self,
+        text: str | None = None,
+        base64: str | None = None,
+        seconds: float | None = None,
+        count: int | None = None,
+    ) -> None:
+        from base64 import b64decode
+
+        piece = text.encode() if text is not None else b64decode(base64 or "")
+        numbered = text is not None and "$n" in text
+        end = None if seconds is None else time.monotonic() + seconds
+        # One write for each copy would be slower than the program under test.
+        batch = max(1, _CHUNK // max(1, len(piece)))
+        written = 0
+        while (end is None or time.monotonic() < end) and (count is None or written < count):
+            copies = batch if count is None else min(batch, count - written)
+            numbers = range(written + 1, written + copies + 1)
+            pieces = (piece.replace(b"$n", b"%d" % n) for n in numbers) if numbered else [piece] * copies
+            self._state.writer.write_unrecorded(b"".join(pieces))
+            written += copies
+
     def _body(self, result: Json | None) -> Json:
         if result is None:
             return self._state.default_body(self._received)
@@ -242,6 +270,9 @@ class Player:
         end = time.process_time() + seconds
         while time.process_time() < end:
             pass
+
+    def stop_reading(self) -> None:
+        self._state.stops_reading.set()
 
     # Ends
 

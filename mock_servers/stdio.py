@@ -36,6 +36,8 @@ def serve(script: Script, journal: Journal, *, max_life: float) -> None:
         Player(server.state, NO_MESSAGE, script.startup).play()
         for line in _lines():
             server.receive(line)
+            if server.state.stops_reading.is_set():
+                time.sleep(max_life)
         journal.write("eof")
         server.state.pending_work.wait_until_done(DRAIN)
     except Exception:

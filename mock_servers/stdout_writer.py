@@ -24,6 +24,11 @@ class StdoutWriter:
                     time.sleep(pause)
                 self._write_all(piece)
 
+    def write_unrecorded(self, data: bytes) -> None:
+        """Write data that the journal does not keep."""
+        with self._lock:
+            self._write_all(data)
+
     def close(self) -> None:
         """Close for good. Descriptor 1 stays in use, so that no file opened later becomes standard output."""
         with self._lock:

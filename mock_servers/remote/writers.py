@@ -24,6 +24,9 @@ class NullWriter:
     def write(self, pieces: list[bytes], pause: float = 0.0) -> None:
         """Do nothing."""
 
+    def write_unrecorded(self, data: bytes) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -43,6 +46,10 @@ class StreamWriter:
             self.stream.message(text)
         else:
             _write_in_pieces(self.stream.raw, encode_event(text, name="message"), pieces, pause)
+
+    def write_unrecorded(self, data: bytes) -> None:
+        """Write data that the journal does not keep onto the stream."""
+        self.stream.raw(data)
 
     def close(self) -> None:
         """Break the connection."""

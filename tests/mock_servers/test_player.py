@@ -14,6 +14,7 @@ from mock_servers.script import (
     crash,
     duplicate_reply,
     error,
+    flood,
     hold,
     kill_self,
     list_changed,
@@ -32,6 +33,7 @@ from mock_servers.script import (
     silence,
     sleep,
     stderr,
+    stop_reading,
     tool,
     unending,
     wrong_id_reply,
@@ -244,3 +246,30 @@ def test_action_with_wrong_members_aborts_the_mock(tmp_path: Path) -> None:
         mock.start("tools/call", {"name": "echo"})
         assert mock.exit_code() == 70
         assert "minutes" in mock.event("exit").data["reason"]
+
+
+def test_flood_writes_copies_with_their_numbers(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(flood("$n\n", count=3), reply())) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        assert [mock.line() for _ in range(3)] == [b"1\n", b"2\n", b"3\n"]
+        assert "result" in mock.next()
+
+
+def test_flood_of_bytes_ends_after_its_time(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(flood(b"\xff\n", seconds=0.05), reply())) as mock:
+        mock.start("tools/call", {"name": "echo"})
+        lines = iter(mock.line, b"")
+        assert next(lines) == b"\xff\n"
+        assert json.loads(next(line for line in lines if line != b"\xff\n"))["id"] == 1
+
+
+def test_stop_reading_leaves_later_requests_unread(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(stop_reading(), reply())) as mock:
+        assert "result" in mock.call("echo")
+        mock.start("ping")
+        mock.start("ping")
+        seen = eventually(
+            lambda: [entry for entry in mock.events("line") if '"ping"' in entry.text],
+            "the one line of the last read",
+        )
+        assert len(seen) == 1
