@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ WITHIN = 30.0
 class Wire:
     """A running proxy in front of scripted servers. A context manager; nothing of it is left afterwards."""
 
-    def __init__(self, folder: Path, *, timeout: str = "30s", **scripts: Script) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        timeout: str = "30s",
+        remotes: Mapping[str, str] | None = None,
+        address_space: int | None = None,
+        **scripts: Script,
+    ) -> None:
+        """``remotes`` are servers behind these URLs. ``address_space`` limits the memory of the proxy, in bytes (``ulimit -v``)."""
         #: the servers of the configuration, to be changed and saved
         self.servers: dict[str, dict[str, Any]] = {}
         for name, script in scripts.items():
@@ -33,10 +43,15 @@ class Wire:
                 "args": ["-I", "-S", mock, "stdio", *options],
                 "timeout": {"tools": timeout},
             }
+        for name, url in (remotes or {}).items():
+            self.servers[name] = {"description": name, "url": url, "timeout": {"tools": timeout}}
         self._config = folder / "config.json"
         self.save()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dynamic_mcp", "--log-level", "off", str(self._config)],
+            [
+                *(_limited(address_space) if address_space is not None else ()),
+                *(sys.executable, "-m", "dynamic_mcp", "--log-level", "off", str(self._config)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -117,3 +132,8 @@ class Wire:
         """Bytes of memory that the proxy holds (VmRSS), or held at most (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition(f"{what}:")[2].split()[0]) * 1024
+
+
+def _limited(address_space: int) -> tuple[str, ...]:
+    """The beginning of a command that runs with a limit of its address space. The shell becomes the program."""
+    return "/bin/sh", "-c", f'ulimit -v {address_space // 1024}; exec "$@"', "sh"

@@ -24,6 +24,11 @@ class HostileServer:
     #: makes a new script
     script: Callable[[], Script]
 
+    @property
+    def begins_by_call(self) -> bool:
+        """Whether a call of the tool `attack` begins the attack."""
+        return any(one.get("name") == "attack" for one in self.script().tools or ())
+
 
 #: every hostile server by its name
 HOSTILE: dict[str, HostileServer] = {}

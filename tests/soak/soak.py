@@ -130,7 +130,7 @@ class _ProxyRun:
         self._last_id = 0
 
     def run(self) -> None:
-        scripts = {f"s{number}": script(number) for number in range(UPSTREAMS)}
+        scripts: dict[str, Any] = {f"s{number}": script(number) for number in range(UPSTREAMS)}
         groups = list(scripts)
         with Wire(self._folder, timeout=TIMEOUT, **scripts) as wire:
             proxy = psutil.Process(wire.process.pid)
