@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend import tool_surface
-from dynamic_mcp.frontend.batch import Batch, elements_of
+from dynamic_mcp.frontend.batch import Batch
 from dynamic_mcp.frontend.call import Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.exchange import Handler
@@ -85,7 +85,7 @@ class Router:
     def _receive_batch(self, line: bytes) -> None:
         """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
         try:
-            elements = elements_of(line)
+            elements = jsonrpc.elements_of(line)
         except Malformed as problem:
             self._malformed(problem)
             return
