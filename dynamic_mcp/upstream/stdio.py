@@ -270,6 +270,9 @@ class _Running(asyncio.Protocol):
             self._reader.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, MemoryError):
+            # uvloop had no memory for the next chunk.
+            self._give_up(exc)
         # The attribute keeps the task from being garbage-collected before it runs.
         self._exit_watch = asyncio.get_running_loop().create_task(self._report_end())
 
