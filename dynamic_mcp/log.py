@@ -50,7 +50,14 @@ def configure(level: str | None = None) -> None:
     log.setLevel(LEVELS_BY_NAME[level] if level is not None else level_from(os.environ))
 
 
-def report_bug(where: str, error: BaseException) -> None:
-    """Log an unexpected error with its type and location, but without its text, which may contain anything."""
+def report_bug(where: str, error: BaseException) -> str:
+    """Log an unexpected error with its type and location, but without its text, which may contain anything.
+
+    Returns the reason for those who wait. A lack of memory is no mistake of the program, so its location is of no use.
+    """
+    if isinstance(error, MemoryError):
+        log.error("%s: the memory of the proxy is used up", where)
+        return "the memory of the proxy was used up"
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s: internal error %s\n%s", where, type(error).__name__, frames)
+    return f"an internal error of the proxy ({type(error).__name__})"

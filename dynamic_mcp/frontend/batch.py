@@ -4,22 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-from msgspec import Raw
-
-from dynamic_mcp.protocol.jsonrpc import INVALID_REQUEST, PARSE_ERROR, Malformed
-
-
-def elements_of(line: bytes) -> list[bytes]:
-    """The messages of a batch. Raises Malformed, also for an empty one (JSON-RPC 2.0, section 6)."""
-    try:
-        elements = msgspec.json.decode(line, type=list[Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise Malformed(PARSE_ERROR, "the line is not valid JSON") from None
-    if not elements:
-        raise Malformed(INVALID_REQUEST, "a batch must not be empty")
-    return [bytes(element) for element in elements]
-
 
 class Batch:
     """Collects the answers to the messages of one batch. Progress notifications do not wait for them."""

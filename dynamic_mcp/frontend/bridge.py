@@ -18,8 +18,7 @@ _RESOURCE_NOT_FOUND = -32002
 _URL_ELICITATION_REQUIRED = -32042
 
 _COMPLETE = Raw(b'"complete"')
-_UNCACHED = {"resultType": _COMPLETE, "ttlMs": Raw(b"0"), "cacheScope": Raw(b'"private"')}
-_ENVELOPE = tuple(_UNCACHED)
+_ENVELOPE = ("resultType", "ttlMs", "cacheScope")
 _OWN_META = Raw(msgspec.json.encode({era.SERVER_INFO: INFO}))
 
 #: Methods whose results say how long a client may cache them (MCP 2026-07-28, server/utilities/caching).
@@ -34,6 +33,22 @@ _CACHEABLE = frozenset(
     }
 )
 
+#: Members that may become objects, each of about 250 bytes. The number of colons is a bound of their number.
+_MAX_MEMBERS = 500_000
+#: The largest error object in bytes that is translated.
+_MAX_ERROR = 1 << 20
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """The members that the modern era adds to a result; absent ones are empty."""
+
+    type: Raw = msgspec.field(name="resultType", default=Raw(b""))
+    ttl: Raw = msgspec.field(name="ttlMs", default=Raw(b""))
+    scope: Raw = msgspec.field(name="cacheScope", default=Raw(b""))
+    meta: Raw = msgspec.field(name="_meta", default=Raw(b""))
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -43,28 +58,39 @@ def modern_result(method: str, result: bytes) -> bytes:
     Raises UpstreamFailed for a result that is not an object.
     """
     try:
-        own = _decode_members(result)
+        own = _decode_envelope(result)
     except msgspec.DecodeError:
         raise UpstreamFailed(f"its result of {method} is not an object") from None
-    added = _UNCACHED if method in _CACHEABLE else {"resultType": _COMPLETE}
-    return msgspec.json.encode({**added, "_meta": _OWN_META, **own})
+    added = {} if own.type else {"resultType": _COMPLETE}
+    if method in _CACHEABLE:
+        added |= {} if own.ttl else {"ttlMs": Raw(b"0")}
+        added |= {} if own.scope else {"cacheScope": Raw(b'"private"')}
+    added |= {} if own.meta else {"_meta": _OWN_META}
+    if not added:
+        return result
+    # The members of the server stay bytes. A result of a million members would take thirty times its size as a dictionary.
+    rest = result[result.index(b"{") + 1 :]
+    comma = b"" if rest.lstrip()[:1] == b"}" else b","
+    return b"".join((msgspec.json.encode(added)[:-1], comma, rest))
 
 
 def legacy_result(result: bytes) -> bytes:
-    """A result for a legacy client."""
+    """A result for a legacy client. One that may have very many members stays: the members of the modern era do no harm."""
     if b'"resultType"' not in result:
         return result
     try:
+        if not _decode_envelope(result).type or result.count(b":") > _MAX_MEMBERS:
+            return result
         own = _decode_members(result)
     except msgspec.DecodeError:
-        return result
-    if "resultType" not in own:
         return result
     return msgspec.json.encode({name: raw for name, raw in own.items() if name not in _ENVELOPE})
 
 
 def modern_error(error: bytes) -> bytes:
     """An error object for a modern client, with the successors of the two codes that MCP 2026-07-28 removed."""
+    if len(error) > _MAX_ERROR:
+        return error
     try:
         members = _decode_members(error)
         code = msgspec.json.decode(members["code"], type=int)

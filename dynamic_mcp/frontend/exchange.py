@@ -30,10 +30,15 @@ from dynamic_mcp.frontend.session import (
     refusal_of,
 )
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 #: Rounds of questions in one call.
 MAX_ROUNDS = 20
+#: Bytes of the questions in one result. Each question becomes objects and a task.
+MAX_QUESTIONS_SIZE = 8 << 20
+#: Questions in one result.
+MAX_QUESTIONS = 100
 
 #: Answers one request of the client: the result, as JSON. Raises Refusal and UpstreamError.
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
@@ -68,9 +73,14 @@ def questions_of(result: bytes) -> Questions | None:
     try:
         if msgspec.json.decode(result, type=_Type).kind != "input_required":
             return None
-        return msgspec.json.decode(result, type=Questions)
+        if len(result) > MAX_QUESTIONS_SIZE:
+            raise UpstreamFailed(f"its questions are larger than {jsonrpc.format_size(MAX_QUESTIONS_SIZE)}")
+        questions = msgspec.json.decode(result, type=Questions)
     except msgspec.DecodeError:
         raise UpstreamFailed("its question to the user cannot be read") from None
+    if len(questions.requests) > MAX_QUESTIONS:
+        raise UpstreamFailed(f"it asks more than {MAX_QUESTIONS} questions at once")
+    return questions
 
 
 async def ask_client(

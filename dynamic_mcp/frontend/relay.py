@@ -36,6 +36,8 @@ _RELAYED_CHANGES = {
     "notifications/resources/list_changed": RESOURCES,
     "notifications/prompts/list_changed": PROMPTS,
 }
+#: The largest params of ``resources/updated`` in bytes. Their members become objects, which take thirty times as much.
+_MAX_UPDATE = 1 << 20
 
 
 class _UpdatedParams(msgspec.Struct):
@@ -147,6 +149,8 @@ class Relay:
         try:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri
         except msgspec.DecodeError:
+            return
+        if memoryview(params).nbytes > _MAX_UPDATE:
             return
         members = msgspec.json.decode(params, type=dict[str, Raw])
         members.pop("_meta", None)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend import tool_surface
-from dynamic_mcp.frontend.batch import Batch, elements_of
+from dynamic_mcp.frontend.batch import Batch
 from dynamic_mcp.frontend.call import Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.exchange import Handler
@@ -22,8 +22,10 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
+from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import era, jsonrpc
 from dynamic_mcp.protocol.jsonrpc import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -69,10 +71,17 @@ class Router:
 
     def receive(self, line: bytes) -> None:
         """Handle one line from the client."""
-        if line.lstrip()[:1] == b"[":
-            self._receive_batch(line)
-        else:
-            self._receive_one(line)
+        try:
+            if line.lstrip()[:1] == b"[":
+                self._receive_batch(line)
+            else:
+                self._receive_one(line)
+        except Exception as error:
+            # The loop would only log it, and uvloop would also close the stream of the client.
+            reason = report_bug("a message of the client", error)
+            id = jsonrpc.find_id(line[: jsonrpc.EDGE], False) or jsonrpc.find_id(line[-jsonrpc.EDGE :], True)
+            if id is not None:
+                self._send(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Refuse an oversized message, once, with its id if an edge shows it."""
@@ -85,7 +94,7 @@ class Router:
     def _receive_batch(self, line: bytes) -> None:
         """Handle a batch, which only MCP 2025-03-26 allows (basic, "Batching")."""
         try:
-            elements = elements_of(line)
+            elements = jsonrpc.elements_of(line)
         except Malformed as problem:
             self._malformed(problem)
             return

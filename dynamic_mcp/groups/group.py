@@ -147,10 +147,15 @@ class Group:
         backoff = Backoff()
         try:
             while True:
-                need = await self._run_connection(backoff)
-                if need is not None:
-                    await self._sign_in(need, backoff)
-                    continue
+                try:
+                    need = await self._run_connection(backoff)
+                    if need is not None:
+                        await self._sign_in(need, backoff)
+                        continue
+                except Exception as error:
+                    # An unexpected error, such as a lack of memory, must not stop the other groups.
+                    backoff.after_failure()
+                    self._fail(report_bug(f"group {self.name}", error))
                 log.info("group %s: next attempt in %g s", self.name, backoff.next)
                 with anyio.move_on_after(backoff.next):
                     await self._retry.wait()
@@ -199,11 +204,10 @@ class Group:
                 tail = self._connection.stderr_tail()
             self._fail(str(error), tail)
         except Exception as error:
-            # An unexpected error must not stop the other groups.
+            # Before the clean-up, so that callers do not wait for it.
             record.failed("internal error")
             backoff.after_failure()
-            report_bug(f"group {self.name}", error)
-            self._fail(f"an internal error of the proxy ({type(error).__name__})")
+            self._fail(report_bug(f"group {self.name}", error))
         else:
             backoff.connected()
             record.ready()

@@ -1,16 +1,19 @@
 """One request to an authorization server, and its answer as bytes.
 
 The caller gets one kind of error for every failure. An unusable address, an endless answer or endless nesting is the server's fault,
-and must not end the proxy. No error contains the text of the library, which may contain addresses. The client follows no
+and must not end the proxy. The client asks for no content coding. It still reads an answer that is compressed once, and counts the bytes
+while they come out of the decompressor. No error contains the text of the library, which may contain addresses. The client follows no
 redirects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import httpx
 import msgspec
 
@@ -21,6 +24,10 @@ from dynamic_mcp.tls import trust_store
 REQUEST_TIME = 15.0
 #: The largest answer in bytes.
 MAX_ANSWER = 1 << 20
+
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+#: What zlib needs to know about each content coding (RFC 9110, section 8.4.1).
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -47,20 +54,50 @@ async def send_request(
     auth = httpx.USE_CLIENT_DEFAULT if basic is None else httpx.BasicAuth(*basic)
     try:
         with anyio.fail_after(REQUEST_TIME):
-            async with http.stream(
-                method, url, json=json, data=form, auth=auth, headers={"Accept": "application/json"}
-            ) as reply:
-                status, body = reply.status_code, bytearray()
-                async for chunk in reply.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        raise TransientFailure(f"the answer of {what} is larger than {MAX_ANSWER >> 20} MiB")
+            async with http.stream(method, url, json=json, data=form, auth=auth, headers=_HEADERS) as reply:
+                status, body = reply.status_code, await _body_of(reply, what)
     # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
         raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None
     if status >= 500 or status in (408, 429):
         raise TransientFailure(f"{what} answered with HTTP {status}")
-    return status, bytes(body)
+    return status, body
+
+
+async def _body_of(reply: httpx.Response, what: str) -> bytes:
+    """The body without its content coding. Raises TransientFailure, as soon as it is too large before or after decompression."""
+    decompress: Callable[[bytes, int], bytes] | None = None
+    coding, received, body = _coding_of(reply, what), 0, bytearray()
+    try:
+        async for chunk in reply.aiter_raw():
+            received += len(chunk)
+            if coding and decompress is None:
+                # Some servers send deflate without the header of zlib.
+                is_raw = coding == "deflate" and chunk[0] & 15 != zlib.DEFLATED
+                bits = -zlib.MAX_WBITS if is_raw else _WINDOW_BITS[coding]
+                decompress = zlib.decompressobj(bits).decompress
+            body += decompress(chunk, MAX_ANSWER + 1 - len(body)) if decompress is not None else chunk
+            if max(received, len(body)) > MAX_ANSWER:
+                raise TransientFailure(f"the answer of {what} is larger than {MAX_ANSWER >> 20} MiB")
+            # Many small chunks can be here already, and reading them does not wait.
+            await anyio.lowlevel.checkpoint()
+    except zlib.error:
+        raise TransientFailure(f"the answer of {what} cannot be decompressed") from None
+    return bytes(body)
+
+
+def _coding_of(reply: httpx.Response, what: str) -> str:
+    """The content coding; empty without one. Raises TransientFailure for an unknown one, and for several."""
+    codings = [coding.lower() for coding in reply.headers.get_list("Content-Encoding", split_commas=True)]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if not codings:
+        return ""
+    if len(codings) > 1 or codings[0] not in _WINDOW_BITS:
+        shown = ", ".join(codings)[:40]
+        raise TransientFailure(
+            f"the answer of {what} has the content coding {shown!r}, and the proxy reads only gzip or deflate, once"
+        )
+    return codings[0]
 
 
 def decode(body: bytes, kind: type[_T]) -> _T:

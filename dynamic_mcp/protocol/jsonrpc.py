@@ -6,11 +6,16 @@ fields and spellings of numbers unchanged.
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import msgspec
 from msgspec import Raw
+
+from dynamic_mcp.protocol.pieces import Pieces
+from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -27,6 +32,8 @@ MAX_MESSAGE = 128 << 20
 ENDLESS_FACTOR = 16
 #: Bytes that stay of the beginning and of the end of an oversized message, to find its id.
 EDGE = 4096
+#: The messages of one batch. Each one takes memory and an answer of its own.
+MAX_BATCH = 1000
 
 #: Called twice for an oversized message: with its beginning when it passes the bound, and with its end (``True``) when it ends.
 OnOversized = Callable[[bytes, bool], None]
@@ -47,19 +54,18 @@ def split_lines(chunk: bytes) -> tuple[list[bytes], bytes]:
 class LineSplitter:
     """Splits a byte stream into lines. The time is linear in the length of the stream, for chunks of any size.
 
-    An unfinished line is a list of chunks. One growing buffer, searched again for each chunk, would take quadratic time: half a
-    minute for 64 MiB. The splitter drops a line longer than ``max_size`` bytes.
+    Each chunk is searched once. One growing buffer, searched again for each chunk, would take quadratic time: half a minute for
+    64 MiB. The splitter drops a line longer than ``max_size`` bytes.
     """
 
-    __slots__ = ("_dropped", "_edge", "_max_size", "_on_oversized", "_partial", "_size")
+    __slots__ = ("_dropped", "_edge", "_max_size", "_on_oversized", "_partial")
 
     def __init__(
         self, max_size: int = MAX_MESSAGE, on_oversized: OnOversized = lambda edge, last: None
     ) -> None:
         self._max_size = max_size
         self._on_oversized = on_oversized
-        self._partial: list[bytes] = []
-        self._size = 0
+        self._partial = Pieces()
         self._dropped = 0
         #: the last bytes of the line that the splitter drops; None while it keeps the line
         self._edge: bytes | None = None
@@ -89,19 +95,16 @@ class LineSplitter:
             self._edge = (self._edge + part[-EDGE:])[-EDGE:]
             self._dropped += len(part)
             return
-        self._partial.append(part)
-        self._size += len(part)
-        if self._size > self._max_size:
-            line = b"".join(self._partial)
-            self._partial.clear()
+        self._partial.add(part)
+        if self._partial.size > self._max_size:
+            line = self._partial.take()
             self._edge = line[-EDGE:]
             self._on_oversized(line[:EDGE], False)
 
     def _take(self) -> bytes:
         """The unfinished line so far; empty for a dropped one."""
-        line = b"".join(self._partial)
-        self._partial.clear()
-        self._size = self._dropped = 0
+        line = self._partial.take()
+        self._dropped = 0
         edge, self._edge = self._edge, None
         if edge is not None:
             self._on_oversized(edge, True)
@@ -173,16 +176,13 @@ def parse(line: bytes) -> Message:
     try:
         if not line.isascii():
             # The decoder does not check what stays raw, and one invalid byte there would end the stream of the receiver.
-            line.decode()
+            _check_utf8(line)
         message = _decode_message(line)
     except UnicodeDecodeError:
-        found = _diagnose(line.decode(errors="replace").encode())
+        found = _diagnose(line)
         raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
     except (msgspec.DecodeError, RecursionError):
-        repaired = _without_lone_surrogates(line)
-        if repaired == line:
-            raise _diagnose(line) from None
-        return parse(repaired)
+        message = _parse_repaired(line)
     if message.jsonrpc != "2.0":
         id = bytes(message.id) if message.id and _is_id(message.id) else NULL
         answer = message.method is None
@@ -205,29 +205,73 @@ def _is_id(raw: Raw) -> bool:
     return bytes(raw)[:1] in b'"-0123456789'
 
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
+def _check_utf8(line: bytes) -> None:
+    """Raises UnicodeDecodeError. The text of a whole line could take four times its size, so a long line is decoded in blocks."""
+    if len(line) <= _BLOCK:
+        line.decode()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(line)
+    for start in range(0, len(line), _BLOCK):
+        decoder.decode(view[start : start + _BLOCK])
+    decoder.decode(b"", True)
 
 
-def _without_lone_surrogates(line: bytes) -> bytes:
-    """``line`` with U+FFFD for each escape of a lone surrogate, which JavaScript writes for an emoji that it cut in two."""
-    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
+_BLOCK = 1 << 16
+
+
+def _parse_repaired(line: bytes) -> Message:
+    """The envelope of a line that is not valid JSON, if only lone surrogates are wrong with it. Raises Malformed."""
+    repaired = without_lone_surrogates(line)
+    if repaired is not line:
+        try:
+            return _decode_message(repaired)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    raise _diagnose(repaired) from None
+
+
+class _Outline(msgspec.Struct, gc=False):
+    """The members that show what a line could have been. Others leave nothing in memory, however many a line has."""
+
+    id: Raw = Raw(b"")
+    method: Raw = Raw(b"")
 
 
 def _diagnose(line: bytes) -> Malformed:
     """The reason why a line is not a message; the slow path."""
     try:
-        members = msgspec.json.decode(line, type=dict[str, Raw])
+        outline = msgspec.json.decode(line, type=_Outline)
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError):
         return Malformed(PARSE_ERROR, "the line is not valid JSON")
-    raw_id = members.get("id", Raw(b""))
-    id = bytes(raw_id) if raw_id and _is_id(raw_id) else NULL
-    answer = "method" not in members
-    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=answer)
+    is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
+    id = bytes(outline.id) if is_usable else NULL
+    return Malformed(
+        INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=not outline.method
+    )
+
+
+@cache
+def _batch_type() -> type[msgspec.Struct]:
+    # The decoder makes all elements of a list before it tells their number. It stops at the first field too many.
+    fields = [(f"message{number}", Raw, Raw(b"")) for number in range(MAX_BATCH)]
+    return msgspec.defstruct("Batch", fields, array_like=True, forbid_unknown_fields=True)
+
+
+def elements_of(array: bytes) -> Iterator[bytes]:
+    """The messages of a JSON array. Raises Malformed, also for an empty array and one of more than ``MAX_BATCH`` messages."""
+    try:
+        batch = msgspec.json.decode(array, type=_batch_type())
+    except msgspec.ValidationError:
+        raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise Malformed(PARSE_ERROR, "the line is not valid JSON") from None
+    elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
+    if not elements:
+        raise Malformed(INVALID_REQUEST, "a batch must not be empty")
+    return map(bytes, elements)
 
 
 def request(id: bytes, method: str, params: bytes) -> bytes:

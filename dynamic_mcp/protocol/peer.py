@@ -17,15 +17,30 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.log import log
+from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 #: The deadline of a request that waits for ever.
 _NEVER = float("inf")
+#: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
+MAX_PROGRESS = 1 << 20
 
 OnProgress = Callable[[dict[str, Raw]], None]
+
+
+class _Progress(msgspec.Struct):
+    token: int = msgspec.field(name="progressToken")
+    progress: float
+
+
+class _Cancellation(msgspec.Struct):
+    id: Raw = msgspec.field(name="requestId")
+
+
+_decode_progress = msgspec.json.Decoder(_Progress).decode
+_decode_cancellation = msgspec.json.Decoder(_Cancellation).decode
 
 
 class _Pending(msgspec.Struct):
@@ -211,6 +226,9 @@ class Peer:
             line = jsonrpc.result(id, await answer(message))
         except Refusal as refusal:
             line = jsonrpc.error(id, refusal.error)
+        except Exception as error:
+            reason = report_bug("a request of a server", error)
+            line = jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, reason))
         finally:
             self._serving.pop(id, None)
         if self._closed is None:
@@ -218,23 +236,24 @@ class Peer:
 
     def _take_cancellation(self, params: Raw) -> None:
         try:
-            id = msgspec.json.decode(params, type=dict[str, Raw])["requestId"]
-        except (msgspec.DecodeError, KeyError):
+            id = _decode_cancellation(params).id
+        except msgspec.DecodeError:
             return
         if (task := self._serving.get(bytes(id))) is not None:
             task.cancel()
 
     def _take_progress(self, params: Raw) -> None:
         try:
-            members = msgspec.json.decode(params, type=dict[str, Raw])
-            token = msgspec.json.decode(members["progressToken"], type=int)
-            progress = msgspec.json.decode(members["progress"], type=float)
-        except (msgspec.DecodeError, KeyError):
+            found = _decode_progress(params)
+        except msgspec.DecodeError:
             return
-        pending = self._pending.get(token)
-        if pending is not None and pending.on_progress is not None and progress > pending.last_progress:
-            pending.last_progress = progress
-            pending.on_progress(members)
+        pending = self._pending.get(found.token)
+        if pending is not None and pending.on_progress is not None and found.progress > pending.last_progress:
+            if memoryview(params).nbytes > MAX_PROGRESS:
+                log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
+                return
+            pending.last_progress = found.progress
+            pending.on_progress(msgspec.json.decode(params, type=dict[str, Raw]))
 
     def _claim(self, id: bytes) -> asyncio.Future[bytes] | None:
         """Take the request with this id out of the pending ones. The ids of own requests are plain integers."""

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol import era, versions
+from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
@@ -20,6 +20,8 @@ from dynamic_mcp.upstream.base import Handshake
 INITIALIZED = "notifications/initialized"
 #: Seconds that an upstream may take to answer the probe.
 PROBE_BUDGET = 2.0
+#: The largest answer in bytes. Each of its capabilities becomes an object, which takes thirty times as much.
+MAX_HANDSHAKE = 1 << 20
 
 _CLIENT_INFO = {"name": "dynamic-mcp", "version": __version__}
 
@@ -54,9 +56,7 @@ async def probe(peer: Peer) -> Handshake | None:
     params = with_request_meta(b"")
     for _ in range(2):
         try:
-            found = msgspec.json.decode(
-                await peer.request("server/discover", params, PROBE_BUDGET), type=Handshake
-            )
+            found = _read(await peer.request("server/discover", params, PROBE_BUDGET), "server/discover")
         except UpstreamRefused as refusal:
             supported = _supported_by(refusal)
             if supported is None:
@@ -74,6 +74,13 @@ async def probe(peer: Peer) -> Handshake | None:
     raise UpstreamFailed(f"it refuses protocol version {era.MODERN}, which it lists as supported")
 
 
+def _read(answer: bytes, method: str) -> Handshake:
+    """Decode an answer. Raises UpstreamFailed beyond ``MAX_HANDSHAKE``, and msgspec.DecodeError."""
+    if len(answer) > MAX_HANDSHAKE:
+        raise UpstreamFailed(f"its answer to {method} is larger than {jsonrpc.format_size(MAX_HANDSHAKE)}")
+    return msgspec.json.decode(answer, type=Handshake)
+
+
 class _VersionData(msgspec.Struct):
     supported: list[str] = []
 
@@ -84,7 +91,7 @@ class _Refusal(msgspec.Struct):
 
 def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
     """The supported versions in a modern upstream's refusal; None for another error, which means a legacy upstream."""
-    if refusal.code != era.UNSUPPORTED_VERSION:
+    if refusal.code != era.UNSUPPORTED_VERSION or len(refusal.error) > MAX_HANDSHAKE:
         return None
     try:
         return msgspec.json.decode(refusal.error, type=_Refusal).data.supported
@@ -109,7 +116,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
             raise SpeaksModern("it answered initialize with the refusal of a modern server") from None
         raise refusal.as_failure("initialize") from None
     try:
-        agreed = msgspec.json.decode(answer, type=Handshake)
+        agreed = _read(answer, "initialize")
     except msgspec.DecodeError:
         raise UpstreamFailed("its answer to initialize is not an initialize result") from None
     if agreed.version not in versions.LEGACY_VERSIONS:

@@ -20,6 +20,7 @@ import anyio
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.log import report_bug
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
@@ -177,6 +178,8 @@ class _Running(asyncio.Protocol):
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
+        #: why the proxy could not handle the child's output; empty while it can
+        self._failure = ""
         self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
         try:
@@ -244,16 +247,32 @@ class _Running(asyncio.Protocol):
     # The child's stdout
 
     def data_received(self, data: bytes) -> None:
-        for line in self._splitter.feed(data):
-            self.peer.receive(line)
+        try:
+            for line in self._splitter.feed(data):
+                self.peer.receive(line)
+        except Exception as error:
+            self._give_up(error)
         if self._splitter.is_endless and self._reader is not None:
             self._reader.close()
 
     def eof_received(self) -> None:
-        if rest := self._splitter.rest():
-            self.peer.receive(rest)
+        try:
+            if rest := self._splitter.rest():
+                self.peer.receive(rest)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """End this connection after an unexpected error, such as a lack of memory. The loop would only log the error."""
+        self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
+        self._failure = report_bug(f"the output of the child {self._child.pid}", error)
+        if self._reader is not None:
+            self._reader.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, MemoryError):
+            # uvloop had no memory for the next chunk.
+            self._give_up(exc)
         # The attribute keeps the task from being garbage-collected before it runs.
         self._exit_watch = asyncio.get_running_loop().create_task(self._report_end())
 
@@ -264,6 +283,9 @@ class _Running(asyncio.Protocol):
         how = f"ended ({status})" if self._child.has_exited else "closed its output"
         if self._splitter.is_endless:
             how = f"writes an endless message, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
-        self.end = UpstreamGone(f"the server process {how}", self.stderr_tail())
+        reason = (
+            f"its output could not be read: {self._failure}" if self._failure else f"the server process {how}"
+        )
+        self.end = UpstreamGone(reason, self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()

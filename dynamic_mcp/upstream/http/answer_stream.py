@@ -14,7 +14,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import OnOversized
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
-from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
+from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent, portions
 from dynamic_mcp.upstream.http.session import HttpSession
 
 #: Seconds before the proxy resumes a broken stream, if the server names no time; doubled each time the stream breaks at once.
@@ -24,6 +24,20 @@ MAX_RETRY_DELAY = 30.0
 MIN_RETRY_DELAY = 0.1
 #: How often the proxy resumes the stream of one answer before the request fails.
 MAX_RESUMPTIONS = 5
+
+
+async def read_events(
+    reply: HttpReply, parser: EventParser, resume: asyncio.Event
+) -> AsyncIterator[list[ServerSentEvent]]:
+    """The events of a stream, as they arrive. ``resume`` is set while the client reads. Between many short lines other work runs."""
+    async for chunk in reply.chunks():
+        await resume.wait()
+        is_first = True
+        for portion in portions(chunk):
+            if not is_first:
+                await asyncio.sleep(0)
+            is_first = False
+            yield parser.feed(portion)
 
 
 class AnswerStream:
@@ -79,9 +93,8 @@ class AnswerStream:
         raise UpstreamGone("the connection was lost before the answer came")
 
     async def _events(self, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
-        async for chunk in reply.chunks():
-            await self._resume.wait()
-            for event in self.parser.feed(chunk):
+        async for events in read_events(reply, self.parser, self._resume):
+            for event in events:
                 yield event
             if self._is_oversized:
                 return

@@ -6,6 +6,9 @@ because requests queue behind its connection pool. The first ``start`` imports a
 The system's trust store verifies certificates (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` change it). Proxies come from the environment
 (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``). The client follows no redirects, because headers for one address must
 not reach another. It limits only the time for a connection, and for a ``post``.
+
+The client asks for no content coding. It still reads a reply that is compressed once; aiohttp decompresses it in bounded pieces and only
+as fast as they are read. A configured ``Accept-Encoding`` header asks for compressed replies.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.origin import has_credentials_twice, is_plain, origin_of, without_user
 from dynamic_mcp.protocol.jsonrpc import format_size
+from dynamic_mcp.protocol.pieces import Pieces
 from dynamic_mcp.tls import trust_store
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ CONNECT_TIMEOUT = 10.0
 #: Seconds in which the server has to accept a message that has no answer in the reply.
 ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
+#: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
+_CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
 
 _T = TypeVar("_T")
 
@@ -61,13 +67,12 @@ class HttpReply:
 
     async def body(self, max_size: int) -> bytes:
         """The whole body. Raises TooLarge beyond ``max_size`` bytes, UpstreamGone if it breaks off."""
-        chunks, size = [], 0
+        body = Pieces()
         async for chunk in self.chunks():
-            size += len(chunk)
-            if size > max_size:
+            body.add(chunk)
+            if body.size > max_size:
                 raise TooLarge(f"its answer is larger than {format_size(max_size)}")
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return body.take()
 
 
 class Credentials(Protocol):
@@ -104,7 +109,7 @@ class HttpClient:
         self.url = url
         self._require_https = require_https
         self._credentials = credentials
-        self._default_headers = {"User-Agent": f"dynamic-mcp/{__version__}"}
+        self._default_headers = {"User-Agent": f"dynamic-mcp/{__version__}", "Accept-Encoding": "identity"}
         self._proxy: str | None = None
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
@@ -225,7 +230,7 @@ class HttpClient:
             raise UpstreamGone("the connection was closed")
         token = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         with _translated_errors():
-            return await self._session.request(
+            response = await self._session.request(
                 method,
                 # The library refuses credentials in both the url and a header.
                 url if bearer is None else without_user(url),
@@ -234,6 +239,20 @@ class HttpClient:
                 allow_redirects=False,
                 proxy=self._proxy,
             )
+        codings = _codings_of(response)
+        if len(codings) > 1 or not _CODINGS.issuperset(codings):
+            response.close()
+            raise UpstreamFailed(f"its answer has the content coding {', '.join(codings)[:40]!r}; {_PLAIN}")
+        return response
+
+
+def _codings_of(response: aiohttp.ClientResponse) -> list[str]:
+    """The content codings of a reply, in the order in which the server applied them."""
+    listed = ",".join(response.headers.getall("Content-Encoding", ())).lower().split(",")
+    return [coding for coding in map(str.strip, listed) if coding not in ("", "identity")]
+
+
+_PLAIN = "the proxy reads answers that are not compressed, or once with gzip or deflate"
 
 
 def _merged(*levels: Mapping[str, str]) -> dict[str, str]:
@@ -276,6 +295,9 @@ def _cause_of(error: Exception) -> str:
         return f"{what} could not be reached: {_reason_of(error.os_error)}"
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
+    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
+        # aiohttp has no type of its own for this error.
+        return f"its answer cannot be decompressed; {_PLAIN}"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
         return "the connection was lost before the answer was complete"
     return f"the exchange with the server failed ({type(error).__name__})"

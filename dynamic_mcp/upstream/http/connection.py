@@ -105,7 +105,6 @@ class HttpUpstream(ABC):
                 log.debug("the server did not accept a message: %s", error)
             except Exception as error:
                 # An unexpected error must not leave requests waiting.
-                report_bug("a connection over HTTP", error)
-                self._lose(UpstreamGone(f"an internal error of the proxy ({type(error).__name__})"))
+                self._lose(UpstreamGone(report_bug("a connection over HTTP", error)))
 
         return self._tasks.start(quietly())

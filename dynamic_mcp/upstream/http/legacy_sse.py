@@ -17,6 +17,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
+from dynamic_mcp.upstream.http.answer_stream import read_events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
@@ -58,9 +59,8 @@ class SseUpstream(HttpUpstream):
 
     async def _read(self, reply: HttpReply) -> None:
         parser = EventParser(self._max_size, self._peer.receive_oversized)
-        async for chunk in reply.chunks():
-            await self._resume.wait()
-            for event in parser.feed(chunk):
+        async for events in read_events(reply, parser, self._resume):
+            for event in events:
                 if event.type == "endpoint":
                     self._take_endpoint(event.data.decode(errors="replace").strip())
                 elif event.type == "message" and event.data:

@@ -12,9 +12,9 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import anyio
-import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone, UpstreamTimeout
@@ -160,7 +160,12 @@ class StreamableHttpUpstream(HttpUpstream):
         if reply.status == 400 and session is not None and b"session" in body.lower():
             # Several servers answer this in place of 404.
             raise SessionGone("it does not know the session (HTTP 400)", status=400)
-        for element in _elements(body):
+        unread = "its answer is not the JSON-RPC answer to the request"
+        try:
+            elements = _elements(body)
+        except Malformed as problem:
+            elements, unread = iter(()), f"its answer cannot be read: {problem.reason}"
+        for element in elements:
             if self._deliver(id, element, any_id=reply.status >= 400):
                 return
         if reply.status >= 300:
@@ -168,7 +173,7 @@ class StreamableHttpUpstream(HttpUpstream):
         if not body:
             what = reply.content_type or "nothing"
             raise NoAnswer(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
-        raise NoAnswer("its answer is not the JSON-RPC answer to the request")
+        raise NoAnswer(unread)
 
     def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
         return AnswerStream(
@@ -256,14 +261,12 @@ class StreamableHttpUpstream(HttpUpstream):
                 log.debug("the server did not acknowledge the end of the session: %s", error)
 
 
-def _elements(body: bytes) -> list[bytes]:
-    """The messages of a body: one, or in MCP 2025-03-26 an array of them."""
-    if body.lstrip()[:1] != b"[":
-        return [body] if body.strip() else []
-    try:
-        return [bytes(element) for element in msgspec.json.decode(body, type=list[Raw])]
-    except (msgspec.DecodeError, RecursionError):
-        return [body]
+def _elements(body: bytes) -> Iterator[bytes]:
+    """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
+    start = body.lstrip()[:1]
+    if start == b"[":
+        return jsonrpc.elements_of(body)
+    return iter([body] if start else [])
 
 
 def _status_text(status: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -36,7 +38,30 @@ def test_missing_members_of_a_modern_result_are_added(method: str, cached: bool,
 
     merged = modern_result(method, as_object(own).encode())
 
-    assert merged.decode() == compact({**envelope, "_meta": META, **own})
+    missing = {name: value for name, value in {**envelope, "_meta": META}.items() if name not in own}
+    if missing:
+        comma = "," if own else ""
+        assert merged.decode() == compact(missing)[:-1] + comma + as_object(own)[1:]
+        assert json.loads(merged).keys() == {*missing, *own}
+    else:
+        assert merged.decode() == as_object(own)
+
+
+MANY = b'{"resultType":"complete",' + b",".join(b'"%d":1' % number for number in range(600_000)) + b"}"
+
+
+@pytest.mark.parametrize("translate", [legacy_result, lambda result: modern_result("tools/list", result)])
+def test_result_of_very_many_members_costs_little_more_than_its_size(
+    translate: Callable[[bytes], bytes],
+) -> None:
+    tracemalloc.start()
+    try:
+        translated = translate(MANY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert translated.endswith(MANY[1:])
+    assert peak < 3 * len(MANY)
 
 
 @given(own=own_members)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -11,8 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Malformed, find_id, format_size, parse
+from dynamic_mcp.protocol.jsonrpc import (
+    ENDLESS_FACTOR,
+    MAX_BATCH,
+    LineSplitter,
+    Malformed,
+    elements_of,
+    find_id,
+    format_size,
+    parse,
+)
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
+
+MIB = 1 << 20
 
 streams = st.lists(
     st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"\r", b"{}", b"long " * 50, b"\x85", b"\0"])
@@ -234,3 +248,85 @@ def test_empty_params_leave_no_member() -> None:
 def test_error_object_has_data_only_if_given() -> None:
     assert json.loads(jsonrpc.error_object(-1, "no")) == {"code": -1, "message": "no"}
     assert json.loads(jsonrpc.error_object(-1, "no", {"a": 1}))["data"] == {"a": 1}
+
+
+@given(json_texts.map(str.encode) | st.binary(max_size=12), st.integers(0, 9))
+def test_lone_surrogate_elsewhere_does_not_change_the_reason(value: bytes, offset: int) -> None:
+    """A line that is invalid for two reasons is repaired once, and then has the reason that is left."""
+    line = b'{"jsonrpc":"2.0","id":7,"x":"\\ud83d","y":' + value[:offset] + b",}"
+    with pytest.raises(Malformed) as caught:
+        parse(line)
+    assert caught.value.code == jsonrpc.PARSE_ERROR
+
+
+@given(st.lists(json_texts, min_size=1, max_size=8), st.sampled_from(["", " ", "\n"]))
+def test_elements_are_the_texts_of_the_array(texts: list[str], space: str) -> None:
+    array = f"{space}[{space}" + f"{space},{space}".join(texts) + f"{space}]{space}"
+    assert [element.decode() for element in elements_of(array.encode())] == [text.strip() for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (b"[]", "must not be empty"),
+        (b"[1,", "not valid JSON"),
+        (b"[" + b"{}," * MAX_BATCH + b"{}]", "at most 1000 messages"),
+        (b"[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_array_that_is_no_batch_is_malformed(array: bytes, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        elements_of(array)
+
+
+def test_batch_may_have_as_many_messages_as_the_bound() -> None:
+    assert len(list(elements_of(b"[" + b"{}," * (MAX_BATCH - 1) + b"{}]"))) == MAX_BATCH
+
+
+COSTLY = {
+    "array of objects": b"[" + b"{}," * (3 * MIB) + b"{}]",
+    "object of members": b"{" + b",".join(b'"%d":1' % number for number in range(800_000)) + b"}",
+    "members without an end": b"{" + b",".join(b'"%d":1' % number for number in range(800_000)),
+    "envelope of members": b'{"jsonrpc":"2.0","method":"m",'
+    + b",".join(b'"%d":1' % number for number in range(800_000))
+    + b"}",
+    "no UTF-8": b'{"jsonrpc":"2.0","id":1,"x":"' + b"\xff" * (8 * MIB) + b'"}',
+    "one emoji": '{"jsonrpc":"2.0","method":"m","x":"😀'.encode() + b"x" * (8 * MIB) + b'"}',
+    "depth": b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * (8 * MIB),
+    "backslashes": b'{"jsonrpc":"2.0","x":"' + b"\\" * (8 * MIB) + b'"',
+    "digits": b'{"jsonrpc":"2.0","id":' + b"1" * (8 * MIB) + b"}",
+}
+
+
+@pytest.mark.parametrize("line", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize("read", [parse, elements_of])
+def test_no_line_costs_more_than_its_size(line: bytes, read: Callable[[bytes], object]) -> None:
+    tracemalloc.start()
+    try:
+        began = time.process_time()
+        with suppress(Malformed):
+            read(line)
+        took = time.process_time() - began
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * len(line)
+    assert took < 1.0
+
+
+def test_invalid_bytes_never_become_an_id() -> None:
+    with pytest.raises(Malformed) as caught:
+        parse(b'{"jsonrpc":"2.0","id":"\xff","result":{}}')
+    assert (caught.value.id, caught.value.answer) == (jsonrpc.NULL, True)
+
+
+@given(st.lists(st.sampled_from(["a", "é", "😀"]), max_size=5), st.integers(-4, 4), st.booleans())
+def test_long_line_is_checked_like_a_short_one(texts: list[str], shift: int, is_cut: bool) -> None:
+    """A character that two blocks share is valid; half of a character is not."""
+    head = b'{"jsonrpc":"2.0","method":"m","x":"' + b"x" * ((1 << 16) - 40 + shift)
+    line = head + "".join(texts).encode() + ("😀".encode()[:3] if is_cut else b"") + b'"}'
+    if is_cut:
+        with pytest.raises(Malformed, match="not valid UTF-8"):
+            parse(line)
+    else:
+        assert parse(line).method == "m"
