@@ -32,8 +32,9 @@ from dynamic_mcp.frontend.session import (
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
-#: Rounds of questions in one call.
+#: Rounds of questions in one call, and questions in one round.
 MAX_ROUNDS = 20
+MAX_QUESTIONS = 64
 
 #: Answers one request of the client: the result, as JSON. Raises Refusal and UpstreamError.
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
@@ -80,6 +81,10 @@ async def ask_client(
 
     ``can`` says whether the client has a capability. Raises UpstreamFailed if the client cannot answer, or refuses to.
     """
+    if len(questions.requests) > MAX_QUESTIONS:
+        raise UpstreamFailed(
+            f"it asks {len(questions.requests)} questions at once; the proxy passes on at most {MAX_QUESTIONS}"
+        )
     for question in questions.requests.values():
         if not can(REQUIRED_CAPABILITIES.get(question.method, "")):
             raise UpstreamFailed(f"the tool needs {question.method}, which this client does not support")

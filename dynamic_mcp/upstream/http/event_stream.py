@@ -58,6 +58,12 @@ class EventParser:
         """Whether the event being dropped counts as endless."""
         return self._dropped > ENDLESS_FACTOR * self._max_size
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event has begun. A comment is no event."""
+        line = self._line[0] if self._line else b":"
+        return not self._has_fields and self._edge is None and line.startswith(b":")
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""
         if self._at_start and chunk:
