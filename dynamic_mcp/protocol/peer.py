@@ -154,12 +154,12 @@ class Peer:
             self._on_notification(message)
         return True
 
-    def count_junk(self, size: int) -> None:
-        """Count a line of ``size`` bytes that means nothing, and report the other side if it sends nothing else."""
+    def count_junk(self, size: int, lines: int = 1) -> None:
+        """Count lines that mean nothing, with their bytes, and report the other side if it sends nothing else."""
         now = self._loop.time()
         if not self._junk_lines or now - self._junk_since > JUNK_WINDOW:
             self._junk_since, self._junk_lines, self._junk_bytes = now, 0, 0
-        self._junk_lines += 1
+        self._junk_lines += lines
         self._junk_bytes += size
         if self._junk_lines > MAX_JUNK_LINES or self._junk_bytes > MAX_JUNK_BYTES:
             what = f"{self._junk_lines} lines, {self._junk_bytes} bytes"

@@ -29,6 +29,9 @@ MAX_OWED = 16 << 20
 #: Seconds in which a server has to take some of these answers, once the proxy reads nothing more from it.
 OWED_GRACE = 10.0
 
+#: Called with the size of bytes that mean nothing, and the number of their lines.
+OnBlank = Callable[[int, int], None]
+
 
 class Turn:
     """The share of one connection in the current turn of the loop."""
@@ -88,10 +91,8 @@ class Holds:
 class LineFlow:
     """Passes on the lines of one child, in order, and reads from the child no faster than that."""
 
-    def __init__(
-        self, splitter: LineSplitter, receive: Callable[[bytes], None], on_blank: Callable[[int], None]
-    ) -> None:
-        """``receive`` gets each line, and ``on_blank`` the size of bytes that contain only blank lines."""
+    def __init__(self, splitter: LineSplitter, receive: Callable[[bytes], None], on_blank: OnBlank) -> None:
+        """``receive`` gets each line; ``on_blank`` hears of blank lines."""
         self.holds = Holds(self._on_hold)
         self._splitter = splitter
         self._receive = receive
@@ -142,7 +143,7 @@ class LineFlow:
         lines = self._splitter.feed(piece)
         self._lines.extend(lines)
         if not lines and piece.isspace():
-            self._on_blank(len(piece))
+            self._on_blank(len(piece), piece.count(b"\n"))
         return self._turn.is_over_after(piece)
 
     def _wait(self) -> None:
@@ -169,10 +170,10 @@ class LineFlow:
 class EventFlow:
     """Passes on the bodies of HTTP replies of one server, which may come on several streams at once."""
 
-    def __init__(self, on_blank: Callable[[int], None]) -> None:
-        """``on_blank`` gets the size of pieces that contain nothing, such as comments."""
+    def __init__(self, on_blank: OnBlank) -> None:
+        """``on_blank`` hears of comments and blank lines."""
         self.holds = Holds(self._on_hold)
-        self.on_blank = on_blank
+        self._on_blank = on_blank
         self._turn = Turn()
         self._open = asyncio.Event()
         self._open.set()
@@ -186,6 +187,10 @@ class EventFlow:
                 yield piece
                 if self._turn.is_over_after(piece):
                     await asyncio.sleep(0)
+
+    def count_blank(self, piece: bytes) -> None:
+        """Note that a piece contains nothing but comments and blank lines."""
+        self._on_blank(len(piece), piece.count(b"\n"))
 
     def _on_hold(self, is_held: bool) -> None:
         if is_held:

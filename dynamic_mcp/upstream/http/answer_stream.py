@@ -85,7 +85,7 @@ class AnswerStream:
             for event in events:
                 yield event
             if not events and self.parser.is_idle:
-                self._flow.on_blank(len(piece))
+                self._flow.count_blank(piece)
             if self._is_oversized:
                 return
             if self.parser.is_endless:

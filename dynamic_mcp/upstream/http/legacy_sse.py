@@ -68,7 +68,7 @@ class SseUpstream(HttpUpstream):
                 else:
                     self._peer.count_junk(len(event.data))
             if not events and parser.is_idle:
-                self._flow.on_blank(len(piece))
+                self._flow.count_blank(piece)
             if parser.is_endless:
                 raise UpstreamGone(
                     f"it sends an endless event, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
