@@ -120,7 +120,7 @@ class Rates:
         """Warn about the messages since the last warning."""
         self._timers.pop(key, None)
         if count := self._refused.pop(key, 0):
-            text = "group %s sends too much (%s): %d messages did not reach the client"
+            text = "group %s sends too much (%s); messages that did not reach the client: %d"
             log.warning(text, *key, count)
             self._timers[key] = self._loop.call_later(_WARN_EVERY, self._warn, key)
 

@@ -142,8 +142,8 @@ class LineFlow:
     def _split(self, piece: bytes) -> bool:
         lines = self._splitter.feed(piece)
         self._lines.extend(lines)
-        if not lines and piece.isspace():
-            self._on_blank(len(piece), piece.count(b"\n"))
+        if not lines and piece.isspace() and (count := piece.count(b"\n")):
+            self._on_blank(len(piece), count)
         return self._turn.is_over_after(piece)
 
     def _wait(self) -> None:
