@@ -160,8 +160,13 @@ def flood(content: str | bytes, *, seconds: float | None = None, count: int | No
 
 
 def stop_reading() -> Action:
-    """Never read standard input again, except for what is read already."""
+    """Do not read standard input, except for what is read already, until `read_again()`."""
     return {"do": "stop_reading"}
+
+
+def read_again() -> Action:
+    """End `stop_reading()`."""
+    return {"do": "read_again"}
 
 
 def progress(value: float) -> Action:

@@ -69,8 +69,8 @@ class MockState:
     released: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     answered: dict[Any, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     allocated: list[bytearray] = field(default_factory=list)
-    #: set when the mock must not read any more
-    stops_reading: threading.Event = field(default_factory=threading.Event)
+    #: set while the mock reads
+    reads: threading.Event = field(default_factory=threading.Event)
     request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, received: ReceivedMessage) -> Json:
@@ -272,7 +272,10 @@ class Player:
             pass
 
     def stop_reading(self) -> None:
-        self._state.stops_reading.set()
+        self._state.reads.clear()
+
+    def read_again(self) -> None:
+        self._state.reads.set()
 
     # Ends
 

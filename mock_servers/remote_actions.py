@@ -74,6 +74,11 @@ def close_streams(reset: bool = False) -> Action:
     return {"do": "close_streams", "reset": reset}
 
 
+def hold_answers() -> Action:
+    """From now on, take the client's answers to requests of the session, but never respond to their POSTs."""
+    return {"do": "hold_answers"}
+
+
 def revoke_tokens(*, all_later: bool = False) -> Action:
     """With `Script.oauth`: revoke every access token issued so far; with `all_later`, every future one too."""
     return {"do": "revoke_tokens", "all_later": all_later}

@@ -33,11 +33,10 @@ def serve(script: Script, journal: Journal, *, max_life: float) -> None:
     fork_all(script.grandchildren, journal, max_life)
     server = _StdioServer(script, MockState(Answers(script), StdoutWriter(journal), journal, lifecycle))
     try:
+        server.state.reads.set()
         Player(server.state, NO_MESSAGE, script.startup).play()
-        for line in _lines():
+        for line in _lines(server.state.reads):
             server.receive(line)
-            if server.state.stops_reading.is_set():
-                time.sleep(max_life)
         journal.write("eof")
         server.state.pending_work.wait_until_done(DRAIN)
     except Exception:
@@ -104,16 +103,17 @@ class _StdioServer:
             self.state.pending_work.finish()
 
 
-def _lines() -> Iterator[bytes]:
-    """The lines of standard input, each as soon as its line end arrives.
+def _lines(reads: threading.Event) -> Iterator[bytes]:
+    """The lines of standard input, each as soon as its line end arrives, while ``reads`` is set.
 
     The generator drops a last line without a line end, because MCP messages end with one. The time for a long line
     grows linearly, however many pieces it arrives in.
     """
     pending: list[bytes] = []
-    while chunk := os.read(0, _CHUNK):
+    while reads.wait() and (chunk := os.read(0, _CHUNK)):
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
+            reads.wait()
             yield b"".join([*pending, piece])
             pending.clear()
         if rest:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 LONG = 2.0
 UPSTREAMS = 20
+#: hostile upstreams, the seconds of calls beside each, and the calls without it
+FLOODS = ("prints-digits", "asks-often-without-reading", "logs-all-the-time")
+FLOODED = 2.0
+_QUIET = 400
 #: seconds without any work before the measurement of idle time, and during it
 _SETTLE, _IDLE = 1.0, 3.0
 #: numbers of groups, and bursts of calls for each number
@@ -43,6 +47,29 @@ def isolation(target: ProxyTarget, folder: Path) -> dict[str, float]:
                 waiting = False
             seconds.append(time.perf_counter() - begin)
         return {"isolation": percentile_99(seconds)}
+
+
+def flooded(target: ProxyTarget, folder: Path) -> dict[str, float]:
+    """Calls to one group beside each hostile upstream: the worst 99th percentile, also as a multiple of that without it."""
+    worst, ratio = 0.0, 0.0
+    for name in FLOODS:
+        own = folder / name
+        own.mkdir()
+        with target.open(own, {"fast": servers.stdio(), "hostile": servers.hostile(name)}) as client:
+            client.until_usable(["fast", "hostile"])
+            echoes(client, "fast", 50)
+            quiet = percentile_99(echoes(client, "fast", _QUIET))
+            client.send("hostile", "attack", {})
+            seconds, end = [], time.perf_counter() + FLOODED
+            while time.perf_counter() < end:
+                begin = time.perf_counter()
+                client.send("fast", "echo", {"text": "hello"})
+                while b"hello" not in client.read(1)[0]:
+                    pass  # the answer of the hostile upstream
+                seconds.append(time.perf_counter() - begin)
+        beside = percentile_99(seconds)
+        worst, ratio = max(worst, beside), max(ratio, beside / quiet)
+    return {"flooded": worst, "flooded-ratio": ratio}
 
 
 def hanging(target: ProxyTarget, folder: Path) -> dict[str, float]:

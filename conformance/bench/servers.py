@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mock_servers.commands import MAIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -25,6 +27,15 @@ def stdio(start: float | str = 0) -> Entry:
     """The entry of a child process that needs `start` seconds to start, or never starts (`upstreams.NEVER`)."""
     program, *arguments = command("stdio", str(start))
     return {"description": "bench", "command": program, "args": arguments}
+
+
+def hostile(name: str) -> Entry:
+    """The entry of a hostile child process of `mock_servers.hostile`."""
+    return {
+        "description": "bench",
+        "command": sys.executable,
+        "args": ["-I", "-S", str(MAIN), "stdio", "--hostile", name],
+    }
 
 
 @contextmanager

@@ -153,6 +153,20 @@ WORKLOADS = (
         _of_proxies(groups.isolation),
     ),
     BenchWorkload(
+        "flooded",
+        OTHERS,
+        (
+            Figure(
+                "flooded",
+                "99th percentile of calls beside an upstream that floods, the worst of three",
+                goal=0.05,
+                own=True,
+            ),
+            Figure("flooded-ratio", "the same as a multiple of that without the flood", own=True),
+        ),
+        _of_proxies(groups.flooded),
+    ),
+    BenchWorkload(
         "hanging",
         OTHERS,
         (Figure("hanging", "20 upstreams of which one hangs: until the others answer", goal=0.07),),

@@ -13,15 +13,13 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend.batch import Batch
+from dynamic_mcp.frontend.storms import Progress
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.wording import explain
-
-#: Takes progress: the client's token, and the params of the notification.
-OnProgress = Callable[[Raw, dict[str, Raw]], None]
 
 _T = TypeVar("_T")
 
@@ -63,7 +61,7 @@ class Incoming(msgspec.Struct):
 class Call:
     """A request of the client that needs an upstream."""
 
-    def __init__(self, incoming: Incoming, on_progress: OnProgress) -> None:
+    def __init__(self, incoming: Incoming) -> None:
         """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
         self.has_begun = False
@@ -77,9 +75,10 @@ class Call:
         self.inputs = self.members.pop("inputResponses", Raw(b""))
         self.state = self.members.pop("requestState", Raw(b""))
         meta = _object(self.members.pop("_meta", Raw(b"")), "_meta")
-        self._token = meta.pop("progressToken", None)
+        token = meta.pop("progressToken", None)
+        #: the progress for the client, if it wants any
+        self.progress = None if token is None else Progress(incoming.send, token)
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
-        self._on_progress = on_progress
 
     @property
     def is_legacy_on_both_sides(self) -> bool:
@@ -108,10 +107,9 @@ class Call:
 
     def options(self, timeout: float) -> Options:
         """The options of the request to the upstream; ``timeout`` in seconds."""
-        token = self._token
         return Options(
             timeout,
-            on_progress=None if token is None else lambda params: self._on_progress(token, params),
+            on_progress=None if self.progress is None else self.progress.pass_on,
             capabilities=self.incoming.capabilities,
             log_level=self.incoming.log_level,
         )

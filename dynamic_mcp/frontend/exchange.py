@@ -33,12 +33,11 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
-#: Rounds of questions in one call.
+#: Rounds of questions in one call, and questions in one round.
 MAX_ROUNDS = 20
-#: Bytes of the questions in one result. Each question becomes objects and a task.
+MAX_QUESTIONS = 64
+#: Bytes of the questions in one round. Each question becomes objects and a task.
 MAX_QUESTIONS_SIZE = 8 << 20
-#: Questions in one result.
-MAX_QUESTIONS = 100
 
 #: Answers one request of the client: the result, as JSON. Raises Refusal and UpstreamError.
 Handler = Callable[[Call], Coroutine[Any, Any, bytes]]
@@ -79,7 +78,9 @@ def questions_of(result: bytes) -> Questions | None:
     except msgspec.DecodeError:
         raise UpstreamFailed("its question to the user cannot be read") from None
     if len(questions.requests) > MAX_QUESTIONS:
-        raise UpstreamFailed(f"it asks more than {MAX_QUESTIONS} questions at once")
+        raise UpstreamFailed(
+            f"it asks {len(questions.requests)} questions at once; the proxy passes on at most {MAX_QUESTIONS}"
+        )
     return questions
 
 

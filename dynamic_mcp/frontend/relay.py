@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
-from dynamic_mcp.frontend.call import Call, Incoming, OnProgress
+from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.session import (
     LOG_LEVELS,
@@ -23,6 +23,7 @@ from dynamic_mcp.frontend.session import (
     refusal_of,
     severity_of,
 )
+from dynamic_mcp.frontend.storms import QUESTION_RATE, Merger, Rates
 from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
@@ -54,6 +55,8 @@ class Relay:
         self._groups = groups
         self._calls: set[Call] = set()
         self._tasks = TaskSet()
+        self._merger = Merger()
+        self._rates = Rates()
 
     # From the client
 
@@ -64,15 +67,6 @@ class Relay:
     def remove_call(self, call: Call) -> None:
         """Note that the request has ended."""
         self._calls.discard(call)
-
-    def on_progress(self, incoming: Incoming) -> OnProgress:
-        """A callback that passes progress on with the client's own token."""
-
-        def pass_on(token: Raw, members: dict[str, Raw]) -> None:
-            params = msgspec.json.encode({**members, "progressToken": token})
-            incoming.send(jsonrpc.notification("notifications/progress", params))
-
-        return pass_on
 
     def set_level(self) -> None:
         """Pass the client's log level to the upstreams."""
@@ -92,6 +86,8 @@ class Relay:
         for listener in self.listeners:
             listener.closed.set()
         self._tasks.cancel()
+        self._merger.close()
+        self._rates.close()
 
     # From the groups (``groups.group.GroupListener``)
 
@@ -112,13 +108,18 @@ class Relay:
         elif method == UPDATED:
             self._updated(message.params)
         elif method == "notifications/elicitation/complete":
-            self._session.notify(method, bytes(message.params))
+            if self._allows(group, message):
+                self._session.notify(method, bytes(message.params))
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
             self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         method = message.method or ""
         params = bytes(message.params)
+        if not self._rates.allows_question(group.name):
+            raise Refusal(
+                INTERNAL_ERROR, f"too many requests: at most {QUESTION_RATE} of a server in a second"
+            )
         exchange = self.exchanges.find_for(group, method)
         if exchange is not None:
             return await exchange.ask(method, params)
@@ -139,6 +140,9 @@ class Relay:
 
     def announce(self, method: str) -> None:
         """Notify the client of a changed list, if the proxy declared that notification, or the client listens to it."""
+        self._merger.put(method, lambda: self._announce_now(method))
+
+    def _announce_now(self, method: str) -> None:
         if method.split("/")[1] in self._session.announced:
             self._session.notify(method)
         for listener in self.listeners:
@@ -155,6 +159,10 @@ class Relay:
         members = msgspec.json.decode(params, type=dict[str, Raw])
         members.pop("_meta", None)
         encoded = msgspec.json.encode(members)
+        if uri in self._session.subscribed or any(one.wants(UPDATED, uri) for one in self.listeners):
+            self._merger.put((UPDATED, uri), lambda: self._update_now(uri, encoded))
+
+    def _update_now(self, uri: str, encoded: bytes) -> None:
         if uri in self._session.subscribed:
             self._session.notify(UPDATED, encoded)
         for listener in self.listeners:
@@ -162,13 +170,20 @@ class Relay:
                 listener.notify(UPDATED, encoded)
 
     def _log(self, group: Group, message: Message) -> None:
-        self._session.log(message)
+        severity = severity_of(message)
         # Once, even if several requests of a modern client ask for it.
-        for call in self._calls:
-            level = call.incoming.log_level if call.incoming.modern and call.group is group else None
-            if level in LOG_LEVELS and severity_of(message) >= LOG_LEVELS.index(level):
-                call.incoming.send(jsonrpc.notification("notifications/message", bytes(message.params)))
-                return
+        call = next((call for call in self._calls if _wants_log(call, group, severity)), None)
+        for_session = self._session.wants_log(severity)
+        if (call is None and not for_session) or not self._allows(group, message):
+            return
+        if for_session:
+            self._session.notify("notifications/message", bytes(message.params))
+        if call is not None:
+            call.incoming.send(jsonrpc.notification("notifications/message", bytes(message.params)))
+
+    def _allows(self, group: Group, message: Message) -> bool:
+        """Whether the group may send the client a message of this kind now."""
+        return self._rates.allows(group.name, message.method or "", len(bytes(message.params)))
 
     def _send_level(self, group: Group) -> None:
         upstream, level = group.upstream, self._session.level
@@ -188,3 +203,9 @@ class Relay:
                 log.debug("group %s refuses the log level: %s", group.name, error)
 
         self._tasks.start(send())
+
+
+def _wants_log(call: Call, group: Group, severity: int) -> bool:
+    """Whether this request of a modern client asks for log messages of this severity."""
+    level = call.incoming.log_level if call.incoming.modern and call.group is group else None
+    return level in LOG_LEVELS and severity >= LOG_LEVELS.index(level)

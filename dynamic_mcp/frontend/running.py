@@ -35,7 +35,7 @@ class RunningCalls:
         key = id_key(incoming.id)
         if key in self._running:
             raise Refusal(INVALID_REQUEST, "a request with this id is still being answered")
-        call = Call(incoming, self._relay.on_progress(incoming))
+        call = Call(incoming)
         context = None if incoming.span is None else incoming.span.context
         # This table owns the task. A set of tasks (``tasks``) or a task group would cost each call more.
         task = asyncio.get_running_loop().create_task(self._run(call, handler, key), context=context)
@@ -67,12 +67,16 @@ class RunningCalls:
         try:
             line = await self._answer_line(call, handler)
         except asyncio.CancelledError:
+            if call.progress is not None:
+                call.progress.drop()
             call.incoming.abandon()
             raise
         finally:
             # Before the answer goes out, because then the client may use the id again.
             del self._running[key]
             self._relay.remove_call(call)
+        if call.progress is not None:
+            call.progress.flush()
         call.incoming.answer(line)
 
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:

@@ -94,10 +94,9 @@ class ClientSession:
         if self._initialized:
             self.client_peer.notify(method, params)
 
-    def log(self, message: Message) -> None:
-        """Pass on a log message that is severe enough."""
-        if self.level is None or severity_of(message) >= LOG_LEVELS.index(self.level):
-            self.notify("notifications/message", bytes(message.params))
+    def wants_log(self, severity: int) -> bool:
+        """Whether a legacy client gets log messages of this severity."""
+        return self._initialized and (self.level is None or severity >= LOG_LEVELS.index(self.level))
 
     def set_level(self, level: str) -> None:
         """Raises Refusal for an unknown level."""

@@ -5,7 +5,8 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-While this side works on a request of the other side, no own request times out, because the work may wait for the user.
+While this side works on a request of the other side, no own request times out, because the work may wait for the user. It works on
+few such requests at once, and refuses the others. Another side that sends nothing but junk is reported.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 _NEVER = float("inf")
 #: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
 MAX_PROGRESS = 1 << 20
+
+#: Requests of the other side that this side works on at once, and their bytes. A single larger one is allowed.
+MAX_SERVING = 64
+MAX_SERVING_BYTES = 16 << 20
+
+#: Lines and bytes of junk without a message between them, within ``JUNK_WINDOW`` seconds. Honest servers print some log lines.
+MAX_JUNK_LINES = 10_000
+MAX_JUNK_BYTES = 16 << 20
+JUNK_WINDOW = 60.0
 
 OnProgress = Callable[[dict[str, Raw]], None]
 
@@ -67,22 +77,29 @@ class Peer:
         on_cancelled: Callable[[int], bool] | None = None,
         *,
         max_size: int = MAX_MESSAGE,
+        on_junk: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
-        ``max_size`` is the bound in bytes that the error of an oversized answer names.
+        ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
+        connection, because the other side sends nothing but junk.
         """
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_cancelled = on_cancelled
         self._max_size = max_size
+        self._on_junk = on_junk
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
         self._timer: asyncio.TimerHandle | None = None
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
+        self._serving_bytes = 0
+        #: the junk since the last message, and the loop time of its beginning
+        self._junk_lines = self._junk_bytes = 0
+        self._junk_since = 0.0
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
@@ -131,15 +148,18 @@ class Peer:
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
-            self.receive_malformed(problem)
+            is_useful = self.receive_malformed(problem)
         else:
-            self.receive_message(message)
+            is_useful = self.receive_message(message)
+        if not is_useful:
+            self.count_junk(len(line))
 
-    def receive_message(self, message: Message) -> None:
-        """Handle one message from the other side."""
+    def receive_message(self, message: Message) -> bool:
+        """Handle one message from the other side; false for an answer that no request waits for."""
         if message.method is None:
-            self.receive_answer(message)
-        elif message.id:
+            return self.receive_answer(message)
+        self._junk_lines = 0
+        if message.id:
             self._take_request(message)
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
@@ -147,6 +167,18 @@ class Peer:
             self._take_cancellation(message.params)
         else:
             self._on_notification(message)
+        return True
+
+    def count_junk(self, size: int, lines: int = 1) -> None:
+        """Count lines that mean nothing, with their bytes, and report the other side if it sends nothing else."""
+        now = self._loop.time()
+        if not self._junk_lines or now - self._junk_since > JUNK_WINDOW:
+            self._junk_since, self._junk_lines, self._junk_bytes = now, 0, 0
+        self._junk_lines += lines
+        self._junk_bytes += size
+        if self._junk_lines > MAX_JUNK_LINES or self._junk_bytes > MAX_JUNK_BYTES:
+            what = f"{self._junk_lines} lines, {self._junk_bytes} bytes"
+            self._on_junk(f"sends only data that is no message or answers no request ({what})")
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Fail the request of an answer that is too large to keep, once an edge shows its id."""
@@ -176,15 +208,18 @@ class Peer:
                 self._timer.cancel()
                 self._timer = None
 
-    def receive_answer(self, message: Message) -> None:
-        """Handle an answer."""
+    def receive_answer(self, message: Message) -> bool:
+        """Handle an answer; false if no request waits for it."""
         future = self._claim(bytes(message.id))
         if future is None:
             log.debug("an answer without a waiting request was dropped")
-        elif message.error and bytes(message.error) != jsonrpc.NULL:
+            return False
+        self._junk_lines = 0
+        if message.error and bytes(message.error) != jsonrpc.NULL:
             future.set_exception(UpstreamRefused(bytes(message.error)))
         else:
             future.set_result(bytes(message.result))
+        return True
 
     def receive_malformed(self, problem: Malformed) -> bool:
         """Handle a line that is not a message; true when it ended the request that it seems to answer."""
@@ -207,11 +242,17 @@ class Peer:
         elif id in self._serving:
             text = "a request with this id is still being answered"
             self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
+        elif len(self._serving) >= MAX_SERVING or self._serving_bytes > MAX_SERVING_BYTES:
+            text = f"too many requests at once: {len(self._serving)} of this server are still being answered"
+            self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, text)))
         else:
+            size = len(id) + len(bytes(message.params))
+            self._serving_bytes += size
             self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
-            task.add_done_callback(lambda done: self._forget_request(id, done))
+            task.add_done_callback(lambda done: self._forget_request(id, size, done))
 
-    def _forget_request(self, id: bytes, task: asyncio.Task[None]) -> None:
+    def _forget_request(self, id: bytes, size: int, task: asyncio.Task[None]) -> None:
+        self._serving_bytes -= size
         if self._serving.get(id) is task:
             # The task was cancelled before it began.
             del self._serving[id]

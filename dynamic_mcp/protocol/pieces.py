@@ -24,6 +24,10 @@ class Pieces:
     def __bool__(self) -> bool:
         return self.size > 0
 
+    def starts_with(self, byte: bytes) -> bool:
+        """Whether the first byte is this one."""
+        return (self._parts[0] if self._parts else self._tail).startswith(byte)
+
     def add(self, piece: bytes) -> None:
         """Append a piece."""
         self.size += len(piece)

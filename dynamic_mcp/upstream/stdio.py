@@ -4,8 +4,8 @@ After ``close`` returned, no process of the child's group is alive. Only the id 
 drops whatever else the child prints to stdout. Only the caller of a request that the child did not survive sees the child's stderr
 (dynamic-mcp SECURITY.md 1.3.0: "Stderr redirected to null").
 
-Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it. A message beyond the
-configured size fails its request, and an endless one ends the child. A paused upstream is not read.
+Memory is bounded. A child that does not read gets no further request once ``MAX_UNREAD`` bytes wait for it, and is not read itself
+while too many answers wait (``flow``). A message beyond the configured size fails its request, and an endless one ends the child.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from typing import cast
 
 import anyio
 
@@ -28,9 +29,12 @@ from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Outgoing,
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.upstream.flow import LineFlow, Owed
 
 #: Bytes that may wait for a child that does not read its stdin. A single larger message still goes out.
 MAX_UNREAD = 16 << 20
+#: A buffer with fewer bytes counts as read.
+_FEW_BYTES = 1 << 16
 #: Seconds to wait for the exit of a child that closed its stdout, so that the error can say how the child ended.
 _EXIT_GRACE = 0.25
 
@@ -142,7 +146,7 @@ class StdioUpstream:
 
     def set_paused(self, paused: bool) -> None:
         if self._running is not None:
-            self._running.set_paused(paused)
+            self._running.flow.holds.set("client", paused)
 
     async def close(self) -> None:
         """Close stdin, then end and reap the whole group."""
@@ -174,14 +178,24 @@ class _Running(asyncio.Protocol):
         """Start the child. Raises UpstreamFailed with the reason of the operating system."""
         self._max_size = transport.max_message_size
         self._explain = launch.explain
-        self.peer = Peer(self._write, events.on_notification, events.on_request, max_size=self._max_size)
+        self.peer = Peer(
+            self._write,
+            events.on_notification,
+            events.on_request,
+            max_size=self._max_size,
+            on_junk=self._stop_reading,
+        )
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
-        #: why the proxy could not handle the child's output; empty while it can
-        self._failure = ""
+        self.flow = LineFlow(self._splitter, self.peer.receive, self.peer.count_junk, self._give_up)
+        #: the answers among the bytes that the child has not read
+        self.owed = Owed(lambda: min(self._answer_bytes, self.unread), self.flow.holds, self._stop_reading)
+        self._answer_bytes = 0
+        #: why the proxy stopped reading; None as long as it reads
+        self._fault: str | None = None
         self._writer: LineWriter | None = None
-        self._reader: asyncio.ReadTransport | None = None
+        self._reader: asyncio.BaseTransport | None = None
         try:
             self._child = Child(launch, guard, (value.reveal() for _, value in transport.env))
         except OSError as error:
@@ -203,9 +217,9 @@ class _Running(asyncio.Protocol):
         enlarge_pipe(self._child.stdout)
         # If a cancellation came in between, the loop would close a pipe that its file object still believes open.
         with anyio.CancelScope(shield=True):
-            writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, self._child.stdin)
+            writer, _ = await loop.connect_write_pipe(lambda: _Input(self.owed), self._child.stdin)
             self._writer = LineWriter(writer)
-            self._reader, _ = await loop.connect_read_pipe(lambda: self, self._child.stdout)
+            await loop.connect_read_pipe(lambda: self, self._child.stdout)
 
     @property
     def unread(self) -> int:
@@ -215,16 +229,10 @@ class _Running(asyncio.Protocol):
     def stderr_tail(self) -> str:
         return self._child.stderr_tail.text() if self._child.stderr_tail is not None else ""
 
-    def set_paused(self, paused: bool) -> None:
-        if self._reader is not None and not self._reader.is_closing():
-            if paused:
-                self._reader.pause_reading()
-            else:
-                self._reader.resume_reading()
-
     async def close(self) -> None:
         """End the child. A second call does nothing."""
         self.peer.close(self.end)
+        self.owed.close()
         try:
             if self._writer is not None:
                 # ``abort``, because with ``close`` unread bytes would keep stdin open. Asyncio's loop cannot abort a transport that
@@ -236,24 +244,43 @@ class _Running(asyncio.Protocol):
         finally:
             await self._child.terminate()
         if self._reader is not None:
-            self._reader.close()
+            self.flow.close()
         elif self._child.stdout is not None:
             self._child.stdout.close()
 
     def _write(self, message: Outgoing) -> None:
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        if message.method is not None:
             self._writer.write(message.line)
+            return
+        # A child that reads its answers has hardly any unread ones; requests may wait for it, but have their own bound.
+        if self._writer.unread < _FEW_BYTES:
+            self._answer_bytes = 0
+        self._writer.write(message.line)
+        self._answer_bytes += len(message.line)
+        self.owed.grew()
+
+    def _stop_reading(self, fault: str) -> None:
+        """End the connection, because the server process misbehaves; ``fault`` says how."""
+        self._end_because(f"the server process {fault}")
+
+    def _end_because(self, reason: str) -> None:
+        if self._fault is None:
+            self._fault = reason
+            self.flow.close()
 
     # The child's stdout
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._reader = transport
+        self.flow.connect(cast("asyncio.ReadTransport", transport))
+
     def data_received(self, data: bytes) -> None:
-        try:
-            for line in self._splitter.feed(data):
-                self.peer.receive(line)
-        except Exception as error:
-            self._give_up(error)
-        if self._splitter.is_endless and self._reader is not None:
-            self._reader.close()
+        self.flow.add(data)
+        if self._splitter.is_endless:
+            size = format_size(ENDLESS_FACTOR * self._max_size)
+            self._stop_reading(f"writes an endless message, of more than {size}")
 
     def eof_received(self) -> None:
         try:
@@ -264,10 +291,9 @@ class _Running(asyncio.Protocol):
 
     def _give_up(self, error: Exception) -> None:
         """End this connection after an unexpected error, such as a lack of memory. The loop would only log the error."""
-        self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
-        self._failure = report_bug(f"the output of the child {self._child.pid}", error)
-        if self._reader is not None:
-            self._reader.close()
+        self._end_because(
+            f"its output could not be read: {report_bug(f'the output of the child {self._child.pid}', error)}"
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, MemoryError):
@@ -280,12 +306,22 @@ class _Running(asyncio.Protocol):
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
         status = self._explain(self._child.status())
-        how = f"ended ({status})" if self._child.has_exited else "closed its output"
-        if self._splitter.is_endless:
-            how = f"writes an endless message, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
-        reason = (
-            f"its output could not be read: {self._failure}" if self._failure else f"the server process {how}"
-        )
-        self.end = UpstreamGone(reason, self.stderr_tail())
+        exit_ = f"ended ({status})" if self._child.has_exited else "closed its output"
+        how = self._fault or f"the server process {exit_}"
+        self.owed.close()
+        self.end = UpstreamGone(how, self.stderr_tail())
         self.peer.close(self.end)
         self.ended.set()
+
+
+class _Input(asyncio.BaseProtocol):
+    """Notices that the child reads its stdin."""
+
+    def __init__(self, owed: Owed) -> None:
+        self._owed = owed
+
+    def resume_writing(self) -> None:
+        self._owed.shrank()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owed.shrank()

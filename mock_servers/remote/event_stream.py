@@ -70,6 +70,12 @@ class EventStream:
             self._exchange.journal.write_received("http-body", data, n=self._exchange.n)
             self._send(event_id, data)
 
+    def unrecorded(self, data: bytes) -> None:
+        """Send bytes that the journal does not keep."""
+        with self._lock:
+            self.open()
+            self._exchange.write(data)
+
     def pause(self) -> None:
         """End the response. A resumed stream can carry more."""
         self.open()

@@ -65,6 +65,9 @@ class LegacySse(RemoteServer):
         if found is None:
             return
         message, text = found
+        if is_answer(message) and session.holds_answers:
+            session.state.take_answer(message, text)
+            return
         actions: list[Action] | None = None
         if not is_answer(message):
             actions = self.rules.actions_for(message)

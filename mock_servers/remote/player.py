@@ -29,6 +29,8 @@ class MockSession:
     subscription_streams: dict[Any, EventStream] = field(default_factory=dict)
     request_count: int = 0
     expired: bool = False
+    #: whether POSTs with answers get no response
+    holds_answers: bool = False
 
     def announce(self, message: Json) -> None:
         """Send a message that belongs to no request: on the stream of its subscription, or on all GET streams."""
@@ -152,6 +154,9 @@ class RemotePlayer(Player):
 
     def expire_session(self) -> None:
         self._session.expired = True
+
+    def hold_answers(self) -> None:
+        self._session.holds_answers = True
 
     def push(self, method: str, params: Json | None) -> None:
         more = {} if params is None else {"params": params}

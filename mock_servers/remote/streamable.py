@@ -75,7 +75,8 @@ class StreamableHttp(RemoteServer):
         writer = self._post_writer(session, exchange)
         if is_answer(message):
             session.state.take_answer(message, text)
-            writer.confirm()
+            if not session.holds_answers:
+                writer.confirm()
             return
         refusal = session.state.answers.refusal(message)
         if modern:

@@ -49,7 +49,7 @@ class StreamWriter:
 
     def write_unrecorded(self, data: bytes) -> None:
         """Write data that the journal does not keep onto the stream."""
-        self.stream.raw(data)
+        self.stream.unrecorded(data)
 
     def close(self) -> None:
         """Break the connection."""

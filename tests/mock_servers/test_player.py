@@ -25,6 +25,7 @@ from mock_servers.script import (
     payload,
     progress,
     raw,
+    read_again,
     release,
     reply,
     reply_in_chunks,
@@ -263,6 +264,12 @@ def test_flood_of_bytes_ends_after_its_time(tmp_path: Path) -> None:
         lines = iter(mock.line, b"")
         assert next(lines) == b"\xff\n"
         assert json.loads(next(line for line in lines if line != b"\xff\n"))["id"] == 1
+
+
+def test_read_again_ends_stop_reading(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(stop_reading(), reply(), sleep(0.2), read_again())) as mock:
+        assert "result" in mock.call("echo")
+        assert "result" in mock.call("add", a=1, b=2)
 
 
 def test_stop_reading_lets_the_pipe_fill(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import OnOversized
+from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
-from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent, portions
+from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 from dynamic_mcp.upstream.http.session import HttpSession
 
 #: Seconds before the proxy resumes a broken stream, if the server names no time; doubled each time the stream breaks at once.
@@ -26,20 +27,6 @@ MIN_RETRY_DELAY = 0.1
 MAX_RESUMPTIONS = 5
 
 
-async def read_events(
-    reply: HttpReply, parser: EventParser, resume: asyncio.Event
-) -> AsyncIterator[list[ServerSentEvent]]:
-    """The events of a stream, as they arrive. ``resume`` is set while the client reads. Between many short lines other work runs."""
-    async for chunk in reply.chunks():
-        await resume.wait()
-        is_first = True
-        for portion in portions(chunk):
-            if not is_first:
-                await asyncio.sleep(0)
-            is_first = False
-            yield parser.feed(portion)
-
-
 class AnswerStream:
     """Reads the events of the answer to one request, over several connections if necessary."""
 
@@ -48,19 +35,19 @@ class AnswerStream:
         id: int | None,
         deliver: Callable[[bytes], bool],
         on_oversized: OnOversized,
-        resume: asyncio.Event,
+        flow: EventFlow,
         *,
         max_size: int,
         last_id: str = "",
     ) -> None:
-        """``deliver`` takes the data of each event, and returns true for the answer. ``resume`` is set while the client reads.
+        """``deliver`` takes the data of each event, and returns true for the answer. ``flow`` is that of all streams of the server.
 
         ``id`` is the id of the request; None for the server's own stream.
         """
         self._id = id
         self._deliver = deliver
         self._report_oversized = on_oversized
-        self._resume = resume
+        self._flow = flow
         self._max_size = max_size
         self._is_oversized = False
         self.parser = EventParser(max_size, self._on_oversized, last_id=last_id)
@@ -93,9 +80,12 @@ class AnswerStream:
         raise UpstreamGone("the connection was lost before the answer came")
 
     async def _events(self, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
-        async for events in read_events(reply, self.parser, self._resume):
+        async for piece in self._flow.pieces(reply.chunks()):
+            events = self.parser.feed(piece)
             for event in events:
                 yield event
+            if not events and self.parser.is_idle:
+                self._flow.count_blank(piece)
             if self._is_oversized:
                 return
             if self.parser.is_endless:

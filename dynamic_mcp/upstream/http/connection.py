@@ -19,7 +19,9 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options
+from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
+from dynamic_mcp.upstream.http.outbox import Outbox
 
 
 class HttpUpstream(ABC):
@@ -40,14 +42,18 @@ class HttpUpstream(ABC):
         self._events = events
         self._max_size = max_size
         self._peer = Peer(
-            self._send, events.on_notification, events.on_request, on_cancelled, max_size=max_size
+            self._send,
+            events.on_notification,
+            events.on_request,
+            on_cancelled,
+            max_size=max_size,
+            on_junk=self._end_with,
         )
         #: once true, a request waits for a sign-in itself; before, the group signs in, outside of the time limit
         self._is_open = False
         self._tasks = TaskSet()
-        #: set while the client reads; reading from the server waits for it
-        self._resume = asyncio.Event()
-        self._resume.set()
+        self._flow = EventFlow(self._peer.count_junk)
+        self._outbox = Outbox(self._post_unanswered, self._in_background, self._flow.holds, self._end_with)
         self._end: asyncio.Future[UpstreamGone] = asyncio.get_running_loop().create_future()
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
@@ -67,15 +73,13 @@ class HttpUpstream(ABC):
 
     def set_paused(self, paused: bool) -> None:
         """Stop or resume reading. Meanwhile the buffers of the connections fill, and the server has to wait."""
-        if paused:
-            self._resume.clear()
-        else:
-            self._resume.set()
+        self._flow.holds.set("client", paused)
 
     async def close(self) -> None:
         gone = UpstreamGone("the connection was closed")
         with anyio.CancelScope(shield=True):
             self._peer.close(gone)
+            self._outbox.close()
             await self._tasks.close()
             await self._end_session()
             await self._client.close()
@@ -86,8 +90,16 @@ class HttpUpstream(ABC):
         """POST one message of the peer."""
 
     @abstractmethod
+    async def _post_unanswered(self, message: Outgoing) -> None:
+        """POST a message that has no answer. Raises UpstreamFailed if the server does not accept it."""
+
+    @abstractmethod
     async def _end_session(self) -> None:
         """Prepare to close the connections. Bounded; raises nothing."""
+
+    def _end_with(self, fault: str) -> None:
+        """End the connection, because the server misbehaves."""
+        self._lose(UpstreamGone(f"the server {fault}"))
 
     def _lose(self, reason: UpstreamFailed) -> None:
         """Mark the connection as gone."""

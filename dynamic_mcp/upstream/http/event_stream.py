@@ -6,17 +6,12 @@ size of a message, and reports it like an oversized line of a stdio server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
 from dynamic_mcp.protocol.pieces import Pieces
 
 _BOM = b"\xef\xbb\xbf"
-#: Lines that a caller may feed at once without delaying other work, which takes 2 ms, and the bytes that have at most twice as many.
-_LINES = 1 << 10
-_BYTES = 1 << 11
 #: Bytes of an event's id and type. The proxy ignores a longer id, because no HTTP header could send it back.
 _MAX_FIELD = 1 << 12
 
@@ -28,15 +23,6 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
     data: bytes
     #: the last id in the stream, up to this event
     last_id: str
-
-
-def portions(chunk: bytes) -> Iterator[bytes]:
-    """``chunk`` in portions of few lines. Almost every chunk of a large message is one portion."""
-    if len(chunk) <= _BYTES or chunk.count(b"\n") + chunk.count(b"\r") <= _LINES:
-        yield chunk
-        return
-    for start in range(0, len(chunk), _BYTES):
-        yield chunk[start : start + _BYTES]
 
 
 class EventParser:
@@ -73,6 +59,12 @@ class EventParser:
     def is_endless(self) -> bool:
         """Whether the event being dropped counts as endless."""
         return self._dropped > ENDLESS_FACTOR * self._max_size
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event has begun. A comment is no event."""
+        has_begun = bool(self._line) and not self._line.starts_with(b":")
+        return not (has_begun or self._has_fields) and self._edge is None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that ``chunk`` completes."""

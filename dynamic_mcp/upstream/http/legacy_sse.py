@@ -17,7 +17,6 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
-from dynamic_mcp.upstream.http.answer_stream import read_events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
@@ -59,12 +58,17 @@ class SseUpstream(HttpUpstream):
 
     async def _read(self, reply: HttpReply) -> None:
         parser = EventParser(self._max_size, self._peer.receive_oversized)
-        async for events in read_events(reply, parser, self._resume):
+        async for piece in self._flow.pieces(reply.chunks()):
+            events = parser.feed(piece)
             for event in events:
                 if event.type == "endpoint":
                     self._take_endpoint(event.data.decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
                     self._peer.receive(event.data)
+                else:
+                    self._peer.count_junk(len(event.data))
+            if not events and parser.is_idle:
+                self._flow.count_blank(piece)
             if parser.is_endless:
                 raise UpstreamGone(
                     f"it sends an endless event, of more than {format_size(ENDLESS_FACTOR * self._max_size)}"
@@ -86,14 +90,20 @@ class SseUpstream(HttpUpstream):
     # Messages to the server
 
     def _send(self, message: Outgoing) -> None:
-        self._in_background(lambda: self._post_message(message))
+        id = message.id
+        if id is None:
+            self._outbox.add(message)
+        else:
+            self._in_background(lambda: self._post_request(id, message))
 
-    async def _post_message(self, message: Outgoing) -> None:
+    async def _post_request(self, id: int, message: Outgoing) -> None:
         try:
             await self._post(message.line)
         except UpstreamFailed as error:
-            if message.id is not None:
-                self._peer.fail(message.id, error)
+            self._peer.fail(id, error)
+
+    async def _post_unanswered(self, message: Outgoing) -> None:
+        await self._post(message.line)
 
     async def _post(self, line: bytes) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""

@@ -95,7 +95,7 @@ class StreamableHttpUpstream(HttpUpstream):
         # Other requests have to wait for its acceptance (MCP 2025-11-25, basic/lifecycle, "Initialization").
         try:
             async with asyncio.timeout(self._timeout):
-                await self._post_notification(_INITIALIZED)
+                await self._post_unanswered(_INITIALIZED)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
@@ -106,7 +106,7 @@ class StreamableHttpUpstream(HttpUpstream):
     def _send(self, message: Outgoing) -> None:
         id = message.id
         if id is None:
-            self._in_background(lambda: self._post_notification(message))
+            self._outbox.add(message)
             return
         task = self._in_background(lambda: self._post_request(id, message))
         self._posts[id] = task
@@ -180,7 +180,7 @@ class StreamableHttpUpstream(HttpUpstream):
             id,
             lambda data: self._deliver(id, data),
             self._peer.receive_oversized,
-            self._resume,
+            self._flow,
             max_size=self._max_size,
             last_id=last_id,
         )
@@ -195,6 +195,7 @@ class StreamableHttpUpstream(HttpUpstream):
                 self._peer.receive_malformed(problem)
                 return True
             log.debug("dropped an invalid message: %s", problem.reason)
+            self._peer.count_junk(len(data))
             return False
         if message.method is not None:
             self._peer.receive_message(message)
@@ -203,12 +204,12 @@ class StreamableHttpUpstream(HttpUpstream):
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
         if bytes(message.id) != own:
+            self._peer.count_junk(len(data))
             return False
         self._peer.receive_answer(message)
         return True
 
-    async def _post_notification(self, message: Outgoing) -> None:
-        """POST a message that has no answer. Raises UpstreamFailed if the server does not accept it."""
+    async def _post_unanswered(self, message: Outgoing) -> None:
         status = await self._client.post(self._session.message_headers(message), message.line.rstrip())
         if status >= 300:
             raise HttpStatus(_status_text(status), status=status)

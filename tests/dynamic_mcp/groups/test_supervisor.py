@@ -19,6 +19,7 @@ from msgspec import Raw
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, Timeouts
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.frontend import storms
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -157,6 +158,12 @@ class Proxy:
         methods = [json.loads(line).get("method", "") for line in self.lines]
         self.lines.clear()
         return [method.split("/")[1] for method in methods if method.endswith("list_changed")]
+
+
+@pytest.fixture(autouse=True)
+def no_merging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal notifications reach the client one by one."""
+    monkeypatch.setattr(storms.Merger, "put", lambda merger, key, send: send())
 
 
 @asynccontextmanager

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.protocol import peer
 from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
-from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.peer import MAX_JUNK_LINES, MAX_SERVING, MAX_SERVING_BYTES, Peer
 
 LONG = 60.0
 
@@ -253,3 +254,86 @@ async def test_failed_send_leaves_nothing_pending() -> None:
     with pytest.raises(OSError, match="no"):
         await peer.request("m", b"", LONG)
     peer.close(UpstreamFailed("closed"))
+
+
+class Asked:
+    """A peer whose other side asks and sends junk."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.faults: list[str] = []
+        self.work = asyncio.Event()
+        self.peer = Peer(
+            lambda message: self.sent.append(json.loads(message.line)),
+            lambda message: None,
+            self._answer,
+            on_junk=self.faults.append,
+        )
+
+    async def _answer(self, message: Message) -> bytes:
+        await self.work.wait()
+        return b"{}"
+
+    def ask(self, id: int, params: str = "{}") -> None:
+        self.peer.receive(f'{{"jsonrpc":"2.0","id":{id},"method":"m","params":{params}}}'.encode())
+
+
+async def test_requests_beyond_the_bound_are_refused_and_later_ones_answered() -> None:
+    one = Asked()
+    for id in range(MAX_SERVING + 3):
+        one.ask(id)
+    assert [message["id"] for message in one.sent] == [MAX_SERVING, MAX_SERVING + 1, MAX_SERVING + 2]
+    assert all("too many requests" in message["error"]["message"] for message in one.sent)
+    one.work.set()
+    await asyncio.sleep(0.01)
+    one.sent.clear()
+    one.ask(1000)
+    await asyncio.sleep(0.01)
+    assert one.sent == [{"jsonrpc": "2.0", "id": 1000, "result": {}}]
+
+
+async def test_one_large_request_is_served_and_the_next_is_refused() -> None:
+    one = Asked()
+    one.ask(1, '"' + "x" * MAX_SERVING_BYTES + '"')
+    assert not one.sent
+    one.ask(2)
+    assert [message["id"] for message in one.sent] == [2]
+    one.work.set()
+    await asyncio.sleep(0.01)
+    one.ask(3)
+    await asyncio.sleep(0.01)
+    assert [message["id"] for message in one.sent if "result" in message] == [1, 3]
+
+
+@pytest.mark.parametrize("junk", ["1", "log line", '{"jsonrpc":"2.0","id":"x","result":{}}', "[" * 100])
+async def test_nothing_but_junk_is_reported(junk: str) -> None:
+    one = Asked()
+    for _ in range(MAX_JUNK_LINES):
+        one.peer.receive(junk.encode())
+    assert not one.faults
+    one.peer.receive(junk.encode())
+    assert "sends only data that is no message" in one.faults[0]
+
+
+async def test_few_large_lines_of_junk_are_reported() -> None:
+    one = Asked()
+    for _ in range(17):
+        one.peer.receive(b"x" * (1 << 20))
+    assert one.faults
+
+
+async def test_junk_between_messages_is_harmless() -> None:
+    one = Asked()
+    for _ in range(3):
+        for _ in range(MAX_JUNK_LINES):
+            one.peer.receive(b"log line")
+        one.peer.receive(b'{"jsonrpc":"2.0","method":"notifications/message"}')
+    assert not one.faults
+
+
+async def test_junk_of_the_last_minutes_does_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "JUNK_WINDOW", 0.0)
+    one = Asked()
+    for _ in range(3 * MAX_JUNK_LINES):
+        one.peer.receive(b"log line")
+    assert not one.faults

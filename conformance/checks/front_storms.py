@@ -1,0 +1,127 @@
+"""FRONT: storms of messages that upstreams begin.
+
+A proxy need not relay what it does not declare. Each storm is a call whose answer follows the storm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.checks.front_notifications import declared
+from conformance.checks.std_messages import is_echoed
+from mock_servers.script import (
+    Action,
+    Script,
+    default_tools,
+    flood,
+    list_changed,
+    on_call,
+    progress,
+    reply,
+    set_prompts,
+    tool,
+)
+
+if TYPE_CHECKING:
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+STORM = 4000
+#: how many messages of one storm may reach the client
+MAX_RELAYED = STORM // 2
+CHANGED = "notifications/prompts/list_changed"
+LOGGED, PROGRESS, ASKED = "notifications/message", "notifications/progress", "elicitation/create"
+_QUESTION = '{"message":"question $n","requestedSchema":{"type":"object","properties":{}}}'
+
+
+def _storm(*actions: Action, **fields: Any) -> Script:
+    return Script(tools=[*default_tools(), tool("storm")], on=[on_call("storm", *actions)], **fields)
+
+
+def _message(method: str, params: str) -> str:
+    return f'{{"jsonrpc":"2.0","method":"{method}","params":{params}}}\n'
+
+
+@check("FRONT-032", timeout=60, slow=True)
+async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
+    changes = workbench.stdio(
+        "changes",
+        _storm(
+            flood(_message(CHANGED, "{}"), count=STORM),
+            set_prompts([{"name": "last"}]),
+            list_changed("prompts"),
+            reply(),
+            prompts=[{"name": "first"}],
+            capabilities={"tools": {}, "prompts": {"listChanged": True}},
+        ),
+    )
+    logs = workbench.stdio(
+        "logs",
+        _storm(
+            flood(_message(LOGGED, '{"level":"error","data":"message $n"}'), count=STORM),
+            reply(),
+            capabilities={"tools": {}, "logging": {}},
+        ),
+    )
+    reports = workbench.stdio("reports", _storm(*(progress(number + 1) for number in range(STORM))))
+    question = _message(ASKED, _QUESTION).replace('"method"', '"id":"q$n","method"', 1)
+    asks = workbench.stdio("asks", _storm(flood(question, count=STORM), reply()))
+    async with workbench.proxy(changes, logs, reports, asks) as proxy:
+        proxy.capabilities = {"elicitation": {}}
+        await proxy.handshake()
+        await proxy.ready(changes, logs, reports, asks)
+        for judged in (_changes, _logs, _reports, _asks):
+            with workbench.case(judged.__name__.strip("_")):
+                await judged(workbench, proxy)
+        for upstream in (changes, logs, reports, asks):
+            with workbench.case(f"{upstream.name}, after the storm"):
+                await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+
+
+async def _changes(workbench: Workbench, proxy: Proxy) -> None:
+    answer = await _raise_storm(workbench, proxy, "changes")
+    _is_thinned_out(workbench, proxy, CHANGED)
+    if declared(proxy, "prompts", "listChanged"):
+        # The storm ends with the change itself, right before the answer.
+        await workbench.eventually(
+            lambda: proxy.transcript.heard(CHANGED)[-1].t >= answer.t - 0.05,
+            within=2.0,
+            what="a notification follows the last change",
+        )
+        listing = await proxy.request("prompts/list")
+        workbench.expect('"last"' in listing.raw, "the last prompts", listing.raw)
+
+
+async def _logs(workbench: Workbench, proxy: Proxy) -> None:
+    await _raise_storm(workbench, proxy, "logs")
+    _is_thinned_out(workbench, proxy, LOGGED)
+
+
+async def _reports(workbench: Workbench, proxy: Proxy) -> None:
+    answer = await _raise_storm(workbench, proxy, "reports", _meta={"progressToken": "mine"})
+    _is_thinned_out(workbench, proxy, PROGRESS)
+    heard = proxy.transcript.heard(PROGRESS)
+    if heard:
+        values = [report.params["progress"] for report in heard]
+        workbench.expect(values == sorted(set(values)), "increasing values", values[-10:])
+        workbench.expect(values[-1] == STORM, f"the last value, {STORM}", values[-10:])
+        workbench.expect(heard[-1].t <= answer.t, "no report after the answer", heard[-1])
+
+
+async def _asks(workbench: Workbench, proxy: Proxy) -> None:
+    """The client answers none of the questions, so those that it gets stay open."""
+    await _raise_storm(workbench, proxy, "asks")
+    _is_thinned_out(workbench, proxy, ASKED)
+
+
+async def _raise_storm(workbench: Workbench, proxy: Proxy, group: str, **params: Any) -> Answer:
+    answer = await proxy.request("tools/call", {**proxy.call_params(group, "storm"), **params}, within=20.0)
+    workbench.expect(not answer.is_error, "the answer after the storm", answer.raw[:1000])
+    return answer
+
+
+def _is_thinned_out(workbench: Workbench, proxy: Proxy, method: str) -> None:
+    count = len(proxy.transcript.heard(method))
+    workbench.expect(count <= MAX_RELAYED, f"at most {MAX_RELAYED} of {STORM} {method}", count)

@@ -1,0 +1,116 @@
+"""OPS: upstreams that flood the proxy, or do not read its answers, beside a healthy one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from conformance.checks import check
+from conformance.checks.std_messages import is_echoed
+from mock_servers.hostile import HOSTILE
+from mock_servers.script import Script, flood, on_call, read_again, reply, stop_reading
+
+if TYPE_CHECKING:
+    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+MIB = 1 << 20
+#: seconds of a flood, and the seconds that a healthy call beside it may take on a busy machine
+FLOODED = 1.5
+PROMPT = 2.0
+#: how much the memory of the proxy may grow, when a child sends 600 MiB
+MAX_GROWTH = 192 * MIB
+#: pings that an honest child sends before it reads; they and their answers are larger than any pipe
+HONEST_PINGS = 1500
+CHILDREN = (
+    "asks-often-without-reading",
+    "prints-digits",
+    "prints-blank-lines",
+    "answers-nobody",
+    "changes-all-the-time",
+    "logs-all-the-time",
+)
+
+
+@check("OPS-012", timeout=60, slow=True, serial=True)
+async def a_flood_takes_no_time_from_the_others(workbench: Workbench) -> None:
+    """The children flood in one proxy and the servers behind a URL in another, so that no other process competes."""
+    with workbench.case("children"):
+        await _stays_prompt(workbench, *(workbench.stdio(name, HOSTILE[name].script()) for name in CHILDREN))
+    with workbench.case("servers behind a URL"):
+        await _stays_prompt(
+            workbench,
+            await workbench.http("stream", HOSTILE["streams-digits"].script()),
+            await workbench.sse("events", HOSTILE["streams-digits-to-all"].script()),
+        )
+
+
+async def _stays_prompt(workbench: Workbench, *attackers: MockUpstream) -> None:
+    healthy = workbench.stdio("healthy")
+    async with workbench.serving(healthy, *attackers) as proxy:
+        with workbench.precondition("the healthy upstream works before the flood"):
+            await is_echoed(workbench, proxy, "healthy", {"x": 0})
+        for attacker in attackers:
+            await proxy.begin_call(attacker.name, "attack")
+        end = time.monotonic() + FLOODED
+        while time.monotonic() < end:
+            for method, params in (
+                ("tools/call", proxy.call_params("healthy", "add", {"a": 1, "b": 2})),
+                ("ping", None),
+            ):
+                answer = await proxy.request(method, params, within=PROMPT)
+                workbench.expect(not answer.is_error, f"an answer to {method}", answer.raw)
+            await anyio.sleep(0.02)
+
+
+@check("OPS-013", timeout=60, slow=True)
+async def answers_that_a_child_does_not_read_have_a_bound(workbench: Workbench) -> None:
+    hostile = workbench.stdio("hostile", HOSTILE["asks-without-reading"].script())
+    healthy = workbench.stdio("healthy")
+    async with workbench.serving(hostile, healthy) as proxy:
+        before = peak_memory(proxy)
+        await proxy.begin_call("hostile", "attack")
+        await anyio.sleep(2.0)
+        with workbench.case("the other group"):
+            await is_echoed(workbench, proxy, "healthy", {"x": 1})
+        after = peak_memory(proxy)
+        if before is None or after is None:
+            workbench.note("there is no /proc, so the check does not judge the memory")
+        else:
+            grown = f"{(after - before) / MIB:.1f} MiB"
+            bound = f"at most {MAX_GROWTH // MIB} MiB more memory"
+            workbench.expect(after - before <= MAX_GROWTH, bound, grown)
+    await _honest_child_gets_every_answer(workbench)
+
+
+async def _honest_child_gets_every_answer(workbench: Workbench) -> None:
+    question = '{"jsonrpc":"2.0","id":"$n' + "x" * 1024 + '","method":"ping"}\n'
+    writes_first = on_call("echo", stop_reading(), flood(question, count=HONEST_PINGS), read_again(), reply())
+    honest = workbench.stdio("honest", Script(on=[writes_first]))
+    with workbench.case("a child that writes much before it reads"):
+        async with workbench.serving(honest) as proxy:
+            await is_echoed(workbench, proxy, "honest", {"x": 2})
+            await workbench.eventually(
+                lambda: len(honest.events("answer")) == HONEST_PINGS,
+                within=10.0,
+                what=f"{HONEST_PINGS} answers",
+                seen=lambda: len(honest.events("answer")),
+            )
+
+
+def peak_memory(proxy: Proxy) -> int | None:
+    """The peak memory of the proxy so far, in bytes; None without /proc."""
+    status = Path(f"/proc/{proxy.pid}/status")
+    if not status.is_file():
+        return None
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def descriptors(proxy: Proxy) -> int | None:
+    """The open descriptors of the proxy; None without /proc."""
+    folder = Path(f"/proc/{proxy.pid}/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else None

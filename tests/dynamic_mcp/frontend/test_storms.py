@@ -1,0 +1,125 @@
+"""Storms: what they bring to the client is bounded, and the last word always arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from functools import partial
+
+import pytest
+from msgspec import Raw
+
+from dynamic_mcp.frontend import storms
+from dynamic_mcp.frontend.storms import Bucket, Merger, Progress, Rates
+from tests.dynamic_mcp.helpers import eventually
+
+
+async def test_the_first_and_the_last_of_equal_notifications_arrive() -> None:
+    merger, sent = Merger(), list[int]()
+    for number in range(100):
+        merger.put("k", partial(sent.append, number))
+    assert sent == [0]
+    await eventually(lambda: len(sent) == 2, "the last one")
+    assert sent == [0, 99]
+
+
+async def test_different_notifications_do_not_wait_for_each_other() -> None:
+    merger, sent = Merger(), list[str]()
+    for key in ("a", "b", "a"):
+        merger.put(key, partial(sent.append, key))
+    assert sent == ["a", "b"]
+    merger.close()
+
+
+async def test_after_a_pause_a_notification_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storms, "MERGED_WITHIN", 0.01)
+    merger, sent = Merger(), list[int]()
+    merger.put("k", partial(sent.append, 1))
+    await asyncio.sleep(0.05)
+    merger.put("k", partial(sent.append, 2))
+    assert sent == [1, 2]
+    merger.close()
+
+
+async def test_closed_merger_sends_nothing() -> None:
+    merger, sent = Merger(), list[int]()
+    merger.put("k", partial(sent.append, 1))
+    merger.put("k", partial(sent.append, 2))
+    merger.close()
+    await asyncio.sleep(2 * storms.MERGED_WITHIN)
+    assert sent == [1]
+
+
+async def test_bucket_refills() -> None:
+    bucket = Bucket(2, 100)
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    await asyncio.sleep(0.05)
+    assert bucket.take()
+
+
+async def test_large_message_delays_later_ones() -> None:
+    bucket = Bucket(2, 100)
+    assert bucket.take(50)
+    await asyncio.sleep(0.05)
+    assert not bucket.take()
+
+
+async def test_dropped_messages_are_counted_in_few_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    rates = Rates()
+    with caplog.at_level(logging.WARNING):
+        passed = sum(rates.allows("a", "notifications/message", 0) for _ in range(storms.BURST + 500))
+    assert storms.BURST <= passed < storms.BURST + 500
+    assert [record.getMessage() for record in caplog.records] == [
+        "group a sends too much (notifications/message); messages that did not reach the client: 1"
+    ]
+    assert rates.allows("b", "notifications/message", 0)
+    assert rates.allows("a", "notifications/elicitation/complete", 0)
+    rates.close()
+
+
+def reported(lines: list[bytes]) -> list[int]:
+    """The values of progress notifications, which all carry the token of the client."""
+    params = [json.loads(line)["params"] for line in lines]
+    assert all(one["progressToken"] == "t" for one in params)
+    return [one["progress"] for one in params]
+
+
+async def test_few_reports_of_progress_all_arrive() -> None:
+    lines: list[bytes] = []
+    progress = Progress(lines.append, Raw(b'"t"'))
+    for number in range(10):
+        progress.pass_on({"progress": Raw(b"%d" % number), "progressToken": Raw(b"9")})
+    assert reported(lines) == list(range(10))
+
+
+async def test_newest_progress_of_a_storm_arrives_with_the_answer() -> None:
+    lines: list[bytes] = []
+    progress = Progress(lines.append, Raw(b'"t"'))
+    for number in range(1000):
+        progress.pass_on({"progress": Raw(b"%d" % number)})
+    assert len(lines) <= storms.PROGRESS_BURST + 1
+    progress.flush()
+    assert reported(lines)[-1] == 999
+    count = len(lines)
+    await asyncio.sleep(2 * storms.PROGRESS_INTERVAL)
+    assert len(lines) == count
+
+
+async def test_newest_progress_of_a_storm_arrives_before_long() -> None:
+    lines: list[bytes] = []
+    progress = Progress(lines.append, Raw(b'"t"'))
+    for number in range(1000):
+        progress.pass_on({"progress": Raw(b"%d" % number)})
+    await eventually(lambda: reported(lines)[-1] == 999, "the newest")
+
+
+async def test_progress_of_a_cancelled_request_is_dropped() -> None:
+    lines: list[bytes] = []
+    progress = Progress(lines.append, Raw(b'"t"'))
+    for number in range(1000):
+        progress.pass_on({"progress": Raw(b"%d" % number)})
+    progress.drop()
+    count = len(lines)
+    await asyncio.sleep(2 * storms.PROGRESS_INTERVAL)
+    assert len(lines) == count
