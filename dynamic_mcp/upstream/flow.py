@@ -123,6 +123,14 @@ class LineFlow:
 
     def add(self, chunk: bytes) -> None:
         """Take bytes of the child."""
+        if chunk.find(b"\n") == len(chunk) - 1 and not (self._pieces or self._lines or self.holds.reasons):
+            # Almost every chunk is one message, or the end of one. The way below takes 0.7 µs more, a quarter of parsing it.
+            for line in self._splitter.feed(chunk):
+                self._receive(line)
+            if self._turn.is_over(1 + len(chunk) // _MESSAGE_BYTES):
+                self._wait()
+                self._update()
+            return
         self._pieces.extend(pieces(chunk, LINES_AT_ONCE))
         if not self._waits:
             self._work()
