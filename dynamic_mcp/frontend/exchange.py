@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend import bridge
+from dynamic_mcp.frontend.attribution import attributed_refusal, attributed_result
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.session import (
     REQUIRED_CAPABILITIES,
@@ -238,20 +240,23 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
 
     async def run(call: Call) -> bytes:
         for _ in range(MAX_ROUNDS):
-            result = await handler(call)
+            result = await _attributed(handler, call, session)
             if call.is_legacy_on_both_sides:
                 return result
             questions = questions_of(result)
             if questions is None:
                 return bridge.legacy_result(result)
-            call.inputs = await ask_client(questions, session.has_capability, session.ask)
+            assert call.group is not None
+            call.inputs = await ask_client(
+                questions, session.has_capability, partial(session.ask, call.group)
+            )
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 
     return run
 
 
-def elicit_by_result(handler: Handler, exchanges: Exchanges) -> Handler:
+def elicit_by_result(handler: Handler, session: ClientSession, exchanges: Exchanges) -> Handler:
     """A handler for a modern client: it puts the requests of a legacy upstream into ``input_required`` results."""
 
     async def run(call: Call) -> bytes:
@@ -260,7 +265,21 @@ def elicit_by_result(handler: Handler, exchanges: Exchanges) -> Handler:
             return await exchanges.resume(state, call.inputs)
         capabilities = call.incoming.capabilities
         if not known_capabilities(capabilities):
-            return await handler(call)
-        return await exchanges.run(Exchange(handler(call), lambda: call.group, capabilities))
+            return await _attributed(handler, call, session)
+        work = _attributed(handler, call, session)
+        return await exchanges.run(Exchange(work, lambda: call.group, capabilities))
 
     return run
+
+
+async def _attributed(handler: Handler, call: Call, session: ClientSession) -> bytes:
+    """The result of a call, with the name of its group in each question of the upstream. Raises Refusal and UpstreamError."""
+    try:
+        result = await handler(call)
+    except UpstreamRefused as refusal:
+        if call.group is None:
+            raise
+        raise attributed_refusal(call.group, refusal, session.elicitations) from None
+    if call.group is None or call.is_legacy_on_both_sides:
+        return result
+    return attributed_result(call.group.name, result)
