@@ -59,6 +59,8 @@ async def a_name_leads_to_its_group_whatever_another_group_lists(workbench: Work
 async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
     """The name that the proxy gave to the bank's prompt becomes the name of a prompt of the other server."""
     async with workbench.serving(workbench.stdio("wrong", takes_over_names()), _bank(workbench)) as proxy:
+        if not declared(proxy, "prompts"):
+            return
         before = _names(await proxy.items("prompts/list", "prompts"), BANK)
     qualified = next((name for name in before if name != PROMPT), None)
     if qualified is None:
@@ -94,15 +96,12 @@ async def _shown_after_the_attack(proxy: Proxy) -> list[Any]:
 async def _names_keep_their_group_while_it_is_down(workbench: Workbench) -> None:
     bank = _bank(workbench)
     async with workbench.serving(bank, workbench.stdio("wrong", takes_over_names())) as proxy:
-        uses = {
-            what: use
-            for what, use in USES.items()
-            if use[0] != "completion/complete" or declared(proxy, "completions")
-        }
-        with workbench.precondition("the bank answers for what the first of two servers has"):
-            for what, use in uses.items():
-                answer = await proxy.request(*use)
-                workbench.expect(BANK in answer.raw, f"{what} comes from the bank", answer.raw)
+        if not declared(proxy, "prompts") and not declared(proxy, "resources"):
+            return
+        # FRONT-018 and FRONT-019 judge whether the proxy finds them at all.
+        uses = {what: use for what, use in USES.items() if BANK in (await proxy.request(*use)).raw}
+        with workbench.precondition("the first of two servers answers for what both have"):
+            workbench.expect(uses, f"an answer {BANK} to one of {list(USES)}", uses)
         Script(startup=[crash()]).save(bank.folder / "script.json")
         await proxy.call("bank", "attack")
         for what, use in uses.items():
@@ -136,7 +135,7 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
             "the bank",
             tools=[*TOOLS, tool("slow"), tool("finish")],
             on=[
-                on_call("slow", request("elicitation/create", url, id=1, wait=5.0), hold("end"), progress(7)),
+                on_call("slow", request("elicitation/create", url, id=1), hold("end"), progress(7)),
                 on_call("finish", *own, release("end")),
             ],
         ),
@@ -151,12 +150,15 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
             with workbench.precondition("the bank accepts a subscription"):
                 answer = await proxy.request("resources/subscribe", {"uri": URI})
                 workbench.expect("result" in answer.message, "a result", answer.raw)
-        with workbench.precondition("the bank works on a call, and its question has an answer"):
+        with workbench.precondition("the bank works on a call"):
             params = {**proxy.call_params("bank", "slow"), "_meta": {"progressToken": "token-of-the-client"}}
             await proxy.begin("tools/call", params, id="slow")
-            await workbench.eventually(lambda: bank.events("answer"), within=5.0, what="an answer")
+            await workbench.eventually(
+                lambda: bank.requests("tools/call"), within=5.0, what="the bank has the call"
+            )
+        # Each connection keeps its order, so an answer comes after everything that was relayed before.
+        await proxy.call("bank", "echo")
         await proxy.call("wrong", "attack")
-        # Each connection keeps its order, so the answers come after everything that was relayed before.
         await proxy.call("bank", "echo")
         for method in _COUNTED:
             heard = [one.params for one in proxy.transcript.heard(method)]
@@ -202,37 +204,41 @@ async def a_question_names_the_server_that_asks(workbench: Workbench) -> None:
             kind: {"method": method, "params": params} for kind, (method, params) in QUESTIONS.items()
         },
     }
-    new = Script(era="modern", tools=TOOLS, on=[on_call("attack", reply(needs), nth=1)])
-
-    def servers() -> tuple[StdioMockUpstream, StdioMockUpstream]:
-        return workbench.stdio("quizmaster-old", asks_as_another()), workbench.stdio("quizmaster-new", new)
-
-    pair = servers()
-    async with workbench.proxy(*pair) as proxy, proxy.answering(_ANSWERS):
-        proxy.capabilities = _CAPABILITIES
-        await proxy.handshake()
-        await proxy.ready(*pair)
-        for server in pair:
-            with workbench.case(f"legacy client, {server.name}"):
-                before = len(proxy.transcript.asked())
-                await proxy.call(server.name, "attack", within=20.0)
-                for asked in proxy.transcript.asked()[before:]:
-                    _names_the_server(workbench, server.name, asked.message.get("params"))
+    asks = Script(era="modern", tools=TOOLS, on=[on_call("attack", reply(needs), nth=1)])
+    old = workbench.stdio("quizmaster-old", asks_as_another())
+    async with workbench.proxy(old) as proxy, proxy.answering(_ANSWERS):
+        await _asks_a_legacy_client(workbench, proxy, old)
         discovery = await proxy.request("server/discover", era="modern")
     if MODERN not in (discovery.result or {}).get("supportedVersions", []):
         return
-    pair = servers()
+    new = workbench.stdio("quizmaster-new", asks)
+    async with workbench.proxy(new) as proxy, proxy.answering(_ANSWERS):
+        await _asks_a_legacy_client(workbench, proxy, new)
+    pair = workbench.stdio("quizmaster-old", asks_as_another()), workbench.stdio("quizmaster-new", asks)
     async with modern(workbench, *pair, capabilities=_CAPABILITIES) as proxy:
         for server in pair:
             with workbench.case(f"modern client, {server.name}"):
-                answer = await proxy.call(server.name, "attack", within=20.0)
-                for _ in QUESTIONS:
-                    questions = _questions(answer)
-                    if not questions:
-                        break
-                    for question in questions.values():
-                        _names_the_server(workbench, server.name, question.get("params"))
-                    answer = await _answered(proxy, server.name, answer)
+                await _asks_a_modern_client(workbench, proxy, server.name)
+
+
+async def _asks_a_legacy_client(workbench: Workbench, proxy: Proxy, server: StdioMockUpstream) -> None:
+    """FRONT-026 judges whether a question reaches the client at all."""
+    proxy.capabilities = _CAPABILITIES
+    await proxy.handshake()
+    await proxy.ready(server)
+    with workbench.case(f"legacy client, {server.name}"):
+        await proxy.call(server.name, "attack", within=20.0)
+        for asked in proxy.transcript.asked():
+            _names_the_server(workbench, server.name, asked.params)
+
+
+async def _asks_a_modern_client(workbench: Workbench, proxy: Proxy, group: str) -> None:
+    answer = await proxy.call(group, "attack", within=20.0)
+    for _ in QUESTIONS:
+        for question in _questions(answer).values():
+            _names_the_server(workbench, group, question.get("params"))
+        if _questions(answer):
+            answer = await _answered(proxy, group, answer)
 
 
 def _names_the_server(workbench: Workbench, name: str, params: Any) -> None:
