@@ -170,9 +170,7 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
 
         await workbench.eventually(is_answered, within=5.0, what="the call of the bank has its answer")
         updates = [one.params for one in proxy.transcript.heard(_COUNTED[0])]
-        workbench.expect(
-            len(updates) == int(subscribes), "the update from its owner, if it is declared", updates
-        )
+        workbench.expect(len(updates) <= int(subscribes), "one update at most, that of its owner", updates)
         ends = [one.params for one in proxy.transcript.heard(_COUNTED[1])]
         workbench.expect(len(ends) <= 1, "the end of the elicitation at most once", ends)
         values = [one.params["progress"] for one in proxy.transcript.heard("notifications/progress")]
