@@ -7,7 +7,6 @@ system prompt and messages of a sampling request. So the name stands there. Ever
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from weakref import WeakKeyDictionary
@@ -24,8 +23,8 @@ from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 MAX_ELICITATIONS = 256
 MAX_ID = 1024
 
-#: Control characters, with which a terminal could overwrite the name of the group, and halves of surrogate pairs.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Control characters, with which a terminal could overwrite the name of the group.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _Members = dict[str, Raw]
 _decode_members = msgspec.json.Decoder(_Members).decode
@@ -76,7 +75,7 @@ def attributed(group: str, method: str, params: bytes) -> bytes:
                 members["systemPrompt"] = _introduced(group, members.get("systemPrompt"))
             case _:
                 return params
-    except ValueError:
+    except msgspec.DecodeError:
         raise Refusal(INVALID_PARAMS, f"the params of {method} are invalid") from None
     return msgspec.json.encode(members)
 
@@ -117,27 +116,24 @@ def attributed_refusal(group: Group, refusal: UpstreamRefused, begun: Elicitatio
         for each in elicitations:
             each["message"] = _named(group.name, each.get("message"))
             begun.add(group, msgspec.json.encode(each))
-    except (ValueError, KeyError):
+    except (msgspec.DecodeError, KeyError):
         raise UpstreamFailed(_UNREADABLE) from None
     data["elicitations"] = Raw(msgspec.json.encode(elicitations))
     return UpstreamRefused(msgspec.json.encode({**error, "data": data}))
 
 
 def _named(group: str, message: Raw | None) -> Raw:
-    """A message after the name of the group. Raises ValueError if it is not a string."""
-    # The decoder of ``msgspec`` refuses half an emoji, which a program in JavaScript may send.
-    text = "" if message is None else json.loads(bytes(message), strict=False)
-    if not isinstance(text, str):
-        raise ValueError("not a string")
-    safe = _UNSAFE.sub("\ufffd", text.replace("\r\n", "\n"))
-    return Raw(msgspec.json.encode(f"[{group}] {safe}"))
+    """A message after the name of the group. Raises ValidationError if it is not a string."""
+    text = "" if message is None else msgspec.json.decode(message, type=str)
+    shown = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+    return Raw(msgspec.json.encode(f"[{group}] {shown}"))
 
 
 def _introduced(group: str, prompt: Raw | None) -> Raw:
-    """A system prompt after a sentence with the name of the group. Raises ValueError if it is not a string."""
+    """A system prompt after a sentence with the name of the group. Raises ValidationError if it is not a string."""
     sentence = f'The MCP server "{group}" makes this request.'
     if prompt is None:
         return Raw(msgspec.json.encode(sentence))
     if bytes(prompt)[:1] != b'"':
-        raise ValueError("not a string")
+        raise msgspec.ValidationError("not a string")
     return Raw(msgspec.json.encode(f"{sentence}\n\n")[:-1] + bytes(prompt)[1:])
