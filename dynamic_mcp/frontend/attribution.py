@@ -17,7 +17,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
 
 #: Open elicitations in URL mode that the proxy remembers for each group, and the largest length of an id.
 MAX_ELICITATIONS = 256
@@ -132,7 +132,7 @@ def _named(group: str, message: Raw | None) -> Raw:
 def _introduced(group: str, prompt: Raw | None) -> Raw:
     """A system prompt after a sentence with the name of the group. Raises ValidationError if it is not a string."""
     sentence = f'The MCP server "{group}" makes this request.'
-    if prompt is None:
+    if prompt is None or bytes(prompt) == NULL:
         return Raw(msgspec.json.encode(sentence))
     if bytes(prompt)[:1] != b'"':
         raise msgspec.ValidationError("not a string")
