@@ -240,9 +240,13 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
 
     async def run(call: Call) -> bytes:
         for _ in range(MAX_ROUNDS):
-            result = await _attributed(handler, call, session)
+            try:
+                result = await handler(call)
+            except UpstreamRefused as refusal:
+                raise _attributed_refusal(call, refusal, session) from None
             if call.is_legacy_on_both_sides:
                 return result
+            result = _attributed_result(call, result)
             questions = questions_of(result)
             if questions is None:
                 return bridge.legacy_result(result)
@@ -273,13 +277,16 @@ def elicit_by_result(handler: Handler, session: ClientSession, exchanges: Exchan
 
 
 async def _attributed(handler: Handler, call: Call, session: ClientSession) -> bytes:
-    """The result of a call, with the name of its group in each question of the upstream. Raises Refusal and UpstreamError."""
+    """The result of a call of a modern client, with the name of its group in each question. Raises Refusal and UpstreamError."""
     try:
-        result = await handler(call)
+        return _attributed_result(call, await handler(call))
     except UpstreamRefused as refusal:
-        if call.group is None:
-            raise
-        raise attributed_refusal(call.group, refusal, session.elicitations) from None
-    if call.group is None or call.is_legacy_on_both_sides:
-        return result
-    return attributed_result(call.group.name, result)
+        raise _attributed_refusal(call, refusal, session) from None
+
+
+def _attributed_result(call: Call, result: bytes) -> bytes:
+    return result if call.group is None else attributed_result(call.group.name, result)
+
+
+def _attributed_refusal(call: Call, refusal: UpstreamRefused, session: ClientSession) -> UpstreamRefused:
+    return refusal if call.group is None else attributed_refusal(call.group, refusal, session.elicitations)
