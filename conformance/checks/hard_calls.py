@@ -228,3 +228,56 @@ async def _passes_exactly(workbench: Workbench, proxy: Proxy, upstream: StdioMoc
     workbench.expect(not answer.is_error, "valid arguments pass", answer.raw)
     text = upstream.requests("tools/call")[-1].text
     workbench.expect(EXACT in text, f"the bytes {EXACT}", text)
+
+
+#: arguments that repeat a member, and the words that its path has
+_TWICE = {
+    '{"name":"x","age":5,"name":"y"}': ["name"],
+    '{"name":"x","n\\u0061me":"y"}': ["name"],
+    '{"name":"x","tags":[{"deep":[1,{"inner":1,"other":2,"inner":1}]}]}': ["tags", "0", "deep", "1", "inner"],
+    json.dumps('{"name":"x","name":"y"}'): ["name"],
+}
+
+
+@check("HARD-012", timeout=40)
+async def validated_arguments_have_no_member_twice(workbench: Workbench) -> None:
+    """Each repeated member has values that fit the schema, so that the repetition is the only fault."""
+    tools = [{**tool("person"), "inputSchema": {"type": "object", "required": ["name"]}}, tool("other")]
+    upstream = workbench.stdio(
+        "a", Script(tools=tools), **workbench.sut.profile.configured(validate_arguments=True)
+    )
+    async with workbench.serving(upstream) as proxy:
+        with workbench.precondition("a call with valid arguments works"):
+            answer = await proxy.call("a", "person", {"name": "x", "again": {"name": "x"}})
+            workbench.expect(not answer.is_error, "no error", answer.raw)
+        for args, path in _TWICE.items():
+            with workbench.case(f"the arguments {args}"):
+                answer = await _call_with(proxy, f'"group":"a","name":"person","args":{args}')
+                _is_refused(workbench, upstream, answer, calls=1)
+                place = "[^a-z0-9]+".join(path)
+                workbench.expect(re.search(place, answer.text), f"an error with the path {path}", answer.raw)
+        frames = {
+            "args twice": '"group":"a","name":"person","args":{"name":1},"args":{}',
+            "args twice, valid ones last": '"group":"a","name":"person","args":{},"args":{"name":1}',
+            "name twice": '"group":"a","name":"person","args":{},"name":"other"',
+        }
+        for what, frame in frames.items():
+            with workbench.case(what):
+                await _call_with(proxy, frame)
+                for call in upstream.requests("tools/call"):
+                    valid = call.params["name"] == "other" or "name" in call.params["arguments"]
+                    workbench.expect(
+                        valid, "a call reaches the upstream only with valid arguments", call.text
+                    )
+                    workbench.expect(
+                        call.text.count('"arguments":') == 1, "arguments come once in a call", call.text
+                    )
+
+
+async def _call_with(proxy: Proxy, arguments: str) -> Answer:
+    """Call a tool with these members of `arguments`, as they are written."""
+    template = proxy.call_params("a", "PLACE")
+    outer = {**template, "arguments": "ARGUMENTS"}
+    params = json.dumps(outer).replace('"ARGUMENTS"', "{" + arguments + "}")
+    line = f'{{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{params}}}'
+    return await proxy.exchange(line, 9, "a call with a repeated member")

@@ -168,3 +168,16 @@ def a_broken_schema_stops_every_call() -> None:
 def a_check_takes_as_long_as_it_takes() -> None:
     change_the_checker("c.MAX_TIME = 3600.0")
     arguments.PATIENCE = 3600.0
+
+
+@mutant("HARD-012")
+def accepts_a_member_twice() -> None:
+    change_the_checker("c.repeated_members = lambda text: []")
+
+
+@mutant("HARD-012")
+def sees_repeated_members_of_the_outermost_object_only() -> None:
+    change_the_checker(
+        "right = c.repeated_members",
+        "c.repeated_members = lambda text: [path for path in right(text) if len(path) == 1]",
+    )

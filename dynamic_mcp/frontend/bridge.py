@@ -15,7 +15,7 @@ from dynamic_mcp.protocol import era, jsonrpc
 
 #: Error codes of the handshake revisions that 2026-07-28 must not use: resource not found, URL elicitation required.
 _RESOURCE_NOT_FOUND = -32002
-_URL_ELICITATION_REQUIRED = -32042
+URL_ELICITATION_REQUIRED = -32042
 
 _COMPLETE = Raw(b'"complete"')
 _ENVELOPE = ("resultType", "ttlMs", "cacheScope")
@@ -96,7 +96,7 @@ def modern_error(error: bytes) -> bytes:
         code = msgspec.json.decode(members["code"], type=int)
     except (msgspec.DecodeError, KeyError):
         return error
-    if code not in (_RESOURCE_NOT_FOUND, _URL_ELICITATION_REQUIRED):
+    if code not in (_RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED):
         return error
     successor = jsonrpc.INVALID_PARAMS if code == _RESOURCE_NOT_FOUND else jsonrpc.INTERNAL_ERROR
     members["code"] = Raw(b"%d" % successor)

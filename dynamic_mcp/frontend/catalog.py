@@ -2,13 +2,13 @@
 
 A list is the union over the allowed groups, in the order of the configuration, with every definition as its upstream wrote it. Only the
 part of a group that is slow, broken or without the capability is missing. The additional parameter ``group`` restricts a request to one
-group, so that entries of equal names are reachable.
+group, so that entries of equal names are reachable. ``owners`` decides which group a name leads to.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -19,6 +19,7 @@ from dynamic_mcp.errors import UpstreamError
 from dynamic_mcp.frontend import uritemplate
 from dynamic_mcp.frontend.bridge import not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
 from dynamic_mcp.hooks import Hooks, Subject
@@ -33,8 +34,8 @@ class _Reference(msgspec.Struct):
     uri: str | None = None
 
 
-class _Named(msgspec.Struct):
-    name: str
+#: Tells whether a group has a name, by the names in its listing of this kind.
+_Search = tuple[Kind, Callable[[Collection[str]], bool]]
 
 
 class Catalog:
@@ -43,6 +44,7 @@ class Catalog:
     def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
         self._groups = groups
         self._hooks = hooks
+        self._owners = Owners()
 
     def has(self, kind: Kind) -> bool:
         """Whether the configuration allows this kind for any group."""
@@ -61,8 +63,12 @@ class Catalog:
     async def list_all(self, kind: Kind, call: Call) -> bytes:
         """The result of a list request, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
-        listings = await self._listings(kind, call.group_name())
-        found = [raw for _, _, raw in _unambiguous(kind, listings, set())]
+        name = call.group_name()
+        listings = await self._listings(kind, name)
+        if kind is PROMPTS and name is None:
+            found = list(self._unambiguous(listings))
+        else:
+            found = [bytes(raw) for _, listing in listings for raw in (listing or {}).values()]
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 
     async def read(self, call: Call) -> bytes:
@@ -80,18 +86,21 @@ class Catalog:
 
     async def complete(self, call: Call) -> bytes:
         """The result of ``completion/complete``; empty if the upstream of the reference has no completions."""
-        ref, members = call.read("ref", _Reference), call.members
+        ref = call.read("ref", _Reference)
+        reference = call.read("ref", dict[str, Raw])
         if ref.type == "ref/prompt" and ref.name is not None:
             kind = PROMPTS
             group, name = await self._prompt(ref.name, call.group_name())
-            reference = msgspec.json.decode(members["ref"], type=dict[str, Raw])
             reference["name"] = Raw(msgspec.json.encode(name))
-            members = {**members, "ref": Raw(msgspec.json.encode(reference))}
         elif ref.type == "ref/resource" and ref.uri is not None:
             kind = RESOURCES
-            group = await self._owner_of(ref.uri, call.group_name(), modern=call.incoming.modern)
+            group = await self._owner_of(
+                ref.uri, call.group_name(), modern=call.incoming.modern, template=True
+            )
         else:
             raise Refusal(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri")
+        # The upstream gets the reference that was read, even if a member of it comes twice.
+        members = {**call.members, "ref": Raw(msgspec.json.encode(reference))}
         if "completions" not in (await group.connected()).agreed.capabilities:
             return b'{"completion":{"values":[]}}'
         return await self._forward(call, group, kind, members)
@@ -113,49 +122,86 @@ class Catalog:
         params = call.params({name: raw for name, raw in members.items() if name != "group"})
         return await group.request(call.incoming.method, params, call.options(group.timeout(kind)))
 
-    async def _owner_of(self, uri: str, group: str | None, *, modern: bool) -> Group:
-        """The first group that lists the URI, else the first with a template that matches it. Raises Refusal."""
+    async def _owner_of(self, uri: str, group: str | None, *, modern: bool, template: bool = False) -> Group:
+        """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
+
+        With ``template``, the URI can also be a template itself; then a group that lists this template comes first.
+        """
         if group is not None:
             return self._group(RESOURCES, group)
-        async with aclosing(self._in_order(RESOURCES)) as listings:
-            async for owner, listing in listings:
-                if uri in listing:
-                    return owner
-        async with aclosing(self._in_order(TEMPLATES)) as listings:
-            async for owner, listing in listings:
-                # A request for completions names the template itself.
-                if any(uri == template or uritemplate.matches(template, uri) for template in listing):
-                    return owner
+        searches: list[_Search] = [
+            (RESOURCES, lambda uris: uri in uris),
+            (TEMPLATES, lambda templates: any(uritemplate.matches(each, uri) for each in templates)),
+        ]
+        if template:
+            searches.insert(0, (TEMPLATES, lambda templates: uri in templates))
+        if (owner := await self._find(uri, searches)) is not None:
+            return owner
         raise Refusal(not_found_code(modern=modern), f"Resource not found: {uri}", {"uri": uri})
 
     async def _prompt(self, name: str, group: str | None) -> tuple[Group, str]:
-        """The group of a listed prompt, and the prompt's name in that group."""
+        """The group of a listed prompt, and the prompt's name in that group. Raises Refusal."""
         if group is not None:
             return self._group(PROMPTS, group), name
-        seen: set[str] = set()
-        async with aclosing(self._in_order(PROMPTS)) as listings:
-            async for owner, listing in listings:
-                for _, own, raw in _unambiguous(PROMPTS, [(owner, listing)], seen):
-                    if msgspec.json.decode(raw, type=_Named).name == name:
-                        return owner, own
-        raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
+        own: str | None = name
+        prefix = owner_by_prefix(name, self._groups)
+        if prefix is None:
+            owner = await self._find(name, [(PROMPTS, lambda names: name in names)])
+        else:
+            owner = self._group(PROMPTS, prefix)
+            names = await _names(owner, PROMPTS)
+            # Without a listing, the request to the group fails with the reason.
+            own = name if names is None else own_name(prefix, name, names, self._groups)
+        if owner is None or own is None:
+            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
+        return owner, own
 
-    async def _in_order(self, kind: Kind) -> AsyncGenerator[tuple[Group, Listing], None]:
-        """The listings in the order of the groups, requested at once, so that a slow group does not delay those before it."""
+    async def _find(self, name: str, searches: Sequence[_Search]) -> Group | None:
+        """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
+        kind = searches[0][0]
         groups = [group for group in self._groups.values() if group.has(kind)]
-        tasks = [asyncio.ensure_future(_listing(group, kind)) for group in groups]
-        try:
-            for group, task in zip(groups, tasks, strict=True):
-                yield group, await task
-        finally:
-            for task in tasks:
-                task.cancel()
+        order = [group.name for group in groups]
+        before = self._owners.of(kind, name)
+        claimants = self._owners.claimants(kind, name, order)
+        unknown: set[str] = set()
+        for searched, has in searches:
+            candidates = [group for group in groups if group.name in claimants]
+            async with aclosing(_in_order(candidates, searched)) as found:
+                async for group, names in found:
+                    if names is None:
+                        unknown.add(group.name)
+                    if has(names) if names is not None else group.name == before:
+                        self._owners.remember(kind, name, group.name, order, unknown)
+                        return group
+        self._owners.forget(kind, name)
+        # The owner does not have the name any more, so that any group can be the next one.
+        return None if claimants is order else await self._find(name, searches)
 
-    async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing]]:
+    async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing | None]]:
         candidates = [self._group(kind, name)] if name is not None else self._groups.values()
         groups = [group for group in candidates if group.has(kind)]
         listings = await asyncio.gather(*(_listing(group, kind) for group in groups))
         return list(zip(groups, listings, strict=True))
+
+    def _unambiguous(self, listings: Sequence[tuple[Group, Listing | None]]) -> Iterator[bytes]:
+        """The definition of each prompt under a name of its own: the plain one, or ``GROUP/NAME`` if that belongs to another group.
+
+        Resources keep their URIs, which have a meaning; the parameter ``group`` reaches those of a later group.
+        """
+        groups = [group.name for group, _ in listings]
+        taken: set[str] = set()
+        for group, listing in listings:
+            for own in (group.last_names(PROMPTS) or ()) if listing is None else listing:
+                prefix = owner_by_prefix(own, self._groups)
+                is_free = own not in taken and group.name in self._owners.claimants(PROMPTS, own, groups)
+                if prefix == group.name or (prefix is None and is_free):
+                    taken.add(own)
+                    if listing is not None:
+                        yield bytes(listing[own])
+                elif listing is not None:
+                    name = qualified_name(group.name, own, listing, self._groups)
+                    if name is not None:
+                        yield _renamed(listing[own], name)
 
     def _group(self, kind: Kind, name: str) -> Group:
         group = self._groups.get(name)
@@ -168,32 +214,35 @@ class Catalog:
         return group
 
 
-async def _listing(group: Group, kind: Kind) -> Listing:
-    """The group's part of a list; empty if it does not come in time."""
+async def _in_order(
+    groups: Sequence[Group], kind: Kind
+) -> AsyncGenerator[tuple[Group, Collection[str] | None], None]:
+    """The names of each group. They are requested at once, so that a slow group does not delay those before it."""
+    tasks = [asyncio.ensure_future(_names(group, kind)) for group in groups]
+    try:
+        for group, task in zip(groups, tasks, strict=True):
+            yield group, await task
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _names(group: Group, kind: Kind) -> Collection[str] | None:
+    """The names that the group lists, or listed last if it is down now. None if that is unknown."""
+    listing = await _listing(group, kind)
+    return group.last_names(kind) if listing is None else listing
+
+
+async def _listing(group: Group, kind: Kind) -> Listing | None:
+    """The group's part of a list; None if it does not come in time."""
     with anyio.move_on_after(group.timeout(kind)):
         try:
             return await group.listing(kind)
         except UpstreamError as error:
             log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
-    return {}
+    return None
 
 
-def _unambiguous(
-    kind: Kind, listings: Iterable[tuple[Group, Listing]], seen: set[str]
-) -> Iterator[tuple[Group, str, bytes]]:
-    """Every definition with its group and its name in that group. A prompt whose name an earlier group has gets its group as prefix.
-
-    Resources keep their URIs, which have a meaning; the parameter ``group`` reaches those of a later group. ``seen`` contains the
-    names of earlier groups, and gets the names of these.
-    """
-    for group, listing in listings:
-        for name, raw in listing.items():
-            if name not in seen:
-                seen.add(name)
-                yield group, name, bytes(raw)
-            elif kind is PROMPTS:
-                members = msgspec.json.decode(raw, type=dict[str, Raw])
-                members["name"] = Raw(msgspec.json.encode(f"{group.name}/{name}"))
-                yield group, name, msgspec.json.encode(members)
-            else:
-                yield group, name, bytes(raw)
+def _renamed(definition: Raw, name: str) -> bytes:
+    members = msgspec.json.decode(definition, type=dict[str, Raw])
+    return msgspec.json.encode({**members, "name": Raw(msgspec.json.encode(name))})

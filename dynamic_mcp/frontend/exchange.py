@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
 from dynamic_mcp.frontend import bridge
+from dynamic_mcp.frontend.attribution import attributed_refusal, attributed_result
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.session import (
     REQUIRED_CAPABILITIES,
@@ -249,20 +251,27 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
 
     async def run(call: Call) -> bytes:
         for _ in range(MAX_ROUNDS):
-            result = await handler(call)
+            try:
+                result = await handler(call)
+            except UpstreamRefused as refusal:
+                raise _attributed_refusal(call, refusal, session) from None
             if call.is_legacy_on_both_sides:
                 return result
+            result = _attributed_result(call, result)
             questions = questions_of(result)
             if questions is None:
                 return bridge.legacy_result(result)
-            call.inputs = await ask_client(questions, session.has_capability, session.ask)
+            assert call.group is not None
+            call.inputs = await ask_client(
+                questions, session.has_capability, partial(session.ask, call.group)
+            )
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 
     return run
 
 
-def elicit_by_result(handler: Handler, exchanges: Exchanges) -> Handler:
+def elicit_by_result(handler: Handler, session: ClientSession, exchanges: Exchanges) -> Handler:
     """A handler for a modern client: it puts the requests of a legacy upstream into ``input_required`` results."""
 
     async def run(call: Call) -> bytes:
@@ -271,7 +280,24 @@ def elicit_by_result(handler: Handler, exchanges: Exchanges) -> Handler:
             return await exchanges.resume(state, call.inputs)
         capabilities = call.incoming.capabilities
         if not known_capabilities(capabilities):
-            return await handler(call)
-        return await exchanges.run(Exchange(handler(call), lambda: call.group, capabilities))
+            return await _attributed(handler, call, session)
+        work = _attributed(handler, call, session)
+        return await exchanges.run(Exchange(work, lambda: call.group, capabilities))
 
     return run
+
+
+async def _attributed(handler: Handler, call: Call, session: ClientSession) -> bytes:
+    """The result of a call of a modern client, with the name of its group in each question. Raises Refusal and UpstreamError."""
+    try:
+        return _attributed_result(call, await handler(call))
+    except UpstreamRefused as refusal:
+        raise _attributed_refusal(call, refusal, session) from None
+
+
+def _attributed_result(call: Call, result: bytes) -> bytes:
+    return result if call.group is None else attributed_result(call.group.name, result)
+
+
+def _attributed_refusal(call: Call, refusal: UpstreamRefused, session: ClientSession) -> UpstreamRefused:
+    return refusal if call.group is None else attributed_refusal(call.group, refusal, session.elicitations)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
+from dynamic_mcp.frontend.attribution import attributed
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.session import (
@@ -106,27 +107,27 @@ class Relay:
         if method == "notifications/message":
             self._log(group, message)
         elif method == UPDATED:
-            self._updated(message.params)
+            self._updated(group, message.params)
         elif method == "notifications/elicitation/complete":
-            if self._allows(group, message):
-                self._session.notify(method, bytes(message.params))
+            if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
+                self._session.notify(method, _members(message.params))
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
             self.announce(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         method = message.method or ""
-        params = bytes(message.params)
         if not self._rates.allows_question(group.name):
             raise Refusal(
                 INTERNAL_ERROR, f"too many requests: at most {QUESTION_RATE} of a server in a second"
             )
         exchange = self.exchanges.find_for(group, method)
+        if exchange is None and not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
+            raise refusal_of(method)
+        params = attributed(group.name, method, bytes(message.params))
         if exchange is not None:
             return await exchange.ask(method, params)
-        if not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
-            raise refusal_of(method)
         try:
-            return await self._session.ask(method, params)
+            return await self._session.ask(group, method, params)
         except UpstreamRefused as refusal:
             raise Refusal(INTERNAL_ERROR, refusal.text, error=refusal.error) from None
         except UpstreamError as error:
@@ -149,18 +150,16 @@ class Relay:
             if listener.wants(method):
                 listener.notify(method)
 
-    def _updated(self, params: Raw) -> None:
+    def _updated(self, group: Group, params: Raw) -> None:
+        """Pass on the update of a resource, if this group has the subscription to it."""
         try:
             uri = msgspec.json.decode(params, type=_UpdatedParams).uri
         except msgspec.DecodeError:
             return
-        if memoryview(params).nbytes > _MAX_UPDATE:
+        if memoryview(params).nbytes > _MAX_UPDATE or uri not in group.subscriptions.uris:
             return
-        members = msgspec.json.decode(params, type=dict[str, Raw])
-        members.pop("_meta", None)
-        encoded = msgspec.json.encode(members)
-        if uri in self._session.subscribed or any(one.wants(UPDATED, uri) for one in self.listeners):
-            self._merger.put((UPDATED, uri), lambda: self._update_now(uri, encoded))
+        encoded = _members(params, without="_meta")
+        self._merger.put((UPDATED, uri), lambda: self._update_now(uri, encoded))
 
     def _update_now(self, uri: str, encoded: bytes) -> None:
         if uri in self._session.subscribed:
@@ -209,3 +208,10 @@ def _wants_log(call: Call, group: Group, severity: int) -> bool:
     """Whether this request of a modern client asks for log messages of this severity."""
     level = call.incoming.log_level if call.incoming.modern and call.group is group else None
     return level in LOG_LEVELS and severity >= LOG_LEVELS.index(level)
+
+
+def _members(params: Raw, *, without: str = "") -> bytes:
+    """The params of a notification as they were read: a member that came twice has its last value."""
+    members = msgspec.json.decode(params, type=dict[str, Raw])
+    members.pop(without, None)
+    return msgspec.json.encode(members)

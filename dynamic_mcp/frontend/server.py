@@ -76,7 +76,10 @@ class Frontend:
         return (
             {name: (elicit_by_request(do, self._session), kinds) for name, (do, kinds) in legacy.items()},
             {
-                **{name: (elicit_by_result(do, exchanges), kinds) for name, (do, kinds) in shared.items()},
+                **{
+                    name: (elicit_by_result(do, self._session, exchanges), kinds)
+                    for name, (do, kinds) in shared.items()
+                },
                 "subscriptions/listen": (subscriptions.listen, ()),
             },
         )

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.frontend.attribution import Elicitations
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
@@ -46,6 +48,8 @@ class ClientSession:
         self.subscribed: set[str] = set()
         #: the capabilities in the answer to ``initialize``; the client expects notifications of their changes
         self.announced: frozenset[str] = frozenset()
+        #: the elicitations in URL mode that upstreams began
+        self.elicitations = Elicitations()
         self.client_peer = Peer(lambda message: send(message.line), lambda message: None)
         #: the level that ``logging/setLevel`` set
         self.level: str | None = None
@@ -85,8 +89,10 @@ class ClientSession:
         """Whether a legacy client declared this capability."""
         return self.version is not None and capability in self._capabilities
 
-    async def ask(self, method: str, params: bytes) -> bytes:
-        """Send a request to a legacy client. Raises UpstreamError, like a request to any peer."""
+    async def ask(self, group: Group, method: str, params: bytes) -> bytes:
+        """Send a request of a group's upstream to a legacy client. Raises UpstreamError, like a request to any peer."""
+        if method == "elicitation/create":
+            self.elicitations.add(group, params)
         return await self.client_peer.request(method, params, USER_TIMEOUT)
 
     def notify(self, method: str, params: bytes = b"") -> None:

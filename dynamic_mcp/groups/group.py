@@ -8,7 +8,7 @@ a request, so a group that hangs or fails delays only its own callers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Protocol, TypeVar
 
 import anyio
@@ -115,6 +115,10 @@ class Group:
             return cached
         options = Options(self.timeout(kind))
         return await self._listings.fill(kind, lambda: self._tracked(list_all(upstream, kind, options)))
+
+    def last_names(self, kind: Kind) -> Collection[str] | None:
+        """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
+        return self._listings.names(kind)
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
@@ -289,6 +293,7 @@ class Group:
     def hand_over(self, successor: Group) -> None:
         """Let another group replace this one: it gets the subscriptions, and every call that waits."""
         self._successor = successor
+        successor._listings.inherit(self._listings)
         self._state.replaced()
         successor.inherit(self._subscriptions.uris, self.policy)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 from msgspec import Raw
@@ -45,15 +45,26 @@ CHANGED = {
 
 
 class ListingCache:
-    """The listings of one upstream, until it announces a change."""
+    """The listings of one upstream, until it announces a change, and the names of its last listings."""
 
     def __init__(self) -> None:
         self._listings: dict[Kind, Listing] = {}
+        #: the names in the last listing of each kind that is not cached any more
+        self._names: dict[Kind, Collection[str]] = {}
         self._changes = 0
 
     def get(self, kind: Kind) -> Listing | None:
         """The cached listing, or None."""
         return self._listings.get(kind)
+
+    def names(self, kind: Kind) -> Collection[str] | None:
+        """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
+        return self._listings.get(kind, self._names.get(kind))
+
+    def inherit(self, other: ListingCache) -> None:
+        """Take over the names of a predecessor, for each kind that has no listing yet."""
+        for kind, names in (other._names | other._listings).items():
+            self._names.setdefault(kind, frozenset(names))
 
     async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
         """Make a listing and cache it; make it again if the upstream announced a change meanwhile."""
@@ -62,18 +73,25 @@ class ListingCache:
             listing = await make()
             if changes == self._changes:
                 self._listings[kind] = listing
-                break
+                self._names.pop(kind, None)
+                return listing
+        self._names[kind] = frozenset(listing)
         return listing
 
     def invalidate(self, method: str) -> None:
         """Drop the lists that changed according to this notification."""
         for kind in CHANGED.get(method, ()):
             self._changes += 1
-            self._listings.pop(kind, None)
+            self._drop(kind)
 
     def clear(self) -> None:
-        """Drop everything, because the connection is gone."""
-        self._listings.clear()
+        """Drop every listing but its names, because the connection is gone."""
+        for kind in list(self._listings):
+            self._drop(kind)
+
+    def _drop(self, kind: Kind) -> None:
+        if (listing := self._listings.pop(kind, None)) is not None:
+            self._names[kind] = frozenset(listing)
 
 
 async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:

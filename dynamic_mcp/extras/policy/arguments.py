@@ -4,6 +4,8 @@ A separate process evaluates the schemas (``policy.checker`` says why). It start
 refused if its arguments do not fit, take too long to check, or cannot be checked because the library is not installed. A schema that is
 broken, or takes too long with any arguments, is a mistake of the server. Its tool stays usable without a check, and a warning says so
 once. The check does not change the arguments.
+
+A member that an object has twice is refused with every schema: the check would read one of its values, and the server perhaps the other.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ _MISSING = (
 
 class _Verdict(msgspec.Struct):
     problems: list[_Problem] = []
+    #: the paths of members that an object has more than once
+    repeated: list[list[str]] = []
     broken: str | None = None
     missing: bool = False
 
@@ -82,24 +86,25 @@ class ArgumentCheck:
     async def check(self, name: str, definition: Raw, args: bytes) -> None:
         """Check the arguments of a call. Raises CallRefused with the problems and the schema."""
         tool = self._tool(name, bytes(definition))
-        if tool.unchecked:
-            return
         if len(args) > MAX_ARGS:
             raise CallRefused(
                 f"the arguments are larger than {format_size(MAX_ARGS)}, the limit of the check"
             )
         async with self._lock:
             verdict = await self._verdict(name, tool, args)
+            if verdict.broken is not None:
+                tool.unchecked = True
+                log.warning(
+                    "group %s: the arguments of tool %r are not checked, because its input schema cannot be used: %s",
+                    self._server,
+                    name,
+                    verdict.broken,
+                )
+                verdict = await self._verdict(name, tool, args)
         if verdict.missing:
             raise CallRefused(_MISSING)
-        if verdict.broken is not None:
-            tool.unchecked = True
-            log.warning(
-                "group %s: the arguments of tool %r are not checked, because its input schema cannot be used: %s",
-                self._server,
-                name,
-                verdict.broken,
-            )
+        if verdict.repeated:
+            raise CallRefused(_format_repeated(name, verdict.repeated))
         if verdict.problems:
             raise CallRefused(_format_problems(name, verdict.problems, tool.schema))
 
@@ -119,10 +124,12 @@ class ArgumentCheck:
         return known
 
     async def _verdict(self, name: str, tool: _Tool, args: bytes) -> _Verdict:
-        if len(tool.schema) > MAX_SCHEMA:
+        if len(tool.schema) > MAX_SCHEMA and not tool.unchecked:
             return _Verdict(broken=f"it is larger than {format_size(MAX_SCHEMA)}")
         if (verdict := await self._run_check(name, tool, args)) is not None:
             return verdict
+        if tool.unchecked:
+            raise CallRefused("the check of these arguments for members that come twice takes too long")
         if args != b"{}" and await self._run_check(name, tool, b"{}") is not None:
             # Only these arguments take too long. The author of arguments must not be able to switch the check off.
             raise CallRefused("the check of these arguments against the tool's input schema takes too long")
@@ -137,12 +144,14 @@ class ArgumentCheck:
             raise CallRefused(
                 f"the arguments cannot be checked: the checker did not start: {error}"
             ) from None
-        params = {"tool": name, "args": args.decode()}
-        if not tool.sent:
+        method, params = "check", {"tool": name, "args": args.decode()}
+        if tool.unchecked:
+            method, params = "check_members", {"args": args.decode()}
+        elif not tool.sent:
             params["schema"] = tool.schema.decode()
             tool.sent = True
         try:
-            answer = await checker.request("check", msgspec.json.encode(params), Options(PATIENCE))
+            answer = await checker.request(method, msgspec.json.encode(params), Options(PATIENCE))
         except UpstreamError:
             await self._end()
             return None
@@ -178,6 +187,11 @@ def _format_problems(name: str, problems: list[_Problem], schema: bytes) -> str:
     return (
         f"the arguments of {name!r} do not fit its input schema:\n{lines}\nInput schema of the tool: {shown}"
     )
+
+
+def _format_repeated(name: str, repeated: list[list[str]]) -> str:
+    lines = "\n".join(f"- {_json_pointer(path)}" for path in repeated)
+    return f"the arguments of {name!r} contain a member more than once; write each member once:\n{lines}"
 
 
 def _json_pointer(path: list[str]) -> str:

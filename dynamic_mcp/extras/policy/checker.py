@@ -4,8 +4,9 @@ A schema comes from a server: it may take years to evaluate, use all memory, or 
 process. The kernel ends a check after ``MAX_TIME`` seconds of processor time, which no library can prevent. The check never fetches
 anything: a schema with a reference to outside counts as broken.
 
-The program is an MCP server with one method, ``check``. Its params are the name of a tool, the text of the arguments, and the text of
-the schema if that is new. It imports nothing of this package, so that it can run by its path.
+The program is an MCP server with two methods. The params of ``check`` are the name of a tool, the text of the arguments, and the text
+of the schema if that is new; those of ``check_members`` are the text of the arguments alone. It imports nothing of this package, so that
+it can run by its path.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 #: Seconds of processor time that one check may take.
 MAX_TIME = 0.5
@@ -25,7 +28,12 @@ MAX_PROBLEM_TEXT = 300
 
 Json = dict[str, Any]
 
+#: A step in a value, and the path before it.
+_Path: TypeAlias = "tuple[str, _Path] | None"
+
 _validators: dict[str, Any] = {}
+
+_TOO_DEEP = {"path": [], "text": "they are nested too deeply to be checked"}
 
 
 def main() -> None:
@@ -51,13 +59,16 @@ def result_of(message: Json) -> Json:
         }
     _limit(MAX_TIME)
     try:
-        return check(**message["params"])
+        return (check_members if message["method"] == "check_members" else check)(**message["params"])
     finally:
         _limit(0.0)
 
 
 def check(tool: str, args: str, schema: str | None = None) -> Json:
-    """The ``problems`` of the arguments; or ``broken``, the problem of the schema; or ``missing``, if the library is not installed."""
+    """The ``problems`` or the ``repeated`` members of the arguments; or ``broken``, the problem of the schema.
+
+    Or ``missing``, if the library is not installed.
+    """
     try:
         import jsonschema_rs
     except ImportError:
@@ -74,18 +85,79 @@ def check(tool: str, args: str, schema: str | None = None) -> Json:
         return {"broken": _short(str(error).partition("\n")[0])}
     problems = []
     try:
+        if repeated := repeated_members(args):
+            return {"repeated": repeated}
         for problem in islice(_validators[tool].iter_errors(read(args)), MAX_PROBLEMS):
             if problem.message.startswith("Error executing regex"):
                 return {"broken": "one of its patterns takes too long"}
             problems.append({"path": [str(step) for step in problem.instance_path], "text": _text(problem)})
     except (ValueError, RecursionError):
-        problems.append({"path": [], "text": "they are nested too deeply to be checked"})
+        problems.append(_TOO_DEEP)
     return {"problems": problems}
+
+
+def check_members(args: str) -> Json:
+    """The ``repeated`` members of arguments for a tool without a usable schema."""
+    try:
+        return {"repeated": repeated_members(args)}
+    except (ValueError, RecursionError):
+        return {"problems": [_TOO_DEEP]}
 
 
 def read(text: str) -> object:
     """Decode JSON; fractions keep all digits."""
     return json.loads(text, parse_float=Decimal)
+
+
+class _Repeating(dict[str, object]):
+    """An object with a member twice; ``names`` are the names of all its members."""
+
+    names: list[str]
+
+
+def repeated_members(text: str) -> list[list[str]]:
+    """The paths of members that an object has more than once: a check and a server may read different ones of their values.
+
+    Escapes count as the characters that they stand for. At most ``MAX_PROBLEMS`` paths. The time is linear.
+    """
+    found = False
+
+    def members_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal found
+        members = dict(pairs)
+        if len(members) == len(pairs):
+            return members
+        found = True
+        repeating = _Repeating(members)
+        repeating.names = [name for name, _ in pairs]
+        return repeating
+
+    value = json.loads(text, object_pairs_hook=members_of)
+    return list(islice(_repeated_in(value), MAX_PROBLEMS)) if found else []
+
+
+def _repeated_in(value: object) -> Iterator[list[str]]:
+    """The path of each repeated member. A path on the stack is a step and the path before it, which costs no copies."""
+    stack: list[tuple[object, _Path]] = [(value, None)]
+    while stack:
+        value, path = stack.pop()
+        if isinstance(value, _Repeating):
+            yield from (_steps((name, path)) for name, count in Counter(value.names).items() if count > 1)
+        if isinstance(value, dict):
+            inner = [(each, (name, path)) for name, each in value.items()]
+        elif isinstance(value, list):
+            inner = [(each, (str(place), path)) for place, each in enumerate(value)]
+        else:
+            continue
+        stack += reversed(inner)
+
+
+def _steps(path: _Path) -> list[str]:
+    steps = []
+    while path is not None:
+        step, path = path
+        steps.append(_short(step).encode(errors="replace").decode())
+    return steps[::-1]
 
 
 def validator_for(library: Any, schema: object) -> Any:

@@ -12,13 +12,16 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+from hypothesis import example, given
 from msgspec import Raw
 
 from dynamic_mcp.errors import CallRefused
 from dynamic_mcp.extras.policy import arguments as module
 from dynamic_mcp.extras.policy.arguments import ArgumentCheck
+from dynamic_mcp.extras.policy.checker import repeated_members
 from dynamic_mcp.process.guard import Guard
 from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
+from tests.dynamic_mcp.jsontexts import json_tokens
 
 #: refers to itself twice at each level, so that invalid arguments take 2 ** depth steps
 DOUBLING = {"anyOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["b"]}] * 2}
@@ -147,13 +150,54 @@ async def test_broken_schema_allows_calls_and_is_reported_once(
         )
 
 
-async def test_tool_without_a_schema_is_unchecked(
+TWICE = [
+    (b'{"path":1,"path":2}', ["/path"]),
+    (b'{"path":1,"p\\u0061th":1}', ["/path"]),
+    (b'{"a/b":[0,{"x":1,"y":2,"x":3,"x":4}]}', ["/a~1b/1/x"]),
+    (b'{"a":{"b":1,"b":2},"a":{"c":1,"c":2},"d":{"":0,"":0}}', ["/a", "/a/c", "/d/"]),
+    (b'{"lone":1,"\\ud800":2,"\\ud800":3}', ["/?"]),
+]
+
+
+@pytest.mark.parametrize(("args", "paths"), TWICE, ids=[args.decode() for args, _ in TWICE])
+@pytest.mark.parametrize("schema", [None, True, {"type": "objekt"}, {"type": "array"}], ids=str)
+async def test_member_that_comes_twice_is_refused_with_any_schema(
+    server: CheckedServer, schema: object, args: bytes, paths: list[str]
+) -> None:
+    definition = {"name": "t"} if schema is None else {"name": "t", "inputSchema": schema}
+    for _ in range(2):
+        with pytest.raises(CallRefused, match="more than once") as caught:
+            await server.check.check("t", Raw(json.dumps(definition).encode()), args)
+        assert str(caught.value).splitlines()[1:] == [f"- {path}" for path in paths]
+
+
+@pytest.mark.parametrize("args", [b'{"a":1,"A":2,"b":{"a":1},"c":[{"a":1},{"a":1}]}', b"{}"])
+async def test_equal_names_in_different_objects_pass(server: CheckedServer, args: bytes) -> None:
+    await server.passes(True, args)
+    await server.passes({"type": "objekt"}, args, "broken")
+
+
+async def test_tool_without_a_schema_is_checked_for_repeated_members_only(
     server: CheckedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await server.check.check("t", Raw(b'{"name":"t"}'), b'{"x":1}')
 
     assert caplog.messages == []
-    assert checkers() == set()
+
+
+@given(json_tokens.map("".join))
+@example('{"a":{"b":[{"c":1,"c":1}]}}')
+def test_repeated_members_are_those_that_a_decoder_drops(text: str) -> None:
+    dropped = False
+
+    def count(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal dropped
+        members = dict(pairs)
+        dropped = dropped or len(members) < len(pairs)
+        return members
+
+    json.loads(text, object_pairs_hook=count)
+    assert bool(repeated_members(text)) is dropped
 
 
 @pytest.mark.slow

@@ -1,0 +1,139 @@
+"""Names the group in each question of its upstream, because the client knows only the proxy.
+
+"MCP clients MUST provide UI that makes it clear which server is requesting information" (MCP 2025-11-25 and MCP 2026-07-28,
+client/elicitation, "User Interaction Model"). A client shows its user the message of an elicitation, in form and in URL mode, and the
+system prompt and messages of a sampling request. So the name stands there. Everything else in a question stays as the upstream wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from weakref import WeakKeyDictionary
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
+from dynamic_mcp.frontend.bridge import URL_ELICITATION_REQUIRED
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
+
+#: Open elicitations in URL mode that the proxy remembers for each group, and the largest length of an id.
+MAX_ELICITATIONS = 256
+MAX_ID = 1024
+
+#: Control characters, with which a terminal could overwrite the name of the group.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_Members = dict[str, Raw]
+_decode_members = msgspec.json.Decoder(_Members).decode
+_UNREADABLE = "its question to the user cannot be read"
+
+
+class Elicitations:
+    """The elicitations in URL mode that each group has begun."""
+
+    def __init__(self) -> None:
+        self._ids: WeakKeyDictionary[Group, deque[str]] = WeakKeyDictionary()
+
+    def add(self, group: Group, params: bytes | Raw) -> None:
+        """Note the id of an elicitation, if it has one."""
+        id = _id_of(params)
+        if id is not None and len(id) <= MAX_ID:
+            self._ids.setdefault(group, deque(maxlen=MAX_ELICITATIONS)).append(id)
+
+    def complete(self, group: Group, params: Raw) -> bool:
+        """Whether the group began the elicitation of a notification. Its id is then free again."""
+        id, open_ids = _id_of(params), self._ids.get(group)
+        if id is None or open_ids is None or id not in open_ids:
+            return False
+        open_ids.remove(id)
+        return True
+
+
+class _Elicitation(msgspec.Struct):
+    id: str | None = msgspec.field(name="elicitationId", default=None)
+
+
+def _id_of(params: bytes | Raw) -> str | None:
+    try:
+        return msgspec.json.decode(params or b"{}", type=_Elicitation).id
+    except msgspec.DecodeError:
+        return None
+
+
+def attributed(group: str, method: str, params: bytes) -> bytes:
+    """The params of a question, with the name of the group in the text for the user. Raises Refusal if they are invalid."""
+    try:
+        match method:
+            case "elicitation/create":
+                members = _decode_members(params or b"{}")
+                members["message"] = _named(group, members.get("message"))
+            case "sampling/createMessage":
+                members = _decode_members(params or b"{}")
+                members["systemPrompt"] = _introduced(group, members.get("systemPrompt"))
+            case _:
+                return params
+    except msgspec.DecodeError:
+        raise Refusal(INVALID_PARAMS, f"the params of {method} are invalid") from None
+    return msgspec.json.encode(members)
+
+
+def attributed_result(group: str, result: bytes) -> bytes:
+    """A result, with the name of the group in each of its questions. Raises UpstreamFailed if a question cannot be read."""
+    # The name of the member may be written with escapes.
+    if b'"inputRequests"' not in result and b"\\u" not in result:
+        return result
+    try:
+        members = _decode_members(result)
+    except msgspec.DecodeError:
+        return result
+    if "inputRequests" not in members:
+        return result
+    try:
+        questions = msgspec.json.decode(members["inputRequests"], type=dict[str, _Members])
+        for question in questions.values():
+            method = msgspec.json.decode(question["method"], type=str)
+            if params := attributed(group, method, bytes(question.get("params", b""))):
+                question["params"] = Raw(params)
+    except (msgspec.DecodeError, KeyError, Refusal):
+        raise UpstreamFailed(_UNREADABLE) from None
+    return msgspec.json.encode({**members, "inputRequests": questions})
+
+
+def attributed_refusal(group: Group, refusal: UpstreamRefused, begun: Elicitations) -> UpstreamRefused:
+    """An error of the upstream. If it asks for elicitations in URL mode, each has the name of the group, and ``begun`` gets it.
+
+    Raises UpstreamFailed if they cannot be read.
+    """
+    if refusal.code != URL_ELICITATION_REQUIRED:
+        return refusal
+    try:
+        error = _decode_members(refusal.error)
+        data = _decode_members(error["data"])
+        elicitations = msgspec.json.decode(data["elicitations"], type=list[_Members])
+        for each in elicitations:
+            each["message"] = _named(group.name, each.get("message"))
+            begun.add(group, msgspec.json.encode(each))
+    except (msgspec.DecodeError, KeyError):
+        raise UpstreamFailed(_UNREADABLE) from None
+    data["elicitations"] = Raw(msgspec.json.encode(elicitations))
+    return UpstreamRefused(msgspec.json.encode({**error, "data": data}))
+
+
+def _named(group: str, message: Raw | None) -> Raw:
+    """A message after the name of the group. Raises ValidationError if it is not a string."""
+    text = "" if message is None else msgspec.json.decode(message, type=str)
+    shown = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+    return Raw(msgspec.json.encode(f"[{group}] {shown}"))
+
+
+def _introduced(group: str, prompt: Raw | None) -> Raw:
+    """A system prompt after a sentence with the name of the group. Raises ValidationError if it is not a string."""
+    sentence = f'The MCP server "{group}" makes this request.'
+    if prompt is None or bytes(prompt) == NULL:
+        return Raw(msgspec.json.encode(sentence))
+    if bytes(prompt)[:1] != b'"':
+        raise msgspec.ValidationError("not a string")
+    return Raw(msgspec.json.encode(f"{sentence}\n\n")[:-1] + bytes(prompt)[1:])
