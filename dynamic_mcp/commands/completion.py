@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
+from dynamic_mcp.commands.terminal import COMMANDS, Parser, config_path, fail
+from dynamic_mcp.printable import printable
 
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
 SHELLS = ("bash", "zsh", "fish")
@@ -21,7 +22,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="dynamic-mcp completion",
         description="Print the completion script for a shell.",
         allow_abbrev=False,
@@ -88,7 +89,8 @@ def server_names(config: str | None) -> list[str]:
     try:
         match json.loads(Path(path or "").read_bytes()):
             case {"mcpServers": dict(servers)}:
-                return list(servers)
+                # The shell prints the names, so the others cannot be suggested.
+                return [name for name in servers if printable(name) == name]
     except (OSError, ValueError, RecursionError):
         pass
     return []
