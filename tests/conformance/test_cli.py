@@ -177,6 +177,18 @@ def test_show_needs_the_id_of_a_requirement(id_: str) -> None:
     assert main(["show", id_], checks={}) == 2
 
 
+def test_smoke_shows_the_words_of_the_command_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = r"import sys; sys.exit('\x1b[2J\x9b31m\u202eGr\xfc\xdfe')"
+
+    assert main(["smoke", "--", sys.executable, "-c", code, "{config}"], checks={}) == 1
+
+    shown = capsys.readouterr().out
+    assert "[2J\N{REPLACEMENT CHARACTER}31m\N{REPLACEMENT CHARACTER}Grüße" in shown
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
 def test_smoke_with_a_broken_workbench_blames_the_harness(capsys: pytest.CaptureFixture[str]) -> None:
     # The fake workbench has no upstreams.
     assert main(["smoke", *COMMAND], checks={}, open_workbench=FakeFactory()) == 3
