@@ -33,7 +33,7 @@ DYNAMIC_MCP_LOG (or RUST_LOG) sets the log level if --log-level does not.
 """
 
 
-def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
+def parser(*, takes_config: bool = True) -> Parser:
     """The argument parser for serving."""
     result = Parser(
         prog="dynamic-mcp",

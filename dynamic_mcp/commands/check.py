@@ -9,7 +9,6 @@ Exit status: 0 valid, 1 a server failed (with ``--strict`` also: there are warni
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import re
@@ -94,7 +93,7 @@ class CheckReport(msgspec.Struct):
     tokens_proxy: int | None = None
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
     result = Parser(prog="dynamic-mcp check", description="Check a configuration.", allow_abbrev=False)
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the file (else DYNAMIC_MCP_CONFIG)")
@@ -154,12 +153,19 @@ def _server_report(server: Server) -> ServerReport:
     if isinstance(transport, StdioTransport):
         words = [*transport.prefix, transport.command, *transport.args]
         env = {name: _hidden(value) for name, value in transport.env}
-        runs = " ".join(word if re.fullmatch(r"[\w@%+=:,./${}-]+", word) else repr(word) for word in words)
+        runs = " ".join(map(_word, words))
         return ServerReport(server.name, server.description, "stdio", runs, env=env, features=features)
     kind: Literal["http", "sse"] = "sse" if type(transport).__name__ == "SseTransport" else "http"
     headers = {name: _hidden(value) for name, value in transport.headers}
     runs = _without_secrets(transport.url.reveal())
     return ServerReport(server.name, server.description, kind, runs, headers=headers, features=features)
+
+
+def _word(word: str) -> str:
+    """A word of a command line. Of a program in the text of an argument, only the first line is shown."""
+    first, *more = word.splitlines() or [""]
+    shown = f"{first} ... ({_counted('more line', len(more))})" if more else word
+    return shown if re.fullmatch(r"[\w@%+=:,./${}-]+", shown) else repr(shown)
 
 
 def _hidden(value: Secret) -> str:

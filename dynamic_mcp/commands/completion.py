@@ -20,7 +20,7 @@ PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
 SHELLS = ("bash", "zsh", "fish")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
     result = Parser(
         prog="dynamic-mcp completion",
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
+def answer(serving: Callable[..., Parser]) -> None:
     """Print the suggestions for the line of the shell, and end the program. Returns if the extra is not installed."""
     try:
         import argcomplete
@@ -62,9 +62,7 @@ def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def full_parser(
-    first: Sequence[str], serving: Callable[..., argparse.ArgumentParser]
-) -> argparse.ArgumentParser:
+def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
     from dynamic_mcp.commands import check, login
     from dynamic_mcp.commands.importing import command

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from dynamic_mcp.oauth.callback import Callback
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of both commands."""
     result = Parser(prog="dynamic-mcp", allow_abbrev=False)
     add_commands(result.add_subparsers(dest="command", required=True))
     return result
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add both commands to a parser."""
     login = commands.add_parser("login", help="sign in to a server behind a URL", allow_abbrev=False)
     login.add_argument("server", metavar="SERVER", help="its name in the configuration")

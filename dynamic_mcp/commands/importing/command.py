@@ -32,7 +32,7 @@ DEFAULT_OUTPUT = Path("dynamic-mcp.json")
 _MAX_DESCRIPTION = 200
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
     result = Parser(
         prog="dynamic-mcp import",
