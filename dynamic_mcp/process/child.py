@@ -20,11 +20,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import anyio
 import msgspec
 
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.process.exits import watch_exit
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.stderr import StderrTail
@@ -87,11 +88,11 @@ class Child:
         self,
         launch: Launch,
         guard: Guard,
-        secrets: Iterable[str] = (),
+        hidden: HiddenValues | None = None,
     ) -> None:
         """Start the program. Raises OSError (not found, not executable), ValueError (a NUL in a word) or SubprocessError (``before_exec``).
 
-        ``stderr_tail`` hides ``secrets``.
+        ``stderr_tail`` does not show what is ``hidden``.
         """
         self._guard = guard
         #: the end of the child's stderr
@@ -106,7 +107,7 @@ class Child:
         self.stdout = self._process.stdout
         self._exited = anyio.Event()
         try:
-            self._attach(secrets)
+            self._attach(hidden or HiddenValues())
         except BaseException:
             # For example, too many open files. Nothing else would end this child.
             self.kill()
@@ -115,10 +116,10 @@ class Child:
             raise
         live.add(self)
 
-    def _attach(self, secrets: Iterable[str]) -> None:
+    def _attach(self, hidden: HiddenValues) -> None:
         if self._process.stderr is not None:
             with self._process.stderr as stderr:
-                self.stderr_tail = StderrTail(os.dup(stderr.fileno()), secrets)
+                self.stderr_tail = StderrTail(os.dup(stderr.fileno()), hidden)
         watch_exit(self._process, self._exited.set)
 
     async def wait_left(self) -> None:

@@ -180,7 +180,7 @@ class _Running(asyncio.Protocol):
         self._writer: LineWriter | None = None
         self._reader: asyncio.ReadTransport | None = None
         try:
-            self._child = Child(launch, guard, (value.reveal() for _, value in transport.env))
+            self._child = Child(launch, guard, transport.hidden())
         except OSError as error:
             reason = error.strerror or "operating system error"
             raise UpstreamFailed(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ def wait_for_journals(*journals: Path) -> None:
 def helper_of(guard: Guard) -> psutil.Process:
     assert guard.pid is not None
     return psutil.Process(guard.pid)
+
+
+def has_other(guard: Guard, helper: psutil.Process) -> bool:
+    return guard.pid not in (None, helper.pid)
 
 
 STUBBORN = [
@@ -134,7 +139,7 @@ async def test_killed_helper_is_replaced_without_a_further_start(guard: Guard, s
         helper = helper_of(guard)
         began = time.monotonic()
         helper.kill()
-        await eventually(lambda helper=helper: guard.pid not in (None, helper.pid), REPLACED)
+        await eventually(partial(has_other, guard, helper), REPLACED)
         assert time.monotonic() - began < 1.0
 
 
@@ -169,7 +174,7 @@ async def test_helper_that_stopped_reading_is_replaced(guard: Guard, start: Star
     stopped.suspend()
     for _ in range(20_000):
         guard.forget(0)
-    await eventually(lambda: guard.pid not in (None, stopped.pid), REPLACED)
+    await eventually(partial(has_other, guard, stopped), REPLACED)
     await guard.close()
     wait_gone(child.pid, stopped.pid)
 
@@ -184,7 +189,7 @@ async def test_helper_that_cannot_start_now_starts_later(
             raise failures.pop()
         return real(*args, **named)
 
-    monkeypatch.setattr(module.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     child = start()
     assert guard.pid is None
     await eventually(lambda: guard.pid is not None, REPLACED)
