@@ -14,7 +14,7 @@ def test_each_requirement_has_its_section_with_its_quote() -> None:
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^## .+\n\n> (.+)$", page, re.MULTILINE)
 
-    assert len(requirements) == 11
+    assert len(requirements) == 12
     assert len(quoted) == len(requirements)
     for requirement, quote in zip(requirements, quoted, strict=True):
         assert quote in {source.quote for source in requirement.sources}, requirement.id
