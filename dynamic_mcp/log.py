@@ -48,7 +48,7 @@ class SafeFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # a method of the library
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return "\n".join((printable(super().formatMessage(record)), *indented(getattr(record, "frames", ""))))
 
     def formatException(self, ei: Any) -> str:

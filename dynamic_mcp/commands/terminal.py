@@ -49,9 +49,11 @@ def ask(question: str) -> str:
 
 
 def report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an unexpected exception; an exception hook for ``sys``."""
+    """Print an unexpected exception; an exception hook for ``sys``. A Ctrl-C needs no words."""
     import traceback
 
+    if issubclass(kind, KeyboardInterrupt):
+        return
     say("dynamic-mcp: internal error", *indented("".join(traceback.format_exception(kind, error, trace))))
 
 

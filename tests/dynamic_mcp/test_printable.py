@@ -162,6 +162,12 @@ def test_unexpected_exception_is_printed_indented(capsys: pytest.CaptureFixture[
     )
 
 
+def test_ctrl_c_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.report_crash(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    assert capsys.readouterr().err == ""
+
+
 def test_nothing_prints_past_the_function() -> None:
     found = {
         str(file.relative_to(ROOT)): sorted(direct_writes(ast.parse(file.read_text())))
