@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 from rich.console import Console
-from rich.text import Text
 
 from conformance.checks import Check
 from conformance.checks.loading import load_checks
@@ -42,7 +41,8 @@ from conformance.model.selectors import select
 from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
-from conformance.reports.terminal import print_report
+from conformance.reports.terminal import plain, print_report
+from conformance.reports.text import lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,14 +87,14 @@ def main(
     except SystemExit as exit_:  # argparse has printed the reason
         return exit_.code if isinstance(exit_.code, int) else USAGE
     except UsageError as error:
-        print(f"conformance: {error}", file=sys.stderr)
+        print(lines(f"conformance: {error}"), file=sys.stderr)
         return USAGE
     except HarnessError as error:
-        print(f"conformance: the harness is broken: {error}", file=sys.stderr)
+        print(lines(f"conformance: the harness is broken: {error}"), file=sys.stderr)
         return BROKEN
     except Exception:
         # Python's own exit status for an exception is 1, which would blame the implementation.
-        traceback.print_exc()
+        print(lines(traceback.format_exc()), file=sys.stderr)
         return BROKEN
 
 
@@ -149,7 +149,7 @@ def _run(
         from conformance.commands.attach import Attaching
 
         options.time_scale = float("inf")
-        open_workbench = Attaching(lambda text: print(text, flush=True))
+        open_workbench = Attaching(lambda text: print(lines(text), flush=True))
     baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
@@ -207,18 +207,18 @@ def _smoke(sut: Sut, open_workbench: WorkbenchFactory | None) -> int:
 
     async def walk() -> int:
         result = await smoke(
-            sut, open_workbench=factory, on_step=lambda step: console.print(Text(f"ok    {step}"))
+            sut, open_workbench=factory, on_step=lambda step: console.print(plain(f"ok    {step}"))
         )
         if result.failed is not None:
-            console.print(Text(f"wrong {result.failed}: {result.reason}"), soft_wrap=True)
+            console.print(plain(f"wrong {result.failed}: {result.reason}"), soft_wrap=True)
             if result.stderr.strip():
-                console.print(Text(f"stderr of the command:\n{result.stderr.rstrip()}"), soft_wrap=True)
-        console.print(Text(result.advice), soft_wrap=True)
+                console.print(plain(f"stderr of the command:\n{result.stderr.rstrip()}"), soft_wrap=True)
+        console.print(plain(result.advice), soft_wrap=True)
         if result.harness_broke:
             return BROKEN
         return PASSED if result.failed is None else FAILED
 
-    console.print(Text(f"command: {' '.join(sut.command)}"), soft_wrap=True)
+    console.print(plain(f"command: {' '.join(sut.command)}"), soft_wrap=True)
     return anyio.run(walk)
 
 

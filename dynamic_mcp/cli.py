@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp import __version__
-from dynamic_mcp.commands.terminal import COMMANDS, fail, required_path, say
+from dynamic_mcp.commands.terminal import COMMANDS, Parser, fail, report_crash, required_path, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.hooks import EarlyResponder
@@ -33,9 +33,9 @@ DYNAMIC_MCP_LOG (or RUST_LOG) sets the log level if --log-level does not.
 """
 
 
-def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
+def parser(*, takes_config: bool = True) -> Parser:
     """The argument parser for serving."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="dynamic-mcp",
         description="Serve many MCP servers to one client as two tools, with schemas on demand.",
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
@@ -63,6 +63,7 @@ def parser(*, takes_config: bool = True) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = None) -> None:
     """Run the command line and exit. ``early`` has answered the first requests of the client."""
+    sys.excepthook = report_crash
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
         from dynamic_mcp.commands import completion

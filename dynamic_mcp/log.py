@@ -3,6 +3,9 @@
 The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG``, for users who switch from dmcp; only the first level
 word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. If stderr cannot be written, the
 record is dropped.
+
+A record is one line. No text of a server, a model or a configuration can add a line or a control character (``printable``). Only a
+traceback has more lines, which are indented.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from typing import Any
+
+from dynamic_mcp.printable import indented, printable
 
 LEVELS_BY_NAME = {
     "off": logging.CRITICAL + 1,
@@ -36,6 +42,19 @@ def level_from(environment: Mapping[str, str]) -> int:
     return logging.WARNING
 
 
+class SafeFormatter(logging.Formatter):
+    """Writes a record as one printable line, and the lines of a traceback indented below it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "\n".join((printable(super().formatMessage(record)), *indented(getattr(record, "frames", ""))))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(indented(super().formatException(ei)))
+
+
 def configure(level: str | None = None) -> None:
     """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR, which monitoring tools search for.
 
@@ -43,9 +62,13 @@ def configure(level: str | None = None) -> None:
     """
     logging.addLevelName(logging.WARNING, "WARN")
     logging.raiseExceptions = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler, others = logging.StreamHandler(sys.stderr), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter())
     log.addHandler(handler)
+    # The warnings of libraries, for example of asyncio about an exception in a task.
+    others.setFormatter(SafeFormatter())
+    others.setLevel(logging.WARNING)
+    logging.lastResort = others
     log.propagate = False
     log.setLevel(LEVELS_BY_NAME[level] if level is not None else level_from(os.environ))
 
@@ -59,5 +82,5 @@ def report_bug(where: str, error: BaseException) -> str:
         log.error("%s: the memory of the proxy is used up", where)
         return "the memory of the proxy was used up"
     frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s: internal error %s\n%s", where, type(error).__name__, frames)
+    log.error("%s: internal error %s", where, type(error).__name__, extra={"frames": frames})
     return f"an internal error of the proxy ({type(error).__name__})"

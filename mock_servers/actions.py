@@ -119,7 +119,10 @@ def close_stdout() -> Action:
 
 
 def stderr(content: str | int) -> Action:
-    """Write this text to standard error, without an added newline, or that many bytes of filler lines."""
+    """Write this text to standard error, without an added newline, or that many bytes of filler lines.
+
+    `$args` in the text stands for the arguments of the mock after `--`.
+    """
     return (
         {"do": "stderr", "bytes": content} if isinstance(content, int) else {"do": "stderr", "text": content}
     )
@@ -157,6 +160,16 @@ def flood(content: str | bytes, *, seconds: float | None = None, count: int | No
     In a str, `$n` becomes 1, 2, and so on, which gives each copy its own id. The journal records only the action.
     """
     return {**raw(content), "do": "flood", "seconds": seconds, "count": count}
+
+
+def open_terminal(words: str) -> Action:
+    """Open the controlling terminal and write these words there. The journal records `terminal` with the `error`, or None."""
+    return {"do": "open_terminal", "words": words}
+
+
+def kill_siblings() -> Action:
+    """Kill every other child of the mock's parent (on Linux). The journal records `killed` with their `pids`."""
+    return {"do": "kill_siblings"}
 
 
 def stop_reading() -> Action:

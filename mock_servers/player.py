@@ -4,7 +4,10 @@ A `Player` runs one list of actions. All players of a mock share one `MockState`
 `mock_servers.actions` is the `Player` method of the same name, with the members of the action as keyword arguments.
 """
 
+import contextlib
 import itertools
+import os
+import signal
 import sys
 import threading
 import time
@@ -256,10 +259,35 @@ class Player:
             self._state.send(message)
 
     def stderr(self, text: str = "", bytes: int = 0) -> None:
+        text = text.replace(
+            "$args", " ".join(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else [])
+        )
         whole, rest = divmod(bytes, len(_FILLER))
         for piece in [text.encode(), *itertools.repeat(_FILLER, whole), _FILLER[:rest]]:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
+
+    # What a process may do to others
+
+    def open_terminal(self, words: str) -> None:
+        error = None
+        try:
+            terminal = os.open("/dev/tty", os.O_RDWR)
+        except OSError as problem:
+            error = str(problem)
+        else:
+            os.write(terminal, words.encode())
+            os.close(terminal)
+        self._state.journal.write("terminal", error=error)
+
+    def kill_siblings(self) -> None:
+        parent = os.getppid()
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            pids = [int(pid) for pid in file.read().split() if int(pid) != os.getpid()]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._state.journal.write("killed", pids=pids)
 
     # Resources
 

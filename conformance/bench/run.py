@@ -19,6 +19,7 @@ from conformance.bench.workloads import WORKLOADS
 from conformance.engine.outputs import prove_writable, write
 from conformance.errors import HarnessError, UsageError
 from conformance.model.sut import Profile, make_sut
+from conformance.reports.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +82,7 @@ def main(words: Sequence[str], workloads: Sequence[BenchWorkload] = WORKLOADS) -
         for table in tables.terminal(report):
             console.print(table)
         for problem in report.problems:
-            console.print(f"not measured: {problem}", markup=False)
+            console.print(one_line(f"not measured: {problem}"), markup=False)
         if options.json:
             written = msgspec.json.format(msgspec.json.encode(report), indent=1)
             write(options.json, written.decode() + "\n")
@@ -90,7 +91,7 @@ def main(words: Sequence[str], workloads: Sequence[BenchWorkload] = WORKLOADS) -
         if options.markdown:
             tables.write_into(options.markdown, report)
     except (UsageError, HarnessError, OSError) as problem:
-        print(f"conformance: {problem}", file=sys.stderr)
+        print(one_line(f"conformance: {problem}"), file=sys.stderr)
         return USAGE if isinstance(problem, UsageError) else BROKEN
     return PASSED
 

@@ -18,6 +18,7 @@ from conformance.checks.rld import is_usable
 from conformance.checks.sec_secrets import CONFIGURED, issued_by
 from conformance.errors import Violation
 from conformance.workbench.leak_scan import leaked
+from mock_servers.hostile.texts import EVIL_TEXT
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Script, on_call
@@ -42,6 +43,8 @@ HAPPENED = {
     "a refused request": "refus|reject|deni|invalid|unknown|forbid|blocked",
 }
 _PROMPT = 3.0
+#: characters of a made-up name, and bytes of the lines about three calls with such names
+LONG, MAX_GROWTH = 2_000_000, 100_000
 
 
 @check("HARD-005", timeout=90, slow=True)
@@ -101,6 +104,32 @@ async def an_audit_log_can_be_kept(workbench: Workbench) -> None:
     )
     workbench.expect(not found, "neither a secret nor an argument in the file", found)
     await _has_arguments_when_that_is_asked_for(workbench, file.with_suffix(".2"))
+
+
+@check("HARD-013")
+async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench) -> None:
+    file = workbench.sandbox.tmp / "audit.jsonl"
+    upstream = workbench.stdio("a")
+    settings = workbench.sut.profile.configured(audit={"file": str(file)})
+    async with workbench.serving(upstream, config=workbench.config(upstream, extra=settings)) as proxy:
+        await proxy.call("a", "echo")
+        with workbench.precondition("the file has a line for a call"):
+            what = "a line with the name of the tool"
+            await workbench.eventually(lambda: "echo" in file.read_text(), within=_PROMPT, what=what)
+        before = file.read_bytes()
+        for group, tool in (("g" * LONG, "echo"), ("a", "t" * LONG), (EVIL_TEXT, EVIL_TEXT)):
+            await proxy.call(group, tool)
+        with workbench.precondition("the file has a line for each of three refused calls"):
+            what = "three more lines"
+            await workbench.eventually(
+                lambda: file.read_bytes().count(b"\n") >= before.count(b"\n") + 3, within=_PROMPT, what=what
+            )
+    grown = file.stat().st_size - len(before)
+    workbench.expect(grown < MAX_GROWTH, f"less than {MAX_GROWTH} bytes for three calls", grown)
+    text = file.read_text()
+    raw = sorted({letter for letter in text if not letter.isprintable() and letter not in "\n"})
+    workbench.expect(not raw, "no raw control or bidirectional character", [ascii(letter) for letter in raw])
+    _lines(workbench, file)
 
 
 async def _is_told_of_at_once(

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import anyio
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from conformance.checks import Check
 from conformance.checks.loading import load_checks
@@ -29,6 +28,7 @@ from conformance.model.registry import Registry
 from conformance.model.selectors import select
 from conformance.model.sut import DEFAULT_PROFILE, Profile, make_sut
 from conformance.model.verdicts import Verdict
+from conformance.reports.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,4 +169,4 @@ def _print(console: Console, rounds: Sequence[Round]) -> None:
     console.print(table)
     for one in rounds:
         for line in one.unstable:
-            console.print(Text(line), soft_wrap=True)
+            console.print(plain(line), soft_wrap=True)

@@ -22,6 +22,7 @@ from conformance.official.judging import judge, planned
 from conformance.official.node import SUITE, Node
 from conformance.official.plan import PARTS, Part, Plan
 from conformance.official.suite import ScenarioOutcome, Suite
+from conformance.reports.text import lines
 
 _TITLES: dict[Part, str] = {
     "server": "The proxy as a server",
@@ -55,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         suite = installed_suite(options.folder)
         problems = [asyncio.run(_run(console, suite, part, command, options.only)) for part in parts]
     except UsageError as problem:
-        print(f"official: {problem}", file=sys.stderr)
+        print(lines(f"official: {problem}"), file=sys.stderr)
         return 2
     except HarnessError as problem:
-        print(f"official: {problem}", file=sys.stderr)
+        print(lines(f"official: {problem}"), file=sys.stderr)
         return 3
     return 1 if any(problems) else 0
 
@@ -81,7 +82,7 @@ async def _run(
     failed = [outcome for outcome in outcomes if outcome.problems]
     for outcome in failed:
         console.print(
-            Text.assemble((f"\n{outcome.scenario}", "bold red"), "\n", "\n".join(outcome.problems)),
+            Text.assemble((f"\n{outcome.scenario}", "bold red"), "\n", lines("\n".join(outcome.problems))),
             soft_wrap=True,
         )
     for reason in dict.fromkeys(chosen.skipped.values()):

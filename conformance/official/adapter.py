@@ -21,6 +21,7 @@ from typing import Any
 
 from conformance.model.sut import DEFAULT_TOOLS, PLACEHOLDER
 from conformance.official.lines import Message, ProxyProcess, running
+from conformance.reports.text import one_line
 from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
 
 GROUP = "suite"
@@ -101,7 +102,7 @@ class Agent:
                 elif "id" in message:
                     self._proxy.send({"jsonrpc": "2.0", "id": message["id"], "result": _answer_to(message)})
         if "error" in answer:
-            print(f"{method}: {answer['error']}", file=sys.stderr)
+            print(one_line(f"{method}: {answer['error']}"), file=sys.stderr)
         elif "result" not in answer:
             raise SystemExit("the proxy has ended")
         result: Message = answer.get("result", {})
@@ -145,7 +146,7 @@ async def act(agent: Agent) -> None:
             arguments["schema"] = schemas[_ECHOED]
         result = await agent.call("call", name=tool["name"], args=arguments)
         if result.get("isError"):
-            print(f"{tool['name']}: {_text_of(result)}", file=sys.stderr)
+            print(one_line(f"{tool['name']}: {_text_of(result)}"), file=sys.stderr)
     for resource in (await agent.ask("resources/list")).get("resources", []):
         await agent.ask("resources/read", uri=resource["uri"])
     for prompt in (await agent.ask("prompts/list")).get("prompts", []):
@@ -162,7 +163,7 @@ def _tools_in(listed: Message) -> list[Message]:
     try:
         tools: list[Message] = json.loads(text)
     except ValueError:
-        print(f"no tools: {text}", file=sys.stderr)
+        print(one_line(f"no tools: {text}"), file=sys.stderr)
         return []
     return tools
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.terminal import Terminal
     from mock_servers.browser import User
 
 #: seconds for the children of the implementation to end by themselves after it has gone
@@ -82,12 +83,14 @@ class Workbench(Judgement, UpstreamFactory):
         umask: int = -1,
         exit_within: float = 5.0,
         wire_types: bool = True,
+        terminal: Terminal | None = None,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
         At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
         `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
         the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages.
+        `terminal` controls the session of the implementation.
         """
         if config is None and args is None:
             config = self.config(*upstreams)
@@ -95,7 +98,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
-        launched, processes = await self._launch(actor, config, args, env, cwd, umask, inbox)
+        launched, processes = await self._launch(actor, config, args, env, cwd, umask, inbox, terminal)
         proxy = Proxy(
             launched,
             inbox,
@@ -152,10 +155,13 @@ class Workbench(Judgement, UpstreamFactory):
         cwd: Path | None,
         umask: int,
         listener: StdoutListener,
+        terminal: Terminal | None = None,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
         command = [*self.sut.command_for(config), *(args or ())]
+        if terminal is not None:
+            command = terminal.controlling(command)
         environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
         directory = cwd or self.sandbox.cwd
         launched = launch(

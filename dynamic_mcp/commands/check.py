@@ -9,7 +9,6 @@ Exit status: 0 valid, 1 a server failed (with ``--strict`` also: there are warni
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import re
@@ -24,12 +23,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dynamic_mcp.commands.terminal import USAGE_ERROR, config_path
+from dynamic_mcp.commands.terminal import USAGE_ERROR, Parser, config_path, show
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from dynamic_mcp.origin import has_credentials_twice
+from dynamic_mcp.printable import printable
 from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Characters of JSON in a token. An estimate, because each model has its own tokens.
 CHARACTERS_PER_TOKEN = 4
+#: Characters of the name and of the version of a server.
+MAX_NAME = 200
 
 _REFERENCES_ONLY = re.compile(r"((Bearer|Basic) )?(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 
@@ -91,11 +93,9 @@ class CheckReport(msgspec.Struct):
     tokens_proxy: int | None = None
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
-    result = argparse.ArgumentParser(
-        prog="dynamic-mcp check", description="Check a configuration.", allow_abbrev=False
-    )
+    result = Parser(prog="dynamic-mcp check", description="Check a configuration.", allow_abbrev=False)
     result.add_argument("config", nargs="?", metavar="CONFIG", help="the file (else DYNAMIC_MCP_CONFIG)")
     result.add_argument("--connect", action="store_true", help="start each server and show what it offers")
     result.add_argument("--strict", action="store_true", help="exit with status 1 for a warning too")
@@ -112,10 +112,11 @@ def main(words: Sequence[str]) -> int:
         command_line.error("no configuration: name a file as the argument or in DYNAMIC_MCP_CONFIG")
     report = examine(Path(path), connect=options.connect)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+        show(*text.split("\n"), most=None)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        sys.stdout.writelines(f"{row}\n" for line in report_lines(report) for row in wrap(line, width))
+        show(*(row for line in report_lines(report) for row in wrap(printable(line), width)))
     if report.error is not None:
         return USAGE_ERROR
     return 0 if report.ok and not (options.strict and report.warnings) else 1
@@ -152,12 +153,19 @@ def _server_report(server: Server) -> ServerReport:
     if isinstance(transport, StdioTransport):
         words = [*transport.prefix, transport.command, *transport.args]
         env = {name: _hidden(value) for name, value in transport.env}
-        runs = " ".join(word if re.fullmatch(r"[\w@%+=:,./${}-]+", word) else repr(word) for word in words)
+        runs = " ".join(map(_word, words))
         return ServerReport(server.name, server.description, "stdio", runs, env=env, features=features)
     kind: Literal["http", "sse"] = "sse" if type(transport).__name__ == "SseTransport" else "http"
     headers = {name: _hidden(value) for name, value in transport.headers}
     runs = _without_secrets(transport.url.reveal())
     return ServerReport(server.name, server.description, kind, runs, headers=headers, features=features)
+
+
+def _word(word: str) -> str:
+    """A word of a command line. Of a program in the text of an argument, only the first line is shown."""
+    first, *more = word.splitlines() or [""]
+    shown = f"{first} ... ({_counted('more line', len(more))})" if more else word
+    return shown if re.fullmatch(r"[\w@%+=:,./${}-]+", shown) else repr(shown)
 
 
 def _hidden(value: Secret) -> str:
@@ -257,11 +265,11 @@ def report_lines(report: CheckReport) -> Iterator[str]:
     yield f"{report.config}: {_counted('enabled server', len(report.servers))}{_switched_off(report.switched_off)}"
     for server in report.servers:
         yield ""
-        yield f"{server.name}  {printable(server.description)}"
-        yield f"  {server.transport}  {printable(server.runs)}"
+        yield f"{server.name}  {server.description}"
+        yield f"  {server.transport}  {server.runs}"
         for what, table in (("env", server.env), ("header", server.headers)):
             for name, value in table.items():
-                yield f"  {what}  {printable(name)}={printable(value)}"
+                yield f"  {what}  {name}={value}"
         if len(server.features) < 3:
             yield f"  uses only {', '.join(server.features) or 'nothing'}"
         if server.connected is not None:
@@ -285,24 +293,24 @@ def _counted(what: str, number: int) -> str:
 
 
 def _switched_off(names: list[str]) -> str:
-    return f", {len(names)} switched off ({', '.join(map(printable, names))})" if names else ""
+    return f", {len(names)} switched off ({', '.join(names)})" if names else ""
 
 
 def _summary_lines(result: ProbeSummary) -> Iterator[str]:
     if not result.ok:
-        yield f"FAILED  {printable(result.failure)}"
+        yield f"FAILED  {result.failure}"
         if result.remedy:
-            yield f"try  {printable(result.remedy)}"
-        yield from (f"  {printable(line)}" for line in result.stderr.splitlines()[-5:])
+            yield f"try  {result.remedy}"
+        yield from (f"  {line}" for line in result.stderr.splitlines()[-5:])
         return
-    name = f"{printable(result.name)} {printable(result.version)}".strip() or "it"
+    name = f"{printable(result.name, MAX_NAME)} {printable(result.version, MAX_NAME)}".strip() or "it"
     kinds = (
         ("tool", result.tools),
         ("resource", result.resources + result.resource_templates),
         ("prompt", result.prompts),
     )
     has = ", ".join(_counted(kind, number) for kind, number in kinds if number) or "nothing"
-    yield f"ok  {name}, protocol {result.protocol}: {has}; {result.seconds:.1f} s; about {result.tokens} tokens"
+    yield f"ok  {name}, protocol {printable(result.protocol, MAX_NAME)}: {has}; {result.seconds:.1f} s; about {result.tokens} tokens"
 
 
 #: Lines with these labels are not wrapped, so that the user can copy them.
@@ -318,8 +326,3 @@ def wrap(line: str, width: int | None) -> list[str]:
     return textwrap.wrap(
         line, max(width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-def printable(text: str) -> str:
-    """The text without control characters, so that it cannot change the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

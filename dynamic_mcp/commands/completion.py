@@ -13,15 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
+from dynamic_mcp.commands.terminal import COMMANDS, Parser, config_path, fail
+from dynamic_mcp.printable import printable
 
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
 SHELLS = ("bash", "zsh", "fish")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="dynamic-mcp completion",
         description="Print the completion script for a shell.",
         allow_abbrev=False,
@@ -41,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
+def answer(serving: Callable[..., Parser]) -> None:
     """Print the suggestions for the line of the shell, and end the program. Returns if the extra is not installed."""
     try:
         import argcomplete
@@ -61,9 +62,7 @@ def answer(serving: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def full_parser(
-    first: Sequence[str], serving: Callable[..., argparse.ArgumentParser]
-) -> argparse.ArgumentParser:
+def full_parser(first: Sequence[str], serving: Callable[..., Parser]) -> Parser:
     """One parser for all commands. ``first`` contains the first word of the line, a command or the configuration, if any."""
     from dynamic_mcp.commands import check, login
     from dynamic_mcp.commands.importing import command
@@ -88,7 +87,8 @@ def server_names(config: str | None) -> list[str]:
     try:
         match json.loads(Path(path or "").read_bytes()):
             case {"mcpServers": dict(servers)}:
-                return list(servers)
+                # The shell prints the names, so the others cannot be suggested.
+                return [name for name in servers if printable(name) == name]
     except (OSError, ValueError, RecursionError):
         pass
     return []

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.commands.terminal import config_path, fail, load, say
+from dynamic_mcp.commands.terminal import Parser, config_path, fail, load, say
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStoreKind
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from dynamic_mcp.oauth.callback import Callback
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of both commands."""
-    result = argparse.ArgumentParser(prog="dynamic-mcp", allow_abbrev=False)
+    result = Parser(prog="dynamic-mcp", allow_abbrev=False)
     add_commands(result.add_subparsers(dest="command", required=True))
     return result
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add both commands to a parser."""
     login = commands.add_parser("login", help="sign in to a server behind a URL", allow_abbrev=False)
     login.add_argument("server", metavar="SERVER", help="its name in the configuration")
@@ -149,7 +149,7 @@ async def _sign_in(
     reading: list[asyncio.Task[None]] = []
 
     async def show_address(address: str, server: str, callback: Callback) -> None:
-        say(f"Sign in to {server} in a browser:\n\n  {address}\n")
+        say(f"Sign in to {server} in a browser:", "", f"  {address}", "")
         if sys.stdin.isatty():
             say("If the browser is on another machine, paste its last address here.")
             reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))

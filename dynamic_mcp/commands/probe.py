@@ -63,7 +63,8 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
         result.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
     finally:
         if result.failure:
-            result.stderr_tail = result.stderr_tail or upstream.stderr_tail()
+            words = result.stderr_tail or upstream.stderr_tail()
+            result.stderr_tail = words and server.transport.hidden().end_of(words)
         await upstream.close()
         await connections.close()
     result.seconds = time.monotonic() - began

@@ -1,4 +1,7 @@
-"""Shared by the command line and its commands: messages for the user, and the path of the configuration."""
+"""Shared by the command line and its commands: messages for the user, and the path of the configuration.
+
+Every command prints by these functions. They make each line printable, because names, addresses and errors come from files and servers.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
+
+from dynamic_mcp.printable import MAX_LINE, indented, printable
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
@@ -16,9 +22,39 @@ USAGE_ERROR = 2
 COMMANDS = ("check", "completion", "import", "login", "logout", "schema")
 
 
-def say(text: str) -> None:
-    """Print a message for the user on stderr."""
-    print(text, file=sys.stderr)  # noqa: T201  # the output of a command
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors quote the arguments in a printable form."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def say(*lines: str) -> None:
+    """Print lines for the user on stderr."""
+    # Without a stderr, ``print`` would use stdout, which belongs to the client.
+    if sys.stderr is not None:
+        for line in lines:
+            print(printable(line), file=sys.stderr)  # noqa: T201  # the output of a command
+
+
+def show(*lines: str, most: int | None = MAX_LINE) -> None:
+    """Print lines of the result on stdout, each cut after ``most`` characters; None never cuts."""
+    for line in lines:
+        print(printable(line, most))  # noqa: T201  # the output of a command
+
+
+def ask(question: str) -> str:
+    """The answer of the user, without spaces at its ends. Raises EOFError."""
+    return input(printable(question)).strip()
+
+
+def report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an unexpected exception; an exception hook for ``sys``. A Ctrl-C needs no words."""
+    import traceback
+
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    say("dynamic-mcp: internal error", *indented("".join(traceback.format_exception(kind, error, trace))))
 
 
 def fail(message: str) -> NoReturn:

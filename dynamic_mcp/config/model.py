@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 from dynamic_mcp.secret import Secret
 
@@ -56,6 +58,11 @@ class StdioTransport(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"StdioTransport({len(self.args)} args, env {[name for name, _ in self.env]})"
 
+    def hidden(self) -> HiddenValues:
+        """The values that the last words of the server must not show."""
+        values = (*_revealed(self.env), *self.args, *self.prefix[1:])
+        return HiddenValues(values, programs=(self.command, *self.prefix[:1]))
+
 
 #: The storage of tokens: files of the user, or the keyring of the operating system.
 TokenStoreKind = Literal["file", "keyring"]
@@ -74,6 +81,10 @@ class HttpTransport(msgspec.Struct, frozen=True):
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
+    def hidden(self) -> HiddenValues:
+        """The values that the last words of the server must not show."""
+        return HiddenValues((self.url.reveal(), *_revealed(self.headers)))
+
 
 class SseTransport(msgspec.Struct, frozen=True):
     """A server of the HTTP+SSE transport of MCP 2024-11-05."""
@@ -86,6 +97,14 @@ class SseTransport(msgspec.Struct, frozen=True):
     #: bytes
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
+
+    def hidden(self) -> HiddenValues:
+        """The values that the last words of the server must not show."""
+        return HiddenValues((self.url.reveal(), *_revealed(self.headers)))
+
+
+def _revealed(pairs: tuple[tuple[str, Secret], ...]) -> Iterator[str]:
+    return (value.reveal() for _, value in pairs)
 
 
 class RateLimit(msgspec.Struct, frozen=True):

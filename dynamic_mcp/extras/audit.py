@@ -5,7 +5,8 @@ file. If the file was renamed or removed, the next line starts a new one. Writin
 cannot be written is lost; stderr reports that once, and the next written line contains the number of lost lines.
 
 The configuration decides whether arguments are left out, hashed with SHA-256, or written in full. The same applies to URIs of resources,
-which often contain arguments. The log contains nothing else of a message, and no secrets.
+which often contain arguments. The log contains nothing else of a message, and no secrets. A model makes up the names of groups and tools,
+so each string is cut, and a control character stands as ``\\u001b``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dynamic_mcp.config.model import Audit
 from dynamic_mcp.errors import CallRefused, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.hooks import Subject
 from dynamic_mcp.log import log
+from dynamic_mcp.printable import printable
 from dynamic_mcp.protocol.jsonrpc import Refusal, one_line
 
 #: Characters of one field, and bytes of arguments; larger arguments are hashed.
@@ -87,10 +89,8 @@ class AuditLog:
             fields["trace_id"] = trace
         if self._lost:
             fields["lines_lost"] = self._lost
-        for name, value in details.items():
-            if value is not None:
-                fields[name] = value[:MAX_FIELD] if isinstance(value, str) else value
-        self._write(self._settings.file, msgspec.json.encode(fields) + b"\n")
+        fields |= {name: value for name, value in details.items() if value is not None}
+        self._write(self._settings.file, line_of(fields))
 
     async def watch(self, subject: Subject, work: Callable[[], Awaitable[bytes]]) -> bytes:
         """Do the work for one call, and write a line with its outcome."""
@@ -173,6 +173,22 @@ class AuditLog:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def line_of(fields: dict[str, object]) -> bytes:
+    """The line of an event. Each string has at most ``MAX_FIELD`` characters; ``cut`` names the fields that had more."""
+    if cut := [name for name, value in fields.items() if isinstance(value, str) and len(value) > MAX_FIELD]:
+        fields = {**fields, **{name: str(fields[name])[:MAX_FIELD] for name in cut}, "cut": cut}
+    try:
+        line = msgspec.json.encode(fields)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, for example in a path that is not UTF-8.
+        plain = {
+            name: printable(value) if isinstance(value, str) else value for name, value in fields.items()
+        }
+        line = msgspec.json.encode(plain)
+    # JSON itself escapes only some of the characters that a terminal interprets.
+    return printable(line.decode(errors="replace"), None).encode() + b"\n"
 
 
 class _Result(msgspec.Struct):

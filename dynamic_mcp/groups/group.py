@@ -135,9 +135,10 @@ class Group:
         self._in_flight += 1
         try:
             return await request
-        except UpstreamFailed:
+        except UpstreamFailed as error:
             if self._state.ended is not None:
                 raise self._state.ended.copy() from None
+            error.stderr_tail = self._last_words(error.stderr_tail)
             raise
         finally:
             self._in_flight -= 1
@@ -262,7 +263,11 @@ class Group:
 
     def _fail(self, reason: str, stderr_tail: str = "", *, level: int = logging.WARNING) -> None:
         self._listings.clear()
-        self._state.failed(reason, stderr_tail, level=level)
+        self._state.failed(reason, self._last_words(stderr_tail), level=level)
+
+    def _last_words(self, text: str) -> str:
+        """What may be shown of the last output, or of the text of a refusal."""
+        return text and self.server.transport.hidden().end_of(text)
 
     # For the supervisor
 

@@ -1,9 +1,12 @@
-"""A child process that leads its own process group.
+"""A child process that leads its own session and process group.
 
 After ``terminate`` returned, no process of the group is alive, even if the leader exited first, ignored its closed stdin, ignored
 SIGTERM, or left grandchildren. Only then does ``terminate`` reap the leader. Until that moment the system cannot give its process id,
 which is the group's id, to another process, so a signal never reaches a stranger. When this process is killed, the guard ends the
 group.
+
+The session has no controlling terminal. So a child of ``check --connect`` cannot open ``/dev/tty``, put characters into the user's
+terminal, or draw a prompt there, and a Ctrl-C reaches the proxy alone.
 
 A process that left the group on purpose (``setsid``, a daemon) survives.
 
@@ -12,18 +15,18 @@ On Windows a job object holds the group (``windows``, not tested there).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import anyio
 import msgspec
 
+from dynamic_mcp.hiding import HiddenValues
+from dynamic_mcp.process.exits import watch_exit
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.stderr import StderrTail
 
@@ -71,7 +74,8 @@ def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Po
         stderr=subprocess.PIPE,
         env=launch.environment,
         bufsize=0,
-        process_group=0,
+        # ``setsid`` makes the child the leader of a group, too.
+        start_new_session=True,
         # No step takes a lock, which another thread (one sends traces) could hold at the fork.
         preexec_fn=run_steps if steps else None,
     )
@@ -84,11 +88,11 @@ class Child:
         self,
         launch: Launch,
         guard: Guard,
-        secrets: Iterable[str] = (),
+        hidden: HiddenValues | None = None,
     ) -> None:
         """Start the program. Raises OSError (not found, not executable), ValueError (a NUL in a word) or SubprocessError (``before_exec``).
 
-        ``stderr_tail`` hides ``secrets``.
+        ``stderr_tail`` does not show what is ``hidden``.
         """
         self._guard = guard
         #: the end of the child's stderr
@@ -103,7 +107,7 @@ class Child:
         self.stdout = self._process.stdout
         self._exited = anyio.Event()
         try:
-            self._attach(secrets)
+            self._attach(hidden or HiddenValues())
         except BaseException:
             # For example, too many open files. Nothing else would end this child.
             self.kill()
@@ -112,11 +116,11 @@ class Child:
             raise
         live.add(self)
 
-    def _attach(self, secrets: Iterable[str]) -> None:
+    def _attach(self, hidden: HiddenValues) -> None:
         if self._process.stderr is not None:
             with self._process.stderr as stderr:
-                self.stderr_tail = StderrTail(os.dup(stderr.fileno()), secrets)
-        self._watch()
+                self.stderr_tail = StderrTail(os.dup(stderr.fileno()), hidden)
+        watch_exit(self._process, self._exited.set)
 
     async def wait_left(self) -> None:
         """Wait until the leader has exited. The leader stays unreaped, and the rest of its group may live."""
@@ -187,33 +191,6 @@ class Child:
             while group_is_alive(self.pid):  # noqa: ASYNC110  # the kernel has no event for an empty group
                 await anyio.sleep(_POLL)
         return group_is_alive(self.pid)
-
-    def _watch(self) -> None:
-        """Set ``_exited`` when the leader exits, without reaping it: by pidfd where the system has it, else by a thread."""
-        loop = asyncio.get_running_loop()
-        if hasattr(os, "pidfd_open"):
-            try:
-                descriptor = os.pidfd_open(self.pid)
-            except OSError:
-                pass
-            else:
-
-                def on_exit() -> None:
-                    loop.remove_reader(descriptor)
-                    os.close(descriptor)
-                    self._exited.set()
-
-                loop.add_reader(descriptor, on_exit)
-                return
-
-        def wait() -> None:
-            if sys.platform == "win32":
-                self._process.wait()
-            else:
-                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            loop.call_soon_threadsafe(self._exited.set)
-
-        threading.Thread(target=wait, name=f"wait-{self.pid}", daemon=True).start()
 
 
 def group_is_alive(group: int) -> bool:

@@ -1,22 +1,19 @@
 """The end of a child's stderr, for the error message of a call that the child could not answer.
 
 This module always reads the pipe, so a chatty child never waits. It keeps only the last bytes, and never writes them to the proxy's
-stderr. They may contain secrets, so it hides the values that the configuration gave to the child.
+stderr. They may contain secrets, so ``HiddenValues`` hides the values of the configuration.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
 
-#: Bytes to keep, and of these the lines and characters to show.
+from dynamic_mcp.hiding import HiddenValues
+
+#: Bytes to keep.
 MAX_TAIL = 8192
-MAX_LINES = 5
-MAX_CHARACTERS = 600
 
-# A shorter value could be part of ordinary words.
-_MIN_SECRET = 6
 _CHUNK = 1 << 16
 _MAX_CHUNKS = 32
 
@@ -24,11 +21,13 @@ _MAX_CHUNKS = 32
 class StderrTail:
     """Owns a descriptor, and reads it until its end or ``close``."""
 
-    def __init__(self, descriptor: int, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, descriptor: int, hidden: HiddenValues) -> None:
         self._descriptor: int | None = descriptor
-        self._kept = b""
-        # The longest first: one value may be part of another.
-        self._secrets = sorted((s for s in secrets if len(s) >= _MIN_SECRET), key=len, reverse=True)
+        self._hidden = hidden
+        # The value that the kept bytes may begin with has to fit, too.
+        self._most = MAX_TAIL + hidden.longest
+        self._kept = bytearray()
+        self._is_whole = True
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._read)
@@ -36,11 +35,9 @@ class StderrTail:
     def text(self) -> str:
         """The last lines, up to what is in the pipe now; empty if the child wrote nothing."""
         self._read_waiting()
-        text = self._kept.decode(errors="replace")
-        for secret in self._secrets:
-            text = text.replace(secret, "[hidden]")
-        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        return "\n".join(lines[-MAX_LINES:])[-MAX_CHARACTERS:]
+        text = self._kept.decode(errors="surrogateescape")
+        shown = self._hidden.end_of(text, whole=self._is_whole)
+        return shown.encode(errors="surrogateescape").decode(errors="replace")
 
     def close(self) -> None:
         """Stop reading, and close the pipe."""
@@ -65,7 +62,11 @@ class StderrTail:
         except OSError:
             data = b""
         if data:
-            self._kept = (self._kept + data)[-MAX_TAIL:]
+            self._kept += data
+            # Only now and then, because a child may write byte by byte.
+            if len(self._kept) > 2 * self._most:
+                del self._kept[: -self._most]
+                self._is_whole = False
         else:
             self.close()
         return bool(data)

@@ -197,7 +197,7 @@ class _Running(asyncio.Protocol):
         self._writer: LineWriter | None = None
         self._reader: asyncio.BaseTransport | None = None
         try:
-            self._child = Child(launch, guard, (value.reveal() for _, value in transport.env))
+            self._child = Child(launch, guard, transport.hidden())
         except OSError as error:
             reason = error.strerror or "operating system error"
             raise UpstreamFailed(

@@ -30,7 +30,7 @@ def run_cli(*words: str, checks: tuple[Check, ...] = (), command: list[str] = CO
 
 def test_0_when_everything_required_passed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(checks=(passing(),)) == 0
-    assert "1 pass, 192 planned" in capsys.readouterr().out
+    assert "1 pass, 196 planned" in capsys.readouterr().out
 
 
 def test_1_when_something_failed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,6 +175,18 @@ def test_show_prints_statement_sources_and_check(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("id_", ["CFG", "CFG-0001"])
 def test_show_needs_the_id_of_a_requirement(id_: str) -> None:
     assert main(["show", id_], checks={}) == 2
+
+
+def test_smoke_shows_the_words_of_the_command_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = r"import sys; sys.exit('\x1b[2J\x9b31m\u202eGr\xfc\xdfe')"
+
+    assert main(["smoke", "--", sys.executable, "-c", code, "{config}"], checks={}) == 1
+
+    shown = capsys.readouterr().out
+    assert "[2J\N{REPLACEMENT CHARACTER}31m\N{REPLACEMENT CHARACTER}Grüße" in shown
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
 
 
 def test_smoke_with_a_broken_workbench_blames_the_harness(capsys: pytest.CaptureFixture[str]) -> None:

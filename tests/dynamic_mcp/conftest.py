@@ -15,6 +15,8 @@ from tests.dynamic_mcp.helpers import WITHIN
 async def guard() -> AsyncIterator[Guard]:
     guard = Guard()
     yield guard
+    # Also without a helper, because one may be about to start.
+    await guard.close()
     end = time.monotonic() + WITHIN
     while guard.pid is not None:
         assert time.monotonic() < end

@@ -22,6 +22,7 @@ from mock_servers.script import (
     list_changed,
     notify,
     on_call,
+    open_terminal,
     payload,
     progress,
     raw,
@@ -282,3 +283,27 @@ def test_stop_reading_lets_the_pipe_fill(tmp_path: Path) -> None:
         while written < 4 << 20 and select.select([], [pipe], [], 1.0)[1]:
             written += os.write(pipe, b" " * 4096)
         assert written < 1 << 20
+
+
+def test_stderr_shows_the_arguments(tmp_path: Path) -> None:
+    with running(
+        tmp_path, on_echo(stderr("usage: $args\n")), "--", "a b", "c", stderr=subprocess.PIPE
+    ) as mock:
+        mock.call()
+        assert mock.process.stderr is not None
+        assert mock.process.stderr.readline() == b"usage: a b c\n"
+
+
+def test_open_terminal_journals_a_failure_without_a_terminal(tmp_path: Path) -> None:
+    with running(tmp_path, on_echo(open_terminal("password: "))) as mock:
+        mock.call()
+        (entry,) = mock.events("terminal")
+        assert (entry.data["error"] is None) == has_terminal()
+
+
+def has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True

@@ -23,7 +23,7 @@ from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
-from dynamic_mcp.commands.terminal import fail, say
+from dynamic_mcp.commands.terminal import Parser, ask, fail, say
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import Features
 from dynamic_mcp.errors import ConfigError
@@ -32,9 +32,9 @@ DEFAULT_OUTPUT = Path("dynamic-mcp.json")
 _MAX_DESCRIPTION = 200
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The argument parser of the command."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="dynamic-mcp import",
         description="Write a configuration of this proxy with the servers of an AI tool. The tool's own file does not change.",
         epilog="Tools: " + "; ".join(f"{tool.name} ({tool.title})" for tool in KNOWN_TOOLS),
@@ -65,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     except ConfigError as error:
         fail(str(error))
     except (EOFError, KeyboardInterrupt):
-        say("\nNothing was written.")
+        say("", "Nothing was written.")
         return 1
 
 
@@ -103,11 +103,10 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     except OSError as error:
         say(f"{output}: cannot be written: {error.strerror or error}")
         return 1
-    say(f"\nWrote {len(usable)} server{'s' * (len(usable) != 1)} to {output}.")
-    say("Agents choose a group by its description, so improve those that say too little.\n")
-    say(f"Check whether they work:\n  dynamic-mcp check {shlex.quote(str(output))} --connect")
-    for line in instructions(tool, source, output):
-        say(line)
+    say("", f"Wrote {len(usable)} server{'s' * (len(usable) != 1)} to {output}.")
+    say("Agents choose a group by its description, so improve those that say too little.", "")
+    say("Check whether they work:", f"  dynamic-mcp check {shlex.quote(str(output))} --connect")
+    say(*instructions(tool, source, output))
     return 0
 
 
@@ -185,7 +184,7 @@ def _describe(usable: list[Imported], options: argparse.Namespace) -> None:
         features: dict[str, bool] = {}
         if not options.yes:
             say("")
-            description = input(f"{imported.name}: description [{description}]: ").strip() or description
+            description = ask(f"{imported.name}: description [{description}]: ") or description
             if not _agrees(f"{imported.name}: use its tools, resources and prompts?"):
                 features = {
                     feature: False
@@ -251,7 +250,7 @@ def shorten(text: str) -> str:
 
 def _agrees(question: str, *, default: bool = True) -> bool:
     while True:
-        answer = input(f"{question} [{'Y/n' if default else 'y/N'}]: ").strip().lower()
+        answer = ask(f"{question} [{'Y/n' if default else 'y/N'}]: ").lower()
         if not answer:
             return default
         if answer in ("y", "yes", "n", "no"):

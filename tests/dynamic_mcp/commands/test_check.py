@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dynamic_mcp.commands.check import CheckReport, examine, report_lines, wrap
+from dynamic_mcp.commands.check import CheckReport, examine, main, report_lines, wrap
 
 MOCK = {"description": "A mock", "command": sys.executable, "args": ["-m", "mock_servers", "stdio"]}
 CANARY = "canary-5c1e"
@@ -91,10 +91,21 @@ def test_valid_configuration_has_no_warnings(tmp_path: Path) -> None:
     assert (report.ok, report.warnings, report.error) == (True, [], None)
 
 
-def test_control_characters_are_replaced(tmp_path: Path) -> None:
-    report = examine(write(tmp_path, {"a": {**MOCK, "description": "x\x1b[2Jy\nz"}}), connect=False)
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_control_characters_are_visible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    evil = "x\x1b[2Jy\x9bz\u202e\u2028Größe\n  FAILED"
+    name = {"a\x1b[2J": {**MOCK, "description": evil, "args": [evil], "env": {evil: "1"}}}
 
-    assert "x?[2Jy?z" in text_of(report)
+    main([str(write(tmp_path, name)), *option])
+
+    shown = capsys.readouterr().out
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+    assert not any(line.strip().startswith("FAILED") for line in shown.splitlines())
+    assert "x\\u001b[2Jy\\u009bz\\u202e\\u2028Größe\\n  FAILED" in shown
+    if option:
+        assert json.loads(shown)["servers"][0]["description"] == evil
 
 
 def test_disabled_servers_are_named(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_line_has_all_fields_and_bounded_texts(audit_log: AuditLog, file: Path) 
     audit_log.record("start", reason="x" * (MAX_FIELD + 1), nothing=None)
 
     (line,) = lines(file)
-    assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason"]
+    assert list(line) == ["time", "event", "server", "outcome", "duration_ms", "pid", "reason", "cut"]
     assert len(line["reason"]) == MAX_FIELD
     assert line["pid"] == os.getpid()
 
@@ -347,3 +347,60 @@ def test_several_processes_share_one_file(file: Path) -> None:
         one.configure(None)
 
     assert [line["number"] for line in lines(file)] == list(range(100))
+
+
+# Texts of others
+
+
+async def test_made_up_names_are_cut_and_the_line_says_so(file: Path) -> None:
+    client = recorded_client(file)
+
+    await client.tool(CALL, {"group": "g" * 20_000_000, "name": "n" * 501})
+
+    (line,) = lines(file)
+    assert (line["server"], line["tool"]) == ("g" * MAX_FIELD, "n" * MAX_FIELD)
+    assert sorted(line["cut"]) == ["server", "tool"]
+
+
+async def test_uri_is_cut_and_the_line_says_so(file: Path) -> None:
+    log = AuditLog(Audit(file, "value"))
+
+    log.record("resource_read", **_fields(log.uri("x:" + "y" * 1000)))
+
+    assert lines(file)[0]["cut"] == ["uri"]
+
+
+def test_short_texts_are_not_marked(audit_log: AuditLog, file: Path) -> None:
+    audit_log.record("call", server="g" * MAX_FIELD, tool="Größe 日本語")
+
+    assert "cut" not in lines(file)[0]
+    assert "Größe 日本語" in file.read_text()
+
+
+@pytest.mark.parametrize("evil", ["a\nb\x1b[2J", "\x7f\x9b31m\x85", "\u2028\u202e\u200b\ufeff", "\U000e0041"])
+def test_control_characters_are_escaped_and_keep_their_value(
+    audit_log: AuditLog, file: Path, evil: str
+) -> None:
+    audit_log.record("call", server=evil, tool=evil)
+
+    text = file.read_text()
+    assert all(letter.isprintable() for letter in text.removesuffix("\n"))
+    assert json.loads(text)["server"] == json.loads(text)["tool"] == evil
+
+
+def test_half_of_a_surrogate_pair_loses_no_line(audit_log: AuditLog, file: Path) -> None:
+    audit_log.record("start", config="/tmp/\udcff.json")
+
+    assert lines(file)[0]["config"] == "/tmp/\\udcff.json"
+
+
+def test_arguments_that_are_not_utf8_lose_no_line(file: Path) -> None:
+    log = AuditLog(Audit(file, "value"))
+
+    log.record("call", **_fields(log.arguments(b'{"a":"\xff\x1b"}')))
+
+    assert lines(file)[0]["arguments"] == {"a": "\N{REPLACEMENT CHARACTER}\x1b"}
+
+
+def _fields(found: dict[str, object]) -> dict[str, Any]:
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -28,6 +29,36 @@ print(helper.pid, flush=True)
 """
 READY = "print(0, flush=True)"
 UNTIL_EOF = "import sys; sys.stdin.read()"
+
+
+PARENT = """
+import asyncio, os, sys
+from dynamic_mcp.process.child import Child, Launch
+from dynamic_mcp.process.guard import Guard
+
+PROGRAM = '''
+import os, sys
+def refused(path):
+    try:
+        os.open(path, os.O_RDWR)
+    except OSError:
+        return "refused"
+    return "opened"
+# A session leader could get a terminal by opening it.
+print(refused("/dev/tty"), refused(sys.argv[1]), refused("/dev/tty"), flush=True)
+'''
+
+async def main():
+    guard = Guard()
+    words = (sys.executable, "-I", "-S", "-c", PROGRAM, os.ttyname(0))
+    child = Child(Launch(words, dict(os.environ)), guard)
+    print((await asyncio.to_thread(child.stdout.readline)).decode(), "END", flush=True)
+    child.stdin.close()
+    await child.terminate()
+    await guard.close()
+
+asyncio.run(main())
+"""
 
 
 def helper(prepare: str = "") -> str:
@@ -73,11 +104,26 @@ async def first_number(child: Child) -> int:
     return int(await asyncio.wait_for(asyncio.to_thread(child.stdout.readline), WITHIN))
 
 
-async def test_child_leads_its_own_group(start: Start) -> None:
+async def test_child_leads_its_own_session_and_group(start: Start) -> None:
     child = start(f"{READY}; {UNTIL_EOF}")
     await first_number(child)
-    assert os.getpgid(child.pid) == child.pid != os.getpgrp()
+    assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid != os.getpgrp()
     assert psutil.Process(child.pid).ppid() == os.getpid()
+
+
+def test_child_cannot_reach_the_terminal_of_its_parent() -> None:
+    """The parent leads a session with a terminal. The child cannot open `/dev/tty`, even after it opened the terminal by name."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PARENT])  # no shell
+    try:
+        words = b""
+        while b"END" not in words:
+            words += os.read(terminal, 4096)
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    assert words.split() == [b"refused", b"opened", b"refused", b"END"]
 
 
 async def test_child_gets_only_the_given_environment(start: Start) -> None:

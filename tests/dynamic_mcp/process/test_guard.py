@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,18 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from dynamic_mcp.process import guard as module
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import SCRIPT, Guard
 from mock_servers.journal import read_journal
 from mock_servers.script import Grandchild, Script
+from tests.dynamic_mcp.helpers import eventually
 from tests.wire import Wire
 
 WITHIN = 8.0
+REPLACED = "another helper runs"
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has job objects instead")
 
@@ -49,6 +55,10 @@ def wait_for_journals(*journals: Path) -> None:
 def helper_of(guard: Guard) -> psutil.Process:
     assert guard.pid is not None
     return psutil.Process(guard.pid)
+
+
+def has_other(guard: Guard, helper: psutil.Process) -> bool:
+    return guard.pid not in (None, helper.pid)
 
 
 STUBBORN = [
@@ -121,6 +131,70 @@ async def test_killed_helper_is_replaced_and_learns_all_groups(guard: Guard, sta
     second = start()
     await guard.close()
     wait_gone(first.pid, second.pid)
+
+
+async def test_killed_helper_is_replaced_without_a_further_start(guard: Guard, start: Starter) -> None:
+    start()
+    for _ in range(3):
+        helper = helper_of(guard)
+        began = time.monotonic()
+        helper.kill()
+        await eventually(partial(has_other, guard, helper), REPLACED)
+        assert time.monotonic() - began < 1.0
+
+
+async def test_helper_that_is_killed_again_and_again_starts_at_intervals(
+    guard: Guard, start: Starter, caplog: pytest.LogCaptureFixture
+) -> None:
+    start()
+    seen: set[int] = set()
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:
+        if (pid := guard.pid) is not None:
+            seen.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.002)
+
+    assert 2 <= len(seen) <= 1.0 / module.MIN_LIFE + 2
+    assert [r.levelname for r in caplog.records if "process guard" in r.message].count("WARNING") == 1
+
+
+async def test_closed_guard_gets_no_other_helper(guard: Guard, start: Starter) -> None:
+    child = start()
+    guard.forget(child.pid)
+    helper_of(guard).kill()
+    await guard.close()
+    await asyncio.sleep(2 * module.MIN_LIFE)
+    assert guard.pid is None
+
+
+async def test_helper_that_stopped_reading_is_replaced(guard: Guard, start: Starter) -> None:
+    child = start()
+    stopped = helper_of(guard)
+    stopped.suspend()
+    for _ in range(20_000):
+        guard.forget(0)
+    await eventually(partial(has_other, guard, stopped), REPLACED)
+    await guard.close()
+    wait_gone(child.pid, stopped.pid)
+
+
+async def test_helper_that_cannot_start_now_starts_later(
+    guard: Guard, start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = subprocess.Popen, [OSError(24, "Too many open files")]
+
+    def popen(*args: Any, **named: Any) -> subprocess.Popen[bytes]:
+        if args[0][0] == "/bin/sh" and failures:
+            raise failures.pop()
+        return real(*args, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    child = start()
+    assert guard.pid is None
+    await eventually(lambda: guard.pid is not None, REPLACED)
+    await guard.close()
+    wait_gone(child.pid)
 
 
 @pytest.mark.slow
