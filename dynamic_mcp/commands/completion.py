@@ -11,8 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from dynamic_mcp import files
 from dynamic_mcp.commands.terminal import COMMANDS, config_path, fail
 
 PROGRAMS = ("dynamic-mcp", "dynamic-mcp-conformance")
@@ -86,7 +86,7 @@ def server_names(config: str | None) -> list[str]:
     """The servers in the configuration that the line or the environment names; none if it is unreadable."""
     path = config_path(config, os.environ)
     try:
-        match json.loads(Path(path or "").read_bytes()):
+        match json.loads(files.read(path or "", files.MAX_CONFIG, follow=True)):
             case {"mcpServers": dict(servers)}:
                 return list(servers)
     except (OSError, ValueError, RecursionError):
