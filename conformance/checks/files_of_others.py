@@ -77,12 +77,7 @@ async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream)
         for upstream in upstreams:
             await proxy.wake(upstream.name)
         for upstream in upstreams:
-            with workbench.must(f"the proxy contacts {upstream.name}"):
-                await workbench.eventually(
-                    lambda upstream=upstream: len(upstream.mcp) > before[upstream.name],
-                    within=10.0,
-                    what="a request reaches it",
-                )
+            await _is_contacted(workbench, upstream, before[upstream.name])
 
         def show_none() -> None:
             for upstream in upstreams:
@@ -91,6 +86,12 @@ async def _use_no_token(workbench: Workbench, *upstreams: ProtectedMockUpstream)
                 workbench.expect(none, f"{upstream.name}: the proxy uses no stored token", sent)
 
         await workbench.holds_for(1.0, show_none)
+
+
+async def _is_contacted(workbench: Workbench, upstream: ProtectedMockUpstream, before: int) -> None:
+    with workbench.must(f"the proxy contacts {upstream.name}"):
+        what = "a request reaches it"
+        await workbench.eventually(lambda: len(upstream.mcp) > before, within=10.0, what=what)
 
 
 @check("CFG-018", timeout=60, slow=True)
