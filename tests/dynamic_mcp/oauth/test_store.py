@@ -211,6 +211,17 @@ async def test_special_file_is_not_used_and_replaced_by_a_sign_in(
     assert store.load() == TOKENS
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+async def test_pipe_in_place_of_a_lock_does_not_block(
+    store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.make_directories()
+    os.mkfifo(store.path.with_suffix(".lock"))
+
+    async with asyncio.timeout(WITHIN), store.lock_on(".lock", create=True):
+        assert "docs.lock: it is a pipe" in caplog.text
+
+
 def test_huge_file_is_not_read(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
     store.save(TOKENS)
     os.truncate(store.path, 1 << 40)
