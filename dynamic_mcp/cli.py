@@ -41,7 +41,7 @@ def parser(*, takes_config: bool = True) -> Parser:
         usage="%(prog)s [--log-level LEVEL] [CONFIG]\n"
         "       %(prog)s login SERVER [CONFIG] [--no-browser]\n"
         "       %(prog)s logout SERVER [CONFIG]\n"
-        "       %(prog)s import TOOL [--global] [--output FILE] [--force] [--yes]\n"
+        "       %(prog)s import TOOL [--global] [--output FILE] [--yes] [--start]\n"
         "       %(prog)s check [CONFIG] [--connect] [--strict] [--json]\n"
         "       %(prog)s schema\n"
         "       %(prog)s completion SHELL",

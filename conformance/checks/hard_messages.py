@@ -45,12 +45,12 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
         workbench.stdio("endless", endless, **fields),
     ]
     async with workbench.serving(*upstreams) as proxy:
-        before = _peak(proxy)
+        before = peak_memory(proxy)
         await workbench.run_cases(
             *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
             partial(_adds, workbench, proxy, line),
         )
-        after = _peak(proxy)
+        after = peak_memory(proxy)
         if before is None or after is None:
             workbench.note("there is no /proc, so the check does not judge the memory")
         else:
@@ -77,7 +77,7 @@ async def _adds(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> N
         workbench.expect(answer.text == "3", "its answer", answer.raw[:1000])
 
 
-def _peak(proxy: Proxy) -> int | None:
+def peak_memory(proxy: Proxy) -> int | None:
     """The peak memory of the proxy so far, in bytes."""
     status = Path(f"/proc/{proxy.pid}/status")
     if not status.is_file():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from conformance.mutants import mutant, replace
+from dynamic_mcp import files
 from dynamic_mcp.extras.hardening import credential_scan
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.log import log
@@ -15,15 +15,14 @@ from dynamic_mcp.oauth.store import FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from dynamic_mcp.oauth.tokens import Tokens
 
 
 @mutant("HARD-001", also={"TOK-003": "a folder that was open stays open"})
 def leaves_lax_modes_as_they_are() -> None:
-    # The store is the only part of the proxy that changes a mode in this way.
-    setattr(Path, "chmod", lambda self, mode: None)  # noqa: B010  # mypy does not allow the assignment
-    _say_nothing_of_repairs()
+    replace(files.restrict, lambda descriptor, mode: 0)
 
 
 @mutant("HARD-001")

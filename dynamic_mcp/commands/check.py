@@ -133,9 +133,7 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
-    report = CheckReport(
-        str(path), ok=True, servers=[_server_report(server) for server in unexpanded.servers]
-    )
+    report = CheckReport(str(path), ok=True, servers=[server_report(server) for server in unexpanded.servers])
     report.switched_off = list(config.switched_off)
     report.warnings = [
         *config.warnings,
@@ -147,7 +145,8 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
     return report
 
 
-def _server_report(server: Server) -> ServerReport:
+def server_report(server: Server) -> ServerReport:
+    """What the proxy would run for a server, without values that may be secrets."""
     features = [name for name in server.features.__struct_fields__ if getattr(server.features, name)]
     transport = server.transport
     if isinstance(transport, StdioTransport):

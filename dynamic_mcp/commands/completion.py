@@ -11,8 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from dynamic_mcp import files
 from dynamic_mcp.commands.terminal import COMMANDS, Parser, config_path, fail
 from dynamic_mcp.printable import printable
 
@@ -85,7 +85,7 @@ def server_names(config: str | None) -> list[str]:
     """The servers in the configuration that the line or the environment names; none if it is unreadable."""
     path = config_path(config, os.environ)
     try:
-        match json.loads(Path(path or "").read_bytes()):
+        match json.loads(files.read(path or "", files.MAX_CONFIG, follow=True)):
             case {"mcpServers": dict(servers)}:
                 # The shell prints the names, so the others cannot be suggested.
                 return [name for name in servers if printable(name) == name]

@@ -15,6 +15,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from dynamic_mcp import files
 from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
@@ -81,10 +82,11 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Read, validate and expand the configuration at ``path``.
 
-    Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports.
+    Raises ConfigError: unreadable file, malformed JSON, unknown or missing fields, wrong types, contradictory transports. A file of
+    another user is unreadable too, because that user could start programs as this one.
     """
     try:
-        data = path.read_bytes()
+        data = files.read(path, files.MAX_CONFIG, follow=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:

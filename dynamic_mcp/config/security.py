@@ -113,9 +113,12 @@ def audit(value: AuditEntry | None, expand: Callable[[str, str], str]) -> Audit 
         return None
     location = "security.audit.file"
     file = expand(value.file, location)
-    if not file.strip():
-        raise ValueError(f"{location}: is empty; name the file to write to")
-    return Audit(Path(file).expanduser(), value.arguments)
+    if not file.strip() or "\0" in file:
+        raise ValueError(f"{location}: is empty or has a NUL character; name the file to write to")
+    try:
+        return Audit(Path(file).expanduser(), value.arguments)
+    except RuntimeError:
+        raise ValueError(f"{location}: there is no user of that name; write the path in full") from None
 
 
 def _unchanged(value: object, location: str, expand: Callable[[str, str], str]) -> object:

@@ -1,8 +1,9 @@
 """The audit log: one JSON object in a line for each call, read, refusal, start, stop, reload and authorization.
 
-The log appends each line at once, with a single write, to a file that only its owner can read (0600). So several proxies can share one
-file. If the file was renamed or removed, the next line starts a new one. Writing never stops the proxy and never raises. A line that
-cannot be written is lost; stderr reports that once, and the next written line contains the number of lost lines.
+The log appends each line at once, with a single write, to a regular file that only its owner can read (0600). So several proxies can
+share one file. A file of another user gets no line, because that user could read and change it. If the file was renamed or removed, the
+next line starts a new one. Writing never stops the proxy and never raises. A line that cannot be written is lost; stderr reports that
+once, and the next written line contains the number of lost lines.
 
 The configuration decides whether arguments are left out, hashed with SHA-256, or written in full. The same applies to URIs of resources,
 which often contain arguments. The log contains nothing else of a message, and no secrets. A model makes up the names of groups and tools,
@@ -25,6 +26,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp import files
 from dynamic_mcp.config.model import Audit
 from dynamic_mcp.errors import CallRefused, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.hooks import Subject
@@ -36,8 +38,7 @@ from dynamic_mcp.protocol.jsonrpc import Refusal, one_line
 MAX_FIELD = 500
 MAX_ARGUMENTS = 1 << 20
 _PRIVATE = 0o600
-# O_NONBLOCK, because a pipe without a reader would block.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 class AuditLog:
@@ -157,16 +158,20 @@ class AuditLog:
         """The descriptor of the file that has the path now."""
         if self._descriptor is not None:
             try:
-                if os.path.samestat(os.fstat(self._descriptor), os.stat(path)):
+                if os.path.samestat(os.fstat(self._descriptor), os.lstat(path)):
                     return self._descriptor
             except FileNotFoundError:
                 pass
             self._close()
-        self._descriptor = descriptor = os.open(path, _FLAGS, _PRIVATE)
-        found = os.fstat(descriptor)
-        if sys.platform != "win32" and stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
-            # An unusual umask or an earlier program may have set another mode.
-            os.fchmod(descriptor, _PRIVATE)
+        self._descriptor = descriptor = files.open_file(path, _FLAGS)
+        if sys.platform != "win32":
+            found = os.fstat(descriptor)
+            if found.st_uid == os.geteuid():
+                # An unusual umask or an earlier program may have set another mode.
+                os.fchmod(descriptor, _PRIVATE)
+            elif found.st_mode & stat.S_IRWXO:
+                self._close()
+                raise files.NotTrusted(path, "it is of root and open to every user; close it (chmod o=)")
         return descriptor
 
     def _close(self) -> None:

@@ -20,6 +20,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from dynamic_mcp import files
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.protocol import versions
 
@@ -56,13 +57,9 @@ class EarlyAnswers:
         if len(words) > 1 or path.isalpha() or path.startswith("-") or not _is_pipe(0):
             return None
         try:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIZE:
-                # A pipe can be read only once, by ``config.load``.
-                return None
-            with open(path, "rb") as file:
-                content = file.read()
+            content = files.read(path, _MAX_SIZE, follow=True)
         except (OSError, ValueError):
+            # ``config.load`` reports it.
             return None
         servers = simple_servers(content)
         return None if servers is None else EarlyAnswers(content, answerer_for(servers))

@@ -18,7 +18,7 @@ import msgspec
 
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.store import FileStore, decode_tokens, file_lock
+from dynamic_mcp.oauth.store import FileStore, decode_tokens
 from dynamic_mcp.oauth.tokens import Tokens
 
 #: The service name of all entries; the user name of an entry is the name of the server.
@@ -64,7 +64,7 @@ class KeyringStore:
             self._file.make_directories()
         except OSError as error:
             log.debug("the keyring cannot be locked: %s", error.strerror)
-        return file_lock(self._file.path.with_suffix(".lock"), create=True)
+        return self._file.lock_on(".lock", create=True)
 
     def _call(self, method: str, *arguments: str) -> str | None:
         try:

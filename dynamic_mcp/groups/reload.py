@@ -7,7 +7,6 @@ still writes is invalid too. Only the content counts: a new time stamp, mode or 
 from __future__ import annotations
 
 import os
-import stat
 import time
 from pathlib import Path
 
@@ -55,8 +54,6 @@ class Reload:
 
     def _take(self, *, forced: bool) -> str:
         """Apply the current content of the file. Returns the problem of an invalid file, else ""."""
-        if _is_stream(self._path):
-            return ""
         began = time.monotonic()
         try:
             new = load(self._path, os.environ)
@@ -84,12 +81,3 @@ class Reload:
             self._reported = problem
             self._hooks.record("reload", outcome="failed", reason=problem)
             log.error("configuration not reloaded, the servers stay as they are: %s", problem)
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether this is a pipe, for example from a shell's ``<(command)``. A second read of a pipe could block for ever."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -2,9 +2,9 @@
 
 The files are private from the start (0600 in 0700, for any umask) and are replaced in one step. dmcp and this proxy read each
 other's files. If an earlier program left a file or folder open to other users, the store restricts it, but never outside of
-``~/.dynamic-mcp``. It removes a file that any user could have written, without reading it. A damaged file counts as no token, and
-the next sign-in replaces it. A lock on each file keeps two processes from renewing the same token at the same time, which an
-authorization server would take for theft.
+``~/.dynamic-mcp``. It removes a file that any user could have written, without reading it. It uses no file or folder of another user,
+and no symbolic link in place of a file. A damaged file counts as no token, and the next sign-in replaces it. A lock on each file keeps
+two processes from renewing the same token at the same time, which an authorization server would take for theft.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +24,8 @@ from urllib.parse import quote
 import anyio
 import msgspec
 
-from dynamic_mcp import atomic_write
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp import atomic_write, files
+from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.tokens import Tokens
 
@@ -33,6 +33,8 @@ from dynamic_mcp.oauth.tokens import Tokens
 LOCK_TIMEOUT = 30.0
 _LOCK_POLL = 0.05
 _MAX_NAME = 180
+#: Bytes of a token file.
+_MAX_SIZE = 1 << 20
 _PRIVATE_DIR = 0o700
 _PRIVATE_FILE = 0o600
 
@@ -96,6 +98,7 @@ class FileStore:
         self._server = server
         self._directory = directory or default_directory()
         self.path = self._directory / f"{file_name(server)}.json"
+        self._reported = ""
 
     @property
     def location(self) -> str:
@@ -103,76 +106,129 @@ class FileStore:
 
     def load(self) -> Tokens | None:
         try:
-            self._close_directories()
             data = self._read()
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("the token file of server %s cannot be read: %s", self._server, error.strerror)
+            self._report(error)
             return None
         return None if data is None else decode_tokens(data, self._server, "the token file")
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
         self.make_directories()
-        atomic_write.replace(self.path, msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n")
+        content = msgspec.json.format(msgspec.json.encode(tokens), indent=2) + b"\n"
+        with self._folder() as folder:
+            atomic_write.replace(self._in(folder, self.path), content, folder)
 
     def delete(self) -> bool:
         try:
-            self.path.unlink()
+            with self._folder() as folder:
+                os.unlink(self._in(folder, self.path), dir_fd=folder)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise StoreFailed(
+                f"{self._directory / (error.filename or self.path)}: {error.strerror}"
+            ) from None
         return True
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """A lock on the file; without a file it locks nothing."""
-        return file_lock(self.path)
+        return self.lock_on(self.path.suffix)
+
+    @asynccontextmanager
+    async def lock_on(self, suffix: str, *, create: bool = False) -> AsyncIterator[None]:
+        """Hold the lock of the file with this suffix; without a file, nothing.
+
+        Raises UpstreamFailed if another process holds it for too long. The lock is on the file itself. If another process replaced the
+        file during the wait, the lock is on the old file, and the wait starts again.
+        """
+        path, descriptor = self.path.with_suffix(suffix), None
+        try:
+            with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
+                while (descriptor := self._open_to_lock(path, create)) is not None:
+                    await _flock(descriptor)
+                    if _is_current(descriptor, path):
+                        break
+                    os.close(descriptor)
+            if deadline.cancelled_caught:
+                raise UpstreamFailed("another process holds the lock of its tokens")
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def make_directories(self) -> None:
         """Make the private folder of the files. Raises OSError."""
         self._directory.parent.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
         self._directory.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
-        self._close_directories()
 
-    def _close_directories(self) -> None:
-        for path in (self._directory.parent, self._directory):
-            with contextlib.suppress(OSError):
-                _close_to_others(path, _PRIVATE_DIR)
+    @contextmanager
+    def _folder(self) -> Iterator[int | None]:
+        """The descriptor of the folder, which only this user can write to; None on Windows. Raises OSError."""
+        if sys.platform == "win32":
+            yield None
+            return
+        with contextlib.ExitStack() as stack:
+            for path in (self._directory.parent, self._directory):
+                folder, is_link = files.open_folder(path)
+                stack.callback(os.close, folder)
+                # The target of a symbolic link may be outside of the folder.
+                if not is_link:
+                    _close_to_others(folder, path, _PRIVATE_DIR)
+            yield folder
+
+    @staticmethod
+    def _in(folder: int | None, path: Path) -> Path:
+        """The path of a file, relative to the descriptor of its folder if there is one."""
+        return path if folder is None else Path(path.name)
 
     def _read(self) -> bytes | None:
         """The content of the file; None if another user may have written it. Raises OSError."""
-        with self.path.open("rb") as file:
-            if doubt := _doubt(os.fstat(file.fileno()), self._directory):
-                # If the store restricted the file instead, the next load would trust it.
-                with contextlib.suppress(OSError):
-                    self.path.unlink()
-                log.warning("%s %s; it was removed and is not used", self.path, doubt)
-                return None
-            with contextlib.suppress(OSError):
-                _close_to_others(self.path, _PRIVATE_FILE)
-            return file.read()
+        with self._folder() as folder:
+            name = self._in(folder, self.path)
+            descriptor = files.open_file(name, folder=folder)
+            try:
+                mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+                if sys.platform != "win32" and mode & stat.S_IWOTH:
+                    # If the store restricted the file instead, the next load would trust it.
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=folder)
+                    what = f"could be written by any user (mode {mode:o})"
+                    log.warning("%s %s; it was removed and is not used", self.path, what)
+                    return None
+                _close_to_others(descriptor, self.path, _PRIVATE_FILE)
+                return files.read_from(descriptor, _MAX_SIZE)
+            finally:
+                os.close(descriptor)
+
+    def _open_to_lock(self, path: Path, create: bool) -> int | None:
+        if sys.platform == "win32":
+            return None
+        flags = os.O_RDONLY | (os.O_CREAT if create else 0)
+        try:
+            with self._folder() as folder:
+                return files.open_file(self._in(folder, path), flags, folder=folder)
+        except files.NotTrusted as error:
+            self._report(error)
+        except OSError as error:
+            log.debug("token files cannot be locked: %s", error.strerror)
+        return None
+
+    def _report(self, error: OSError) -> None:
+        """Warn once of a file or folder that cannot be used."""
+        text = f"{self._directory / (error.filename or self.path)}: {error.strerror}"
+        if text != self._reported:
+            self._reported = text
+            log.warning("server %s: its stored tokens are not used: %s", self._server, text)
 
 
-def _doubt(found: os.stat_result, directory: Path) -> str:
-    """Why another user may have written a token file with this status; empty if none could."""
-    if sys.platform == "win32":
-        return ""
-    if found.st_mode & stat.S_IWOTH:
-        return f"could be written by any user (mode {stat.S_IMODE(found.st_mode):o})"
-    if found.st_uid not in (os.geteuid(), directory.stat().st_uid):
-        return "belongs to another user"
-    return ""
-
-
-def _close_to_others(path: Path, mode: int) -> None:
-    """Remove the permissions of other users. Raises OSError."""
-    # The target of a symbolic link may be outside of the folder.
-    if sys.platform == "win32" or path.is_symlink():
-        return
-    found = stat.S_IMODE(path.stat().st_mode)
-    if found & 0o077:
-        path.chmod(mode)
-        log.warning("%s was open to others (mode %o); now it is %o", path, found, mode)
+def _close_to_others(descriptor: int, path: Path, mode: int) -> None:
+    """Remove the permissions of other users, with a warning that names the path."""
+    with contextlib.suppress(OSError):
+        if old := files.restrict(descriptor, mode):
+            log.warning("%s was open to others (mode %o); now it is %o", path, old, mode)
 
 
 def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
@@ -192,41 +248,9 @@ def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
     return tokens
 
 
-@asynccontextmanager
-async def file_lock(path: Path, *, create: bool = False) -> AsyncIterator[None]:
-    """Hold the lock of a file; without a file, nothing. Raises UpstreamFailed if another process holds it for too long.
-
-    The lock is on the file itself. If another process replaced the file during the wait, the lock is on the old file, and the wait
-    starts again.
-    """
-    descriptor: int | None = None
-    try:
-        with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
-            while (descriptor := _open(path, create)) is not None:
-                await _flock(descriptor)
-                if _is_current(descriptor, path):
-                    break
-                os.close(descriptor)
-        if deadline.cancelled_caught:
-            raise UpstreamFailed("another process holds the lock of its tokens")
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _open(path: Path, create: bool) -> int | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), _PRIVATE_FILE)
-    except OSError:
-        return None
-
-
 def _is_current(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except OSError:
         return False
 

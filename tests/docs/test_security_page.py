@@ -1,4 +1,4 @@
-"""The security page has a section for each requirement of the HARD family, in order, with the quotation that it answers."""
+"""The security page has a section for each documented weakness of dynamic-mcp, in order, with the quotation that it answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .pages import ROOT
 
 
 def test_each_requirement_has_its_section_with_its_quote() -> None:
-    requirements = [one for one in Registry.load() if one.id.startswith("HARD-")]
+    requirements = [one for one in Registry.load() if "HARD-001" <= one.id <= "HARD-011"]
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^## .+\n\n> (.+)$", page, re.MULTILINE)
 

@@ -281,7 +281,7 @@ def test_stop_reading_lets_the_pipe_fill(tmp_path: Path) -> None:
         os.set_blocking(pipe, False)
         written = 0
         while written < 4 << 20 and select.select([], [pipe], [], 1.0)[1]:
-            written += os.write(pipe, b" " * 4096)
+            written += os.write(pipe, b" " * 4095 + b"\n")
         assert written < 1 << 20
 
 

@@ -1,8 +1,9 @@
 """``dynamic-mcp import TOOL``: the dialog with the user, and the written file.
 
-The command asks for a description of each group, which is what an agent reads, and proposes one from the server itself. It writes the
-file at the end, and replaces an existing file only with the user's consent. The file is private (0600), because configurations contain
-secrets. Exit status: 0 written, 1 nothing written, 2 usage error.
+The command shows what each server would run, and asks for a description of each group, which is what an agent reads. It starts a server
+only if the user agrees or requests it (``--start``), because the file of a project can come from a stranger. It then proposes the server's
+own description. It writes the file at the end, and replaces an existing file only with the user's consent. The file is private (0600),
+because configurations contain secrets. Exit status: 0 written, 1 nothing written, 2 usage error.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dynamic_mcp import atomic_write
+from dynamic_mcp.commands.check import server_report
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.read import read, servers
@@ -25,11 +28,13 @@ from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import Parser, ask, fail, say
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.config.model import Features
+from dynamic_mcp.config.model import Features, StdioTransport
 from dynamic_mcp.errors import ConfigError
 
 DEFAULT_OUTPUT = Path("dynamic-mcp.json")
 _MAX_DESCRIPTION = 200
+#: Characters of a command line in the output.
+_MAX_SHOWN = 1000
 
 
 def parser() -> Parser:
@@ -48,8 +53,12 @@ def parser() -> Parser:
     result.add_argument(
         "-o", "--output", type=Path, default=DEFAULT_OUTPUT, metavar="FILE", help=f"default: {DEFAULT_OUTPUT}"
     )
-    result.add_argument("-y", "--yes", action="store_true", help="ask no questions, and accept all proposals")
-    result.add_argument("--offline", action="store_true", help="start no server to get its description")
+    result.add_argument(
+        "-y", "--yes", action="store_true", help="ask no questions, accept all proposals, and start no server"
+    )
+    starts = result.add_mutually_exclusive_group()
+    starts.add_argument("--start", action="store_true", help="start each server once to get its description")
+    starts.add_argument("--offline", action="store_true", help="start no server, and do not ask")
     return result
 
 
@@ -76,11 +85,8 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
     output: Path = options.output
     say(f"{tool.title}: {len(servers_found)} server{'s' * (len(servers_found) != 1)} in {source}")
     for imported in servers_found:
-        say(
-            f"  {imported.name}{' (left out)' if imported.entry is None else '' if imported.is_on else ' (switched off)'}"
-        )
-        for note in imported.notes:
-            say(f"    {note}")
+        for line in _shown(imported):
+            say(line)
     usable = [imported for imported in servers_found if imported.entry is not None]
     if not usable:
         say("There is nothing to write.")
@@ -96,7 +102,7 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
             f"{output} exists and was not changed; replace it with --force, or name another file with --output."
         )
         return 1
-    _describe(usable, options)
+    is_complete = _describe(usable, options)
     content = {"mcpServers": {imported.name: imported.entry for imported in usable}}
     try:
         atomic_write.replace(output, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -104,10 +110,43 @@ def _import(tool: Tool, options: argparse.Namespace) -> int:
         say(f"{output}: cannot be written: {error.strerror or error}")
         return 1
     say("", f"Wrote {len(usable)} server{'s' * (len(usable) != 1)} to {output}.")
-    say("Agents choose a group by its description, so improve those that say too little.", "")
-    say("Check whether they work:", f"  dynamic-mcp check {shlex.quote(str(output))} --connect")
+    say("Agents choose a group by its description, so improve those that say too little.")
+    if not is_complete:
+        say("No server was started; --start starts each once to get its description.")
+    say("", "Check whether they work:", f"  dynamic-mcp check {shlex.quote(str(output))} --connect")
     say(*instructions(tool, source, output))
     return 0
+
+
+def _shown(imported: Imported) -> Iterator[str]:
+    """The lines about one server: what it would run, and the notes about its conversion."""
+    switch = " (left out)" if imported.entry is None else "" if imported.is_on else " (switched off)"
+    yield f"  {imported.name}{switch}"
+    if imported.entry is not None:
+        (server,) = parse(_configuration([imported], enabled=True), "", {}).servers
+        report, transport = server_report(server), server.transport
+        runs = report.runs
+        if isinstance(transport, StdioTransport):
+            # The whole command: the user decides by it, and a program in the text of an argument has many lines.
+            runs = shlex.join((*transport.prefix, transport.command, *transport.args))
+        yield f"    {report.transport}  {_cut(runs)}"
+        for what, names in (("env", report.env), ("headers", report.headers)):
+            if names:
+                yield f"    {what}  {_cut(', '.join(names))}"
+    yield from (f"    {note}" for note in imported.notes)
+
+
+def _cut(text: str) -> str:
+    rest = len(text) - _MAX_SHOWN
+    return text if rest <= 0 else f"{text[:_MAX_SHOWN]} ... ({rest} more characters)"
+
+
+def _configuration(servers: Iterable[Imported], **changed: Any) -> bytes:
+    """The text of a configuration with these servers, without descriptions."""
+    entries = {
+        imported.name: {"description": "", **(imported.entry or {}), **changed} for imported in servers
+    }
+    return json.dumps({"mcpServers": entries}).encode()
 
 
 def _nearby(path: Path) -> Path:
@@ -159,9 +198,8 @@ def _check(imported: Imported) -> None:
     """Leave out an invalid entry, so that it does not make the whole configuration invalid."""
     if imported.entry is None:
         return
-    text = json.dumps({"mcpServers": {imported.name: {"description": "", **imported.entry}}})
     try:
-        parse(text.encode(), "", {})
+        parse(_configuration([imported], enabled=True), "", {})
     except ConfigError as error:
         imported.notes.append(f"cannot be used: {str(error).removeprefix(': ')}; it was left out")
         imported.entry = None
@@ -170,14 +208,16 @@ def _check(imported: Imported) -> None:
 # Descriptions and features
 
 
-def _describe(usable: list[Imported], options: argparse.Namespace) -> None:
+def _describe(usable: list[Imported], options: argparse.Namespace) -> bool:
+    """Give each server a description. False if a server that was not started could have given its own."""
     proposals = {imported.name: imported.description for imported in usable}
     unknown = [imported for imported in usable if not imported.description and imported.is_on]
-    if (
-        unknown
-        and not options.offline
-        and (options.yes or _agrees("Start the servers to see how they describe themselves?"))
-    ):
+    names = ", ".join(imported.name for imported in unknown)
+    starts = bool(unknown) and options.start
+    if unknown and not (options.start or options.yes or options.offline):
+        question = f"Start {names} as shown above, to see how they describe themselves?"
+        starts = _agrees(question, default=False)
+    if starts:
         proposals |= _own_descriptions(unknown)
     for imported in usable:
         description = shorten(proposals[imported.name]) or f"Tools of {imported.name}"
@@ -196,6 +236,7 @@ def _describe(usable: list[Imported], options: argparse.Namespace) -> None:
             **(imported.entry or {}),
             **({"features": features} if features else {}),
         }
+    return starts or not unknown
 
 
 def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
@@ -207,10 +248,7 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
     from dynamic_mcp.groups import listing
     from dynamic_mcp.process.guard import Guard
 
-    text = json.dumps(
-        {"mcpServers": {imported.name: {"description": "", **(imported.entry or {})} for imported in unknown}}
-    )
-    config = parse(text.encode(), "", os.environ)
+    config = parse(_configuration(unknown), "", os.environ)
 
     async def probe_all() -> list[ProbeResult]:
         guard = Guard()
@@ -218,7 +256,8 @@ def _own_descriptions(unknown: list[Imported]) -> dict[str, str]:
 
         async def probe(server: Server) -> ProbeResult:
             result = await probe_server(server, guard, kinds=(listing.TOOLS,))
-            say(f"  [{next(done)}/{len(config.servers)}] {server.name}: {result.failure or 'started'}")
+            outcome = f"{server.name}: {result.failure or 'started'}"
+            say(f"  [{next(done)}/{len(config.servers)}] {outcome}")
             return result
 
         try:

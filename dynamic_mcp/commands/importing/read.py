@@ -7,13 +7,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from dynamic_mcp import files
 from dynamic_mcp.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
     """The object in the file. Raises ConfigError, without any value."""
     try:
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
+        text = files.read(path, files.MAX_CONFIG, follow=True).removeprefix(b"\xef\xbb\xbf").decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Finds literal credentials in a configuration file that other users can read.
+"""Finds literal credentials in a configuration file that other users can read, and a file that every user can change.
 
 A credential is an ``Authorization`` header, a password in a URL, or a value with a telling name. That is a header, env value or query
 parameter whose name contains "token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The
@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from dynamic_mcp import files
 from dynamic_mcp.config.expand import REFERENCE
 
 #: Does not match "MAX_TOKENS", "MONKEY", "KEYBOARD", "TOKENIZERS_PARALLELISM" and "TLS_KEY_FILE".
@@ -30,22 +31,42 @@ _CREDENTIAL_NAME = re.compile(
 def warnings(path: Path) -> Sequence[str]:
     """Warnings about this configuration file. The file was valid, but may have changed meanwhile."""
     try:
-        status = path.stat()
-        if not _is_open_to_others(status):
-            return ()
-        file = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=_File)
-    except (OSError, msgspec.DecodeError, RecursionError):
+        descriptor = files.open_file(path, follow=True)
+    except OSError:
         return ()
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        content = files.read_from(descriptor, files.MAX_CONFIG) if mode & 0o044 else b""
+    except OSError:
+        return ()
+    finally:
+        os.close(descriptor)
+    if sys.platform == "win32":
+        return ()
+    found = (_changeable(path, mode), _exposed(path, mode, content))
+    return tuple(filter(None, found))
+
+
+def _changeable(path: Path, mode: int) -> str:
+    if not mode & stat.S_IWOTH:
+        return ""
+    return f"{path}: can be changed by every user (mode {mode:o}), who can then start programs as you; close it (chmod 600)"
+
+
+def _exposed(path: Path, mode: int, content: bytes) -> str:
+    try:
+        file = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=_File)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
     locations = [
         location
         for name, entry in file.servers.items()
         for location in credentials(entry.env, entry.headers, entry.url, f"mcpServers.{name}")
     ]
     if not locations:
-        return ()
-    mode = stat.S_IMODE(status.st_mode)
+        return ""
     found = f"can be read by others (mode {mode:o}) and contains what looks like credentials: {', '.join(locations)}"
-    return (f"{path}: {found}; close it (chmod 600) and write ${{VARIABLE}} in their place",)
+    return f"{path}: {found}; close it (chmod 600) and write ${{VARIABLE}} in their place"
 
 
 class _Entry(msgspec.Struct):
@@ -56,11 +77,6 @@ class _Entry(msgspec.Struct):
 
 class _File(msgspec.Struct):
     servers: dict[str, _Entry] = msgspec.field(name="mcpServers")
-
-
-def _is_open_to_others(status: os.stat_result) -> bool:
-    # A pipe can be read only once, and is not a file of the user.
-    return sys.platform != "win32" and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)
 
 
 def credentials(

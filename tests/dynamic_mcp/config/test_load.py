@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,39 @@ def test_unreadable_file_has_a_reason(tmp_path: Path) -> None:
         load(tmp_path, {})
     with pytest.raises(ConfigError, match="not a path that can be opened"):
         load(Path("a\0b"), {})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_file_that_is_not_a_regular_one_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    link = tmp_path / "link.json"
+    link.symlink_to(pipe)
+
+    for path in (pipe, link):
+        with pytest.raises(ConfigError, match=f"^{path}: cannot be read: it is a pipe; use a regular file$"):
+            load(path, {})
+    with pytest.raises(ConfigError, match="it is a device"):
+        load(Path("/dev/zero"), {})
+
+
+def test_huge_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.json"
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+    with pytest.raises(ConfigError, match="it has more than 16777216 bytes"):
+        load(path, {})
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.json"
+    path.write_text('{"mcpServers": {}}')
+    os.chown(path, 12345, -1)
+
+    with pytest.raises(ConfigError, match=r"it belongs to another user \(uid 12345\)"):
+        load(path, {})
 
 
 FULL: dict[str, Any] = {

@@ -139,6 +139,13 @@ def test_audit_file_expands_the_home_of_the_user() -> None:
         ({"max_message_size": -1}, {}, CHILD, "security.max_message_size: must be more than zero"),
         ({"token_store": "x"}, {}, CHILD, "security.token_store: must be 'file' or 'keyring'"),
         ({"audit": {"file": ""}}, {}, CHILD, "security.audit.file: is empty"),
+        ({"audit": {"file": "a\0b"}}, {}, CHILD, "security.audit.file: is empty or has a NUL"),
+        (
+            {"audit": {"file": "~no-such-user/a"}},
+            {},
+            CHILD,
+            "security.audit.file: there is no user of that name",
+        ),
         (
             {"audit": {"file": "x", "arguments": "y"}},
             {},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -283,17 +285,24 @@ def test_changed_settings_use_the_new_file(audit_log: AuditLog, file: Path) -> N
     assert [line["event"] for line in lines(other)] == ["two"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
 async def test_full_disk_is_reported_once_and_fails_no_call(
-    caplog: pytest.LogCaptureFixture,
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = recorded_client(Path("/dev/full"))
+    write, full = os.write, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_elsewhere(descriptor: int, data: bytes) -> int:
+        if os.path.samestat(os.fstat(descriptor), file.stat()):
+            raise full
+        return write(descriptor, data)
+
+    client = recorded_client(file)
+    monkeypatch.setattr(os, "write", write_elsewhere)
 
     for _ in range(3):
         assert "result" in await client.echo()
 
     assert caplog.messages == [
-        "the audit log /dev/full cannot be written, lines are lost: No space left on device"
+        f"the audit log {file} cannot be written, lines are lost: No space left on device"
     ]
 
 
@@ -329,14 +338,63 @@ def test_incomplete_line_does_not_damage_the_next(
     assert (json.loads(third)["event"], json.loads(third)["lines_lost"]) == ("three", 1)
 
 
+def make_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def make_link(file: Path) -> None:
+    target = file.with_name("target")
+    target.write_text("mine\n")
+    file.symlink_to(target)
+
+
+def make_foreign_file(file: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    file.touch()
+    os.chown(file, 12345, -1)
+    file.chmod(0o666)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these files nor these owners")
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (make_pipe, "pipe"),
+        (make_link, "symbolic link"),
+        (make_foreign_file, "belongs to another user (uid 12345)"),
+        (Path.mkdir, "Is a directory"),
+    ],
+)
+def test_file_that_is_not_ours_gets_no_line(
+    audit_log: AuditLog,
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path], None],
+    word: str,
+) -> None:
+    make(file)
+    audit_log.record("one")
+    audit_log.record("two")
+
+    (message,) = caplog.messages
+    assert word in message
+    if file.is_file():
+        assert file.read_text() in ("", "mine\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
-def test_pipe_without_a_reader_does_not_block(
+def test_reader_of_a_pipe_gets_no_line(
     audit_log: AuditLog, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.mkfifo(file)
-    audit_log.record("one")
-
-    assert len(caplog.messages) == 1
+    reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        audit_log.record("one")
+        assert os.read(reader, 10) == b""
+    finally:
+        os.close(reader)
+    assert "it is a pipe" in caplog.text
 
 
 def test_several_processes_share_one_file(file: Path) -> None:

@@ -69,7 +69,7 @@ def catalog_of(*groups: Group) -> Catalog:
 
 def call(method: str, **params: Any) -> Call:
     incoming = Incoming(b"1", method, Raw(json.dumps(params).encode()), lambda line: None)
-    return Call(incoming, lambda token, members: None)
+    return Call(incoming)
 
 
 async def get(catalog: Catalog, name: str) -> str:

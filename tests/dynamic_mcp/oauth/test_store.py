@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.oauth import store as store_module
 from dynamic_mcp.oauth.store import FileStore, default_directory, file_name
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
@@ -146,29 +146,88 @@ def test_file_of_another_user_is_not_used(
     os.chown(store.path, 12345, -1)
 
     assert store.load() is None
-    assert "belongs to another user" in caplog.text
+    assert store.load() is None
+    (message,) = caplog.messages
+    assert f"{store.path}: it belongs to another user (uid 12345)" in message
 
     store.save(TOKENS)
-    for path in (directory, store.path):
-        os.chown(path, 12345, -1)
-    assert store.load() == TOKENS, "a user's own files, read by root"
+    assert store.load() == TOKENS, "a sign-in replaces the file"
 
 
-def test_targets_of_symbolic_links_are_not_changed(
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", ["the folder", "its parent"])
+async def test_folder_of_another_user_is_neither_used_nor_changed(
+    store: FileStore, directory: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    store.save(TOKENS)
+    folder = directory if place == "the folder" else directory.parent
+    folder.chmod(0o755)
+    os.chown(folder, 12345, -1)
+
+    assert store.load() is None
+    assert f"{folder}: it belongs to another user (uid 12345)" in caplog.text
+    with pytest.raises(OSError, match="belongs to another user"):
+        store.save(TOKENS)
+    with pytest.raises(StoreFailed, match="belongs to another user"):
+        store.delete()
+    async with asyncio.timeout(WITHIN), store.lock(), store.lock():
+        assert mode_of(folder) == 0o755
+
+
+def test_target_of_a_linked_folder_is_not_changed(
     store: FileStore, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o755)
     directory.parent.mkdir(mode=0o700)
     directory.symlink_to(elsewhere)
-    kept = elsewhere / "kept.json"
-    kept.write_bytes(b'{"access_token":"kept"}')
-    kept.chmod(0o644)
-    store.path.symlink_to(kept)
 
-    assert store.load() == Tokens("kept")
-    assert (mode_of(elsewhere), mode_of(kept)) == (0o755, 0o644)
+    store.save(TOKENS)
+    assert store.load() == TOKENS
+    assert (mode_of(elsewhere), mode_of(elsewhere / "docs.json")) == (0o755, 0o600)
     assert not caplog.records
+
+
+def make_link(path: Path) -> None:
+    path.with_name("kept.json").write_bytes(b'{"access_token":"kept"}')
+    path.symlink_to(path.with_name("kept.json"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize(("make", "word"), [(make_link, "symbolic link"), (os.mkfifo, "pipe")])
+async def test_special_file_is_not_used_and_replaced_by_a_sign_in(
+    store: FileStore,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path], None],
+    word: str,
+) -> None:
+    store.make_directories()
+    make(store.path)
+
+    async with asyncio.timeout(WITHIN), store.lock():
+        assert store.load() is None
+    assert word in caplog.text
+    store.save(TOKENS)
+    assert store.load() == TOKENS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+async def test_pipe_in_place_of_a_lock_does_not_block(
+    store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.make_directories()
+    os.mkfifo(store.path.with_suffix(".lock"))
+
+    async with asyncio.timeout(WITHIN), store.lock_on(".lock", create=True):
+        assert "docs.lock: it is a pipe" in caplog.text
+
+
+def test_huge_file_is_not_read(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
+    store.save(TOKENS)
+    os.truncate(store.path, 1 << 40)
+
+    assert store.load() is None
+    assert "more than 1048576 bytes" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -262,8 +262,38 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_yes_takes_the_descriptions_of_the_servers(folder: Path) -> None:
-    done = start(folder, "cursor", "--yes", stdin=subprocess.DEVNULL)
+@pytest.mark.parametrize("options", [("--yes",), ("--yes", "--offline"), ("--yes", "--global")])
+def test_yes_alone_starts_nothing_and_shows_what_would_run(folder: Path, options: tuple[str, ...]) -> None:
+    witness = folder / "started"
+    servers = {
+        "evil\x1b[2J\u202e": {"command": "touch", "args": [str(witness), "a b\x1b[31m\r\u202e"]},
+        "off": {"command": "touch", "args": [str(witness)], "disabled": True},
+        "leak": {"url": "https://u:canary@host.example/mcp?key=canary", "headers": {"X-Key": "canary"}},
+        "injected": {"command": "node", "env": {"NODE_OPTIONS": "canary"}},
+        "long": {"command": "x" * 5000},
+    }
+    (folder / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+    done = start(folder, "cursor", *options, stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 0, done.stderr
+    assert not witness.exists()
+    assert f"stdio  touch {witness} 'a b" in done.stderr
+    assert "https://host.example/mcp" in done.stderr
+    assert "env  NODE_OPTIONS" in done.stderr
+    assert "(4000 more characters)" in done.stderr
+    assert "--start" in done.stderr
+    assert all(letter.isprintable() or letter == "\n" for letter in done.stderr)
+    assert "canary" not in done.stderr
+    written = json.loads((folder / "dynamic-mcp.json").read_text())["mcpServers"]
+    assert written.keys() == servers.keys()
+    assert all("features" not in entry for entry in written.values()), "all features"
+    assert written["leak"]["description"] == "Tools of leak"
+
+
+@pytest.mark.slow
+def test_start_takes_the_descriptions_of_the_servers(folder: Path) -> None:
+    done = start(folder, "cursor", "--yes", "--start", stdin=subprocess.DEVNULL)
 
     assert done.returncode == 0, done.stderr
     assert "gone: the command '/nonexistent/program' could not be started" in done.stderr
@@ -305,7 +335,7 @@ def test_missing_terminal_needs_yes(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "status"),
-    [("n\nMy server\n\n\nn\nn\ny\nn\n\n\n", 0), ("n\nMy server\n", 1)],
+    [("\nMy server\n\n\nn\nn\ny\nn\n\n\n", 0), ("n\nMy server\n", 1)],
     ids=["answered", "ended before the last question"],
 )
 def test_dialog_at_a_terminal(folder: Path, answers: str, status: int) -> None:

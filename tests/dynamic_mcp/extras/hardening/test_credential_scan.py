@@ -65,7 +65,7 @@ def test_credentials_in_a_url_count(url: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(0o600, False), (0o640, True), (0o604, True), (0o444, True), (0o622, False)]
+    ("mode", "expected"), [(0o600, False), (0o640, True), (0o604, True), (0o444, True), (0o620, False)]
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
 def test_mode_of_the_file_decides(tmp_path: Path, mode: int, expected: bool) -> None:
@@ -82,6 +82,17 @@ def test_mode_of_the_file_decides(tmp_path: Path, mode: int, expected: bool) -> 
     if expected:
         assert f"{path}: can be read by others (mode {mode:o})" in text
         assert "mcpServers.a.env.TOKEN" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
+def test_file_that_every_user_can_change_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"mcpServers": {}}')
+    path.chmod(0o602)
+
+    (text,) = warnings(path)
+
+    assert f"{path}: can be changed by every user (mode 602)" in text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
