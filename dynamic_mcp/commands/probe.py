@@ -19,7 +19,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kin
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.server import connector, plug_in
-from dynamic_mcp.upstream.base import Handshake, NullEvents, Options
+from dynamic_mcp.upstream.base import Handshake, NullEvents
 
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 
@@ -53,7 +53,7 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
             _add_handshake(result, upstream.agreed, modern=upstream.modern)
             for kind in kinds:
                 if getattr(server.features, kind.feature):
-                    result.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
+                    result.listings[kind] = await list_all(upstream, kind, CONNECT_BUDGET)
     except TimeoutError:
         result.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
     except SignInNeeded:

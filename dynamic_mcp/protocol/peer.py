@@ -5,7 +5,9 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-While this side works on a request of the other side, no own request times out, because the work may wait for the user.
+A request of the other side may be a question to the user. It stops the clock of one own request, because the message says nothing
+about which one: of the newest call that was in flight when the question came, and still is. A transport that knows better names the
+call. All questions together stop the clock of a call for at most ``MAX_ASKING`` seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +22,14 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
+from dynamic_mcp.wording import cut
+
+#: Seconds that the questions of one call may take, all together.
+MAX_ASKING = 3600.0
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
+#: The requests during which the other side may ask the user something.
+_CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
 #: The deadline of a request that waits for ever.
 _NEVER = float("inf")
 
@@ -39,6 +47,24 @@ class _Pending(msgspec.Struct):
     deadline: float = _NEVER
     #: the last progress that ``on_progress`` got
     last_progress: float = float("-inf")
+    #: open questions, the loop time of the first one, and the seconds that they may still take
+    questions: int = 0
+    asked_at: float = 0.0
+    allowance: float = MAX_ASKING
+
+    def pause(self, now: float) -> None:
+        """Stop the clock for a question, for as long as the allowance lasts."""
+        if not self.questions:
+            self.asked_at = now
+            self.deadline += self.allowance
+        self.questions += 1
+
+    def resume(self, now: float) -> None:
+        """Let the clock go on after the last open question."""
+        self.questions -= 1
+        if not self.questions:
+            self.allowance = max(self.allowance - (now - self.asked_at), 0.0)
+            self.deadline -= self.allowance
 
 
 class Peer:
@@ -68,6 +94,8 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
+        #: the own request whose clock a request of the other side stops, by the bytes of the latter's id
+        self._asking: dict[bytes, int] = {}
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
@@ -105,6 +133,8 @@ class Peer:
             raise
         finally:
             self._pending.pop(id, None)
+            if pending.questions:
+                self._reassign_questions(id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification."""
@@ -120,12 +150,12 @@ class Peer:
         else:
             self.receive_message(message)
 
-    def receive_message(self, message: Message) -> None:
-        """Handle one message from the other side."""
+    def receive_message(self, message: Message, within: int | None = None) -> None:
+        """Handle one message from the other side. ``within`` is the own request that it belongs to, if the transport knows."""
         if message.method is None:
             self.receive_answer(message)
         elif message.id:
-            self._take_request(message)
+            self._take_request(message, within)
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
         elif message.method == "notifications/cancelled" and self._serving:
@@ -180,19 +210,20 @@ class Peer:
         future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
 
-    def _take_request(self, message: Message) -> None:
+    def _take_request(self, message: Message, within: int | None) -> None:
         id = bytes(message.id)
         if message.method == "ping":
             self._answer(jsonrpc.result(id, b"{}"))
         elif self._on_request is None:
             refusal = jsonrpc.error_object(
-                jsonrpc.METHOD_NOT_FOUND, f"the method {message.method} is not supported"
+                jsonrpc.METHOD_NOT_FOUND, f"the method {cut(message.method or '')} is not supported"
             )
             self._answer(jsonrpc.error(id, refusal))
         elif id in self._serving:
             text = "a request with this id is still being answered"
             self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
+            self._stop_clock(id, within if within in self._pending else self._newest_call(self._next_id))
             self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
             task.add_done_callback(lambda done: self._forget_request(id, done))
 
@@ -200,6 +231,7 @@ class Peer:
         if self._serving.get(id) is task:
             # The task was cancelled before it began.
             del self._serving[id]
+            self._continue_clock(id)
 
     def _answer(self, line: bytes) -> None:
         self._send(Outgoing(line))
@@ -213,6 +245,7 @@ class Peer:
             line = jsonrpc.error(id, refusal.error)
         finally:
             self._serving.pop(id, None)
+            self._continue_clock(id)
         if self._closed is None:
             self._answer(line)
 
@@ -254,18 +287,42 @@ class Peer:
             self._timer.cancel()
         self._timer = self._loop.call_at(time, self._expire)
 
+    # The clocks of calls during questions
+
+    def _newest_call(self, last_id: int) -> int | None:
+        """The newest call in flight, up to this id."""
+        calls = (id for id, pending in self._pending.items() if id <= last_id and pending.method in _CALLS)
+        return max(calls, default=None)
+
+    def _stop_clock(self, question: bytes, call: int | None) -> None:
+        if call is not None:
+            self._asking[question] = call
+            self._pending[call].pause(self._loop.time())
+
+    def _continue_clock(self, question: bytes) -> None:
+        call = self._asking.pop(question, None)
+        if call is not None and (pending := self._pending.get(call)) is not None:
+            pending.resume(self._loop.time())
+            self._wake_at(pending.deadline)
+
+    def _reassign_questions(self, ended: int) -> None:
+        """Give the open questions of a call that has ended to the newest older one, which may have asked them."""
+        call = self._newest_call(ended)
+        for question in [question for question, owner in self._asking.items() if owner == ended]:
+            del self._asking[question]
+            self._stop_clock(question, call)
+
     def _expire(self) -> None:
         """Fail the requests that are past their deadline, and set the timer for the next one."""
         self._timer = None
         now = self._loop.time()
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():
-                if self._serving:
-                    self._set_deadline(pending)
-                else:
-                    self._abandon(id, pending.method, "the request timed out")
-                    text = f"no answer to {pending.method} within {pending.timeout:g} s"
-                    pending.future.set_exception(UpstreamTimeout(text))
+                self._abandon(id, pending.method, "the request timed out")
+                text = f"no answer to {pending.method} within {pending.timeout:g} s"
+                if pending.questions:
+                    text += f", and {MAX_ASKING:g} s for its questions to the user"
+                pending.future.set_exception(UpstreamTimeout(text))
         self._wake_at(min((pending.deadline for pending in self._pending.values()), default=_NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:

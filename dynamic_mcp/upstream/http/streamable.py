@@ -192,7 +192,7 @@ class StreamableHttpUpstream(HttpUpstream):
             log.debug("dropped an invalid message: %s", problem.reason)
             return False
         if message.method is not None:
-            self._peer.receive_message(message)
+            self._peer.receive_message(message, within=id)
             return False
         if any_id and message.error:
             # A server that refuses the whole HTTP request may not have read the id.

@@ -23,7 +23,9 @@ _EXPANSIONS = {
     "&": r"(?:&[^#]*)?",
 }
 _LITERALS = st.text("ab/?#.;&:é\n", max_size=4)
-_EXPRESSIONS = st.builds("{{{}{}}}".format, st.sampled_from(sorted(_EXPANSIONS)), st.sampled_from(["x", "", "y*"]))
+_EXPRESSIONS = st.builds(
+    "{{{}{}}}".format, st.sampled_from(sorted(_EXPANSIONS)), st.sampled_from(["x", "", "y*"])
+)
 
 
 def by_regular_expression(template: str, uri: str) -> bool:
@@ -42,7 +44,11 @@ def test_matches_what_a_regular_expression_matches(template: str, uri: str) -> N
     assert matches(template, uri) == by_regular_expression(template, uri)
 
 
-@given(st.lists(st.tuples(_LITERALS, st.sampled_from(sorted(_EXPANSIONS)), st.text("ab", max_size=3)), max_size=5))
+@given(
+    st.lists(
+        st.tuples(_LITERALS, st.sampled_from(sorted(_EXPANSIONS)), st.text("ab", max_size=3)), max_size=5
+    )
+)
 def test_matches_its_own_expansions(parts: list[tuple[str, str, str]]) -> None:
     template = "".join(f"{literal}{{{operator}v}}" for literal, operator, _ in parts)
     first = {"": "", "+": ""}
