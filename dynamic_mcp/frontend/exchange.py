@@ -31,7 +31,7 @@ from dynamic_mcp.frontend.session import (
 )
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
-from dynamic_mcp.protocol.peer import MAX_ASKING
+from dynamic_mcp.protocol.pending import MAX_ASKING
 from dynamic_mcp.wording import cut
 
 #: Rounds of questions in one call.

@@ -5,9 +5,7 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-A request of the other side may be a question to the user. It stops the clock of one own request, because the message says nothing
-about which one: of the newest call that was in flight when the question came, and still is. A transport that knows better names the
-call. All questions together stop the clock of a call for at most ``MAX_ASKING`` seconds.
+A request of the other side may be a question to the user, so it stops the clock of one call (``pending``).
 """
 
 from __future__ import annotations
@@ -22,49 +20,10 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
+from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, Questions
 from dynamic_mcp.wording import cut
 
-#: Seconds that the questions of one call may take, all together.
-MAX_ASKING = 3600.0
-
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-#: The requests during which the other side may ask the user something.
-_CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
-#: The deadline of a request that waits for ever.
-_NEVER = float("inf")
-
-OnProgress = Callable[[dict[str, Raw]], None]
-
-
-class _Pending(msgspec.Struct):
-    """A request that waits for its answer."""
-
-    future: asyncio.Future[bytes]
-    method: str
-    timeout: float
-    on_progress: OnProgress | None
-    #: loop time at which the request times out
-    deadline: float = _NEVER
-    #: the last progress that ``on_progress`` got
-    last_progress: float = float("-inf")
-    #: open questions, the loop time of the first one, and the seconds that they may still take
-    questions: int = 0
-    asked_at: float = 0.0
-    allowance: float = MAX_ASKING
-
-    def pause(self, now: float) -> None:
-        """Stop the clock for a question, for as long as the allowance lasts."""
-        if not self.questions:
-            self.asked_at = now
-            self.deadline += self.allowance
-        self.questions += 1
-
-    def resume(self, now: float) -> None:
-        """Let the clock go on after the last open question."""
-        self.questions -= 1
-        if not self.questions:
-            self.allowance = max(self.allowance - (now - self.asked_at), 0.0)
-            self.deadline -= self.allowance
 
 
 class Peer:
@@ -89,13 +48,12 @@ class Peer:
         self._on_cancelled = on_cancelled
         self._max_size = max_size
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
         self._timer: asyncio.TimerHandle | None = None
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
-        #: the own request whose clock a request of the other side stops, by the bytes of the latter's id
-        self._asking: dict[bytes, int] = {}
+        self._questions = Questions(self._pending, self._wake_at)
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
@@ -121,8 +79,8 @@ class Peer:
         if on_id is not None:
             on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        pending = self._pending[id] = _Pending(
-            future, method, _NEVER if timeout is None else timeout, on_progress
+        pending = self._pending[id] = Pending(
+            future, method, NEVER if timeout is None else timeout, on_progress
         )
         self._set_deadline(pending)
         try:
@@ -134,7 +92,7 @@ class Peer:
         finally:
             self._pending.pop(id, None)
             if pending.questions:
-                self._reassign_questions(id)
+                self._questions.reassign(id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification."""
@@ -223,7 +181,7 @@ class Peer:
             text = "a request with this id is still being answered"
             self._answer(jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INVALID_REQUEST, text)))
         else:
-            self._stop_clock(id, within if within in self._pending else self._newest_call(self._next_id))
+            self._questions.begin(id, within)
             self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
             task.add_done_callback(lambda done: self._forget_request(id, done))
 
@@ -231,7 +189,7 @@ class Peer:
         if self._serving.get(id) is task:
             # The task was cancelled before it began.
             del self._serving[id]
-            self._continue_clock(id)
+            self._questions.end(id)
 
     def _answer(self, line: bytes) -> None:
         self._send(Outgoing(line))
@@ -245,7 +203,7 @@ class Peer:
             line = jsonrpc.error(id, refusal.error)
         finally:
             self._serving.pop(id, None)
-            self._continue_clock(id)
+            self._questions.end(id)
         if self._closed is None:
             self._answer(line)
 
@@ -276,41 +234,16 @@ class Peer:
         pending = self._pending.pop(int(id[:20]), None)
         return None if pending is None or pending.future.done() else pending.future
 
-    def _set_deadline(self, pending: _Pending) -> None:
+    def _set_deadline(self, pending: Pending) -> None:
         pending.deadline = self._loop.time() + pending.timeout
         self._wake_at(pending.deadline)
 
     def _wake_at(self, time: float) -> None:
-        if time == _NEVER or (self._timer is not None and self._timer.when() <= time):
+        if time == NEVER or (self._timer is not None and self._timer.when() <= time):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(time, self._expire)
-
-    # The clocks of calls during questions
-
-    def _newest_call(self, last_id: int) -> int | None:
-        """The newest call in flight, up to this id."""
-        calls = (id for id, pending in self._pending.items() if id <= last_id and pending.method in _CALLS)
-        return max(calls, default=None)
-
-    def _stop_clock(self, question: bytes, call: int | None) -> None:
-        if call is not None:
-            self._asking[question] = call
-            self._pending[call].pause(self._loop.time())
-
-    def _continue_clock(self, question: bytes) -> None:
-        call = self._asking.pop(question, None)
-        if call is not None and (pending := self._pending.get(call)) is not None:
-            pending.resume(self._loop.time())
-            self._wake_at(pending.deadline)
-
-    def _reassign_questions(self, ended: int) -> None:
-        """Give the open questions of a call that has ended to the newest older one, which may have asked them."""
-        call = self._newest_call(ended)
-        for question in [question for question, owner in self._asking.items() if owner == ended]:
-            del self._asking[question]
-            self._stop_clock(question, call)
 
     def _expire(self) -> None:
         """Fail the requests that are past their deadline, and set the timer for the next one."""
@@ -323,7 +256,7 @@ class Peer:
                 if pending.questions:
                     text += f", and {MAX_ASKING:g} s for its questions to the user"
                 pending.future.set_exception(UpstreamTimeout(text))
-        self._wake_at(min((pending.deadline for pending in self._pending.values()), default=_NEVER))
+        self._wake_at(min((pending.deadline for pending in self._pending.values()), default=NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
         if self._pending.pop(id, None) is None:
