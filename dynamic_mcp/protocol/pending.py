@@ -1,8 +1,9 @@
 """The requests of one connection that wait for their answer, and their clocks while the other side asks the user something.
 
 A question stops the clock of one call only, so a server cannot switch off the timeouts of the others. A message on stdio does not say
-to which call it belongs. It counts for the newest call that was in flight when it came, and still is, because a server asks soon after
-it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at most.
+to which call it belongs. So it counts for a call that has asked before, else for the newest call in flight, because a server asks soon
+after it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at
+most.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Pending(msgspec.Struct):
     last_progress: float = float("-inf")
     #: open questions, the loop time of the first one, and the seconds that they may still take
     questions: int = 0
+    has_asked: bool = False
     asked_at: float = 0.0
     allowance: float = MAX_ASKING
 
@@ -46,6 +48,7 @@ class Pending(msgspec.Struct):
             self.asked_at = now
             self.deadline += self.allowance
         self.questions += 1
+        self.has_asked = True
 
     def resume(self, now: float) -> None:
         """Let the clock go on after the last open question."""
@@ -62,35 +65,35 @@ class Questions:
         self._pending = pending
         self._wake_at = wake_at
         self._now = asyncio.get_running_loop().time
-        #: the own request whose clock a question stops
-        self._calls: dict[bytes, int] = {}
+        #: the call whose clock a question stops, and the newest call when the question came
+        self._open: dict[bytes, tuple[int, int]] = {}
 
     def begin(self, question: bytes, call: int | None) -> None:
-        """Stop the clock of a call; of the newest one without ``call``."""
-        self._stop(question, call if call in self._pending else self._newest())
+        """Stop the clock of a call; of the likeliest one without ``call``."""
+        newest = next(reversed(self._pending), 0)
+        self._stop(question, call if call in self._pending else self._likeliest(newest), newest)
 
     def end(self, question: bytes) -> None:
         """Let the clock of the call go on."""
-        call = self._calls.pop(question, None)
-        if call is not None and (pending := self._pending.get(call)) is not None:
+        call, _ = self._open.pop(question, (0, 0))
+        if (pending := self._pending.get(call)) is not None:
             pending.resume(self._now())
             self._wake_at(pending.deadline)
 
     def reassign(self, ended: int) -> None:
-        """Give the open questions of a call that has ended to the newest older one, which may have asked them."""
-        call = self._newest(ended)
-        for question in [question for question, owner in self._calls.items() if owner == ended]:
-            del self._calls[question]
-            self._stop(question, call)
+        """Give the open questions of a call that has ended to another one that was in flight when they came."""
+        for question, (call, newest) in list(self._open.items()):
+            if call == ended:
+                del self._open[question]
+                self._stop(question, self._likeliest(newest), newest)
 
-    def _newest(self, last: float = NEVER) -> int | None:
-        """The newest call in flight, up to this id."""
-        for id in reversed(self._pending):
-            if id <= last and self._pending[id].method in _CALLS:
-                return id
-        return None
+    def _likeliest(self, newest: int) -> int | None:
+        """The newest call up to this id that asked before, else the newest one."""
+        calls = [id for id in self._pending if id <= newest and self._pending[id].method in _CALLS]
+        asking = [id for id in calls if self._pending[id].has_asked]
+        return max(asking or calls, default=None)
 
-    def _stop(self, question: bytes, call: int | None) -> None:
+    def _stop(self, question: bytes, call: int | None, newest: int) -> None:
         if call is not None:
-            self._calls[question] = call
+            self._open[question] = call, newest
             self._pending[call].pause(self._now())
