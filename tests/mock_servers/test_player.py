@@ -9,6 +9,7 @@ import psutil
 
 from mock_servers.script import (
     Action,
+    Rule,
     Script,
     allocate,
     close_stdout,
@@ -22,6 +23,7 @@ from mock_servers.script import (
     list_changed,
     notify,
     on_call,
+    page,
     payload,
     progress,
     raw,
@@ -275,3 +277,15 @@ def test_stop_reading_lets_the_pipe_fill(tmp_path: Path) -> None:
         while written < 4 << 20 and select.select([], [pipe], [], 1.0)[1]:
             written += os.write(pipe, b" " * 4096)
         assert written < 1 << 20
+
+
+def test_page_lists_generated_definitions_beside_the_own_tools(tmp_path: Path) -> None:
+    rules = [Rule("tools/list", [page(2, size=3, more=True)], times=1), Rule("resources/list", [page(1)])]
+    with running(tmp_path, Script(resources=[], on=rules)) as mock:
+        result = mock.ask("tools/list")["result"]
+        assert [entry["name"] for entry in result["tools"]] == ["echo", "add", "generated-0", "generated-1"]
+        assert result["tools"][2]["description"] == "xxx"
+        assert result["nextCursor"] == "2"
+        assert len(mock.ask("tools/list")["result"]["tools"]) == 2
+        resources = {"uri": "generated:2", "name": "x", "description": ""}
+        assert mock.ask("resources/list")["result"] == {"resources": [resources]}
