@@ -13,7 +13,7 @@ from dynamic_mcp.groups import listing
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import RESOURCES, Kind, Listing, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
-from dynamic_mcp.protocol.pending import Questions
+from dynamic_mcp.protocol.pending import QuestionClocks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,13 +96,13 @@ def each_page_has_a_timeout_of_its_own() -> None:
 @mutant("STD-025")
 def a_question_stops_the_clocks_of_all_calls() -> None:
     # Private, because the clocks are a detail of one connection.
-    def wrong(self: Questions, question: bytes, call: int | None) -> None:
+    def wrong(self: QuestionClocks, question: bytes, call: int | None) -> None:
         for pending in self._pending.values():
             pending.deadline += 3600.0
 
-    replace(Questions.begin, wrong)
+    replace(QuestionClocks.begin, wrong)
 
 
 @mutant("STD-025")
 def a_question_stops_no_clock() -> None:
-    replace(Questions.begin, lambda self, question, call: None)
+    replace(QuestionClocks.begin, lambda self, question, call: None)

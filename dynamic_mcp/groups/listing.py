@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.tasks import Slices
@@ -83,6 +84,11 @@ async def list_all(upstream: Upstream, kind: Kind, timeout: float) -> Listing:
 def incomplete(kind: Kind, timeout: float) -> UpstreamTimeout:
     """The error for a listing that takes longer than ``timeout`` seconds."""
     return UpstreamTimeout(f"no complete answer to {kind.method} within {timeout:g} s")
+
+
+def report_cut(group: str, kind: Kind, listing: Listing) -> None:
+    """Warn about a listing that lacks definitions."""
+    log.warning("group %s: the proxy uses only a part of its %s: %s", group, kind.method, listing.cut)
 
 
 class _Beyond(Exception):

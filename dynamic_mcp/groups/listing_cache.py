@@ -11,8 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from dynamic_mcp.groups.listing import CHANGED, Kind, Listing
-from dynamic_mcp.log import log
+from dynamic_mcp.groups.listing import CHANGED, Kind, Listing, report_cut
 
 #: How often to make a listing that changes meanwhile, because it may change all the time.
 _ATTEMPTS = 3
@@ -85,9 +84,7 @@ class ListingCache:
         if listing.cut and kind not in self._reported:
             # Once, because the upstream may announce changes all the time.
             self._reported.add(kind)
-            log.warning(
-                "group %s: the proxy uses only a part of its %s: %s", self._group, kind.method, listing.cut
-            )
+            report_cut(self._group, kind, listing)
 
     def invalidate(self, method: str) -> None:
         """Drop the lists that changed according to this notification."""

@@ -20,7 +20,7 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
-from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, Questions
+from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, QuestionClocks
 from dynamic_mcp.wording import cut
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
@@ -53,7 +53,7 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
-        self._questions = Questions(self._pending, self._wake_at)
+        self._questions = QuestionClocks(self._pending, self._wake_at)
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 

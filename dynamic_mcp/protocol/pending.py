@@ -58,7 +58,7 @@ class Pending(msgspec.Struct):
             self.deadline -= self.allowance
 
 
-class Questions:
+class QuestionClocks:
     """The open requests of the other side, by the bytes of their ids. ``wake_at`` gets each new deadline of a call."""
 
     def __init__(self, pending: dict[int, Pending], wake_at: Callable[[float], None]) -> None:
