@@ -125,7 +125,9 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
     slices = Slices()
     try:
         page = page_decoder.decode(answer)
+        await slices.rest()
         _Counted.count(page.definitions, kind.max_entries - len(listing), kind.max_entries)
+        await slices.rest()
         for raw in msgspec.json.decode(page.definitions, type=list[Raw]):
             name = key_decoder.decode(raw).key
             if len(name) > MAX_NAME:
