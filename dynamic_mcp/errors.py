@@ -24,6 +24,9 @@ import copy
 
 import msgspec
 
+#: Characters of the text of a refusal that a failure shows.
+_MAX_SHOWN = 600
+
 
 class DynamicMcpError(Exception):
     """The base of all expected errors."""
@@ -110,7 +113,7 @@ class UpstreamRefused(UpstreamError):
 
     def as_failure(self, method: str) -> UpstreamFailed:
         """The failure of an upstream that refuses a request which the proxy cannot do without."""
-        return UpstreamFailed(f"it answered {method} with JSON-RPC error {self.code}", self.text)
+        return UpstreamFailed(f"it answered {method} with JSON-RPC error {self.code}", self.text[:_MAX_SHOWN])
 
 
 class _ErrorObject(msgspec.Struct):

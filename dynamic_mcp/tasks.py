@@ -1,4 +1,4 @@
-"""The tasks of one owner, which also ends them.
+"""The tasks of one owner, which also ends them, and long work in slices.
 
 A task set replaces a task group for an owner without an ``async with``: after ``close`` returned, no task is left. It is also faster. A
 start takes 1.3 µs here, 2.2 µs in an ``asyncio.TaskGroup`` and 17 µs in a task group of anyio. The whole logic of a call takes 13 µs.
@@ -8,11 +8,15 @@ Work that does not start with each request uses a task group of anyio.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
 import anyio
+
+#: Seconds of work after which other tasks get their turn.
+_SLICE = 0.005
 
 
 class TaskSet:
@@ -38,3 +42,16 @@ class TaskSet:
         with anyio.CancelScope(shield=True):
             self.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Slices:
+    """Cuts the work of one task into slices, so that a list of a hundred thousand entries does not delay other tasks."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _SLICE
+
+    async def rest(self) -> None:
+        """Let other tasks run, if the current slice is over. Call this after each small piece of work."""
+        if time.monotonic() >= self._end:
+            await asyncio.sleep(0)
+            self._end = time.monotonic() + _SLICE

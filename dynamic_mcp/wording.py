@@ -1,8 +1,14 @@
-"""Error messages of msgspec in plain words, for the author of the JSON."""
+"""Error messages of msgspec in plain words, for the author of the JSON, and bounds for texts that a message quotes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+#: Characters of a name or URI in a message, and of a text that the message is about. Names in a list.
+MAX_QUOTED = 200
+MAX_TEXT = 10_000
+MAX_LISTED = 30
 
 _TYPES = {
     "str": "a string",
@@ -42,3 +48,15 @@ def explain(error: Exception, where: str = "") -> str:
     if (name := missing_member(problem)) is not None:
         return f"{name!r} is missing" if not location else f"{location}: {name!r} is missing"
     return f"{location or 'the value'} {wrong_type(problem) or 'is not valid'}"
+
+
+def cut(text: str, most: int = MAX_QUOTED) -> str:
+    """The beginning of a text of somebody else, with its length if the rest is missing."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def name_list(names: Iterable[str]) -> str:
+    """Names with commas, at most ``MAX_LISTED``; "none" without one."""
+    known = list(names)
+    shown = ", ".join(map(cut, known[:MAX_LISTED])) or "none"
+    return shown + (f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else "")

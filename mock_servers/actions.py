@@ -21,6 +21,7 @@ ANSWERING = frozenset(
         "duplicate_reply",
         "wrong_id_reply",
         "payload",
+        "page",
         "unending",
         "crash",
         "kill_self",
@@ -147,6 +148,13 @@ def request(
 def payload(size: int) -> Action:
     """Answer a tool call with one text content of `size` bytes."""
     return {"do": "payload", "size": size}
+
+
+def page(entries: int, *, size: int = 0, more: bool = False) -> Action:
+    """Answer a list request with a page of the script's own tools and `entries` generated definitions, each with a
+    description of `size` bytes. With `more`, the page has the cursor of a next one. The journal does not record the page.
+    """
+    return {"do": "page", "entries": entries, "size": size, "more": more}
 
 
 def unending(size: int) -> Action:

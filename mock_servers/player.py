@@ -24,6 +24,16 @@ from mock_servers.pending_work import PendingWork
 
 _CHUNK = 1 << 16
 _FILLER = b"x" * 79 + b"\n"
+#: for each list request: the member of its result, and a definition with its number and description
+_GENERATED = {
+    "tools/list": ("tools", '{"name":"generated-%d","description":"%s","inputSchema":{"type":"object"}}'),
+    "resources/list": ("resources", '{"uri":"generated:%d","name":"x","description":"%s"}'),
+    "resources/templates/list": (
+        "resourceTemplates",
+        '{"uriTemplate":"generated:%d/{+x}","name":"x","description":"%s"}',
+    ),
+    "prompts/list": ("prompts", '{"name":"generated-%d","description":"%s"}'),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class MockState:
     allocated: list[bytearray] = field(default_factory=list)
     #: set while the mock reads
     reads: threading.Event = field(default_factory=threading.Event)
+    #: the generated definitions so far
+    generated: int = 0
     request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, received: ReceivedMessage) -> Json:
@@ -184,6 +196,19 @@ class Player:
     def payload(self, size: int) -> None:
         result = {"content": [{"type": "text", "text": "x" * size}], "isError": False}
         self._state.send(answer(self._received, self._body(result)), self._received)
+
+    def page(self, entries: int, size: int, more: bool) -> None:
+        member, form = _GENERATED[self._received.message["method"]]
+        own = self._state.answers.tools or [] if member == "tools" else []
+        first = self._state.generated
+        self._state.generated += entries
+        description = "x" * size
+        definitions = [encode(definition) for definition in own]
+        definitions += [form % (number, description) for number in range(first, first + entries)]
+        cursor = {"nextCursor": str(self._state.generated)} if more else {}
+        body = self._body({member: ["$definitions"], **cursor})
+        line = line_of(answer(self._received, body), self._received)
+        self._state.writer.write_unrecorded(line.replace(b'"$definitions"', ",".join(definitions).encode()))
 
     def unending(self, size: int) -> None:
         result = {"content": [{"type": "text", "text": "$text"}]}

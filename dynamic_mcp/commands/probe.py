@@ -15,11 +15,20 @@ from msgspec import Raw
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.groups.group import CONNECT_BUDGET
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
+from dynamic_mcp.groups.listing import (
+    PROMPTS,
+    RESOURCES,
+    TEMPLATES,
+    TOOLS,
+    Kind,
+    Listing,
+    list_all,
+    report_cut,
+)
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.server import connector, plug_in
-from dynamic_mcp.upstream.base import Handshake, NullEvents, Options
+from dynamic_mcp.upstream.base import Handshake, NullEvents
 
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 
@@ -53,7 +62,9 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
             _add_handshake(result, upstream.agreed, modern=upstream.modern)
             for kind in kinds:
                 if getattr(server.features, kind.feature):
-                    result.listings[kind] = await list_all(upstream, kind, Options(CONNECT_BUDGET))
+                    listing = result.listings[kind] = await list_all(upstream, kind, CONNECT_BUDGET)
+                    if listing.cut:
+                        report_cut(server.name, kind, listing)
     except TimeoutError:
         result.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
     except SignInNeeded:

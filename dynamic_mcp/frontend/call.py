@@ -6,6 +6,7 @@ What the client wrote stays the same bytes, except what belongs to one hop: the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.wording import explain
+
+#: Seconds: if less has passed before a request, its timeout stays the same.
+_MIN_SPENT = 0.05
 
 _T = TypeVar("_T")
 
@@ -79,6 +83,11 @@ class Call:
         #: the progress for the client, if it wants any
         self.progress = None if token is None else Progress(incoming.send, token)
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
+        #: loop time at which the clock of the call began; ``options`` notes the seconds before the request
+        self._began: float | None = None
+        self.spent = 0.0
+        #: seconds that questions to the client took, which do not count
+        self.asked = 0.0
 
     @property
     def is_legacy_on_both_sides(self) -> bool:
@@ -105,10 +114,19 @@ class Call:
         others = {"inputResponses": self.inputs, "requestState": self.state, "_meta": self._meta}
         return msgspec.json.encode(members | {name: value for name, value in others.items() if value})
 
-    def options(self, timeout: float) -> Options:
-        """The options of the request to the upstream; ``timeout`` in seconds."""
+    def seconds_left(self, timeout: float) -> float:
+        """What is left of ``timeout`` seconds for everything that this call needs. The first use starts the clock."""
+        now = asyncio.get_running_loop().time()
+        if self._began is None:
+            self._began = now
+        return max(timeout - (now - self._began - self.asked), 0.0)
+
+    def options(self, timeout: float, at_least: float = 0.0) -> Options:
+        """The options of the request to the upstream, in what is left of ``timeout`` seconds, but ``at_least`` this long."""
+        left = max(self.seconds_left(timeout), at_least)
+        self.spent = timeout - left if timeout - left >= _MIN_SPENT else 0.0
         return Options(
-            timeout,
+            round(left, 2) if self.spent else timeout,
             on_progress=None if self.progress is None else self.progress.pass_on,
             capabilities=self.incoming.capabilities,
             log_level=self.incoming.log_level,

@@ -8,7 +8,7 @@ group, so that entries of equal names are reachable. ``owners`` decides which gr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -21,11 +21,16 @@ from dynamic_mcp.frontend.bridge import not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
+from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.base import Upstream
+from dynamic_mcp.wording import cut, name_list
+
+#: Bytes of the union. Beyond them the longest listings are left out; the parameter ``group`` still shows each of them.
+MAX_UNION = 64 << 20
 
 
 class _Reference(msgspec.Struct):
@@ -35,7 +40,7 @@ class _Reference(msgspec.Struct):
 
 
 #: Tells whether a group has a name, by the names in its listing of this kind.
-_Search = tuple[Kind, Callable[[Collection[str]], bool]]
+_Search = tuple[Kind, Callable[[Collection[str]], Awaitable[bool]]]
 
 
 class Catalog:
@@ -45,6 +50,8 @@ class Catalog:
         self._groups = groups
         self._hooks = hooks
         self._owners = Owners()
+        #: the groups that were reported as left out of a union
+        self._reported: set[str] = set()
 
     def has(self, kind: Kind) -> bool:
         """Whether the configuration allows this kind for any group."""
@@ -64,11 +71,16 @@ class Catalog:
         """The result of a list request, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
         name = call.group_name()
-        listings = await self._listings(kind, name)
-        if kind is PROMPTS and name is None:
-            found = list(self._unambiguous(listings))
-        else:
-            found = [bytes(raw) for _, listing in listings for raw in (listing or {}).values()]
+        listings = self._fitting(kind, await self._listings(kind, name))
+        definitions = (
+            self._unambiguous(listings)
+            if kind is PROMPTS and name is None
+            else (bytes(raw) for _, listing in listings for raw in (listing or {}).values())
+        )
+        found, slices = [], Slices()
+        for raw in definitions:
+            found.append(raw)
+            await slices.rest()
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 
     async def read(self, call: Call) -> bytes:
@@ -79,7 +91,7 @@ class Catalog:
 
     async def get_prompt(self, call: Call) -> bytes:
         """The result of ``prompts/get``. Raises Refusal and UpstreamError."""
-        group, name = await self._prompt(call.read("name", str), call.group_name())
+        group, name = await self._prompt(call.read("name", str), call)
         members = {**call.members, "name": Raw(msgspec.json.encode(name))}
         subject = Subject("prompt", group.name, name, call.members.get("arguments", Raw(b"")))
         return await self._hooks.watch(subject, lambda: self._forward(call, group, PROMPTS, members))
@@ -90,13 +102,11 @@ class Catalog:
         reference = call.read("ref", dict[str, Raw])
         if ref.type == "ref/prompt" and ref.name is not None:
             kind = PROMPTS
-            group, name = await self._prompt(ref.name, call.group_name())
+            group, name = await self._prompt(ref.name, call)
             reference["name"] = Raw(msgspec.json.encode(name))
         elif ref.type == "ref/resource" and ref.uri is not None:
             kind = RESOURCES
-            group = await self._owner_of(
-                ref.uri, call.group_name(), modern=call.incoming.modern, template=True
-            )
+            group = await self._owner_of(ref.uri, call, template=True)
         else:
             raise Refusal(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri")
         # The upstream gets the reference that was read, even if a member of it comes twice.
@@ -108,55 +118,56 @@ class Catalog:
     async def owner(self, call: Call) -> tuple[str, Group]:
         """The URI of a call, and its group. Raises Refusal."""
         uri = call.read("uri", str)
-        return uri, await self._owner_of(uri, call.group_name(), modern=call.incoming.modern)
+        return uri, await self._owner_of(uri, call)
 
-    async def owner_of_uri(self, uri: str) -> Group | None:
-        """The group of a URI, or None."""
+    async def owner_of_uri(self, uri: str, call: Call) -> Group | None:
+        """The group of a URI that a call contains, or None."""
         try:
-            return await self._owner_of(uri, None, modern=True)
+            return await self._owner_of(uri, call)
         except Refusal:
             return None
 
     async def _forward(self, call: Call, group: Group, kind: Kind, members: dict[str, Raw]) -> bytes:
         call.group = group
         params = call.params({name: raw for name, raw in members.items() if name != "group"})
-        return await group.request(call.incoming.method, params, call.options(group.timeout(kind)))
+        timeout = group.timeout(kind)
+        # Another group may have taken the time, because the search for the owner waited for its listing.
+        options = call.options(timeout, at_least=timeout / 2)
+        return await group.request(call.incoming.method, params, options)
 
-    async def _owner_of(self, uri: str, group: str | None, *, modern: bool, template: bool = False) -> Group:
+    async def _owner_of(self, uri: str, call: Call, *, template: bool = False) -> Group:
         """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
 
         With ``template``, the URI can also be a template itself; then a group that lists this template comes first.
         """
-        if group is not None:
+        if (group := call.group_name()) is not None:
             return self._group(RESOURCES, group)
-        searches: list[_Search] = [
-            (RESOURCES, lambda uris: uri in uris),
-            (TEMPLATES, lambda templates: any(uritemplate.matches(each, uri) for each in templates)),
-        ]
+        searches: list[_Search] = [(RESOURCES, _listed(uri)), (TEMPLATES, _matched(uri))]
         if template:
-            searches.insert(0, (TEMPLATES, lambda templates: uri in templates))
-        if (owner := await self._find(uri, searches)) is not None:
+            searches.insert(0, (TEMPLATES, _listed(uri)))
+        if (owner := await self._find(uri, searches, call)) is not None:
             return owner
-        raise Refusal(not_found_code(modern=modern), f"Resource not found: {uri}", {"uri": uri})
+        code = not_found_code(modern=call.incoming.modern)
+        raise Refusal(code, f"Resource not found: {cut(uri)}", {"uri": uri} if len(uri) <= MAX_NAME else None)
 
-    async def _prompt(self, name: str, group: str | None) -> tuple[Group, str]:
+    async def _prompt(self, name: str, call: Call) -> tuple[Group, str]:
         """The group of a listed prompt, and the prompt's name in that group. Raises Refusal."""
-        if group is not None:
+        if (group := call.group_name()) is not None:
             return self._group(PROMPTS, group), name
         own: str | None = name
         prefix = owner_by_prefix(name, self._groups)
         if prefix is None:
-            owner = await self._find(name, [(PROMPTS, lambda names: name in names)])
+            owner = await self._find(name, [(PROMPTS, _listed(name))], call)
         else:
             owner = self._group(PROMPTS, prefix)
-            names = await _names(owner, PROMPTS)
+            names = await _names(owner, PROMPTS, call)
             # Without a listing, the request to the group fails with the reason.
             own = name if names is None else own_name(prefix, name, names, self._groups)
         if owner is None or own is None:
-            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {name}")
+            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}")
         return owner, own
 
-    async def _find(self, name: str, searches: Sequence[_Search]) -> Group | None:
+    async def _find(self, name: str, searches: Sequence[_Search], call: Call) -> Group | None:
         """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
         kind = searches[0][0]
         groups = [group for group in self._groups.values() if group.has(kind)]
@@ -166,22 +177,43 @@ class Catalog:
         unknown: set[str] = set()
         for searched, has in searches:
             candidates = [group for group in groups if group.name in claimants]
-            async with aclosing(_in_order(candidates, searched)) as found:
+            async with aclosing(_in_order(candidates, searched, call)) as found:
                 async for group, names in found:
                     if names is None:
                         unknown.add(group.name)
-                    if has(names) if names is not None else group.name == before:
+                    if await has(names) if names is not None else group.name == before:
                         self._owners.remember(kind, name, group.name, order, unknown)
                         return group
         self._owners.forget(kind, name)
         # The owner does not have the name any more, so that any group can be the next one.
-        return None if claimants is order else await self._find(name, searches)
+        return None if claimants is order else await self._find(name, searches, call)
 
     async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing | None]]:
         candidates = [self._group(kind, name)] if name is not None else self._groups.values()
         groups = [group for group in candidates if group.has(kind)]
-        listings = await asyncio.gather(*(_listing(group, kind) for group in groups))
+        listings = await asyncio.gather(*(_listing(group, kind, group.timeout(kind)) for group in groups))
         return list(zip(groups, listings, strict=True))
+
+    def _fitting(
+        self, kind: Kind, listings: list[tuple[Group, Listing | None]]
+    ) -> list[tuple[Group, Listing | None]]:
+        """The listings without the longest ones, if all together are longer than ``MAX_UNION``."""
+        sizes = {group.name: listing.size for group, listing in listings if listing is not None}
+        size, left_out = sum(sizes.values()), set[str]()
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            if size <= MAX_UNION:
+                break
+            size -= sizes[name]
+            left_out.add(name)
+        for name in left_out - self._reported:
+            log.warning(
+                "group %s is missing in %s, because all lists together are larger than %s",
+                name,
+                kind.method,
+                format_size(MAX_UNION),
+            )
+        self._reported |= left_out
+        return [(group, listing) for group, listing in listings if group.name not in left_out]
 
     def _unambiguous(self, listings: Sequence[tuple[Group, Listing | None]]) -> Iterator[bytes]:
         """The definition of each prompt under a name of its own: the plain one, or ``GROUP/NAME`` if that belongs to another group.
@@ -206,7 +238,7 @@ class Catalog:
     def _group(self, kind: Kind, name: str) -> Group:
         group = self._groups.get(name)
         if group is None:
-            raise Refusal(INVALID_PARAMS, f"Unknown group {name!r}. Groups: {', '.join(self._groups)}")
+            raise Refusal(INVALID_PARAMS, f"Unknown group {cut(name)!r}. Groups: {name_list(self._groups)}")
         if not group.has(kind):
             raise Refusal(
                 INVALID_PARAMS, f"{kind.feature} of group {name!r} are switched off in the configuration"
@@ -214,11 +246,34 @@ class Catalog:
         return group
 
 
+def _listed(name: str) -> Callable[[Collection[str]], Awaitable[bool]]:
+    """A search for exactly this name."""
+
+    async def has(names: Collection[str]) -> bool:
+        return name in names
+
+    return has
+
+
+def _matched(uri: str) -> Callable[[Collection[str]], Awaitable[bool]]:
+    """A search for a template that matches the URI."""
+    matcher, slices = uritemplate.Matcher(uri), Slices()
+
+    async def has(templates: Collection[str]) -> bool:
+        for template in templates:
+            if matcher.matches(template):
+                return True
+            await slices.rest()
+        return False
+
+    return has
+
+
 async def _in_order(
-    groups: Sequence[Group], kind: Kind
+    groups: Sequence[Group], kind: Kind, call: Call
 ) -> AsyncGenerator[tuple[Group, Collection[str] | None], None]:
     """The names of each group. They are requested at once, so that a slow group does not delay those before it."""
-    tasks = [asyncio.ensure_future(_names(group, kind)) for group in groups]
+    tasks = [asyncio.ensure_future(_names(group, kind, call)) for group in groups]
     try:
         for group, task in zip(groups, tasks, strict=True):
             yield group, await task
@@ -227,15 +282,18 @@ async def _in_order(
             task.cancel()
 
 
-async def _names(group: Group, kind: Kind) -> Collection[str] | None:
-    """The names that the group lists, or listed last if it is down now. None if that is unknown."""
-    listing = await _listing(group, kind)
+async def _names(group: Group, kind: Kind, call: Call) -> Collection[str] | None:
+    """The names that the group lists, or listed last if it is down now. None if that is unknown.
+
+    All searches of a call share the timeout of a group.
+    """
+    listing = await _listing(group, kind, call.seconds_left(group.timeout(kind)))
     return group.last_names(kind) if listing is None else listing
 
 
-async def _listing(group: Group, kind: Kind) -> Listing | None:
-    """The group's part of a list; None if it does not come in time."""
-    with anyio.move_on_after(group.timeout(kind)):
+async def _listing(group: Group, kind: Kind, timeout: float) -> Listing | None:
+    """The group's part of a list; None if it does not come in ``timeout`` seconds, its start included."""
+    with anyio.move_on_after(timeout):
         try:
             return await group.listing(kind)
         except UpstreamError as error:

@@ -34,6 +34,8 @@ from dynamic_mcp.frontend.session import (
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.pending import MAX_ASKING
+from dynamic_mcp.wording import cut
 
 #: Rounds of questions in one call, and questions in one round.
 MAX_ROUNDS = 20
@@ -95,7 +97,7 @@ async def ask_client(
     """
     for question in questions.requests.values():
         if not can(REQUIRED_CAPABILITIES.get(question.method, "")):
-            raise UpstreamFailed(f"the tool needs {question.method}, which this client does not support")
+            raise UpstreamFailed(f"the tool needs {cut(question.method)}, which this client does not support")
     try:
         async with asyncio.TaskGroup() as tasks:
             answers = {
@@ -250,6 +252,7 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
     """A handler for a legacy client: it sends questions as requests, and makes the call again with the answers."""
 
     async def run(call: Call) -> bytes:
+        loop = asyncio.get_running_loop()
         for _ in range(MAX_ROUNDS):
             try:
                 result = await handler(call)
@@ -262,9 +265,13 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
             if questions is None:
                 return bridge.legacy_result(result)
             assert call.group is not None
-            call.inputs = await ask_client(
-                questions, session.has_capability, partial(session.ask, call.group)
-            )
+            began, ask = loop.time(), partial(session.ask, call.group)
+            try:
+                async with asyncio.timeout(MAX_ASKING - call.asked):
+                    call.inputs = await ask_client(questions, session.has_capability, ask)
+            except TimeoutError:
+                raise UpstreamFailed(f"its questions took more than {MAX_ASKING:g} s") from None
+            call.asked += loop.time() - began
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 

@@ -33,6 +33,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Message,
     Refusal,
 )
+from dynamic_mcp.wording import cut
 
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
 Handlers = Mapping[str, tuple[Handler, tuple[Kind, ...]]]
@@ -164,7 +165,7 @@ class Router:
             else:
                 incoming.modern = True
                 if meta.version != era.MODERN:
-                    data = {"supported": [era.MODERN], "requested": meta.version}
+                    data = {"supported": [era.MODERN], "requested": cut(meta.version)}
                     raise Refusal(era.UNSUPPORTED_VERSION, "Unsupported protocol version", data)
                 if meta.capabilities is None:
                     raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
@@ -204,7 +205,7 @@ class Router:
         """The handler of a method. Raises Refusal for a method that the proxy or this configuration does not have."""
         handler, kinds = handlers.get(method, (None, ()))
         if handler is None or (kinds and not any(map(self._catalog.has, kinds))):
-            raise Refusal(METHOD_NOT_FOUND, f"Method not found: {method}")
+            raise Refusal(METHOD_NOT_FOUND, f"Method not found: {cut(method)}")
         return handler
 
     def _capabilities(self, *, legacy: bool) -> dict[str, object]:

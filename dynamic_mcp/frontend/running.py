@@ -10,7 +10,7 @@ import asyncio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.frontend import bridge
 from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.exchange import Handler
@@ -90,6 +90,10 @@ class RunningCalls:
         except UpstreamRefused as refusal:
             return error_line(incoming, refusal.error)
         except UpstreamError as error:
+            if isinstance(error, UpstreamTimeout) and call.spent:
+                error = UpstreamTimeout(
+                    f"{error}, after {call.spent:.1f} s for what the request needed first"
+                )
             if incoming.method == "tools/call":
                 return result_line(incoming, explain_failure(error))
             return error_line(incoming, jsonrpc.error_object(INTERNAL_ERROR, _describe_error(error)))

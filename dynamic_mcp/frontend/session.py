@@ -16,6 +16,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.wording import cut
 
 #: From the least to the most severe (RFC 5424, section 6.2.1; MCP 2025-11-25, server/utilities/logging).
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -143,4 +144,4 @@ def _known_capabilities(declared: dict[str, Raw]) -> bytes:
 
 def refusal_of(method: str | None) -> Refusal:
     """The refusal of a request that the client cannot answer."""
-    return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client does not support {method}")
+    return Refusal(jsonrpc.METHOD_NOT_FOUND, f"the client does not support {cut(method or '')}")

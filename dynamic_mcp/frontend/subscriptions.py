@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.session import ClientSession
@@ -105,7 +105,7 @@ class Subscriptions:
     async def listen(self, call: Call) -> bytes:
         """Send notifications until cancelled, or until the end of the proxy; the result. Raises Refusal."""
         listen_filter = call.read("notifications", ListenFilter, ListenFilter())
-        subscribed = await self._subscribe_all(listen_filter.uris)
+        subscribed = await self._subscribe_all(listen_filter.uris, call)
         methods = {
             method
             for name, (kind, method) in _LIST_CHANGES.items()
@@ -122,17 +122,21 @@ class Subscriptions:
                 self._unsubscribe_unwanted(uri, group)
         return b"{}"
 
-    async def _subscribe_all(self, uris: list[str]) -> dict[str, Group]:
+    async def _subscribe_all(self, uris: list[str], call: Call) -> dict[str, Group]:
         """Subscribe to these URIs; the accepted ones with their groups."""
         found: dict[str, Group] = {}
+        #: the groups that did not answer in time, so the client does not wait for each of their URIs
+        silent: set[Group] = set()
         for uri in uris:
-            group = await self._catalog.owner_of_uri(uri)
-            if group is None:
+            group = await self._catalog.owner_of_uri(uri, call)
+            if group is None or group in silent:
                 continue
             try:
                 await group.subscriptions.subscribe(uri)
             except UpstreamError as error:
                 log.debug("group %s refuses a subscription: %s", group.name, error)
+                if isinstance(error, UpstreamTimeout):
+                    silent.add(group)
             else:
                 found[uri] = group
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import msgspec
 from msgspec import Raw
@@ -19,13 +20,17 @@ from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
-from dynamic_mcp.wording import explain
+from dynamic_mcp.tasks import Slices
+from dynamic_mcp.wording import MAX_TEXT, cut, explain, name_list
 
 _CALL = "tools/call"
+#: The search for a similar name compares names of at most so many characters, and so many of them.
+_MAX_COMPARED_LENGTH = 64
+_MAX_COMPARED = 300
 
 
 class _GetArguments(msgspec.Struct):
@@ -70,7 +75,7 @@ class Toolbox:
             return await self._watched_call(arguments, call)
         if name == GET:
             return await self._get(arguments)
-        raise Refusal(INVALID_PARAMS, f"Unknown tool: {name}. This server has {GET} and {CALL}.")
+        raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(name)}. This server has {GET} and {CALL}.")
 
     async def _get(self, arguments: Raw) -> bytes:
         try:
@@ -86,12 +91,14 @@ class Toolbox:
             return failure(_not_available(parsed.group, error))
         if parsed.name is not None and parsed.name not in listing:
             return failure(_unknown_tool(group.name, parsed.name, listing))
-        chosen = [
-            bytes(raw).decode()
-            for name, raw in listing.items()
-            if parsed.name in (None, name) and _is_found(parsed.search, name, raw)
-        ]
-        return text_result("[" + ",".join(chosen) + "]")
+        words = (parsed.search or "").casefold().split()
+        chosen, slices = [], Slices()
+        for name, raw in listing.items():
+            if parsed.name in (None, name) and _is_found(words, name, raw):
+                # Each definition by itself, because the text of a long list takes several times its bytes.
+                chosen.append(msgspec.json.encode(bytes(raw).decode())[1:-1])
+            await slices.rest()
+        return b'{"content":[{"type":"text","text":"[%b]"}]}' % b",".join(chosen)
 
     async def _watched_call(self, arguments: Raw, call: Call) -> bytes:
         """Call a tool of a group, with the hooks. A failure becomes a result that explains it to the model."""
@@ -119,9 +126,10 @@ class Toolbox:
         args = _as_object(parsed.args)
         if args is None:
             raise Refusal(
-                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {parsed.name!r}'
+                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {cut(parsed.name)!r}'
             )
-        listing = await group.listing(TOOLS)
+        await group.connected()
+        listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
         if parsed.name not in listing:
             raise CallRefused(_unknown_tool(group.name, parsed.name, listing))
         params = call.params({"name": Raw(msgspec.json.encode(parsed.name)), "arguments": Raw(args)})
@@ -146,7 +154,7 @@ class Toolbox:
         group = self._groups.get(name)
         if group is None:
             raise CallRefused(
-                f"Unknown group {name!r}.{_nearest(name, self._groups)} Groups: {_names(self._groups)}."
+                f"Unknown group {cut(name)!r}.{_nearest(name, self._groups)} Groups: {name_list(self._groups)}."
             )
         if not group.has(TOOLS):
             raise CallRefused(
@@ -161,7 +169,10 @@ class _RejectedArguments(UpstreamRefused):
     def __init__(self, refusal: UpstreamRefused, tool: str, definition: Raw) -> None:
         super().__init__(refusal.error)
         schema = bytes(_decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
-        self._text = f"The server rejects the arguments of {tool!r}: {refusal.text}\nInput schema of the tool: {schema}"
+        reason = cut(refusal.text, MAX_TEXT)
+        self._text = (
+            f"The server rejects the arguments of {cut(tool)!r}: {reason}\nInput schema of the tool: {schema}"
+        )
 
     def __str__(self) -> str:
         return self._text
@@ -203,12 +214,12 @@ def _as_object(args: Raw) -> bytes | None:
     return None
 
 
-def _is_found(search: str | None, name: str, raw: Raw) -> bool:
-    """Whether the name or the definition of the tool contains every word of the search."""
-    if search is None:
+def _is_found(words: list[str], name: str, raw: Raw) -> bool:
+    """Whether the name or the definition of the tool contains every word, in lower case."""
+    if not words:
         return True
     text = f"{name} {bytes(raw).decode()}".casefold()
-    return all(word in text for word in search.casefold().split())
+    return all(word in text for word in words)
 
 
 async def _refuse(refusal: Refusal) -> bytes:
@@ -225,16 +236,16 @@ def _not_available(group: str, error: UpstreamFailed) -> str:
     return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
 
 
-def _unknown_tool(group: str, name: str, tools: Iterable[str]) -> str:
-    return f"Group {group!r} has no tool {name!r}.{_nearest(name, tools)} Tools: {_names(tools)}."
+def _unknown_tool(group: str, name: str, tools: Listing) -> str:
+    text = f"Group {group!r} has no tool {cut(name)!r}.{_nearest(name, tools)} Tools: {name_list(tools)}."
+    return f"{text} This list is incomplete: {tools.cut}." if tools.cut else text
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+    """The most similar of the first known names of a similar length."""
+    if len(name) > _MAX_COMPARED_LENGTH:
+        return ""
+    similar = (other for other in known if len(name) <= 2 * len(other) and len(other) <= 2 * len(name))
+    short = (other for other in similar if len(other) <= _MAX_COMPARED_LENGTH)
+    near = difflib.get_close_matches(name, list(islice(short, _MAX_COMPARED)), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _names(known: Iterable[str]) -> str:
-    names = list(known)
-    shown = ", ".join(names[:30]) or "none"
-    return shown + (f" and {len(names) - 30} more" if len(names) > 30 else "")

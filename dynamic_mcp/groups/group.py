@@ -7,6 +7,7 @@ a request, so a group that hangs or fails delays only its own callers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 from typing import Protocol, TypeVar
@@ -18,7 +19,8 @@ from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
-from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, ListingCache, list_all
+from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
+from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
@@ -63,7 +65,7 @@ class Group:
         self._listener = listener
         self._hooks = hooks
         self._state = GroupState(server.name)
-        self._listings = ListingCache()
+        self._listings = ListingCache(server.name)
         self._subscriptions = ResourceSubscriptions(
             server.name, self.connected, lambda: self.server.timeouts.resources
         )
@@ -108,13 +110,22 @@ class Group:
         assert self._successor is not None
         return await self._successor.connected()
 
-    async def listing(self, kind: Kind) -> Listing:
-        """All definitions of one kind, from the cache if they did not change. Raises UpstreamError."""
+    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
+        """All definitions of one kind, from the cache if they did not change. Raises UpstreamError.
+
+        The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
+        """
         upstream = await self.connected()
         if (cached := self._listings.get(kind)) is not None:
             return cached
-        options = Options(self.timeout(kind))
-        return await self._listings.fill(kind, lambda: self._tracked(list_all(upstream, kind, options)))
+        seconds = self.timeout(kind) if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._listings.fill(
+                    kind, lambda: self._tracked(list_all(upstream, kind, self.timeout(kind)))
+                )
+        except TimeoutError:
+            raise incomplete(kind, seconds) from None
 
     def last_names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
@@ -235,9 +246,7 @@ class Group:
                 await upstream.open(CONNECT_BUDGET, skip_probe=self._legacy)
                 self._legacy = not upstream.modern
                 if self.server.features.tools:
-                    await self._listings.fill(
-                        TOOLS, lambda: list_all(upstream, TOOLS, Options(CONNECT_BUDGET))
-                    )
+                    await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, CONNECT_BUDGET))
         except TimeoutError:
             raise UpstreamFailed(f"it did not finish its start within {CONNECT_BUDGET:g} s") from None
         return upstream

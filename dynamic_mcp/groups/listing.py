@@ -1,23 +1,42 @@
-"""Listings of an upstream and their cache: every page, with every definition as the upstream wrote it."""
+"""Listings of an upstream: every page, with every definition as the upstream wrote it.
+
+A listing is bounded in time, bytes, pages, entries and the length of a name. A longer one is cut, so the definitions that fit stay
+usable. ``Listing.cut`` has the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+import asyncio
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.jsonrpc import format_size
+from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.base import Options, Upstream
 
-#: Pages of one listing, so that an upstream with an endless list does not hold its callers for ever.
+#: Pages of one listing, and their bytes together.
 MAX_PAGES = 1000
-#: How often to make a listing that changes meanwhile, because it may change all the time.
-_ATTEMPTS = 3
+MAX_BYTES = 32 << 20
+#: Definitions of one listing. A URI may have to be compared with every template, so there are fewer of them.
+MAX_ENTRIES = 100_000
+MAX_TEMPLATES = 2_000
+#: Characters of a name or URI. A definition with a longer one is left out.
+MAX_NAME = 8192
 
-#: Definitions by name or URI, in the upstream's order.
-Listing = dict[str, Raw]
+
+class Listing(dict[str, Raw]):
+    """Definitions by name or URI, in the upstream's order."""
+
+    #: the bytes of all pages
+    size = 0
+    #: why definitions are missing; empty for a complete listing
+    cut = ""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -29,11 +48,12 @@ class Kind(msgspec.Struct, frozen=True):
     #: the member of the result with the definitions, and the member of a definition with its name or URI
     member: str
     key: str
+    max_entries: int = MAX_ENTRIES
 
 
 TOOLS = Kind("tools", "tools/list", "tools", "name")
 RESOURCES = Kind("resources", "resources/list", "resources", "uri")
-TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate")
+TEMPLATES = Kind("resources", "resources/templates/list", "resourceTemplates", "uriTemplate", MAX_TEMPLATES)
 PROMPTS = Kind("prompts", "prompts/list", "prompts", "name")
 
 #: The lists that changed, by the notification of the change.
@@ -44,91 +64,110 @@ CHANGED = {
 }
 
 
-class ListingCache:
-    """The listings of one upstream, until it announces a change, and the names of its last listings."""
+async def list_all(upstream: Upstream, kind: Kind, timeout: float) -> Listing:
+    """All pages of a list, in ``timeout`` seconds together. Raises UpstreamError.
 
-    def __init__(self) -> None:
-        self._listings: dict[Kind, Listing] = {}
-        #: the names in the last listing of each kind that is not cached any more
-        self._names: dict[Kind, Collection[str]] = {}
-        self._changes = 0
-
-    def get(self, kind: Kind) -> Listing | None:
-        """The cached listing, or None."""
-        return self._listings.get(kind)
-
-    def names(self, kind: Kind) -> Collection[str] | None:
-        """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
-        return self._listings.get(kind, self._names.get(kind))
-
-    def inherit(self, other: ListingCache) -> None:
-        """Take over the names of a predecessor, for each kind that has no listing yet."""
-        for kind, names in (other._names | other._listings).items():
-            self._names.setdefault(kind, frozenset(names))
-
-    async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
-        """Make a listing and cache it; make it again if the upstream announced a change meanwhile."""
-        for _ in range(_ATTEMPTS):
-            changes = self._changes
-            listing = await make()
-            if changes == self._changes:
-                self._listings[kind] = listing
-                self._names.pop(kind, None)
-                return listing
-        self._names[kind] = frozenset(listing)
-        return listing
-
-    def invalidate(self, method: str) -> None:
-        """Drop the lists that changed according to this notification."""
-        for kind in CHANGED.get(method, ()):
-            self._changes += 1
-            self._drop(kind)
-
-    def clear(self) -> None:
-        """Drop every listing but its names, because the connection is gone."""
-        for kind in list(self._listings):
-            self._drop(kind)
-
-    def _drop(self, kind: Kind) -> None:
-        if (listing := self._listings.pop(kind, None)) is not None:
-            self._names[kind] = frozenset(listing)
-
-
-async def list_all(upstream: Upstream, kind: Kind, options: Options) -> Listing:
-    """All pages of a list; ``options.timeout`` is for each page. Raises UpstreamError.
-
-    An empty cursor is valid (MCP 2025-11-25, server/utilities/pagination); a repeated one ends the list. The list is empty if the
-    upstream does not declare the capability, or does not know the method.
+    The list is empty if the upstream does not declare the capability, or does not know the method.
     """
-    if kind.feature not in upstream.agreed.capabilities:
-        return {}
-    listing: Listing = {}
-    cursor: str | None = None
-    seen: set[str] = set()
-    for _ in range(MAX_PAGES):
-        params = b"" if cursor is None else msgspec.json.encode({"cursor": cursor})
+    listing = Listing()
+    if kind.feature in upstream.agreed.capabilities:
         try:
-            answer = await upstream.request(kind.method, params, options)
-        except UpstreamRefused as refusal:
-            if refusal.code == jsonrpc.METHOD_NOT_FOUND:
-                return listing
-            raise refusal.as_failure(kind.method) from None
-        cursor = add_page(listing, answer, kind)
-        if cursor is None or cursor in seen:
-            break
-        seen.add(cursor)
+            async with asyncio.timeout(timeout):
+                await _add_pages(listing, upstream, kind, Options(timeout))
+        except TimeoutError:
+            raise incomplete(kind, timeout) from None
+        except _Beyond as bound:
+            listing.cut = str(bound)
     return listing
 
 
-def add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
-    """Add the definitions of one page; the cursor of the next one. Raises UpstreamFailed."""
+def incomplete(kind: Kind, timeout: float) -> UpstreamTimeout:
+    """The error for a listing that takes longer than ``timeout`` seconds."""
+    return UpstreamTimeout(f"no complete answer to {kind.method} within {timeout:g} s")
+
+
+def report_cut(group: str, kind: Kind, listing: Listing) -> None:
+    """Warn about a listing that lacks definitions."""
+    log.warning("group %s: the proxy uses only a part of its %s: %s", group, kind.method, listing.cut)
+
+
+class _Beyond(Exception):
+    """A listing reached a bound, which the text names."""
+
+
+async def _add_pages(listing: Listing, upstream: Upstream, kind: Kind, options: Options) -> None:
+    """Add page after page. Raises UpstreamError, and _Beyond at a bound.
+
+    An empty cursor is valid (MCP 2025-11-25, server/utilities/pagination); a repeated one ends the list.
+    """
+    params = b""
+    seen: set[str] = set()
+    for _ in range(MAX_PAGES):
+        try:
+            cursor = await _add_page(listing, await upstream.request(kind.method, params, options), kind)
+        except UpstreamRefused as refusal:
+            if refusal.code == jsonrpc.METHOD_NOT_FOUND:
+                return
+            raise refusal.as_failure(kind.method) from None
+        if cursor is None or cursor in seen:
+            return
+        seen.add(cursor)
+        params = msgspec.json.encode({"cursor": cursor})
+    raise _Beyond(f"it has more than {MAX_PAGES:,} pages")
+
+
+async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
+    """Add the definitions of one page; the cursor of the next one. Raises UpstreamFailed, and _Beyond at a bound."""
+    listing.size += len(answer)
+    if listing.size > MAX_BYTES:
+        raise _Beyond(f"it is larger than {format_size(MAX_BYTES)}")
+    page_decoder, key_decoder = _decoders(kind)
+    slices = Slices()
     try:
-        page = msgspec.json.decode(answer, type=dict[str, Raw])
-        for raw in msgspec.json.decode(page[kind.member], type=list[Raw]):
-            name = msgspec.json.decode(raw, type=dict[str, Raw])[kind.key]
+        page = page_decoder.decode(answer)
+        await slices.rest()
+        _Counted.count(page.definitions, kind.max_entries - len(listing), kind.max_entries)
+        await slices.rest()
+        for raw in msgspec.json.decode(page.definitions, type=list[Raw]):
+            name = key_decoder.decode(raw).key
+            if len(name) > MAX_NAME:
+                listing.cut = f"a {kind.key} has more than {MAX_NAME:,} characters"
+                continue
             # A view would keep the whole line in memory while one definition of it is in the cache.
-            listing[msgspec.json.decode(name, type=str)] = raw.copy()
-        cursor = page.get("nextCursor")
-        return None if cursor is None else msgspec.json.decode(cursor, type=str | None)
-    except (msgspec.DecodeError, KeyError):
+            listing[name] = raw.copy()
+            await slices.rest()
+    except (msgspec.DecodeError, RecursionError):
         raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}") from None
+    return page.cursor  # type: ignore[no-any-return]
+
+
+class _Counted(msgspec.Struct):
+    """Counts the definitions of a page before each becomes an object, because millions of them would fill the memory."""
+
+    left: ClassVar[int]
+    most: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        _Counted.left -= 1
+        if _Counted.left < 0:
+            raise _Beyond(f"it has more than {_Counted.most:,} entries")
+
+    @classmethod
+    def count(cls, definitions: Raw, left: int, most: int) -> None:
+        """Raises _Beyond for more than ``left`` definitions, and msgspec.DecodeError for anything but a list of objects."""
+        cls.left, cls.most = left, most
+        msgspec.json.decode(definitions, type=list[cls])  # type: ignore[valid-type]
+
+
+@lru_cache
+def _decoders(kind: Kind) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+    """The decoders of a page and of the key of a definition. They skip all other members, whose number has no bound."""
+    page = msgspec.defstruct(
+        "Page",
+        [
+            ("definitions", Raw, msgspec.field(name=kind.member)),
+            ("cursor", str | None, msgspec.field(name="nextCursor", default=None)),
+        ],
+    )
+    definition = msgspec.defstruct("Definition", [("key", str, msgspec.field(name=kind.key))])
+    return msgspec.json.Decoder(page), msgspec.json.Decoder(definition)

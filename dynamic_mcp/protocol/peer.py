@@ -5,8 +5,8 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-While this side works on a request of the other side, no own request times out, because the work may wait for the user. It works on
-few such requests at once, and refuses the others. Another side that sends nothing but junk is reported.
+A request of the other side may be a question to the user, so it stops the clock of one call (``pending``). The peer works on few
+such requests at once, and refuses the others. Another side that sends nothing but junk is reported.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, Upstre
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
+from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, QuestionClocks
+from dynamic_mcp.wording import cut
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-#: The deadline of a request that waits for ever.
-_NEVER = float("inf")
 #: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
 MAX_PROGRESS = 1 << 20
 
@@ -36,8 +36,6 @@ MAX_SERVING_BYTES = 16 << 20
 MAX_JUNK_LINES = 10_000
 MAX_JUNK_BYTES = 16 << 20
 JUNK_WINDOW = 60.0
-
-OnProgress = Callable[[dict[str, Raw]], None]
 
 
 class _Progress(msgspec.Struct):
@@ -51,19 +49,6 @@ class _Cancellation(msgspec.Struct):
 
 _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_cancellation = msgspec.json.Decoder(_Cancellation).decode
-
-
-class _Pending(msgspec.Struct):
-    """A request that waits for its answer."""
-
-    future: asyncio.Future[bytes]
-    method: str
-    timeout: float
-    on_progress: OnProgress | None
-    #: loop time at which the request times out
-    deadline: float = _NEVER
-    #: the last progress that ``on_progress`` got
-    last_progress: float = float("-inf")
 
 
 class Peer:
@@ -91,7 +76,7 @@ class Peer:
         self._max_size = max_size
         self._on_junk = on_junk
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
         self._timer: asyncio.TimerHandle | None = None
         #: tasks that answer requests of the other side, by the bytes of the id
@@ -100,6 +85,7 @@ class Peer:
         #: the junk since the last message, and the loop time of its beginning
         self._junk_lines = self._junk_bytes = 0
         self._junk_since = 0.0
+        self._questions = QuestionClocks(self._pending, self._wake_at)
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
 
@@ -125,8 +111,8 @@ class Peer:
         if on_id is not None:
             on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
-        pending = self._pending[id] = _Pending(
-            future, method, _NEVER if timeout is None else timeout, on_progress
+        pending = self._pending[id] = Pending(
+            future, method, NEVER if timeout is None else timeout, on_progress
         )
         self._set_deadline(pending)
         try:
@@ -137,6 +123,8 @@ class Peer:
             raise
         finally:
             self._pending.pop(id, None)
+            if pending.questions:
+                self._questions.reassign(id)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification."""
@@ -154,13 +142,16 @@ class Peer:
         if not is_useful:
             self.count_junk(len(line))
 
-    def receive_message(self, message: Message) -> bool:
-        """Handle one message from the other side; false for an answer that no request waits for."""
+    def receive_message(self, message: Message, within: int | None = None) -> bool:
+        """Handle one message from the other side; false for an answer that no request waits for.
+
+        ``within`` is the own request that it belongs to, if the transport knows.
+        """
         if message.method is None:
             return self.receive_answer(message)
         self._junk_lines = 0
         if message.id:
-            self._take_request(message)
+            self._take_request(message, within)
         elif message.method == "notifications/progress":
             self._take_progress(message.params)
         elif message.method == "notifications/cancelled" and self._serving:
@@ -230,13 +221,13 @@ class Peer:
         future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
 
-    def _take_request(self, message: Message) -> None:
+    def _take_request(self, message: Message, within: int | None) -> None:
         id = bytes(message.id)
         if message.method == "ping":
             self._answer(jsonrpc.result(id, b"{}"))
         elif self._on_request is None:
             refusal = jsonrpc.error_object(
-                jsonrpc.METHOD_NOT_FOUND, f"the method {message.method} is not supported"
+                jsonrpc.METHOD_NOT_FOUND, f"the method {cut(message.method or '')} is not supported"
             )
             self._answer(jsonrpc.error(id, refusal))
         elif id in self._serving:
@@ -248,6 +239,7 @@ class Peer:
         else:
             size = len(id) + len(bytes(message.params))
             self._serving_bytes += size
+            self._questions.begin(id, within)
             self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
             task.add_done_callback(lambda done: self._forget_request(id, size, done))
 
@@ -256,6 +248,7 @@ class Peer:
         if self._serving.get(id) is task:
             # The task was cancelled before it began.
             del self._serving[id]
+            self._questions.end(id)
 
     def _answer(self, line: bytes) -> None:
         self._send(Outgoing(line))
@@ -272,6 +265,7 @@ class Peer:
             line = jsonrpc.error(id, jsonrpc.error_object(jsonrpc.INTERNAL_ERROR, reason))
         finally:
             self._serving.pop(id, None)
+            self._questions.end(id)
         if self._closed is None:
             self._answer(line)
 
@@ -303,12 +297,12 @@ class Peer:
         pending = self._pending.pop(int(id[:20]), None)
         return None if pending is None or pending.future.done() else pending.future
 
-    def _set_deadline(self, pending: _Pending) -> None:
+    def _set_deadline(self, pending: Pending) -> None:
         pending.deadline = self._loop.time() + pending.timeout
         self._wake_at(pending.deadline)
 
     def _wake_at(self, time: float) -> None:
-        if time == _NEVER or (self._timer is not None and self._timer.when() <= time):
+        if time == NEVER or (self._timer is not None and self._timer.when() <= time):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -320,13 +314,12 @@ class Peer:
         now = self._loop.time()
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():
-                if self._serving:
-                    self._set_deadline(pending)
-                else:
-                    self._abandon(id, pending.method, "the request timed out")
-                    text = f"no answer to {pending.method} within {pending.timeout:g} s"
-                    pending.future.set_exception(UpstreamTimeout(text))
-        self._wake_at(min((pending.deadline for pending in self._pending.values()), default=_NEVER))
+                self._abandon(id, pending.method, "the request timed out")
+                text = f"no answer to {pending.method} within {pending.timeout:g} s"
+                if pending.questions:
+                    text += f", and {MAX_ASKING:g} s for its questions to the user"
+                pending.future.set_exception(UpstreamTimeout(text))
+        self._wake_at(min((pending.deadline for pending in self._pending.values()), default=NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
         if self._pending.pop(id, None) is None:

@@ -6,7 +6,17 @@ Each module holds one kind of attack. A function with the decorator `hostile` ma
 bounded in time and size, so that a mock never harms the machine of its user.
 """
 
-from mock_servers.hostile import owners, sizes, storms, texts
+from mock_servers.hostile import listings, owners, sizes, storms, texts
 from mock_servers.hostile.registry import HOSTILE, HostileServer, Transport, hostile
 
-__all__ = ["HOSTILE", "HostileServer", "Transport", "hostile", "owners", "sizes", "storms", "texts"]
+__all__ = [
+    "HOSTILE",
+    "HostileServer",
+    "Transport",
+    "hostile",
+    "listings",
+    "owners",
+    "sizes",
+    "storms",
+    "texts",
+]

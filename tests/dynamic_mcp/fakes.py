@@ -115,9 +115,9 @@ class FakeGroup(Group):
             raise UpstreamFailed("it is broken")
         return self._fake
 
-    async def listing(self, kind: Kind) -> Listing:
+    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
         await self.connected()
-        return {name: Raw(text) for name, text in self._tools.items()}
+        return Listing({name: Raw(text) for name, text in self._tools.items()})
 
 
 def named(*groups: Group) -> dict[str, Group]:

@@ -9,6 +9,7 @@ import psutil
 
 from mock_servers.script import (
     Action,
+    Rule,
     Script,
     allocate,
     close_stdout,
@@ -23,6 +24,7 @@ from mock_servers.script import (
     notify,
     on_call,
     open_terminal,
+    page,
     payload,
     progress,
     raw,
@@ -307,3 +309,15 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def test_page_lists_generated_definitions_beside_the_own_tools(tmp_path: Path) -> None:
+    rules = [Rule("tools/list", [page(2, size=3, more=True)], times=1), Rule("resources/list", [page(1)])]
+    with running(tmp_path, Script(resources=[], on=rules)) as mock:
+        result = mock.ask("tools/list")["result"]
+        assert [entry["name"] for entry in result["tools"]] == ["echo", "add", "generated-0", "generated-1"]
+        assert result["tools"][2]["description"] == "xxx"
+        assert result["nextCursor"] == "2"
+        assert len(mock.ask("tools/list")["result"]["tools"]) == 2
+        resources = {"uri": "generated:2", "name": "x", "description": ""}
+        assert mock.ask("resources/list")["result"] == {"resources": [resources]}

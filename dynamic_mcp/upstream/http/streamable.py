@@ -198,7 +198,7 @@ class StreamableHttpUpstream(HttpUpstream):
             self._peer.count_junk(len(data))
             return False
         if message.method is not None:
-            self._peer.receive_message(message)
+            self._peer.receive_message(message, within=id)
             return False
         if any_id and message.error:
             # A server that refuses the whole HTTP request may not have read the id.

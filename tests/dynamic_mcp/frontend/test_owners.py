@@ -42,14 +42,14 @@ class Lister(FakeGroup):
             raise UpstreamFailed(f"{self.name} is down")
         return await super().connected()
 
-    async def listing(self, kind: Kind) -> Listing:
+    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
         await self.connected()
 
         async def make() -> Listing:
-            return {
-                name: Raw(json.dumps({kind.key: name, "from": self.name}).encode())
-                for name in self.lists[kind]
-            }
+            listing = Listing()
+            for name in self.lists[kind]:
+                listing[name] = Raw(json.dumps({kind.key: name, "from": self.name}).encode())
+            return listing
 
         return await self._listings.fill(kind, make)
 

@@ -1,0 +1,114 @@
+"""The listings of one upstream, until it announces a change.
+
+However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
+change before its own request, so no answer is stale. The names of the last listing stay, also while the upstream is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+
+from dynamic_mcp.groups.listing import CHANGED, Kind, Listing, report_cut
+
+#: How often to make a listing that changes meanwhile, because it may change all the time.
+_ATTEMPTS = 3
+
+
+class _Making:
+    """A listing that is being made, and the number of its callers. The task returns the number of changes before it too."""
+
+    def __init__(self, task: asyncio.Task[tuple[Listing, int]]) -> None:
+        self.task = task
+        self.callers = 0
+
+
+class ListingCache:
+    """The listings of the upstream of one group."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._listings: dict[Kind, Listing] = {}
+        #: the names in the last listing of each kind that is not cached any more
+        self._names: dict[Kind, Collection[str]] = {}
+        self._making: dict[Kind, _Making] = {}
+        self._changes: Counter[Kind] = Counter()
+        #: the kinds whose cut listing was reported
+        self._reported: set[Kind] = set()
+
+    def get(self, kind: Kind) -> Listing | None:
+        """The cached listing, or None."""
+        return self._listings.get(kind)
+
+    def names(self, kind: Kind) -> Collection[str] | None:
+        """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
+        return self._listings.get(kind, self._names.get(kind))
+
+    def inherit(self, other: ListingCache) -> None:
+        """Take over the names of a predecessor, for each kind that has no listing yet."""
+        for kind, names in (other._names | other._listings).items():
+            self._names.setdefault(kind, frozenset(names))
+
+    async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
+        """Make a listing and cache it, together with all other callers. Raises what ``make`` raises.
+
+        It is made again if the upstream announces a change meanwhile. The cancellation of the last caller cancels it.
+        """
+        wanted = self._changes[kind]
+        while True:
+            listing, changes = await self._join(kind, make)
+            if changes >= wanted:
+                return listing
+
+    async def _join(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> tuple[Listing, int]:
+        making = self._making.get(kind)
+        if making is None or making.task.done():
+            task = asyncio.get_running_loop().create_task(self._make(kind, make))
+            making = self._making[kind] = _Making(task)
+        making.callers += 1
+        try:
+            await asyncio.wait([making.task])
+        finally:
+            making.callers -= 1
+            if not making.callers:
+                making.task.cancel()
+                if self._making.get(kind) is making:
+                    del self._making[kind]
+        if (error := making.task.exception()) is not None:
+            # Each caller raises its own object, because one object would collect the frames of all tracebacks.
+            raise copy.copy(error)
+        return making.task.result()
+
+    async def _make(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> tuple[Listing, int]:
+        for _ in range(_ATTEMPTS):
+            changes = self._changes[kind]
+            listing = await make()
+            if changes == self._changes[kind]:
+                self._listings[kind] = listing
+                self._names.pop(kind, None)
+                break
+        else:
+            self._names[kind] = frozenset(listing)
+        self._report_cut(kind, listing)
+        return listing, changes
+
+    def _report_cut(self, kind: Kind, listing: Listing) -> None:
+        if listing.cut and kind not in self._reported:
+            # Once, because the upstream may announce changes all the time.
+            self._reported.add(kind)
+            report_cut(self._group, kind, listing)
+
+    def invalidate(self, method: str) -> None:
+        """Drop the lists that changed according to this notification."""
+        for kind in CHANGED.get(method, ()):
+            self._changes[kind] += 1
+            if (listing := self._listings.pop(kind, None)) is not None:
+                self._names[kind] = frozenset(listing)
+
+    def clear(self) -> None:
+        """Drop everything but the names, also what is being made, because the connection is gone."""
+        for method in CHANGED:
+            self.invalidate(method)
+        self._making.clear()

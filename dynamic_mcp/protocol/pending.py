@@ -1,0 +1,99 @@
+"""The requests of one connection that wait for their answer, and their clocks while the other side asks the user something.
+
+A question stops the clock of one call only, so a server cannot switch off the timeouts of the others. A message on stdio does not say
+to which call it belongs. So it counts for a call that has asked before, else for the newest call in flight, because a server asks soon
+after it was called. A transport that knows better names the call. All questions of a call stop its clock for ``MAX_ASKING`` seconds at
+most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+#: Seconds that the questions of one call may take, all together.
+MAX_ASKING = 3600.0
+#: The deadline of a request that waits for ever.
+NEVER = float("inf")
+
+#: The requests during which the other side may ask the user something.
+_CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
+
+OnProgress = Callable[[dict[str, Raw]], None]
+
+
+class Pending(msgspec.Struct):
+    """A request that waits for its answer."""
+
+    future: asyncio.Future[bytes]
+    method: str
+    timeout: float
+    on_progress: OnProgress | None
+    #: loop time at which the request times out
+    deadline: float = NEVER
+    #: the last progress that ``on_progress`` got
+    last_progress: float = float("-inf")
+    #: open questions, the loop time of the first one, and the seconds that they may still take
+    questions: int = 0
+    has_asked: bool = False
+    asked_at: float = 0.0
+    allowance: float = MAX_ASKING
+
+    def pause(self, now: float) -> None:
+        """Stop the clock for a question, for as long as the allowance lasts."""
+        if not self.questions:
+            self.asked_at = now
+            self.deadline += self.allowance
+        self.questions += 1
+        self.has_asked = True
+
+    def resume(self, now: float) -> None:
+        """Let the clock go on after the last open question."""
+        self.questions -= 1
+        if not self.questions:
+            self.allowance = max(self.allowance - (now - self.asked_at), 0.0)
+            self.deadline -= self.allowance
+
+
+class QuestionClocks:
+    """The open requests of the other side, by the bytes of their ids. ``wake_at`` gets each new deadline of a call."""
+
+    def __init__(self, pending: dict[int, Pending], wake_at: Callable[[float], None]) -> None:
+        self._pending = pending
+        self._wake_at = wake_at
+        self._now = asyncio.get_running_loop().time
+        #: the call whose clock a question stops, and the newest call when the question came
+        self._open: dict[bytes, tuple[int, int]] = {}
+
+    def begin(self, question: bytes, call: int | None) -> None:
+        """Stop the clock of a call; of the likeliest one without ``call``."""
+        newest = next(reversed(self._pending), 0)
+        self._stop(question, call if call in self._pending else self._likeliest(newest), newest)
+
+    def end(self, question: bytes) -> None:
+        """Let the clock of the call go on."""
+        call, _ = self._open.pop(question, (0, 0))
+        if (pending := self._pending.get(call)) is not None:
+            pending.resume(self._now())
+            self._wake_at(pending.deadline)
+
+    def reassign(self, ended: int) -> None:
+        """Give the open questions of a call that has ended to another one that was in flight when they came."""
+        for question, (call, newest) in list(self._open.items()):
+            if call == ended:
+                del self._open[question]
+                self._stop(question, self._likeliest(newest), newest)
+
+    def _likeliest(self, newest: int) -> int | None:
+        """The newest call up to this id that asked before, else the newest one."""
+        calls = [id for id in self._pending if id <= newest and self._pending[id].method in _CALLS]
+        asking = [id for id in calls if self._pending[id].has_asked]
+        return max(asking or calls, default=None)
+
+    def _stop(self, question: bytes, call: int | None, newest: int) -> None:
+        if call is not None:
+            self._open[question] = call, newest
+            self._pending[call].pause(self._now())
