@@ -75,6 +75,13 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
         for judged in (_changes, _logs, _reports, _asks):
             with workbench.case(judged.__name__.strip("_")):
                 await judged(workbench, proxy)
+        with workbench.case("the refusals"):
+            await workbench.eventually(
+                lambda: len(asks.events("answer")) >= STORM - MAX_RELAYED,
+                within=5.0,
+                what=f"at least {STORM - MAX_RELAYED} questions are refused",
+                seen=lambda: len(asks.events("answer")),
+            )
         for upstream in (changes, logs, reports, asks):
             with workbench.case(f"{upstream.name}, after the storm"):
                 await is_echoed(workbench, proxy, upstream.name, {"x": 1})

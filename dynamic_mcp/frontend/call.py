@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.frontend.batch import Batch
-from dynamic_mcp.frontend.storms import Progress
+from dynamic_mcp.frontend.storms import CallProgress
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
@@ -81,7 +81,7 @@ class Call:
         meta = _object(self.members.pop("_meta", Raw(b"")), "_meta")
         token = meta.pop("progressToken", None)
         #: the progress for the client, if it wants any
-        self.progress = None if token is None else Progress(incoming.send, token)
+        self.progress = None if token is None else CallProgress(incoming.send, token)
         self._meta = {name: raw for name, raw in meta.items() if name not in era.HOP_KEYS}
         #: loop time at which the clock of the call began; ``options`` notes the seconds before the request
         self._began: float | None = None

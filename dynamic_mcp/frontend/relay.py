@@ -112,7 +112,7 @@ class Relay:
             if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
                 self._session.notify(method, _members(message.params))
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
-            self.announce(method)
+            self._merger.put(method, lambda: self.announce(method))
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         method = message.method or ""
@@ -141,9 +141,6 @@ class Relay:
 
     def announce(self, method: str) -> None:
         """Notify the client of a changed list, if the proxy declared that notification, or the client listens to it."""
-        self._merger.put(method, lambda: self._announce_now(method))
-
-    def _announce_now(self, method: str) -> None:
         if method.split("/")[1] in self._session.announced:
             self._session.notify(method)
         for listener in self.listeners:

@@ -2,7 +2,7 @@
 
 A notification that only says that something changed is merged with its predecessors while they are fresh; the last one always reaches
 the client (``Merger``). Messages with a content of their own, such as log messages, have a rate for each group (``Rates``).
-Of the progress of one request, the newest wins (``Progress``). MCP 2025-11-25, basic/utilities/progress and server/utilities/logging,
+Of the progress of one request, the newest wins (``CallProgress``). MCP 2025-11-25, basic/utilities/progress and server/utilities/logging,
 ask both for a rate.
 """
 
@@ -125,7 +125,7 @@ class Rates:
             self._timers[key] = self._loop.call_later(_WARN_EVERY, self._warn, key)
 
 
-class Progress:
+class CallProgress:
     """The progress of one request: ``send`` gets each notification for the client, with the client's token."""
 
     def __init__(self, send: Callable[[bytes], None], token: Raw) -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 
 from dynamic_mcp.frontend import storms
-from dynamic_mcp.frontend.storms import Bucket, Merger, Progress, Rates
+from dynamic_mcp.frontend.storms import Bucket, CallProgress, Merger, Rates
 from tests.dynamic_mcp.helpers import eventually
 
 
@@ -87,7 +87,7 @@ def reported(lines: list[bytes]) -> list[int]:
 
 async def test_few_reports_of_progress_all_arrive() -> None:
     lines: list[bytes] = []
-    progress = Progress(lines.append, Raw(b'"t"'))
+    progress = CallProgress(lines.append, Raw(b'"t"'))
     for number in range(10):
         progress.pass_on({"progress": Raw(b"%d" % number), "progressToken": Raw(b"9")})
     assert reported(lines) == list(range(10))
@@ -95,7 +95,7 @@ async def test_few_reports_of_progress_all_arrive() -> None:
 
 async def test_newest_progress_of_a_storm_arrives_with_the_answer() -> None:
     lines: list[bytes] = []
-    progress = Progress(lines.append, Raw(b'"t"'))
+    progress = CallProgress(lines.append, Raw(b'"t"'))
     for number in range(1000):
         progress.pass_on({"progress": Raw(b"%d" % number)})
     assert len(lines) <= storms.PROGRESS_BURST + 1
@@ -108,7 +108,7 @@ async def test_newest_progress_of_a_storm_arrives_with_the_answer() -> None:
 
 async def test_newest_progress_of_a_storm_arrives_before_long() -> None:
     lines: list[bytes] = []
-    progress = Progress(lines.append, Raw(b'"t"'))
+    progress = CallProgress(lines.append, Raw(b'"t"'))
     for number in range(1000):
         progress.pass_on({"progress": Raw(b"%d" % number)})
     await eventually(lambda: reported(lines)[-1] == 999, "the newest")
@@ -116,7 +116,7 @@ async def test_newest_progress_of_a_storm_arrives_before_long() -> None:
 
 async def test_progress_of_a_cancelled_request_is_dropped() -> None:
     lines: list[bytes] = []
-    progress = Progress(lines.append, Raw(b'"t"'))
+    progress = CallProgress(lines.append, Raw(b'"t"'))
     for number in range(1000):
         progress.pass_on({"progress": Raw(b"%d" % number)})
     progress.drop()

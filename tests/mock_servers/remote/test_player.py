@@ -30,6 +30,7 @@ from mock_servers.remote_actions import (
     end_stream,
     event,
     expire_session,
+    hold_answers,
     push,
     redirect,
     respond,
@@ -222,6 +223,18 @@ class TestStreams:
             )
             changed = json.loads(event_of(listening)["data"])
             assert changed["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 5}
+
+    def test_hold_answers_leaves_the_post_of_an_answer_without_a_response(self, tmp_path: Path) -> None:
+        with remote(tmp_path, "http", Script(on=[on_call("echo", hold_answers())])) as mock:
+            mock.handshake()
+            assert "result" in json_of(mock.call())
+            answer = json.dumps({"jsonrpc": "2.0", "id": "q", "result": {}}).encode()
+            head = f"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+            with mock.raw(head + answer) as connection:
+                mock.wait_for("answer", id="q")
+                connection.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
 
     def test_client_answers_a_server_request_by_post(self, tmp_path: Path) -> None:
         rule = on_call("echo", request("ping", id="p", wait=5.0), reply())

@@ -106,6 +106,25 @@ def test_resumed_stream_keeps_the_id_and_the_retry_time() -> None:
     assert (parser.last_id, parser.retry) == ("7", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("stream", "is_idle"),
+    [
+        (b"", True),
+        (b": comment\n: anoth", True),
+        (b"data: x\n\n", True),
+        (b"data: x\n", False),
+        (b"da", False),
+        (b"data: x\n: comment\n", False),
+    ],
+)
+def test_comments_leave_a_stream_idle(stream: bytes, is_idle: bool) -> None:
+    parser = EventParser()
+
+    parser.feed(stream)
+
+    assert parser.is_idle is is_idle
+
+
 class OversizedEvents:
     """The reports of a parser about oversized events."""
 
