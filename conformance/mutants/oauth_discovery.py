@@ -67,7 +67,7 @@ def believes_any_issuer() -> None:
 
 @mutant("OAUTH-007")
 def accepts_metadata_of_any_resource() -> None:
-    replace(metadata.covers, lambda resource, url: True)
+    replace(metadata.is_resource, lambda resource, url, document: True)
 
 
 @mutant("OAUTH-010")
