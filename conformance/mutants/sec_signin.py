@@ -14,7 +14,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, metadata, store
+from dynamic_mcp.oauth import address, browser, metadata, store
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
@@ -63,6 +63,7 @@ def reads_the_file_that_a_name_leads_to() -> None:
 def opens_whatever_is_called_an_endpoint() -> None:
     """For example a `file:` URL."""
     replace(metadata.secure, lambda url, what: url)
+    replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])
 
 
 @mutant("SEC-007")

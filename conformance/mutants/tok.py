@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.events import Record
     from dynamic_mcp.oauth.store import TokenStore
     from dynamic_mcp.oauth.tokens import ClientRegistration
 
@@ -243,9 +242,9 @@ def finds_tokens_by_the_name_only() -> None:
     stores: dict[FreshTokens, TokenStore] = {}
 
     def remember(
-        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, record: Record
+        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, *more: Any
     ) -> None:
-        right(self, server, url, client_id, store, record)
+        right(self, server, url, client_id, store, *more)
         stores[self] = store
 
     async def wrong(self: FreshTokens) -> Tokens | None:

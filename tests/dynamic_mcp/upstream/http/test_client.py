@@ -19,9 +19,9 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
-from dynamic_mcp.origin import origin_of
+from dynamic_mcp.origin import origin_of, proxy_for
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http.client import HttpClient, _merged, _proxy_for
+from dynamic_mcp.upstream.http.client import HttpClient, _merged
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -100,7 +100,7 @@ def test_proxy_comes_from_the_environment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    assert _proxy_for(url) == proxy
+    assert proxy_for(url) == proxy
 
 
 @pytest.mark.parametrize(
