@@ -65,7 +65,7 @@ def believes_any_issuer() -> None:
     replace(right, lambda server, issuer: right(server, server.issuer))
 
 
-@mutant("OAUTH-007")
+@mutant("OAUTH-007", also={"OAUTH-030": "the whole host is another resource too"})
 def accepts_metadata_of_any_resource() -> None:
     replace(metadata.is_resource, lambda resource, url, document: True)
 
@@ -76,5 +76,18 @@ def starts_without_announced_s256() -> None:
 
     def wrong(server: ServerMetadata, issuer: str) -> ServerMetadata:
         return server if server.issuer == issuer else right(server, issuer)
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-030")
+def lets_a_server_speak_for_its_host() -> None:
+    """Metadata may always name a parent path, as in several clients in the field."""
+    right = metadata.is_resource
+
+    def wrong(resource: str, url: str, document: str) -> bool:
+        own = urlsplit(url)
+        origin = f"{own.scheme}://{own.netloc}"
+        return right(resource, url, document) or resource.rstrip("/") == origin
 
     replace(right, wrong)

@@ -68,7 +68,8 @@ def opens_whatever_is_called_an_endpoint() -> None:
 
 @mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
-    """For example by `sh -c "xdg-open URL"`."""
+    """For example by `sh -c "xdg-open URL"`, with the endpoint as the server wrote it."""
+    replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])
     kept: list[asyncio.subprocess.Process] = []
 
     async def wrong(url: str, server: str) -> None:

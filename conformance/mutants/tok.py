@@ -252,3 +252,8 @@ def finds_tokens_by_the_name_only() -> None:
 
     replace(right, remember)
     replace(FreshTokens.stored, wrong)
+
+
+@mutant("TOK-020")
+def refreshes_at_the_server_that_is_named_now() -> None:
+    replace(FreshTokens.issued_by, lambda self, server, issuer: True)

@@ -259,7 +259,7 @@ class FreshTokens:
             endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
             if endpoint is None or resource is None:
                 found = await discover(http, self._url, Challenge())
-                if not self._issued_by(found.server, issuer):
+                if not self.issued_by(found.server, issuer):
                     log.warning(
                         "server %s: its stored refresh token is not used, because it may be of another authorization server "
                         "than the one that the server names; you have to sign in again when the access token ends",
@@ -280,7 +280,7 @@ class FreshTokens:
             client=client,
         )
 
-    def _issued_by(self, server: ServerMetadata, issuer: str | None) -> bool:
+    def issued_by(self, server: ServerMetadata, issuer: str | None) -> bool:
         """Whether stored tokens of this issuer come from this authorization server.
 
         dmcp stores no issuer. It finds authorization servers at the origin of the MCP server only, and so its refresh tokens go there

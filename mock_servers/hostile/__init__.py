@@ -6,7 +6,7 @@ Each module holds one kind of attack. A function with the decorator `hostile` ma
 bounded in time and size, so that a mock never harms the machine of its user.
 """
 
-from mock_servers.hostile import storms
+from mock_servers.hostile import sign_ins, storms
 from mock_servers.hostile.registry import HOSTILE, HostileServer, Transport, hostile
 
-__all__ = ["HOSTILE", "HostileServer", "Transport", "hostile", "storms"]
+__all__ = ["HOSTILE", "HostileServer", "Transport", "hostile", "sign_ins", "storms"]
