@@ -20,7 +20,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
-from dynamic_mcp.oauth.reach import Level, Reach
+from dynamic_mcp.oauth.reach import Level, Reach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 
@@ -92,7 +92,10 @@ class Authorization:
         raise SignInNeeded("it needs you to allow more", challenge=parsed)
 
     def admitted(self, addresses: list[str]) -> list[str]:
-        return self.reach.of_server(addresses)
+        try:
+            return self.reach.of_server(addresses)
+        except TooInward as refusal:
+            raise UpstreamFailed(f"its name {refusal}") from None
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""

@@ -6,7 +6,7 @@ The name is resolved once, and the connection goes to the judged address. The ``
 from __future__ import annotations
 
 import ipaddress
-from types import TracebackType
+from itertools import zip_longest
 
 import httpx
 
@@ -14,6 +14,10 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.reach import Reach
 from dynamic_mcp.origin import proxy_for
 from dynamic_mcp.tls import trust_store
+
+#: The most addresses of one name to try, and the seconds for each but the last.
+MAX_ATTEMPTS = 4
+ATTEMPT_TIME = 3.0
 
 
 class JudgedTransport(httpx.AsyncBaseTransport):
@@ -35,20 +39,13 @@ class JudgedTransport(httpx.AsyncBaseTransport):
             addresses = await self._reach.addresses(host, request.url.port)
         except OSError:
             raise httpx.ConnectError("the name cannot be resolved", request=request) from None
-        for address in addresses[:-1]:
+        *others, last = _in_turn(addresses)
+        for address in others:
             try:
-                return await self._direct.handle_async_request(_at(request, host, address))
+                return await self._direct.handle_async_request(_at(request, host, address, ATTEMPT_TIME))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return await self._direct.handle_async_request(_at(request, host, addresses[-1]))
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.aclose()
+        return await self._direct.handle_async_request(_at(request, host, last))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -68,17 +65,29 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         return self._proxied[proxy]
 
 
-def _at(request: httpx.Request, host: str, address: str) -> httpx.Request:
-    """The request, for a connection to this address of the host."""
+def _in_turn(addresses: list[str]) -> list[str]:
+    """A few of the addresses, of both families in turn, because one family may not work here."""
+    families: dict[bool, list[str]] = {}
+    for address in addresses:
+        families.setdefault(":" in address, []).append(address)
+    turns = zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None][:MAX_ATTEMPTS]
+
+
+def _at(request: httpx.Request, host: str, address: str, connect: float | None = None) -> httpx.Request:
+    """The request, for a connection to this address of the host; ``connect`` is the time for the connection."""
     if _is_address(host):
         # An address is its own place, and only its URL can have a zone.
         return request
+    extensions = {**request.extensions, "sni_hostname": host}
+    if connect is not None:
+        extensions["timeout"] = {**extensions.get("timeout", {}), "connect": connect}
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": host},
+        extensions=extensions,
     )
 
 

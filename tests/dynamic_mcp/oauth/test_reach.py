@@ -285,7 +285,7 @@ async def test_nothing_reaches_a_service_of_this_machine(
 
 
 async def test_connection_goes_to_the_judged_address_under_the_name(
-    names: Names, service: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
+    names: Names, service: tuple[int, list[bytes]]
 ) -> None:
     port, requests = service
     # Nothing listens at the first address.
