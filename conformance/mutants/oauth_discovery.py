@@ -20,7 +20,9 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 
 @mutant(
     "OAUTH-002",
-    also=dict.fromkeys(("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018"), NO_RESOURCE_METADATA),
+    also=dict.fromkeys(
+        ("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018", "OAUTH-030"), NO_RESOURCE_METADATA
+    ),
 )
 def asks_the_mcp_origin_only() -> None:
     """The proxy looks only at the MCP server's own host for metadata. dmcp 1.5.0 behaves like this."""

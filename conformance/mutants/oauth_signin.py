@@ -75,7 +75,16 @@ def nobody_signs_in(id: str) -> dict[str, str]:
 @mutant(
     "OAUTH-001",
     also=dict.fromkeys(
-        ("OAUTH-008", "OAUTH-009", "OAUTH-014", "OAUTH-016", "OAUTH-017", "OAUTH-026", "OAUTH-029"),
+        (
+            "OAUTH-008",
+            "OAUTH-009",
+            "OAUTH-014",
+            "OAUTH-016",
+            "OAUTH-017",
+            "OAUTH-026",
+            "OAUTH-029",
+            "OAUTH-032",
+        ),
         "the user approves twice",
     ),
 )
@@ -228,6 +237,7 @@ def asks_for_what_is_missing_only() -> None:
             "OAUTH-021",
             "OAUTH-025",
             "OAUTH-026",
+            "OAUTH-032",
         ),
         "it has several sign-ins at once",
     ),
