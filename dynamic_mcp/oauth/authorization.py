@@ -144,7 +144,6 @@ class Authorization:
         if not await self.tokens.adopt_newer():
             return False
         self._declined = self._stepped_up = None
-        self._began.clear()
         return True
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:

@@ -25,7 +25,10 @@ class JudgedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._direct = httpx.AsyncHTTPTransport(verify=trust_store())
+        # The library knows a connection by its address. Kept alive, one would serve another name than its certificate.
+        self._direct = httpx.AsyncHTTPTransport(
+            verify=trust_store(), limits=httpx.Limits(max_keepalive_connections=0)
+        )
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
