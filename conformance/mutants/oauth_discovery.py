@@ -36,10 +36,10 @@ def asks_the_mcp_origin_only() -> None:
 @mutant("OAUTH-003")
 def loses_the_path_of_the_resource() -> None:
     """As after a URL join that replaces the path."""
-    right = metadata.resource_metadata
+    right = metadata.resource_addresses
 
-    async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
-        return await right(http, url.removesuffix(urlsplit(url).path), challenge)
+    def wrong(url: str, challenge: Challenge) -> list[str]:
+        return right(url.removesuffix(urlsplit(url).path), challenge)
 
     replace(right, wrong)
 

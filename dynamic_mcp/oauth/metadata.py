@@ -104,12 +104,7 @@ async def resource_metadata(
     http: httpx.AsyncClient, url: str, challenge: Challenge
 ) -> ResourceMetadata | None:
     """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed."""
-    parts = urlsplit(url)
-    paths = dict.fromkeys((f"{_WELL_KNOWN}{parts.path.rstrip('/')}", _WELL_KNOWN))
-    addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
-    if challenge.resource_metadata is not None:
-        addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
-    for address in addresses:
+    for address in resource_addresses(url, challenge):
         found = await _fetch(http, address, ResourceMetadata)
         if found is not None:
             if not is_resource(found.resource, url, address):
@@ -119,6 +114,16 @@ async def resource_metadata(
                 )
             return found
     return None
+
+
+def resource_addresses(url: str, challenge: Challenge) -> list[str]:
+    """The addresses that may hold the metadata of the MCP server at ``url``. Raises UpstreamFailed."""
+    parts = urlsplit(url)
+    paths = dict.fromkeys((f"{_WELL_KNOWN}{parts.path.rstrip('/')}", _WELL_KNOWN))
+    addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
+    if challenge.resource_metadata is not None:
+        addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
+    return addresses
 
 
 async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
