@@ -99,7 +99,7 @@ async def the_address_of_a_sign_in_is_plain(workbench: Workbench) -> None:
                     partial(_is_read, odd, before), within=10.0, what="a request for them"
                 )
             with workbench.case(f"with {name}"):
-                await workbench.holds_for(1.5, partial(_is_plain, workbench, browser, proxy, marker))
+                await workbench.holds_for(1.0, partial(_is_plain, workbench, browser, proxy, marker))
 
 
 def _is_contacted(upstream: ProtectedMockUpstream) -> bool:
