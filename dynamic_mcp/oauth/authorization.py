@@ -20,7 +20,7 @@ from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
-from dynamic_mcp.oauth.reach import Level, Reach, TooInward
+from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 
@@ -101,7 +101,7 @@ class Authorization:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
         if challenge.level is not None:
-            self.reach.was_at(Level(challenge.level))
+            self.reach.was_at(AddressLevel(challenge.level))
         if self._declined is not None:
             if await self._adopt_newer():
                 return

@@ -20,7 +20,7 @@ class Challenge(msgspec.Struct, frozen=True):
     resource_metadata: str | None = None
     scope: str | None = None
     error: str | None = None
-    #: the level of the server that sent it (``reach.Level``); None if unknown
+    #: the level of the server that sent it (``reach.AddressLevel``); None if unknown
     level: int | None = None
 
 

@@ -32,7 +32,7 @@ _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
-class Level(IntEnum):
+class AddressLevel(IntEnum):
     """How inward an address is."""
 
     PUBLIC = 0
@@ -44,11 +44,11 @@ class Level(IntEnum):
 
 
 _KINDS = {
-    Level.PUBLIC: "a public address",
-    Level.PRIVATE: "a private address",
-    Level.LINK_LOCAL: "a link-local address",
-    Level.LOOPBACK: "this machine",
-    Level.NOWHERE: "an address for many receivers",
+    AddressLevel.PUBLIC: "a public address",
+    AddressLevel.PRIVATE: "a private address",
+    AddressLevel.LINK_LOCAL: "a link-local address",
+    AddressLevel.LOOPBACK: "this machine",
+    AddressLevel.NOWHERE: "an address for many receivers",
 }
 
 
@@ -56,7 +56,7 @@ class TooInward(UpstreamFailed):
     """The address leads to a more inward place than the server's own. The message begins with "leads to"."""
 
 
-def level_of(address: str) -> Level:
+def level_of(address: str) -> AddressLevel:
     """The level of an IP address, which may have a zone. Raises ValueError for other text.
 
     An IPv6 address that stands for an IPv4 address has the level of that one.
@@ -79,16 +79,18 @@ def _embedded(ip: ipaddress.IPv6Address) -> Iterable[ipaddress.IPv4Address]:
         yield ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
 
 
-def _level(ip: _IP) -> Level:
+def _level(ip: _IP) -> AddressLevel:
     # Python counts some multicast addresses as global, so the order matters.
     if ip.is_multicast or ip == _BROADCAST:
-        return Level.NOWHERE
+        return AddressLevel.NOWHERE
     # A connection to the unspecified address reaches this machine.
     if ip.is_loopback or ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
-        return Level.LOOPBACK
+        return AddressLevel.LOOPBACK
     if ip.is_link_local:
-        return Level.LINK_LOCAL
-    return Level.PUBLIC if ip.is_global and (ip.version == 4 or ip in _UNICAST) else Level.PRIVATE
+        return AddressLevel.LINK_LOCAL
+    return (
+        AddressLevel.PUBLIC if ip.is_global and (ip.version == 4 or ip in _UNICAST) else AddressLevel.PRIVATE
+    )
 
 
 def literal(host: str) -> str | None:
@@ -131,13 +133,13 @@ class Reach:
         self._host = _host_of(url)
         self._private_hosts = frozenset(map(_plain, private_hosts))
         #: the most outward level that the server had so far; None before it is known
-        self.own: Level | None = None
+        self.own: AddressLevel | None = None
         address = literal(self._host)
         if address is not None:
             level = level_of(address)
             unspecified = ipaddress.ip_address(address.partition("%")[0]).is_unspecified
             # 0.0.0.0 is no loopback address, so it opens no way to one.
-            self.own = Level.PRIVATE if unspecified else level
+            self.own = AddressLevel.PRIVATE if unspecified else level
 
     def of_server(self, addresses: Iterable[str]) -> list[str]:
         """Those addresses of the server's own name to which the proxy may connect. Raises TooInward without one.
@@ -145,14 +147,14 @@ class Reach:
         The name of a server elsewhere may not become a name of this machine or of its link.
         """
         levels = {address: level_of(address) for address in addresses}
-        self.was_at(min(levels.values(), default=Level.PUBLIC))
+        self.was_at(min(levels.values(), default=AddressLevel.PUBLIC))
         # Companies give one name a public and a private address.
-        most = max(self.own or Level.PUBLIC, Level.PRIVATE)
+        most = max(self.own or AddressLevel.PUBLIC, AddressLevel.PRIVATE)
         if self._host and literal(self._host) is not None:
             return list(levels)
         return _admitted(levels, most) or self._refuse(self._host, levels)
 
-    def was_at(self, level: Level) -> None:
+    def was_at(self, level: AddressLevel) -> None:
         """Remember a level of the server. The most outward one counts, because its owner can change the answers to its name."""
         self.own = level if self.own is None else min(self.own, level)
 
@@ -187,16 +189,16 @@ class Reach:
         if not _admitted(levels, self._most(host)):
             self._refuse(host, levels)
 
-    def _most(self, host: str) -> Level:
-        own = self.own or Level.PUBLIC
-        return max(own, Level.LINK_LOCAL) if _plain(host) in self._private_hosts else own
+    def _most(self, host: str) -> AddressLevel:
+        own = self.own or AddressLevel.PUBLIC
+        return max(own, AddressLevel.LINK_LOCAL) if _plain(host) in self._private_hosts else own
 
     async def _find_own(self) -> None:
         """Look the server up if nothing has connected to it yet."""
         if self.own is not None:
             return
         if proxy_for(self._url) is not None:
-            self.was_at(Level.PUBLIC)
+            self.was_at(AddressLevel.PUBLIC)
             return
         try:
             self.of_server(await resolve(self._host))
@@ -204,23 +206,23 @@ class Reach:
             # An unknown place counts as the most outward one, for now.
             return
 
-    def _refuse(self, host: str, levels: dict[str, Level]) -> list[str]:
+    def _refuse(self, host: str, levels: dict[str, AddressLevel]) -> list[str]:
         """Raise the refusal of a host with these addresses."""
         if not levels:
             raise OSError("the name has no address")
         address, level = min(levels.items(), key=lambda item: item[1])
-        text = f"leads to {_KINDS[level]} ({address}), but the server itself is at {_KINDS[self.own or Level.PUBLIC]}"
-        if level in (Level.PRIVATE, Level.LINK_LOCAL) and _HOST.fullmatch(host):
+        text = f"leads to {_KINDS[level]} ({address}), but the server itself is at {_KINDS[self.own or AddressLevel.PUBLIC]}"
+        if level in (AddressLevel.PRIVATE, AddressLevel.LINK_LOCAL) and _HOST.fullmatch(host):
             text += (
                 f'; if it belongs there, add to the entry of the server: "oauth_private_hosts": ["{host}"]'
             )
-        elif level is Level.LOOPBACK:
+        elif level is AddressLevel.LOOPBACK:
             text += "; if the server runs on this machine, write its url with 127.0.0.1 or localhost"
         raise TooInward(text)
 
 
-def _admitted(levels: dict[str, Level], most: Level) -> list[str]:
-    return [address for address, level in levels.items() if level <= min(most, Level.LOOPBACK)]
+def _admitted(levels: dict[str, AddressLevel], most: AddressLevel) -> list[str]:
+    return [address for address, level in levels.items() if level <= min(most, AddressLevel.LOOPBACK)]
 
 
 def _host_of(url: str) -> str:

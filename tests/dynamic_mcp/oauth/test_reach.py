@@ -13,62 +13,62 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import reach as reach_module
-from dynamic_mcp.oauth.reach import Level, Reach, TooInward, level_of, literal
+from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward, level_of, literal
 from dynamic_mcp.oauth.request import http_client, send_request
 
 SERVER = "https://mcp.test/mcp"
 PUBLIC, OTHER_PUBLIC = "93.184.216.34", "2606:2800:220:1::1"
 
 LEVELS = {
-    PUBLIC: Level.PUBLIC,
-    OTHER_PUBLIC: Level.PUBLIC,
-    "10.1.2.3": Level.PRIVATE,
-    "172.16.0.1": Level.PRIVATE,
-    "172.32.0.1": Level.PUBLIC,
-    "192.168.0.1": Level.PRIVATE,
-    "100.64.0.1": Level.PRIVATE,
-    "100.128.0.1": Level.PUBLIC,
-    "192.0.2.1": Level.PRIVATE,
-    "198.18.0.1": Level.PRIVATE,
-    "240.0.0.1": Level.PRIVATE,
-    "fd00::1": Level.PRIVATE,
-    "fec0::1": Level.PRIVATE,
-    "2001:db8::1": Level.PRIVATE,
-    "4000::1": Level.PRIVATE,
-    "64:ff9b:1::a00:1": Level.PRIVATE,
-    "169.254.169.254": Level.LINK_LOCAL,
-    "fe80::1": Level.LINK_LOCAL,
-    "fe80::1%eth0": Level.LINK_LOCAL,
-    "127.0.0.1": Level.LOOPBACK,
-    "127.255.255.254": Level.LOOPBACK,
-    "0.0.0.0": Level.LOOPBACK,
-    "0.1.2.3": Level.LOOPBACK,
-    "::": Level.LOOPBACK,
-    "::1": Level.LOOPBACK,
-    "::1%lo": Level.LOOPBACK,
-    "::ffff:127.0.0.1": Level.LOOPBACK,
-    "::ffff:0.0.0.0": Level.LOOPBACK,
-    "::ffff:10.0.0.1": Level.PRIVATE,
-    f"::ffff:{PUBLIC}": Level.PUBLIC,
-    "::127.0.0.1": Level.LOOPBACK,
-    "::10.0.0.1": Level.PRIVATE,
-    "64:ff9b::7f00:1": Level.LOOPBACK,
-    "64:ff9b::a9fe:a9fe": Level.LINK_LOCAL,
-    f"64:ff9b::{PUBLIC}": Level.PUBLIC,
-    "2002:7f00:1::": Level.LOOPBACK,
-    "2002:c0a8:1::1": Level.PRIVATE,
-    "2002:5db8:d822::1": Level.PUBLIC,
+    PUBLIC: AddressLevel.PUBLIC,
+    OTHER_PUBLIC: AddressLevel.PUBLIC,
+    "10.1.2.3": AddressLevel.PRIVATE,
+    "172.16.0.1": AddressLevel.PRIVATE,
+    "172.32.0.1": AddressLevel.PUBLIC,
+    "192.168.0.1": AddressLevel.PRIVATE,
+    "100.64.0.1": AddressLevel.PRIVATE,
+    "100.128.0.1": AddressLevel.PUBLIC,
+    "192.0.2.1": AddressLevel.PRIVATE,
+    "198.18.0.1": AddressLevel.PRIVATE,
+    "240.0.0.1": AddressLevel.PRIVATE,
+    "fd00::1": AddressLevel.PRIVATE,
+    "fec0::1": AddressLevel.PRIVATE,
+    "2001:db8::1": AddressLevel.PRIVATE,
+    "4000::1": AddressLevel.PRIVATE,
+    "64:ff9b:1::a00:1": AddressLevel.PRIVATE,
+    "169.254.169.254": AddressLevel.LINK_LOCAL,
+    "fe80::1": AddressLevel.LINK_LOCAL,
+    "fe80::1%eth0": AddressLevel.LINK_LOCAL,
+    "127.0.0.1": AddressLevel.LOOPBACK,
+    "127.255.255.254": AddressLevel.LOOPBACK,
+    "0.0.0.0": AddressLevel.LOOPBACK,
+    "0.1.2.3": AddressLevel.LOOPBACK,
+    "::": AddressLevel.LOOPBACK,
+    "::1": AddressLevel.LOOPBACK,
+    "::1%lo": AddressLevel.LOOPBACK,
+    "::ffff:127.0.0.1": AddressLevel.LOOPBACK,
+    "::ffff:0.0.0.0": AddressLevel.LOOPBACK,
+    "::ffff:10.0.0.1": AddressLevel.PRIVATE,
+    f"::ffff:{PUBLIC}": AddressLevel.PUBLIC,
+    "::127.0.0.1": AddressLevel.LOOPBACK,
+    "::10.0.0.1": AddressLevel.PRIVATE,
+    "64:ff9b::7f00:1": AddressLevel.LOOPBACK,
+    "64:ff9b::a9fe:a9fe": AddressLevel.LINK_LOCAL,
+    f"64:ff9b::{PUBLIC}": AddressLevel.PUBLIC,
+    "2002:7f00:1::": AddressLevel.LOOPBACK,
+    "2002:c0a8:1::1": AddressLevel.PRIVATE,
+    "2002:5db8:d822::1": AddressLevel.PUBLIC,
     # Teredo: the server is 65.54.227.120, the client 127.0.0.1, inverted.
-    "2001:0:4136:e378:8000:63bf:80ff:fffe": Level.LOOPBACK,
-    "224.0.0.1": Level.NOWHERE,
-    "ff02::1": Level.NOWHERE,
-    "255.255.255.255": Level.NOWHERE,
-    "::ffff:255.255.255.255": Level.NOWHERE,
+    "2001:0:4136:e378:8000:63bf:80ff:fffe": AddressLevel.LOOPBACK,
+    "224.0.0.1": AddressLevel.NOWHERE,
+    "ff02::1": AddressLevel.NOWHERE,
+    "255.255.255.255": AddressLevel.NOWHERE,
+    "::ffff:255.255.255.255": AddressLevel.NOWHERE,
 }
 
 
 @pytest.mark.parametrize(("address", "level"), LEVELS.items())
-def test_level_of_an_address(address: str, level: Level) -> None:
+def test_level_of_an_address(address: str, level: AddressLevel) -> None:
     assert level_of(address) is level
 
 
@@ -113,7 +113,7 @@ def test_each_spelling_in_ipv6_has_the_level_in_ipv4(address: object) -> None:
 def test_spellings_of_this_machine(host: str) -> None:
     address = literal(host)
     assert address is not None
-    assert level_of(address) is Level.LOOPBACK
+    assert level_of(address) is AddressLevel.LOOPBACK
 
 
 @pytest.mark.parametrize(
