@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 @mutant(
     "TOK-001",
     also=dict.fromkeys(
-        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"), "the check looks for the file where it should be"
+        ("TOK-002", "TOK-003", "TOK-017", "TOK-018", "TOK-020"),
+        "the check looks for the file where it should be",
     ),
 )
 def stores_in_the_working_directory() -> None:
@@ -81,7 +82,7 @@ def a_renewal_loses_the_modes() -> None:
 @mutant(
     "TOK-004",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"),
+        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015", "TOK-020"),
         "there is no token after a restart",
     ),
 )
@@ -101,7 +102,9 @@ def renews_at_each_connection() -> None:
     replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
 
 
-@mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "nothing is renewed while it is connected"))
+@mutant(
+    "TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018", "TOK-020"), "no other token replaces the first one")
+)
 def the_bearer_is_fixed_when_connecting() -> None:
     """The token is part of static headers."""
     right = Authorization.bearer
