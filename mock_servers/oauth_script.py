@@ -103,7 +103,8 @@ class OAuth:
 
     # Scopes
 
-    #: the scope that a call of each of these tools needs; without it the answer is 403 insufficient_scope
+    #: the scope that a call of each of these tools needs; without it the answer is 403 insufficient_scope. `$n` in the
+    #: scope is the number of the request, so that it is another scope each time.
     tool_scopes: dict[str, str] = field(default_factory=dict)
     #: answer 403 for these tools even if the scope was granted
     never_enough: bool = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import signs_in
+from mock_servers.hostile.sign_ins import is_never_satisfied, refuses_every_token, wants_more_each_time
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Http, Script, on_call
@@ -102,3 +104,37 @@ async def insufficient_scope_leads_to_one_step_up(workbench: Workbench) -> None:
         workbench.expect(
             len(browser.pages_of(never)) <= 4, "at most 3 more sign-ins", browser.pages_of(never)
         )
+
+
+@check("OAUTH-032", timeout=60, slow=True)
+async def a_server_opens_few_pages(workbench: Workbench) -> None:
+    scripts = {
+        "same": is_never_satisfied(),
+        "other": wants_more_each_time(),
+        "none": refuses_every_token(),
+    }
+    calls, most = 7, {"same": 2, "other": 5, "none": 5}
+    upstreams = [await workbench.oauth(name, script=script) for name, script in scripts.items()]
+    browser = workbench.browser()
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the sign-in works"):
+            await proxy.ready(*upstreams)
+            # The attack of this server begins with its first call.
+            await proxy.call("none", "attack")
+
+        async def annoys(upstream: ProtectedMockUpstream) -> None:
+            before = len(browser.pages_of(upstream))
+            for _ in range(calls):
+                answer = await proxy.call(upstream.name, "attack", within=20.0)
+                told = answer.is_error and answer.text
+                workbench.expect(told, f"a call to {upstream.name} says why it failed", answer.raw)
+            opened = browser.pages_of(upstream)[before:]
+            limit = most[upstream.name]
+            workbench.expect(
+                len(opened) <= limit, f"at most {limit} pages for {calls} calls to {upstream.name}", opened
+            )
+
+        await workbench.run_cases(*(partial(annoys, upstream) for upstream in upstreams))
+        for upstream in upstreams:
+            workbench.expect(_calls(upstream), f"a call reaches {upstream.name}", upstream.http)

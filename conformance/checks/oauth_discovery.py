@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import signs_in
+from mock_servers.hostile.sign_ins import claims_its_host
 from mock_servers.oauth_script import OAuth
 from mock_servers.script import Http, Script
 
@@ -151,3 +152,11 @@ async def without_announced_s256_there_is_no_flow(workbench: Workbench) -> None:
     unsaid = OAuth(server_fields={"code_challenge_methods_supported": None})
     plain = OAuth(server_fields={"code_challenge_methods_supported": ["plain"]})
     await only_the_good_one_signs_in(workbench, unsaid, plain)
+
+
+@check("OAUTH-030", timeout=40, slow=True)
+async def metadata_of_its_own_choice_name_the_server_exactly(workbench: Workbench) -> None:
+    scripts = [
+        claims_its_host(resource) for resource in ("$origin", "$origin/", "$origin/other", "$mcp/more")
+    ]
+    await only_the_good_one_signs_in(workbench, *(script.oauth for script in scripts if script.oauth))

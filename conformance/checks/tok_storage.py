@@ -20,6 +20,7 @@ from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.errors import Violation
 from mock_servers.actions import silence
+from mock_servers.hostile.sign_ins import takes_refresh_tokens
 from mock_servers.oauth_script import OAuth
 from mock_servers.remote_actions import revoke_tokens
 from mock_servers.script import Script, on_call
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 FOLDER = ".dynamic-mcp/oauth-servers"
+PLANTED = "planted-access"
 _LOOK = 0.001
 #: lifetime in seconds of a token that the proxy has to refresh
 _SHORT = 2
@@ -310,3 +312,31 @@ def _has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: lis
         whole = f"{request.target} {request.headers} {request.body.decode(errors='replace')}"
         found = [token for token in tokens if token in whole]
         workbench.expect(not found, f"none of {tokens} arrives", request)
+
+
+@check("TOK-020", timeout=40, slow=True)
+async def a_refresh_token_without_an_issuer_goes_to_no_other_server(workbench: Workbench) -> None:
+    ends = {"valid": "2099-01-01T00:00:00Z", "expired": "2020-01-01T00:00:00Z"}
+    planted = {name: f"planted-refresh-{name}" for name in ends}
+    upstreams = [await workbench.oauth(name, script=takes_refresh_tokens()) for name in ends]
+    workbench.browser()
+    for name, end in ends.items():
+        file = token_file(workbench.sandbox.home, name)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tokens = {"access_token": PLANTED, "refresh_token": planted[name], "expires_at": end}
+        file.write_text(json.dumps(tokens))
+        file.chmod(0o600)
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        for upstream in upstreams:
+            await proxy.wake(upstream.name)
+        valid = upstreams[0]
+        with workbench.precondition("the proxy reads stored tokens of this form"):
+            await workbench.eventually(
+                lambda: PLANTED in valid.bearers, within=10.0, what="the stored access token arrives"
+            )
+        # The new sign-in is the user's own decision.
+        with workbench.precondition("after that the user signs in"):
+            await proxy.ready(*upstreams)
+    for upstream in upstreams:
+        _has_none(workbench, upstream, list(planted.values()))

@@ -82,7 +82,7 @@ def needs_a_browser() -> None:
 @mutant(
     "OAUTH-027",
     also=dict.fromkeys(
-        ("OAUTH-002", "OAUTH-009", "OAUTH-018", "OAUTH-021"), "several sign-ins take too long"
+        ("OAUTH-002", "OAUTH-009", "OAUTH-018", "OAUTH-021", "OAUTH-032"), "several sign-ins take too long"
     ),
 )
 def everything_waits_for_the_user() -> None:

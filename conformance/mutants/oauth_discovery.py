@@ -20,7 +20,9 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 
 @mutant(
     "OAUTH-002",
-    also=dict.fromkeys(("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018"), NO_RESOURCE_METADATA),
+    also=dict.fromkeys(
+        ("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018", "OAUTH-030"), NO_RESOURCE_METADATA
+    ),
 )
 def asks_the_mcp_origin_only() -> None:
     """The proxy looks only at the MCP server's own host for metadata. dmcp 1.5.0 behaves like this."""
@@ -34,10 +36,10 @@ def asks_the_mcp_origin_only() -> None:
 @mutant("OAUTH-003")
 def loses_the_path_of_the_resource() -> None:
     """As after a URL join that replaces the path."""
-    right = metadata.resource_metadata
+    right = metadata.resource_addresses
 
-    async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
-        return await right(http, url.removesuffix(urlsplit(url).path), challenge)
+    def wrong(url: str, challenge: Challenge) -> list[str]:
+        return right(url.removesuffix(urlsplit(url).path), challenge)
 
     replace(right, wrong)
 
@@ -65,9 +67,9 @@ def believes_any_issuer() -> None:
     replace(right, lambda server, issuer: right(server, server.issuer))
 
 
-@mutant("OAUTH-007")
+@mutant("OAUTH-007", also={"OAUTH-030": "the whole host is another resource too"})
 def accepts_metadata_of_any_resource() -> None:
-    replace(metadata.covers, lambda resource, url: True)
+    replace(metadata.is_resource, lambda resource, url, document: True)
 
 
 @mutant("OAUTH-010")
@@ -76,5 +78,18 @@ def starts_without_announced_s256() -> None:
 
     def wrong(server: ServerMetadata, issuer: str) -> ServerMetadata:
         return server if server.issuer == issuer else right(server, issuer)
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-030")
+def lets_a_server_speak_for_its_host() -> None:
+    """Metadata may always name a parent path, as in several clients in the field."""
+    right = metadata.is_resource
+
+    def wrong(resource: str, url: str, document: str) -> bool:
+        own = urlsplit(url)
+        origin = f"{own.scheme}://{own.netloc}"
+        return right(resource, url, document) or resource.rstrip("/") == origin
 
     replace(right, wrong)

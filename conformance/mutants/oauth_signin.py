@@ -8,10 +8,20 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from conformance.mutants import mutant, replace
-from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, metadata, pkce, registration, signin, token_endpoint
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import (
+    address,
+    authorization,
+    browser,
+    metadata,
+    pkce,
+    registration,
+    signin,
+    token_endpoint,
+)
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.callback import Callback
+from dynamic_mcp.oauth.challenge import challenge_of
 from dynamic_mcp.oauth.pkce import Pkce
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
@@ -58,14 +68,23 @@ def nobody_signs_in(id: str) -> dict[str, str]:
 
     The exceptions are requirements about sign-ins that are refused, or do not end.
     """
-    others = (f"OAUTH-{number:03}" for number in range(1, 30) if number not in (20, 22, 27))
+    others = (f"OAUTH-{number:03}" for number in range(1, 33) if number not in (20, 22, 27))
     return {other: "no sign-in succeeds" for other in others if other != id}
 
 
 @mutant(
     "OAUTH-001",
     also=dict.fromkeys(
-        ("OAUTH-008", "OAUTH-009", "OAUTH-014", "OAUTH-016", "OAUTH-017", "OAUTH-026", "OAUTH-029"),
+        (
+            "OAUTH-008",
+            "OAUTH-009",
+            "OAUTH-014",
+            "OAUTH-016",
+            "OAUTH-017",
+            "OAUTH-026",
+            "OAUTH-029",
+            "OAUTH-032",
+        ),
         "the user approves twice",
     ),
 )
@@ -218,6 +237,7 @@ def asks_for_what_is_missing_only() -> None:
             "OAUTH-021",
             "OAUTH-025",
             "OAUTH-026",
+            "OAUTH-032",
         ),
         "it has several sign-ins at once",
     ),
@@ -232,6 +252,30 @@ def keeps_one_verifier_for_the_process() -> None:
 
     replace(right, remembered)
     alter_token_requests("authorization_code", lambda form: {**form, "code_verifier": made[-1].verifier})
+
+
+@mutant("OAUTH-031")
+def passes_the_endpoint_on_as_it_is() -> None:
+    replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])
+
+
+@mutant("OAUTH-032")
+def asks_for_the_same_scopes_again() -> None:
+    """dmcp 1.5.0 has no step-up; a step-up without memory behaves like this."""
+    right = Authorization.handle_refusal
+
+    async def wrong(self: Authorization, status: int, bearer: str | None, challenge: str) -> bool:
+        parsed = challenge_of(challenge)
+        if status == 403 and parsed.error == "insufficient_scope":
+            raise SignInNeeded("it needs you to allow more", challenge=parsed)
+        return await right(self, status, bearer, challenge)
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-032")
+def opens_pages_without_a_limit() -> None:
+    authorization.MAX_SIGN_INS = 1000
 
 
 @mutant("OAUTH-029")

@@ -14,7 +14,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser, metadata, store
+from dynamic_mcp.oauth import address, browser, metadata, store
 from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
@@ -63,11 +63,13 @@ def reads_the_file_that_a_name_leads_to() -> None:
 def opens_whatever_is_called_an_endpoint() -> None:
     """For example a `file:` URL."""
     replace(metadata.secure, lambda url, what: url)
+    replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])
 
 
 @mutant("SEC-007")
 def opens_pages_by_a_shell() -> None:
-    """For example by `sh -c "xdg-open URL"`."""
+    """For example by `sh -c "xdg-open URL"`, with the endpoint as the server wrote it."""
+    replace(address.base_of, lambda endpoint: endpoint.partition("?")[0])
     kept: list[asyncio.subprocess.Process] = []
 
     async def wrong(url: str, server: str) -> None:

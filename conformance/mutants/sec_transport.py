@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dynamic_mcp.groups.listing import Listing
+    from dynamic_mcp.oauth.reach import Reach
 
 
 @mutant("SEC-004")
@@ -44,13 +45,16 @@ def ignores_the_host_of_a_certificate() -> None:
     replace(tls.trust_store, wrong)
 
 
-@mutant("SEC-004")
+@mutant("SEC-004", also={"SEC-014": "its client for sign-ins judges no address"})
 def trusts_every_authorization_server() -> None:
     """The proxy validates only the certificate of the MCP server."""
-    replace(request.http_client, lambda: httpx.AsyncClient(timeout=15.0, verify=False))
+    replace(request.http_client, lambda reach: httpx.AsyncClient(timeout=15.0, verify=False))
 
 
-@mutant("SEC-005", also={"SEC-004": "it refuses the good certificate of the control too"})
+@mutant(
+    "SEC-005",
+    also=dict.fromkeys(("SEC-004", "SEC-014"), "it refuses the good certificate of the control too"),
+)
 def trusts_no_certificate() -> None:
     """The refusal of bad certificates would prove nothing."""
     replace(tls.trust_store, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
@@ -73,8 +77,8 @@ def follows_redirects() -> None:
 def follows_redirects_of_the_authorization_server() -> None:
     right = request.http_client
 
-    def wrong() -> httpx.AsyncClient:
-        http = right()
+    def wrong(reach: Reach) -> httpx.AsyncClient:
+        http = right(reach)
         http.follow_redirects = True
         return http
 

@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.events import Record
     from dynamic_mcp.oauth.store import TokenStore
     from dynamic_mcp.oauth.tokens import ClientRegistration
 
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
 @mutant(
     "TOK-001",
     also=dict.fromkeys(
-        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"), "the check looks for the file where it should be"
+        ("TOK-002", "TOK-003", "TOK-017", "TOK-018", "TOK-020"),
+        "the check looks for the file where it should be",
     ),
 )
 def stores_in_the_working_directory() -> None:
@@ -82,7 +82,7 @@ def a_renewal_loses_the_modes() -> None:
 @mutant(
     "TOK-004",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"),
+        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015", "TOK-020"),
         "there is no token after a restart",
     ),
 )
@@ -102,7 +102,9 @@ def renews_at_each_connection() -> None:
     replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
 
 
-@mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "nothing is renewed while it is connected"))
+@mutant(
+    "TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018", "TOK-020"), "no other token replaces the first one")
+)
 def the_bearer_is_fixed_when_connecting() -> None:
     """The token is part of static headers."""
     right = Authorization.bearer
@@ -243,9 +245,9 @@ def finds_tokens_by_the_name_only() -> None:
     stores: dict[FreshTokens, TokenStore] = {}
 
     def remember(
-        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, record: Record
+        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, *more: Any
     ) -> None:
-        right(self, server, url, client_id, store, record)
+        right(self, server, url, client_id, store, *more)
         stores[self] = store
 
     async def wrong(self: FreshTokens) -> Tokens | None:
@@ -253,3 +255,8 @@ def finds_tokens_by_the_name_only() -> None:
 
     replace(right, remember)
     replace(FreshTokens.stored, wrong)
+
+
+@mutant("TOK-020")
+def refreshes_at_the_server_that_is_named_now() -> None:
+    replace(FreshTokens.issued_by, lambda self, server, issuer: True)

@@ -48,9 +48,9 @@ class Authority:
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
         return dict.fromkeys(names, str(self.file))
 
-    def good(self) -> Files:
-        """A certificate that a client must accept."""
-        return self._written("good", self._authority.issue_cert(*HOSTS))
+    def good(self, *more: str) -> Files:
+        """A certificate that a client must accept, also for these hosts."""
+        return self._written("-".join(("good", *more)), self._authority.issue_cert(*HOSTS, *more))
 
     def bad(self) -> dict[str, Files]:
         """Certificates that a client must refuse, by their fault."""

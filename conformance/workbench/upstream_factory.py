@@ -94,20 +94,23 @@ class UpstreamFactory:
         *,
         kind: Literal["oauth", "sse"] = "oauth",
         port: int = 0,
+        host: str = LOOPBACK,
         tls: tuple[Path, Path] | None = None,
         **fields: Any,
     ) -> ProtectedMockUpstream:
-        """A scripted upstream that requires a bearer token, and its authorization server, both already listening.
+        """A scripted upstream that requires a bearer token, and its authorization server, both already listening at `host`.
+
+        Without `oauth`, the script says how they behave.
 
         Its entry names a client id that the server knows; `oauth_client_id=None` leaves the id out. For an implementation that
         can only register itself, the entry has no client id and the server offers registration.
         """
-        oauth = oauth or OAuth()
+        oauth = oauth or (script.oauth if script is not None else None) or OAuth()
         if self._profile.registers and "oauth_client_id" not in fields:
             oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
         script = replace(script or Script(), oauth=oauth)
         folder = self._mock_folder(script)
-        process, facts = await self._start(kind, name, folder, port, LOOPBACK, tls)
+        process, facts = await self._start(kind, name, folder, port, host, tls)
         fields = {**self.required_fields(kind), "oauth_client_id": CLIENT, **fields}
         present = {key: value for key, value in fields.items() if value is not None}
         place = facts["url"], process, facts["issuer"]

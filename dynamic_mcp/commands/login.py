@@ -143,13 +143,14 @@ async def _sign_in(
 ) -> None:
     """Show the address, and wait for the browser or for its pasted address. Raises UpstreamFailed."""
     from dynamic_mcp.oauth import browser as opener
+    from dynamic_mcp.oauth.address import host_of
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.server import token_store
 
     reading: list[asyncio.Task[None]] = []
 
     async def show_address(address: str, server: str, callback: Callback) -> None:
-        say(f"Sign in to {server} in a browser:", "", f"  {address}", "")
+        say(f"Sign in to {server} at {host_of(address)} in a browser:", "", f"  {address}", "", most=None)
         if sys.stdin.isatty():
             say("If the browser is on another machine, paste its last address here.")
             reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))

@@ -29,12 +29,12 @@ class Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
-def say(*lines: str) -> None:
-    """Print lines for the user on stderr."""
+def say(*lines: str, most: int | None = MAX_LINE) -> None:
+    """Print lines for the user on stderr, each cut after ``most`` characters; None never cuts."""
     # Without a stderr, ``print`` would use stdout, which belongs to the client.
     if sys.stderr is not None:
         for line in lines:
-            print(printable(line), file=sys.stderr)  # noqa: T201  # the output of a command
+            print(printable(line, most), file=sys.stderr)  # noqa: T201  # the output of a command
 
 
 def show(*lines: str, most: int | None = MAX_LINE) -> None:

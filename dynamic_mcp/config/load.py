@@ -67,6 +67,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     oauth_client_id: str | None = None
     oauth_scopes: list[str] = []
+    oauth_private_hosts: list[str] = []
     enabled: bool = True
     features: Features = Features()
     timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
@@ -77,6 +78,7 @@ _NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Ti
 #: One server in the file.
 SERVER_ENTRY: type[msgspec.Struct] = _Server
 _T = TypeVar("_T", bound=msgspec.Struct)
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
@@ -232,7 +234,7 @@ def _server(
     if entry.command is not None:
         if entry.type not in (None, "stdio"):
             raise error(f"type {entry.type!r} needs 'url', not 'command'")
-        for field in ("headers", "oauth_client_id", "oauth_scopes"):
+        for field in ("headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts"):
             if getattr(entry, field):
                 raise error(f"'{field}' belongs to a server with 'url', this one has 'command'")
         for field in ONLY_URL:
@@ -264,7 +266,13 @@ def _server(
         if client_id is not None:
             client_id = expand(client_id, f"{location}.oauth_client_id")
         scopes = tuple(entry.oauth_scopes)
-        shared = settings.require_https, settings.max_message_size, settings.token_store
+        for n, host in enumerate(entry.oauth_private_hosts):
+            if not _HOST.fullmatch(host):
+                raise error(
+                    f"'oauth_private_hosts[{n}]' is not a host; write its name or address without scheme and port"
+                )
+        hosts = tuple(entry.oauth_private_hosts)
+        shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
         if entry.type == "sse":
             transport = SseTransport(url, headers, client_id, scopes, *shared)
         else:

@@ -80,6 +80,8 @@ class HttpTransport(msgspec.Struct, frozen=True):
     #: bytes
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
+    #: hosts at private addresses to which the server may lead (``oauth.reach``)
+    oauth_private_hosts: tuple[str, ...] = ()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""
@@ -97,6 +99,7 @@ class SseTransport(msgspec.Struct, frozen=True):
     #: bytes
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
+    oauth_private_hosts: tuple[str, ...] = ()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""

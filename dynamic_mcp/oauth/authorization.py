@@ -1,27 +1,35 @@
 """The authorization for one server: the bearer token of the next request, and the handling of a refusal.
 
 ``Authorization`` renews a refused token if it can. If only the user can help, it raises ``SignInNeeded``, and the caller decides
-whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself.
+whether to wait. One sign-in serves all callers that wait for it. A sign-in that failed does not start again by itself. Neither does
+one for scopes that the user has allowed already, and a server gets ``MAX_SIGN_INS`` sign-ins in ``SIGN_IN_PERIOD``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
+from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
+
+#: The most sign-ins of one server that begin by themselves within a period, in seconds.
+MAX_SIGN_INS = 4
+SIGN_IN_PERIOD = 600.0
 
 
 class Authorization:
@@ -42,10 +50,17 @@ class Authorization:
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
-        self.tokens = FreshTokens(server, self._url, self._client_id, store or FileStore(server), record)
+        self.reach = Reach(self._url, transport.oauth_private_hosts)
+        self.tokens = FreshTokens(
+            server, self._url, self._client_id, store or FileStore(server), record, self.reach
+        )
         self._signing_in: asyncio.Task[None] | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
+        #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
+        self._stepped_up: frozenset[str] | None = None
+        #: the times of the last sign-ins
+        self._began: deque[float] = deque(maxlen=MAX_SIGN_INS)
         # A configured Authorization header is the credential, unless a configured client id asks for OAuth.
         self._applies = self._client_id is not None or not any(
             name.lower() == "authorization" for name, _ in transport.headers
@@ -57,22 +72,42 @@ class Authorization:
     async def handle_refusal(self, status: int, bearer: str | None, challenge: str) -> bool:
         if not self._applies:
             return False
-        parsed = challenge_of(challenge)
+        parsed = msgspec.structs.replace(challenge_of(challenge), level=self.reach.own)
         if status == 401:
             await self._replace_token(bearer, parsed)
             return True
-        if parsed.error == "insufficient_scope" and bearer is not None:
-            raise SignInNeeded("it needs you to allow more", challenge=parsed)
-        return False
+        if parsed.error != "insufficient_scope" or bearer is None:
+            return False
+        current = self.tokens.current
+        if current is not None and current.access_token != bearer:
+            # A step-up was completed in the meantime.
+            return True
+        if self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
+            if await self._adopt_newer():
+                return True
+            raise UpstreamFailed(
+                "it still refuses the call after you have allowed what it asked for; to be asked again, run: "
+                f"dynamic-mcp logout {self._server}, then dynamic-mcp login {self._server}"
+            )
+        raise SignInNeeded("it needs you to allow more", challenge=parsed)
+
+    def admitted(self, addresses: list[str]) -> list[str]:
+        try:
+            return self.reach.of_server(addresses)
+        except TooInward as refusal:
+            raise UpstreamFailed(f"its name {refusal}") from None
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""
         challenge = need.challenge if isinstance(need.challenge, Challenge) else Challenge()
+        if challenge.level is not None:
+            self.reach.was_at(AddressLevel(challenge.level))
         if self._declined is not None:
             if await self._adopt_newer():
                 return
             raise UpstreamFailed(self._declined)
         if self._signing_in is None or self._signing_in.done():
+            self._count_sign_in()
             # A separate task, because the cancellation of one caller must not end it for the others.
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         await asyncio.shield(self._signing_in)
@@ -108,7 +143,7 @@ class Authorization:
         """Use tokens from a sign-in in another process, if there are any; whether there were. Raises StoreFailed."""
         if not await self.tokens.adopt_newer():
             return False
-        self._declined = None
+        self._declined = self._stepped_up = None
         return True
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
@@ -119,13 +154,23 @@ class Authorization:
         if tokens.issuer is None:
             return False
         try:
-            async with http_client() as http:
+            async with http_client(self.reach) as http:
                 found = await discover(http, self._url, challenge)
         except UpstreamFailed:
             return False
         return found.published and found.server.issuer != tokens.issuer
 
     # The user
+
+    def _count_sign_in(self) -> None:
+        """Count one more sign-in. Raises UpstreamFailed if there were too many."""
+        now = time.monotonic()
+        if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
+            raise UpstreamFailed(
+                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins "
+                f"by itself; to sign in, run: dynamic-mcp login {self._server}"
+            )
+        self._began.append(now)
 
     async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"
@@ -156,12 +201,14 @@ class Authorization:
             granted=None if before is None else before.scope,
             client=None if before is None else before.registration,
             issuer=None if before is None else before.issuer,
+            reach=self.reach,
         )
         try:
-            async with http_client() as http:
+            async with http_client(self.reach) as http:
                 tokens = await sign_in(http, request, challenge, self._show_address)
         except TransientFailure:
             # The browser is not open yet, so another attempt does not disturb the user.
+            self._began.pop()
             raise
         except UpstreamFailed as error:
             await self.tokens.forget_registration(error, before)
@@ -169,3 +216,9 @@ class Authorization:
             raise UpstreamFailed(self._declined) from None
         await self.tokens.keep_locked(tokens)
         self._declined = None
+        if challenge.error == "insufficient_scope":
+            self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())
+
+
+def _scopes(challenge: Challenge) -> frozenset[str]:
+    return frozenset((challenge.scope or "").split())

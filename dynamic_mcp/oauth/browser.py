@@ -15,6 +15,7 @@ import shutil
 import sys
 
 from dynamic_mcp.log import log
+from dynamic_mcp.oauth.address import host_of
 
 #: Seconds after which a command that still runs counts as the browser itself.
 _OPENER_TIME = 3.0
@@ -35,16 +36,19 @@ _reaped: set[asyncio.Task[int]] = set()
 
 
 async def show(url: str, server: str) -> None:
-    """Open the address, or print it."""
+    """Open the address, or print it. ``url`` comes from ``oauth.address``, and so is harmless for a terminal and a shell."""
+    host = host_of(url)
     for command in _commands(url):
         if await _opens(command):
-            log.info("server %s: opened a browser window for the sign-in", server)
+            log.info("server %s: opened a browser window for the sign-in at %s", server, host)
             return
     # Without a stderr, ``print`` would use stdout, which belongs to the client.
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(  # noqa: T201  # the only way to reach the user
-                f"dynamic-mcp: sign in to {server!r} in a browser: {url}", file=sys.stderr, flush=True
+                f"dynamic-mcp: sign in to {server!r} at {host} in a browser: {url}",
+                file=sys.stderr,
+                flush=True,
             )
 
 

@@ -20,6 +20,8 @@ class Challenge(msgspec.Struct, frozen=True):
     resource_metadata: str | None = None
     scope: str | None = None
     error: str | None = None
+    #: the level of the server that sent it (``reach.AddressLevel``); None if unknown
+    level: int | None = None
 
 
 def challenge_of(header: str | None) -> Challenge:

@@ -20,12 +20,15 @@ from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.reach import Reach
 from dynamic_mcp.oauth.store import TokenStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.origin import origin_of
 
 if TYPE_CHECKING:
     import httpx
+
+    from dynamic_mcp.oauth.metadata import ServerMetadata
 
 _T = TypeVar("_T")
 
@@ -41,13 +44,20 @@ class FreshTokens:
     """Loads, renews and keeps the tokens of one configured server."""
 
     def __init__(
-        self, server: str, url: str, client_id: str | None, store: TokenStore, record: Record
+        self,
+        server: str,
+        url: str,
+        client_id: str | None,
+        store: TokenStore,
+        record: Record,
+        reach: Reach | None = None,
     ) -> None:
         self._server = server
         self._url = url
         self._client_id = client_id
         self._store = store
         self._record = record
+        self._reach = reach or Reach(url)
         self._tokens: Tokens | None = None
         #: whether the store was read, and the task that reads it
         self._loaded = False
@@ -209,11 +219,12 @@ class FreshTokens:
                     self._tokens, old, self._fresh = found, found, True
                     if not found.is_due(time.time(), fresh=True):
                         return
-                if old.refresh_token is None:
+                new = None if old.refresh_token is None else await self._refreshed(old, old.refresh_token)
+                if new is None:
                     if force or old.is_expired(time.time()):
                         self.forget()
                     return
-                await self.keep(await self._refreshed(old, old.refresh_token))
+                await self.keep(new)
                 self._record("token_renewal", server=self._server, began=began)
         except GrantRefused as refusal:
             self._record(
@@ -231,8 +242,11 @@ class FreshTokens:
                 raise
             log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
 
-    async def _refreshed(self, old: Tokens, refresh_token: str) -> Tokens:
-        """New tokens for a refresh token. Without a new refresh token, the old one stays (RFC 6749, section 6)."""
+    async def _refreshed(self, old: Tokens, refresh_token: str) -> Tokens | None:
+        """New tokens for a refresh token; None if it may belong to another authorization server.
+
+        Without a new refresh token, the old one stays (RFC 6749, section 6).
+        """
         from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.request import http_client
         from dynamic_mcp.oauth.token_endpoint import request_tokens
@@ -241,10 +255,17 @@ class FreshTokens:
         if client is None or (self._client_id is not None and not client.registered):
             client = ClientRegistration(self._client_id or "")
         http: httpx.AsyncClient
-        async with http_client() as http:
+        async with http_client(self._reach) as http:
             endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
             if endpoint is None or resource is None:
                 found = await discover(http, self._url, Challenge())
+                if not self.issued_by(found.server, issuer):
+                    log.warning(
+                        "server %s: its stored refresh token is not used, because it may be of another authorization server "
+                        "than the one that the server names; you have to sign in again when the access token ends",
+                        self._server,
+                    )
+                    return None
                 endpoint, issuer, resource = found.server.token_endpoint, found.server.issuer, found.resource
             form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
             new = await request_tokens(http, endpoint, client, form)
@@ -258,3 +279,17 @@ class FreshTokens:
             token_endpoint=endpoint,
             client=client,
         )
+
+    def issued_by(self, server: ServerMetadata, issuer: str | None) -> bool:
+        """Whether stored tokens of this issuer come from this authorization server.
+
+        dmcp stores no issuer. It finds authorization servers at the origin of the MCP server only, and so its refresh tokens go there
+        and nowhere else.
+        """
+        if issuer is not None:
+            return server.issuer == issuer
+        try:
+            own = origin_of(self._url)
+            return origin_of(server.issuer) == own and origin_of(server.token_endpoint) == own
+        except ValueError:
+            return False

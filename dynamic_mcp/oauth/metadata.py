@@ -19,9 +19,10 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.request import Unreadable, decode, send_request
-from dynamic_mcp.origin import is_loopback, without_user
+from dynamic_mcp.origin import is_loopback, origin_of, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
@@ -62,8 +63,6 @@ async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> D
     if resource is None:
         server, published = await server_of_origin(http, url)
         return Discovered(server, canonical(url), None, published)
-    if not covers(resource.resource, url):
-        raise UpstreamFailed("its protected resource metadata is about another resource")
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
     issuer = resource.authorization_servers[0]
@@ -105,17 +104,26 @@ async def resource_metadata(
     http: httpx.AsyncClient, url: str, challenge: Challenge
 ) -> ResourceMetadata | None:
     """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed."""
+    for address in resource_addresses(url, challenge):
+        found = await _fetch(http, address, ResourceMetadata)
+        if found is not None:
+            if not is_resource(found.resource, url, address):
+                raise UpstreamFailed(
+                    f"its protected resource metadata is about another resource, {_shown(found.resource)}, "
+                    f"and not about {_shown(canonical(url))} (RFC 9728, section 3.3)"
+                )
+            return found
+    return None
+
+
+def resource_addresses(url: str, challenge: Challenge) -> list[str]:
+    """The addresses that may hold the metadata of the MCP server at ``url``. Raises UpstreamFailed."""
     parts = urlsplit(url)
-    well_known = "/.well-known/oauth-protected-resource"
-    paths = dict.fromkeys((f"{well_known}{parts.path.rstrip('/')}", well_known))
+    paths = dict.fromkeys((f"{_WELL_KNOWN}{parts.path.rstrip('/')}", _WELL_KNOWN))
     addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
     if challenge.resource_metadata is not None:
         addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
-    for address in addresses:
-        found = await _fetch(http, address, ResourceMetadata)
-        if found is not None:
-            return found
-    return None
+    return addresses
 
 
 async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
@@ -157,18 +165,41 @@ def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
     return server
 
 
-def covers(resource: str, url: str) -> bool:
-    """Whether the resource is the MCP server, or a parent path of it on the same origin."""
+def is_resource(resource: str, url: str, document: str) -> bool:
+    """Whether metadata at the address ``document`` that name ``resource`` are about the MCP server at ``url``.
+
+    RFC 9728, section 3.3: they name either the URL of the server, or the URL to which their well-known address belongs. At the well-known
+    address of a parent path, the owner of that path speaks. Metadata elsewhere, which the server itself chooses, name the server only.
+    """
     try:
-        a, b = urlsplit(resource), urlsplit(without_user(url))
+        named, own = _identifier(resource), _identifier(without_user(url))
+        place = urlsplit(document)
+        holder = urlunsplit(place._replace(path=place.path.removeprefix(_WELL_KNOWN)))
+        of_place = _identifier(holder) if place.path.startswith(_WELL_KNOWN) else None
     except ValueError:
         return False
-    if (a.scheme.lower(), a.netloc.lower()) != (b.scheme.lower(), b.netloc.lower()) or a.fragment:
+    if urlsplit(resource).fragment or "@" in urlsplit(resource).netloc:
         return False
-    if a.query:
-        return a.path == b.path and a.query == b.query
-    own, parent = b.path.rstrip("/"), a.path.rstrip("/")
-    return own == parent or own.startswith(f"{parent}/")
+    if named == own or named == (*own[:2], ""):
+        return True
+    (origin, path, query), (own_origin, own_path, _) = named, own
+    return (
+        named == of_place
+        and origin == own_origin
+        and not query
+        and own_path.startswith(f"{path.rstrip('/')}/")
+    )
+
+
+def _identifier(url: str) -> tuple[tuple[str, str, int | None], str, str]:
+    """Origin, path and query of a resource; a bare origin may end with a slash. Raises ValueError."""
+    parts = urlsplit(url)
+    return origin_of(url), "" if parts.path == "/" else parts.path, parts.query
+
+
+def _shown(text: str) -> str:
+    """A URL for a message: printable, and not too long."""
+    return "".join(c for c in text if c.isprintable())[:200]
 
 
 async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:

@@ -18,7 +18,8 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.tls import trust_store
+from dynamic_mcp.oauth.judged import JudgedTransport
+from dynamic_mcp.oauth.reach import Reach, TooInward
 
 #: Seconds for one request, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
@@ -50,12 +51,17 @@ async def send_request(
     form: Mapping[str, str] | None = None,
     basic: tuple[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """The status and body of the answer. Raises TransientFailure, also for 408, 429 and 5xx; its message names ``what``."""
+    """The status and body of the answer.
+
+    Raises TransientFailure, also for 408, 429 and 5xx, and UpstreamFailed for an address out of reach. The messages name ``what``.
+    """
     auth = httpx.USE_CLIENT_DEFAULT if basic is None else httpx.BasicAuth(*basic)
     try:
         with anyio.fail_after(REQUEST_TIME):
             async with http.stream(method, url, json=json, data=form, auth=auth, headers=_HEADERS) as reply:
                 status, body = reply.status_code, await _body_of(reply, what)
+    except TooInward as refusal:
+        raise UpstreamFailed(f"{what} {refusal}") from None
     # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
         raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None
@@ -108,9 +114,6 @@ def decode(body: bytes, kind: type[_T]) -> _T:
         raise Unreadable from None
 
 
-def http_client() -> httpx.AsyncClient:
-    """A client for the requests of one sign-in or renewal. Raises UpstreamFailed if the environment names an unusable proxy."""
-    try:
-        return httpx.AsyncClient(timeout=REQUEST_TIME, verify=trust_store(), follow_redirects=False)
-    except (ImportError, ValueError, httpx.InvalidURL):
-        raise UpstreamFailed("the proxy that the environment names cannot be used for signing in") from None
+def http_client(reach: Reach) -> httpx.AsyncClient:
+    """A client for the requests of one sign-in or renewal, which connects only within this reach."""
+    return httpx.AsyncClient(timeout=REQUEST_TIME, transport=JudgedTransport(reach), follow_redirects=False)

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
 import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import browser
+from dynamic_mcp.oauth import address, browser
 from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.metadata import Discovered, discover
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
+from dynamic_mcp.oauth.reach import Reach, TooInward
 from dynamic_mcp.oauth.registration import register
 from dynamic_mcp.oauth.request import TransientFailure
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
@@ -40,14 +41,16 @@ class SignInRequest(msgspec.Struct, frozen=True):
     #: the registration of an earlier sign-in, and its issuer
     client: ClientRegistration | None = None
     issuer: str | None = None
+    #: where the server may lead
+    reach: Reach | None = None
 
 
 #: Shows the address to the user. The callback is for an answer that comes without the browser.
 ShowAddress = Callable[[str, str, Callback], Awaitable[None]]
 
 
-async def _open_browser(address: str, server: str, callback: Callback) -> None:
-    await browser.show(address, server)
+async def _open_browser(page: str, server: str, callback: Callback) -> None:
+    await browser.show(page, server)
 
 
 async def sign_in(
@@ -58,6 +61,12 @@ async def sign_in(
 ) -> Tokens:
     """Send the user to the browser and wait for the tokens. Raises UpstreamFailed with the reason."""
     found = await discover(http, request.url, challenge)
+    endpoint = address.base_of(found.server.authorization_endpoint)
+    if request.reach is not None:
+        try:
+            await request.reach.check(endpoint)
+        except TooInward as refusal:
+            raise UpstreamFailed(f"its authorization endpoint {refusal}") from None
     state, pkce = new_state(), new_pkce()
     known = request.client if request.client_id is None and request.issuer == found.server.issuer else None
     if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
@@ -67,7 +76,7 @@ async def sign_in(
         scope = _scope(request, challenge, found)
         client = await _client(http, request, found, callback.redirect_uri, scope, known)
         await (show_address or _open_browser)(
-            _authorization_url(found, client, callback.redirect_uri, state, pkce, scope),
+            _authorization_url(endpoint, found, client, callback.redirect_uri, state, pkce, scope),
             request.server,
             callback,
         )
@@ -161,6 +170,7 @@ def _scope(request: SignInRequest, challenge: Challenge, found: Discovered) -> s
 
 
 def _authorization_url(
+    endpoint: str,
     found: Discovered,
     client: ClientRegistration,
     redirect_uri: str,
@@ -168,7 +178,7 @@ def _authorization_url(
     pkce: Pkce,
     scope: str | None,
 ) -> str:
-    """The authorization request (RFC 6749, section 4.1.1). The endpoint's own query stays (section 3.1)."""
+    """The authorization request (RFC 6749, section 4.1.1). The endpoint's own query stays (section 3.1). Raises UpstreamFailed."""
     parameters = {
         "response_type": "code",
         "client_id": client.client_id,
@@ -179,13 +189,15 @@ def _authorization_url(
         "resource": found.resource,
         **({"scope": scope} if scope else {}),
     }
-    parts = urlsplit(found.server.authorization_endpoint)
     own = [
         (name, value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        for name, value in parse_qsl(
+            urlsplit(found.server.authorization_endpoint).query, keep_blank_values=True
+        )
         if name not in parameters
     ]
-    return urlunsplit(parts._replace(query=urlencode([*own, *parameters.items()])))
+    query = urlencode([*own, *parameters.items()], errors="replace")
+    return address.checked(f"{endpoint}?{query}")
 
 
 def _port_of(client: ClientRegistration | None) -> int:

@@ -6,7 +6,7 @@ Each module holds one kind of attack. A function with the decorator `hostile` ma
 bounded in time and size, so that a mock never harms the machine of its user.
 """
 
-from mock_servers.hostile import listings, owners, sizes, storms, texts
+from mock_servers.hostile import listings, owners, sign_ins, sizes, storms, texts
 from mock_servers.hostile.registry import HOSTILE, HostileServer, Transport, hostile
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "hostile",
     "listings",
     "owners",
+    "sign_ins",
     "sizes",
     "storms",
     "texts",

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mock_servers.script import Script
+
+_S = TypeVar("_S", bound=Callable[[], Script])
 
 Transport = Literal["stdio", "http", "sse", "oauth"]
 
@@ -34,12 +36,10 @@ class HostileServer:
 HOSTILE: dict[str, HostileServer] = {}
 
 
-def hostile(
-    name: str, transport: Transport = "stdio"
-) -> Callable[[Callable[[], Script]], Callable[[], Script]]:
+def hostile(name: str, transport: Transport = "stdio") -> Callable[[_S], _S]:
     """Register a function that makes the script of a hostile server; the first paragraph of its docstring says what it does."""
 
-    def register(script: Callable[[], Script]) -> Callable[[], Script]:
+    def register(script: _S) -> _S:
         if name in HOSTILE:
             raise ValueError(f"two hostile servers are named {name}")
         attack = " ".join((script.__doc__ or "").partition("\n\n")[0].split())

@@ -16,10 +16,9 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -27,7 +26,7 @@ from anyio import to_thread
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
-from dynamic_mcp.origin import has_credentials_twice, is_plain, origin_of, without_user
+from dynamic_mcp.origin import has_credentials_twice, is_plain, proxy_for, without_user
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.protocol.pieces import Pieces
 from dynamic_mcp.tls import trust_store
@@ -93,6 +92,10 @@ class Credentials(Protocol):
         """Let the user sign in. Raises UpstreamFailed if that does not succeed."""
         ...
 
+    def admitted(self, addresses: list[str]) -> list[str]:
+        """Those addresses of the server's name to which requests may go. Raises UpstreamFailed without one."""
+        ...
+
 
 class HttpClient:
     """Sends requests to one server."""
@@ -120,7 +123,7 @@ class HttpClient:
             return
         try:
             # All addresses of one server have the same origin, so one proxy is right for all.
-            self._proxy = _proxy_for(self.url)
+            self._proxy = proxy_for(self.url)
         except ValueError:
             raise UpstreamFailed("its url is not an address") from None
         if has_credentials_twice(self.url, self._headers):
@@ -134,8 +137,10 @@ class HttpClient:
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
         # Plain http needs no trust store, and ignores this value.
         trust = trust_store() if secure else True
+        # A proxy resolves the name itself.
+        resolver = None if self._proxy is not None else _resolver(library, self._credentials.admitted)
         self._session = library.ClientSession(
-            connector=library.TCPConnector(limit=0, ssl=trust),
+            connector=library.TCPConnector(limit=0, ssl=trust, resolver=resolver),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,
@@ -263,12 +268,16 @@ def _merged(*levels: Mapping[str, str]) -> dict[str, str]:
     return dict(found.values())
 
 
-def _proxy_for(url: str) -> str | None:
-    scheme, host, port = origin_of(url)
-    proxies = urllib.request.getproxies_environment()
-    if urllib.request.proxy_bypass_environment(f"{host}:{port}", proxies):  # type: ignore[attr-defined]
-        return None
-    return proxies.get(scheme) or proxies.get("all")
+def _resolver(library: Any, admitted: Callable[[list[str]], list[str]]) -> Any:
+    """A resolver of the library that gives only admitted addresses."""
+
+    class AdmittingResolver(library.ThreadedResolver):  # type: ignore[misc]  # the library is imported when it is needed
+        async def resolve(self, *name: Any, **options: Any) -> list[dict[str, Any]]:
+            found = await super().resolve(*name, **options)
+            kept = admitted([place["host"] for place in found])
+            return [place for place in found if place["host"] in kept]
+
+    return AdmittingResolver()
 
 
 @contextmanager

@@ -68,7 +68,8 @@ class OAuthGuard:
         needed = self._oauth.tool_scopes.get(_tool_in(exchange.body) or "")
         if needed is None or (needed in scopes and not self._oauth.never_enough):
             return True
-        words = f'Bearer error="insufficient_scope", scope="{needed}", resource_metadata="$metadata"'
+        asked = needed.replace("$n", str(exchange.n))
+        words = f'Bearer error="insufficient_scope", scope="{asked}", resource_metadata="$metadata"'
         challenge = self._metadata.fill_challenge(words)
         respond_json(exchange, 403, {"error": "insufficient_scope"}, {"WWW-Authenticate": challenge})
         return False

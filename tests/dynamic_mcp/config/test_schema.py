@@ -70,6 +70,7 @@ SOME: dict[str, list[Any]] = {
     "headers": [{"A": "b"}, {"A": None}],
     "oauth_client_id": ["x", None, 1],
     "oauth_scopes": [["a"], "a"],
+    "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
     "enabled": [True, 1],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
     "timeout": [
@@ -172,7 +173,7 @@ def test_schema_and_parser_accept_the_same_values(field: str) -> None:
             assert VALIDATOR.is_valid(config) == is_accepted(config), (field, value)
 
 
-REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes")
+REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts")
 
 
 def test_command_prints_the_schema() -> None:

@@ -11,8 +11,10 @@ import respx
 
 from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
+from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import fresh_tokens
 from dynamic_mcp.oauth import store as store_module
+from dynamic_mcp.oauth.authorization import MAX_SIGN_INS, Authorization
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
@@ -197,6 +199,82 @@ async def test_step_up_requests_the_granted_and_the_missing_scope(make: Make, st
     )
     assert query_of(user.addresses[0])["scope"] == "a b"
     assert await authorization.bearer() == f"{ACCESS}-1"
+
+
+MORE = 'Bearer error="insufficient_scope", scope="b c"'
+
+
+async def stepped_up(authorization: Authorization) -> None:
+    """Sign in again, because the server asks for the scopes of ``MORE``."""
+    with pytest.raises(SignInNeeded) as raised:
+        await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+    await authorization.sign_in(raised.value)
+
+
+@pytest.mark.parametrize("scope", ["b c", "c b b", "c", ""])
+async def test_step_up_that_did_not_help_does_not_begin_again(
+    make: Make, store: FileStore, scope: str
+) -> None:
+    store.save(stored(DAY))
+    publish()
+    respx.post(TOKEN).mock(side_effect=[grant(1), grant(2)])
+    user = User()
+    authorization = make(user)
+    await stepped_up(authorization)
+
+    refusal = f'Bearer error="insufficient_scope", scope="{scope}"'
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed, match=r"still refuses the call.*dynamic-mcp login docs") as raised:
+            await authorization.handle_refusal(403, await authorization.bearer(), refusal)
+        assert not isinstance(raised.value, SignInNeeded)
+    assert len(user.addresses) == 1
+    # Other scopes are another question, and so are tokens that the user got elsewhere.
+    with pytest.raises(SignInNeeded):
+        await authorization.handle_refusal(
+            403, await authorization.bearer(), 'Bearer error="insufficient_scope", scope="d"'
+        )
+    store.save(stored(DAY, 7))
+    assert await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+    with pytest.raises(SignInNeeded):
+        await authorization.handle_refusal(403, await authorization.bearer(), MORE)
+
+
+async def test_late_refusal_of_scopes_does_not_step_up_again(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY))
+    publish()
+    respx.post(TOKEN).mock(return_value=grant(1))
+    authorization = make(User())
+    before = await authorization.bearer()
+    await stepped_up(authorization)
+
+    assert await authorization.handle_refusal(403, before, MORE)
+
+
+async def test_server_gets_few_sign_ins(
+    make: Make, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    respx.post(TOKEN).mock(side_effect=[grant(number) for number in range(1, 9)])
+    user = User()
+    authorization = make(user)
+    for _ in range(MAX_SIGN_INS):
+        await authorization.sign_in(NEED)
+
+    with pytest.raises(UpstreamFailed, match="run: dynamic-mcp login docs"):
+        await authorization.sign_in(NEED)
+    assert len(user.addresses) == MAX_SIGN_INS
+    monkeypatch.setattr(authorization_module, "SIGN_IN_PERIOD", 0.0)
+    await authorization.sign_in(NEED)
+    assert len(user.addresses) == MAX_SIGN_INS + 1
+
+
+async def test_failures_before_the_browser_are_no_sign_ins(make: Make) -> None:
+    publish()
+    respx.get(SERVER_METADATA).respond(503)
+    authorization = make(User())
+    for _ in range(2 * MAX_SIGN_INS):
+        with pytest.raises(UpstreamFailed, match="HTTP 503"):
+            await authorization.sign_in(NEED)
 
 
 @pytest.mark.parametrize("before", [None, -1.0, DAY])

@@ -58,7 +58,7 @@ async def test_address_is_printed_on_stderr_if_no_browser_opens(
     monkeypatch.setenv("BROWSER", browser)
     await show(ADDRESS, "docs")
 
-    assert capsys.readouterr() == ("", f"dynamic-mcp: sign in to 'docs' in a browser: {ADDRESS}\n")
+    assert capsys.readouterr() == ("", f"dynamic-mcp: sign in to 'docs' at as.test in a browser: {ADDRESS}\n")
 
 
 async def test_next_program_runs_if_one_fails(

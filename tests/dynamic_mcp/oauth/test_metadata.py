@@ -144,23 +144,54 @@ def test_resource_identifier_contains_no_secrets(url: str, resource: str) -> Non
     assert canonical(url) == resource
 
 
+PATH = "/public/mcp"
+
+
 @pytest.mark.parametrize(
-    "resource",
+    ("path", "resource"),
     [
-        URL,
-        f"{URL}/",
-        "https://mcp.test/public",
-        "https://mcp.test/",
-        "https://mcp.test",
-        "HTTPS://MCP.test/public",
+        (PATH, URL),
+        (PATH, "HTTPS://MCP.test:443/public/mcp"),
+        ("", URL),
+        # The well-known address of the origin belongs to the origin.
+        ("", "https://mcp.test"),
+        ("", "https://mcp.test/"),
     ],
 )
-async def test_metadata_of_the_server_or_a_parent_path_is_used(
-    http: httpx.AsyncClient, resource: str
+async def test_metadata_name_the_server_or_the_owner_of_their_address(
+    http: httpx.AsyncClient, path: str, resource: str
 ) -> None:
-    publish(resource_metadata(resource=resource))
+    publish()
+    respx.get(f"{RESOURCE_METADATA}{PATH}").respond(404)
+    respx.get(f"{RESOURCE_METADATA}{path}").respond(json=resource_metadata(resource=resource))
 
     assert (await discover(http, f"{URL}?key=1", NO_CHALLENGE)).resource == resource
+
+
+@pytest.mark.parametrize(("url", "resource"), [("", "/"), ("/", "")])
+async def test_slash_of_an_origin_makes_no_other_resource(
+    http: httpx.AsyncClient, url: str, resource: str
+) -> None:
+    publish()
+    respx.get(RESOURCE_METADATA).respond(json=resource_metadata(resource=f"https://mcp.test{resource}"))
+
+    assert (
+        await discover(http, f"https://mcp.test{url}", NO_CHALLENGE)
+    ).resource == f"https://mcp.test{resource}"
+
+
+@pytest.mark.parametrize(
+    "resource", ["https://mcp.test", "https://mcp.test/public", "https://mcp.test/other"]
+)
+async def test_server_does_not_speak_for_its_whole_host(http: httpx.AsyncClient, resource: str) -> None:
+    """One host can have servers of several owners; a token for all of them is not for one of them."""
+    publish()
+    respx.get("https://mcp.test/public/mine.json").respond(json=resource_metadata(resource=resource))
+
+    with pytest.raises(UpstreamFailed, match="about another resource") as raised:
+        await discover(http, URL, Challenge("https://mcp.test/public/mine.json"))
+    assert resource in str(raised.value)
+    assert URL in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +203,9 @@ async def test_metadata_of_the_server_or_a_parent_path_is_used(
         "https://mcp.test:8443/public/mcp",
         "https://mcp.test.evil.test/public/mcp",
         "https://mcp.test@evil.test/public/mcp",
+        f"{URL}/",
+        "https://mcp.test/public",
+        "https://mcp.test",
         "https://mcp.test/pub",
         "https://mcp.test/public/mcp/more",
         "https://mcp.test/public/mcp?tenant=2",

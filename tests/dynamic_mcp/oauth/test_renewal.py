@@ -19,7 +19,6 @@ from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
     DAY,
-    ISSUER,
     KEY,
     REFRESH,
     SERVER_METADATA,
@@ -32,6 +31,7 @@ from tests.dynamic_mcp.oauth.kit import (
     publish,
     refuse,
     renewals,
+    server_metadata,
     stored,
     transport,
 )
@@ -122,16 +122,61 @@ def file_of_dmcp(store: FileStore, directory: Path) -> None:
     store.path.write_text(json.dumps(written))
 
 
+OWN = "https://mcp.test"
+
+
+def publish_own(**changes: object) -> None:
+    """Let the origin of the MCP server be its authorization server, where dmcp looks for one."""
+    own = {"issuer": OWN, "token_endpoint": f"{OWN}/token", **changes}
+    respx.get(f"{OWN}/.well-known/oauth-authorization-server").respond(json=server_metadata(**own))
+
+
 @pytest.mark.usefixtures("file_of_dmcp")
-async def test_tokens_of_dmcp_are_renewed_with_discovered_metadata(make: Make, store: FileStore) -> None:
-    publish()
-    route = renewals(grant(1))
+async def test_tokens_of_dmcp_are_renewed_at_the_origin_of_the_server(make: Make, store: FileStore) -> None:
+    publish_own()
+    route = respx.post(f"{OWN}/token").mock(return_value=grant(1))
 
     assert await make().bearer() == f"{ACCESS}-1"
     assert form_of(route.calls.last.request)["client_id"] == "app"
     kept = store.load()
     assert kept is not None
-    assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (TOKEN, ISSUER, URL, "docs")
+    assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (
+        f"{OWN}/token",
+        OWN,
+        URL,
+        "docs",
+    )
+
+
+@pytest.mark.usefixtures("file_of_dmcp")
+@pytest.mark.parametrize("kind", ["issuer", "endpoint"])
+async def test_refresh_token_without_an_issuer_goes_nowhere_else(
+    make: Make, store: FileStore, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    if kind == "issuer":
+        publish()
+    else:
+        publish_own(token_endpoint=TOKEN)
+    route = respx.post(TOKEN).mock(return_value=grant(1))
+    authorization = make()
+
+    # The file has an expired access token.
+    assert await authorization.bearer() is None
+    assert not route.called
+    assert "may be of another authorization server" in caplog.text
+
+
+@pytest.mark.parametrize("issuer", [None, "https://other.test"])
+async def test_access_token_is_used_to_its_end_without_a_refresh(
+    make: Make, store: FileStore, issuer: str | None
+) -> None:
+    """The authorization server that the server names now may not have issued the refresh token."""
+    store.save(stored(100.0, issuer=issuer, token_endpoint=None))
+    publish()
+    route = respx.post(TOKEN).mock(return_value=grant(1))
+
+    assert await make().bearer() == f"{ACCESS}-0"
+    assert not route.called
 
 
 async def test_registered_client_renews_with_its_secret(make: Make, store: FileStore) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import resource
+import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
@@ -19,9 +20,9 @@ from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
-from dynamic_mcp.origin import origin_of
+from dynamic_mcp.origin import origin_of, proxy_for
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http.client import HttpClient, _merged, _proxy_for
+from dynamic_mcp.upstream.http.client import HttpClient, _merged
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -100,7 +101,7 @@ def test_proxy_comes_from_the_environment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    assert _proxy_for(url) == proxy
+    assert proxy_for(url) == proxy
 
 
 @pytest.mark.parametrize(
@@ -373,3 +374,28 @@ async def test_size_limit_applies_to_the_decompressed_body(tmp_path: Path) -> No
             with pytest.raises(TooLarge, match="larger than 1 MiB"):
                 await reply.body(MIB)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+async def test_name_of_a_server_elsewhere_does_not_lead_to_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of a name can change its addresses while the proxy runs."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    url = "http://mcp.test:9/mcp"
+    authorization = Authorization(
+        "a", HttpTransport(Secret(url), (), False, None, ()), FileStore("a", tmp_path)
+    )
+    assert authorization.admitted(["93.184.216.34"]) == ["93.184.216.34"]
+
+    async def resolve(*name: object, **options: object) -> object:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    client = HttpClient(url, {}, authorization)
+    await client.start()
+    try:
+        with pytest.raises(UpstreamFailed, match=r"^its name leads to this machine \(127.0.0.1\)"):
+            async with client.request("GET", {}):
+                pass
+    finally:
+        await client.close()
