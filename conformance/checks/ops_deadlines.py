@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_WAIT = 4.0
 
 
-@check("OPS-015", timeout=40, slow=True)
+@check("OPS-014", timeout=40, slow=True)
 async def one_timeout_bounds_everything_that_a_request_needs(workbench: Workbench) -> None:
     slow = workbench.stdio("slow", HOSTILE["slow-pages"].script(), timeout={"tools": "1s"})
     pages = [Rule("resources/list", [sleep(0.4), page(1, more=True)], times=30)]

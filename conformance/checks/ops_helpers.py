@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _REPLACED = 2.0
 
 
-@check("OPS-016", timeout=40, slow=True)
+@check("OPS-015", timeout=40, slow=True)
 async def a_server_that_kills_helpers_does_not_outlive_the_proxy(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", kills_its_siblings())
     async with workbench.proxy(upstream) as proxy:

@@ -79,7 +79,7 @@ def keeps_the_old_list_after_a_change() -> None:
     replace(ListingCache.invalidate, lambda self, method: None)
 
 
-@mutant("OPS-015")
+@mutant("OPS-014")
 def each_page_has_a_timeout_of_its_own() -> None:
     pages, listing_of = list_all, Group.listing
 

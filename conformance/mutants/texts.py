@@ -80,7 +80,7 @@ def leaves_the_escapes_of_a_line_to_json() -> None:
     replace(right, wrong)
 
 
-@mutant("OPS-016")
+@mutant("OPS-015")
 def does_not_notice_that_its_guard_was_killed() -> None:
     """The next start of a child replaces the guard."""
     right = exits.watch_exit
@@ -92,7 +92,7 @@ def does_not_notice_that_its_guard_was_killed() -> None:
     replace(right, wrong)
 
 
-@mutant("OPS-016")
+@mutant("OPS-015")
 def forgets_the_running_groups_with_its_guard() -> None:
     from dynamic_mcp.process.guard import Guard
 
