@@ -181,8 +181,8 @@ def parse(line: bytes) -> Message:
     except UnicodeDecodeError:
         found = _diagnose(line)
         raise Malformed(PARSE_ERROR, "the line is not valid UTF-8", found.id, answer=found.answer) from None
-    except (msgspec.DecodeError, RecursionError):
-        message = _parse_repaired(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = _parse_repaired(line, error)
     if message.jsonrpc != "2.0":
         id = bytes(message.id) if message.id and _is_id(message.id) else NULL
         answer = message.method is None
@@ -220,15 +220,20 @@ def _check_utf8(line: bytes) -> None:
 _BLOCK = 1 << 16
 
 
-def _parse_repaired(line: bytes) -> Message:
-    """The envelope of a line that is not valid JSON, if only lone surrogates are wrong with it. Raises Malformed."""
+def _parse_repaired(line: bytes, error: Exception) -> Message:
+    """The envelope of an undecodable line, if only lone surrogates are wrong with it. Raises Malformed."""
     repaired = without_lone_surrogates(line)
     if repaired is not line:
         try:
             return _decode_message(repaired)
-        except (msgspec.DecodeError, RecursionError):
-            pass
-    raise _diagnose(repaired) from None
+        except (msgspec.DecodeError, RecursionError) as remaining:
+            error = remaining
+    if isinstance(error, msgspec.ValidationError):
+        raise _diagnose(repaired) from None
+    raise Malformed(PARSE_ERROR, _NO_JSON) from None
+
+
+_NO_JSON = "the line is not valid JSON"
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -245,7 +250,7 @@ def _diagnose(line: bytes) -> Malformed:
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError):
-        return Malformed(PARSE_ERROR, "the line is not valid JSON")
+        return Malformed(PARSE_ERROR, _NO_JSON)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
     return Malformed(
@@ -267,7 +272,7 @@ def elements_of(array: bytes) -> Iterator[bytes]:
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
     except (msgspec.DecodeError, RecursionError):
-        raise Malformed(PARSE_ERROR, "the line is not valid JSON") from None
+        raise Malformed(PARSE_ERROR, _NO_JSON) from None
     elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
     if not elements:
         raise Malformed(INVALID_REQUEST, "a batch must not be empty")

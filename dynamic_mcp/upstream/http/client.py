@@ -18,6 +18,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ CONNECT_TIMEOUT = 10.0
 #: Seconds in which the server has to accept a message that has no answer in the reply.
 ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
+#: Interim replies (1xx) before the reply to one request.
+MAX_INTERIM = 100
 #: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
 _CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
 
@@ -145,6 +148,7 @@ class HttpClient:
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,
             auto_decompress=True,
+            response_class=_response_class(),
         )
 
     @asynccontextmanager
@@ -249,6 +253,32 @@ class HttpClient:
             response.close()
             raise UpstreamFailed(f"its answer has the content coding {', '.join(codings)[:40]!r}; {_PLAIN}")
         return response
+
+
+@cache
+def _response_class() -> type[aiohttp.ClientResponse]:
+    """aiohttp's response, with a bound for interim replies. aiohttp itself reads them for ever, and nothing else runs meanwhile."""
+    import aiohttp
+
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection: Any) -> aiohttp.ClientResponse:
+            protocol, replies = connection.protocol, 0
+            read = protocol.read
+
+            async def read_counted() -> object:
+                nonlocal replies
+                replies += 1
+                if replies > MAX_INTERIM + 1:
+                    raise UpstreamGone(f"it sent more than {MAX_INTERIM} interim replies (HTTP 1xx)")
+                return await read()
+
+            protocol.read = read_counted
+            try:
+                return await super().start(connection)
+            finally:
+                del protocol.read
+
+    return Response
 
 
 def _codings_of(response: aiohttp.ClientResponse) -> list[str]:

@@ -18,8 +18,7 @@ from msgspec import Raw
 
 from dynamic_mcp.config.diff import diff
 from dynamic_mcp.config.model import Config, Features, Server, StdioTransport, Timeouts
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
-from dynamic_mcp.frontend import storms
+from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
@@ -49,6 +48,8 @@ class FakeConnection(FakeUpstream):
         self.agreed = Handshake({name: Raw(b"{}") for name in ("tools", "resources", "prompts")})
         self.may_open = asyncio.Event()
         self.may_open.set()
+        #: why it cannot open
+        self.failure: UpstreamFailed | None = None
         #: connections that must close before this one can open, as if they held the same port
         self.rivals: list[FakeConnection] = []
         self.closed = False
@@ -57,6 +58,8 @@ class FakeConnection(FakeUpstream):
 
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         await self.may_open.wait()
+        if self.failure is not None:
+            raise self.failure
         if not all(rival.closed for rival in self.rivals):
             raise UpstreamFailed("it cannot be started")
 
@@ -160,12 +163,6 @@ class Proxy:
         return [method.split("/")[1] for method in methods if method.endswith("list_changed")]
 
 
-@pytest.fixture(autouse=True)
-def no_merging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal notifications reach the client one by one."""
-    monkeypatch.setattr(storms.Merger, "put", lambda merger, key, send: send())
-
-
 @asynccontextmanager
 async def running(*servers: Server) -> AsyncIterator[Proxy]:
     """A proxy whose client has done the handshake, with every server ready."""
@@ -205,6 +202,33 @@ async def test_internal_error_fails_only_its_own_group() -> None:
         proxy.broken_commands.clear()
         proxy.groups["b"].retry_now()
         await proxy.ready("b")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(MemoryError(), "the memory of the proxy was used up"), (RecursionError(), "an internal error")],
+)
+async def test_error_outside_of_the_attempt_to_connect_fails_only_its_own_group(
+    error: Exception, reason: str
+) -> None:
+    """For example during a sign-in, or while a connection is closed."""
+
+    async def fail(need: SignInNeeded) -> None:
+        raise error
+
+    async with running(server("a")) as proxy:
+        proxy.held_commands.add("held")
+        proxy.apply(server("a"), server("b", "held"))
+        await eventually(lambda: proxy.connections.get(("b", "held")), "b connects")
+        group, connection = proxy.groups["b"], proxy.connection("b", "held")
+        # Private, because the group makes its connector's calls itself.
+        group._connector.sign_in = fail  # type: ignore[method-assign]
+        connection.failure = SignInNeeded("sign in")
+        connection.may_open.set()
+        await eventually(
+            lambda: group._state.failure is not None and reason in str(group._state.failure), "b failed"
+        )
+        assert await proxy.command_that_answers("a") == b"one"
 
 
 async def test_removed_server_ends_its_calls_with_the_reason() -> None:

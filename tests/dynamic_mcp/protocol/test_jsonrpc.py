@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     format_size,
     parse,
 )
+from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 from tests.dynamic_mcp.jsontexts import json_tokens, number_texts, string_texts
 
 MIB = 1 << 20
@@ -330,3 +332,45 @@ def test_long_line_is_checked_like_a_short_one(texts: list[str], shift: int, is_
             parse(line)
     else:
         assert parse(line).method == "m"
+
+
+_MEMBERS = st.sampled_from(
+    [
+        b'"jsonrpc":"2.0"',
+        b'"jsonrpc":2',
+        b'"id":1',
+        b'"id":{}',
+        b'"method":"m"',
+        b'"method":5',
+        b'"method":null',
+    ]
+) | st.sampled_from(
+    [
+        rb'"x":"\ud83d"',
+        rb'"method":"\ude00"',
+        rb'"\ud83d":1',
+        rb'"x":"\x"',
+        b'"x":[',
+        b'"result":{}',
+        b"}",
+        b"",
+    ]
+)
+
+
+@given(st.lists(_MEMBERS, max_size=5).map(lambda members: b"{" + b",".join(members) + b"}"))
+@settings(max_examples=500)
+def test_reason_equals_that_of_a_decoder_of_all_members(line: bytes) -> None:
+    """The reference repairs the line, decodes every member, and then looks."""
+    repaired = without_lone_surrogates(line)
+    try:
+        msgspec.json.decode(repaired, type=dict[str, msgspec.Raw])
+        valid = True
+    except msgspec.DecodeError:
+        valid = False
+    try:
+        parse(line)
+    except Malformed as problem:
+        assert problem.code == (jsonrpc.INVALID_REQUEST if valid else jsonrpc.PARSE_ERROR)
+    else:
+        assert valid

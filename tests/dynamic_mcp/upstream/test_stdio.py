@@ -9,6 +9,7 @@ import pytest
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.process.guard import Guard
+from dynamic_mcp.protocol.jsonrpc import LineSplitter
 from dynamic_mcp.upstream.stdio import StdioUpstream
 from tests.dynamic_mcp.fakes import FakeGroup, server
 
@@ -22,3 +23,26 @@ async def test_second_close_of_an_exited_child_does_nothing(guard: Guard) -> Non
 
     await upstream.close()
     await upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "the memory of the proxy was used up"),
+        (RecursionError(), r"error .*\(RecursionError\)"),
+    ],
+)
+async def test_unexpected_error_ends_the_connection_with_a_reason(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(splitter: LineSplitter, chunk: bytes) -> list[bytes]:
+        raise error
+
+    monkeypatch.setattr(LineSplitter, "feed", fail)
+    transport = StdioTransport(sys.executable, ("-c", "print(1, flush=True); input()"), ())
+    upstream = StdioUpstream(transport, FakeGroup(server("a")), guard)
+    try:
+        with pytest.raises(UpstreamGone, match=f"its output could not be read: .*{reason}"):
+            await upstream.open(5.0)
+    finally:
+        await upstream.close()

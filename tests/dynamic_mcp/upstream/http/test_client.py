@@ -22,7 +22,7 @@ from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import origin_of, proxy_for
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http.client import HttpClient, _merged
+from dynamic_mcp.upstream.http.client import MAX_INTERIM, HttpClient, _merged
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -399,3 +399,69 @@ async def test_name_of_a_server_elsewhere_does_not_lead_to_this_machine(
                 pass
     finally:
         await client.close()
+
+
+@pytest.mark.parametrize(
+    ("coding", "bits"), [("gzip", 31), ("Deflate", 15), ("deflate", -15), ("identity", 0)]
+)
+async def test_reply_compressed_once_is_read_although_nothing_asked_for_it(
+    tmp_path: Path, coding: str, bits: int
+) -> None:
+    packer = zlib.compressobj(wbits=bits or 15)
+    body = packer.compress(b"hello") + packer.flush() if bits else b"hello"
+
+    async def answer(request: Request) -> None:
+        request.answer(200, body, Content_Encoding=coding)
+
+    async with site(answer) as server, connected_client(tmp_path, server.url) as client:
+        async with client.request("GET", {}) as reply:
+            assert await reply.body(10) == b"hello"
+        assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip,identity,br", "x-gzip", "compress", "x" * 99])
+async def test_reply_with_another_coding_is_refused(tmp_path: Path, coding: str) -> None:
+    async def answer(request: Request) -> None:
+        request.answer(200, b"hello", Content_Encoding=coding)
+
+    async with site(answer) as server, connected_client(tmp_path, server.url) as client:
+        with pytest.raises(
+            UpstreamFailed, match=f"has the content coding '{coding[:3]}.*once with gzip"
+        ) as caught:
+            async with client.request("GET", {}):
+                pass
+        assert len(str(caught.value)) < 160
+
+
+async def test_body_that_is_not_what_its_coding_says_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    async def answer(request: Request) -> None:
+        request.answer(200, b"hello", Content_Encoding="gzip")
+
+    async with site(answer) as server, connected_client(tmp_path, server.url) as client:
+        with pytest.raises(UpstreamGone, match="cannot be decompressed"):
+            async with client.request("GET", {}) as reply:
+                await reply.body(10)
+
+
+async def test_configured_header_asks_for_compression(tmp_path: Path) -> None:
+    headers = {"Accept-Encoding": "gzip"}
+    async with site(say_hello) as server, connected_client(tmp_path, server.url, headers) as client:
+        async with client.request("GET", {}) as reply:
+            assert reply.status == 200
+        assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("count", [MAX_INTERIM, MAX_INTERIM + 1])
+async def test_interim_replies_are_bounded(tmp_path: Path, count: int) -> None:
+    async def answer(request: Request) -> None:
+        request.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * count)
+        request.answer(200, b"hello")
+
+    async with site(answer) as server, connected_client(tmp_path, server.url) as client:
+        if count == MAX_INTERIM:
+            async with client.request("GET", {}) as reply:
+                assert await reply.body(10) == b"hello"
+        else:
+            with pytest.raises(UpstreamGone, match="more than 100 interim replies"):
+                async with client.request("GET", {}):
+                    pass

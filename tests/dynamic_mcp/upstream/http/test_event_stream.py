@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR
+from dynamic_mcp.upstream.flow import EVENTS_AT_ONCE, pieces
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
 BOM = b"\xef\xbb\xbf"
@@ -197,3 +199,53 @@ def test_large_event_takes_linear_time() -> None:
     (event,) = parser.feed(b"\n\n")
 
     assert len(event.data) == 20_000_000
+
+
+@given(_STREAMS, st.lists(st.integers(0, 400), max_size=8))
+def test_pieces_do_not_change_the_events(stream: bytes, offsets: list[int]) -> None:
+    parser = EventParser()
+    long = stream + b"data: y\n" * 1100 + b"\r\n" + b"\n" * 3000 + stream
+
+    found = [
+        event
+        for chunk in chunked(long, offsets)
+        for piece in pieces(chunk, EVENTS_AT_ONCE)
+        for event in parser.feed(piece)
+    ]
+
+    assert (found, parser.last_id, parser.retry) == read_whole(long)
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"\n" * 200_000, b"\r" * 200_000, b":\r\n" * 70_000, b"data:ab\n" * 30_000]
+)
+def test_no_piece_has_many_lines(chunk: bytes) -> None:
+    found = list(pieces(chunk, EVENTS_AT_ONCE))
+    assert b"".join(found) == chunk
+    assert max(piece.count(b"\n") + piece.count(b"\r") for piece in found) <= 2048
+
+
+def test_large_message_is_one_piece() -> None:
+    chunk = b"data: " + b"x" * 200_000 + b"\n\n"
+    assert list(pieces(chunk, EVENTS_AT_ONCE)) == [chunk]
+
+
+@pytest.mark.parametrize("line", [b"data:ab\n", b"data:\n", b"data\r\n"])
+def test_event_of_short_lines_costs_no_more_than_its_size(line: bytes) -> None:
+    parser, chunk = EventParser(), line * 1000
+    tracemalloc.start()
+    try:
+        for _ in range(500):
+            assert not parser.feed(chunk)
+        (event,) = parser.feed(b"\n")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert event.data.count(b"\n") == 500_000 - 1
+    assert peak < 3 * len(event.data) + 50 * len(chunk)
+
+
+def test_long_ids_and_types_are_not_kept() -> None:
+    parser = EventParser()
+    (event,) = parser.feed(b"id: 1\n\nid: " + b"2" * 5000 + b"\nevent: " + b"t" * 5000 + b"\ndata: x\n\n")[1:]
+    assert (event.last_id, event.data, len(event.type)) == ("1", b"x", 4096)
