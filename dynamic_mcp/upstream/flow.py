@@ -123,6 +123,12 @@ class LineFlow:
 
     def add(self, chunk: bytes) -> None:
         """Take bytes of the child."""
+        try:
+            self._add(chunk)
+        except Exception as error:
+            self._on_error(error)
+
+    def _add(self, chunk: bytes) -> None:
         if chunk.find(b"\n") == len(chunk) - 1 and not (self._pieces or self._lines or self.holds.reasons):
             # Almost every chunk is one message, or the end of one. The way below takes 0.7 µs more, a quarter of parsing it.
             for line in self._splitter.feed(chunk):

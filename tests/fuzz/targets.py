@@ -145,7 +145,7 @@ _bodies = {"resource": b"", "server": b""}
 
 def _answer(request: httpx.Request) -> httpx.Response:
     kind = "resource" if "oauth-protected-resource" in request.url.path else "server"
-    return httpx.Response(200, content=_bodies[kind])
+    return httpx.Response(200, stream=httpx.ByteStream(_bodies[kind]))
 
 
 _http = httpx.AsyncClient(transport=httpx.MockTransport(_answer), trust_env=False)
