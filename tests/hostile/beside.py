@@ -54,6 +54,7 @@ def measure(folder: Path, server: HostileServer, seconds: float) -> Effect:
     """Call a healthy group for some seconds without the attack, and then beside it."""
     with _wire(folder, server) as wire:
         client = _Client(wire)
+        client.calls(0)  # the servers start with the first call
         quiet = client.calls(seconds / 4)
         before = wire.memory()
         if server.begins_by_call:

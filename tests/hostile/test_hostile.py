@@ -1,6 +1,6 @@
 """Every hostile server beside a healthy group: the healthy group answers, and the proxy's memory stays bounded.
 
-`HOSTILE_SECONDS` is the time beside each server (default: 2). The bounds are generous, because other programs may use the machine;
+`HOSTILE_SECONDS` is the time beside each server (default: 1). The bounds are generous, because other programs may use the machine;
 `python -m conformance bench` measures the ratio.
 """
 
@@ -15,10 +15,12 @@ import pytest
 from mock_servers.hostile import HOSTILE
 from tests.hostile.beside import MIB, measure
 
-SECONDS = float(os.environ.get("HOSTILE_SECONDS", "2"))
+SECONDS = float(os.environ.get("HOSTILE_SECONDS", "1"))
 #: the maximum for 99 of 100 calls, in seconds
 SLOWEST = 1.0
 MAX_GROWTH = 256 * MIB
+#: These end the healthy server itself, which runs as the same user. OPS-015 judges what stays of it.
+ENDS_OTHERS = frozenset({"kills-its-siblings"})
 
 pytestmark = [
     pytest.mark.hostile,
@@ -29,7 +31,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ENDS_OTHERS])
 def test_healthy_group_does_not_suffer(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     effect = measure(tmp_path, HOSTILE[name], SECONDS)
     with capsys.disabled():
