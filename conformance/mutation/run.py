@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 MUTANT_JOBS = 2 * DEFAULT_JOBS
 #: null programs for each job: they do next to nothing, so their checks only wait
 NULL_PROGRAMS_PER_JOB = 2
+#: Multiplies the deadlines of the checks. Many mutants make a check wait almost until its deadline for something that never happens. On a
+#: busy machine the deadline would pass before the check sees the mistake, and a second attempt, alone, would take as long again.
+DEADLINES = 3.0
 LOG_WIDTH = 180
 
 
@@ -180,6 +183,7 @@ class _Program:
         if self._execution is None:
             self._execution = Execution(
                 self._sut,
+                time_scale=DEADLINES,
                 on_event=self._on_event,
                 baseline=_Expected(self._trials),
                 open_workbench=self._open_and_listen,
