@@ -23,7 +23,10 @@ _WATCH = 0.05
 
 
 class Judgement:
-    """Statements about anything that a check observes; they need no state."""
+    """Statements about anything that a check observes."""
+
+    #: whether `run_cases` stops the other cases at the first violation, for a caller that wants to know only that there is one
+    stops_at_first_violation = False
 
     async def eventually(
         self,
@@ -85,7 +88,10 @@ class Judgement:
             raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
 
     async def run_cases(self, *steps: Callable[[], Awaitable[None]]) -> None:
-        """Run all steps at once, each to its end. Raises the exception of a step, or a group of them."""
+        """Run all steps at once, each to its end. Raises the exception of a step, or a group of them.
+
+        With `stops_at_first_violation` the other steps end with the first violation.
+        """
         problems: list[Exception] = []
 
         async def run(step: Callable[[], Awaitable[None]]) -> None:
@@ -93,6 +99,9 @@ class Judgement:
                 await step()
             except Exception as problem:
                 problems.append(problem)
+                broken = isinstance(problem, Violation) and not isinstance(problem, ImplementationCrashed)
+                if broken and self.stops_at_first_violation:
+                    group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
             for step in steps:

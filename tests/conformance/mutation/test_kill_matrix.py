@@ -253,6 +253,17 @@ class TestTheCommand:
         assert "TypeError: wrong() takes 1" in capsys.readouterr().out
         assert judge(mutants=[mutant(crashes=True)], checks=checks) == 0
 
+    @pytest.mark.parametrize(("words", "stops"), [(["--one-each"], True), ([], False)])
+    def test_one_each_needs_one_broken_case_only(self, words: list[str], stops: bool) -> None:
+        told = []
+
+        async def remembers(workbench: Any) -> None:
+            told.append(workbench.stops_at_first_violation)
+            raise VIOLATION
+
+        assert judge(*words, mutants=[mutant()], checks=[make_check(remembers, MUST)]) == 0
+        assert told == [stops]
+
     def test_3_when_the_harness_breaks(self) -> None:
         assert judge(mutants=[mutant()], checks=[raising(KeyError("x"))]) == 3
 

@@ -1,8 +1,9 @@
 """How a check states what must hold."""
 
+import anyio
 import pytest
 
-from conformance.errors import Untestable, Violation
+from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench.judgement import Judgement
 
 SAY = Judgement()
@@ -57,3 +58,31 @@ async def test_run_cases_runs_every_case_to_its_end() -> None:
     with pytest.raises(ExceptionGroup, match="2 of 3 cases"):
         await SAY.run_cases(bad, good, bad)
     assert ended == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("problem", "ends_others"),
+    [
+        (Violation("nothing", "something"), True),
+        (ImplementationCrashed("it serves", "SIGSEGV"), False),
+        (Untestable("no answer"), False),
+    ],
+    ids=["violation", "crash", "untestable"],
+)
+async def test_run_cases_can_stop_at_the_first_violation(problem: Exception, ends_others: bool) -> None:
+    judgement = Judgement()
+    judgement.stops_at_first_violation = True
+    failed, ended = anyio.Event(), anyio.Event()
+
+    async def other() -> None:
+        await failed.wait()
+        await anyio.lowlevel.checkpoint()
+        ended.set()
+
+    async def bad() -> None:
+        failed.set()
+        raise problem
+
+    with pytest.raises(type(problem)):
+        await judgement.run_cases(other, bad)
+    assert ended.is_set() is not ends_others
