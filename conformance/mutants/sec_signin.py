@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 
 @mutant("SEC-003")
-def names_files_exactly_like_servers() -> None:
-    replace(store.file_name, lambda server: server.replace("\0", ""))
-
-
-@mutant("SEC-003")
 def makes_one_file_name_of_similar_names() -> None:
     replace(store.file_name, lambda server: re.sub(r"[^\w-]", "_", server)[:320])
 

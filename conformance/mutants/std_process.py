@@ -58,7 +58,7 @@ def clears_the_environment_of_children() -> None:
 
 @mutant("STD-004", also=dict.fromkeys(("STD-005", "STD-007"), "there is no group to signal"))
 def leaves_children_in_its_own_group() -> None:
-    change_children(lambda launch: launch.pop("process_group"))
+    change_children(lambda launch: launch.pop("start_new_session"))
 
 
 @mutant("STD-005")
@@ -133,8 +133,8 @@ def change_children(change: Callable[[Launch], object]) -> None:
     right = subprocess.Popen.__init__
 
     def wrong(self: Any, args: Sequence[str], **options: Any) -> None:
-        # Only the children lead a process group of their own.
-        if "process_group" in options:
+        # Only the children lead a session of their own, and have three pipes.
+        if options.get("start_new_session") and options.get("stderr") is subprocess.PIPE:
             options = {"args": args, **options}
             change(options)
             right(self, **options)
