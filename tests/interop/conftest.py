@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -16,16 +18,23 @@ from .programs import EVERYTHING, FILESYSTEM, Mode
 
 @pytest.fixture(scope="session")
 def npm_servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the npm servers; skips the test without Node."""
+    """The folder of the npm servers, one for all workers of the run; skips the test without Node."""
     if shutil.which("npm") is None:
         pytest.skip("needs Node for its servers")
-    folder = tmp_path_factory.mktemp("npm")
-    subprocess.run(
-        ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", EVERYTHING, FILESYSTEM],
-        cwd=folder,
-        check=True,
-        timeout=200,
-    )
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm"
+    folder.mkdir(exist_ok=True)
+    installed = folder / "installed"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists():
+            subprocess.run(
+                ["npm", "install", "--no-fund", "--no-audit", "--loglevel=error", EVERYTHING, FILESYSTEM],
+                cwd=folder,
+                check=True,
+                timeout=200,
+            )
+            installed.touch()
     return folder
 
 

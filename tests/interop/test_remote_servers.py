@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,22 @@ def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen
             process.kill()
 
 
-@contextmanager
-def sdk_server(*options: str) -> Iterator[str]:
-    """Run a server of the SDK, and yield its URL."""
+@dataclass(frozen=True)
+class SdkServer:
+    """A running server of the SDK: its kind, one of `SDK`, and its URL."""
+
+    kind: str
+    url: str
+
+
+@pytest.fixture(scope="module", params=SDK)
+def sdk(request: pytest.FixtureRequest) -> Iterator[SdkServer]:
+    """One server for all tests of its kind, because its imports take a second of processor time. Each test has its own proxy."""
+    kind: str = request.param
     program = Path(__file__).with_name("sdk_server.py")
-    with running([sys.executable, str(program), *options]) as process:
+    with running([sys.executable, str(program), *SDK[kind]]) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield SdkServer(kind, process.stdout.readline().strip())
 
 
 @contextmanager
@@ -84,17 +94,16 @@ def entry(url: str, **more: str) -> dict[str, Any]:
     return {"description": "A server behind a URL", "url": url, **more}
 
 
-@pytest.mark.parametrize("kind", SDK)
 async def test_sdk_server_lists_answers_reports_progress_and_fails(
-    tmp_path: Path, kind: str, mode: Mode
+    tmp_path: Path, sdk: SdkServer, mode: Mode
 ) -> None:
     reported: list[float] = []
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
         reported.append(progress)
 
-    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
-        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), mode) as client:
+    with anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(sdk.url)}), mode) as client:
             assert await tools_of(client, "sdk") == ["greet", "count", "wait", "fail"]
             assert await call(client, "sdk", "greet", {"name": "Wörld"}) == "Grüße, Wörld"
             assert await call(client, "sdk", "count", {"to": 3}, progress_callback=report) == "counted to 3"
@@ -102,18 +111,17 @@ async def test_sdk_server_lists_answers_reports_progress_and_fails(
             assert failed.is_error
             assert "fail" in text_of(failed)
     # A JSON answer cannot carry progress.
-    assert reported in ([1, 2, 3], []) if "json" in kind else reported == [1, 2, 3]
+    assert reported in ([1, 2, 3], []) if "json" in sdk.kind else reported == [1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", SDK)
-async def test_parallel_calls_get_their_own_answers(tmp_path: Path, kind: str) -> None:
+async def test_parallel_calls_get_their_own_answers(tmp_path: Path, sdk: SdkServer) -> None:
     answers: dict[int, str] = {}
 
     async def greet(client: Client, n: int) -> None:
         answers[n] = await call(client, "sdk", "greet", {"name": str(n)})
 
-    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
-        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), "auto") as client:
+    with anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(sdk.url)}), "auto") as client:
             await tools_of(client, "sdk")
             async with anyio.create_task_group() as group:
                 for n in range(50):
@@ -122,10 +130,9 @@ async def test_parallel_calls_get_their_own_answers(tmp_path: Path, kind: str) -
     assert answers == {n: f"Grüße, {n}" for n in range(50)}
 
 
-@pytest.mark.parametrize("kind", SDK)
-async def test_server_works_after_a_cancelled_call(tmp_path: Path, kind: str) -> None:
-    with sdk_server(*SDK[kind]) as url, anyio.fail_after(WITHIN):
-        async with proxy(write_config(tmp_path, {"sdk": entry(url)}), "auto") as client:
+async def test_server_works_after_a_cancelled_call(tmp_path: Path, sdk: SdkServer) -> None:
+    with anyio.fail_after(WITHIN):
+        async with proxy(write_config(tmp_path, {"sdk": entry(sdk.url)}), "auto") as client:
             await tools_of(client, "sdk")
             with anyio.move_on_after(0.5) as cancelled:
                 await call(client, "sdk", "wait", {"seconds": 30})
