@@ -193,12 +193,51 @@ _ROW = re.compile(
 )
 
 
+#: requirements that are newer than the runs of the page; docs/limitations.md says so
+NOT_COMPARED = frozenset(
+    [
+        "CFG-018",
+        "FRONT-032",
+        "FRONT-033",
+        "FRONT-034",
+        "FRONT-035",
+        "FRONT-036",
+        "FRONT-037",
+        "FRONT-038",
+        "HARD-012",
+        "HARD-013",
+        "HARD-014",
+        "HTTP-024",
+        "HTTP-025",
+        "OAUTH-030",
+        "OAUTH-031",
+        "OAUTH-032",
+        "OPS-011",
+        "OPS-012",
+        "OPS-013",
+        "OPS-014",
+        "OPS-015",
+        "SEC-013",
+        "SEC-014",
+        "SEC-015",
+        "SEC-016",
+        "STD-023",
+        "STD-024",
+        "STD-025",
+        "TOK-020",
+        "TOK-021",
+    ]
+)
+
+
 def test_the_committed_page_has_the_requirements_of_the_registry() -> None:
     rows = {
         found["id"]: (found["level"], html.unescape(re.sub(r"\\(.)", r"\1", found["title"])))
         for found in _ROW.finditer(PAGE)
     }
     current = {one.id: (str(one.level), one.title) for one in Registry.load() if one.retired is None}
+    assert current.keys() - rows.keys() == NOT_COMPARED
+    current = {id: words for id, words in current.items() if id not in NOT_COMPARED}
     assert rows == current, "run `python -m conformance compare` again, or correct the words"
 
 
