@@ -195,7 +195,7 @@ _ROW = re.compile(
 
 #: requirements that are newer than the runs of the page; docs/limitations.md says so
 NOT_COMPARED = frozenset(
-    [
+    {
         "CFG-018",
         "FRONT-032",
         "FRONT-033",
@@ -226,7 +226,7 @@ NOT_COMPARED = frozenset(
         "STD-025",
         "TOK-020",
         "TOK-021",
-    ]
+    }
 )
 
 
