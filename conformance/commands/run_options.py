@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PASSED, FAILED, USAGE, BROKEN = 0, 1, 2, 3
 
-SELECTOR_HELP = "an id, a family, a level, an era, `slow`, or a glob like CFG-01*"
+SELECTOR_HELP = "an id, a family, a level, an era, `slow`, `quick`, or a glob like CFG-01*"
 FAMILY_HELP = "A selector may be a family in words: " + ", ".join(
     f"{word} ({family})" for word, family in FAMILY_WORDS.items()
 )

@@ -1,8 +1,8 @@
 """Selectors: how a person names requirements on the command line.
 
-A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), the word `slow`, or a glob over ids (CFG-01*),
-in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector must not look like
-success.
+A selector is an id (CFG-001), a family (CFG or `config`), a level (MUST), an era (modern), the word `slow` or `quick`, or a glob over ids
+(CFG-01*), in upper or lower case. A selector that matches nothing in the registry raises `UsageError`: a misspelt selector must not look
+like success.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SLOW = "slow"
+#: what is not slow
+QUICK = "quick"
 #: a word for each family whose id is short for one
 FAMILY_WORDS = {
     "config": "CFG",
@@ -61,6 +63,8 @@ def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = froze
     folded = selector.strip().casefold()
     if folded == SLOW:
         return set(slow_ids)
+    if folded == QUICK:
+        return {requirement.id for requirement in registry} - slow_ids
     if _GLOB_CHARACTERS & set(folded):
         found = {requirement.id for requirement in registry if fnmatchcase(requirement.id.casefold(), folded)}
     else:
@@ -84,7 +88,7 @@ def matching(selector: str, registry: Registry, slow_ids: frozenset[str] = froze
 
 
 def _nearest(folded: str, registry: Registry) -> str:
-    words = [*registry.families, *FAMILY_WORDS, *Level, *Era, SLOW]
+    words = [*registry.families, *FAMILY_WORDS, *Level, *Era, SLOW, QUICK]
     names = [*words, *registry.requirements]
     by_folded = {name.casefold(): str(name) for name in names}
     near = [by_folded[match] for match in difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)]

@@ -57,6 +57,11 @@ def test_slow_selects_the_slow_checks_and_may_select_none() -> None:
     assert select(REGISTRY, ["slow"]) == []
 
 
+def test_quick_selects_what_is_not_slow() -> None:
+    assert "CFG-014" not in select(REGISTRY, ["quick"], slow_ids=["CFG-014"])
+    assert select(REGISTRY, ["quick", "slow"], slow_ids=["CFG-014"]) == select(REGISTRY)
+
+
 def test_several_selectors_add_up_and_skip_takes_away() -> None:
     assert select(REGISTRY, ["CFG-001", "CFG-00[23]"], ["cfg-002"]) == ["CFG-001", "CFG-003"]
 
