@@ -41,4 +41,5 @@ async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
         await reloads.reload_repeatedly(workbench, report, seed=random.randrange(1 << 32))
     assert report.lost == []
     assert report.calls > 1000
-    assert report.longest < 2.0
+    # A call that waits for another server's start takes ten seconds; a busy machine alone makes it two.
+    assert report.longest < 5.0

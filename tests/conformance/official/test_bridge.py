@@ -14,6 +14,8 @@ from conformance.official.bridge import SESSION, serving
 from mock_servers.answers import CAPABILITIES_KEY, MODERN_VERSION, VERSION_KEY
 
 # any stdio server can stand in for a proxy
+#: seconds, more than a busy machine needs
+WITHIN = 30.0
 MOCK = (sys.executable, "-m", "mock_servers", "stdio", "--everything")
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 META = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
@@ -48,8 +50,8 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 async def test_a_legacy_session_has_a_process_from_initialize_to_delete() -> None:
-    with anyio.fail_after(30):
-        async with serving(MOCK, "group") as url, httpx.AsyncClient() as http:
+    with anyio.fail_after(WITHIN):
+        async with serving(MOCK, "group") as url, httpx.AsyncClient(timeout=WITHIN) as http:
             hello = await http.post(url, json=request("initialize", HELLO))
             session = {SESSION: hello.headers[SESSION]}
             pong = await http.post(url, json=request("ping"), headers=session)
@@ -63,8 +65,8 @@ async def test_a_legacy_session_has_a_process_from_initialize_to_delete() -> Non
 
 
 async def test_a_message_before_an_answer_makes_a_stream() -> None:
-    with anyio.fail_after(30):
-        async with serving(ECHO, "group") as url, httpx.AsyncClient() as http:
+    with anyio.fail_after(WITHIN):
+        async with serving(ECHO, "group") as url, httpx.AsyncClient(timeout=WITHIN) as http:
             hello = await http.post(url, json=request("initialize", {"first": NOTE}))
 
     assert [message.get("method") for message in events(hello)] == ["notifications/message", None]
@@ -73,8 +75,8 @@ async def test_a_message_before_an_answer_makes_a_stream() -> None:
 
 async def test_a_tool_call_goes_through_call_dynamic_tool() -> None:
     call = request("tools/call", {"name": "test_simple_text", "arguments": {"x": 1}})
-    with anyio.fail_after(30):
-        async with serving(ECHO, "group") as url, httpx.AsyncClient() as http:
+    with anyio.fail_after(WITHIN):
+        async with serving(ECHO, "group") as url, httpx.AsyncClient(timeout=WITHIN) as http:
             response = await http.post(
                 url,
                 json={**call, "params": {**call["params"], "_meta": META}},
@@ -98,16 +100,19 @@ async def test_a_tool_call_goes_through_call_dynamic_tool() -> None:
 async def test_a_modern_request_needs_an_envelope_and_its_headers(
     method: str, meta: dict[str, Any], headers: dict[str, str], status: int, code: int | None
 ) -> None:
-    with anyio.fail_after(30):
-        async with serving(MOCK, "group") as url, httpx.AsyncClient() as http:
+    with anyio.fail_after(WITHIN):
+        async with serving(MOCK, "group") as url, httpx.AsyncClient(timeout=WITHIN) as http:
             response = await http.post(url, json=request(method, {"_meta": meta}), headers=headers)
 
     assert (response.status_code, response.json().get("error", {}).get("code")) == (status, code)
 
 
 async def test_an_ended_server_is_a_bad_gateway_and_another_host_is_forbidden() -> None:
-    with anyio.fail_after(30):
-        async with serving((sys.executable, "-c", "pass"), "group") as url, httpx.AsyncClient() as http:
+    with anyio.fail_after(WITHIN):
+        async with (
+            serving((sys.executable, "-c", "pass"), "group") as url,
+            httpx.AsyncClient(timeout=WITHIN) as http,
+        ):
             gone = await http.post(url, json=request("initialize", HELLO))
             elsewhere = await http.post(
                 url, json=request("initialize", HELLO), headers={"Host": "evil.example"}

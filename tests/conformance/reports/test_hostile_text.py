@@ -7,11 +7,11 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
 from conformance.engine.runner import run
@@ -62,13 +62,15 @@ def report_of(said: str) -> RunReport:
 
 
 HARMLESS = report_of("said")
+#: made once, because the derivation of the schema takes longer than a validation
+SCHEMA = Draft202012Validator(schema())
 
 
 @given(text)
 def test_json_and_json_lines_give_the_text_back(said: str) -> None:
     report = report_of(said)
     document = json.loads(FORMATS["json"](report))
-    jsonschema.validate(document, schema())
+    SCHEMA.validate(document)
     assert document["results"][0]["seen"] == said
     lines_ = FORMATS["jsonl"](report).split("\n")
     assert [json.loads(line)["type"] for line in lines_[:-1]] == ["result"] * 7 + ["summary"]

@@ -111,15 +111,20 @@ async def test_forgotten_group_is_not_signalled(guard: Guard, start: Starter) ->
     assert lives(child.pid)
 
 
-async def test_failed_start_leaves_no_group(guard: Guard) -> None:
-    with pytest.raises(FileNotFoundError):
-        Child(Launch(("/nonexistent",), dict(os.environ)), guard)
-    helper = helper_of(guard)
-    began = time.monotonic()
-    await guard.close()
-    wait_gone(helper.pid)
-    # A helper that has a group to end waits at least a second.
-    assert time.monotonic() - began < 0.9
+async def test_failed_start_leaves_no_group() -> None:
+    async def seconds_to_close() -> float:
+        guard = Guard()
+        with pytest.raises(FileNotFoundError):
+            Child(Launch(("/nonexistent",), dict(os.environ)), guard)
+        helper = helper_of(guard)
+        began = time.monotonic()
+        await guard.close()
+        wait_gone(helper.pid)
+        return time.monotonic() - began
+
+    # Each helper that has a group to end waits at least a second. The shortest of several times is that of a moment when the machine is
+    # not busy.
+    assert min([await seconds_to_close() for _ in range(4)]) < 0.9
 
 
 @pytest.mark.slow
