@@ -172,7 +172,9 @@ async def test_each_call_has_its_own_timeout(timeouts: list[float], data: st.Dat
     wire = Wire()
     calls = [await wire.started(timeout=timeout) for timeout in timeouts]
     patient = [call for call, timeout in zip(calls, timeouts, strict=True) if timeout == LONG]
-    answered = data.draw(st.lists(st.sampled_from(calls), unique=True))
+    drawn = data.draw(st.lists(st.sampled_from(calls), unique=True))
+    # On a busy machine, the time of a call may be over before the last one has started.
+    answered = [call for call in drawn if call[1] not in wire.cancelled]
     for _, id in answered:
         wire.answer(id)
     impatient = [call for call in calls if call not in patient and call not in answered]

@@ -66,7 +66,10 @@ async def test_trace_continues_in_servers_of_both_kinds(bench: Workbench, number
     assert receiver.resource["service.name"] == "dynamic-mcp"
     assert receiver.resource["team"] == "a"
     assert "initialize" in {span.name for span in receiver.spans}
-    own_spans = [span for span in receiver.spans if span.trace_id.hex() == TRACE]
+    # An exporter that waits too long for its answer sends the same spans again, for example on a busy machine.
+    own_spans = [
+        *{span.span_id: span for span in receiver.spans if span.trace_id.hex() == TRACE}.values(),
+    ]
     servers = {span.span_id: span for span in own_spans if span.kind == Span.SPAN_KIND_SERVER}
     assert {span.parent_span_id.hex() for span in servers.values()} == {PARENT}
     for upstream, transport in ((near, "pipe"), (far, "tcp")):
