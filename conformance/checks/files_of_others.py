@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.cfg import refuses
-from conformance.checks.hard_messages import peak_memory
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.rld import is_usable
 from conformance.checks.tok_storage import token_file
+from conformance.workbench.memory import memory_of
 from mock_servers.browser import User
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ async def only_a_regular_file_of_the_user_is_a_configuration(workbench: Workbenc
             pipe.rename(config)
             await _goes_on(workbench, proxy, upstream)
         with workbench.case("a huge file in its place"):
-            before = peak_memory(proxy)
+            before = memory_of(proxy)
             huge = config.with_suffix(".huge")
             huge.touch()
             os.truncate(huge, HUGE)
             huge.rename(config)
             await _goes_on(workbench, proxy, upstream)
-            after = peak_memory(proxy)
+            after = memory_of(proxy)
             if before is not None and after is not None:
                 grown = f"{(after - before) >> 20} MiB more"
                 workbench.expect(after - before < MAX_GROWTH, f"less than {MAX_GROWTH >> 20} MiB", grown)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
 from conformance.checks import check
 from conformance.errors import Violation
+from conformance.workbench.memory import bounded_growth
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import (
     Rule,
@@ -56,15 +56,8 @@ async def a_listing_of_any_length_costs_bounded_memory_and_time(workbench: Workb
         with workbench.case(name):
             upstream, other = workbench.stdio(name, HOSTILE[name].script()), workbench.stdio("other")
             async with workbench.serving(upstream, other, wire_types=False) as proxy:
-                before = _peak(proxy)
-                await _stays_quick(workbench, proxy, attack)
-                after = _peak(proxy)
-                if before is None or after is None:
-                    workbench.note("there is no /proc, so the check does not judge the memory")
-                else:
-                    grown = f"{(after - before) / MIB:.0f} MiB"
-                    what = f"at most {MAX_GROWTH // MIB} MiB more memory"
-                    workbench.expect(after - before <= MAX_GROWTH, what, grown)
+                with bounded_growth(workbench, proxy, MAX_GROWTH):
+                    await _stays_quick(workbench, proxy, attack)
 
 
 async def _after_the_attack(proxy: Proxy, group: str, name: str) -> None:
@@ -154,11 +147,3 @@ async def _sees_the_last_change(workbench: Workbench, proxy: Proxy, upstream: St
     workbench.expect('"new"' in answer.text, "the listing shows the new tool", answer.raw)
     if len(upstream.requests("tools/list")) == listed:
         raise Violation("a new listing after the change", "an old one")
-
-
-def _peak(proxy: Proxy) -> int | None:
-    """The peak memory of the proxy so far, in bytes."""
-    status = Path(f"/proc/{proxy.pid}/status")
-    if not status.is_file():
-        return None
-    return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024

@@ -6,11 +6,11 @@ The check reads the proxy's peak memory from /proc. Where there is no /proc, it 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.std_messages import works_again
+from conformance.workbench.memory import bounded_growth
 from mock_servers.remote_actions import answer_as
 from mock_servers.script import Script, on_call, payload, sleep, unending
 
@@ -45,18 +45,10 @@ async def one_oversized_message_costs_one_call(workbench: Workbench) -> None:
         workbench.stdio("endless", endless, **fields),
     ]
     async with workbench.serving(*upstreams) as proxy:
-        before = peak_memory(proxy)
-        await workbench.run_cases(
-            *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
-            partial(_adds, workbench, proxy, line),
-        )
-        after = peak_memory(proxy)
-        if before is None or after is None:
-            workbench.note("there is no /proc, so the check does not judge the memory")
-        else:
-            grown = f"{(after - before) / MIB:.1f} MiB"
-            workbench.expect(
-                after - before <= MAX_GROWTH, f"at most {MAX_GROWTH // MIB} MiB more memory", grown
+        with bounded_growth(workbench, proxy, MAX_GROWTH):
+            await workbench.run_cases(
+                *(partial(_costs_one_call, workbench, proxy, upstream) for upstream in upstreams),
+                partial(_adds, workbench, proxy, line),
             )
 
 
@@ -75,11 +67,3 @@ async def _adds(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> N
     with workbench.case("another call in flight"):
         answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
         workbench.expect(answer.text == "3", "its answer", answer.raw[:1000])
-
-
-def peak_memory(proxy: Proxy) -> int | None:
-    """The peak memory of the proxy so far, in bytes."""
-    status = Path(f"/proc/{proxy.pid}/status")
-    if not status.is_file():
-        return None
-    return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,10 +14,11 @@ import anyio
 from conformance.checks import check
 from conformance.checks.std_messages import works_again
 from conformance.errors import Untestable
+from conformance.workbench.memory import NOT_JUDGED, memory_of
 from mock_servers.hostile import HOSTILE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
@@ -38,14 +38,6 @@ BODIES = ("answer-compressed-twice", "array-of-objects", "short-data-lines")
 METADATA = ("compressed-metadata", "metadata-compressed-twice")
 
 
-def size_of(proxy: Proxy, what: str) -> int | None:
-    """A size of the proxy's memory in bytes, by its name in /proc/PID/status; None where there is no /proc."""
-    status = Path(f"/proc/{proxy.pid}/status")
-    if not status.is_file():
-        return None
-    return int(status.read_text().partition(f"{what}:")[2].split()[0]) * 1024
-
-
 async def healthy_beside(
     workbench: Workbench,
     proxy: Proxy,
@@ -56,7 +48,7 @@ async def healthy_beside(
     growth: int | None,
 ) -> None:
     """While the attack lasts, each call of the healthy group gets its answer, and the memory grows by at most `growth` bytes."""
-    before = size_of(proxy, "VmHWM")
+    before = memory_of(proxy)
     calls = 0
 
     async def call() -> None:
@@ -72,9 +64,9 @@ async def healthy_beside(
         await attack()
         beside.cancel_scope.cancel()
     workbench.expect(calls > 0, "calls of the healthy group during the attack", calls)
-    after = size_of(proxy, "VmHWM")
+    after = memory_of(proxy)
     if before is None or after is None:
-        workbench.note("there is no /proc, so the check does not judge the memory")
+        workbench.note(NOT_JUDGED)
     elif growth is not None:
         grown = f"{(after - before) / MIB:.1f} MiB"
         workbench.expect(after - before < growth, f"less than {growth // MIB} MiB more memory", grown)
@@ -85,6 +77,12 @@ async def call_ends(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) 
     with workbench.case(upstream.name):
         await proxy.call(upstream.name, "attack", within=20.0)
         await works_again(workbench, proxy, upstream)
+
+
+async def calls_end(workbench: Workbench, proxy: Proxy, upstreams: Sequence[MockUpstream]) -> None:
+    """`call_ends` for one upstream after the other."""
+    for upstream in upstreams:
+        await call_ends(workbench, proxy, upstream)
 
 
 @check("SEC-013", timeout=60, serial=True, slow=True)
@@ -104,9 +102,9 @@ async def compressed_metadata_do_not_fill_the_memory(workbench: Workbench) -> No
 
         await healthy_beside(workbench, proxy, healthy, attack, within=5.0, growth=None)
         # The attack can begin with the start of the proxy, so there is no quiet state to compare with.
-        peak = size_of(proxy, "VmHWM")
+        peak = memory_of(proxy)
         if peak is None:
-            workbench.note("there is no /proc, so the check does not judge the memory")
+            workbench.note(NOT_JUDGED)
         else:
             workbench.expect(peak < MAX_PEAK, f"at most {MAX_PEAK // MIB} MiB", f"{peak / MIB:.1f} MiB")
 
@@ -127,11 +125,7 @@ async def an_answer_costs_little_more_than_its_size(workbench: Workbench) -> Non
     healthy = workbench.stdio("healthy")
     upstreams = [await workbench.http(name, HOSTILE[name].script()) for name in BODIES]
     async with workbench.serving(healthy, *upstreams, wire_types=False) as proxy:
-
-        async def attack() -> None:
-            for upstream in upstreams:
-                await call_ends(workbench, proxy, upstream)
-
+        attack = partial(calls_end, workbench, proxy, upstreams)
         await healthy_beside(workbench, proxy, healthy, attack, within=3.0, growth=128 * MIB)
 
 
@@ -140,11 +134,7 @@ async def an_invalid_line_costs_little_more_than_its_size(workbench: Workbench) 
     healthy = workbench.stdio("healthy")
     upstreams = [workbench.stdio(name, HOSTILE[name].script()) for name in LINES]
     async with workbench.serving(healthy, *upstreams) as proxy:
-
-        async def attack() -> None:
-            for upstream in upstreams:
-                await call_ends(workbench, proxy, upstream)
-
+        attack = partial(calls_end, workbench, proxy, upstreams)
         await healthy_beside(workbench, proxy, healthy, attack, within=3.0, growth=192 * MIB)
 
 
@@ -162,7 +152,7 @@ async def a_lack_of_memory_ends_at_most_one_connection(workbench: Workbench) -> 
         await proxy.handshake()
         await proxy.ready(healthy, large)
         await metadata_arrive(workbench, proxy, metadata)
-        limit = (size_of(proxy, "VmSize") or 0) + ROOM
+        limit = (memory_of(proxy, "VmSize") or 0) + ROOM
         resource.prlimit(proxy.pid, resource.RLIMIT_AS, (limit, limit))
         attack = partial(call_ends, workbench, proxy, large)
         await healthy_beside(workbench, proxy, healthy, attack, within=5.0, growth=None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 LOG_LINES = 2000
-CHILDREN = ("prints-digits", "prints-blank-lines", "answers-nobody")
+CHILDREN = ("prints-digits", "prints-blank-lines", "answers-no-request")
 
 
 @check("STD-024", timeout=60, slow=True)

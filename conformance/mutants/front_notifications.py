@@ -27,7 +27,7 @@ def keeps_subscriptions_to_itself() -> None:
 
 
 @mutant("FRONT-021")
-def relays_updates_that_nobody_subscribed_to() -> None:
+def relays_updates_without_a_subscription() -> None:
     _relay_unchanged(UPDATED)
 
 

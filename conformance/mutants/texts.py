@@ -100,7 +100,7 @@ def forgets_the_running_groups_with_its_guard() -> None:
 
     def wrong(self: Guard, popen: Any) -> Any:
         process = right(self, popen)
-        # Private, because the guard's list of groups is nobody else's business.
+        # Private, because only the guard needs its list of groups.
         self._groups.clear()
         return process
 

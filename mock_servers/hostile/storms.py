@@ -56,8 +56,8 @@ def prints_blank_lines() -> Script:
     return _attack(flood("\n", seconds=STORM), reply())
 
 
-@hostile("answers-nobody")
-def answers_nobody() -> Script:
+@hostile("answers-no-request")
+def answers_no_request() -> Script:
     """Sends answers with ids of no request for five seconds, then answers."""
     return _attack(flood('{"jsonrpc":"2.0","id":"none-$n","result":{}}\n', seconds=STORM), reply())
 
