@@ -28,13 +28,15 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
 MIB = 1 << 20
+#: wrong names; a comparison of one of them with every tool takes about a second, so several show it on a fast machine too
+SIMILAR = [f"generated-{number}1234x" for number in range(4)]
 #: how much the peak of the memory may grow
 MAX_GROWTH = 320 * MIB
 #: seconds for a call to the other server while the attack goes on
@@ -48,8 +50,8 @@ MAX_LISTINGS = 6
 async def a_listing_of_any_length_costs_bounded_memory_and_time(workbench: Workbench) -> None:
     """Without /proc, the check does not judge the memory."""
     cases: dict[str, Callable[[Proxy], Awaitable[object]]] = {
-        "pages-without-end": partial(_after_the_attack, group="pages-without-end", name="echo"),
-        "similar-names": partial(_after_the_attack, group="similar-names", name="generated-1234x"),
+        "pages-without-end": partial(_after_the_attack, "pages-without-end", ["echo"]),
+        "similar-names": partial(_after_the_attack, "similar-names", SIMILAR),
         "a-million-resources": lambda proxy: proxy.request("resources/list", {}, within=20.0),
     }
     for name, attack in cases.items():
@@ -60,10 +62,12 @@ async def a_listing_of_any_length_costs_bounded_memory_and_time(workbench: Workb
                     await _stays_quick(workbench, proxy, attack)
 
 
-async def _after_the_attack(proxy: Proxy, group: str, name: str) -> None:
-    """Begin the attack, then call a tool, which needs the new list; any answer is right."""
+async def _after_the_attack(group: str, names: Sequence[str], proxy: Proxy) -> None:
+    """Begin the attack, then call tools at once, which need the new list; any answer is right."""
     await proxy.call(group, "attack")
-    await proxy.call(group, name, within=20.0)
+    async with anyio.create_task_group() as calls:
+        for name in names:
+            calls.start_soon(partial(proxy.call, group, name, within=20.0))
 
 
 async def _stays_quick(
