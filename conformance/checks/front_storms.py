@@ -20,6 +20,7 @@ from mock_servers.script import (
     progress,
     reply,
     set_prompts,
+    sleep,
     tool,
 )
 
@@ -49,7 +50,10 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
     changes = workbench.stdio(
         "changes",
         _storm(
-            flood(_message(CHANGED, "{}"), count=STORM),
+            # The second half comes when the client has long heard of the first, however fast the machine is.
+            flood(_message(CHANGED, "{}"), count=STORM // 2),
+            sleep(0.3),
+            flood(_message(CHANGED, "{}"), count=STORM // 2),
             set_prompts([{"name": "last"}]),
             list_changed("prompts"),
             reply(),
@@ -91,7 +95,7 @@ async def _changes(workbench: Workbench, proxy: Proxy) -> None:
     answer = await _raise_storm(workbench, proxy, "changes")
     _is_thinned_out(workbench, proxy, CHANGED)
     if declared(proxy, "prompts", "listChanged"):
-        # The storm ends with the change itself, right before the answer.
+        # The storm ends with the change itself, right before the answer; the pause lies long before.
         await workbench.eventually(
             lambda: proxy.transcript.heard(CHANGED)[-1].t >= answer.t - 0.05,
             within=2.0,
