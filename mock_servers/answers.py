@@ -60,6 +60,7 @@ class Answers:
 
     def __init__(self, script: Script) -> None:
         self._script = script
+        self.gives_receipts = script.receipts
         self.tools = script.tools
         self.prompts = script.prompts
         self.initialized = False

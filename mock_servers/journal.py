@@ -23,7 +23,7 @@ class Entry:
     """One event that a mock saw or caused.
 
     `t` is in monotonic seconds, and `pid` is the process that wrote the entry. `event` is one of: start, line, eof,
-    signal, sent, answer, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit. The docstrings of
+    signal, sent, answer, receipt, action, marker, exit, grandchild-start, grandchild-signal, grandchild-exit. The docstrings of
     `mock_servers.remote`, `mock_servers.remote.oauth` and `mock_servers.browser` list more. `data` holds the rest.
     """
 

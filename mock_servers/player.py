@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from mock_servers.actions import ANSWERING, Action
@@ -21,6 +21,7 @@ from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.lifecycle import Lifecycle
 from mock_servers.pending_work import PendingWork
+from mock_servers.receipts import with_receipt
 
 _CHUNK = 1 << 16
 _FILLER = b"x" * 79 + b"\n"
@@ -93,9 +94,12 @@ class MockState:
         try:
             if received.refusal is not None:
                 raise received.refusal
-            return {"result": self.answers.answer(received.message)}
+            result = self.answers.answer(received.message)
         except Refused as refused:
             return {"error": refused.error}
+        if self.answers.gives_receipts:
+            result = with_receipt(result, received.message, self.journal)
+        return {"result": result}
 
     def answer_by_default(self, received: ReceivedMessage) -> None:
         """Answer as a well-behaved server does."""
@@ -190,8 +194,8 @@ class Player:
         self._state.answer_by_default(self._received)
 
     def wrong_id_reply(self, id: Any) -> None:
-        wrong = {**answer(self._received, self._body(None)), "id": id}
-        self._state.send(wrong, self._received)
+        received = replace(self._received, message={**self._received.message, "id": id})
+        self._state.send(answer(received, self._state.default_body(received)), received)
 
     def payload(self, size: int) -> None:
         result = {"content": [{"type": "text", "text": "x" * size}], "isError": False}

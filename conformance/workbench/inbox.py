@@ -7,6 +7,7 @@ keeps every other message in order of arrival.
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import anyio
 from conformance.workbench.launched import StdoutListener
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transcript import Json, Transcript
+from mock_servers import receipts
 
 if TYPE_CHECKING:
     from conformance.workbench.timeline import Timeline
@@ -24,6 +26,8 @@ RequestId = str | int
 
 #: unrequested lines after which the inbox ignores stdout, because parsing a flood would starve the other checks
 MAX_UNASKED = 20_000
+
+_RECEIPT = re.compile(rf"\n?{receipts.PATTERN}")
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,13 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The text of a tool result, or the message of an error."""
+        """The text of a tool result without the receipt of a mock, or the message of an error."""
         if "error" in self.message:
             return str(self.error.get("message", "")) if isinstance(self.error, dict) else str(self.error)
         content = self.result.get("content") if isinstance(self.result, dict) else None
         parts = content if isinstance(content, list) else []
-        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
+        text = "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
+        return _RECEIPT.sub("", text)
 
 
 #: the answer to a tool call; `is_error` holds for an error of the protocol and for one of the tool

@@ -6,37 +6,34 @@ In the legacy era a check begins with `handshake`. `handshake`, `groups`, `ready
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import re
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
+from conformance.workbench.inbox import Answer
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conformance.model.sut import Profile
+    from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
-    from conformance.workbench.inbox import Answer, CallResult, Inbox
+    from conformance.workbench.client import Era
+    from conformance.workbench.inbox import CallResult, Inbox, RequestId
     from conformance.workbench.launched import Launched
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.transcript import Json
 
 _POLL = 0.1
 #: a list with more pages than this counts as endless
 _MAX_PAGES = 100
-
-
-class Named(Protocol):
-    """The part of an upstream that the client needs."""
-
-    @property
-    def name(self) -> str: ...
 
 
 class Proxy(McpClient):
@@ -49,17 +46,19 @@ class Proxy(McpClient):
         timeline: Timeline,
         processes: Census,
         profile: Profile,
-        tool_names: Callable[[str], list[str]],
+        arrivals: Arrivals,
         max_wait: float = math.inf,
     ) -> None:
-        """`tool_names` gives the tools of an upstream by its name; no prerequisite waits longer than `max_wait` seconds."""
+        """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds."""
         super().__init__(launched, inbox, timeline, processes)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         self._list_tool = profile.tools["list"]
         self._call_tool = profile.tools["call"]
         self._starts_within = profile.starts_within
-        self._tool_names = tool_names
+        self._arrivals = arrivals
+        #: the requests that `begin` sent, with their times
+        self._begun: list[tuple[float, RequestId, Json]] = []
         self._max_wait = max_wait
 
     @property
@@ -100,15 +99,18 @@ class Proxy(McpClient):
                 return _group_names(tool)
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
 
-    async def ready(self, *upstreams: Named | str, within: float = 15.0) -> None:
+    async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
         """Wait until the listing tool shows the tools of each upstream; this also makes a lazy proxy connect.
 
-        Raises `Untestable` with the last listing.
+        The journal of the upstream must show a connection, now or earlier, because a proxy may keep a listing. For a name, the
+        journal of any upstream with that name counts. Raises `Untestable` with the last listing, or with what the journal lacks.
         """
         within = min(within, self._max_wait)
         deadline = time.monotonic() + extended(within)
         for upstream in upstreams:
+            named = self._arrivals.named(upstream) if isinstance(upstream, str) else [upstream]
             name = upstream if isinstance(upstream, str) else upstream.name
+            tool_names = named[-1].tool_names if named else []
             last = ""
             while True:
                 # A listing after the deadline does not count.
@@ -121,8 +123,11 @@ class Proxy(McpClient):
                         raise
                 else:
                     last = shorten(answer.raw)
-                    if _lists(answer, self._tool_names(name)):
-                        break
+                    if _lists(answer, tool_names):
+                        gap = self._arrivals.connection_gap(named)
+                        if gap is None:
+                            break
+                        last = f"{gap}; the listing: {last}"
                 if time.monotonic() > deadline:
                     raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
                 await anyio.sleep(_POLL)
@@ -146,6 +151,43 @@ class Proxy(McpClient):
             raise Untestable(f"{problem.expected}: {problem.seen}") from problem
 
     # Using
+
+    async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
+        """As in `McpClient`. Raises `Violation` too for a success that should come from an upstream and does not.
+
+        That concerns calls through the calling tool, and the resources and prompts (`conformance.workbench.arrivals`).
+        """
+        since = time.monotonic()
+        answer = await super().exchange(line, id, what, within=within)
+        with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested too deeply for Python
+            self._must_have_arrived(json.loads(line), since, answer)
+        return answer
+
+    async def begin(self, method: str, params: Json | None, *, id: str | int, era: Era | None = None) -> None:
+        """As in `McpClient`; when the workbench ends the proxy, it judges the answer as that of `exchange`."""
+        self._begun.append((time.monotonic(), id, {"method": method, "params": params}))
+        await super().begin(method, params, id=id, era=era)
+
+    def begun_calls_have_arrived(self) -> None:
+        """Raise `Violation` for a successful answer to a request of `begin` that should come from an upstream and does not."""
+        for since, id, message in self._begun:
+            for found in self.received:
+                if found.get("id") == id and "result" in found:
+                    self._must_have_arrived(message, since, Answer(found, json.dumps(found), since))
+
+    def _must_have_arrived(self, message: Any, since: float, answer: Answer) -> None:
+        params = message.get("params") if isinstance(message, dict) else None
+        if answer.is_error or not isinstance(params, dict):
+            return
+        if "inputResponses" in params:
+            since = 0.0  # it continues an earlier call, which can still wait at a legacy upstream
+        method, called = message["method"], params.get("arguments")
+        if method != "tools/call":
+            self._arrivals.request_has_arrived(method, since, answer)
+        elif params.get("name") == self._call_tool and isinstance(called, dict):
+            group, tool = called.get("group"), called.get("name")
+            if isinstance(group, str) and isinstance(tool, str):
+                self._arrivals.call_has_arrived(group, tool, called.get("args", {}), since, answer)
 
     async def call(
         self, group: str, tool: str, args: Json | None = None, *, within: float = 10.0

@@ -145,13 +145,13 @@ class UpstreamFactory:
         self._folders += 1  # not the number of upstreams: several may be starting
         folder = self.sandbox.mocks / f"{self._folders}"
         folder.mkdir()
-        script.save(folder / "script.json")
+        replace(script, receipts=True).save(folder / "script.json")
         return folder
 
-    def _tool_names(self, name: str) -> list[str]:
-        """The tools of the newest upstream with this name."""
-        named = [upstream for upstream in self._upstreams.values() if upstream.name == name]
-        return named[-1].tool_names if named else []
+    @property
+    def upstreams(self) -> list[MockUpstream]:
+        """Every upstream so far, the newest last. Several may have the same name."""
+        return [*self._upstreams.values()]
 
     async def _stop_remotes(self) -> None:
         for remote in self._remotes:

@@ -19,6 +19,7 @@ import anyio
 
 from conformance.model.evidence import Evidence
 from conformance.workbench import wiretypes
+from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
@@ -105,12 +106,13 @@ class Workbench(Judgement, UpstreamFactory):
             self._timeline,
             processes,
             self.sut.profile,
-            self._tool_names,
+            Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
         )
         try:
             yield proxy
             proxy.must_still_serve()
+            proxy.begun_calls_have_arrived()
         finally:
             self.version = self.version or proxy.version
             with anyio.CancelScope(shield=True):

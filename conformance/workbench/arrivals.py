@@ -1,0 +1,161 @@
+"""What reached the upstreams, by their own journals: the evidence that an answer of the proxy comes from one of them.
+
+The proxy may retry a request, cache a list and change names of prompts. So a call needs an arrival with the same tool and arguments
+after the client sent it, and the mock's receipt if the mock gave one. A read needs an arrival of the same method, and a list needs one at
+any time.
+
+Limit: nothing distinguishes two equal calls to an upstream that wait at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from conformance.errors import Violation
+from conformance.workbench.polling import show
+from mock_servers.answers import VERSION_KEY, meta_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.mocks import MockUpstream
+
+#: for each list method: the member of its result
+_LISTS = {
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+    "prompts/list": "prompts",
+}
+_READS = ("resources/read", "prompts/get")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request that reached an upstream."""
+
+    t: float
+    pid: int
+    message: dict[str, Any]
+
+    def is_call(self, tool: str, args: Any) -> bool:
+        params = self.message.get("params")
+        if self.message.get("method") != "tools/call" or not isinstance(params, dict):
+            return False
+        return params.get("name") == tool and bool((params.get("arguments") or {}) == args)
+
+
+@dataclass
+class _Seen:
+    """The part of one journal that has been read: what arrived, and the receipts with their time, process and request id."""
+
+    read: int = 0
+    arrived: list[Arrival] = field(default_factory=list)
+    receipts: list[tuple[float, int, Any, str]] = field(default_factory=list)
+
+
+class Arrivals:
+    """The requests that reached the upstreams. Reads each journal once, a piece at a time."""
+
+    def __init__(self, upstreams: Callable[[], Sequence[MockUpstream]]) -> None:
+        self._upstreams = upstreams
+        self._seen: dict[Path, _Seen] = {}
+
+    def named(self, name: str) -> list[MockUpstream]:
+        """The upstreams with this name, the newest last."""
+        return [upstream for upstream in self._upstreams() if upstream.name == name]
+
+    def connection_gap(self, upstreams: Sequence[MockUpstream]) -> str | None:
+        """What is missing in a connection to one of the upstreams with a list of its tools; None if nothing is."""
+        problem = None
+        for upstream in upstreams:
+            arrived = self._read(upstream).arrived
+            methods = [arrival.message.get("method") for arrival in arrived]
+            opened = "initialize" in methods or any(VERSION_KEY in meta_of(one.message) for one in arrived)
+            if opened and ("tools/list" in methods or upstream.script.tools is None):
+                return None
+            missing = "request for its tools" if opened else "connection"
+            problem = f"the journal of upstream {upstream.name} has no {missing}; it has {show(methods)}"
+        return problem
+
+    def call_has_arrived(self, group: str, tool: str, args: Any, since: float, answer: Answer) -> None:
+        """Raise `Violation` unless this successful answer comes from a call that reached an upstream of the group.
+
+        `since` is when the client sent the call, in monotonic seconds. A group without a mock of that name needs no evidence.
+        """
+        upstreams = self.named(group)
+        if not upstreams or not isinstance(args, dict):
+            return
+        wanted = _loads(json.dumps(args))
+        made, given = [], []
+        for upstream in upstreams:
+            seen = self._read(upstream)
+            calls = [one for one in seen.arrived if one.t >= since and one.is_call(tool, wanted)]
+            made += calls
+            for t, pid, request, receipt in seen.receipts:
+                owner = (one for one in calls if (one.pid, one.message.get("id")) == (pid, request))
+                given += [receipt for one in owner if one.t <= t]
+        if not made:
+            seen_calls = [one.message for one in self._after(upstreams, since)]
+            what = f"the call of {tool} with {show(args)} reaches upstream {group} before its answer"
+            raise Violation(what, f"the upstream read {show(seen_calls)}; the answer: {show(answer.raw)}")
+        if given and not any(receipt in answer.raw for receipt in given):
+            what = (
+                f"the answer to the call of {tool} has the receipt of upstream {group}, {' or '.join(given)}"
+            )
+            raise Violation(what, show(answer.raw))
+
+    def request_has_arrived(self, method: str, since: float, answer: Answer) -> None:
+        """Raise `Violation` unless this successful answer about resources or prompts comes from an upstream."""
+        upstreams = self._upstreams()
+        member = _LISTS.get(method)
+        is_empty_list = member is not None and not (
+            isinstance(answer.result, dict) and answer.result.get(member)
+        )
+        if not upstreams or is_empty_list or (member is None and method not in _READS):
+            return
+        arrived = self._after(upstreams, since if member is None else 0.0)
+        if not any(one.message.get("method") == method for one in arrived):
+            what = f"{method} reaches an upstream before its answer"
+            raise Violation(what, f"no upstream read it; the answer: {show(answer.raw)}")
+
+    def _after(self, upstreams: Sequence[MockUpstream], since: float) -> list[Arrival]:
+        return [one for upstream in upstreams for one in self._read(upstream).arrived if one.t >= since]
+
+    def _read(self, upstream: MockUpstream) -> _Seen:
+        seen = self._seen.setdefault(upstream.journal, _Seen())
+        try:
+            file = os.open(upstream.journal, os.O_RDONLY)
+        except FileNotFoundError:
+            return seen
+        with os.fdopen(file, "rb") as journal:
+            journal.seek(seen.read)
+            content = journal.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        seen.read += len(complete)
+        for line in complete.splitlines():
+            entry = json.loads(line)
+            if entry["event"] == "receipt":
+                seen.receipts.append((entry["t"], entry["pid"], entry["request"], entry["receipt"]))
+            elif entry["event"] in upstream.arrivals and '"method"' in entry.get("text", ""):
+                seen.arrived += _requests(entry)
+        return seen
+
+
+def _requests(entry: dict[str, Any]) -> list[Arrival]:
+    """The requests in an entry, those of a batch too."""
+    try:
+        value = _loads(entry["text"])
+    except (ValueError, RecursionError):
+        return []
+    messages = value if isinstance(value, list) else [value]
+    return [Arrival(entry["t"], entry["pid"], one) for one in messages if isinstance(one, dict)]
+
+
+def _loads(text: str) -> Any:
+    """The value of JSON text. Numbers are compared as floating-point numbers, because I-JSON promises no more."""
+    return json.loads(text, parse_int=float)
