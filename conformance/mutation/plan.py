@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from conformance.checks import Check
     from conformance.model.registry import Registry
     from conformance.mutants import Mutant
-    from conformance.mutation.null_programs import NullProgram
+    from conformance.mutation.null_programs.registry import NullProgram
 
 #: each of these words selects all null programs
 NULL_PROGRAMS = ("null-programs", "impostors")
@@ -140,7 +139,6 @@ def sut_of(trial: Trial) -> Sut:
     if trial.kind is ProgramKind.MUTANT:
         sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER))
     else:
-        program = Path(null_programs.__file__).resolve()
-        sut = make_sut((sys.executable, "-I", "-S", str(program), trial.program, PLACEHOLDER))
+        sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))
         sut = replace(sut, max_wait=MAX_WAIT)
     return replace(sut, name=trial.program)

@@ -330,7 +330,7 @@ def test_a_null_program_does_what_its_name_says_until_the_census_ends_it(name: s
     config = tmp_path / "config.json"
     config.write_bytes(CONFIG)
     token = uuid.uuid4().hex
-    command = [sys.executable, "-I", "-S", null_programs.__file__, name, str(config)]
+    command = [sys.executable, "-I", "-S", str(null_programs.MAIN), name, str(config)]
     environment = {**os.environ, TOKEN_VARIABLE: token}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment

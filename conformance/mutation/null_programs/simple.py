@@ -1,11 +1,4 @@
-"""Null programs, which are no proxy at all: none of them may pass a check, unless it declares here why.
-
-    python -I -S null_programs.py NAME [CONFIG]
-
-They use only the standard library, because one kill matrix starts each of them more than a thousand times. All of them are
-bounded in time and in resources, although they look endless to a check. The census of the runner ends the processes that they leave
-behind.
-"""
+"""Null programs that do next to nothing, or do it without end."""
 
 from __future__ import annotations
 
@@ -13,38 +6,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 
-#: seconds after which every program ends by itself
-LIFETIME = 120.0
-ENDS = time.monotonic() + LIFETIME
+from conformance.mutation.null_programs.registry import LIFETIME, null_program
+
+_ENDS = time.monotonic() + LIFETIME
 _FLOOD = 4 << 20
 _GENERATIONS = 40
-
-
-class NullProgram:
-    """One program. `passes` maps each requirement whose check it passes to the reason why the pass is no fault of the check."""
-
-    def __init__(self, name: str, run: Callable[[list[str]], None], passes: dict[str, str]) -> None:
-        self.name = name
-        self.run = run
-        self.passes = passes
-
-
-NULL_PROGRAMS: dict[str, NullProgram] = {}
-
-
-def null_program(
-    *, passes: dict[str, str] | None = None
-) -> Callable[[Callable[[list[str]], None]], Callable[[list[str]], None]]:
-    """Register a program under the name of its function; it gets the command-line arguments after its name."""
-
-    def register(run: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
-        name = run.__name__.replace("_", "-")
-        NULL_PROGRAMS[name] = NullProgram(name, run, passes or {})
-        return run
-
-    return register
 
 
 @null_program()
@@ -127,7 +94,7 @@ def floods(words: list[str]) -> None:
     try:
         for _ in range(_FLOOD // 4096):
             sys.stdout.write("y" * 4095 + "\n")
-        while time.monotonic() < ENDS:
+        while time.monotonic() < _ENDS:
             sys.stdout.write("y\n")
             sys.stdout.flush()
             time.sleep(0.01)
@@ -139,12 +106,8 @@ def floods(words: list[str]) -> None:
 def forks_without_end(words: list[str]) -> None:
     for _ in range(_GENERATIONS):
         if os.fork():
-            time.sleep(max(0.0, ENDS - time.monotonic()))
+            time.sleep(max(0.0, _ENDS - time.monotonic()))
             return
         os.setsid()
         time.sleep(0.1)
-    time.sleep(max(0.0, ENDS - time.monotonic()))
-
-
-if __name__ == "__main__":
-    NULL_PROGRAMS[sys.argv[1]].run(sys.argv[2:])
+    time.sleep(max(0.0, _ENDS - time.monotonic()))

@@ -1,0 +1,292 @@
+"""A small proxy with the standard library alone, which the liars are made of: stdio and Streamable HTTP, legacy era.
+
+It forwards calls honestly. It reads its configuration once, relays no message of an upstream except answers, and knows neither OAuth
+nor HTTP+SSE nor the modern era.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import urllib.request
+from typing import Any
+
+Json = dict[str, Any]
+VERSION = "2025-11-25"
+#: seconds for an answer of an upstream
+PATIENCE = 30.0
+LIST_TOOL, CALL_TOOL = "get_dynamic_tools", "call_dynamic_tool"
+_OPENING = {
+    "protocolVersion": VERSION,
+    "capabilities": {},
+    "clientInfo": {"name": "null-program", "version": "1"},
+}
+#: for each list method: the member of its result
+LISTS = {
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+    "prompts/list": "prompts",
+}
+READS = ("resources/read", "prompts/get")
+
+
+class Lost(Exception):
+    """The upstream is gone, or does not answer."""
+
+
+class StdioUpstream:
+    """A child process that has been initialized."""
+
+    def __init__(self, entry: Json) -> None:
+        self.waiting: dict[int, queue.SimpleQueue[Json | None]] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [entry["command"], *entry.get("args", [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **entry.get("env", {})},
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        self.request("initialize", _OPENING)
+        self.send({"method": "notifications/initialized"})
+
+    def send(self, message: Json) -> None:
+        """Write one message. Raises `Lost` when the child is gone."""
+        assert self._process.stdin is not None
+        try:
+            with self._lock:
+                self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+                self._process.stdin.flush()
+        except OSError as problem:
+            raise Lost("the server is gone") from problem
+
+    def request(self, method: str, params: Json) -> Json:
+        """The `result` or the `error`, as one member. Raises `Lost`."""
+        identity = next(self._ids)
+        answers = self.waiting[identity] = queue.SimpleQueue()
+        self.send({"id": identity, "method": method, "params": params})
+        try:
+            answer = answers.get(timeout=PATIENCE)
+        except queue.Empty:
+            answer = None
+        self.waiting.pop(identity, None)
+        if answer is None:
+            raise Lost(f"no answer to {method}")
+        return {name: answer[name] for name in ("result", "error") if name in answer}
+
+    def close(self) -> None:
+        """End the child."""
+        self._process.kill()
+        self._process.wait()
+
+    def take(self, message: Json) -> None:
+        """Give an answer to the request that waits for it."""
+        waiting = self.waiting.get(message["id"])
+        if waiting is not None:
+            waiting.put(message)
+
+    def answer(self, request: Json) -> None:
+        """Answer a request of the upstream."""
+        body: Json = {"error": {"code": -32601, "message": "Method not found"}}
+        self.send({"id": request["id"], **({"result": {}} if request["method"] == "ping" else body)})
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                message = json.loads(line)
+                if "id" in message and "method" in message:
+                    self.answer(message)
+                elif "id" in message:
+                    self.take(message)
+            except (ValueError, TypeError, RecursionError, Lost):
+                continue
+        for waiting in list(self.waiting.values()):
+            waiting.put(None)
+
+
+class HttpUpstream:
+    """A server behind a URL that has been initialized."""
+
+    def __init__(self, entry: Json) -> None:
+        self._url = entry["url"]
+        self._headers = {
+            **entry.get("headers", {}),
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        }
+        self._ids = itertools.count(1)
+        self.request("initialize", _OPENING)
+        self._headers["MCP-Protocol-Version"] = VERSION
+        self._post({"method": "notifications/initialized"})
+
+    def request(self, method: str, params: Json) -> Json:
+        """As in `StdioUpstream`."""
+        identity = next(self._ids)
+        text = self._post({"id": identity, "method": method, "params": params})
+        lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
+        for candidate in lines or [text]:
+            try:
+                message = json.loads(candidate)
+            except ValueError:
+                continue
+            if isinstance(message, dict) and message.get("id") == identity and "method" not in message:
+                return {name: message[name] for name in ("result", "error") if name in message}
+        raise Lost(f"no answer to {method}")
+
+    def close(self) -> None:
+        """Do nothing: no connection stays open."""
+
+    def _post(self, message: Json) -> str:
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+        request = urllib.request.Request(self._url, body, self._headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                session = response.headers.get("Mcp-Session-Id")
+                if session:
+                    self._headers["Mcp-Session-Id"] = session
+                return str(response.read().decode(errors="replace"))
+        except (OSError, ValueError) as problem:
+            raise Lost(f"the server cannot be reached: {problem}") from problem
+
+
+Upstream = StdioUpstream | HttpUpstream
+
+
+class Relay:
+    """The proxy. A liar replaces some of its methods."""
+
+    stdio_upstream: type[StdioUpstream] = StdioUpstream
+
+    def __init__(self, words: list[str]) -> None:
+        with open(words[-1], encoding="utf-8") as file:
+            self.entries: dict[str, Json] = json.load(file)["mcpServers"]
+        self._connected: dict[str, Upstream] = {}
+        self._locks = {name: threading.Lock() for name in self.entries}
+        self._output = threading.Lock()
+
+    def serve(self) -> None:
+        """Answer the client until its end of input."""
+        for line in sys.stdin.buffer:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(message, dict) and {"id", "method"} <= message.keys():
+                threading.Thread(target=self.serve_one, args=(message,), daemon=True).start()
+
+    def serve_one(self, message: Json) -> None:
+        """Answer one request."""
+        try:
+            body = self.body(message["method"], message.get("params") or {})
+        except Lost as problem:
+            body = {"error": {"code": -32603, "message": str(problem)}}
+        except (KeyError, TypeError, AttributeError) as problem:
+            body = {"error": {"code": -32602, "message": f"Invalid params: {problem}"}}
+        self.write(message, {"jsonrpc": "2.0", "id": message["id"], **body})
+
+    def write(self, request: Json, answer: Json) -> None:
+        """Send the answer to a request."""
+        with self._output:
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+
+    def body(self, method: str, params: Json) -> Json:
+        """The member `result` or `error` of the answer. Raises `Lost`."""
+        if method == "initialize":
+            return {"result": self.greeting()}
+        if method == "ping":
+            return {"result": {}}
+        if method == "tools/list":
+            return {"result": {"tools": [self.tool(LIST_TOOL), self.tool(CALL_TOOL)]}}
+        if method == "tools/call":
+            return self.tool_result(params["name"], params.get("arguments", {}))
+        if method in LISTS:
+            member = LISTS[method]
+            return {"result": {member: [one for name in self.entries for one in self.items(name, method)]}}
+        if method in READS:
+            bodies = [self.forward(name, method, params) for name in self.entries]
+            return next((body for body in bodies if "result" in body), bodies[0])
+        return {"error": {"code": -32601, "message": f"Method not found: {method}"}}
+
+    def greeting(self) -> Json:
+        return {
+            "protocolVersion": VERSION,
+            "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+            "serverInfo": {"name": "null-program", "version": "1"},
+        }
+
+    def tool(self, name: str) -> Json:
+        """The definition of one of the two tools."""
+        groups = "".join(f"\n- {group}: {entry.get('description')}" for group, entry in self.entries.items())
+        properties: Json = {"group": {"type": "string", "enum": [*self.entries]}}
+        if name == CALL_TOOL:
+            properties |= {"name": {"type": "string"}, "args": {"type": "object"}}
+        schema = {"type": "object", "properties": properties, "required": [*properties][:2]}
+        return {"name": name, "description": f"Groups:{groups}", "inputSchema": schema}
+
+    def tool_result(self, name: str, arguments: Json) -> Json:
+        """The answer of one of the two tools."""
+        if name not in (LIST_TOOL, CALL_TOOL) or arguments["group"] not in self.entries:
+            return {"error": {"code": -32602, "message": "No such tool or group"}}
+        group = arguments["group"]
+        try:
+            if name == CALL_TOOL:
+                return self.call(group, arguments["name"], arguments.get("args", {}))
+            tools = json.dumps(self.items(group, "tools/list"))
+        except Lost as problem:
+            return failure(f"{group}: {problem}")
+        return {"result": {"content": [{"type": "text", "text": tools}]}}
+
+    def call(self, group: str, tool: str, args: Json) -> Json:
+        """The answer to a call of an upstream's tool."""
+        return self.forward(group, "tools/call", {"name": tool, "arguments": args})
+
+    def items(self, group: str, method: str) -> list[Json]:
+        """All pages of a list of one upstream; nothing if the upstream refuses."""
+        member = LISTS.get(method, "tools")
+        found: list[Json] = []
+        params: Json = {}
+        for _ in range(100):
+            result = self.forward(group, method, params).get("result", {})
+            found += result.get(member, [])
+            if not result.get("nextCursor"):
+                break
+            params = {"cursor": result["nextCursor"]}
+        return found
+
+    def forward(self, group: str, method: str, params: Json) -> Json:
+        """The answer of the upstream. Raises `Lost`."""
+        try:
+            return self.upstream(group).request(method, params)
+        except Lost:
+            self._connected.pop(group, None)
+            raise
+
+    def upstream(self, group: str) -> Upstream:
+        """The upstream of a group, connected on first use. Raises `Lost`."""
+        with self._locks[group]:
+            if group not in self._connected:
+                self._connected[group] = self.connect(group)
+            return self._connected[group]
+
+    def connect(self, group: str) -> Upstream:
+        """A new connection. Raises `Lost`."""
+        entry = self.entries[group]
+        try:
+            return HttpUpstream(entry) if "url" in entry else self.stdio_upstream(entry)
+        except (OSError, KeyError) as problem:
+            raise Lost(f"cannot be started: {problem}") from problem
+
+
+def failure(text: str) -> Json:
+    """A tool result that is an error."""
+    return {"result": {"content": [{"type": "text", "text": text}], "isError": True}}
