@@ -52,7 +52,7 @@ async def has_its_headers(
         await proxy.handshake()
         what = "an upstream that wants the configured headers becomes usable"
         await is_usable(workbench, proxy, upstream, what=what)
-    for request in upstream.http:
+    for request in workbench.some(upstream.http, "a request with the configured headers"):
         for name, value in headers.items():
             workbench.expect(request.header(name) == value, f"{name}: {value}", request)
 
@@ -135,7 +135,7 @@ async def a_session_id_is_never_invented(workbench: Workbench) -> None:
             what = "initialize"
             await workbench.eventually(lambda: assigning.posts("initialize"), within=10.0, what=what)
     after_initialize(workbench, without)
-    begun = assigning.posts("initialize")
+    begun = workbench.some(assigning.posts("initialize"), "an initialize at the upstream that assigns ids")
     for request in [*without.http, *begun]:
         workbench.expect(
             request.header(SESSION) is None, f"no {SESSION} that the upstream did not assign", request

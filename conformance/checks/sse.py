@@ -63,7 +63,7 @@ async def the_endpoint_is_resolved_against_the_stream_url(workbench: Workbench) 
             )
     for upstream in upstreams:
         pattern = re.escape(announced[upstream.name][1]) + r"\?sid=Session-\w+-aBcXyZ"
-        for post in upstream.posts():
+        for post in workbench.some(upstream.posts(), f"a POST to {upstream.name}"):
             right = re.fullmatch(pattern, post.target)
             workbench.expect(right, f"a POST to {announced[upstream.name][1]} with its query", post)
 

@@ -69,7 +69,7 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
             await is_echoed(workbench, proxy, "a", arguments)
     finally:
         # The lines count also when the call fails, since a bad line may be the reason.
-        for entry in upstream.events("line"):
+        for entry in workbench.some(upstream.events("line"), "a message to the child"):
             is_message = entry.message is not None and entry.message.get("jsonrpc") == "2.0"
             workbench.expect(
                 is_message, "each line is one JSON-RPC message in UTF-8", entry.text or entry.data

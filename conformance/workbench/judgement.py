@@ -61,6 +61,11 @@ class Judgement:
         self.expect(len(those) == 1, expected, those)
         return those[0]
 
+    def some(self, those: Sequence[T], expected: str) -> Sequence[T]:
+        """These elements, for a loop that would prove nothing without one. Raises `Violation` if there are none."""
+        self.expect(those, f"at least one: {expected}", "none")
+        return those
+
     @contextmanager
     def must(self, what: str) -> Iterator[None]:
         """Inside the block, `Untestable` becomes `Violation`: the prerequisite is the requirement itself, which `what` states."""
