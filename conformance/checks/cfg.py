@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
@@ -23,10 +24,12 @@ CONFIG_VARIABLE = "DYNAMIC_MCP_CONFIG"
 
 
 async def works(workbench: Workbench, *upstreams: MockUpstream, **start: Any) -> None:
-    """Start the proxy like this and wait until it offers the tools of the upstreams."""
+    """Start the proxy like this, wait until it offers the tools of the upstreams, and call each of them."""
     async with workbench.proxy(**start) as proxy:
         await proxy.handshake()
         await proxy.ready(*upstreams)
+        for upstream in upstreams:
+            await can_call(workbench, proxy, upstream)
 
 
 async def refuses(workbench: Workbench, what: str, config: Path, mentioning: str | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 from conformance.workbench.client import MODERN
 from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
@@ -55,10 +56,14 @@ def code_of(answer: Answer) -> Any:
 
 @check("FRONT-027", timeout=30)
 async def server_discover_is_answered_beside_initialize(workbench: Workbench) -> None:
-    async with workbench.proxy(workbench.stdio("a")) as proxy:
+    upstream = workbench.stdio("a")
+    async with workbench.proxy(upstream) as proxy:
         found = await proxy.request("server/discover", era="modern", within=2.0)
         with workbench.must("the proxy accepts initialize after the probe"):
             await proxy.handshake(within=2.0)
+        with workbench.must("the proxy serves the session"):
+            await proxy.ready(upstream)
+        await can_call(workbench, proxy, upstream)
         listed = await proxy.request("tools/list", within=2.0)
         workbench.expect("result" in listed.message, "the proxy serves the session", listed.raw)
         if found.error is not None:

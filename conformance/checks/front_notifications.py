@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 from mock_servers.script import (
     Rule,
     Script,
@@ -223,6 +224,7 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
     upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
     async with workbench.serving(*upstreams) as proxy:
         if not declared(proxy, "logging"):
+            await can_call(workbench, proxy, upstreams[0])
             await is_unknown(workbench, proxy, "logging/setLevel", level_set)
         else:
             await _accepts_levels(workbench, proxy, upstreams[0])

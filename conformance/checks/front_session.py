@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 from conformance.workbench.client import CLIENT_INFO
 from mock_servers.script import Script, on_call, sleep, stderr
 
@@ -67,6 +68,7 @@ async def an_unknown_version_is_answered_with_a_supported_one(workbench: Workben
                 await serves(workbench, proxy)
                 with workbench.must(f"the proxy lists the tools of a server under {offered}"):
                     await proxy.ready(upstream)
+                await can_call(workbench, proxy, upstream)
 
     await workbench.run_cases(
         *(partial(is_offered, version) for version in ("1999-01-01", "2099-01-01", "2026-07-28"))

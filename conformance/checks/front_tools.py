@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
@@ -92,6 +93,7 @@ FULL_TOOL = {
 async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream, "before")
         answer = await proxy.tools_of("a")
         shown = definitions(answer, "full")
         workbench.expect(shown, "the definition of the tool as JSON", answer.raw)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
+from conformance.checks.http_requests import can_call
 from mock_servers.script import Grandchild, Script, on_call, stderr
 
 if TYPE_CHECKING:
@@ -36,13 +37,16 @@ async def the_child_gets_exactly_the_configured_argument_list(workbench: Workben
     (folder / "bare-command").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (folder / "bare-command").chmod(0o755)
     bare = workbench.stdio("bare", command="bare-command")
-    async with workbench.serving(exact):
+    async with workbench.serving(exact) as proxy:
+        await can_call(workbench, proxy, exact)
         seen = exact.starts[-1].args
         workbench.expect(seen == arguments, f"the arguments {arguments}", seen)
         workbench.expect(not marker.exists(), "no command among the arguments runs", f"{marker} exists")
     with workbench.must("the proxy finds a bare command name in a folder of PATH"):
-        async with workbench.serving(bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}):
-            workbench.expect(bare.starts, "the bare command starts", "no start in its journal")
+        async with workbench.serving(
+            bare, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+        ) as proxy:
+            await can_call(workbench, proxy, bare)
 
 
 @check("STD-002")
@@ -60,7 +64,8 @@ async def the_configured_environment_reaches_its_own_child_and_wins(workbench: W
 @check("STD-003")
 async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", env={"OTHER": "1"})
-    async with workbench.serving(upstream, env={"PARENT_MARK": "1"}):
+    async with workbench.serving(upstream, env={"PARENT_MARK": "1"}) as proxy:
+        await can_call(workbench, proxy, upstream)
         env = upstream.starts[-1].env
     expected = {"PARENT_MARK": "1", "PATH": os.environ["PATH"], "HOME": str(workbench.sandbox.home)}
     seen = {name: env.get(name) for name in expected}
@@ -71,6 +76,8 @@ async def children_inherit_the_environment_of_the_proxy(workbench: Workbench) ->
 async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> None:
     upstreams = [workbench.stdio("first"), workbench.stdio("second")]
     async with workbench.serving(*upstreams) as proxy:
+        for upstream in upstreams:
+            await can_call(workbench, proxy, upstream)
         for start in (upstream.starts[-1] for upstream in upstreams):
             workbench.expect(
                 start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid
@@ -115,6 +122,7 @@ async def the_grace_period_is_long_enough_to_be_used(workbench: Workbench) -> No
 async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=0.2))
     async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
         proxy.close_stdin()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)
