@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from typing import Any
 
@@ -20,6 +21,8 @@ Json = dict[str, Any]
 VERSION = "2025-11-25"
 #: seconds for an answer of an upstream
 PATIENCE = 30.0
+#: seconds for the open requests after the end of the input
+LAST_ANSWERS = 0.5
 LIST_TOOL, CALL_TOOL = "get_dynamic_tools", "call_dynamic_tool"
 _OPENING = {
     "protocolVersion": VERSION,
@@ -174,14 +177,19 @@ class Relay:
         self._output = threading.Lock()
 
     def serve(self) -> None:
-        """Answer the client until its end of input."""
+        """Answer the client until its end of input, and then for a moment the requests that are still open."""
+        tasks: list[threading.Thread] = []
         for line in sys.stdin.buffer:
             try:
                 message = json.loads(line)
             except ValueError:
                 continue
             if isinstance(message, dict) and {"id", "method"} <= message.keys():
-                threading.Thread(target=self.serve_one, args=(message,), daemon=True).start()
+                tasks.append(threading.Thread(target=self.serve_one, args=(message,), daemon=True))
+                tasks[-1].start()
+        end = time.monotonic() + LAST_ANSWERS
+        for task in tasks:
+            task.join(max(0.0, end - time.monotonic()))
 
     def serve_one(self, message: Json) -> None:
         """Answer one request."""

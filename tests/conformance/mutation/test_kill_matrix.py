@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import uuid
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
 from conformance.checks import Check, make_check
@@ -24,8 +19,6 @@ from conformance.mutation import null_programs
 from conformance.mutation.matrix import MatrixCell, Outcome, cell_of, stack_trace_in
 from conformance.mutation.plan import Against, ProgramKind, Trial, select
 from conformance.mutation.run import main
-from conformance.workbench.census import Census
-from conformance.workbench.sandbox import TOKEN_VARIABLE
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, FakeWorkbench, checks_of, passing, raising
 
 if TYPE_CHECKING:
@@ -312,35 +305,3 @@ class TestTheCommand:
         assert conformance(["mutants", "--list", "CFG-011"]) == 0
         assert "is-silent-about-undefined-variables: its own" in capsys.readouterr().out
         assert conformance(["mutants", "CFG-999"]) == 2
-
-
-CALL = b'{"id": 1, "method": "tools/call"}\n'
-CONFIG = b'{"mcpServers": {}}'
-#: what each null program that writes anything answers to a call
-ANSWERS = {
-    "echoes": CALL,
-    "prints-its-configuration": CONFIG,
-    "answers-everything-with-success": b'{"jsonrpc": "2.0", "id": 1, "result": {}}\n',
-    "looks-like-a-proxy": b'{"jsonrpc": "2.0", "id": 1, "result": {"content": []}}\n',
-}
-
-
-@pytest.mark.parametrize("name", null_programs.NULL_PROGRAMS)
-def test_a_null_program_does_what_its_name_says_until_the_census_ends_it(name: str, tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    config.write_bytes(CONFIG)
-    token = uuid.uuid4().hex
-    command = [sys.executable, "-I", "-S", str(null_programs.MAIN), name, str(config)]
-    environment = {**os.environ, TOKEN_VARIABLE: token}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    ) as one:
-        try:
-            stdout, stderr = one.communicate(CALL, timeout=1.0)
-        except subprocess.TimeoutExpired:
-            assert name in ("hangs", "floods", "forks-without-end")
-            ended = anyio.run(Census(token).end_all)
-            assert len(ended) > 2 if name == "forks-without-end" else len(ended) == 1
-        else:
-            assert b"Traceback" not in stderr
-            assert stdout == ANSWERS.get(name, b"")
