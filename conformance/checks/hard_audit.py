@@ -115,7 +115,9 @@ async def a_line_of_the_audit_log_is_bounded_and_printable(workbench: Workbench)
         await proxy.call("a", "echo")
         with workbench.precondition("the file has a line for a call"):
             what = "a line with the name of the tool"
-            await workbench.eventually(lambda: "echo" in file.read_text(), within=_PROMPT, what=what)
+            await workbench.eventually(
+                lambda: file.exists() and "echo" in file.read_text(), within=_PROMPT, what=what
+            )
         before = file.read_bytes()
         for group, tool in (("g" * LONG, "echo"), ("a", "t" * LONG), (EVIL_TEXT, EVIL_TEXT)):
             await proxy.call(group, tool)
