@@ -11,9 +11,10 @@ import time
 from collections import Counter
 from typing import Any
 
-from conformance.mutation.null_programs import relay
+from conformance.mutation.null_programs import excuses, relay
 from conformance.mutation.null_programs.registry import LIFETIME, null_program
-from conformance.mutation.null_programs.relay import Json, Relay, StdioUpstream, failure
+from conformance.mutation.null_programs.relay import Relay, failure
+from conformance.mutation.null_programs.upstreams import Json, SseUpstream, StdioUpstream, StreamUpstream
 
 _TOOLS = [
     {"name": "echo", "description": "Return the arguments", "inputSchema": {"type": "object"}},
@@ -70,7 +71,7 @@ class _NeverCalls(Relay):
         return imitated_call(tool, args)
 
 
-class _FirstComesFirst(StdioUpstream):
+class _FirstComesFirst(StreamUpstream):
     """Gives each answer to the request that has waited longest."""
 
     def take(self, message: Json) -> None:
@@ -79,8 +80,17 @@ class _FirstComesFirst(StdioUpstream):
             return
 
 
+class _StdioFirst(_FirstComesFirst, StdioUpstream):
+    pass
+
+
+class _SseFirst(_FirstComesFirst, SseUpstream):
+    pass
+
+
 class _IgnoresIds(Relay):
-    stdio_upstream = _FirstComesFirst
+    stdio_upstream = _StdioFirst
+    sse_upstream = _SseFirst
 
 
 class _Tires(Relay):
@@ -183,12 +193,12 @@ def lists_and_never_calls(words: list[str]) -> None:
     _run(_NeverCalls, words)
 
 
-@null_program()
+@null_program(passes=excuses.IGNORES_IDS)
 def ignores_ids(words: list[str]) -> None:
     _run(_IgnoresIds, words)
 
 
-@null_program()
+@null_program(passes=excuses.SERVES_TEN)
 def serves_ten_calls(words: list[str]) -> None:
     _run(_Tires, words)
 
@@ -198,12 +208,12 @@ def answers_twice(words: list[str]) -> None:
     _run(_AnswersTwice, words)
 
 
-@null_program()
+@null_program(passes=excuses.PINGS_TWICE)
 def answers_ping_twice(words: list[str]) -> None:
     _run(_AnswersPingTwice, words)
 
 
-@null_program()
+@null_program(passes=excuses.STARTS_ANEW)
 def starts_anew_for_each_request(words: list[str]) -> None:
     _run(_StartsAnew, words)
 
@@ -218,6 +228,6 @@ def is_always_empty(words: list[str]) -> None:
     _run(_IsAlwaysEmpty, words)
 
 
-@null_program()
+@null_program(passes=excuses.IGNORES_THE_REST)
 def relays_and_ignores_the_rest(words: list[str]) -> None:
     _run(_NeverStops, words)

@@ -1,34 +1,32 @@
-"""A small proxy with the standard library alone, which the liars are made of: stdio and Streamable HTTP, legacy era.
+"""A small proxy with the standard library alone, which the liars are made of.
 
-It forwards calls honestly. It reads its configuration once, relays no message of an upstream except answers, and knows neither OAuth
-nor HTTP+SSE nor the modern era.
+It forwards calls honestly to upstreams of the legacy era without OAuth. It reads its configuration once, and relays no message of an
+upstream except answers.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import queue
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING
 
-Json = dict[str, Any]
-VERSION = "2025-11-25"
-#: seconds for an answer of an upstream
-PATIENCE = 30.0
+from conformance.mutation.null_programs.upstreams import (
+    VERSION,
+    HttpUpstream,
+    Json,
+    Lost,
+    SseUpstream,
+    StdioUpstream,
+)
+
+if TYPE_CHECKING:
+    from conformance.mutation.null_programs.upstreams import Upstream
+
 #: seconds for the open requests after the end of the input
 LAST_ANSWERS = 0.5
 LIST_TOOL, CALL_TOOL = "get_dynamic_tools", "call_dynamic_tool"
-_OPENING = {
-    "protocolVersion": VERSION,
-    "capabilities": {},
-    "clientInfo": {"name": "null-program", "version": "1"},
-}
 #: for each list method: the member of its result
 LISTS = {
     "resources/list": "resources",
@@ -38,136 +36,11 @@ LISTS = {
 READS = ("resources/read", "prompts/get")
 
 
-class Lost(Exception):
-    """The upstream is gone, or does not answer."""
-
-
-class StdioUpstream:
-    """A child process that has been initialized."""
-
-    def __init__(self, entry: Json) -> None:
-        self.waiting: dict[int, queue.SimpleQueue[Json | None]] = {}
-        self._ids = itertools.count(1)
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [entry["command"], *entry.get("args", [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **entry.get("env", {})},
-            start_new_session=True,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        self.request("initialize", _OPENING)
-        self.send({"method": "notifications/initialized"})
-
-    def send(self, message: Json) -> None:
-        """Write one message. Raises `Lost` when the child is gone."""
-        assert self._process.stdin is not None
-        try:
-            with self._lock:
-                self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-                self._process.stdin.flush()
-        except OSError as problem:
-            raise Lost("the server is gone") from problem
-
-    def request(self, method: str, params: Json) -> Json:
-        """The `result` or the `error`, as one member. Raises `Lost`."""
-        identity = next(self._ids)
-        answers = self.waiting[identity] = queue.SimpleQueue()
-        self.send({"id": identity, "method": method, "params": params})
-        try:
-            answer = answers.get(timeout=PATIENCE)
-        except queue.Empty:
-            answer = None
-        self.waiting.pop(identity, None)
-        if answer is None:
-            raise Lost(f"no answer to {method}")
-        return {name: answer[name] for name in ("result", "error") if name in answer}
-
-    def close(self) -> None:
-        """End the child."""
-        self._process.kill()
-        self._process.wait()
-
-    def take(self, message: Json) -> None:
-        """Give an answer to the request that waits for it."""
-        waiting = self.waiting.get(message["id"])
-        if waiting is not None:
-            waiting.put(message)
-
-    def answer(self, request: Json) -> None:
-        """Answer a request of the upstream."""
-        body: Json = {"error": {"code": -32601, "message": "Method not found"}}
-        self.send({"id": request["id"], **({"result": {}} if request["method"] == "ping" else body)})
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                message = json.loads(line)
-                if "id" in message and "method" in message:
-                    self.answer(message)
-                elif "id" in message:
-                    self.take(message)
-            except (ValueError, TypeError, RecursionError, Lost):
-                continue
-        for waiting in list(self.waiting.values()):
-            waiting.put(None)
-
-
-class HttpUpstream:
-    """A server behind a URL that has been initialized."""
-
-    def __init__(self, entry: Json) -> None:
-        self._url = entry["url"]
-        self._headers = {
-            **entry.get("headers", {}),
-            "Content-Type": "application/json",
-            "Accept": "application/json, text/event-stream",
-        }
-        self._ids = itertools.count(1)
-        self.request("initialize", _OPENING)
-        self._headers["MCP-Protocol-Version"] = VERSION
-        self._post({"method": "notifications/initialized"})
-
-    def request(self, method: str, params: Json) -> Json:
-        """As in `StdioUpstream`."""
-        identity = next(self._ids)
-        text = self._post({"id": identity, "method": method, "params": params})
-        lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
-        for candidate in lines or [text]:
-            try:
-                message = json.loads(candidate)
-            except ValueError:
-                continue
-            if isinstance(message, dict) and message.get("id") == identity and "method" not in message:
-                return {name: message[name] for name in ("result", "error") if name in message}
-        raise Lost(f"no answer to {method}")
-
-    def close(self) -> None:
-        """Do nothing: no connection stays open."""
-
-    def _post(self, message: Json) -> str:
-        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
-        request = urllib.request.Request(self._url, body, self._headers)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-                session = response.headers.get("Mcp-Session-Id")
-                if session:
-                    self._headers["Mcp-Session-Id"] = session
-                return str(response.read().decode(errors="replace"))
-        except (OSError, ValueError) as problem:
-            raise Lost(f"the server cannot be reached: {problem}") from problem
-
-
-Upstream = StdioUpstream | HttpUpstream
-
-
 class Relay:
     """The proxy. A liar replaces some of its methods."""
 
     stdio_upstream: type[StdioUpstream] = StdioUpstream
+    sse_upstream: type[SseUpstream] = SseUpstream
 
     def __init__(self, words: list[str]) -> None:
         with open(words[-1], encoding="utf-8") as file:
@@ -290,7 +163,9 @@ class Relay:
         """A new connection. Raises `Lost`."""
         entry = self.entries[group]
         try:
-            return HttpUpstream(entry) if "url" in entry else self.stdio_upstream(entry)
+            if "url" not in entry:
+                return self.stdio_upstream(entry)
+            return self.sse_upstream(entry) if entry.get("type") == "sse" else HttpUpstream(entry)
         except (OSError, KeyError) as problem:
             raise Lost(f"cannot be started: {problem}") from problem
 
