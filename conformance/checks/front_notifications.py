@@ -89,6 +89,7 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
         if not declared(proxy, "resources", "subscribe"):
+            await can_call(workbench, proxy, upstream)
             await is_unknown(workbench, proxy, "resources/subscribe", one)
             return
 

@@ -37,8 +37,7 @@ async def the_stream_is_opened_first_with_get(workbench: Workbench) -> None:
         workbench.expect(first.target == "/mcp", "a GET of the configured URL", first)
         accepted = first.header("Accept") or ""
         workbench.expect("text/event-stream" in accepted, "Accept: text/event-stream", first)
-        with workbench.must("the group becomes usable"):
-            await proxy.ready(upstream)
+        await is_usable(workbench, proxy, upstream, what="the group becomes usable")
     announced = _endpoint_announced(upstream)[0]
     early = [post for post in upstream.posts() if post.t < announced]
     workbench.expect(not early, "no message before the endpoint event", early)

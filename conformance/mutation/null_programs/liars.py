@@ -14,7 +14,13 @@ from typing import Any
 from conformance.mutation.null_programs import excuses, relay
 from conformance.mutation.null_programs.registry import LIFETIME, null_program
 from conformance.mutation.null_programs.relay import Relay, failure
-from conformance.mutation.null_programs.upstreams import Json, SseUpstream, StdioUpstream, StreamUpstream
+from conformance.mutation.null_programs.upstreams import (
+    HttpUpstream,
+    Json,
+    SseUpstream,
+    StdioUpstream,
+    StreamUpstream,
+)
 
 _TOOLS = [
     {"name": "echo", "description": "Return the arguments", "inputSchema": {"type": "object"}},
@@ -88,7 +94,13 @@ class _SseFirst(_FirstComesFirst, SseUpstream):
     pass
 
 
+class _AnyAnswer(HttpUpstream):
+    def fits(self, answer: Json, identity: int) -> bool:
+        return True
+
+
 class _IgnoresIds(Relay):
+    http_upstream = _AnyAnswer
     stdio_upstream = _StdioFirst
     sse_upstream = _SseFirst
 
@@ -188,7 +200,7 @@ def imitates_without_starting(words: list[str]) -> None:
     _run(_Imitates, words)
 
 
-@null_program()
+@null_program(passes=excuses.NEVER_CALLS)
 def lists_and_never_calls(words: list[str]) -> None:
     _run(_NeverCalls, words)
 

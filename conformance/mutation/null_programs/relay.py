@@ -39,6 +39,7 @@ READS = ("resources/read", "prompts/get")
 class Relay:
     """The proxy. A liar replaces some of its methods."""
 
+    http_upstream: type[HttpUpstream] = HttpUpstream
     stdio_upstream: type[StdioUpstream] = StdioUpstream
     sse_upstream: type[SseUpstream] = SseUpstream
 
@@ -165,7 +166,7 @@ class Relay:
         try:
             if "url" not in entry:
                 return self.stdio_upstream(entry)
-            return self.sse_upstream(entry) if entry.get("type") == "sse" else HttpUpstream(entry)
+            return self.sse_upstream(entry) if entry.get("type") == "sse" else self.http_upstream(entry)
         except (OSError, KeyError) as problem:
             raise Lost(f"cannot be started: {problem}") from problem
 

@@ -155,9 +155,13 @@ class HttpUpstream(Upstream):
                 message = json.loads(candidate)
             except ValueError:
                 continue
-            if isinstance(message, dict) and message.get("id") == identity and "method" not in message:
+            if isinstance(message, dict) and "method" not in message and self.fits(message, identity):
                 return {name: message[name] for name in ("result", "error") if name in message}
         raise Lost(f"no answer to {method}")
+
+    def fits(self, answer: Json, identity: int) -> bool:
+        """Whether the answer is that of the request with this id."""
+        return answer.get("id") == identity
 
     def _post(self, message: Json) -> str:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
