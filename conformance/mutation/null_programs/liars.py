@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from conformance.mutation.null_programs.relay import Relay, failure
 from conformance.mutation.null_programs.upstreams import (
     HttpUpstream,
     Json,
+    Lost,
     SseUpstream,
     StdioUpstream,
     StreamUpstream,
@@ -94,13 +96,30 @@ class _SseFirst(_FirstComesFirst, SseUpstream):
     pass
 
 
-class _AnyAnswer(HttpUpstream):
+class _HttpFirst(HttpUpstream):
+    """Gives each response to the request that has waited longest, and takes any answer in it."""
+
+    def __init__(self, entry: Json) -> None:
+        self._waiting: list[queue.SimpleQueue[Json]] = []
+        super().__init__(entry)
+
+    def request(self, method: str, params: Json) -> Json:
+        mine: queue.SimpleQueue[Json] = queue.SimpleQueue()
+        self._waiting.append(mine)
+        try:
+            answer = super().request(method, params)
+        except Lost:
+            self._waiting.remove(mine)
+            raise
+        self._waiting.pop(0).put(answer)
+        return mine.get()
+
     def fits(self, answer: Json, identity: int) -> bool:
         return True
 
 
 class _IgnoresIds(Relay):
-    http_upstream = _AnyAnswer
+    http_upstream = _HttpFirst
     stdio_upstream = _StdioFirst
     sse_upstream = _SseFirst
 
