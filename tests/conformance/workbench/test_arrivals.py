@@ -125,7 +125,8 @@ class TestResourcesAndPrompts:
             mock.arrivals.request_has_arrived("resources/read", time.monotonic(), read)
 
     def test_a_list_may_come_from_earlier_and_an_empty_one_from_nowhere(self, mock: Mock) -> None:
-        full, empty = (Answer({"result": {"prompts": page}}, "", 0.0) for page in ([{}], []))
+        full = Answer({"result": {"prompts": [{}]}}, "", 0.0)
+        empty = Answer({"result": {"prompts": []}}, "", 0.0)
         mock.arrivals.request_has_arrived("prompts/list", time.monotonic(), empty)
         with pytest.raises(Violation, match="prompts/list reaches an upstream"):
             mock.arrivals.request_has_arrived("prompts/list", 0.0, full)
