@@ -248,6 +248,10 @@ async def requests_from_the_upstream_are_answered(workbench: Workbench) -> None:
             "an error for sampling, which the proxy did not declare",
             answer,
         )
+        # A second answer to a request would come before this call, because the connection keeps its order.
+        await proxy.call("a", "add", {"a": 1, "b": 2})
+        ids = [entry.data["id"] for entry in upstream.events("answer")]
+        workbench.expect(len(ids) == 3, "one answer to each of the three requests", ids)
 
 
 async def _answer_to(workbench: Workbench, upstream: StdioMockUpstream, id_: Any) -> dict[str, Any]:
