@@ -120,7 +120,7 @@ async def serve(
     async with anyio.create_task_group() as watching:
         await watching.start(watch_signals)
         async with anyio.create_task_group() as running:
-            await link.open(frontend.receive, frontend.receive_oversized)
+            await link.open(frontend.receive, frontend.receive_large, frontend.receive_oversized)
             running.start_soon(start_groups, running)
             await link.wait_ended()
             await frontend.close()

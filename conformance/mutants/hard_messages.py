@@ -13,6 +13,8 @@ from dynamic_mcp.upstream.http.client import HttpReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynamic_mcp.protocol.pieces import Line
+
 
 @mutant("HARD-009")
 def lines_of_a_child_have_no_bound() -> None:
@@ -28,7 +30,7 @@ def lines_of_a_child_have_no_bound() -> None:
 def bodies_have_no_bound() -> None:
     right = HttpReply.body
 
-    async def wrong(self: HttpReply, most: int) -> bytes:
+    async def wrong(self: HttpReply, most: int) -> Line:
         return await right(self, 1 << 40)
 
     replace(right, wrong)
@@ -40,7 +42,7 @@ def keeps_what_it_drops() -> None:
     right = LineSplitter.feed
     kept: list[bytes] = []
 
-    def wrong(self: LineSplitter, data: bytes) -> list[bytes]:
+    def wrong(self: LineSplitter, data: bytes) -> list[Line]:
         kept.append(data)
         return right(self, data)
 

@@ -26,6 +26,11 @@ _ESCAPE = re.compile(
 )
 
 
+def _read_at_once() -> None:
+    """The proxy reads each large message in one go."""
+    replace(Pieces.take_line, Pieces.take)
+
+
 @mutant("SEC-013")
 def measures_metadata_after_decompression() -> None:
     async def wrong(
@@ -54,6 +59,7 @@ def splits_an_array_before_it_counts() -> None:
     def wrong(array: bytes) -> list[bytes]:
         return [bytes(element) for element in msgspec.json.decode(array, type=list[Raw])]
 
+    _read_at_once()
     replace(jsonrpc.elements_of, wrong)
 
 
@@ -72,6 +78,8 @@ def keeps_an_object_for_each_line_of_an_event() -> None:
             self.size = 0
             return whole
 
+        take_line = take
+
     replace(Pieces, Wrong)
 
 
@@ -80,6 +88,7 @@ def repairs_with_a_call_for_each_escape() -> None:
     def wrong(line: bytes) -> bytes:
         return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)
 
+    _read_at_once()
     replace(surrogates.without_lone_surrogates, wrong)
 
 

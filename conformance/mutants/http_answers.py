@@ -10,7 +10,7 @@ import msgspec
 
 from conformance.mutants import mutant, wire_http
 from conformance.mutants.wire import INTERNAL_ERROR, decoded
-from conformance.mutants.wire_http import EVENT_STREAM, Reply, data_of, with_data
+from conformance.mutants.wire_http import EVENT_STREAM, Reply, data_of, whole_body, with_data
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def takes_a_page_for_the_answer() -> None:
     """The client gets an HTML page as tool content."""
 
     async def as_result(request: ProxyRequest, reply: HttpReply) -> AsyncIterator[bytes]:
-        content = [{"type": "text", "text": (await reply.body(1 << 20)).decode()}]
+        content = [{"type": "text", "text": (await whole_body(reply)).decode()}]
         yield msgspec.json.encode(
             {"jsonrpc": "2.0", "id": request.message["id"], "result": {"content": content}}
         )

@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.mutants import mutant, wire_http
 from conformance.mutants.wire import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, decoded, is_modern
-from conformance.mutants.wire_http import Reply
+from conformance.mutants.wire_http import Reply, whole_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ def initializes_after_a_rejected_version() -> None:
             if request.rpc != "server/discover" or reply.content_type != "application/json":
                 yield reply
                 return
-            body = await reply.body(1 << 20)
+            body = await whole_body(reply)
             code = (decoded(body) or {}).get("error", {}).get("code")
             error = {"code": METHOD_NOT_FOUND, "message": "Method not found"}
             refused = msgspec.json.encode({"jsonrpc": "2.0", "id": request.message["id"], "error": error})

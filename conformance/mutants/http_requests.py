@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conformance.mutants import mutant, replace, wire_http
-from conformance.mutants.wire_http import Reply, drop_configured_headers, joined
+from conformance.mutants.wire_http import Reply, drop_configured_headers, joined, whole_body
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.protocol import versions
 from dynamic_mcp.upstream.http.client import HttpClient
@@ -75,7 +75,7 @@ def wants_json_in_a_confirmation_with_200() -> None:
         async with send(request) as reply:
             if request.rpc == INITIALIZED and reply.status == 200:
                 try:
-                    msgspec.json.decode(await reply.body(1 << 20))
+                    msgspec.json.decode(await whole_body(reply))
                 except msgspec.DecodeError:
                     raise UpstreamFailed("its confirmation is not JSON") from None
             yield reply

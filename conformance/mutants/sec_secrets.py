@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from conformance.mutants import mutant, replace
+from conformance.mutants.wire_http import whole_body
 from dynamic_mcp import server
 from dynamic_mcp.config.load import parse
 from dynamic_mcp.config.model import StdioTransport
@@ -138,7 +139,7 @@ def tells_the_client_what_a_refusal_says() -> None:
     async def wrong(self: HttpClient, method: str, *request: Any, **named: Any) -> AsyncIterator[HttpReply]:
         async with right(self, method, *request, **named) as reply:
             if method == "POST" and reply.status >= 400 and reply.content_type != "application/json":
-                words = (await reply.body(1 << 20)).decode(errors="replace")
+                words = (await whole_body(reply)).decode(errors="replace")
                 raise HttpStatus(f"it answered with HTTP {reply.status}: {words}", status=reply.status)
             yield reply
 

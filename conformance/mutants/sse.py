@@ -13,7 +13,7 @@ import msgspec
 from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.http_answers import limit_exchanges
 from conformance.mutants.wire import decoded
-from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, with_data
+from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, whole_body, with_data
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.groups import group
 from dynamic_mcp.groups.group import Group
@@ -76,7 +76,7 @@ def takes_answers_from_the_posts() -> None:
             if not request.is_call:
                 yield reply
                 return
-            message = decoded(await reply.body(1 << 20)) or {}
+            message = decoded(await whole_body(reply)) or {}
             if "result" in message:
                 taken[request.client, request.message["id"]] = message["result"]
             yield Reply(reply, status=reply.status if "result" in message else 500)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
     from contextlib import AbstractAsyncContextManager
 
+    from dynamic_mcp.protocol.pieces import Line
+
     Send = Callable[["ProxyRequest"], AbstractAsyncContextManager[HttpReply]]
 
 EVENT_STREAM = "text/event-stream"
@@ -97,10 +99,15 @@ class Reply(HttpReply):
             async for chunk in self._real.chunks():
                 yield chunk
 
-    async def body(self, max_size: int) -> bytes:
+    async def body(self, max_size: int) -> Line:
         if self._real is not None and self._chunks is None:
             return await self._real.body(max_size)
-        return b"".join([chunk async for chunk in self.chunks()])
+        return await whole_body(self)
+
+
+async def whole_body(reply: HttpReply) -> bytes:
+    """The body of a reply in one piece."""
+    return b"".join([chunk async for chunk in reply.chunks()])
 
 
 def around_requests(wrong: Callable[[ProxyRequest, Send], AsyncIterator[HttpReply]]) -> None:

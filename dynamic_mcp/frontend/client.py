@@ -12,13 +12,15 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from dynamic_mcp.hooks import EarlyResponder
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, LineSplitter, OnOversized
+from dynamic_mcp.protocol.pieces import Large, Line
 
 #: Seconds in which the client has to read its last answers when the proxy ends.
 FLUSH_GRACE = 1.0
@@ -57,12 +59,25 @@ class ClientLink:
         self._splitter = LineSplitter()
         self._is_silent = False
         self._receive: Callable[[bytes], None] = lambda line: None
+        self._receive_large: Callable[[Large], Awaitable[None]] = _ignore
+        #: reads a large line; the lines that follow it wait
+        self._reading_large: asyncio.Task[None] | None = None
+        self._waiting: deque[Line] = deque()
+        #: the reasons for which the client is not read at the moment
+        self._holds: frozenset[str] = frozenset()
         self._reader: asyncio.ReadTransport | None = None
         self._writer: LineWriter | None = None
 
-    async def open(self, receive: Callable[[bytes], None], receive_oversized: OnOversized) -> None:
-        """Start reading: ``receive`` gets each line, ``receive_oversized`` the edges of each line that is too long."""
-        self._receive = receive
+    async def open(
+        self,
+        receive: Callable[[bytes], None],
+        receive_large: Callable[[Large], Awaitable[None]],
+        receive_oversized: OnOversized,
+    ) -> None:
+        """Start reading: ``receive`` gets each line, ``receive_large`` each large one, and ``receive_oversized`` the edges of one
+        that is too long.
+        """
+        self._receive, self._receive_large = receive, receive_large
         self._splitter = LineSplitter(MAX_MESSAGE, receive_oversized)
         loop = asyncio.get_running_loop()
         if _can_be_polled(self._sink):
@@ -99,7 +114,24 @@ class ClientLink:
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
         for line in self._splitter.feed(data):
-            self._receive(line)
+            if self._reading_large is None and not isinstance(line, Large):
+                self._receive(line)
+                continue
+            self._waiting.append(line)
+            if self._reading_large is None:
+                self._reading_large = asyncio.get_running_loop().create_task(self._read_waiting())
+                self._hold("large", True)
+
+    async def _read_waiting(self) -> None:
+        """Take a large line, which takes several turns of the loop, and the lines after it."""
+        while self._waiting:
+            line = self._waiting.popleft()
+            if isinstance(line, Large):
+                await self._receive_large(line)
+            else:
+                self._receive(line)
+        self._reading_large = None
+        self._hold("large", False)
 
     def _take_over_from(self, early: EarlyResponder) -> None:
         """Take the lines that the early responder read, without a second answer to those that it answered."""
@@ -127,14 +159,23 @@ class ClientLink:
     def set_paused(self, paused: bool) -> None:
         """Stop reading from the client and from the upstreams, because the client does not read; with False, read again."""
         self._on_pause(paused)
-        if self._reader is not None and not self._reader.is_closing():
-            if paused:
-                self._reader.pause_reading()
-            else:
-                self._reader.resume_reading()
+        self._hold("answers", paused)
+
+    def _hold(self, reason: str, holds: bool) -> None:
+        """Add or remove a reason not to read from the client."""
+        was_held = bool(self._holds)
+        self._holds = self._holds | {reason} if holds else self._holds - {reason}
+        if self._reader is None or self._reader.is_closing() or was_held == bool(self._holds):
+            return
+        if holds:
+            self._reader.pause_reading()
+        else:
+            self._reader.resume_reading()
 
     async def close(self) -> None:
         """Close both streams, after the client has read its last answers or ``FLUSH_GRACE`` is over."""
+        if self._reading_large is not None:
+            self._reading_large.cancel()
         if self._reader is not None:
             self._reader.close()
         if self._writer is not None:
@@ -180,6 +221,10 @@ class _Sink(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._link.written()
+
+
+async def _ignore(line: Large) -> None:
+    """Take a line before the link is open, which never happens."""
 
 
 def _can_be_polled(descriptor: int) -> bool:

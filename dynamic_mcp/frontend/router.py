@@ -23,7 +23,7 @@ from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol import era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -33,6 +33,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Message,
     Refusal,
 )
+from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_bytes
 from dynamic_mcp.wording import cut
 
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
@@ -78,11 +79,25 @@ class Router:
             else:
                 self._receive_one(line)
         except Exception as error:
-            # The loop would only log it, and uvloop would also close the stream of the client.
-            reason = report_bug("a message of the client", error)
-            id = jsonrpc.find_id(line[: jsonrpc.EDGE], False) or jsonrpc.find_id(line[-jsonrpc.EDGE :], True)
-            if id is not None:
-                self._send(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
+            self._report(line, error)
+
+    async def receive_large(self, line: Large) -> None:
+        """Handle one large line from the client. Other work goes on meanwhile."""
+        try:
+            if first_bytes(line).lstrip()[:1] == b"[":
+                await self._receive_large_batch(line)
+            else:
+                await self._receive_any(line)
+        except Exception as error:
+            self._report(line, error)
+
+    def _report(self, line: Line, error: Exception) -> None:
+        # The loop would only log it, and uvloop would also close the stream of the client.
+        reason = report_bug("a message of the client", error)
+        first, last = edges_of(line, jsonrpc.EDGE)
+        id = jsonrpc.find_id(first, False) or jsonrpc.find_id(last, True)
+        if id is not None:
+            self._send(jsonrpc.error(id, jsonrpc.error_object(INTERNAL_ERROR, reason)))
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Refuse an oversized message, once, with its id if an edge shows it."""
@@ -99,21 +114,52 @@ class Router:
         except Malformed as problem:
             self._malformed(problem)
             return
-        if self._session.version != "2025-03-26":
-            text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
-            self._send(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+        if self._allows_batches():
+            batch = Batch(self._send)
+            for element in elements:
+                self._receive_one(element, batch)
+            batch.settle()
+
+    async def _receive_large_batch(self, line: Large) -> None:
+        try:
+            elements = await large.elements_of(line)
+        except Malformed as problem:
+            self._malformed(problem)
             return
-        batch = Batch(self._send)
-        for element in elements:
-            self._receive_one(element, batch)
-        batch.settle()
+        if self._allows_batches():
+            batch = Batch(self._send)
+            for element in elements:
+                await self._receive_any(element, batch)
+            batch.settle()
+
+    def _allows_batches(self) -> bool:
+        """Whether the session allows batches; the client gets an error if not."""
+        if self._session.version == "2025-03-26":
+            return True
+        text = f"batches exist in protocol version 2025-03-26 only, this is {self._session.version or era.MODERN}"
+        self._send(jsonrpc.error(jsonrpc.NULL, jsonrpc.error_object(INVALID_REQUEST, text)))
+        return False
+
+    async def _receive_any(self, line: Line, batch: Batch | None = None) -> None:
+        if not isinstance(line, Large):
+            self._receive_one(line, batch)
+            return
+        try:
+            message = await large.parse(line)
+        except Malformed as problem:
+            self._malformed(problem, batch)
+        else:
+            self._take(message, batch)
 
     def _receive_one(self, line: bytes, batch: Batch | None = None) -> None:
         try:
             message = jsonrpc.parse(line)
         except Malformed as problem:
             self._malformed(problem, batch)
-            return
+        else:
+            self._take(message, batch)
+
+    def _take(self, message: Message, batch: Batch | None) -> None:
         if message.method is None:
             self._session.client_peer.receive_answer(message)
         elif message.id:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +21,7 @@ from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
+from dynamic_mcp.protocol.large import beside_the_loop
 
 
 class RunningCalls:
@@ -82,7 +84,8 @@ class RunningCalls:
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:
         incoming = call.incoming
         try:
-            return result_line(incoming, await handler(call))
+            result = await handler(call)
+            return await beside_the_loop(len(result), partial(result_line, incoming, result))
         except Refusal as refusal:
             if not call.is_watched:
                 self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)

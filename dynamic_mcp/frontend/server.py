@@ -52,6 +52,7 @@ class Frontend:
             modern=modern,
         )
         self.receive = self._router.receive
+        self.receive_large = self._router.receive_large
         self.receive_oversized = self._router.receive_oversized
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:

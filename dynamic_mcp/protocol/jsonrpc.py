@@ -14,7 +14,7 @@ from functools import cache
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.protocol.pieces import Pieces
+from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
 
 PARSE_ERROR = -32700
@@ -70,15 +70,16 @@ class LineSplitter:
         #: the last bytes of the line that the splitter drops; None while it keeps the line
         self._edge: bytes | None = None
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that ``chunk`` completes, without their line ends and without blank lines."""
-        lines, rest = split_lines(chunk)
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that ``chunk`` completes, without their line ends and without blank lines. Large ones stay in pieces."""
+        split, rest = split_lines(chunk)
+        lines: list[Line] = [*split]
         if lines and (self._partial or self._edge is not None):
-            self._keep(lines[0])
+            self._keep(split[0])
             lines[0] = self._take()
         if rest:
             self._keep(rest)
-        return [line for line in lines if line and not line.isspace()]
+        return [line for line in lines if isinstance(line, Large) or (line and not line.isspace())]
 
     @property
     def is_endless(self) -> bool:
@@ -86,9 +87,9 @@ class LineSplitter:
         return self._dropped > ENDLESS_FACTOR * self._max_size
 
     def rest(self) -> bytes:
-        """What follows the last line end: a last message that the peer did not terminate."""
+        """What follows the last line end: a last message that the peer did not terminate. A large one does not count."""
         rest = self._take()
-        return b"" if rest.isspace() else rest
+        return b"" if isinstance(rest, Large) or rest.isspace() else rest
 
     def _keep(self, part: bytes) -> None:
         if self._edge is not None:
@@ -97,13 +98,12 @@ class LineSplitter:
             return
         self._partial.add(part)
         if self._partial.size > self._max_size:
-            line = self._partial.take()
-            self._edge = line[-EDGE:]
-            self._on_oversized(line[:EDGE], False)
+            first, self._edge = edges_of(self._partial.take_line(), EDGE)
+            self._on_oversized(first, False)
 
-    def _take(self) -> bytes:
+    def _take(self) -> Line:
         """The unfinished line so far; empty for a dropped one."""
-        line = self._partial.take()
+        line = self._partial.take_line()
         self._dropped = 0
         edge, self._edge = self._edge, None
         if edge is not None:
@@ -230,10 +230,10 @@ def _parse_repaired(line: bytes, error: Exception) -> Message:
             error = remaining
     if isinstance(error, msgspec.ValidationError):
         raise _diagnose(repaired) from None
-    raise Malformed(PARSE_ERROR, _NO_JSON) from None
+    raise Malformed(PARSE_ERROR, NO_JSON) from None
 
 
-_NO_JSON = "the line is not valid JSON"
+NO_JSON = "the line is not valid JSON"
 
 
 class _Outline(msgspec.Struct, gc=False):
@@ -250,7 +250,7 @@ def _diagnose(line: bytes) -> Malformed:
     except msgspec.ValidationError:
         return Malformed(INVALID_REQUEST, "a message is one JSON object")
     except (msgspec.DecodeError, RecursionError):
-        return Malformed(PARSE_ERROR, _NO_JSON)
+        return Malformed(PARSE_ERROR, NO_JSON)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
     return Malformed(
@@ -272,7 +272,7 @@ def elements_of(array: bytes) -> Iterator[bytes]:
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
     except (msgspec.DecodeError, RecursionError):
-        raise Malformed(PARSE_ERROR, _NO_JSON) from None
+        raise Malformed(PARSE_ERROR, NO_JSON) from None
     elements = [raw for raw in msgspec.structs.astuple(batch) if raw]
     if not elements:
         raise Malformed(INVALID_REQUEST, "a batch must not be empty")

@@ -19,9 +19,10 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log, report_bug
-from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol import jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, QuestionClocks
+from dynamic_mcp.protocol.pieces import Line, size_of
 from dynamic_mcp.wording import cut
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
@@ -141,6 +142,17 @@ class Peer:
             is_useful = self.receive_message(message)
         if not is_useful:
             self.count_junk(len(line))
+
+    async def receive_line(self, line: Line) -> None:
+        """Handle one line, which may be large; a large one takes several turns of the loop."""
+        try:
+            message = await large.parse_any(line)
+        except Malformed as problem:
+            is_useful = self.receive_malformed(problem)
+        else:
+            is_useful = self.receive_message(message)
+        if not is_useful:
+            self.count_junk(size_of(line))
 
     def receive_message(self, message: Message, within: int | None = None) -> bool:
         """Handle one message from the other side; false for an answer that no request waits for.

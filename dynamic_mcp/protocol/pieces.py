@@ -6,8 +6,17 @@ but costs one more copy of each large piece. So only small pieces share a buffer
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+
+#: Bytes of a message from which it stays in pieces. The decoder reads a smaller one in a few milliseconds.
+LARGE = 1 << 19
 #: Bytes from which a piece is kept as it is.
 _SMALL = 1 << 12
+
+#: A part of a message: the offsets of its bytes, or other bytes in place of them.
+Part = tuple[int, int] | bytes
 
 
 class Pieces:
@@ -50,3 +59,74 @@ class Pieces:
             self._tail.clear()
         self.size = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def take_line(self) -> Line:
+        """Like ``take``, but a large message stays in its pieces."""
+        if self.size <= LARGE:
+            return self.take()
+        if self._tail:
+            self._parts.append(bytes(self._tail))
+        large, self._parts, self._tail, self.size = Large(self._parts), [], bytearray(), 0
+        return large
+
+
+class Large:
+    """A message of more than ``LARGE`` bytes, in the pieces in which it came."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        #: the offset at the end of each piece
+        self._ends = list(accumulate(map(len, pieces)))
+        #: bytes
+        self.size = self._ends[-1]
+
+    def slices(self, size: int) -> Iterator[bytes]:
+        """All bytes, in slices of at most ``size`` bytes."""
+        for piece in self._pieces:
+            for start in range(0, len(piece), size):
+                yield piece[start : start + size]
+
+    def gather(self, parts: list[Part], limit: int | None = None) -> bytes:
+        """The bytes of these parts, or the first ``limit`` of them."""
+        found, size = [], 0
+        for piece in self.pieces_of(parts):
+            found.append(piece)
+            size += len(piece)
+            if limit is not None and size >= limit:
+                return b"".join(found)[:limit]
+        return b"".join(found)
+
+    def pieces_of(self, parts: list[Part]) -> Iterator[bytes]:
+        """The same in pieces. Whole pieces are not copied; for views, ``join`` would not let other threads run."""
+        for part in parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            at, end = part[0], min(part[1], self.size)
+            number = bisect_right(self._ends, at)
+            while at < end:
+                piece, begin = self._pieces[number], self._ends[number] - len(self._pieces[number])
+                stop = min(end, self._ends[number])
+                yield piece[at - begin : stop - begin]
+                at, number = stop, number + 1
+
+
+#: A message as it arrived.
+Line = bytes | Large
+
+
+def size_of(line: Line) -> int:
+    """The bytes of a message."""
+    return line.size if isinstance(line, Large) else len(line)
+
+
+def edges_of(line: Line, size: int) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a message."""
+    if isinstance(line, Large):
+        return line.gather([(0, size)]), line.gather([(max(0, line.size - size), line.size)])
+    return line[:size], line[-size:]
+
+
+def first_bytes(line: Line) -> bytes:
+    """A small message as a whole, or the beginning of a large one."""
+    return line.gather([(0, _SMALL)]) if isinstance(line, Large) else line

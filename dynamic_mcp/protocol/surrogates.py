@@ -18,10 +18,14 @@ _LONE = re.compile(rb"\\u[dD][89a-fA-F]" + _HEX * 2)
 _REPLACEMENT = rb"\ufffd"
 
 
+def count_escapes(line: bytes) -> int:
+    """The escapes of surrogates, paired or not."""
+    return line.count(rb"\ud") + line.count(rb"\uD")
+
+
 def without_lone_surrogates(line: bytes) -> bytes:
     """``line`` with U+FFFD for each escape of a lone surrogate; the same object if it has none or too many escapes."""
-    found = line.count(rb"\ud") + line.count(rb"\uD")
-    if not 0 < found <= MAX_ESCAPES:
+    if not 0 < count_escapes(line) <= MAX_ESCAPES:
         return line
     # The copy has every byte at its place. Escaped backslashes and pairs are blank in it, so every match in it is a lone escape.
     blanked = _PAIR.sub(b" " * 12, line.replace(rb"\\", b"  "))

@@ -188,7 +188,9 @@ class _Running(asyncio.Protocol):
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
         self._splitter = LineSplitter(self._max_size, self.peer.receive_oversized)
-        self.flow = LineFlow(self._splitter, self.peer.receive, self.peer.count_junk, self._give_up)
+        self.flow = LineFlow(
+            self._splitter, self.peer.receive, self.peer.receive_line, self.peer.count_junk, self._give_up
+        )
         #: the answers among the bytes that the child has not read
         self.owed = Owed(lambda: min(self._answer_bytes, self.unread), self.flow.holds, self._stop_reading)
         self._answer_bytes = 0

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import httpx
@@ -20,6 +20,7 @@ from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.metadata import Discovered, discover
 from dynamic_mcp.origin import is_loopback
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.pieces import Line, size_of
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
@@ -79,8 +80,8 @@ def lines(data: bytes) -> None:
     got = [line for chunk in _chunks(stream, sizes) for line in splitter.feed(chunk)]
     got.append(splitter.rest())
 
-    def short(found: list[bytes]) -> list[bytes]:
-        return [line for line in found if line.strip() and len(line) <= limit]
+    def short(found: Sequence[Line]) -> list[bytes]:
+        return [line for line in found if isinstance(line, bytes) and line.strip() and len(line) <= limit]
 
     assert short(got) == short(stream.split(b"\n"))
     assert reports == [False, True] * (len(reports) // 2)
@@ -98,7 +99,7 @@ def events(data: bytes) -> None:
 
     whole = read(iter([stream]))
     assert read(_chunks(stream, sizes)) == whole
-    assert sum(len(event.data) for event in whole) <= len(stream)
+    assert sum(size_of(event.data) for event in whole) <= len(stream)
     assert all("\n" not in event.type and "\0" not in (event.last_id) for event in whole)
 
 

@@ -7,12 +7,13 @@ basic/transports, "Resumability and Redelivery"). Modern servers have neither re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import OnOversized
+from dynamic_mcp.protocol.pieces import Line
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
@@ -33,7 +34,7 @@ class AnswerStream:
     def __init__(
         self,
         id: int | None,
-        deliver: Callable[[bytes], bool],
+        deliver: Callable[[Line], Awaitable[bool]],
         on_oversized: OnOversized,
         flow: EventFlow,
         *,
@@ -60,7 +61,7 @@ class AnswerStream:
         )
         try:
             async for event in self._events(reply):
-                if event.data and self._deliver(event.data):
+                if event.data and await self._deliver(event.data):
                     return True
         except UpstreamGone as error:
             log.debug("a stream broke: %s", error)

@@ -5,10 +5,8 @@ because requests queue behind its connection pool. The first ``start`` imports a
 
 The system's trust store verifies certificates (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` change it). Proxies come from the environment
 (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``). The client follows no redirects, because headers for one address must
-not reach another. It limits only the time for a connection, and for a ``post``.
-
-The client asks for no content coding. It still reads a reply that is compressed once; aiohttp decompresses it in bounded pieces and only
-as fast as they are read. A configured ``Accept-Encoding`` header asks for compressed replies.
+not reach another. It limits only the time for a connection, and for a ``post``. It asks for no content coding, unless the configured
+headers do, and reads a reply that is compressed once; aiohttp decompresses it in bounded pieces, as fast as they are read.
 """
 
 from __future__ import annotations
@@ -22,15 +20,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
+import anyio.lowlevel
 from anyio import to_thread
 
 from dynamic_mcp import __version__
 from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.origin import has_credentials_twice, is_plain, proxy_for, without_user
 from dynamic_mcp.protocol.jsonrpc import format_size
-from dynamic_mcp.protocol.pieces import Pieces
+from dynamic_mcp.protocol.pieces import Line, Pieces
 from dynamic_mcp.tls import trust_store
+from dynamic_mcp.upstream.flow import Turn
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,14 +66,16 @@ class HttpReply:
             async for chunk in self._response.content.iter_any():
                 yield chunk
 
-    async def body(self, max_size: int) -> bytes:
+    async def body(self, max_size: int) -> Line:
         """The whole body. Raises TooLarge beyond ``max_size`` bytes, UpstreamGone if it breaks off."""
-        body = Pieces()
+        body, turn = Pieces(), Turn()
         async for chunk in self.chunks():
             body.add(chunk)
             if body.size > max_size:
                 raise TooLarge(f"its answer is larger than {format_size(max_size)}")
-        return body.take()
+            if turn.is_over_after(chunk):
+                await anyio.lowlevel.checkpoint()
+        return body.take_line()
 
 
 class Credentials(Protocol):

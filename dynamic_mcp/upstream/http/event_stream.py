@@ -9,18 +9,20 @@ from __future__ import annotations
 import msgspec
 
 from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
-from dynamic_mcp.protocol.pieces import Pieces
+from dynamic_mcp.protocol.pieces import Line, Pieces, edges_of
 
 _BOM = b"\xef\xbb\xbf"
 #: Bytes of an event's id and type. The proxy ignores a longer id, because no HTTP header could send it back.
 _MAX_FIELD = 1 << 12
+#: Bytes of an unfinished line from which it is treated as data, if it is.
+_LONG_LINE = 1 << 16
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
     """One event. An event with empty ``data`` only carries an id."""
 
     type: str
-    data: bytes
+    data: Line
     #: the last id in the stream, up to this event
     last_id: str
 
@@ -49,6 +51,8 @@ class EventParser:
         self._line = Pieces()
         self._data = Pieces()
         self._has_data = False
+        #: whether the unfinished line is one of data, and ``_data`` has its beginning
+        self._in_data = False
         self._type = b""
         self._has_fields = False
         #: the last bytes of the event that the parser drops; None while it keeps the event
@@ -81,15 +85,43 @@ class EventParser:
         lines, rest = split_lines(chunk)
         events = []
         for line in lines:
+            if self._in_data:
+                self._in_data = False
+                self._data.add(line)
+                self._check_size()
+                continue
             if self._line:
                 self._line.add(line)
                 line = self._line.take()
             if (event := self._take(line)) is not None:
                 events.append(event)
         if rest:
-            self._line.add(rest)
+            self._add_rest(rest)
             self._check_size()
         return events
+
+    def _add_rest(self, rest: bytes) -> None:
+        """Keep the beginning of a line, or more of it. Data goes to the data of the event, so that nothing copies a long line."""
+        if self._in_data:
+            self._data.add(rest)
+            return
+        before = self._line.size
+        self._line.add(rest)
+        if before < _LONG_LINE <= self._line.size:
+            text = self._line.take()
+            if self._edge is None and text.startswith(b"data:"):
+                self._in_data = True
+                self._begin_data(text)
+            else:
+                self._line.add(text)
+
+    def _begin_data(self, line: bytes) -> None:
+        self._has_fields = True
+        # Line ends count, because many empty lines are a large event too.
+        if self._has_data:
+            self._data.add(b"\n")
+        self._has_data = True
+        self._data.add(line.partition(b":")[2].removeprefix(b" "))
 
     def _without_bom(self, chunk: bytes) -> bytes:
         self._line.add(chunk)
@@ -104,19 +136,20 @@ class EventParser:
         """Drop an event that is too large. What stays is its edge, and a mark that an unfinished line has begun."""
         if self._edge is None and self._line.size + self._data.size <= self._max_size:
             return
-        line, data = self._line.take(), self._data.take()
+        line, size = self._line.take(), self._data.size
+        first, data = edges_of(self._data.take_line(), EDGE)
         if line:
             # The mark says that the rest of the line belongs to its data.
             self._line.add(b"data:")
             line = line.removeprefix(b"data:")
         if self._edge is None:
             unfinished = line.lstrip(b" ")
-            data = b"\n".join((data, unfinished)) if self._has_data and line else data + unfinished
-            self._edge = data[-EDGE:]
-            self._on_oversized(data[:EDGE], False)
+            between = b"\n" if self._has_data and line else b""
+            self._edge = b"".join((data, between, unfinished[-EDGE:]))[-EDGE:]
+            self._on_oversized(b"".join((first, between, unfinished[:EDGE]))[:EDGE], False)
         else:
-            self._dropped += len(data) + len(line)
-            self._edge = b"".join((self._edge, data[-EDGE:], line[-EDGE:]))[-EDGE:]
+            self._dropped += size + len(line)
+            self._edge = b"".join((self._edge, data, line[-EDGE:]))[-EDGE:]
 
     def _take(self, line: bytes) -> ServerSentEvent | None:
         if not line:
@@ -125,12 +158,7 @@ class EventParser:
         value = value.removeprefix(b" ")
         match name:
             case b"data":
-                self._has_fields = True
-                # Line ends count, because many empty lines are a large event too.
-                if self._has_data:
-                    self._data.add(b"\n")
-                self._data.add(value)
-                self._has_data = True
+                self._begin_data(line)
                 self._check_size()
             case b"event":
                 self._type = value[:_MAX_FIELD]
@@ -144,7 +172,7 @@ class EventParser:
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:
-        edge, data, has_fields = self._edge, self._data.take(), self._has_fields
+        edge, data, has_fields = self._edge, self._data.take_line(), self._has_fields
         kind = self._type.decode(errors="replace") or "message"
         self._edge, self._has_fields, self._has_data, self._type = None, False, False, b""
         self._dropped = 0

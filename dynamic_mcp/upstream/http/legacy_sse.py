@@ -15,6 +15,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, MAX_MESSAGE, Outgoing, format_size
+from dynamic_mcp.protocol.pieces import first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
@@ -62,11 +63,11 @@ class SseUpstream(HttpUpstream):
             events = parser.feed(piece)
             for event in events:
                 if event.type == "endpoint":
-                    self._take_endpoint(event.data.decode(errors="replace").strip())
+                    self._take_endpoint(first_bytes(event.data).decode(errors="replace").strip())
                 elif event.type == "message" and event.data:
-                    self._peer.receive(event.data)
+                    await self._peer.receive_line(event.data)
                 else:
-                    self._peer.count_junk(len(event.data))
+                    self._peer.count_junk(size_of(event.data))
             if not events and parser.is_idle:
                 self._flow.count_blank(piece)
             if parser.is_endless:

@@ -12,15 +12,16 @@ basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import anyio
 from msgspec import Raw
 
 from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol import era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
+from dynamic_mcp.protocol.pieces import Large, Line, first_bytes, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
@@ -157,16 +158,16 @@ class StreamableHttpUpstream(HttpUpstream):
         if reply.status == 404 and session is not None:
             raise SessionGone("it has forgotten the session (HTTP 404)", status=404)
         body = await reply.body(self._max_size) if reply.content_type == "application/json" else b""
-        if reply.status == 400 and session is not None and b"session" in body.lower():
+        if reply.status == 400 and session is not None and b"session" in first_bytes(body).lower():
             # Several servers answer this in place of 404.
             raise SessionGone("it does not know the session (HTTP 400)", status=400)
         unread = "its answer is not the JSON-RPC answer to the request"
         try:
-            elements = _elements(body)
+            elements = await _elements(body)
         except Malformed as problem:
-            elements, unread = iter(()), f"its answer cannot be read: {problem.reason}"
+            elements, unread = (), f"its answer cannot be read: {problem.reason}"
         for element in elements:
-            if self._deliver(id, element, any_id=reply.status >= 400):
+            if await self._deliver(id, element, any_id=reply.status >= 400):
                 return
         if reply.status >= 300:
             raise HttpStatus(_status_text(reply.status), status=reply.status)
@@ -185,17 +186,17 @@ class StreamableHttpUpstream(HttpUpstream):
             last_id=last_id,
         )
 
-    def _deliver(self, id: int | None, data: bytes, *, any_id: bool = False) -> bool:
+    async def _deliver(self, id: int | None, data: Line, *, any_id: bool = False) -> bool:
         """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
-            message = jsonrpc.parse(data)
+            message = await large.parse_any(data)
         except Malformed as problem:
             if problem.answer and problem.id == own:
                 self._peer.receive_malformed(problem)
                 return True
             log.debug("dropped an invalid message: %s", problem.reason)
-            self._peer.count_junk(len(data))
+            self._peer.count_junk(size_of(data))
             return False
         if message.method is not None:
             self._peer.receive_message(message, within=id)
@@ -204,7 +205,7 @@ class StreamableHttpUpstream(HttpUpstream):
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
         if bytes(message.id) != own:
-            self._peer.count_junk(len(data))
+            self._peer.count_junk(size_of(data))
             return False
         self._peer.receive_answer(message)
         return True
@@ -262,12 +263,12 @@ class StreamableHttpUpstream(HttpUpstream):
                 log.debug("the server did not acknowledge the end of the session: %s", error)
 
 
-def _elements(body: bytes) -> Iterator[bytes]:
+async def _elements(body: Line) -> Iterable[Line]:
     """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
-    start = body.lstrip()[:1]
+    start = first_bytes(body).lstrip()[:1]
     if start == b"[":
-        return jsonrpc.elements_of(body)
-    return iter([body] if start else [])
+        return await large.elements_of(body) if isinstance(body, Large) else jsonrpc.elements_of(body)
+    return [body] if start or isinstance(body, Large) else []
 
 
 def _status_text(status: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from conformance.workbench.census import Census, adopt_orphans, managed_pids
 from conformance.workbench.sandbox import TOKEN_VARIABLE
+from tests.children import ANNOUNCE, wait_until_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +42,13 @@ def start(token: str) -> Iterator[Starter]:
     for popen in starter.started:
         popen.kill()
         popen.wait(5)
+        if popen.stdout is not None:
+            popen.stdout.close()
         managed_pids.discard(popen.pid)
 
 
 class Starter:
-    """Starts Python programs that carry the token."""
+    """Starts Python programs that carry the token, and waits until each has begun."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -53,10 +56,11 @@ class Starter:
 
     def __call__(self, program: str, *args: str, token: bool = True) -> subprocess.Popen[bytes]:
         env = {"PATH": os.defpath, **({TOKEN_VARIABLE: self.token} if token else {})}
-        command = [sys.executable, "-I", "-S", "-c", program, *args]
-        popen = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-I", "-S", "-c", ANNOUNCE + program, *args]
+        popen = subprocess.Popen(command, env=env, stdout=subprocess.PIPE)
         managed_pids.add(popen.pid)
         self.started.append(popen)
+        wait_until_here(popen)
         return popen
 
 

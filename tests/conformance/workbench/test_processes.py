@@ -14,8 +14,9 @@ import pytest
 
 from conformance.workbench import processes
 from conformance.workbench.sandbox import TOKEN_VARIABLE
+from tests.children import ANNOUNCE, wait_until_here
 
-WAIT = "import sys; sys.stdin.read()"
+WAIT = ANNOUNCE + "import sys; sys.stdin.read()"
 
 
 @pytest.fixture(params=["proc", "psutil"], autouse=True)
@@ -27,9 +28,10 @@ def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @contextmanager
 def running(program: str, *, python: str = sys.executable, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program that ends with its stdin."""
+    """A Python program that begins with `ANNOUNCE`, and has done that."""
     command = [python, "-I", "-S", "-c", program]
-    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE) as popen:
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as popen:
+        wait_until_here(popen)
         yield popen
 
 
@@ -55,7 +57,7 @@ def test_leaves_out_this_process_and_its_ancestors() -> None:
 
 def test_execve_changes_command_and_token() -> None:
     after = [sys.executable, "-I", "-S", "-c", WAIT]
-    program = f"import os, sys; sys.stdin.readline(); os.execve({after[0]!r}, {after!r}, {{{TOKEN_VARIABLE!r}: 't'}})"
+    program = f"{ANNOUNCE}import os, sys; sys.stdin.readline(); os.execve({after[0]!r}, {after!r}, {{{TOKEN_VARIABLE!r}: 't'}})"
     with running(program) as popen:
         before = processes.table()[popen.pid]
         assert before.token is None
@@ -63,14 +65,14 @@ def test_execve_changes_command_and_token() -> None:
         popen.stdin.write(b"\n")
         popen.stdin.flush()
 
-        eventually(lambda: processes.table()[popen.pid].token == "t")
+        wait_until_here(popen)
         row = processes.table()[popen.pid]
-        assert row.command == " ".join(after)
+        assert (row.token, row.command) == ("t", " ".join(after))
         assert row.born == before.born
 
 
 def test_an_ended_process_is_a_zombie_and_then_gone() -> None:
-    with running("") as popen:
+    with running(ANNOUNCE) as popen:
         # psutil may skip a process that is just ending.
         eventually(lambda: (row := processes.table().get(popen.pid)) is not None and not row.lives)
     assert popen.pid not in processes.table()

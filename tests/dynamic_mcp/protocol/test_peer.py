@@ -129,7 +129,7 @@ async def test_each_call_ends_with_its_own_answer(
     while data:
         size = chunks[turn % len(chunks)]
         for line_bytes in splitter.feed(data[:size]):
-            wire.peer.receive(line_bytes)
+            await wire.peer.receive_line(line_bytes)
         data, turn = data[size:], turn + 1
         if breathe:
             await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol.jsonrpc import LineSplitter
+from dynamic_mcp.protocol.pieces import LARGE, Large
 from dynamic_mcp.upstream import flow
 from dynamic_mcp.upstream.flow import EventFlow, LineFlow, Owed, pieces
 from tests.dynamic_mcp.helpers import eventually
@@ -50,12 +51,24 @@ class Lines:
         self.errors: list[Exception] = []
         self.blank = 0
         self.transport = Transport()
-        self.flow = LineFlow(LineSplitter(), self.lines.append, self._count_blank, self.errors.append)
+        self.flow = LineFlow(
+            LineSplitter(), self.lines.append, self._take_large, self._count_blank, self.errors.append
+        )
         self.flow.connect(self.transport)
+
+    async def _take_large(self, line: Large) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.lines.append(line.gather([(0, line.size)]))
 
     def _count_blank(self, size: int, lines: int) -> None:
         assert lines
         self.blank += lines
+
+
+async def no_large(line: Large) -> None:
+    """No line is large."""
+    raise AssertionError
 
 
 @pytest.fixture
@@ -134,7 +147,7 @@ async def test_hold_that_a_message_begins_stops_the_messages_after_it() -> None:
         lines.append(line)
         one.holds.set("client", True)
 
-    one = LineFlow(LineSplitter(), receive, lambda size, count: None, print)
+    one = LineFlow(LineSplitter(), receive, no_large, lambda size, count: None, print)
     one.add(b"1\n2\n")
     await asyncio.sleep(0)
     assert lines == [b"1"]
@@ -253,7 +266,29 @@ async def test_unexpected_error_is_reported_in_any_turn() -> None:
         if line == b"3":
             raise MemoryError
 
-    one.flow = LineFlow(LineSplitter(), receive, print, one.errors.append)
+    one.flow = LineFlow(LineSplitter(), receive, no_large, print, one.errors.append)
     one.flow.add(b"1\n2\n3\n")
     await eventually(lambda: one.errors, "the error")
     assert isinstance(one.errors[0], MemoryError)
+
+
+async def test_lines_after_a_large_one_wait_for_it() -> None:
+    one, large = Lines(), b"x" * (LARGE + 1)
+    one.flow.add(b"1\n" + large[:1000])
+    one.flow.add(large[1000:] + b"\n2\n")
+    one.flow.add(b"3\n")
+    assert one.lines == [b"1"]
+    assert not one.transport.reads
+    await eventually(lambda: len(one.lines) == 4, "the lines arrive")
+    assert one.lines == [b"1", large, b"2", b"3"]
+    assert one.transport.reads
+
+
+async def test_closed_flow_ends_with_its_large_line() -> None:
+    one = Lines()
+    one.flow.add(b"x" * (LARGE + 1))
+    one.flow.add(b"\n1\n")
+    one.flow.close()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert one.lines == []

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR
+from dynamic_mcp.protocol.pieces import size_of
 from dynamic_mcp.upstream.flow import EVENTS_AT_ONCE, pieces
 from dynamic_mcp.upstream.http.event_stream import EventParser, ServerSentEvent
 
@@ -198,7 +199,7 @@ def test_large_event_takes_linear_time() -> None:
         assert parser.feed(chunk) == []
     (event,) = parser.feed(b"\n\n")
 
-    assert len(event.data) == 20_000_000
+    assert size_of(event.data) == 20_000_000
 
 
 @given(_STREAMS, st.lists(st.integers(0, 400), max_size=8))
@@ -241,8 +242,9 @@ def test_event_of_short_lines_costs_no_more_than_its_size(line: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert event.data.count(b"\n") == 200_000 - 1
-    assert peak < 3 * len(event.data) + 20 * len(chunk)
+    size = size_of(event.data)
+    assert size == 200_000 * (line.count(b"ab") * 2 + 1) - 1
+    assert peak < 3 * size + 20 * len(chunk)
 
 
 def test_long_ids_and_types_are_not_kept() -> None:
