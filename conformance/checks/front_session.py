@@ -8,16 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.std_messages import is_echo
 from conformance.workbench.client import CLIENT_INFO
-from mock_servers.script import Script, on_call, sleep, stderr
+from mock_servers.script import Script, hold, on_call, release, reply, sleep, stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from conformance.workbench.inbox import Answer
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
+    from mock_servers.script import Rule
 
 #: the revisions with a handshake
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -234,33 +237,61 @@ async def _answer_to_raw(workbench: Workbench, proxy: Proxy, line: str) -> dict[
 
 @check("FRONT-007", timeout=40)
 async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
-    """All ids are in flight at once."""
-    ids: list[int | str] = [0, 1, "1", -1, -(2**53) + 1, 2**53 - 1, "", "0", "null", "é\u2028😀", 'a"\\b\n']
-    call = {
-        "name": workbench.sut.profile.tools["call"],
-        "arguments": {"group": "a", "name": "echo", "args": {}},
-    }
+    """All ids are in flight at once. The workbench judges that each request has one answer, and nothing else has one."""
+    ids: list[int | str] = [
+        0,
+        1,
+        "1",
+        -1,
+        -(2**53) + 1,
+        2**53 - 1,
+        "",
+        "0",
+        "null",
+        "é\u2028😀",
+        'a"\\b\n',
+        2,
+    ]
 
-    async def all_come_back(method: str, params: dict[str, Any]) -> None:
-        upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(0.1))]))
+    async def all_come_back(ask: Callable[[Proxy, int | str], Awaitable[None]]) -> None:
+        upstream = workbench.stdio("a", Script(on=in_swapped_pairs("echo", len(ids))))
         async with workbench.proxy(upstream) as proxy:
             with workbench.must("initialize and the first requests get answers under their ids"):
                 await proxy.handshake()
                 await proxy.ready(upstream)
-            await workbench.run_cases(
-                *(partial(comes_back, proxy, method, params, identity) for identity in ids)
-            )
+            await workbench.run_cases(*(partial(ask, proxy, identity) for identity in ids))
+            await proxy.notify("notifications/unknown", {"some": "thing"})
+            await _answers_ping(workbench, proxy, 5.0)
             await serves(workbench, proxy)
-            more = [message for message in proxy.received if "method" not in message]
-            workbench.expect(not more, "one answer to each request", more)
 
-    async def comes_back(proxy: Proxy, method: str, params: dict[str, Any], identity: int | str) -> None:
-        with workbench.case(f"the id {json.dumps(identity)} of {method}"):
-            answer = await proxy.request(method, params, id=identity)
-            workbench.expect(not answer.is_error, "a result", answer.raw)
+    async def is_listed(proxy: Proxy, identity: int | str) -> None:
+        with workbench.case(f"the id {json.dumps(identity)} of tools/list"):
+            answer = await proxy.request("tools/list", {}, id=identity)
+            workbench.expect("tools" in (answer.result or {}), "the tools", answer.raw)
 
-    await all_come_back("tools/list", {})
-    await all_come_back("tools/call", call)
+    async def is_echoed(proxy: Proxy, identity: int | str) -> None:
+        arguments = {"asked under": json.dumps(identity)}
+        with workbench.case(f"the id {json.dumps(identity)} of tools/call"):
+            params = proxy.call_params("a", "echo", arguments)
+            answer = await proxy.request("tools/call", params, id=identity, within=10.0)
+            workbench.expect(
+                is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw
+            )
+
+    await all_come_back(is_listed)
+    await all_come_back(is_echoed)
+
+
+def in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
+    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
+    rules = []
+    for nth in range(1, calls, 2):
+        later = f"call {nth + 1} is answered"
+        rules += [
+            on_call(tool, hold(later), reply(), nth=nth),
+            on_call(tool, reply(), release(later), nth=nth + 1),
+        ]
+    return rules
 
 
 @check("FRONT-008", timeout=40)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.model.evidence import Evidence
-from conformance.workbench import wiretypes
+from conformance.workbench import pairing, wiretypes
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
@@ -83,13 +83,16 @@ class Workbench(Judgement, UpstreamFactory):
         umask: int = -1,
         exit_within: float = 5.0,
         wire_types: bool = True,
+        one_answer_each: bool = True,
         terminal: Terminal | None = None,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
         At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
         `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
-        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages.
+        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages. Raises
+        `Violation` also for a second answer to a request, and for an answer to none; `one_answer_each=False` is for a client that
+        makes the proxy send such answers.
         `terminal` controls the session of the implementation.
         """
         if config is None and args is None:
@@ -117,6 +120,8 @@ class Workbench(Judgement, UpstreamFactory):
                 await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
         if wire_types:
             wiretypes.judge(inbox.transcript)
+        if one_answer_each:
+            pairing.judge(inbox.transcript)
 
     @asynccontextmanager
     async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:
