@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from dynamic_mcp.config.diff import Diff
     from dynamic_mcp.config.model import Config
 
+#: the checks of other requirements whose client pings
+_PINGS = dict.fromkeys(
+    ("FRONT-005", "FRONT-028", "OAUTH-027", "OPS-003", "OPS-012"),
+    "a ping is part of it, and each request has one answer",
+)
+
 
 @mutant(
     "FRONT-001",
@@ -161,12 +167,12 @@ def turns_negative_ids_into_strings() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-007", also=dict.fromkeys(("FRONT-005", "FRONT-028"), "a ping is part of it"))
+@mutant("FRONT-007", also=_PINGS)
 def answers_ping_twice() -> None:
     wire.to_client(_again("ping", lambda message: message))
 
 
-@mutant("FRONT-007", also=dict.fromkeys(("FRONT-005", "FRONT-028"), "a ping is part of it"))
+@mutant("FRONT-007", also=_PINGS)
 def answers_ping_also_under_an_id_that_nobody_used() -> None:
     wire.to_client(_again("ping", lambda message: {**message, "id": "nobody-asked"}))
 

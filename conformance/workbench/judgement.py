@@ -61,6 +61,11 @@ class Judgement:
         self.expect(len(those) == 1, expected, those)
         return those[0]
 
+    def at(self, those: Sequence[T], index: int, expected: str) -> T:
+        """The element at this index of `those`, counted from the end if negative. Raises `Violation` if there are fewer."""
+        self.expect(-len(those) <= index < len(those), expected, those)
+        return those[index]
+
     @contextmanager
     def must(self, what: str) -> Iterator[None]:
         """Inside the block, `Untestable` becomes `Violation`: the prerequisite is the requirement itself, which `what` states."""
