@@ -71,6 +71,11 @@ class JournalView:
         return self.folder / JOURNAL
 
     @property
+    def mark(self) -> str:
+        """What only the command lines of this mock's processes contain."""
+        return str(self.journal)
+
+    @property
     def entries(self) -> list[Entry]:
         """The whole journal so far."""
         return read_journal(self.journal)
@@ -85,7 +90,7 @@ class JournalView:
         """The processes of `pids` that still run. The command line must match too, because the system can reuse a pid.
         A zombie counts as dead.
         """
-        return alive(self.pids, str(self.journal))
+        return alive(self.pids, self.mark)
 
     def events(self, event: str) -> list[Entry]:
         """The entries with this `event`; `mock_servers.journal.Entry` lists the events."""

@@ -4,8 +4,8 @@ Each message of the client with an `id`, except an answer to the proxy, may have
 different. An error without an id, or with the id null, answers a line whose id the proxy cannot know: broken JSON, an empty batch, a
 message without a usable id, a batch that the version refuses, or a line longer than `LONG_LINE`. There is at most one for each of them.
 
-Limits: a missing answer is no matter of this module. Numbers beyond 2^53 are equal if they are equal as doubles, because JSON leaves
-their precision open.
+Limits: this module judges neither a missing answer nor a message that is none. Numbers beyond 2^53 are equal if they are equal as doubles,
+because JSON leaves their precision open.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: characters of a line from which the proxy may refuse it unread
 LONG_LINE = 1 << 20
+_ANSWER = {"result", "error"}
 _EXACT = 2**53
 _EXPECTED = "one answer to each request, and no answer to anything else"
 
@@ -33,7 +34,7 @@ def judge(transcript: Transcript) -> None:
             ledger.sent(line.text)
         else:
             for message in line.messages:
-                if "method" not in message:
+                if "method" not in message and _ANSWER & message.keys():
                     ledger.answered(message, line.text)
 
 
@@ -57,7 +58,7 @@ class _Ledger:
         for message in messages:
             if not isinstance(message, dict):
                 self._lines_without_id += 1
-            elif "id" in message and ("method" in message or not {"result", "error"} & message.keys()):
+            elif "id" in message and ("method" in message or not _ANSWER & message.keys()):
                 self._open.setdefault(_key(message["id"]), []).append(str(message.get("method")))
                 self._lines_without_id += not _is_clean(message)
             elif not _is_clean(message):
@@ -94,7 +95,7 @@ def _is_clean(message: Json) -> bool:
     id_ = message.get("id", "")
     if isinstance(id_, bool) or not isinstance(id_, str | int):
         return False
-    return isinstance(message.get("method"), str) or bool({"result", "error"} & message.keys())
+    return isinstance(message.get("method"), str) or bool(_ANSWER & message.keys())
 
 
 def _key(id_: Any) -> tuple[str, Any]:

@@ -24,6 +24,7 @@ from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.launcher import random_name
 from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.sandbox import Sandbox
@@ -64,7 +65,7 @@ class Workbench(Judgement, UpstreamFactory):
         The first of `users` sits at the first page that it opens, the second at the second, and so on; the last one stays. Without
         any, the user approves. With `works=False` every program that should open a page fails.
         """
-        folder = self.sandbox.mocks / f"browser-{len(self._browsers) + 1}"
+        folder = self.sandbox.mocks / random_name()
         folder.mkdir()
         browser = Browser(folder, self.sandbox.token, users, works=works)
         self._browsers.append(browser)
@@ -260,15 +261,18 @@ class Workbench(Judgement, UpstreamFactory):
 async def open_workbench(
     sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = continue_at_once
 ) -> AsyncIterator[Workbench]:
-    """A workbench in a new sandbox. With `keep` the sandbox stays on disk and the evidence names it.
+    """A workbench in a new sandbox. With `keep` the sandbox stays on disk, with an empty file named after the check, and the evidence
+    names it.
 
     The workbench awaits `on_start` after each start of the implementation, before it sends anything.
     """
     adopt_orphans()
     wiretypes.official_types()  # here, because loading them in the middle of a check would distort its times
-    workbench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
+    workbench = Workbench(sut, Sandbox.create(), on_start)
     try:
         yield workbench
     finally:
         with anyio.CancelScope(shield=True), anyio.fail_after(_TEARDOWN):
             await workbench.close(keep)
+            if keep:
+                (workbench.sandbox.root / check_id).touch()
