@@ -57,6 +57,10 @@ class Request:
     def params(self) -> Any:
         return self.message.get("params")
 
+    def param(self, name: str) -> Any:
+        """The member of the params with this name; None if there is none."""
+        return self.params.get(name) if isinstance(self.params, dict) else None
+
 
 class JournalView:
     """The journal of one mock."""

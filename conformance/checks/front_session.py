@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.std_messages import is_echo
+from conformance.checks.std_messages import in_swapped_pairs, is_echo
 from conformance.workbench.client import CLIENT_INFO
-from mock_servers.script import Script, hold, on_call, release, reply, sleep, stderr
+from conformance.workbench.transcript import part
+from mock_servers.script import Script, on_call, sleep, stderr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
-    from mock_servers.script import Rule
 
 #: the revisions with a handshake
 HANDSHAKE_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -38,7 +38,7 @@ async def greeting_for(workbench: Workbench, proxy: Proxy, version: str) -> dict
 async def serves(workbench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
     """An ordinary request of an open session gets its ordinary answer."""
     answer = await proxy.request("tools/list", {}, within=within)
-    workbench.expect("tools" in (answer.result or {}), "tools/list returns tools", answer.raw)
+    workbench.expect(answer.member("tools") is not None, "tools/list returns tools", answer.raw)
 
 
 @check("FRONT-001", timeout=30)
@@ -216,8 +216,7 @@ async def malformed_input_gets_the_right_error_and_service_goes_on(workbench: Wo
         for line, code, identity in wrong:
             with workbench.case(line):
                 answer = await _answer_to_raw(workbench, proxy, line)
-                error = answer.get("error") or {}
-                workbench.expect(error.get("code") == code, f"an error with code {code}", answer)
+                workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
                 workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
         with workbench.case("a good request afterwards"):
             await serves(workbench, proxy)
@@ -267,7 +266,7 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
     async def is_listed(proxy: Proxy, identity: int | str) -> None:
         with workbench.case(f"the id {json.dumps(identity)} of tools/list"):
             answer = await proxy.request("tools/list", {}, id=identity)
-            workbench.expect("tools" in (answer.result or {}), "the tools", answer.raw)
+            workbench.expect(answer.member("tools") is not None, "the tools", answer.raw)
 
     async def is_echoed(proxy: Proxy, identity: int | str) -> None:
         arguments = {"asked under": json.dumps(identity)}
@@ -282,29 +281,16 @@ async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
     await all_come_back(is_echoed)
 
 
-def in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
-    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
-    rules = []
-    for nth in range(1, calls, 2):
-        later = f"call {nth + 1} is answered"
-        rules += [
-            on_call(tool, hold(later), reply(), nth=nth),
-            on_call(tool, reply(), release(later), nth=nth + 1),
-        ]
-    return rules
-
-
 @check("FRONT-008", timeout=40)
 async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbench) -> None:
     async def is_right(version: str) -> None:
         async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
             await proxy.handshake(version)
-            assert proxy.greeting is not None
-            negotiated = proxy.greeting.result.get("protocolVersion")
+            negotiated = proxy.greeting.member("protocolVersion") if proxy.greeting else None
             with workbench.precondition("a handshake version is negotiated"):
                 workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
             with workbench.case(f"under {negotiated}"):
-                await _treats_batches(workbench, proxy, negotiated)
+                await _treats_batches(workbench, proxy, str(negotiated))
 
     await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
 
@@ -349,5 +335,4 @@ async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any]
 
 def _is_invalid(workbench: Workbench, answers: list[Any]) -> None:
     (answer,) = answers
-    error = answer.get("error") if isinstance(answer, dict) else None
-    workbench.expect((error or {}).get("code") == -32600, "one error with code -32600", answer)
+    workbench.expect(part(answer, "error", "code") == -32600, "one error with code -32600", answer)

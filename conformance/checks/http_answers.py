@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from conformance.checks import check
-from conformance.checks.front_session import in_swapped_pairs
 from conformance.checks.http_requests import can_call
-from conformance.checks.std_messages import is_echo
+from conformance.checks.std_messages import in_swapped_pairs, is_echo
 from mock_servers.actions import notify, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
 from mock_servers.script import Http, Script, on_call, tool

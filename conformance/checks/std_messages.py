@@ -20,6 +20,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import Untestable, Violation
+from conformance.workbench.transcript import part
 from mock_servers.script import (
     Rule,
     Script,
@@ -62,6 +63,18 @@ async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: d
     workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
 
 
+def in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
+    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
+    rules = []
+    for nth in range(1, calls, 2):
+        later = f"call {nth + 1} is answered"
+        rules += [
+            on_call(tool, hold(later), reply(), nth=nth),
+            on_call(tool, reply(), release(later), nth=nth + 1),
+        ]
+    return rules
+
+
 @check("STD-011")
 async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) -> None:
     arguments = {"text": "one\ntwo\r\nthree\u2028four\u2029five\x85six", "emoji": "\U0001f9ea", "ä\n": "ö"}
@@ -77,7 +90,7 @@ async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) 
                 is_message, "each line is one JSON-RPC message in UTF-8", entry.text or entry.data
             )
     params = upstream.first_call.params
-    workbench.expect(params.get("arguments") == arguments, f"the arguments {arguments}", params)
+    workbench.expect(part(params, "arguments") == arguments, f"the arguments {arguments}", params)
 
 
 @check("STD-012", slow=True)
@@ -218,7 +231,7 @@ async def large_lines_pass_intact(workbench: Workbench) -> None:
     async with workbench.serving(upstream) as proxy:
         result = await proxy.call("a", "echo", {"text": argument}, within=15.0)
         workbench.expect(not result.is_error, "the call succeeds", result.raw[:1000])
-        arrived = upstream.first_call.params.get("arguments", {}).get("text", "")
+        arrived = part(upstream.first_call.params, "arguments", "text") or ""
         for what, sent, received in (("argument", argument, arrived), ("result", answer, result.text)):
             expected, seen = (f"{_digest(text)}, {len(text)} characters" for text in (sent, received))
             workbench.expect(seen == expected, f"the {what} has the digest {expected}", seen)

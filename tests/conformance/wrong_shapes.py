@@ -47,7 +47,10 @@ def main() -> None:
         method = str(way.method_of(message))
         times[method] += 1
         chance = random.Random(f"{seed} {method} {times[method]}")
-        if method in ("initialize", "notifications/initialized", "server/discover") or chance.random() > _SHARE:
+        if (
+            method in ("initialize", "notifications/initialized", "server/discover")
+            or chance.random() > _SHARE
+        ):
             return message
         for member in ("result", "error", "params"):
             if member in message:
