@@ -321,6 +321,7 @@ ANSWERS = {
     "echoes": CALL,
     "prints-its-configuration": CONFIG,
     "answers-everything-with-success": b'{"jsonrpc": "2.0", "id": 1, "result": {}}\n',
+    "answers-with-wrong-shapes": b'{"jsonrpc": "2.0", "id": 1, "error": null}\n',
     "looks-like-a-proxy": b'{"jsonrpc": "2.0", "id": 1, "result": {"content": []}}\n',
 }
 
