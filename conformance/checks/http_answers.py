@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
-from conformance.checks.std_messages import in_swapped_pairs, is_echo
-from mock_servers.actions import notify, reply, request, sleep, wrong_id_reply
+from conformance.checks.std_messages import is_echo
+from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
 from mock_servers.script import Http, Script, on_call, tool
 
@@ -142,7 +142,7 @@ async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
 @check("HTTP-018")
 async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
     """The later call of each pair is answered first, as one JSON object and as a stream of events."""
-    forms = {form: Script(on=in_swapped_pairs("echo", _CALLS), http=Http(answers=form)) for form in _FORMS}
+    forms = {form: Script(on=_in_swapped_pairs("echo", _CALLS), http=Http(answers=form)) for form in _FORMS}
     upstreams = [await workbench.http(form, script) for form, script in forms.items()]
     async with workbench.serving(*upstreams) as proxy:
         for upstream in upstreams:
@@ -168,6 +168,18 @@ async def _run_concurrently(workbench: Workbench, proxy: Proxy, upstream: Remote
     workbench.expect(len(calls) == _CALLS, f"{_CALLS} calls reach the upstream", calls)
     took = max(arrivals) - calls[-1].t
     workbench.expect(took <= 1.0, "all results within 1 s of the last call", f"{took:.2f} s")
+
+
+def _in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
+    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
+    rules = []
+    for nth in range(1, calls, 2):
+        later = f"call {nth + 1} is answered"
+        rules += [
+            on_call(tool, hold(later), reply(), nth=nth),
+            on_call(tool, reply(), release(later), nth=nth + 1),
+        ]
+    return rules
 
 
 @check("HTTP-019", timeout=40)

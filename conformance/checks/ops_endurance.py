@@ -12,6 +12,7 @@ from conformance.checks.std_messages import is_echo
 from mock_servers.script import Rule, Script, hold, release, reply
 
 if TYPE_CHECKING:
+    from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
     from mock_servers.actions import Action
@@ -26,11 +27,12 @@ _AT_ONCE = 6
 async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
     last = "the last call is answered"
     script = Script(on=[_on_number(0, hold(last)), _on_number(CALLS, reply(), release(last))])
-    upstreams = [
-        workbench.stdio("stdio", script),
-        await workbench.http("http", script),
-        await workbench.sse("sse", script),
-    ]
+    upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
+    # A transport that the profile declares absent proves nothing about the others.
+    if workbench.sut.profile.reason_for_absence("HTTP") is None:
+        upstreams.append(await workbench.http("http", script))
+    if workbench.sut.profile.reason_for_absence("SSE") is None:
+        upstreams.append(await workbench.sse("sse", script))
     todo = iter([(upstream.name, number) for number in range(1, CALLS) for upstream in upstreams])
 
     async def call_one_after_the_other() -> None:

@@ -63,18 +63,6 @@ async def is_echoed(workbench: Workbench, proxy: Proxy, group: str, arguments: d
     workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
 
 
-def in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
-    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
-    rules = []
-    for nth in range(1, calls, 2):
-        later = f"call {nth + 1} is answered"
-        rules += [
-            on_call(tool, hold(later), reply(), nth=nth),
-            on_call(tool, reply(), release(later), nth=nth + 1),
-        ]
-    return rules
-
-
 @check("STD-011")
 async def every_message_to_the_child_is_one_line_of_utf_8(workbench: Workbench) -> None:
     arguments = {"text": "one\ntwo\r\nthree\u2028four\u2029five\x85six", "emoji": "\U0001f9ea", "ä\n": "ö"}
