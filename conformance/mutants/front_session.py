@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: the checks of other requirements whose client pings
 _PINGS = dict.fromkeys(
-    ("FRONT-005", "FRONT-028", "OAUTH-027", "OPS-003", "OPS-012"),
+    ("FRONT-005", "FRONT-028", "OAUTH-027", "OPS-012"),
     "a ping is part of it, and each request has one answer",
 )
 

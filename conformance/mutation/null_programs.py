@@ -117,7 +117,7 @@ def looks_like_a_proxy(words: list[str]) -> None:
 
 @null_program()
 def answers_with_wrong_shapes(words: list[str]) -> None:
-    wrong = [
+    wrong: list[object] = [
         None,
         True,
         0,

@@ -36,7 +36,7 @@ def raised(name: str, value: Any, file: Path) -> Exception:
     return problem.value
 
 
-WRONG = {
+WRONG: dict[str, Any] = {
     "first": [],
     "member": {},
     "method": [],
