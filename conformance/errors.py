@@ -9,7 +9,8 @@
     |-- HarnessError              a fault of the runner, the workbench or a mock server
     `-- UsageError                the user has to change the command line or a file
 
-Any other exception of a check counts as a fault of the runner too (see `conformance.model.verdicts.judge`).
+Any other exception counts as a fault of the runner too (see `conformance.model.verdicts.judge`), unless a wrong shape raised it in the code
+of a check (see `conformance.engine.blame`).
 """
 
 from __future__ import annotations

@@ -57,6 +57,10 @@ class Request:
     def params(self) -> Any:
         return self.message.get("params")
 
+    def param(self, name: str) -> Any:
+        """The member of the params with this name; None if there is none."""
+        return self.params.get(name) if isinstance(self.params, dict) else None
+
 
 class JournalView:
     """The journal of one mock."""
@@ -69,6 +73,11 @@ class JournalView:
     @property
     def journal(self) -> Path:
         return self.folder / JOURNAL
+
+    @property
+    def mark(self) -> str:
+        """What only the command lines of this mock's processes contain."""
+        return str(self.journal)
 
     @property
     def entries(self) -> list[Entry]:
@@ -85,7 +94,7 @@ class JournalView:
         """The processes of `pids` that still run. The command line must match too, because the system can reuse a pid.
         A zombie counts as dead.
         """
-        return alive(self.pids, str(self.journal))
+        return alive(self.pids, self.mark)
 
     def events(self, event: str) -> list[Entry]:
         """The entries with this `event`; `mock_servers.journal.Entry` lists the events."""

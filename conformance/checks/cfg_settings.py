@@ -95,8 +95,7 @@ async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstre
 
 
 def _capabilities(proxy: Proxy) -> dict[str, Any]:
-    assert proxy.greeting is not None
-    capabilities = proxy.greeting.result.get("capabilities")
+    capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
     return capabilities if isinstance(capabilities, dict) else {}
 
 

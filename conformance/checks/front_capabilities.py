@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
 
 if TYPE_CHECKING:
@@ -98,12 +99,11 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
 
 def _introduction(workbench: Workbench, proxy: Proxy) -> dict[str, Any]:
     """The declared capabilities."""
-    assert proxy.greeting is not None
-    greeting = proxy.greeting.result
-    info = greeting.get("serverInfo")
+    greeting = proxy.greeting.result if proxy.greeting else None
+    info = part(greeting, "serverInfo")
     introduced = isinstance(info, dict) and all(info.get(member) for member in ("name", "version"))
     workbench.expect(introduced, "serverInfo with a name and a version", greeting)
-    capabilities = greeting.get("capabilities")
+    capabilities = part(greeting, "capabilities")
     has_tools = isinstance(capabilities, dict) and isinstance(capabilities.get("tools"), dict)
     workbench.expect(has_tools, "the capability tools", greeting)
     return dict(capabilities)
@@ -112,7 +112,7 @@ def _introduction(workbench: Workbench, proxy: Proxy) -> dict[str, Any]:
 def _is_declared(capabilities: dict[str, Any], name: str, flag: str | None) -> bool:
     if flag is None:
         return name in capabilities
-    return bool((capabilities.get(name) or {}).get(flag))
+    return bool(part(capabilities, name, flag))
 
 
 async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared:
 
 async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     answer = await proxy.request(method, params)
-    code = (answer.error or {}).get("code")
+    code = answer.code
     workbench.expect(code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
 
 

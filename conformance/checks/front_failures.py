@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
                     answer.is_error and "boom" in answer.text, "an error that says boom", answer.raw
                 )
                 if answer.error is not None:
-                    code, data = answer.error.get("code"), answer.error.get("data")
+                    code, data = answer.code, part(answer.error, "data")
                     workbench.expect(
                         code == -32050 and data == {"k": 1}, "code -32050 with its data", answer.raw
                     )
@@ -106,9 +107,7 @@ async def _is_refused(
     with workbench.case(what):
         answer = await proxy.request("tools/call", {"name": tool, "arguments": arguments}, within=1.0)
         if answer.error is not None:
-            workbench.expect(
-                answer.error.get("code") == -32602, "code -32602, or a result with isError", answer.raw
-            )
+            workbench.expect(answer.code == -32602, "code -32602, or a result with isError", answer.raw)
         workbench.expect(answer.is_error, "an error", answer.raw)
         workbench.expect(answer.text.strip(), "a text that helps", answer.raw)
 

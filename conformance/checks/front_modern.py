@@ -15,6 +15,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.workbench.client import MODERN
+from conformance.workbench.transcript import part
 from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
 
@@ -51,7 +52,7 @@ async def modern(
 
 
 def code_of(answer: Answer) -> Any:
-    return answer.error.get("code") if isinstance(answer.error, dict) else None
+    return answer.code
 
 
 @check("FRONT-027", timeout=30)
@@ -70,9 +71,9 @@ async def server_discover_is_answered_beside_initialize(workbench: Workbench) ->
             workbench.expect(type(code_of(found)) is int, "an error with a code", found.raw)
             return
         _has_envelope(workbench, found, cached=True)
-        workbench.expect(found.result["resultType"] == "complete", "a complete result", found.raw)
-        workbench.expect(isinstance(found.result.get("capabilities"), dict), "capabilities", found.raw)
-        versions = found.result.get("supportedVersions")
+        workbench.expect(found.member("resultType") == "complete", "a complete result", found.raw)
+        workbench.expect(isinstance(found.member("capabilities"), dict), "capabilities", found.raw)
+        versions = found.member("supportedVersions")
         workbench.expect(isinstance(versions, list) and versions, "supportedVersions", found.raw)
         answer = await proxy.request("tools/list", {}, era="modern", within=2.0)
         served = "result" in answer.message
@@ -104,9 +105,9 @@ async def _obeys_the_envelope(workbench: Workbench, proxy: Proxy, when: str) -> 
         served = await proxy.request("tools/list", {}, era="modern")
         workbench.expect("result" in served.message, "the proxy serves a modern request", served.raw)
         refused = await ask("tools/list", {}, {VERSION_KEY: "2099-01-01"})
-        data: Any = refused.error.get("data") if isinstance(refused.error, dict) else None
-        right = isinstance(data, dict) and MODERN in data.get("supported", [])
-        right = right and data.get("requested") == "2099-01-01" and code_of(refused) == -32022
+        supported, requested = (part(refused.error, "data", name) for name in ("supported", "requested"))
+        right = isinstance(supported, list) and MODERN in supported
+        right = right and requested == "2099-01-01" and code_of(refused) == -32022
         workbench.expect(right, "-32022 with supported and requested for an unknown version", refused.raw)
         bare = await ask("tools/list", {}, {CAPABILITIES_KEY: None})
         workbench.expect(code_of(bare) == -32602, "-32602 without clientCapabilities", bare.raw)
@@ -120,17 +121,17 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
     upstreams = [workbench.stdio("old", _full("old")), workbench.stdio("new", _full("new", era="modern"))]
     async with modern(workbench, *upstreams) as proxy:
         found = await proxy.request("server/discover")
-        for method, params in _requests(proxy, found.result.get("capabilities", {})):
+        for method, params in _requests(proxy, found.member("capabilities") or {}):
             answer = await proxy.request(method, params)
             with workbench.case(f"{method} {params}"):
                 cached = method not in ("tools/call", "prompts/get")
                 _has_envelope(workbench, answer, cached=cached)
                 if cached and "x://new" not in json.dumps(params):
-                    hints = answer.result["ttlMs"], answer.result["cacheScope"]
+                    hints = answer.member("ttlMs"), answer.member("cacheScope")
                     workbench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
     async with workbench.serving(*upstreams) as proxy:
-        greeting = proxy.greeting.result if proxy.greeting else {}
-        for method, params in _requests(proxy, greeting.get("capabilities", {})):
+        capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
+        for method, params in _requests(proxy, capabilities or {}):
             answer = await proxy.request(method, params)
             with workbench.case(f"legacy client, {method} {params}"):
                 workbench.expect("result" in answer.message, "a result", answer.raw)
@@ -219,10 +220,9 @@ async def _listen(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) 
     what = f"the acknowledgement of {id!r}, under exactly this id"
     first = (await workbench.eventually(lambda: _delivered(proxy, id), within=2.0, what=what))[0]
     workbench.expect(
-        first["method"] == "notifications/subscriptions/acknowledged", f"{what}, comes first", first
+        first.get("method") == "notifications/subscriptions/acknowledged", f"{what}, comes first", first
     )
-    honoured = first["params"].get("notifications")
-    return isinstance(honoured, dict) and honoured.get(kind) is True
+    return part(first, "params", "notifications", kind) is True
 
 
 def _delivered(proxy: Proxy, id: str | int) -> list[dict[str, Any]]:
@@ -239,7 +239,7 @@ def _subscription(message: dict[str, Any]) -> str:
 async def _hears(workbench: Workbench, proxy: Proxy, id: str | int, kind: str) -> None:
     method = f"notifications/{kind}/list_changed"
     await workbench.eventually(
-        lambda: [message for message in _delivered(proxy, id) if message["method"] == method],
+        lambda: [message for message in _delivered(proxy, id) if message.get("method") == method],
         within=5.0,
         what=f"{method} under the id {id!r}",
     )

@@ -15,6 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.workbench.transcript import increase, part
 from mock_servers.script import (
     Rule,
     Script,
@@ -46,17 +47,14 @@ CLIENT_CAPABILITIES = ("sampling", "elicitation", "roots")
 
 def declared(proxy: Proxy, *path: str) -> bool:
     """Whether the proxy has declared this capability in its answer to `initialize`."""
-    value: Any = proxy.greeting.result.get("capabilities") if proxy.greeting else None
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
+    value = proxy.greeting.member("capabilities", *path) if proxy.greeting else None
     return value is not None and value is not False
 
 
 async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
     """The proxy answers a method whose capability it does not declare with -32601."""
     answer = await proxy.request(method, params)
-    code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    workbench.expect(code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
+    workbench.expect(answer.code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
 
 
 async def succeeds(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> Answer:
@@ -114,7 +112,7 @@ async def _was_told(
     what = f"{method} reaches the upstream within 2 s"
     told = await workbench.eventually(lambda: upstream.requests(method), within=2.0, what=what)
     workbench.expect(
-        [request.params.get("uri") for request in told] == [about["uri"]], f"{method} of {about}", told
+        [request.param("uri") for request in told] == [about["uri"]], f"{method} of {about}", told
     )
 
 
@@ -170,14 +168,15 @@ async def _reports_progress(
     )
     call = upstream.requests("tools/call")[-1]
     workbench.expect(
-        "progressToken" in call.params.get("_meta", {}), "the upstream's request has a token", call.message
+        part(call.params, "_meta", "progressToken") is not None,
+        "the upstream's request has a token",
+        call.message,
     )
     await anyio.sleep(0.5)  # leaves time for a late report
     heard = proxy.transcript.heard("notifications/progress")[before:]
-    tokens = [json.dumps(report.params.get("progressToken")) for report in heard]
+    tokens = [json.dumps(report.param("progressToken")) for report in heard]
     workbench.expect(tokens == [json.dumps(token)] * 3, f"three reports under the token {token!r}", heard)
-    values = [report.params["progress"] for report in heard]
-    workbench.expect(values == sorted(set(values)), "increasing values", heard)
+    workbench.expect(increase(heard), "increasing values", heard)
     workbench.expect(heard[-1].t <= answer.t, "no report after the answer", heard)
     emitted = [
         entry.t for entry in upstream.events("sent") if entry.t > call.t and '"nobody"' not in entry.text
@@ -205,7 +204,7 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
             what="the cancellation reaches the upstream",
         )
         told = workbench.one(words, "one cancellation reaches the upstream")
-        workbench.expect(told.params.get("requestId") == call.id, f"under the id {call.id!r}", told.message)
+        workbench.expect(told.param("requestId") == call.id, f"under the id {call.id!r}", told.message)
         workbench.expect(told.t - cancelled_at <= 1.0, "within 1 s", told.t - cancelled_at)
 
         def unanswered() -> None:
@@ -235,7 +234,7 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:
             answer = await succeeds(workbench, proxy, "completion/complete", prompt)
-            values = answer.result.get("completion", {}).get("values")
+            values = answer.member("completion", "values")
             workbench.expect(values == ["from b"], "the completion of the prompt's owner", answer.raw)
 
 
@@ -260,11 +259,10 @@ async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMoc
         with workbench.case(f"the level {level}"):
             await succeeds(workbench, proxy, "logging/setLevel", {"level": level})
     answer = await proxy.request("logging/setLevel", {"level": "verbose"}, within=2.0)
-    code = answer.error.get("code") if isinstance(answer.error, dict) else None
-    workbench.expect(code == -32602, "the proxy refuses the level verbose with -32602", answer.raw)
+    workbench.expect(answer.code == -32602, "the proxy refuses the level verbose with -32602", answer.raw)
 
     def forwarded() -> bool:
-        levels = [request.params.get("level") for request in upstream.requests("logging/setLevel")]
+        levels = [request.param("level") for request in upstream.requests("logging/setLevel")]
         return set(LEVELS) == set(levels)
 
     await workbench.eventually(
@@ -275,8 +273,8 @@ async def _accepts_levels(workbench: Workbench, proxy: Proxy, upstream: StdioMoc
 async def _holds_back(workbench: Workbench, proxy: Proxy, expected: list[str]) -> None:
     before = len(proxy.transcript.heard("notifications/message"))
 
-    def heard() -> list[str]:
-        return [h.params["data"] for h in proxy.transcript.heard("notifications/message")[before:]]
+    def heard() -> list[Any]:
+        return [h.param("data") for h in proxy.transcript.heard("notifications/message")[before:]]
 
     await proxy.call("a", "echo")
     await workbench.eventually(
@@ -305,7 +303,7 @@ async def upstreams_are_offered_only_what_the_client_can_do(workbench: Workbench
             workbench.expect(
                 len(set(map(json.dumps, ids))) == len(ids), "each request has an id of its own", asked
             )
-            others = [heard for heard in asked if heard.message["method"] != "elicitation/create"]
+            others = [heard for heard in asked if heard.message.get("method") != "elicitation/create"]
             workbench.expect(not others, "the client gets only requests that it can answer", others)
 
 
@@ -329,7 +327,7 @@ async def _calls(proxy: Proxy, group: str) -> None:
 
 def _was_asked_honestly(workbench: Workbench, upstream: StdioMockUpstream, possible: set[str]) -> None:
     introduction = upstream.requests("initialize")[-1]
-    offered = set(introduction.params["capabilities"]) & set(CLIENT_CAPABILITIES)
+    offered = set(introduction.param("capabilities") or ()) & set(CLIENT_CAPABILITIES)
     workbench.expect(
         offered <= possible, f"the proxy offers no capability beyond {sorted(possible)}", introduction.message
     )

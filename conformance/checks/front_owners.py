@@ -15,6 +15,7 @@ from conformance.checks import check
 from conformance.checks.front_modern import modern
 from conformance.checks.front_notifications import declared
 from conformance.workbench.client import MODERN
+from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (
     COVERED,
     ELICITATION,
@@ -70,7 +71,7 @@ async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
     async with workbench.serving(wrong, _bank(workbench)) as proxy:
         await proxy.call("wrong", "attack")
         shown = await _shown_after_the_attack(proxy)
-        names = [prompt["name"] for prompt in shown]
+        names = [part(prompt, "name") for prompt in shown]
         workbench.expect(len(set(names)) == len(names), "each prompt has a name of its own", shown)
         workbench.expect(qualified in _names(shown, BANK), f"{qualified} stays the bank's", shown)
         for description in (BANK, WRONG):
@@ -119,7 +120,7 @@ def _bank(workbench: Workbench) -> StdioMockUpstream:
 
 
 def _names(prompts: list[Any], description: str) -> list[str]:
-    return [prompt["name"] for prompt in prompts if prompt.get("description") == description]
+    return [str(part(prompt, "name")) for prompt in prompts if part(prompt, "description") == description]
 
 
 @check("FRONT-037", timeout=40)
@@ -173,7 +174,7 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
         workbench.expect(len(updates) <= int(subscribes), "one update at most, that of its owner", updates)
         ends = [one.params for one in proxy.transcript.heard(_COUNTED[1])]
         workbench.expect(len(ends) <= 1, "the end of the elicitation at most once", ends)
-        values = [one.params["progress"] for one in proxy.transcript.heard("notifications/progress")]
+        values = [one.param("progress") for one in proxy.transcript.heard("notifications/progress")]
         workbench.expect(99 not in values, "no progress of a request of another server", values)
 
 
@@ -207,7 +208,7 @@ async def a_question_names_the_server_that_asks(workbench: Workbench) -> None:
     async with workbench.proxy(old) as proxy, proxy.answering(_ANSWERS):
         await _asks_a_legacy_client(workbench, proxy, old)
         discovery = await proxy.request("server/discover", era="modern")
-    if MODERN not in (discovery.result or {}).get("supportedVersions", []):
+    if MODERN not in (discovery.member("supportedVersions") or []):
         return
     new = workbench.stdio("quizmaster-new", asks)
     async with workbench.proxy(new) as proxy, proxy.answering(_ANSWERS):
@@ -234,7 +235,7 @@ async def _asks_a_modern_client(workbench: Workbench, proxy: Proxy, group: str) 
     answer = await proxy.call(group, "attack", within=20.0)
     for _ in QUESTIONS:
         for question in _questions(answer).values():
-            _names_the_server(workbench, group, question.get("params"))
+            _names_the_server(workbench, group, part(question, "params"))
         if _questions(answer):
             answer = await _answered(proxy, group, answer)
 
@@ -247,13 +248,15 @@ def _names_the_server(workbench: Workbench, name: str, params: Any) -> None:
 
 
 def _questions(answer: Answer) -> dict[str, Any]:
-    found = answer.result.get("inputRequests") if isinstance(answer.result, dict) else None
+    found = answer.member("inputRequests")
     return found if isinstance(found, dict) else {}
 
 
 async def _answered(proxy: Proxy, group: str, answer: Answer) -> Answer:
     """The same call again, with an answer to each question."""
-    inputs = {key: _ANSWERS[question["method"]] for key, question in _questions(answer).items()}
-    state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
+    inputs = {
+        key: _ANSWERS.get(str(part(question, "method"))) for key, question in _questions(answer).items()
+    }
+    state = {} if (given := answer.member("requestState")) is None else {"requestState": given}
     params = {**proxy.call_params(group, "attack"), "inputResponses": inputs, **state}
     return await proxy.request("tools/call", params, within=10.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
-from conformance.workbench.transcript import Json
+from conformance.workbench.transcript import Json, part
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
@@ -95,23 +95,23 @@ async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workben
         for uri, owner in owners.items():
             with workbench.case(f"reading {uri}"):
                 answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
-                contents = (answer.result or {}).get("contents")
+                contents = answer.member("contents")
                 expected = [{"uri": uri, "mimeType": "text/plain", "text": f"contents of {uri}"}]
                 workbench.expect(contents == expected, f"the contents from {owner.name}", answer.raw)
         for owner in (listing, covering):
-            read = [request.params["uri"] for request in owner.requests("resources/read")]
+            read = [request.param("uri") for request in owner.requests("resources/read")]
             own = [uri for uri in owners if owners[uri] is owner]
             workbench.expect(read == own, f"{owner.name} gets reads of {own} and of nothing else", read)
         await _is_not_found(workbench, proxy, {-32002, -32602})
         discovery = await proxy.request("server/discover", era="modern")
-        if MODERN in (discovery.result or {}).get("supportedVersions", []):
+        if MODERN in (discovery.member("supportedVersions") or []):
             proxy.modern = True
             await _is_not_found(workbench, proxy, {-32602})
 
 
 async def _is_not_found(workbench: Workbench, proxy: Proxy, codes: set[int]) -> None:
     answer = await proxy.request("resources/read", {"uri": "nobody://has-it"}, within=10.0)
-    code = (answer.error or {}).get("code")
+    code = answer.code
     workbench.expect(code in codes, f"an unknown URI, {proxy.era} client: an error with {codes}", answer.raw)
 
 
@@ -137,7 +137,7 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         workbench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
         answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
-        asked = [request.params.get("arguments") for request in first.requests("prompts/get")]
+        asked = [request.param("arguments") for request in first.requests("prompts/get")]
         workbench.expect(asked == [arguments], f"the owner gets the arguments {arguments}", asked)
         workbench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
         workbench.expect(
@@ -148,7 +148,7 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
         for what, params in faulty.items():
             refused = await proxy.request("prompts/get", params, within=10.0)
-            code = (refused.error or {}).get("code")
+            code = refused.code
             workbench.expect(code == -32602, f"{what}: an error with code -32602", refused.raw)
 
 
@@ -205,9 +205,9 @@ async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMo
     resources = await proxy.items("resources/list", "resources")
     groups = [owner.name for owner in owners]
     ways: dict[str, list[Json]] = {
-        "prompts/get": [{"name": prompt["name"]} for prompt in prompts]
+        "prompts/get": [{"name": part(prompt, "name")} for prompt in prompts]
         + [{"name": SAME, "group": group} for group in groups],
-        "resources/read": [{"uri": resource["uri"]} for resource in resources]
+        "resources/read": [{"uri": part(resource, "uri")} for resource in resources]
         + [{"uri": SAME_URI, "group": group} for group in groups],
     }
     reached = {"tools/call": [_who(answer) for answer in tools]}

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.checks.std_messages import is_echo
 from conformance.workbench.client import CLIENT_INFO
+from conformance.workbench.transcript import part
 from mock_servers.script import Script, on_call, sleep, stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from conformance.workbench.inbox import Answer
@@ -36,7 +39,7 @@ async def greeting_for(workbench: Workbench, proxy: Proxy, version: str) -> dict
 async def serves(workbench: Workbench, proxy: Proxy, within: float = 5.0) -> None:
     """An ordinary request of an open session gets its ordinary answer."""
     answer = await proxy.request("tools/list", {}, within=within)
-    workbench.expect("tools" in (answer.result or {}), "tools/list returns tools", answer.raw)
+    workbench.expect(answer.member("tools") is not None, "tools/list returns tools", answer.raw)
 
 
 @check("FRONT-001", timeout=30)
@@ -215,8 +218,7 @@ async def malformed_input_gets_the_right_error_and_service_goes_on(workbench: Wo
         for line, code, identity in wrong:
             with workbench.case(line):
                 answer = await _answer_to_raw(workbench, proxy, line)
-                error = answer.get("error") or {}
-                workbench.expect(error.get("code") == code, f"an error with code {code}", answer)
+                workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
                 workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
         with workbench.case("a good request afterwards"):
             await serves(workbench, proxy)
@@ -236,33 +238,51 @@ async def _answer_to_raw(workbench: Workbench, proxy: Proxy, line: str) -> dict[
 
 @check("FRONT-007", timeout=40)
 async def request_ids_come_back_unchanged(workbench: Workbench) -> None:
-    """All ids are in flight at once."""
-    ids: list[int | str] = [0, 1, "1", -1, -(2**53) + 1, 2**53 - 1, "", "0", "null", "é\u2028😀", 'a"\\b\n']
-    call = {
-        "name": workbench.sut.profile.tools["call"],
-        "arguments": {"group": "a", "name": "echo", "args": {}},
-    }
+    """All ids are in flight at once. The workbench judges that each request has one answer, and nothing else has one."""
+    ids: list[int | str] = [
+        0,
+        1,
+        "1",
+        -1,
+        -(2**53) + 1,
+        2**53 - 1,
+        "",
+        "0",
+        "null",
+        "é\u2028😀",
+        'a"\\b\n',
+        2,
+    ]
 
-    async def all_come_back(method: str, params: dict[str, Any]) -> None:
-        upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(0.1))]))
+    async def all_come_back(ask: Callable[[Proxy, int | str], Awaitable[None]]) -> None:
+        # A proxy that sends one call after the other passes.
+        slow = [on_call("echo", sleep(0.2), nth=nth) for nth in range(1, len(ids), 2)]
+        upstream = workbench.stdio("a", Script(on=slow))
         async with workbench.proxy(upstream) as proxy:
             with workbench.must("initialize and the first requests get answers under their ids"):
                 await proxy.handshake()
                 await proxy.ready(upstream)
-            await workbench.run_cases(
-                *(partial(comes_back, proxy, method, params, identity) for identity in ids)
-            )
+            await workbench.run_cases(*(partial(ask, proxy, identity) for identity in ids))
+            await proxy.notify("notifications/unknown", {"some": "thing"})
+            await proxy.request("ping")  # FRONT-005 judges the answer
             await serves(workbench, proxy)
-            more = [message for message in proxy.received if "method" not in message]
-            workbench.expect(not more, "one answer to each request", more)
 
-    async def comes_back(proxy: Proxy, method: str, params: dict[str, Any], identity: int | str) -> None:
-        with workbench.case(f"the id {json.dumps(identity)} of {method}"):
-            answer = await proxy.request(method, params, id=identity)
-            workbench.expect(not answer.is_error, "a result", answer.raw)
+    async def is_listed(proxy: Proxy, identity: int | str) -> None:
+        with workbench.case(f"the id {json.dumps(identity)} of tools/list"):
+            answer = await proxy.request("tools/list", {}, id=identity)
+            workbench.expect(answer.member("tools") is not None, "the tools", answer.raw)
 
-    await all_come_back("tools/list", {})
-    await all_come_back("tools/call", call)
+    async def is_echoed(proxy: Proxy, identity: int | str) -> None:
+        arguments = {"asked under": json.dumps(identity)}
+        with workbench.case(f"the id {json.dumps(identity)} of tools/call"):
+            params = proxy.call_params("a", "echo", arguments)
+            answer = await proxy.request("tools/call", params, id=identity, within=10.0)
+            workbench.expect(
+                is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw
+            )
+
+    await all_come_back(is_listed)
+    await all_come_back(is_echoed)
 
 
 @check("FRONT-008", timeout=40)
@@ -270,12 +290,11 @@ async def batches_are_treated_as_the_negotiated_version_says(workbench: Workbenc
     async def is_right(version: str) -> None:
         async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
             await proxy.handshake(version)
-            assert proxy.greeting is not None
-            negotiated = proxy.greeting.result.get("protocolVersion")
+            negotiated = proxy.greeting.member("protocolVersion") if proxy.greeting else None
             with workbench.precondition("a handshake version is negotiated"):
                 workbench.expect(negotiated in HANDSHAKE_VERSIONS, "a handshake version", negotiated)
             with workbench.case(f"under {negotiated}"):
-                await _treats_batches(workbench, proxy, negotiated)
+                await _treats_batches(workbench, proxy, str(negotiated))
 
     await workbench.run_cases(*(partial(is_right, version) for version in HANDSHAKE_VERSIONS))
 
@@ -320,5 +339,4 @@ async def _answers_to_batch(workbench: Workbench, proxy: Proxy, batch: list[Any]
 
 def _is_invalid(workbench: Workbench, answers: list[Any]) -> None:
     (answer,) = answers
-    error = answer.get("error") if isinstance(answer, dict) else None
-    workbench.expect((error or {}).get("code") == -32600, "one error with code -32600", answer)
+    workbench.expect(part(answer, "error", "code") == -32600, "one error with code -32600", answer)

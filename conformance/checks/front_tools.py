@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
@@ -33,13 +34,14 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
         tools = [_two_tools(workbench, listing) for listing in listings]
         workbench.expect(all(seen == tools[0] for seen in tools), "five equal listings", tools)
         for found, required in zip(tools[0], (["group"], ["group", "name"]), strict=True):
-            schema = found["inputSchema"]
-            workbench.expect(schema.get("type") == "object", "the schema of an object", schema)
-            workbench.expect(
-                sorted(schema.get("required", [])) == required, f"{required} are required", schema
-            )
-        members = tools[0][1]["inputSchema"]["properties"].keys()
-        workbench.expect(members >= {"group", "name", "args"}, "group, name and args are described", members)
+            schema = part(found, "inputSchema")
+            workbench.expect(part(schema, "type") == "object", "the schema of an object", schema)
+            named = part(schema, "required") or []
+            workbench.expect(sorted(map(str, named)) == required, f"{required} are required", schema)
+        members = part(tools[0][1], "inputSchema", "properties") or {}
+        workbench.expect(
+            {"group", "name", "args"} <= {*members}, "group, name and args are described", members
+        )
         listed = await proxy.groups()
         connected = [name for name in listed if name != "broken"]
         workbench.expect(
@@ -52,10 +54,10 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
 def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
     """The tool that lists and the tool that calls. There must be no others."""
     wanted = [workbench.sut.profile.tools[name] for name in ("list", "call")]
-    tools = {tool["name"]: tool for tool in (listing.result or {}).get("tools", [])}
+    tools = {str(part(tool, "name")): tool for tool in listing.member("tools") or []}
     workbench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
     workbench.expect(len(listing.raw) < 8192, "less than 8 KiB", f"{len(listing.raw)} bytes")
-    workbench.expect("nextCursor" not in listing.result, "one page", listing.raw)
+    workbench.expect(listing.member("nextCursor") is None, "one page", listing.raw)
     return [tools[name] for name in wanted]
 
 
@@ -177,7 +179,7 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             workbench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
         for method in ("tools/list", *LISTS):
             refused = await proxy.request(method, {"cursor": "a cursor that nobody gave"})
-            code = (refused.error or {}).get("code")
+            code = refused.code
             workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.front_modern import code_of, modern
 from conformance.checks.front_notifications import declared
+from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, error, on_call, reply, request
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             await _is_relayed(workbench, proxy, new)
         with workbench.case("modern client, legacy upstream"):
             await _is_settled_without_a_request(workbench, proxy, old)
-        has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
+        has_resources = (await proxy.request("server/discover")).member(
+            "capabilities", "resources"
+        ) is not None
         await _finds_nothing(workbench, proxy, {-32602}, has_resources)
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
@@ -81,14 +84,12 @@ async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUps
     result = answer.result if isinstance(answer.result, dict) else {}
     workbench.expect(result.get("resultType") == "input_required", "an input_required result", answer.raw)
     workbench.expect(result.get("requestState") == STATE, f"the requestState {STATE!r}", answer.raw)
-    workbench.expect(
-        _keeps(ASK, (result.get("inputRequests") or {}).get("q1")), f"the question {ASK}", answer.raw
-    )
+    workbench.expect(_keeps(ASK, part(result, "inputRequests", "q1")), f"the question {ASK}", answer.raw)
     retried = await _retry(proxy, "new", answer)
-    workbench.expect(retried.result.get("resultType") == "complete", "the retry completes", retried.raw)
-    params = upstream.requests("tools/call")[-1].params
-    seen = params.get("requestState"), params.get("inputResponses")
-    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+    workbench.expect(retried.member("resultType") == "complete", "the retry completes", retried.raw)
+    last = workbench.at(upstream.requests("tools/call"), -1, "a call reaches the upstream")
+    seen = last.param("requestState"), last.param("inputResponses")
+    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", last.params)
 
 
 def _keeps(asked: Any, shown: Any) -> bool:
@@ -120,9 +121,9 @@ async def _is_settled_without_a_request(
 
 
 async def _retry(proxy: Proxy, group: str, answer: Answer) -> Answer:
-    needed = answer.result.get("inputRequests")
+    needed = answer.member("inputRequests")
     responses = dict.fromkeys(needed, GIVEN) if isinstance(needed, dict) else {}
-    state = {name: answer.result[name] for name in ("requestState",) if name in answer.result}
+    state = {} if (given := answer.member("requestState")) is None else {"requestState": given}
     params = {**proxy.call_params(group, "echo"), "inputResponses": responses, **state}
     return await proxy.request("tools/call", params, within=5.0)
 
@@ -139,9 +140,9 @@ async def _is_asked_or_refused(
         return
     workbench.expect(can_be_asked, "an error for a client that cannot answer the request", answer.raw)
     workbench.expect(asked, "a call that needs input is an error without a request to the client", answer.raw)
-    params = upstream.requests("tools/call")[-1].params
-    seen = params.get("requestState"), params.get("inputResponses")
-    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)
+    last = workbench.at(upstream.requests("tools/call"), -1, "a call reaches the upstream")
+    seen = last.param("requestState"), last.param("inputResponses")
+    workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", last.params)
 
 
 async def _finds_nothing(workbench: Workbench, proxy: Proxy, codes: set[int], has_resources: bool) -> None:

@@ -265,7 +265,7 @@ async def validated_arguments_have_no_member_twice(workbench: Workbench) -> None
             with workbench.case(what):
                 await _call_with(proxy, frame)
                 for call in upstream.requests("tools/call"):
-                    valid = call.params["name"] == "other" or "name" in call.params["arguments"]
+                    valid = call.param("name") == "other" or "name" in (call.param("arguments") or {})
                     workbench.expect(
                         valid, "a call reaches the upstream only with valid arguments", call.text
                     )

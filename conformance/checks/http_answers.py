@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.checks.std_messages import is_echo
 from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
-from mock_servers.script import Script, on_call, tool
+from mock_servers.script import Http, Script, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
@@ -139,20 +141,45 @@ async def no_hidden_timeout_cuts_a_call_short(workbench: Workbench) -> None:
 
 @check("HTTP-018")
 async def calls_to_one_upstream_run_concurrently(workbench: Workbench) -> None:
-    rules = [on_call("first", hold("second")), on_call("second", reply(), release("second"))]
-    upstream = await workbench.http("a", _script(*rules))
-    async with workbench.serving(upstream) as proxy:
-        await proxy.begin_call("a", "first", {"x": "held back"})
-        arrived = "the first call reaches the upstream"
-        await workbench.eventually(lambda: upstream.requests("tools/call"), within=5.0, what=arrived)
-        second = await proxy.call("a", "second", {"x": 2}, within=5.0)
-        workbench.expect(
-            not second.is_error, "the second call succeeds while the first is pending", second.raw
-        )
-        sent = upstream.requests("tools/call")[-1].t
-        workbench.expect(second.t - sent <= 1.0, "its result within 1 s", f"{second.t - sent:.2f} s")
-        what = "the first call succeeds too"
-        await workbench.eventually(lambda: "held back" in json.dumps(proxy.received), within=5.0, what=what)
+    """The later call of each pair is answered first, as one JSON object and as a stream of events."""
+    forms = {form: Script(on=_in_swapped_pairs("echo", _CALLS), http=Http(answers=form)) for form in _FORMS}
+    upstreams = [await workbench.http(form, script) for form, script in forms.items()]
+    async with workbench.serving(*upstreams) as proxy:
+        for upstream in upstreams:
+            with workbench.case(f"answers as {upstream.name}"):
+                await _run_concurrently(workbench, proxy, upstream)
+
+
+_CALLS = 8
+_FORMS: tuple[Literal["json", "sse"], ...] = ("json", "sse")
+
+
+async def _run_concurrently(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+    arrivals: list[float] = []
+
+    async def is_answered(number: int) -> None:
+        arguments = {"number": number}
+        answer = await proxy.call(upstream.name, "echo", arguments)
+        workbench.expect(is_echo(answer, arguments), f"the answer to the call with {arguments}", answer.raw)
+        arrivals.append(answer.t)
+
+    await workbench.run_cases(*(partial(is_answered, number) for number in range(_CALLS)))
+    calls = upstream.requests("tools/call")
+    workbench.expect(len(calls) == _CALLS, f"{_CALLS} calls reach the upstream", calls)
+    took = max(arrivals) - calls[-1].t
+    workbench.expect(took <= 1.0, "all results within 1 s of the last call", f"{took:.2f} s")
+
+
+def _in_swapped_pairs(tool: str, calls: int) -> list[Rule]:
+    """Rules by which an upstream answers the second call before the first, the fourth before the third, and so on."""
+    rules = []
+    for nth in range(1, calls, 2):
+        later = f"call {nth + 1} is answered"
+        rules += [
+            on_call(tool, hold(later), reply(), nth=nth),
+            on_call(tool, reply(), release(later), nth=nth + 1),
+        ]
+    return rules
 
 
 @check("HTTP-019", timeout=40)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, VERSION, can_call, is_usable
+from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, tool
 
@@ -28,8 +29,7 @@ async def modern_requests_carry_matching_metadata_and_headers(workbench: Workben
     workbench.some(upstream.posts("tools/call"), "a call that reaches the upstream")
     for request in upstream.http:
         workbench.expect(request.status == 200, "the upstream refuses nothing", request)
-        meta = request.message["params"]["_meta"]
-        version = meta.get("io.modelcontextprotocol/protocolVersion")
+        version = part(request.message, "params", "_meta", "io.modelcontextprotocol/protocolVersion")
         workbench.expect(
             version == MODERN == request.header(VERSION), f"{MODERN} in body and header", request
         )

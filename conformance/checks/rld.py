@@ -17,6 +17,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.workbench import save_styles
+from conformance.workbench.transcript import part
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
@@ -226,10 +227,9 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
     new = workbench.stdio("b", Script(**listed))  # type: ignore[arg-type]
     config = workbench.config(old)
     async with workbench.serving(old, config=config) as proxy:
-        assert proxy.greeting is not None
-        capabilities = proxy.greeting.result.get("capabilities", {})
+        capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
         kinds = ("tools", "resources", "prompts")
-        declared = {kind for kind in kinds if (capabilities.get(kind) or {}).get("listChanged")}
+        declared = {kind for kind in kinds if part(capabilities, kind, "listChanged")}
 
         def told() -> Counter[str]:
             methods = (str(message.get("method")) for message in proxy.received)

@@ -2,12 +2,12 @@
 
     The check has started the program:
 
-      cd /tmp/conformance-cfg-002-x/cwd && env -i \\
-        HOME=/tmp/conformance-cfg-002-x/home \\
+      cd /tmp/tmpq1w2e3r4/cwd && env -i \\
+        HOME=/tmp/tmpq1w2e3r4/home \\
         ... \\
-        my-proxy /tmp/conformance-cfg-002-x/configs/1/config.json
+        my-proxy /tmp/tmpq1w2e3r4/configs/5f0c1b2a3d4e/config.json
 
-    Its pid is 4711. Attach a debugger, then press Enter or create /tmp/conformance-cfg-002-x/go.
+    Its pid is 4711. Attach a debugger, then press Enter or create /tmp/tmpq1w2e3r4/go.
 
 The command prints one shell line that starts the program as the check did, without known secrets. The check goes on after a line on
 stdin, when the file appears, or when the program has ended; there is no deadline. Limits: the program runs during the wait, so a person

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
 
+from conformance.engine.blame import blamed
 from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
@@ -130,7 +131,7 @@ class Execution:
                         try:
                             await check.run(workbench)
                         except Exception as error:
-                            failures.append(error)
+                            failures.append(blamed(error))
                     duration = time.monotonic() - check_began
                     if inner.cancelled_caught or (inner.cancel_called and failures):
                         failures.append(CheckTimeout(deadline))

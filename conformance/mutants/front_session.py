@@ -23,9 +23,17 @@ from dynamic_mcp.log import log
 from dynamic_mcp.oauth import browser
 
 if TYPE_CHECKING:
-    from conformance.mutants.wire import Changed, Message, Way
+    from collections.abc import Callable
+
+    from conformance.mutants.wire import Change, Changed, Message, Way
     from dynamic_mcp.config.diff import Diff
     from dynamic_mcp.config.model import Config
+
+#: the checks of other requirements whose client pings
+_PINGS = dict.fromkeys(
+    ("FRONT-005", "FRONT-028", "OAUTH-027", "OPS-012"),
+    "a ping is part of it, and each request has one answer",
+)
 
 
 @mutant(
@@ -94,21 +102,13 @@ def talks_about_a_bad_file_on_stdout() -> None:
     log.addHandler(OnStdout())
 
 
-@mutant(
-    "FRONT-004",
-    also={
-        "FRONT-006": "there are more answers than lines that want one",
-        "FRONT-007": "there are more answers than requests",
-        "FRONT-008": "the notification before the batch is answered",
-    },
-)
-def answers_notifications() -> None:
+@mutant("FRONT-004", also={"FRONT-007": "it sends an unknown notification too"})
+def answers_unknown_notifications() -> None:
     """The answer is an error whose id is null."""
 
     def wrong(message: Message, way: Way) -> Changed:
-        if "method" in message and "id" not in message:
-            text = f"Method not found: {message['method']}"
-            way.back.send(refusal({"id": None}, METHOD_NOT_FOUND, text))
+        if message.get("method") == "notifications/unknown":
+            way.back.send(refusal({"id": None}, METHOD_NOT_FOUND, f"Method not found: {message['method']}"))
         return message
 
     wire.from_client(wrong)
@@ -163,6 +163,38 @@ def turns_negative_ids_into_strings() -> None:
         id = message.get("id")
         is_negative = isinstance(id, int) and id < 0 and "method" not in message
         return {**message, "id": str(id)} if is_negative else message
+
+    wire.to_client(wrong)
+
+
+@mutant("FRONT-007", also=_PINGS)
+def answers_ping_twice() -> None:
+    wire.to_client(_again("ping", lambda message: message))
+
+
+@mutant("FRONT-007", also=_PINGS)
+def answers_ping_also_under_an_id_that_nobody_used() -> None:
+    wire.to_client(_again("ping", lambda message: {**message, "id": "nobody-asked"}))
+
+
+def _again(method: str, change: Callable[[Message], Message]) -> Change:
+    """Let a second answer follow each answer to this method."""
+
+    def wrong(message: Message, way: Way) -> Changed:
+        return [message, change(message)] if _is_result_of(message, way, method) else message
+
+    return wrong
+
+
+def _is_result_of(message: Message, way: Way, method: str) -> bool:
+    return "result" in message and way.method_of(message) == method
+
+
+@mutant("FRONT-007")
+def gives_the_results_of_calls_to_the_oldest_call_of_the_client() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        calls = [one["id"] for one in way.back.asked.values() if one["method"] == "tools/call"]
+        return {**message, "id": calls[0]} if _is_result_of(message, way, "tools/call") else message
 
     wire.to_client(wrong)
 

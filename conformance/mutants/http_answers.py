@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from conformance.mutants.wire import Message
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
@@ -144,6 +145,33 @@ def makes_one_exchange_at_a_time() -> None:
             yield reply
 
     wire_http.around_requests(wrong)
+
+
+@mutant("HTTP-018")
+def gives_the_first_answer_to_the_oldest_call() -> None:
+    """The bodies of the answers go to the calls in the order in which the calls began."""
+    arrived: defaultdict[object, list[Message]] = defaultdict(list)
+    begun: Counter[object] = Counter()
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        place = begun[request.client]
+        begun[request.client] += request.rpc == "tools/call"
+        async with send(request) as reply:
+            if request.rpc != "tools/call" or reply.content_type != "application/json":
+                yield reply
+                return
+            bodies = arrived[request.client]
+            bodies.append(decoded(await wire_http.whole_body(reply)) or {})
+            while len(bodies) <= place:  # noqa: ASYNC110 - a mistake needs no event
+                await asyncio.sleep(0.01)
+            body = msgspec.json.encode({**bodies[place], "id": request.message["id"]})
+            yield Reply(content_type="application/json", chunks=_one(body))
+
+    wire_http.around_requests(wrong)
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 @mutant("HTTP-019")

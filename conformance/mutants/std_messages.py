@@ -78,6 +78,16 @@ def stays_one_answer_behind() -> None:
     wire.from_stdio_upstreams(wrong)
 
 
+@mutant("STD-015", also={"STD-013": "an answer that nobody asked for looks late too"})
+def gives_a_late_answer_to_the_oldest_waiting_call() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        if "method" in message or way.request_of(message):
+            return message
+        return {**message, "id": way.back.oldest}
+
+    wire.from_stdio_upstreams(wrong)
+
+
 @mutant("STD-016")
 def does_not_notice_that_a_child_is_gone() -> None:
     """The call waits for its full 30 s."""

@@ -16,7 +16,7 @@ import anyio
 
 from conformance.workbench.launched import StdoutListener
 from conformance.workbench.timeline import shorten
-from conformance.workbench.transcript import Json, Transcript
+from conformance.workbench.transcript import Json, Transcript, part
 from mock_servers import receipts
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ class Answer:
     @property
     def error(self) -> Any:
         return self.message.get("error")
+
+    def member(self, *path: str | int) -> Any:
+        """The part of the result at this path; None if anything on the way is missing (see `part`)."""
+        return part(self.result, *path)
+
+    @property
+    def code(self) -> Any:
+        """The code of the error; None without one."""
+        return part(self.error, "code")
 
     @property
     def is_error(self) -> bool:

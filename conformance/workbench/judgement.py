@@ -66,6 +66,11 @@ class Judgement:
         self.expect(those, f"at least one: {expected}", "none")
         return those
 
+    def at(self, those: Sequence[T], index: int, expected: str) -> T:
+        """The element at this index of `those`, counted from the end if negative. Raises `Violation` if there are fewer."""
+        self.expect(-len(those) <= index < len(those), expected, those)
+        return those[index]
+
     @contextmanager
     def must(self, what: str) -> Iterator[None]:
         """Inside the block, `Untestable` becomes `Violation`: the prerequisite is the requirement itself, which `what` states."""

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from conformance.errors import HarnessError, Violation
+from conformance.workbench import launcher
 from conformance.workbench.deadlines import extended
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
-from mock_servers.commands import stdio
 from mock_servers.journal import Entry
 from mock_servers.journal_views import JournalView, Request, Start, StdioJournalView
-from mock_servers.lifecycle import MAX_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,13 +83,18 @@ class MockUpstream(JournalView):
 
 @dataclass(frozen=True)
 class StdioMockUpstream(StdioJournalView, MockUpstream):
-    """A scripted stdio server, which the implementation starts. `args` follow the mock's own arguments, after `--`."""
+    """A scripted stdio server, which the implementation starts by its `program` (see `launcher`) with the arguments `args`."""
 
+    program: Path
     args: tuple[str, ...] = ()
 
+    @property
+    def mark(self) -> str:
+        return str(self.program)
+
     def _place(self) -> dict[str, Any]:
-        program, *words = stdio(self.folder, self.args, max_life=extended(MAX_LIFE))
-        return {"command": program, "args": words}
+        command, *words = launcher.command(self.program, self.args)
+        return {"command": command, "args": words}
 
     async def started(self, within: float = 5.0) -> Start:
         """Wait for the first start and return it. Raises `Violation` after `within` seconds."""

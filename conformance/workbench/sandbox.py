@@ -34,11 +34,18 @@ class Sandbox:
     token: str
 
     @staticmethod
-    def create(label: str) -> Sandbox:
-        """Make the folders. `label` becomes part of the path, so that a person recognises a kept sandbox."""
-        root = Path(tempfile.mkdtemp(prefix=f"conformance-{label}-")).resolve()
+    def create() -> Sandbox:
+        """Make the folders. Their names are the same for every check, or random, so that none of them tells which check it is."""
+        root = Path(tempfile.mkdtemp()).resolve()
         sandbox = Sandbox(root, uuid.uuid4().hex)
-        for folder in (sandbox.home, sandbox.tmp, sandbox.cwd, sandbox.configs, sandbox.mocks):
+        for folder in (
+            sandbox.home,
+            sandbox.tmp,
+            sandbox.cwd,
+            sandbox.configs,
+            sandbox.mocks,
+            sandbox.programs,
+        ):
             folder.mkdir(mode=0o700)
         return sandbox
 
@@ -63,6 +70,11 @@ class Sandbox:
     def mocks(self) -> Path:
         """Scripts and journals of the mock servers."""
         return self.root / "mocks"
+
+    @property
+    def programs(self) -> Path:
+        """The programs that start the mock servers on stdio."""
+        return self.root / "programs"
 
     def environment(self, token: str, *layers: dict[str, str]) -> dict[str, str]:
         """The scrubbed environment with this token; later layers override earlier ones."""

@@ -8,9 +8,22 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Json = dict[str, Any]
+
+
+def part(value: Any, *path: str | int) -> Any:
+    """The part of a JSON value at this path of member names and indexes; None if anything on the way is missing."""
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list) and -len(value) <= step < len(value) else None
+    return value
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,16 @@ class Heard:
     @property
     def params(self) -> Any:
         return self.message.get("params")
+
+    def param(self, *path: str | int) -> Any:
+        """The part of the params at this path (see `part`)."""
+        return part(self.params, *path)
+
+
+def increase(reports: Sequence[Heard]) -> bool:
+    """Whether the progress of each report is a number greater than the one before it."""
+    values = [report.param("progress") for report in reports]
+    return all(isinstance(value, int | float) for value in values) and values == sorted(set(values))
 
 
 class Transcript:

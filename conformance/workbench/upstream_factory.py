@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from conformance.workbench import save_styles
+from conformance.workbench.deadlines import extended
+from conformance.workbench.launcher import random_name, write_launcher
 from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
 from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.remotes import RemoteMockUpstream, RemoteProcess, start_remote
 from mock_servers.commands import LOOPBACK
+from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import CLIENT, OAuth
 from mock_servers.script import Script
 
@@ -39,8 +42,6 @@ class UpstreamFactory:
         self._timeline = timeline
         self._upstreams: dict[Path, MockUpstream] = {}
         self._remotes: list[RemoteProcess] = []
-        self._configs = 0
-        self._folders = 0
 
     # Upstreams
 
@@ -53,13 +54,14 @@ class UpstreamFactory:
         args: Sequence[str] = (),
         **fields: Any,
     ) -> StdioMockUpstream:
-        """A scripted stdio upstream. Its command line ends with `--` and `args`."""
+        """A scripted stdio upstream. Its command line ends with `args`."""
         script = script or Script()
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
         fields = {**self.required_fields("stdio"), **fields}
-        upstream = StdioMockUpstream(name, script, folder, tuple(args), fields=fields)
+        program = write_launcher(self.sandbox.programs, folder, max_life=extended(MAX_LIFE))
+        upstream = StdioMockUpstream(name, script, folder, program, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
 
@@ -142,8 +144,7 @@ class UpstreamFactory:
         return process, facts
 
     def _mock_folder(self, script: Script) -> Path:
-        self._folders += 1  # not the number of upstreams: several may be starting
-        folder = self.sandbox.mocks / f"{self._folders}"
+        folder = self.sandbox.mocks / random_name()
         folder.mkdir()
         replace(script, receipts=True).save(folder / "script.json")
         return folder
@@ -184,8 +185,7 @@ class UpstreamFactory:
     ) -> Path:
         """Write exactly this text as a configuration."""
         if folder is None:
-            self._configs += 1
-            folder = self.sandbox.configs / f"{self._configs}"
+            folder = self.sandbox.configs / random_name()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
         path.write_bytes(text.encode() if isinstance(text, str) else text)

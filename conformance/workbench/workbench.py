@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.model.evidence import Evidence
-from conformance.workbench import wiretypes
+from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, StdoutListener, launch
+from conformance.workbench.launcher import random_name
 from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.sandbox import Sandbox
@@ -65,7 +66,7 @@ class Workbench(Judgement, UpstreamFactory):
         The first of `users` sits at the first page that it opens, the second at the second, and so on; the last one stays. Without
         any, the user approves. With `works=False` every program that should open a page fails.
         """
-        folder = self.sandbox.mocks / f"browser-{len(self._browsers) + 1}"
+        folder = self.sandbox.mocks / random_name()
         folder.mkdir()
         browser = Browser(folder, self.sandbox.token, users, works=works)
         self._browsers.append(browser)
@@ -84,13 +85,16 @@ class Workbench(Judgement, UpstreamFactory):
         umask: int = -1,
         exit_within: float = 5.0,
         wire_types: bool = True,
+        one_answer_each: bool = True,
         terminal: Terminal | None = None,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
         At the end of the block the workbench closes its stdin and, after `exit_within` seconds, ends it. Raises
         `ImplementationCrashed` when it was gone before although the check did not end it. Raises `Violation` for a message that
-        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages.
+        the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages. Raises
+        `Violation` also for a second answer to a request, and for an answer to none; `one_answer_each=False` is for a client that
+        makes the proxy send such answers.
         `terminal` controls the session of the implementation.
         """
         if config is None and args is None:
@@ -119,6 +123,8 @@ class Workbench(Judgement, UpstreamFactory):
                 await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
         if wire_types:
             wiretypes.judge(inbox.transcript)
+        if one_answer_each:
+            pairing.judge(inbox.transcript)
 
     @asynccontextmanager
     async def serving(self, *upstreams: MockUpstream, **start: Any) -> AsyncIterator[Proxy]:
@@ -257,15 +263,18 @@ class Workbench(Judgement, UpstreamFactory):
 async def open_workbench(
     sut: Sut, check_id: str, *, keep: bool, on_start: OnStart = continue_at_once
 ) -> AsyncIterator[Workbench]:
-    """A workbench in a new sandbox. With `keep` the sandbox stays on disk and the evidence names it.
+    """A workbench in a new sandbox. With `keep` the sandbox stays on disk, with an empty file named after the check, and the evidence
+    names it.
 
     The workbench awaits `on_start` after each start of the implementation, before it sends anything.
     """
     adopt_orphans()
     wiretypes.official_types()  # here, because loading them in the middle of a check would distort its times
-    workbench = Workbench(sut, Sandbox.create(check_id.lower()), on_start)
+    workbench = Workbench(sut, Sandbox.create(), on_start)
     try:
         yield workbench
     finally:
         with anyio.CancelScope(shield=True), anyio.fail_after(_TEARDOWN):
             await workbench.close(keep)
+            if keep:
+                (workbench.sandbox.root / check_id).touch()

@@ -83,6 +83,47 @@ def looks_like_a_proxy(words: list[str]) -> None:
 
 
 @null_program()
+def answers_with_wrong_shapes(words: list[str]) -> None:
+    wrong: list[object] = [
+        None,
+        True,
+        0,
+        -1.5,
+        "",
+        "text",
+        [],
+        [[]],
+        [None],
+        {},
+        {"tools": [{}]},
+        {"content": [{"text": 1}]},
+    ]
+    wrong += [{"tools": "text"}, {"prompts": [None]}, {"resources": {}}, {"contents": [0]}, {"isError": "no"}]
+    capabilities = {
+        "tools": {},
+        "resources": {"subscribe": True},
+        "prompts": {},
+        "completions": {},
+        "logging": {},
+    }
+    introduction = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": capabilities,
+        "serverInfo": {"name": "null-program", "version": "1"},
+    }
+    for number, line in enumerate(sys.stdin.buffer):
+        try:
+            message = json.loads(line)
+            id_, method = message["id"], str(message["method"])
+        except (ValueError, TypeError, KeyError):
+            continue
+        place = sum(method.encode()) + number  # the seed: the method, and how often the client has spoken
+        result = introduction if method == "initialize" else wrong[place % len(wrong)]
+        member = "error" if place % 5 == 0 and method != "initialize" else "result"
+        print(json.dumps({"jsonrpc": "2.0", "id": id_, member: result}), flush=True)
+
+
+@null_program()
 def echoes(words: list[str]) -> None:
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(line)

@@ -36,6 +36,7 @@ ANSWERS = {
     "answers-everything-with-success": b'{"jsonrpc": "2.0", "id": 1, "result": {}}\n',
     **dict.fromkeys(LIARS, REFUSED),
     "answers-twice": 2 * REFUSED,
+    "answers-with-wrong-shapes": b'{"jsonrpc": "2.0", "id": 1, "error": null}\n',
     "looks-like-a-proxy": b'{"jsonrpc": "2.0", "id": 1, "result": {"content": []}}\n',
 }
 

@@ -26,7 +26,7 @@ class Mock:
     """An upstream `a` whose journal the test writes."""
 
     def __init__(self, folder: Path, script: Script | None = None) -> None:
-        self.upstream = StdioMockUpstream("a", script or Script(), folder)
+        self.upstream = StdioMockUpstream("a", script or Script(), folder, folder / "program")
         self.journal = Journal(folder / JOURNAL)
         self.arrivals = Arrivals(lambda: [self.upstream])
 

@@ -31,6 +31,18 @@ def test_one_raises_with_all_elements_if_there_is_another_number(those: list[str
     assert all(one in raised.value.seen for one in those)
 
 
+@pytest.mark.parametrize(("index", "element"), [(0, "a"), (1, "b"), (-1, "b"), (-2, "a")])
+def test_at_returns_an_element(index: int, element: str) -> None:
+    assert SAY.at(["a", "b"], index, "two letters") == element
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_at_raises_with_all_elements_if_there_are_fewer(index: int) -> None:
+    with pytest.raises(Violation, match="two letters") as raised:
+        SAY.at(["a", "b"], index, "two letters")
+    assert "b" in raised.value.seen
+
+
 def test_inside_must_untestable_becomes_a_violation() -> None:
     with pytest.raises(Violation, match="it starts"), SAY.must("it starts"):
         raise Untestable("no answer")

@@ -123,8 +123,8 @@ async def test_an_entry_may_leave_out_the_client_id(workbench: Workbench) -> Non
 
 async def test_every_program_that_opens_pages_is_replaced(workbench: Workbench, tmp_path: Path) -> None:
     upstream = await workbench.oauth("a")
-    workbench.browser()
-    assert set(OPENERS) == {path.name for path in (workbench.sandbox.mocks / "browser-1" / "bin").iterdir()}
+    replaced = os.path.dirname(workbench.browser().environment["BROWSER"])
+    assert set(OPENERS) == set(os.listdir(replaced))
     url = page_of(upstream, "http://127.0.0.1:9/")
     script = tmp_path / "opens.py"
     script.write_text(f"import subprocess\nsubprocess.run(['xdg-open', {url!r}], check=True)\n")

@@ -231,6 +231,7 @@ class TestSandbox:
             config = workbench.config(workbench.stdio("a"))
         try:
             assert workbench.evidence.sandbox == str(workbench.sandbox.root)
+            assert (workbench.sandbox.root / "TEST").exists()
             assert json.loads(config.read_text())["mcpServers"]["a"]["description"] == "The a upstream"
         finally:
             workbench.sandbox.remove()
