@@ -12,7 +12,7 @@ import os
 import shutil
 import site
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,9 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     )
 }
 
+#: what an implementation can promise beyond the requirements, so that checks hold it to more than the sources demand
+PROMISES: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -68,6 +71,8 @@ class Profile:
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
     #: seconds until its answer to `initialize`; requirements about the start have times of their own
     starts_within: float = 5.0
+    #: names of `PROMISES` that its own documents make
+    promises: frozenset[str] = frozenset()
     #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
@@ -94,6 +99,8 @@ class Profile:
         ):
             if unknown := sorted(getattr(content, section).keys() - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
+        if unknown := sorted(set(content.promises) - set(PROMISES)):
+            raise UsageError(f"{file}: promises: {unknown[0]!r} is not one of {', '.join(PROMISES)}")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -103,6 +110,7 @@ class Profile:
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
+            promises=frozenset(content.promises),
             registers=content.registers,
             starts_within=content.starts_within,
             entries=content.entries,
@@ -147,13 +155,21 @@ class Sut:
         return tuple(part.replace(PLACEHOLDER, str(config)) for part in self.command)
 
 
+def named_profile(name_or_file: str | None) -> Profile | None:
+    """The profile that the value of `--profile` selects, or None without one. Raises `UsageError`."""
+    return None if name_or_file is None else Profile.load(name_or_file)
+
+
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
     """Build the system under test from the command and profile of the command line.
 
-    Without a command, the profile's command counts; without that, the bundled reference proxy's. Raises `UsageError` if the program
-    does not exist or the command has no place for the configuration file.
+    Without a command, the profile's command counts; without that, the bundled reference proxy's. A command without a profile
+    promises nothing. Raises `UsageError` if the program does not exist or the command has no place for the configuration file.
     """
-    profile = profile or Profile.load(DEFAULT_PROFILE)
+    if profile is None:
+        profile = Profile.load(DEFAULT_PROFILE)
+        if command:
+            profile = replace(profile, origin="", promises=frozenset())
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
     if not any(PLACEHOLDER in part for part in parts[1:]):
         raise UsageError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
 from conformance.model.selectors import matching
-from conformance.model.sut import PLACEHOLDER, Sut, make_sut
+from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Profile, Sut, make_sut
 from conformance.mutation import null_programs
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ def select(
 def sut_of(trial: Trial) -> Sut:
     """The program as a system under test."""
     if trial.kind is ProgramKind.MUTANT:
-        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER))
+        command = (sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER)
+        # A mutant may also break what only the reference promises.
+        sut = make_sut(command, Profile.load(DEFAULT_PROFILE))
     else:
         program = Path(null_programs.__file__).resolve()
         sut = make_sut((sys.executable, "-I", "-S", str(program), trial.program, PLACEHOLDER))
