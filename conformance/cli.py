@@ -38,7 +38,7 @@ from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
-from conformance.model.sut import Sut, make_sut, named_profile
+from conformance.model.sut import Profile, Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import plain, print_report
@@ -121,7 +121,7 @@ def _dispatch(
         case "show":
             return _show(options, registry, checks)
         case "smoke":
-            return _smoke(make_sut(command, named_profile(options.profile)), open_workbench)
+            return _smoke(make_sut(command, _profile(options)), open_workbench)
         case _:
             return _run(options, command, registry, checks, open_workbench)
 
@@ -140,7 +140,7 @@ def _run(
         selected = [id_ for id_ in selected if id_ in failed]
         if not selected:
             raise UsageError(f"nothing to run: of the selection, nothing failed in {options.rerun_failed}")
-    sut = make_sut(command, named_profile(options.profile))
+    sut = make_sut(command, _profile(options))
     if options.attach:
         count = sum(id_ in checks for id_ in selected)
         if count != 1:
@@ -163,6 +163,10 @@ def _run(
     if new_baseline is not None:
         print(f"baseline {new_baseline.write(report, baseline)}")
     return exit_code(report)
+
+
+def _profile(options: argparse.Namespace) -> Profile | None:
+    return Profile.load(options.profile) if options.profile else None
 
 
 def _new_baseline(options: argparse.Namespace) -> BaselineFile | None:
@@ -301,6 +305,6 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument(
             "--profile",
             metavar="NAME|FILE",
-            help="what the runner knows about the implementation beforehand",
+            help="what the runner knows about the implementation beforehand (default: nothing; without a command, `reference`)",
         )
     return parser

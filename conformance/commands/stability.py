@@ -26,7 +26,7 @@ from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.errors import UsageError
 from conformance.model.registry import Registry
 from conformance.model.selectors import select
-from conformance.model.sut import make_sut, named_profile
+from conformance.model.sut import Profile, make_sut
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import plain
 
@@ -104,7 +104,7 @@ def main(
     chosen = [known[id_] for id_ in ids if id_ in known]
     if not chosen:
         raise UsageError("nothing to run: no check exists for the selection")
-    sut = make_sut(command, named_profile(options.profile))
+    sut = make_sut(command, Profile.load(options.profile) if options.profile else None)
     loads = [0] * options.runs + ([options.busy] if options.busy else [])
     rounds = make_rounds(sut, chosen, loads, options.jobs, _announcer(console, len(loads)), open_workbench)
     _print(console, rounds)

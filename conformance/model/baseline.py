@@ -47,10 +47,10 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     known: tuple[Known, ...] = ()
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
-    promises: tuple[str, ...] = ()
     registers: bool = False
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    promises: tuple[str, ...] = ()
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

@@ -12,7 +12,7 @@ import os
 import shutil
 import site
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: what an implementation can promise beyond the requirements; a check then demands it
+PROMISES: Mapping[str, str] = {}
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
 #: all servers, at the root
@@ -46,9 +48,6 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
         "validate_arguments",
     )
 }
-
-#: what an implementation can promise beyond the requirements, so that checks hold it to more than the sources demand
-PROMISES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,12 @@ class Profile:
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
     #: seconds until its answer to `initialize`; requirements about the start have times of their own
     starts_within: float = 5.0
-    #: names of `PROMISES` that its own documents make
-    promises: frozenset[str] = frozenset()
     #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: which of `PROMISES` it makes
+    promises: frozenset[str] = frozenset()
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -96,11 +95,10 @@ class Profile:
             ("tools", DEFAULT_TOOLS),
             ("settings", DEFAULT_SETTINGS),
             ("entries", TRANSPORTS),
+            ("promises", PROMISES),
         ):
-            if unknown := sorted(getattr(content, section).keys() - set(known)):
+            if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
-        if unknown := sorted(set(content.promises) - set(PROMISES)):
-            raise UsageError(f"{file}: promises: {unknown[0]!r} is not one of {', '.join(PROMISES)}")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -110,10 +108,10 @@ class Profile:
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
-            promises=frozenset(content.promises),
             registers=content.registers,
             starts_within=content.starts_within,
             entries=content.entries,
+            promises=frozenset(content.promises),
             origin=name_or_file,
         )
 
@@ -155,21 +153,15 @@ class Sut:
         return tuple(part.replace(PLACEHOLDER, str(config)) for part in self.command)
 
 
-def named_profile(name_or_file: str | None) -> Profile | None:
-    """The profile that the value of `--profile` selects, or None without one. Raises `UsageError`."""
-    return None if name_or_file is None else Profile.load(name_or_file)
-
-
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
     """Build the system under test from the command and profile of the command line.
 
-    Without a command, the profile's command counts; without that, the bundled reference proxy's. A command without a profile
-    promises nothing. Raises `UsageError` if the program does not exist or the command has no place for the configuration file.
+    Without a command, the profile's command counts; without that, the bundled reference proxy's. Without a profile, a command gets one
+    that promises nothing, and the reference its own. Raises `UsageError` if the program does not exist or the command has no place for
+    the configuration file.
     """
     if profile is None:
-        profile = Profile.load(DEFAULT_PROFILE)
-        if command:
-            profile = replace(profile, origin="", promises=frozenset())
+        profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
     if not any(PLACEHOLDER in part for part in parts[1:]):
         raise UsageError(
@@ -178,10 +170,9 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
         )
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    # The default profile does not describe a command from the command line.
-    is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
-    name = profile.name if is_named else Path(program).name
-    return Sut(name, (program, *arguments), profile, _environment_for(arguments))
+    return Sut(
+        profile.name or Path(program).name, (program, *arguments), profile, _environment_for(arguments)
+    )
 
 
 def _find_program(program: str, install: str) -> str:
