@@ -53,7 +53,8 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
             await _is_relayed(workbench, proxy, new)
         with workbench.case("modern client, legacy upstream"):
             await _is_settled_without_a_request(workbench, proxy, old)
-        has_resources = "resources" in (await proxy.request("server/discover")).result["capabilities"]
+        discovered = (await proxy.request("server/discover")).result or {}
+        has_resources = "resources" in discovered.get("capabilities", {})
         await _finds_nothing(workbench, proxy, {-32602}, has_resources)
     clients: tuple[dict[str, Any], ...] = (CAN_BE_ASKED, {})
     for capabilities in clients:
@@ -85,7 +86,8 @@ async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUps
         _keeps(ASK, (result.get("inputRequests") or {}).get("q1")), f"the question {ASK}", answer.raw
     )
     retried = await _retry(proxy, "new", answer)
-    workbench.expect(retried.result.get("resultType") == "complete", "the retry completes", retried.raw)
+    completed = isinstance(retried.result, dict) and retried.result.get("resultType") == "complete"
+    workbench.expect(completed, "the retry completes", retried.raw)
     params = upstream.requests("tools/call")[-1].params
     seen = params.get("requestState"), params.get("inputResponses")
     workbench.expect(seen == (STATE, {"q1": GIVEN}), "state and input reach the upstream", params)

@@ -29,7 +29,15 @@ DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
 #: what an implementation can promise beyond the requirements; a check then demands it
-PROMISES: Mapping[str, str] = {}
+PROMISES: Mapping[str, str] = {
+    "configuration-order": "lists the groups in the order of the configuration",
+    "upstream-error-codes": "keeps code and data of an upstream's error",
+    "any-confirmation": "takes 200 and 204 for the confirmation of a notification, besides 202",
+    "listens": "opens a GET stream for the notifications of a server behind a URL",
+    "random-callback-port": "listens on another port for each sign-in",
+    "certificates-always": "has no environment variable that switches the validation of certificates off",
+    "status-0-at-the-end": "exits with status 0 when stdin ends",
+}
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
 #: all servers, at the root
@@ -76,6 +84,8 @@ class Profile:
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: which of `PROMISES` it makes
     promises: frozenset[str] = frozenset()
+    #: environment variables that make it log details
+    log_switch: Mapping[str, str] = field(default_factory=lambda: {"RUST_LOG": "debug"})
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -112,6 +122,7 @@ class Profile:
             starts_within=content.starts_within,
             entries=content.entries,
             promises=frozenset(content.promises),
+            log_switch=content.log_switch,
             origin=name_or_file,
         )
 
