@@ -142,7 +142,7 @@ def serves_one_request_after_the_other() -> None:
     wire.from_client(wrong)
 
 
-@mutant("FRONT-047", also={"FRONT-035": "its calls are at the same time"})
+@mutant("FRONT-047")
 def makes_one_call_at_a_time() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         if message.get("method") == "tools/call":

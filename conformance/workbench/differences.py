@@ -25,8 +25,10 @@ def first_difference(expected: Any, seen: Any, path: str = "") -> tuple[str, str
     The place is a JSON pointer, and in two texts also the number of equal characters.
     """
     if isinstance(expected, dict) and isinstance(seen, dict):
-        if expected.keys() != seen.keys():
-            return _members(expected, path), _members(seen, path)
+        for name in [*expected, *seen]:
+            if (name in expected) != (name in seen):
+                whole = f"{path}/{_token(name)}"
+                return _at(whole, _presence(name in expected)), _at(whole, _presence(name in seen))
         places = ((_token(name), expected[name], seen[name]) for name in expected)
     elif isinstance(expected, list) and isinstance(seen, list):
         if len(expected) != len(seen):
@@ -49,8 +51,8 @@ def _texts(expected: str, seen: str, path: str) -> tuple[str, str]:
     return _at(path, where + _shown(expected[part])), _at(path, where + _shown(seen[part]))
 
 
-def _members(value: dict[str, Any], path: str) -> str:
-    return _at(path, f"the members {', '.join(map(_shown, sorted(value)))}")
+def _presence(is_there: bool) -> str:
+    return "a member" if is_there else "no member"
 
 
 def _at(path: str, what: str) -> str:
