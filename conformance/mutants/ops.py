@@ -272,6 +272,17 @@ def takes_a_bad_file_for_a_detail() -> None:
     log.log.addFilter(wrong)
 
 
+@mutant("RLD-005")
+def repeats_the_report_of_a_bad_file() -> None:
+    def wrong(record: logging.LogRecord) -> bool:
+        if "not reloaded" in record.msg and "repeated" not in vars(record):
+            vars(record)["repeated"] = True
+            log.log.handle(record)
+        return True
+
+    log.log.addFilter(wrong)
+
+
 @mutant("OPS-009")
 def logs_to_stdout_too() -> None:
     right = log.configure
