@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.errors import Violation
+from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
 
+#: bytes of the definitions of two tools, with the descriptions of nine groups
+MAX_LISTING = 32 << 10
+
+
 @check("FRONT-009", timeout=30)
 async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> None:
     many = Script(tools=[tool(f"tool{number}", "Does something " * 10) for number in range(200)])
@@ -27,9 +33,8 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
     groups = [workbench.stdio(name, many if name == "mid" else None) for name in names]
     broken = workbench.stdio("broken").variant(command=str(workbench.sandbox.root / "no-such-program"))
     disabled = workbench.stdio("disabled", enabled=False)
-    async with workbench.serving(
-        *groups, config=workbench.config(*groups[:4], broken, disabled, *groups[4:])
-    ) as proxy:
+    config = workbench.config(*groups[:4], broken, disabled, *groups[4:])
+    async with workbench.serving(*groups, config=config) as proxy:
         listings = [await proxy.request("tools/list", {}) for _ in range(5)]
         tools = [_two_tools(workbench, listing) for listing in listings]
         workbench.expect(all(seen == tools[0] for seen in tools), "five equal listings", tools)
@@ -44,11 +49,17 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
         )
         listed = await proxy.groups()
         connected = [name for name in listed if name != "broken"]
+        if not workbench.promises("configuration-order"):
+            connected, names = sorted(connected), sorted(names)
         workbench.expect(
             connected == names, f"the groups {names}, whether or not with the broken one", listed
         )
         missing = [group.name for group in groups if f"The {group.name} upstream" not in listings[0].raw]
         workbench.expect(not missing, "the description of each group", listings[0].raw)
+    async with workbench.serving(*groups, config=config) as proxy:
+        again = [name for name in await proxy.groups() if name != "broken"]
+        order = [name for name in listed if name != "broken"]
+        workbench.expect(again == order, f"the same order at the next start: {order}", again)
 
 
 def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
@@ -56,7 +67,8 @@ def _two_tools(workbench: Workbench, listing: Answer) -> list[dict[str, Any]]:
     wanted = [workbench.sut.profile.tools[name] for name in ("list", "call")]
     tools = {str(part(tool, "name")): tool for tool in listing.member("tools") or []}
     workbench.expect(sorted(tools) == sorted(wanted), f"the tools {wanted} and no others", listing.raw)
-    workbench.expect(len(listing.raw) < 8192, "less than 8 KiB", f"{len(listing.raw)} bytes")
+    workbench.expect(len(listing.raw) < MAX_LISTING, "less than 32 KiB", f"{len(listing.raw)} bytes")
+    workbench.expect("Does something" not in listing.raw, "no description of an upstream's tool", listing.raw)
     workbench.expect(listing.member("nextCursor") is None, "one page", listing.raw)
     return [tools[name] for name in wanted]
 
@@ -92,7 +104,17 @@ FULL_TOOL = {
 
 
 @check("FRONT-010")
+async def tool_definitions_reach_the_client_with_their_whole_schema(workbench: Workbench) -> None:
+    await _shows(workbench, "name", "description", "inputSchema")
+
+
+@check("FRONT-048")
 async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> None:
+    await _shows(workbench, *FULL_TOOL)
+
+
+async def _shows(workbench: Workbench, *members: str) -> None:
+    """The definition that the client gets has these members of the upstream's, unchanged."""
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream, "before")
@@ -100,7 +122,11 @@ async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> No
         shown = definitions(answer, "full")
         workbench.expect(shown, "the definition of the tool as JSON", answer.raw)
         for definition in shown:
-            _is_equal(workbench, json.dumps(FULL_TOOL), json.dumps(definition))
+            expected, seen = (
+                json.dumps({name: one[name] for name in members if name in one})
+                for one in (FULL_TOOL, definition)
+            )
+            _is_equal(workbench, expected, seen)
 
 
 def definitions(answer: Answer, name: str) -> list[Any]:
@@ -177,10 +203,6 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             shown = [str(item.get(key)) for item in await proxy.items(method, member)]
             wanted = [item[key] for item in whole or []]
             workbench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
-        for method in ("tools/list", *LISTS):
-            refused = await proxy.request(method, {"cursor": "a cursor that nobody gave"})
-            code = refused.code
-            workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
 
 
 async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
@@ -193,20 +215,20 @@ async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
             workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 
-#: arguments as text, since decoding would hide what a JSON library does to numbers
-ARGUMENTS = r"""{"null": null, "nested": {"null": [null, {"null": null}], "empty": {}, "none": []}, "big": 9007199254740993,
-"bigger": -123456789012345678901234567890, "decimal": 3.14159265358979323846264338327950288, "tiny": 1.50e-7, "true": true,
+#: arguments as text, since encoding would hide how a number is written; all numbers are exact in I-JSON
+ARGUMENTS = r"""{"null": null, "nested": {"null": [null, {"null": null}], "empty": {}, "none": []}, "big": 9007199254740991,
+"decimal": 3.141592653589793, "tiny": 1.50e-7, "true": true,
 "text": "\u0000 \" \\ \u2028 \ud83d\ude00 <&>", "": "", "unknown": {"$ref": "#", "_meta": {"a": 1}}}""".replace(
     "\n", " "
 )
 
 CONTENT = r"""[{"type": "text", "text": "a\u0000\u2028", "annotations": {"audience": ["user"], "priority": 0.1}, "_meta": {"k": null}},
 {"type": "image", "data": "AA==", "mimeType": "image/png"}, {"type": "audio", "data": "AA==", "mimeType": "audio/wav"},
-{"type": "resource", "resource": {"uri": "mock://x", "mimeType": "text/plain", "text": "x", "_meta": {"n": 9007199254740993}}},
+{"type": "resource", "resource": {"uri": "mock://x", "mimeType": "text/plain", "text": "x", "_meta": {"n": -9007199254740991}}},
 {"type": "resource_link", "uri": "mock://y", "name": "y", "size": 1, "annotations": {"lastModified": "2025-01-01T00:00:00Z"}}]"""
 RESULT = (
     f'{{"content": {CONTENT}, "structuredContent": {ARGUMENTS}, "isError": false,'
-    ' "_meta": {"example.invalid/a": {"b": [null, 18446744073709551617]}}, "x-unknown": [null]}'
+    ' "_meta": {"example.invalid/a": {"b": [null, 1]}}, "x-unknown": [null]}'
 ).replace("\n", " ")
 FAILED = RESULT.replace('"isError": false', '"isError": true')
 
@@ -243,6 +265,27 @@ async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> No
         workbench.expect(arguments in (None, "{}"), "missing arguments do not become null", arguments)
 
 
+#: numbers beyond I-JSON
+NUMBERS = """{"big": 9007199254740993, "bigger": -123456789012345678901234567890, "huge": [18446744073709551617],
+"decimal": 3.14159265358979323846264338327950288}""".replace("\n", " ")
+
+
+@check("FRONT-049")
+async def numbers_keep_every_digit(workbench: Workbench) -> None:
+    result = f'{{"content": [], "structuredContent": {NUMBERS}}}'
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", _answer_with(result))]))
+    async with workbench.serving(upstream) as proxy:
+        answer = await _call_with(workbench, proxy, "echo", NUMBERS)
+        with workbench.precondition("the call works"):
+            workbench.expect(not answer.is_error, "a result", answer.raw)
+        with workbench.case("the arguments"):
+            line = upstream.requests("tools/call")[0].text
+            _is_equal(workbench, NUMBERS, slice_of(line, "params", "arguments"), number=Decimal)
+        with workbench.case("the result"):
+            seen = slice_of(answer.raw, "result", "structuredContent")
+            _is_equal(workbench, NUMBERS, seen, number=Decimal)
+
+
 async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: str | None) -> Answer:
     args = "" if arguments is None else f', "args": {arguments}'
     called = f'{{"group": "a", "name": {json.dumps(name)}{args}}}'
@@ -253,31 +296,18 @@ async def _call_with(workbench: Workbench, proxy: Proxy, name: str, arguments: s
     return await proxy.exchange(line, what, what)
 
 
-def _is_equal(workbench: Workbench, expected: str, seen: str | None) -> None:
+def _is_equal(workbench: Workbench, expected: str, seen: str | None, number: type = float) -> None:
+    """Two texts are the same JSON value, with their numbers compared as values of the type `number`."""
     workbench.expect(seen is not None, "there is a value", seen)
-    difference = _difference(_value(expected), _value(seen or ""))
-    workbench.expect(not difference, f"equal values, but {difference}", seen)
+    difference = first_difference(_value(expected, number), _value(seen or "", number))
+    if difference is not None:
+        raise Violation(*difference)
 
 
-def _difference(expected: Any, seen: Any, path: str = "") -> str:
-    """One place where two JSON values differ; empty when they are equal."""
-    if isinstance(expected, dict) and isinstance(seen, dict):
-        if expected.keys() != seen.keys():
-            missing, added = sorted(expected.keys() - seen.keys()), sorted(seen.keys() - expected.keys())
-            return f"{path or 'the whole'} lacks {missing} and has {added} added"
-        pairs = [(name, expected[name], seen[name]) for name in expected]
-    elif isinstance(expected, list) and isinstance(seen, list) and len(expected) == len(seen):
-        pairs = [(str(place), *pair) for place, pair in enumerate(zip(expected, seen, strict=True))]
-    else:
-        return "" if expected == seen else f"{path or 'the whole'} is another"
-    differences = (_difference(old, new, f"{path}/{name}") for name, old, new in pairs)
-    return next(filter(None, differences), "")
+def _value(text: str, number: type) -> Any:
+    """The JSON value; 1.0 and 1 are equal, 1 and true are not."""
 
+    def read(digits: str) -> Number:
+        return Number(digits, number(digits))
 
-def _value(text: str) -> Any:
-    """The JSON value with its numbers as they are written: 1.0 and 1 are equal, 1 and true are not."""
-
-    def number(digits: str) -> tuple[str, Decimal]:
-        return "number", Decimal(digits)
-
-    return json.loads(text, parse_int=number, parse_float=number)
+    return json.loads(text, parse_int=read, parse_float=read)

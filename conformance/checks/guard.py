@@ -34,6 +34,9 @@ AT_A_TIME = 4
 
 @check("GUARD-001", timeout=40, slow=True)
 async def sigkill_of_the_proxy_leaves_no_process_behind(workbench: Workbench) -> None:
+    """The way is open: a helper, a pipe, or a feature of the platform. In dash, `kill -TERM -- -ID` is an error; `kill -s TERM -- -ID`
+    works in every POSIX shell.
+    """
     upstreams = [workbench.stdio("a", STUBBORN), workbench.stdio("b", STUBBORN)]
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
@@ -113,22 +113,45 @@ async def the_result_is_delivered_as_soon_as_its_event_arrives(workbench: Workbe
         workbench.expect(late <= 2.0, "the result within 2 s after its event", f"{late:.2f} s")
 
 
+_HTML, _JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
+#: answers that are no result, by the names of the tools that get them
+BAD = {
+    "status400": respond(400, "no"),
+    "status500": respond(500, "Internal Server Error"),
+    "page": respond(200, "<html><body>Welcome</body></html>", headers=_HTML),
+    "broken": respond(200, '{"jsonrpc":"2.0","id":"$id","result":{"content":[', headers=_JSON),
+    "foreign": wrong_id_reply(),
+}
+
+
 @check("HTTP-016", timeout=60)
 async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
-    html, json_type = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
-    bad = {
-        "status400": respond(400, "no"),
-        "status500": respond(500, "Internal Server Error"),
-        "page": respond(200, "<html><body>Welcome</body></html>", headers=html),
-        "broken": respond(200, '{"jsonrpc":"2.0","id":"$id","result":{"content":[', headers=json_type),
-        "foreign": wrong_id_reply(),
-    }
-    upstream = await workbench.http("a", _script(*(on_call(name, action) for name, action in bad.items())))
+    upstream = await _answering_badly(workbench, timeout={"tools": "3s"})
     async with workbench.serving(upstream) as proxy:
-        for name in bad:
-            answer = await proxy.call("a", name, within=5.0)
-            workbench.expect(answer.is_error, f"the answer {name} is an error for the client", answer.raw)
+        for name in BAD:
+            await _is_an_error(workbench, proxy, name, within=3.0 + 5.0)
         await can_call(workbench, proxy, upstream)
+
+
+@check("HTTP-030", timeout=60)
+async def a_bad_answer_fails_its_call_at_once(workbench: Workbench) -> None:
+    upstream = await _answering_badly(workbench)
+    async with workbench.serving(upstream) as proxy:
+        await workbench.run_cases(
+            *(partial(_is_an_error, workbench, proxy, name, within=5.0) for name in BAD)
+        )
+
+
+async def _answering_badly(workbench: Workbench, **fields: Any) -> RemoteMockUpstream:
+    return await workbench.http(
+        "a", _script(*(on_call(name, action) for name, action in BAD.items())), **fields
+    )
+
+
+async def _is_an_error(workbench: Workbench, proxy: Proxy, name: str, *, within: float) -> None:
+    with workbench.case(f"the answer {name}"), workbench.must(f"an error within {within:g} s"):
+        answer = await proxy.call("a", name, within=within)
+        workbench.expect(answer.is_error, "an error for the client", answer.raw)
 
 
 @check("HTTP-017", timeout=60, slow=True)

@@ -10,6 +10,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
+from conformance.errors import Violation
 from mock_servers.actions import list_changed, reply, set_tools
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -102,26 +103,37 @@ async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -
     workbench.expect(resuming, "a GET with Last-Event-ID: event-1", upstream.http)
     assert calls[0].ended is not None
     after = resuming[0].t - calls[0].ended
-    workbench.expect(0.45 <= after <= 2.0, "the GET 0.45 to 2 s after the end", f"{after:.2f} s")
+    workbench.expect(0.45 <= after <= 10.0, "the GET 0.45 to 10 s after the end", f"{after:.2f} s")
 
 
-@check("HTTP-021", timeout=60, slow=True)
-async def a_standalone_stream_receives_notifications(workbench: Workbench) -> None:
-    changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
-    upstream, without = (
-        await workbench.http("a", Script(http=SESSIONS, on=[changes])),
-        await workbench.http("without", Script(http=Http(sessions=True, get=False))),
-    )
-    async with workbench.serving(upstream, without) as proxy:
+@check("HTTP-031", timeout=60, slow=True)
+async def a_refused_stream_harms_nothing(workbench: Workbench) -> None:
+    upstream = await workbench.http("a", Script(http=Http(sessions=True, get=False)))
+    async with workbench.serving(upstream) as proxy:
 
         def gets_are_few() -> None:
-            count = without.verbs["GET"]
+            count = upstream.verbs["GET"]
             workbench.expect(count <= 3, "at most 3 GETs in 10 s where GET is answered with 405", count)
 
         await workbench.holds_for(10.0, gets_are_few)
-        await can_call(workbench, proxy, without)
+        await can_call(workbench, proxy, upstream)
+
+
+@check("HTTP-021", timeout=40)
+async def a_standalone_stream_receives_notifications(workbench: Workbench) -> None:
+    """A proxy that opens no stream within 5 s passes, with a note."""
+    changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
+    upstream = await workbench.http("a", Script(http=SESSIONS, on=[changes]))
+    async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
         opened = "a GET for the notifications of the upstream"
-        await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)
+        try:
+            await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)
+        except Violation:
+            if workbench.promises("listens"):
+                raise
+            workbench.note("the proxy opens no GET for notifications, which it need not do")
+            return
         accepted = upstream.streams[0].header("Accept") or ""
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")

@@ -122,7 +122,8 @@ async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> Non
                     workbench.expect(
                         problem is None, "the redirect URI's host leads to the listener", entry.data
                     )
-    workbench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
+    if workbench.promises("random-callback-port"):
+        workbench.expect(len(set(ports)) == len(ports), "a port of its own for each sign-in", ports)
     with workbench.precondition("the listener serves a callback"):
         workbench.browser()
         await sign_in(workbench, upstreams[0])

@@ -49,13 +49,14 @@ async def the_resource_metadata_of_the_challenge_is_used(workbench: Workbench) -
     async with workbench.proxy(*upstreams) as proxy:
         await proxy.handshake()
         for upstream in upstreams:
-            with workbench.case(upstream.name):
+            with workbench.case(f"the parameter of {upstream.name}: {forms[upstream.name]}"):
                 await signs_in(workbench, proxy, upstream)
     for upstream in upstreams:
         named, metadata = upstream.at(custom[0]), f"{upstream.issuer}{SERVER}"
         asked = upstream.elsewhere
         found = named in asked and metadata in asked and asked.index(named) < asked.index(metadata)
-        workbench.expect(found, f"{upstream.name}: a request for {named}, then one for {metadata}", asked)
+        with workbench.case(f"the parameter of {upstream.name}: {forms[upstream.name]}"):
+            workbench.expect(found, f"a request for {named}, then one for {metadata}", asked)
 
 
 @check("OAUTH-003", timeout=30)

@@ -14,6 +14,8 @@ from mock_servers.remote.oauth.token_registry import CHALLENGE, VERIFIER, challe
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
@@ -158,23 +160,40 @@ async def the_exchange_is_one_well_formed_post(workbench: Workbench) -> None:
     workbench.expect("client_secret" not in exchanged.params, "no client secret", exchanged)
 
 
+_LISTED = {"scopes_supported": ["meta:1", "meta:2"]}
+#: names scopes in the challenge and in its metadata
+_NAMES_SCOPES = OAuth(
+    challenges=['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"'], resource_fields=_LISTED
+)
+
+
 @check("OAUTH-018", timeout=30)
-async def scopes_come_from_configuration_challenge_or_metadata(workbench: Workbench) -> None:
-    listed = {"scopes_supported": ["meta:1", "meta:2"]}
-    challenges = ['Bearer scope="chal:1 chal:2", resource_metadata="$metadata"']
-    both = OAuth(challenges=challenges, resource_fields=listed)
+async def configured_scopes_are_requested(workbench: Workbench) -> None:
+    scopes = ["conf:1", "conf:2"]
+    upstream = await workbench.oauth("configured", _NAMES_SCOPES, oauth_scopes=scopes)
+    await _ask_for(workbench, {" ".join(scopes): upstream})
+
+
+@check("OAUTH-035", timeout=30)
+async def scopes_come_from_the_challenge_then_from_the_metadata(workbench: Workbench) -> None:
     upstreams = {
-        "conf:1 conf:2": await workbench.oauth("configured", both, oauth_scopes=["conf:1", "conf:2"]),
-        "chal:1 chal:2": await workbench.oauth("challenged", both),
-        "meta:1 meta:2": await workbench.oauth("listed", OAuth(resource_fields=listed)),
+        "chal:1 chal:2": await workbench.oauth("challenged", _NAMES_SCOPES),
+        "meta:1 meta:2": await workbench.oauth("listed", OAuth(resource_fields=_LISTED)),
         None: await workbench.oauth("without"),
     }
+    await _ask_for(workbench, upstreams)
+
+
+async def _ask_for(workbench: Workbench, upstreams: Mapping[str | None, ProtectedMockUpstream]) -> None:
+    """The sign-in to each upstream requests the scopes that are its key, in any order."""
     browser = workbench.browser()
     async with workbench.proxy(*upstreams.values()) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, *upstreams.values())
     for wanted, upstream in upstreams.items():
-        for page in browser.pages_of(upstream):
+        pages = browser.pages_of(upstream)
+        workbench.expect(pages, f"a page for {upstream.name}", browser.openings)
+        for page in pages:
             scope = page.params.get("scope")
             same = (
                 sorted(scope.split(" ")) == sorted(wanted.split(" ")) if scope and wanted else scope == wanted

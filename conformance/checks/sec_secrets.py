@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-#: what makes proxies write more; each proxy knows one or the other
-TALKATIVE = {"RUST_LOG": "trace", "DYNAMIC_MCP_LOG": "debug"}
 CONFIGURED = {
     "a header": "canary/header+1",
     "a header from a variable": "canary/variable+2",
@@ -73,7 +71,8 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     gone = workbench.stdio("gone").with_entry(
         {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
     )
-    env = {**TALKATIVE, "CANARY": variable}
+    # Each makes some proxies write more.
+    env = {**workbench.sut.profile.log_switch, "RUST_LOG": "trace", "CANARY": variable}
     workbench.browser()
     async with workbench.proxy(signed, env=env) as before:
         await before.handshake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mock_servers.script import Rule, Script, default_tools, on_call, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.certificates import Files
+    from conformance.workbench.inbox import Answer
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
@@ -45,30 +47,56 @@ async def certificates_are_validated(workbench: Workbench) -> None:
 
     await workbench.run_cases(*(partial(make, name, tls) for name, tls in authority.bad().items()))
     workbench.browser()
-    env = {**authority.environment, **SWITCHES}
+    env = authority.environment
     async with workbench.proxy(good, signed, *(upstream for upstream, _ in cases), env=env) as proxy:
         await proxy.handshake()
         with workbench.precondition("the proxy accepts the trusted certificate"):
             await proxy.ready(good, signed)
             await can_call(workbench, proxy, good)
         await workbench.run_cases(*(partial(_is_refused, workbench, proxy, *case) for case in cases))
+    switched = [await workbench.http(name, tls=tls) for name, tls in authority.bad().items()]
+    async with workbench.proxy(good, *switched, env={**env, **SWITCHES}) as proxy:
+        await proxy.handshake()
+        await proxy.ready(good)
+        with workbench.case(f"with {', '.join(SWITCHES)}"):
+            await workbench.run_cases(
+                *(partial(_is_refused_or_warned_about, workbench, proxy, one) for one in switched)
+            )
 
 
 async def _is_refused(
     workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
 ) -> None:
     """The upstream fails because of the certificate at the listener."""
+    answer = await _answer_after_the_handshake(workbench, proxy, upstream, listener)
+    workbench.expect(answer.is_error, f"a call to {upstream.name} is an error", answer.raw)
+    workbench.expect(not listener.http, f"{upstream.name}: no request reaches {listener.url}", listener.http)
+
+
+async def _answer_after_the_handshake(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, listener: RemoteMockUpstream
+) -> Answer:
     name = upstream.name
     await proxy.tools_of(name)  # wakes a lazy proxy
     with workbench.precondition(f"{name}: the proxy tries a connection to {listener.url}"):
         what = "a TLS handshake"
         await workbench.eventually(lambda: listener.events("tls-hello"), within=10.0, what=what)
-    answer = await proxy.call(name, "echo")
-    workbench.expect(answer.is_error, f"a call to {name} is an error", answer.raw)
-    workbench.expect(not listener.http, f"{name}: no request reaches {listener.url}", listener.http)
+    return await proxy.call(name, "echo")
 
 
-@check("SEC-005")
+async def _is_refused_or_warned_about(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream
+) -> None:
+    """A variable of the environment may switch the validation off, but not silently."""
+    await _answer_after_the_handshake(workbench, proxy, upstream, upstream)
+    warned = re.search("|".join(SWITCHES) + "|certificate|TLS|insecure", proxy.stderr, re.IGNORECASE)
+    is_allowed = warned and not workbench.promises("certificates-always")
+    workbench.expect(
+        is_allowed or not upstream.http, f"{upstream.name}: no request without a warning", upstream.http
+    )
+
+
+@check("SEC-005", timeout=40)
 async def trusted_certificates_work(workbench: Workbench) -> None:
     authority = Authority(workbench.sandbox.root / "tls")
     upstream = await workbench.http("a", tls=authority.good())
@@ -78,8 +106,40 @@ async def trusted_certificates_work(workbench: Workbench) -> None:
 
 
 @check("SEC-006", timeout=40, slow=True)
-async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
-    """The handshake, the GET of a stream and a refresh get redirects, too."""
+async def redirects_do_not_carry_tokens_away(workbench: Workbench) -> None:
+    """The exchange of a code and a refresh get redirects, too."""
+    other = await workbench.collector()
+    away = other.at("/elsewhere")
+    to = {"Location": away}
+    exchanges = [
+        await workbench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
+        for status in (302, 307, 308)
+    ]
+    renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
+    calls = Script(on=[on_call("echo", redirect(away))])
+    protected = [await workbench.oauth("bearer", script=calls), await workbench.oauth("refresh", renewal)]
+    workbench.browser()
+    async with workbench.proxy(*exchanges, *protected) as proxy:
+        await proxy.handshake()
+        for upstream in exchanges:
+            await proxy.wake(upstream.name)
+        with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
+            await proxy.ready(*protected)
+            await proxy.call("bearer", "echo", {"x": "canary-body"})
+            await until(workbench, protected[1].exchanges[-1].t + 2.2)
+            await proxy.call("refresh", "echo")
+        await _meets_the_redirects(workbench, *exchanges, *protected)
+        secrets = []
+        for signed in (*exchanges, *protected):
+            secrets += [*signed.access_tokens, *signed.refresh_tokens]
+            for asked in signed.exchanges:
+                secrets += [asked.params["code"], asked.params["code_verifier"]]
+        await _get_nowhere(workbench, other, secrets)
+
+
+@check("SEC-020", timeout=40, slow=True)
+async def redirects_take_no_header_and_no_body_away(workbench: Workbench) -> None:
+    """The handshake and the GET of a stream get redirects, too."""
     other = await workbench.collector()
     away = other.at("/elsewhere")
     headers = {"Authorization": "Bearer canary-header", "X-Key": "canary-key"}
@@ -94,50 +154,40 @@ async def redirects_do_not_carry_credentials_away(workbench: Workbench) -> None:
         for status in (302, 307, 308)
     ]
     first = await workbench.http("first", Script(on=[Rule("initialize", [redirect(away)])]), headers=headers)
-    to = {"Location": away}
-    exchanges = [
-        await workbench.oauth(f"code{status}", OAuth(faults=[Fault("token", status=status, headers=to)]))
-        for status in (302, 307, 308)
-    ]
-    renewal = OAuth(lifetimes=[2], faults=[Fault("token", grant="refresh_token", status=307, headers=to)])
-    calls = Script(on=[on_call("echo", redirect(away))])
-    protected = [await workbench.oauth("bearer", script=calls), await workbench.oauth("refresh", renewal)]
-    workbench.browser()
-    async with workbench.proxy(*upstreams, first, *exchanges, *protected) as proxy:
+    async with workbench.proxy(*upstreams, first) as proxy:
         await proxy.handshake()
-        for upstream in (first, *exchanges):
-            await proxy.wake(upstream.name)
-        with workbench.precondition("sign-ins work where the token endpoint does not redirect"):
-            await proxy.ready(*protected)
-            await proxy.call("bearer", "echo", {"x": "canary-body"})
-            await until(workbench, protected[1].exchanges[-1].t + 2.2)
-            await proxy.call("refresh", "echo")
+        await proxy.wake(first.name)
         for upstream in upstreams:
             with workbench.precondition(f"{upstream.name} works where it does not redirect"):
                 await proxy.ready(upstream)
                 result = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
                 workbench.expect(not result.is_error, "a call succeeds", result.raw)
             await proxy.call(upstream.name, "echo", {"x": "canary-body"})
-        with workbench.precondition("the proxy meets the redirects"):
-            everybody = (*upstreams, first, *exchanges, *protected)
-            await workbench.eventually(
-                lambda: all(map(_has_redirected, everybody)),
-                within=10.0,
-                what="each upstream has redirected a request",
-            )
+        await _meets_the_redirects(workbench, *upstreams, first)
         canaries = ["canary", *(session for upstream in upstreams for session in upstream.sessions)]
-        for signed in (*exchanges, *protected):
-            canaries += [*signed.access_tokens, *signed.refresh_tokens]
-            canaries += [asked.params["code_verifier"] for asked in signed.exchanges]
+        await _get_nowhere(workbench, other, canaries)
+        workbench.expect(not any(request.body for request in other.http), "no body there", other.http)
 
-        def nothing_gets_there() -> None:
-            for request in other.http:
-                carried = f"{request.target} {request.headers} {request.body!r}"
-                found = [canary for canary in canaries if canary in carried]
-                workbench.expect(not found, "no credential and no body at the other origin", request)
-                workbench.expect(not request.body, "no body at the other origin", request.body)
 
-        await workbench.holds_for(2.0, nothing_gets_there)
+async def _meets_the_redirects(workbench: Workbench, *upstreams: RemoteMockUpstream) -> None:
+    with workbench.precondition("the proxy meets the redirects"):
+        await workbench.eventually(
+            lambda: all(map(_has_redirected, upstreams)),
+            within=10.0,
+            what="each upstream has redirected a request",
+        )
+
+
+async def _get_nowhere(workbench: Workbench, other: RemoteMockUpstream, texts: list[str]) -> None:
+    """None of the texts reaches the other origin."""
+
+    def nothing_gets_there() -> None:
+        for request in other.http:
+            carried = f"{request.target} {request.headers} {request.body!r}"
+            found = [text for text in texts if text in carried]
+            workbench.expect(not found, f"none of {texts} at the other origin", request)
+
+    await workbench.holds_for(2.0, nothing_gets_there)
 
 
 def _has_redirected(upstream: RemoteMockUpstream) -> bool:

@@ -100,20 +100,33 @@ async def answers_are_matched_by_id(workbench: Workbench) -> None:
             )
 
 
+#: between the call and its answer: lines that are no message
+NOISE = [raw("plain text, as a debugging print leaves it\n"), raw("\n")]
+#: and messages that are not the answer
+OTHERS = [
+    notify("notifications/message", {"level": "info", "data": "hello"}),
+    wrong_id_reply("nobody-asked"),
+    wrong_id_reply(987654),
+]
+
+
 @check("STD-013")
-async def a_noisy_or_fragmented_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
+async def messages_in_pieces_and_in_between_reach_their_goal(workbench: Workbench) -> None:
+    await _answers_after(workbench, OTHERS)
+
+
+@check("STD-030")
+async def a_noisy_stdout_does_not_break_the_connection(workbench: Workbench) -> None:
+    await _answers_after(workbench, NOISE)
+
+
+async def _answers_after(workbench: Workbench, before: list[dict[str, Any]]) -> None:
+    """Two calls succeed, although the upstream writes other things before each answer, and the answer in pieces."""
     # The two cuts are one byte apart. Each character has three bytes, so at least one cut is inside a
     # character.
     text = "設定" * 200
-    noise = [
-        raw("plain text, as a debugging print leaves it\n"),
-        raw("\n"),
-        notify("notifications/message", {"level": "info", "data": "hello"}),
-        wrong_id_reply("nobody-asked"),
-        wrong_id_reply(987654),
-    ]
     answer = reply_in_chunks([200, 1], pause=0.05, result={"content": [{"type": "text", "text": text}]})
-    upstream = workbench.stdio("a", Script(on=[on_call("echo", *noise, answer)]))
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", *before, answer)]))
     async with workbench.serving(upstream) as proxy:
         for number in (1, 2):
             result = await proxy.call("a", "echo", {"number": number}, within=5.0)

@@ -31,14 +31,16 @@ _INTRODUCTION = f"""\
 Version {VERSION}. `python -m conformance requirements` writes this page from `conformance/requirements/*.toml` and the mutants in
 `conformance/mutants/`; edit those files.
 
-Every requirement has a permanent id and a level: MUST, SHOULD and MAY as in RFC 2119, DOC for a demand of this project's documents instead
-of a protocol. Its era names the protocol revisions: `legacy` are those with the `initialize` handshake, `modern` is 2026-07-28, `any` is
-both. *Observed* tells what the check sets up and observes, from outside only. *Wrong implementations* are the mutants that the check must
-catch; `python -m conformance mutants NAME` tests one. Where sources contradict each other, *Conflict* tells which one counts.
+Every requirement has a permanent id and a level. MUST, SHOULD and MAY are those of the source, as in RFC 2119. DOC stands for a promise
+of the documents of dynamic-mcp, instead of a protocol. The era of a requirement names the protocol revisions: `legacy` are those with the
+`initialize` handshake, `modern` is 2026-07-28, `any` is both. *Observed* tells what the check sets up and observes, from outside only.
+*Wrong implementations* are the mutants that the check must catch; `python -m conformance mutants NAME` tests one. Where sources
+contradict each other, *Conflict* tells which one counts.
 
 The version changes with the demands. Its first number grows when an implementation that met every requirement may no longer do so, because
-of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. Wording,
-sources and ways of observing change without a new version. Every report names its version of the requirements.
+of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. A part
+of a demand that gets an id of its own is no new demand. Wording, sources and ways of observing change without a new version. Every report
+names its version of the requirements.
 """
 
 #: the addresses of the documents; the first pattern that fits counts
@@ -110,7 +112,7 @@ def page(registry: Registry) -> str:
         members = [requirement for requirement in registry if requirement.family == family]
         parts += [f'## <a id="{family.lower()}"></a>{family}: {_escaped(title)}\n', _table(members)]
         parts += ["\n".join(_entry(requirement)) for requirement in members]
-    return "\n".join([*parts, *_documents(registry)])
+    return "\n".join([*parts, *_documents(registry), *_changes(registry)])
 
 
 def _contents(registry: Registry) -> Iterator[str]:
@@ -121,6 +123,7 @@ def _contents(registry: Registry) -> Iterator[str]:
         for family, title in registry.families.items()
     ]
     lines.append("- [Documents](#documents)")
+    lines += [f"- [{_heading(version)}](#{_anchor(version)})" for version in _versions(registry)]
     yield "\n".join(lines) + "\n"
     for heading, chosen in (
         ("Sources contradict each other in", [one for one in registry if one.conflict is not None]),
@@ -168,6 +171,31 @@ def _documents(registry: Registry) -> Iterator[str]:
     yield "The number of requirements that each document is a source of. *Robustness* is no document; such a source names the reason.\n"
     rows = [f"| {_linked_document(document)} | {counts[document]} |" for document in sorted(counts)]
     yield "\n".join(["| document | requirements |", "| --- | --- |", *rows]) + "\n"
+
+
+def _versions(registry: Registry) -> list[str]:
+    """The versions that changed an entry, the newest first."""
+    return sorted({change.version for one in registry for change in one.changed}, reverse=True)
+
+
+def _heading(version: str) -> str:
+    return f"Changes in {version}"
+
+
+def _anchor(version: str) -> str:
+    return f"changes-{version}"
+
+
+def _changes(registry: Registry) -> Iterator[str]:
+    for version in _versions(registry):
+        yield f'## <a id="{_anchor(version)}"></a>{_heading(version)}\n'
+        rows = [
+            f"| {_link(one.id)} | {_escaped(change.what)} | {_escaped(change.why)} |"
+            for one in registry
+            for change in one.changed
+            if change.version == version
+        ]
+        yield "\n".join(["| id | change | reason in the sources |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def _linked_document(document: str) -> str:

@@ -50,6 +50,10 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registers: bool = False
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    promises: tuple[str, ...] = ()
+    log_switch: Annotated[dict[str, str], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: {"RUST_LOG": "debug"}
+    )
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

@@ -1,8 +1,8 @@
 """The registry of the requirements, from `requirements/*.toml`, with strict validation.
 
 After `Registry.load()` every id is unique and belongs to the family of its file, every level and era is known, every source has its
-required quotation, and no field is misspelt. A defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell
-whether a quotation is accurate.
+required quotation, and no field is misspelt. A MUST has a source besides the documents of dynamic-mcp, and a DOC has one of them. A
+defect raises `HarnessError` with file, id and field. Limit: the registry cannot tell whether a quotation is accurate.
 """
 
 import re
@@ -29,6 +29,9 @@ MAX_QUOTE_WORDS = 25
 #: documents whose wording decides, so that a source must quote them and not only name a section
 QUOTED_DOCUMENTS = ("dynamic-mcp SECURITY.md",)
 
+#: the beginnings of the documents that can only promise something, and of the sources that only give a reason
+PROMISING, REASONING = "dynamic-mcp", "robustness"
+
 _ID = re.compile(r"(?P<family>[A-Z]+)-\d{3}")
 
 
@@ -51,6 +54,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.document}, {self.place}"
 
 
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a version of the requirements changed in an entry, and the reason in its sources."""
+
+    version: str
+    what: str
+    why: str
+
+
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One entry of the registry; the fields are documented in `requirements/*.toml` by use."""
 
@@ -67,6 +78,8 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     planned: bool = False
     #: the reason why the requirement no longer counts; no other requirement may get its id
     retired: str | None = None
+    #: in the order of the versions
+    changed: tuple[Change, ...] = ()
 
     @property
     def family(self) -> str:
@@ -171,6 +184,21 @@ def _problems(family: str, requirement: Requirement) -> Iterator[tuple[str, str]
     for position, source in enumerate(requirement.sources, start=1):
         for problem in _source_problems(source):
             yield f"sources[{position}]", problem
+    documents = [source.document for source in requirement.sources]
+    if requirement.level is Level.MUST and all(map(_is_no_protocol, documents)):
+        yield (
+            "level",
+            "MUST needs a source besides the documents of dynamic-mcp; without one it is DOC or SHOULD",
+        )
+    if requirement.level is Level.DOC and not any(one.startswith(PROMISING) for one in documents):
+        yield "level", "DOC needs a document of dynamic-mcp"
+    for change in requirement.changed:
+        if not all(text.strip() for text in (change.version, change.what, change.why)):
+            yield "changed", "has a blank member"
+
+
+def _is_no_protocol(document: str) -> bool:
+    return document.startswith((PROMISING, REASONING))
 
 
 def _source_problems(source: Source) -> Iterator[str]:

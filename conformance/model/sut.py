@@ -28,6 +28,16 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: what an implementation can promise beyond the requirements; a check then demands it
+PROMISES: Mapping[str, str] = {
+    "configuration-order": "lists the groups in the order of the configuration",
+    "upstream-error-codes": "keeps code and data of an upstream's error",
+    "any-confirmation": "takes 200 and 204 for the confirmation of a notification, besides 202",
+    "listens": "opens a GET stream for the notifications of a server behind a URL",
+    "random-callback-port": "listens on another port for each sign-in",
+    "certificates-always": "has no environment variable that switches the validation of certificates off",
+    "status-0-at-the-end": "exits with status 0 when stdin ends",
+}
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
 #: all servers, at the root
@@ -72,6 +82,10 @@ class Profile:
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: which of `PROMISES` it makes
+    promises: frozenset[str] = frozenset()
+    #: environment variables that make it log details
+    log_switch: Mapping[str, str] = field(default_factory=lambda: {"RUST_LOG": "debug"})
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -91,8 +105,9 @@ class Profile:
             ("tools", DEFAULT_TOOLS),
             ("settings", DEFAULT_SETTINGS),
             ("entries", TRANSPORTS),
+            ("promises", PROMISES),
         ):
-            if unknown := sorted(getattr(content, section).keys() - set(known)):
+            if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
             name=content.name or file.stem,
@@ -106,6 +121,8 @@ class Profile:
             registers=content.registers,
             starts_within=content.starts_within,
             entries=content.entries,
+            promises=frozenset(content.promises),
+            log_switch=content.log_switch,
             origin=name_or_file,
         )
 
@@ -150,10 +167,12 @@ class Sut:
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
     """Build the system under test from the command and profile of the command line.
 
-    Without a command, the profile's command counts; without that, the bundled reference proxy's. Raises `UsageError` if the program
-    does not exist or the command has no place for the configuration file.
+    Without a command, the profile's command counts; without that, the bundled reference proxy's. Without a profile, a command gets one
+    that promises nothing, and the reference its own. Raises `UsageError` if the program does not exist or the command has no place for
+    the configuration file.
     """
-    profile = profile or Profile.load(DEFAULT_PROFILE)
+    if profile is None:
+        profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
     if not any(PLACEHOLDER in part for part in parts[1:]):
         raise UsageError(
@@ -162,10 +181,9 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
         )
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    # The default profile does not describe a command from the command line.
-    is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
-    name = profile.name if is_named else Path(program).name
-    return Sut(name, (program, *arguments), profile, _environment_for(arguments))
+    return Sut(
+        profile.name or Path(program).name, (program, *arguments), profile, _environment_for(arguments)
+    )
 
 
 def _find_program(program: str, install: str) -> str:

@@ -12,7 +12,7 @@ from conformance.errors import CheckTimeout, ImplementationCrashed, NotApplicabl
 
 
 class Level(StrEnum):
-    """How binding a requirement is. DOC: this project's documents demand it, not a protocol."""
+    """How binding a requirement is. DOC: the documents of dynamic-mcp promise it, not a protocol."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"

@@ -49,7 +49,7 @@ def bears_any_junk() -> None:
     _bears_any_junk()
 
 
-@mutant("STD-024", also={"STD-013": "its upstreams print a line that is no message"})
+@mutant("STD-024", also={"STD-030": "its upstreams print a line that is no message"})
 def bears_no_junk() -> None:
     right = Peer.count_junk
 

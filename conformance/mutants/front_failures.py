@@ -71,7 +71,7 @@ def keeps_only_the_message_of_a_refused_prompt() -> None:
 @mutant(
     "FRONT-015",
     also=dict.fromkeys(
-        ("FRONT-011", "FRONT-018", "FRONT-019", "FRONT-025", "FRONT-028", "FRONT-031"),
+        ("FRONT-025", "FRONT-028", "FRONT-031", "FRONT-045"),
         "every bad parameter has that code",
     ),
 )

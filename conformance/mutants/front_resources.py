@@ -64,7 +64,10 @@ def reads_from_all_groups() -> None:
     wire.to_stdio_upstreams(wrong)
 
 
-@mutant("FRONT-018", also={"FRONT-031": "so has a resource that its upstream does not know"})
+@mutant(
+    "FRONT-018",
+    also={"FRONT-031": "so has a resource that its upstream does not know", "FRONT-045": "they have no code"},
+)
 def an_unknown_resource_has_empty_contents() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         is_unknown = message.get("error", {}).get("code") in (INVALID_PARAMS, -32002)
@@ -83,7 +86,18 @@ def loses_the_arguments_of_prompts() -> None:
     wire.to_stdio_upstreams(params_of("prompts/get", wrong))
 
 
-@mutant("FRONT-019")
+@mutant("FRONT-019", also={"FRONT-045": "it has no code either"})
+def an_unknown_prompt_is_an_empty_one() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        is_unknown = message.get("error", {}).get("code") == INVALID_PARAMS
+        if not is_unknown or way.method_of(message) != "prompts/get":
+            return message
+        return answer(message, result={"messages": []})
+
+    wire.to_client(wrong)
+
+
+@mutant("FRONT-045")
 def an_unknown_prompt_is_an_internal_error() -> None:
     def wrong(error: Message) -> Message:
         return {**error, "code": INTERNAL_ERROR} if error["code"] == INVALID_PARAMS else error

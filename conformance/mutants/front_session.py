@@ -102,7 +102,14 @@ def talks_about_a_bad_file_on_stdout() -> None:
     log.addHandler(OnStdout())
 
 
-@mutant("FRONT-004", also={"FRONT-007": "it sends an unknown notification too"})
+@mutant(
+    "FRONT-004",
+    also={
+        **dict.fromkeys(("FRONT-006", "FRONT-046"), "there are more answers than lines that want one"),
+        "FRONT-007": "it sends an unknown notification too",
+        "FRONT-008": "the notification before the batch is answered",
+    },
+)
 def answers_unknown_notifications() -> None:
     """The answer is an error whose id is null."""
 
@@ -130,6 +137,7 @@ def does_not_know_ping() -> None:
     "FRONT-005",
     also={
         "FRONT-030": "a stream of changes is a request that stays",
+        "FRONT-047": "other requests wait too",
         "FRONT-031": "the call waits for the client while the client answers",
     },
 )
@@ -141,7 +149,26 @@ def serves_one_request_after_the_other() -> None:
     wire.from_client(wrong)
 
 
-@mutant("FRONT-006", also={"FRONT-008": "an invalid batch is no broken JSON"})
+@mutant("FRONT-047")
+def makes_one_call_at_a_time() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") == "tools/call":
+            wire.wait_until(lambda: not any(one.get("method") == "tools/call" for one in way.asked.values()))
+        return message
+
+    wire.from_client(wrong)
+
+
+@mutant("FRONT-006", also=dict.fromkeys(("FRONT-008", "FRONT-046"), "an error has a code"))
+def answers_malformed_input_with_a_result() -> None:
+    def wrong(message: Message, way: Way) -> Changed:
+        is_refusal = message.get("error", {}).get("code") in (PARSE_ERROR, INVALID_REQUEST)
+        return answer({"id": message["id"] or "none"}, result={}) if is_refusal else message
+
+    wire.to_client(wrong)
+
+
+@mutant("FRONT-046", also={"FRONT-008": "an invalid batch is no broken JSON"})
 def takes_everything_malformed_for_broken_json() -> None:
     wire.to_client(codes({INVALID_REQUEST: PARSE_ERROR}))
 

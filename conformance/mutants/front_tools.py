@@ -31,6 +31,18 @@ def upstream_tools_leak_into_the_surface() -> None:
 
 
 @mutant("FRONT-009")
+def lists_the_groups_in_alphabetical_order() -> None:
+    """The reference promises the order of the configuration."""
+
+    def wrong(result: Message) -> Message:
+        for tool in result["tools"]:
+            tool["inputSchema"]["properties"]["group"]["enum"].sort()
+        return {**result}
+
+    wire.to_client(results_of("tools/list", wrong))
+
+
+@mutant("FRONT-009")
 def lists_the_groups_in_random_order() -> None:
     """The order is that of a hash map."""
 
@@ -42,7 +54,7 @@ def lists_the_groups_in_random_order() -> None:
     wire.to_client(results_of("tools/list", wrong))
 
 
-@mutant("FRONT-010")
+@mutant("FRONT-048")
 def writes_definitions_anew_from_three_fields() -> None:
     """dmcp 1.5.0 behaves like this."""
     known = ("name", "description", "inputSchema")
@@ -54,7 +66,7 @@ def writes_definitions_anew_from_three_fields() -> None:
     wire.from_stdio_upstreams(results_of("tools/list", wrong))
 
 
-@mutant("FRONT-010")
+@mutant("FRONT-010", also={"FRONT-048": "the schema is a part of the definition"})
 def drops_the_dialect_of_schemas() -> None:
     """The keyword `$schema` is missing."""
 
@@ -99,7 +111,7 @@ def _change_cursors(change: Callable[[str], str | None]) -> None:
     wire.from_stdio_upstreams(*(results_of(method, changed) for method in LISTS))
 
 
-@mutant("FRONT-011")
+@mutant("FRONT-045")
 def ignores_cursors_of_the_client() -> None:
     wire.from_client(*(params_of(method, _without("cursor")) for method in LISTS))
 
@@ -138,7 +150,7 @@ def sends_missing_arguments_as_null() -> None:
     _change_arguments(lambda arguments: None if arguments == mark else arguments)
 
 
-@mutant("FRONT-012")
+@mutant("FRONT-049")
 def reads_numbers_as_floats() -> None:
     _change_arguments(lambda arguments: msgspec.json.decode(msgspec.json.encode(arguments)))
 

@@ -126,6 +126,17 @@ def drops_the_group_at_a_bad_answer() -> None:
     wire_http.change_replies(wrong)
 
 
+@mutant("HTTP-030")
+def notices_a_bad_answer_at_the_timeout() -> None:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            if request.is_call and reply.content_type not in ("application/json", EVENT_STREAM):
+                await asyncio.sleep(20.0)
+            yield reply
+
+    wire_http.around_requests(wrong)
+
+
 @mutant("HTTP-017")
 def ends_every_exchange_after_10_s() -> None:
     """dmcp 1.5.0 behaves like this: its HTTP client has a total timeout."""

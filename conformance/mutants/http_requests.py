@@ -176,7 +176,7 @@ async def _version_in(reply: HttpReply) -> tuple[str, AsyncIterator[bytes]]:
     return LATEST_LEGACY, joined(body, chunks)
 
 
-@mutant("HTTP-012")
+@mutant("HTTP-032")
 def takes_any_version() -> None:
     """For example 1999-01-01."""
     versions.LEGACY_VERSIONS = (*versions.LEGACY_VERSIONS, "1999-01-01")  # type: ignore[assignment]  # it is a constant

@@ -91,6 +91,8 @@ def takes_a_stream_up_again_at_once() -> None:
 
 @mutant("HTTP-021")
 def never_listens() -> None:
+    """The reference promises to listen."""
+
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         if _listens(request):
             yield Reply(status=405)
@@ -101,7 +103,7 @@ def never_listens() -> None:
     wire_http.around_requests(wrong)
 
 
-@mutant("HTTP-021")
+@mutant("HTTP-031")
 def is_lost_without_a_stream() -> None:
     """The group fails when the server answers GET with 405."""
     backoff.RESTART_DELAY = 30.0
@@ -115,7 +117,7 @@ def is_lost_without_a_stream() -> None:
     wire_http.change_replies(wrong)
 
 
-@mutant("HTTP-021")
+@mutant("HTTP-031")
 def asks_for_a_stream_without_pause() -> None:
     async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
         while True:

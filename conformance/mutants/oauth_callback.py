@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import webbrowser
+import zlib
 from typing import Any
 from urllib.parse import quote
 
@@ -52,6 +54,19 @@ def listens_on_every_address() -> None:
     setattr(asyncio, "start_server", wrong)  # noqa: B010  # mypy does not allow the assignment
 
 
+@mutant("OAUTH-013")
+def listens_on_a_fixed_port() -> None:
+    """The reference promises another port for each sign-in."""
+    right = asyncio.start_server
+    # Each check has a home of its own, so checks at the same time do not share the port.
+    fixed = 20000 + zlib.crc32(os.environ["HOME"].encode()) % 12000
+
+    def wrong(serve: Any, host: str, port: int, *more: Any, **named: Any) -> Any:
+        return right(serve, host, fixed, *more, **named)
+
+    setattr(asyncio, "start_server", wrong)  # noqa: B010  # mypy does not allow the assignment
+
+
 @mutant("OAUTH-020")
 def waits_on_after_an_error() -> None:
     right = Callback.judge
@@ -82,7 +97,7 @@ def needs_a_browser() -> None:
 @mutant(
     "OAUTH-027",
     also=dict.fromkeys(
-        ("OAUTH-002", "OAUTH-009", "OAUTH-018", "OAUTH-021", "OAUTH-032"), "several sign-ins take too long"
+        ("OAUTH-002", "OAUTH-009", "OAUTH-021", "OAUTH-032", "OAUTH-035"), "several sign-ins take too long"
     ),
 )
 def everything_waits_for_the_user() -> None:

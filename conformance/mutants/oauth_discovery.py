@@ -21,7 +21,7 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 @mutant(
     "OAUTH-002",
     also=dict.fromkeys(
-        ("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-018", "OAUTH-030"), NO_RESOURCE_METADATA
+        ("OAUTH-003", "OAUTH-005", "OAUTH-007", "OAUTH-030", "OAUTH-035"), NO_RESOURCE_METADATA
     ),
 )
 def asks_the_mcp_origin_only() -> None:

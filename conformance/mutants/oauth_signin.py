@@ -148,7 +148,20 @@ def exchanges_the_code_twice() -> None:
     replace(right, wrong)
 
 
-@mutant("OAUTH-018", also={"OAUTH-026": "it joins the scopes of a later sign-in in the same way"})
+@mutant("OAUTH-035")
+def asks_for_no_scopes_of_the_metadata() -> None:
+    right = metadata.discover
+
+    async def wrong(*request: Any) -> Discovered:
+        return msgspec.structs.replace(await right(*request), scopes_supported=None)
+
+    replace(right, wrong)
+
+
+@mutant(
+    "OAUTH-018",
+    also=dict.fromkeys(("OAUTH-026", "OAUTH-035"), "it joins the scopes of other sign-ins in the same way"),
+)
 def joins_scopes_with_commas() -> None:
     alter_authorization_requests(
         lambda url: _with_parameter(url, "scope", lambda scope: scope.replace(" ", ","))
@@ -233,11 +246,11 @@ def asks_for_what_is_missing_only() -> None:
             "OAUTH-005",
             "OAUTH-009",
             "OAUTH-015",
-            "OAUTH-018",
             "OAUTH-021",
             "OAUTH-025",
             "OAUTH-026",
             "OAUTH-032",
+            "OAUTH-035",
         ),
         "it has several sign-ins at once",
     ),

@@ -81,7 +81,7 @@ def does_not_handle_sigterm() -> None:
     remove_the_guard()
 
 
-@mutant("OPS-002")
+@mutant("OPS-020")
 def a_second_signal_changes_nothing() -> None:
     class Unlisted(set[child.Child]):
         def __iter__(self) -> Iterator[child.Child]:
@@ -100,6 +100,18 @@ def waits_for_the_running_call_at_the_end() -> None:
         while any(way.asked for way in client.ways):  # noqa: ASYNC110
             await anyio.sleep(0.05)
         await right(self)
+
+    replace(right, wrong)
+
+
+@mutant("OPS-003")
+def ends_with_status_1() -> None:
+    """The reference promises status 0."""
+    right = server.serve
+
+    async def wrong(*args: Any) -> int:
+        await right(*args)
+        return 1
 
     replace(right, wrong)
 
@@ -256,6 +268,17 @@ def takes_a_bad_file_for_a_detail() -> None:
         if "not reloaded" in record.msg:
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return log.log.isEnabledFor(record.levelno)
+
+    log.log.addFilter(wrong)
+
+
+@mutant("RLD-005")
+def repeats_the_report_of_a_bad_file() -> None:
+    def wrong(record: logging.LogRecord) -> bool:
+        if "not reloaded" in record.msg and "repeated" not in vars(record):
+            vars(record)["repeated"] = True
+            log.log.handle(record)
+        return True
 
     log.log.addFilter(wrong)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import urllib.request
@@ -15,6 +16,7 @@ from conformance.mutants import mutant, replace
 from conformance.mutants.http_modern import writes_names_raw_into_the_header
 from dynamic_mcp import tls
 from dynamic_mcp.groups.listing import list_all
+from dynamic_mcp.log import log
 from dynamic_mcp.oauth import request
 
 if TYPE_CHECKING:
@@ -45,6 +47,22 @@ def ignores_the_host_of_a_certificate() -> None:
     replace(tls.trust_store, wrong)
 
 
+@mutant("SEC-004")
+def lets_a_variable_switch_the_validation_off() -> None:
+    """The proxy writes a warning, but the reference promises to have no such variable."""
+    right = tls.trust_store
+
+    def wrong() -> ssl.SSLContext:
+        context = right()
+        if os.environ.get("NODE_TLS_REJECT_UNAUTHORIZED") == "0":
+            log.warning("no certificate is validated")
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    replace(right, wrong)
+
+
 @mutant("SEC-004", also={"SEC-014": "its client for sign-ins judges no address"})
 def trusts_every_authorization_server() -> None:
     """The proxy validates only the certificate of the MCP server."""
@@ -60,7 +78,7 @@ def trusts_no_certificate() -> None:
     replace(tls.trust_store, partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))
 
 
-@mutant("SEC-006", also={"HARD-003": "a redirect may lead to http://"})
+@mutant("SEC-020", also={"HARD-003": "a redirect may lead to http://"})
 def follows_redirects() -> None:
     """The HTTP library does so by default, and forwards custom headers."""
     import aiohttp

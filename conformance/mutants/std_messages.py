@@ -45,7 +45,7 @@ def gives_each_answer_to_the_oldest_request() -> None:
     )
 
 
-@mutant("STD-013")
+@mutant("STD-030")
 def closes_at_the_first_line_that_is_no_message() -> None:
     def wrong(line: bytes, way: Way) -> bytes:
         if "jsonrpc" not in (wire.decoded(line) or {}):

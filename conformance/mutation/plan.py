@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
 from conformance.model.selectors import matching
-from conformance.model.sut import PLACEHOLDER, Sut, make_sut
+from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Profile, Sut, make_sut
 from conformance.mutation import null_programs
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def select(
 def sut_of(trial: Trial) -> Sut:
     """The program as a system under test."""
     if trial.kind is ProgramKind.MUTANT:
-        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER))
+        command = (sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER)
+        # A mutant may also break what only the reference promises.
+        sut = make_sut(command, Profile.load(DEFAULT_PROFILE))
     else:
         sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))
         sut = replace(sut, max_wait=MAX_WAIT)

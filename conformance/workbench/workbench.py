@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from conformance.errors import HarnessError
 from conformance.model.evidence import Evidence
+from conformance.model.sut import PROMISES
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
@@ -71,6 +73,12 @@ class Workbench(Judgement, UpstreamFactory):
         browser = Browser(folder, self.sandbox.token, users, works=works)
         self._browsers.append(browser)
         return browser
+
+    def promises(self, name: str) -> bool:
+        """Whether the profile has this one of `conformance.model.sut.PROMISES`, so that the check demands more than the source."""
+        if name not in PROMISES:
+            raise HarnessError(f"{name!r} is not one of the promises")
+        return name in self.sut.profile.promises
 
     # The implementation
 

@@ -13,7 +13,7 @@ from conformance.model.sut import Profile, Sut
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: one requirement of each level
+#: a requirement that has to hold, and one of each lower level
 MUST, SHOULD, MAY = "CFG-001", "FRONT-008", "HARD-002"
 
 

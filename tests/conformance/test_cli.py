@@ -30,7 +30,7 @@ def run_cli(*words: str, checks: tuple[Check, ...] = (), command: list[str] = CO
 
 def test_0_when_everything_required_passed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(checks=(passing(),)) == 0
-    assert "1 pass, 223 planned" in capsys.readouterr().out
+    assert "1 pass, 235 planned" in capsys.readouterr().out
 
 
 def test_1_when_something_failed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +63,7 @@ def test_3_when_the_run_was_interrupted() -> None:
         (["--only", "CGF"], "did you mean"),
         (["--skip", "CGF"], "did you mean"),
         (["--only", "OPS"], "nothing to run"),
-        (["--skip", "MUST"], "nothing to run"),
+        (["--skip", "DOC"], "nothing to run"),
         (["--profile", "no-such"], "there is no profile 'no-such'"),
         (["--baseline", "/no/such/file.toml"], "No such file"),
         (["--report", "json=/no/such/folder/x"], "No such file"),

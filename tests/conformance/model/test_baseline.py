@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from conformance.engine.runner import run
 from conformance.errors import ImplementationCrashed, UsageError, Violation
 from conformance.model.baseline import Baseline, Known
-from conformance.model.sut import IMPLEMENTATIONS, Profile
+from conformance.model.sut import IMPLEMENTATIONS, PROMISES, Profile, make_sut
 from conformance.model.verdicts import Verdict
 from tests.conformance.fakes import MUST, FakeFactory, fake_sut, passing, raising
 
@@ -124,3 +125,23 @@ def test_a_profile_with_an_unknown_name_is_a_usage_error(tmp_path: Path, table: 
     file.write_text(f"[{table}]\nfetch = {value}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=f"{table}: 'fetch' is not one of"):
         Profile.load(str(file))
+
+
+def test_a_profile_promises_only_what_a_check_can_demand(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('promises = ["listens"]\nlog_switch = { DEBUG = "*" }\n', encoding="utf-8")
+    profile = Profile.load(str(file))
+    assert (profile.promises, profile.log_switch) == (frozenset({"listens"}), {"DEBUG": "*"})
+    file.write_text('promises = ["everything"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="promises: 'everything' is not one of"):
+        Profile.load(str(file))
+
+
+def test_only_the_reference_is_held_to_all_promises() -> None:
+    files = [
+        file for part in ("checks", "workbench") for file in (IMPLEMENTATIONS.parent / part).glob("*.py")
+    ]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert Profile.load("reference").promises == PROMISES.keys()
+    assert [name for name in PROMISES if f'promises("{name}")' not in code] == []
+    assert not make_sut([sys.executable, "{config}"]).profile.promises

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_there_are_224_requirements_in_12_families() -> None:
+def test_there_are_236_requirements_in_12_families() -> None:
     registry = Registry.load()
-    assert len(registry) == 224
+    assert len(registry) == 236
     assert len(registry.families) == 12
 
 
@@ -59,7 +59,10 @@ def folder(tmp_path: Path) -> Path:
         ('id = "CFG-002"', 'id = "CFG-001"', r"cfg\.toml: CFG-001: id: already used"),
         ('id = "CFG-002"', 'id = "OPS-002"', r"cfg\.toml: OPS-002: id: does not belong to the family CFG"),
         ('id = "CFG-002"', 'id = "CFG-2"', r"cfg\.toml: CFG-2: id: is not of the form"),
-        ('level = "MUST"', 'level = "WILL"', r"cfg\.toml: CFG-001: .*WILL.*level"),
+        ('level = "DOC"', 'level = "WILL"', r"cfg\.toml: CFG-001: .*WILL.*level"),
+        ('level = "DOC"', 'level = "MUST"', r"CFG-001: level: MUST needs a source besides the documents"),
+        ('document = "POSIX"', 'document = "robustness"', r"CFG-012: level: MUST needs a source besides"),
+        ('why = "', 'why = " ", was = "', r"cfg\.toml: CFG-001: .*was"),
         ('era = "any"', 'era = "future"', r"cfg\.toml: CFG-001: .*future.*era"),
         ('era = "any"', 'era = "any"\nerra = 1', r"cfg\.toml: CFG-001: .*erra"),
         ('era = "any"\n', "", r"cfg\.toml: CFG-001: .*era"),

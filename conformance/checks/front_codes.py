@@ -1,0 +1,74 @@
+"""FRONT: the codes of errors, which the specifications recommend."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from conformance.checks import check
+from conformance.checks.front_notifications import declared
+from conformance.checks.front_session import MALFORMED, serves
+from conformance.checks.front_tools import LISTS
+from conformance.workbench.client import MODERN
+from mock_servers.script import Script
+
+if TYPE_CHECKING:
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+INVALID_PARAMS, NOT_FOUND = -32602, -32002
+
+
+@check("FRONT-045", timeout=30)
+async def common_failures_have_the_codes_of_the_specification(workbench: Workbench) -> None:
+    script = Script(resources=[{"uri": "mock://one", "name": "one"}], prompts=[{"name": "greet"}])
+    async with workbench.serving(workbench.stdio("a", script)) as proxy:
+        for method in ("tools/list", *(one for one in LISTS if declared(proxy, one.partition("/")[0]))):
+            await _has_code(workbench, proxy, method, {"cursor": "a cursor that nobody gave"}, INVALID_PARAMS)
+        if declared(proxy, "prompts"):
+            await _has_code(workbench, proxy, "prompts/get", {"name": "nobody"}, INVALID_PARAMS)
+            await _has_code(workbench, proxy, "prompts/get", {"arguments": {}}, INVALID_PARAMS)
+        if declared(proxy, "resources"):
+            unknown = {"uri": "nobody://has-it"}
+            await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
+            discovery = await proxy.request("server/discover", era="modern")
+            if MODERN in (discovery.result or {}).get("supportedVersions", []):
+                proxy.modern = True
+                await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS)
+
+
+async def _has_code(
+    workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any], *codes: int
+) -> None:
+    answer = await proxy.request(method, params, within=10.0)
+    with workbench.case(f"{method} {json.dumps(params)}, {proxy.era} client"):
+        code = (answer.error or {}).get("code")
+        workbench.expect(code in codes, f"an error with code {' or '.join(map(str, codes))}", answer.raw)
+
+
+@check("FRONT-046", timeout=40)
+async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> None:
+    async with workbench.proxy(workbench.stdio("a")) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the proxy answers requests"):
+            await serves(workbench, proxy)
+        for line, (code, identity) in MALFORMED.items():
+            with workbench.case(line):
+                answer = await _answer_to_raw(workbench, proxy, line)
+                error = answer.get("error") or {}
+                workbench.expect(error.get("code") == code, f"an error with code {code}", answer)
+                workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
+        with workbench.case("a good request afterwards"):
+            await serves(workbench, proxy)
+        answers = [message for message in proxy.received if "method" not in message]
+        workbench.expect(len(answers) == len(MALFORMED), "each line gets one answer", answers)
+
+
+async def _answer_to_raw(workbench: Workbench, proxy: Proxy, line: str) -> dict[str, Any]:
+    def answers() -> list[dict[str, Any]]:
+        return [message for message in proxy.received if "method" not in message]
+
+    before = len(answers())
+    await proxy.send_raw(line.encode() + b"\n")
+    found = await workbench.eventually(lambda: answers()[before:], within=1.0, what="an answer within 1 s")
+    return found[0]
