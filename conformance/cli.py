@@ -38,7 +38,7 @@ from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
-from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
+from conformance.model.sut import Profile, Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import plain, print_report
@@ -121,7 +121,7 @@ def _dispatch(
         case "show":
             return _show(options, registry, checks)
         case "smoke":
-            return _smoke(make_sut(command, Profile.load(options.profile)), open_workbench)
+            return _smoke(make_sut(command, _profile(options)), open_workbench)
         case _:
             return _run(options, command, registry, checks, open_workbench)
 
@@ -140,8 +140,7 @@ def _run(
         selected = [id_ for id_ in selected if id_ in failed]
         if not selected:
             raise UsageError(f"nothing to run: of the selection, nothing failed in {options.rerun_failed}")
-    profile = Profile.load(options.profile)
-    sut = make_sut(command, profile)
+    sut = make_sut(command, _profile(options))
     if options.attach:
         count = sum(id_ in checks for id_ in selected)
         if count != 1:
@@ -150,7 +149,7 @@ def _run(
 
         options.time_scale = float("inf")
         open_workbench = Attaching(lambda text: print(lines(text), flush=True))
-    baseline = Baseline.read(options.baseline) if options.baseline else Baseline(profile.known)
+    baseline = Baseline.read(options.baseline) if options.baseline else Baseline(sut.profile.known)
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would overwrite what the person at the debugger reads.
@@ -164,6 +163,10 @@ def _run(
     if new_baseline is not None:
         print(f"baseline {new_baseline.write(report, baseline)}")
     return exit_code(report)
+
+
+def _profile(options: argparse.Namespace) -> Profile | None:
+    return Profile.load(options.profile) if options.profile else None
 
 
 def _new_baseline(options: argparse.Namespace) -> BaselineFile | None:
@@ -301,8 +304,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (run_, smoke_):
         verb.add_argument(
             "--profile",
-            default=DEFAULT_PROFILE,
             metavar="NAME|FILE",
-            help="what the runner knows about the implementation beforehand",
+            help="what the runner knows about the implementation beforehand (default: nothing; without a command, `reference`)",
         )
     return parser

@@ -26,7 +26,7 @@ from conformance.engine.runner import DEFAULT_JOBS, run
 from conformance.errors import UsageError
 from conformance.model.registry import Registry
 from conformance.model.selectors import select
-from conformance.model.sut import DEFAULT_PROFILE, Profile, make_sut
+from conformance.model.sut import Profile, make_sut
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import plain
 
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--only", action="append", default=[], metavar="SEL", help="only these checks")
     result.add_argument("--skip", action="append", default=[], metavar="SEL", help="not these")
     result.add_argument("--jobs", type=int, default=DEFAULT_JOBS, metavar="N", help="checks at a time")
-    result.add_argument("--profile", default=DEFAULT_PROFILE, metavar="NAME|FILE", help="as for `run`")
+    result.add_argument("--profile", metavar="NAME|FILE", help="as for `run`")
     return result
 
 
@@ -104,7 +104,7 @@ def main(
     chosen = [known[id_] for id_ in ids if id_ in known]
     if not chosen:
         raise UsageError("nothing to run: no check exists for the selection")
-    sut = make_sut(command, Profile.load(options.profile))
+    sut = make_sut(command, Profile.load(options.profile) if options.profile else None)
     loads = [0] * options.runs + ([options.busy] if options.busy else [])
     rounds = make_rounds(sut, chosen, loads, options.jobs, _announcer(console, len(loads)), open_workbench)
     _print(console, rounds)

@@ -20,7 +20,7 @@ from conformance.errors import CheckTimeout, HarnessError, Violation
 from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
 from conformance.model.results import Attempt, Result
-from conformance.model.sut import DEFAULT_PROFILE, Sut
+from conformance.model.sut import Sut
 from conformance.model.verdicts import Level, Verdict, decisive, judge, leaves
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _evidence_of(workbench: Workbench | None, failures: list[BaseException]) -> 
 def rerun_line(sut: Sut, requirement_id: str) -> str:
     """One shell line that runs only this check again."""
     origin = sut.profile.origin
-    profile = ["--profile", origin] if origin and origin != DEFAULT_PROFILE else []
+    profile = ["--profile", origin] if origin else []
     command = ["python", "-m", "conformance", "run", "--only", requirement_id, *profile, "--", *sut.command]
     # `{config}` stays readable: no shell expands braces around a single word.
     return " ".join(part if part == "{config}" else shlex.quote(part) for part in command)

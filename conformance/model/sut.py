@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from conformance.errors import UsageError
-from conformance.model.baseline import Known, read_profile_file
+from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,11 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: what an implementation can promise beyond the requirements; a check then demands it
+PROMISES: Mapping[str, str] = {
+    "eager-start": "starts every server at once, not on its first use",
+    "eager-restart": "starts a server again after its end, not on its next use",
+}
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
 #: all servers, at the root
@@ -72,6 +79,8 @@ class Profile:
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: which of `PROMISES` it makes
+    promises: frozenset[str] = frozenset()
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -86,13 +95,27 @@ class Profile:
             raise UsageError(
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
-        content = read_profile_file(file)
+        return Profile._of(read_profile_file(file), file, name_or_file)
+
+    @staticmethod
+    def parse(text: str, name: str) -> Profile:
+        """A profile from the text of a file. Raises `UsageError`, which mentions the name."""
+        try:
+            content = msgspec.toml.decode(text, type=ProfileFile)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{name}: {error}") from error
+        check_profile(content, Path(name))
+        return Profile._of(content, Path(name), "")
+
+    @staticmethod
+    def _of(content: ProfileFile, file: Path, origin: str) -> Profile:
         for section, known in (
             ("tools", DEFAULT_TOOLS),
             ("settings", DEFAULT_SETTINGS),
             ("entries", TRANSPORTS),
+            ("promises", PROMISES),
         ):
-            if unknown := sorted(getattr(content, section).keys() - set(known)):
+            if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         return Profile(
             name=content.name or file.stem,
@@ -106,7 +129,8 @@ class Profile:
             registers=content.registers,
             starts_within=content.starts_within,
             entries=content.entries,
-            origin=name_or_file,
+            promises=frozenset(content.promises),
+            origin=origin,
         )
 
     def configured(self, **values: Any) -> dict[str, Any]:
@@ -150,10 +174,12 @@ class Sut:
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
     """Build the system under test from the command and profile of the command line.
 
-    Without a command, the profile's command counts; without that, the bundled reference proxy's. Raises `UsageError` if the program
-    does not exist or the command has no place for the configuration file.
+    Without a command, the profile's command counts; without that, the bundled reference proxy's. Without a profile, a command gets one
+    that promises nothing, and the reference its own. Raises `UsageError` if the program does not exist or the command has no place for
+    the configuration file.
     """
-    profile = profile or Profile.load(DEFAULT_PROFILE)
+    if profile is None:
+        profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
     if not any(PLACEHOLDER in part for part in parts[1:]):
         raise UsageError(
@@ -162,10 +188,9 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
         )
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
-    # The default profile does not describe a command from the command line.
-    is_named = not command or profile.origin not in ("", DEFAULT_PROFILE)
-    name = profile.name if is_named else Path(program).name
-    return Sut(name, (program, *arguments), profile, _environment_for(arguments))
+    return Sut(
+        profile.name or Path(program).name, (program, *arguments), profile, _environment_for(arguments)
+    )
 
 
 def _find_program(program: str, install: str) -> str:
