@@ -75,6 +75,7 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
+            await proxy.wake(other.name)
             with workbench.precondition(what):
                 # The probe for the modern era counts here: after a 401 the proxy may send nothing more.
                 await workbench.eventually(partial(_all_posts, other), within=10.0, what=what)

@@ -21,6 +21,7 @@ import psutil
 from conformance.checks import check
 from conformance.checks.cfg import works
 from conformance.errors import Violation
+from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence, sleep
 
 if TYPE_CHECKING:
@@ -271,8 +272,10 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         # A dead child holds no descriptors. So the check counts when all are back, if the proxy restarts them
         # at all.
         with anyio.move_on_after(15.0):
-            while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
-                await anyio.sleep(0.1)
+            for upstream in upstreams:
+                await woken(
+                    proxy, upstream.name, partial(_is_back, upstream), within=15.0, what="a second start"
+                )
             await proxy.ready(*upstreams)
         await _keeps_nothing(workbench, process, before, "of what has crashed")
 
@@ -290,7 +293,13 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
             with workbench.precondition(f"the proxy applies reload number {number + 1}"):
                 await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
-                    await other.started()
+                    await woken(
+                        proxy,
+                        other.name,
+                        lambda: other.starts,
+                        within=5.0,
+                        what="a start with the new argument",
+                    )
         for upstream in (comes, other):
             with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
@@ -310,6 +319,10 @@ async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: 
             await anyio.sleep(0.1)
     kept = _kept(process, before)
     workbench.expect(not kept, f"the proxy keeps nothing {what}, and no socket listens", kept)
+
+
+def _is_back(upstream: StdioMockUpstream) -> bool:
+    return len(upstream.starts) > 1
 
 
 def _has_exited(upstream: StdioMockUpstream) -> bool:

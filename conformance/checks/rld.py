@@ -17,6 +17,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.workbench import save_styles
+from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         )
         expected = [f"after-{mark}"], mark
         with workbench.case("the new argument and environment"):
-            await workbench.eventually(
+            await woken(
+                proxy,
+                local.name,
                 lambda: expected in [(start.args, start.env.get("WHICH")) for start in local.starts],
                 within=10.0,
                 what=f"a start with {expected}",

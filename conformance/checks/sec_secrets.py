@@ -186,6 +186,8 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
     workbench.browser()
     async with workbench.proxy(first, second) as proxy:
         await proxy.handshake()
+        for upstream in (first, second):
+            await proxy.wake(upstream.name)
         with workbench.must("both become usable with one authorization server"):
             await workbench.eventually(lambda: len(first.exchanges) == 2, within=15.0, what="two sign-ins")
         resources = {asked.issued["code"]: asked.params.get("resource") for asked in first.authorizations}

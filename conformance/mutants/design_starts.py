@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from conformance.mutants import legitimate, replace
+from conformance.mutants import legitimate, mutant, replace
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 
@@ -79,3 +79,15 @@ def restarts_servers_on_next_use() -> None:
 def takes_two_seconds_to_start() -> None:
     """A heavy runtime."""
     time.sleep(2)
+
+
+@mutant("OPS-004")
+def starts_no_server_before_its_use() -> None:
+    """A legitimate design, but not for a proxy that promises `eager-start`."""
+    starts_servers_on_first_use()
+
+
+@mutant("STD-017")
+def starts_no_server_again_before_its_use() -> None:
+    """A legitimate design, but not for a proxy that promises `eager-restart`."""
+    restarts_servers_on_next_use()
