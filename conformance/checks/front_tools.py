@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.workbench.listing_forms import definitions
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
 
@@ -39,7 +40,7 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
             )
         members = tools[0][1]["inputSchema"]["properties"].keys()
         workbench.expect(members >= {"group", "name", "args"}, "group, name and args are described", members)
-        listed = await proxy.groups()
+        listed = await proxy.groups(*names, "broken", "disabled")
         connected = [name for name in listed if name != "broken"]
         workbench.expect(
             connected == names, f"the groups {names}, whether or not with the broken one", listed
@@ -97,24 +98,6 @@ async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> No
         workbench.expect(shown, "the definition of the tool as JSON", answer.raw)
         for definition in shown:
             _is_equal(workbench, json.dumps(FULL_TOOL), json.dumps(definition))
-
-
-def definitions(answer: Answer, name: str) -> list[Any]:
-    """The tool definitions with this name anywhere in a listing, as JSON or as JSON in its text."""
-    found: list[Any] = []
-
-    def search(value: Any) -> None:
-        if isinstance(value, dict) and value.get("name") == name and "inputSchema" in value:
-            found.append(value)
-        elif isinstance(value, dict | list):
-            for member in value.values() if isinstance(value, dict) else value:
-                search(member)
-
-    try:
-        search(json.loads(answer.text))
-    except ValueError:
-        search(answer.result)
-    return found
 
 
 LISTS = {

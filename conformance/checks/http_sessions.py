@@ -10,6 +10,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
+from conformance.workbench.listing_forms import listing_text
 from mock_servers.actions import list_changed, reply, set_tools
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -127,7 +128,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")
         deadline = time.monotonic() + 5.0
-        while "brand_new" not in (listing := await proxy.tools_of("a")).text:
+        while "brand_new" not in listing_text(listing := await proxy.tools_of("a")):
             workbench.expect(
                 time.monotonic() < deadline, "the listing shows the new tool within 5 s", listing.raw
             )

@@ -58,7 +58,7 @@ async def _lists(
     """Wait until the proxy lists these groups, and does not list the one in `without`."""
     deadline = time.monotonic() + within
     while True:
-        groups = await proxy.groups()
+        groups = await proxy.groups(*names, without)
         if set(names) <= set(groups) and without not in groups:
             return
         if time.monotonic() >= deadline:
@@ -329,7 +329,7 @@ async def _holds_exactly(
         while not is_so():  # noqa: ASYNC110 - no event announces another process's children
             await anyio.sleep(_POLL)
     await workbench.holds_for(1.0, lambda: workbench.expect(is_so(), expected, seen()))
-    groups = await proxy.groups()
+    groups = await proxy.groups(*(one.name for one in (*upstreams, *([nobody] if nobody else []))))
     names = sorted(one.name for one in upstreams)
     workbench.expect(sorted(groups) == names, f"the groups {names}", groups)
 
