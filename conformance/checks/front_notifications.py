@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.workbench.exposed import exposed_prompt
 from conformance.workbench.listing_forms import listing_text
 from mock_servers.script import (
     Rule,
@@ -220,7 +221,6 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
 @check("FRONT-025", timeout=40)
 async def logging_and_completion_work_if_they_are_declared(workbench: Workbench) -> None:
     level_set = {"level": "warning"}
-    prompt = {"ref": {"type": "ref/prompt", "name": "of-b"}, "argument": {"name": "x", "value": "v"}}
     upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
     async with workbench.serving(*upstreams) as proxy:
         if not declared(proxy, "logging"):
@@ -229,6 +229,8 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             await _accepts_levels(workbench, proxy, upstreams[0])
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
             await _holds_back(workbench, proxy, LEVELS[LEVELS.index("warning") :])
+        name = await exposed_prompt(proxy, "b", "of-b") if declared(proxy, "prompts") else "of-b"
+        prompt = {"ref": {"type": "ref/prompt", "name": name}, "argument": {"name": "x", "value": "v"}}
         if not declared(proxy, "completions"):
             await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:

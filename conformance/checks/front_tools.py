@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.workbench.exposed import LISTS, declared_methods, find_exposed
 from conformance.workbench.listing_forms import definitions
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
@@ -100,13 +101,6 @@ async def tool_definitions_reach_the_client_complete(workbench: Workbench) -> No
             _is_equal(workbench, json.dumps(FULL_TOOL), json.dumps(definition))
 
 
-LISTS = {
-    "resources/list": ("resources", "uri"),
-    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
-    "prompts/list": ("prompts", "name"),
-}
-
-
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
     paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
@@ -151,12 +145,20 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         called = await proxy.call(upstream.name, "tool2")
         workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script
-        everything = (script.resources, script.templates, script.prompts)
-        for (method, (member, key)), whole in zip(LISTS.items(), everything, strict=True):
+        everything = {
+            "resources/list": script.resources,
+            "resources/templates/list": script.templates,
+            "prompts/list": script.prompts,
+        }
+        lists = declared_methods(proxy, LISTS)
+        for method in lists:
+            member, key = LISTS[method]
             shown = [str(item.get(key)) for item in await proxy.items(method, member)]
-            wanted = [item[key] for item in whole or []]
-            workbench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
-        for method in ("tools/list", *LISTS):
+            wanted = [item[key] for item in everything[method] or []]
+            found = {find_exposed(shown, upstream.name, own) for own in wanted}
+            workbench.expect(found == set(shown), f"{method} holds all three pages: {wanted}", shown)
+            workbench.expect(len(shown) == len(wanted), f"{method} holds each of {wanted} once", shown)
+        for method in ("tools/list", *lists):
             refused = await proxy.request(method, {"cursor": "a cursor that nobody gave"})
             code = (refused.error or {}).get("code")
             workbench.expect(code == -32602, f"{method} with an invalid cursor: -32602", refused.raw)
@@ -167,8 +169,8 @@ async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         await proxy.handshake()
         with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
             await proxy.ready(upstream, within=10.0)
-        for method, (member, _) in LISTS.items():
-            shown = await proxy.items(method, member)
+        for method in declared_methods(proxy, LISTS):
+            shown = await proxy.items(method, LISTS[method][0])
             workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 

@@ -21,6 +21,7 @@ import psutil
 from conformance.checks import check
 from conformance.checks.cfg import works
 from conformance.errors import Violation
+from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence, sleep
 
@@ -187,12 +188,10 @@ async def _are_cut(
         await proxy.handshake()
         with workbench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
-        asked = {
-            "tools/call": proxy.call_params(upstream.name, "echo"),
-            "resources/read": {"uri": "mock://one"},
-            "prompts/get": {"name": "greet"},
-        }
+        asked = await requests_of_each_kind(proxy, upstream.name)
         for method, (limit, number) in limits.items():
+            if method not in asked:
+                continue
             with workbench.case(f"{method} with a limit of {limit:g} s"):
                 sent = time.monotonic()
                 answer = await proxy.request(method, asked[method], within=limit + 10.0)

@@ -12,7 +12,16 @@ from conformance.mutants import legitimate, replace, wire
 from dynamic_mcp.frontend import tool_surface
 
 #: the checks that read a listing, or wait for one
-_READERS = ("FRONT-009", "FRONT-010", "FRONT-011", "FRONT-026", "FRONT-022", "FRONT-035", "HTTP-017", "RLD-002")
+_READERS = (
+    "FRONT-009",
+    "FRONT-010",
+    "FRONT-011",
+    "FRONT-026",
+    "FRONT-022",
+    "FRONT-035",
+    "HTTP-017",
+    "RLD-002",
+)
 
 
 def _listing(change: Callable[[list[Any]], dict[str, Any]]) -> None:

@@ -131,8 +131,6 @@ def outcome_of(trial: Trial, verdict: Verdict, stack_trace: str = "") -> Outcome
     if trial.kind is ProgramKind.LEGITIMATE:
         is_fair = verdict in (Verdict.PASS, Verdict.WARN, Verdict.NOT_APPLICABLE)
         return Outcome.HELD if is_fair else Outcome.UNFAIR
-    if verdict is Verdict.NOT_APPLICABLE:
-        return Outcome.UNKNOWN
     declared, passed = trial.declared is not None, verdict is Verdict.PASS
     if trial.kind is ProgramKind.NULL_PROGRAM:
         return _NULL_PROGRAM[declared, passed]
