@@ -52,7 +52,7 @@ async def tokens_that_another_user_can_have_planted_are_not_used(workbench: Work
     workbench.browser()
     with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, foreign, pipe)
-    files = [token_file(workbench.sandbox.home, upstream.name) for upstream in (foreign, pipe)]
+    files = [token_file(workbench, upstream.name) for upstream in (foreign, pipe)]
     with workbench.precondition("the tokens are stored in the documented place"):
         workbench.expect(all(file.is_file() for file in files), str(files), "another place")
     folder = files[0].parent

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.workbench.exposed import exposed_prompt
 from conformance.workbench.client import MODERN
 from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
@@ -140,7 +141,7 @@ def _full(name: str, **fields: Any) -> Script:
     return Script(
         resources=[{"uri": uri, "name": name}],
         templates=[{"uriTemplate": f"{uri}/{{id}}", "name": name}],
-        prompts=[{"name": f"of-{name}"}],
+        prompts=[{"name": await exposed_prompt(proxy, name, f"of-{name}")}],
         contents={uri: contents},
         on=modern_rules,
         **fields,
@@ -155,7 +156,7 @@ def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dic
         if "resources" in capabilities:
             requests.append(("resources/read", {"uri": f"x://{name}"}))
         if "prompts" in capabilities:
-            requests.append(("prompts/get", {"name": f"of-{name}"}))
+            requests.append(("prompts/get", {"name": await exposed_prompt(proxy, name, f"of-{name}")}))
     if "resources" in capabilities:
         requests += [("resources/list", {}), ("resources/templates/list", {})]
     if "prompts" in capabilities:

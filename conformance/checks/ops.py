@@ -238,9 +238,10 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             return proxy.stderr
 
     default = await run({})
-    detailed = await run({"RUST_LOG": "debug"})
+    verbose = dict(workbench.sut.profile.verbose)
+    detailed = await run(verbose)
     more = len(detailed.splitlines()) > len(default.splitlines())
-    workbench.expect(more, "more lines with RUST_LOG=debug than without", f"{default!r}, then {detailed!r}")
+    workbench.expect(more, f"more lines with {verbose} than without", f"{default!r}, then {detailed!r}")
 
 
 def _names(proxy: Proxy, name: str, since: int = 0) -> bool:

@@ -73,7 +73,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     gone = workbench.stdio("gone").with_entry(
         {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
     )
-    env = {**TALKATIVE, "CANARY": variable}
+    env = {**workbench.sut.profile.verbose, **TALKATIVE, "CANARY": variable}
     workbench.browser()
     async with workbench.proxy(signed, env=env) as before:
         await before.handshake()

@@ -51,6 +51,9 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     promises: tuple[str, ...] = ()
+    revisions: tuple[str, ...] = ()
+    token_file: str = ""
+    verbose: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

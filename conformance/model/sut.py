@@ -30,6 +30,12 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: the token file of a server, relative to HOME
+DEFAULT_TOKEN_FILE = ".dynamic-mcp/oauth-servers/{server}.json"
+#: the environment variables that make it write more to stderr
+DEFAULT_VERBOSE: Mapping[str, str] = {"RUST_LOG": "debug"}
+#: the revisions of MCP
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 #: what an implementation can promise beyond the requirements; a check then demands it
 PROMISES: Mapping[str, str] = {
     "eager-start": "starts every server at once, not on its first use",
@@ -79,6 +85,12 @@ class Profile:
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: the revisions of MCP that it speaks; empty = unknown
+    revisions: frozenset[str] = frozenset()
+    #: the token file of a server, relative to HOME; `{server}` stands for the name of the server
+    token_file: str = DEFAULT_TOKEN_FILE
+    #: the environment variables that make it write more to stderr
+    verbose: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_VERBOSE))
     #: which of `PROMISES` it makes
     promises: frozenset[str] = frozenset()
     #: the value of `--profile` that selects this profile
@@ -114,9 +126,12 @@ class Profile:
             ("settings", DEFAULT_SETTINGS),
             ("entries", TRANSPORTS),
             ("promises", PROMISES),
+            ("revisions", REVISIONS),
         ):
             if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
+        if content.token_file.startswith("/") or ".." in Path(content.token_file).parts:
+            raise UsageError(f"{file}: token_file: {content.token_file!r} is not a path below HOME")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -130,6 +145,9 @@ class Profile:
             starts_within=content.starts_within,
             entries=content.entries,
             promises=frozenset(content.promises),
+            revisions=frozenset(content.revisions),
+            token_file=content.token_file.removeprefix("~/") or DEFAULT_TOKEN_FILE,
+            verbose=content.verbose or dict(DEFAULT_VERBOSE),
             origin=origin,
         )
 
@@ -147,8 +165,14 @@ class Profile:
             inner[last] = value
         return whole
 
-    def reason_for_absence(self, requirement_id: str) -> str | None:
-        """Why this requirement does not apply, or None if it does."""
+    def speaks(self, revision: str) -> bool | None:
+        """Whether it speaks this revision of MCP; None if the profile does not say."""
+        return revision in self.revisions if self.revisions else None
+
+    def reason_for_absence(self, requirement_id: str, era: str = "any") -> str | None:
+        """Why this requirement, of this era, does not apply, or None if it does."""
+        if era == "modern" and self.speaks(REVISIONS[-1]) is False:
+            return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
         return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
 
 
