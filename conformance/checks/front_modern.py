@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
-from conformance.workbench.exposed import exposed_prompt
 from conformance.workbench.client import MODERN
+from conformance.workbench.exposed import exposed_prompt
 from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
 
@@ -116,7 +116,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
     upstreams = [workbench.stdio("old", _full("old")), workbench.stdio("new", _full("new", era="modern"))]
     async with modern(workbench, *upstreams) as proxy:
         found = await proxy.request("server/discover")
-        for method, params in _requests(proxy, found.result.get("capabilities", {})):
+        for method, params in await _requests(proxy, found.result.get("capabilities", {})):
             answer = await proxy.request(method, params)
             with workbench.case(f"{method} {params}"):
                 cached = method not in ("tools/call", "prompts/get")
@@ -126,7 +126,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
                     workbench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
     async with workbench.serving(*upstreams) as proxy:
         greeting = proxy.greeting.result if proxy.greeting else {}
-        for method, params in _requests(proxy, greeting.get("capabilities", {})):
+        for method, params in await _requests(proxy, greeting.get("capabilities", {})):
             answer = await proxy.request(method, params)
             with workbench.case(f"legacy client, {method} {params}"):
                 workbench.expect("result" in answer.message, "a result", answer.raw)
@@ -141,14 +141,14 @@ def _full(name: str, **fields: Any) -> Script:
     return Script(
         resources=[{"uri": uri, "name": name}],
         templates=[{"uriTemplate": f"{uri}/{{id}}", "name": name}],
-        prompts=[{"name": await exposed_prompt(proxy, name, f"of-{name}")}],
+        prompts=[{"name": f"of-{name}"}],
         contents={uri: contents},
         on=modern_rules,
         **fields,
     )
 
 
-def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+async def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Every request that these capabilities allow."""
     requests: list[tuple[str, dict[str, Any]]] = [("tools/list", {})]
     for name in ("old", "new"):
