@@ -12,7 +12,7 @@ from conformance.checks import check
 from conformance.checks.cfg import refuses
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.rld import is_usable
-from conformance.checks.tok_storage import token_file
+from conformance.checks.token_files import token_file
 from conformance.workbench.memory import memory_of
 from mock_servers.browser import User
 

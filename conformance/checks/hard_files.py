@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
-from conformance.checks.tok_storage import own_folder, token_file
+from conformance.checks.token_files import own_folder, token_file
 from mock_servers.browser import User
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import signs_in
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.tok_expiry import until
-from conformance.checks.tok_storage import token_file
+from conformance.checks.token_files import token_file
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 

@@ -15,7 +15,7 @@ import psutil
 from conformance.checks import check
 from conformance.checks.oauth_callback import attempt
 from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.checks.tok_storage import token_folder
+from conformance.checks.token_files import token_folder
 from conformance.errors import Untestable, Violation
 from conformance.workbench.leak_scan import leaked
 from mock_servers.browser import User

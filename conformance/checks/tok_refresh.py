@@ -9,7 +9,7 @@ from conformance.checks import check
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import first_run, until
-from conformance.checks.tok_storage import stored
+from conformance.checks.token_files import stored
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:

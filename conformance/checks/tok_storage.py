@@ -13,15 +13,18 @@ import time
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.errors import NotApplicable, Violation
-from conformance.model.sut import DEFAULT_TOKEN_FILE
+from conformance.checks.token_files import (
+    needs_the_documented_place,
+    own_folder,
+    stored_json,
+    token_file,
+    values_in,
+)
 from mock_servers.actions import silence
 from mock_servers.hostile.sign_ins import takes_refresh_tokens
 from mock_servers.oauth_script import OAuth
@@ -30,6 +33,7 @@ from mock_servers.script import Script, on_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conformance.workbench.protected import ProtectedMockUpstream
     from conformance.workbench.proxy import Proxy
@@ -37,62 +41,8 @@ if TYPE_CHECKING:
 
 PLANTED = "planted-access"
 _LOOK = 0.001
-#: folders below HOME that many programs use (XDG Base Directory Specification)
-_SHARED = (".cache", ".config", ".local", "share", "state")
 #: lifetime in seconds of a token that the proxy has to refresh
 _SHORT = 2
-
-
-def token_file(workbench: Workbench, name: str, home: Path | None = None) -> Path:
-    """Where the tokens of a server belong: the documented place, or that of the profile."""
-    pattern = workbench.sut.profile.token_file
-    return (home or workbench.sandbox.home) / pattern.replace("{server}", name)
-
-
-def token_folder(workbench: Workbench) -> Path:
-    """The folder of the token files of all servers."""
-    parts = Path(workbench.sut.profile.token_file).parent.parts
-    return workbench.sandbox.home.joinpath(*takewhile(lambda part: "{server}" not in part, parts))
-
-
-def own_folder(workbench: Workbench, home: Path | None = None) -> Path:
-    """The topmost folder, or else the token file, that the implementation shares with no other program."""
-    parts = Path(workbench.sut.profile.token_file).parts
-    own = next(place for place, part in enumerate(parts, 1) if part not in _SHARED)
-    return (home or workbench.sandbox.home).joinpath(*parts[:own])
-
-
-def needs_the_documented_place(workbench: Workbench) -> None:
-    """Raise `NotApplicable` if the profile names another token file."""
-    if workbench.sut.profile.token_file != DEFAULT_TOKEN_FILE:
-        raise NotApplicable(f"the profile says that tokens lie in {workbench.sut.profile.token_file}")
-
-
-def stored(workbench: Workbench, name: str) -> str:
-    """The content of a server's token file. Raises `Violation` when there is no such file."""
-    file = token_file(workbench, name)
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise Violation(f"{file} exists", "no such file") from None
-
-
-def stored_json(workbench: Workbench, name: str) -> Any:
-    """The same as JSON. Raises `Violation` when the content is not JSON."""
-    content = stored(workbench, name)
-    try:
-        return json.loads(content)
-    except ValueError:
-        raise Violation(f"{token_file(workbench, name)} is JSON", repr(content[:200])) from None
-
-
-def values_in(document: Any) -> list[Any]:
-    """Every value that is neither an object nor an array, at any depth."""
-    if isinstance(document, dict):
-        return [value for inner in document.values() for value in values_in(inner)]
-    if isinstance(document, list):
-        return [value for inner in document for value in values_in(inner)]
-    return [document]
 
 
 @check("TOK-001", timeout=30)

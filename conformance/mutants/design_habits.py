@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+import zlib
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import msgspec
 from conformance.mutants import legitimate, replace, wire
 from dynamic_mcp import log
 from dynamic_mcp.frontend import tool_surface
-from dynamic_mcp.oauth import store
+from dynamic_mcp.oauth import callback, store
+from dynamic_mcp.oauth.callback import Callback
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.protocol import era, versions
@@ -39,7 +43,7 @@ def keeps_tokens_elsewhere() -> None:
     replace(right, wrong)
 
 
-@legitimate(*_TOKENS, profile='token_file = "~/.other-proxy/{server}.json"')
+@legitimate(*_TOKENS, profile='token_file = "~/.other-proxy/tokens/{server}.json"')
 def keeps_expiries_in_milliseconds() -> None:
     """The members have other names, too."""
     names = {"access_token": "accessToken", "refresh_token": "refreshToken", "expires_at": "expiresAt"}
@@ -72,7 +76,7 @@ def keeps_expiries_in_milliseconds() -> None:
         json = Json
         DecodeError = msgspec.DecodeError
 
-    replace(store.default_directory, lambda: Path.home() / ".other-proxy")
+    replace(store.default_directory, lambda: Path.home() / ".other-proxy" / "tokens")
     setattr(store, "msgspec", Library)  # noqa: B010 - the name is not exported
     replace(decode, usual)
 
@@ -160,3 +164,38 @@ def declares_more_than_its_servers_offer() -> None:
         return {**found, "experimental": {"example.invalid/own": {}}}
 
     replace(right, more)
+
+
+@legitimate("FRONT-004", "FRONT-006", "FRONT-008", "FRONT-025", "STD-004")
+def says_something_of_its_own_to_its_client() -> None:
+    """After each listing: a log message that is not an upstream's, and a ping."""
+
+    def wrong(message: wire.Message, way: wire.Way) -> wire.Changed:
+        if way.method_of(message) != "tools/list" or "result" not in message:
+            return message
+        ping = {"jsonrpc": "2.0", "id": f"own-{message['id']}", "method": "ping"}
+        note = {"level": "info", "logger": "the-proxy", "data": "the groups were listed"}
+        said = {"jsonrpc": "2.0", "method": "notifications/message", "params": note}
+        return [message, said] if wire.is_modern(way.request_of(message)) else [message, said, ping]
+
+    wire.to_client(wrong)
+
+
+@legitimate("FRONT-016", "OPS-007", "OPS-009", "SEC-004", "CFG-011", "STD-009")
+def has_a_runtime_that_warns() -> None:
+    """On stderr, before everything else."""
+    for number in range(40):
+        print(
+            f"(runtime:{number}) ExperimentalWarning: this feature might change at any time", file=sys.stderr
+        )
+
+
+@legitimate("OAUTH-012", "OAUTH-013", "OAUTH-014", "OAUTH-028")
+def has_a_callback_port_for_each_server() -> None:
+    """The same at each sign-in; RFC 8252 lets the client choose the port, and nothing forbids the same choice."""
+    right = callback.listening
+
+    def listening(server_name: str, state: str, port: int = 0) -> AbstractAsyncContextManager[Callback]:
+        return right(server_name, state, port or 20000 + zlib.crc32(server_name.encode()) % 10000)
+
+    replace(right, listening)

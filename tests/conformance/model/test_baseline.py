@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,3 +125,28 @@ def test_a_profile_with_an_unknown_name_is_a_usage_error(tmp_path: Path, table: 
     file.write_text(f"[{table}]\nfetch = {value}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=f"{table}: 'fetch' is not one of"):
         Profile.load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('promises = ["speed"]', "'speed' is not one of eager-start"),
+        ('revisions = ["2099-01-01"]', "'2099-01-01' is not one of 2024-11-05"),
+        ('token_file = "/etc/{server}"', "is not a path below HOME"),
+        ('token_file = "~/../{server}"', "is not a path below HOME"),
+    ],
+)
+def test_a_design_that_no_check_knows_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(problem)):
+        Profile.parse(line, "mine")
+
+
+def test_a_profile_declares_a_design_in_a_line_each() -> None:
+    profile = Profile.parse(
+        'revisions = ["2025-11-25"]\ntoken_file = "~/.mine/{server}.x"\nverbose = { DEBUG = "1" }', "mine"
+    )
+    assert (profile.token_file, dict(profile.verbose)) == (".mine/{server}.x", {"DEBUG": "1"})
+    assert (profile.speaks("2025-11-25"), profile.speaks("2026-07-28")) == (True, False)
+    assert profile.reason_for_absence("STD-022", "modern") is not None
+    assert profile.reason_for_absence("STD-001", "any") is None
+    assert Profile("unknown").speaks("2026-07-28") is None

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from conformance.checks.tok_storage import stored_json, token_file
+from conformance.checks.token_files import stored_json, token_file
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
 from conformance.workbench.browsers import OPENERS, Browser
