@@ -66,7 +66,7 @@ async def the_argument_beats_the_environment(workbench: Workbench) -> None:
         with workbench.must("the proxy loads the file that the argument names"):
             await proxy.ready(chosen)
         await workbench.holds_for(3.0, other.was_never_started)
-        groups = await proxy.groups()
+        groups = await proxy.groups("chosen", "other")
         workbench.expect("other" not in groups, "no group of the file named by the variable", groups)
     with workbench.precondition("the other file works when the argument names it"):
         await works(workbench, other, config=other_config)

@@ -86,7 +86,11 @@ async def _has_no_tools(workbench: Workbench, proxy: Proxy, upstream: MockUpstre
 
 async def _is_connected(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
     """Wait until an upstream without tools has answered, so that an error does not come from its absence."""
-    await proxy.tools_of(upstream.name)  # wakes a lazy proxy
+    lists = [f"{kind}/list" for kind in ("resources", "prompts") if kind in _capabilities(proxy)]
+    for method in lists:
+        await proxy.request(method, {})  # wakes a lazy proxy
+    if not lists and not workbench.promises("eager-start"):
+        return  # nothing of such a server can be used
     with workbench.precondition("the upstream without tools is connected"):
         answered = f"{upstream.name} has answered the first request"
         await workbench.eventually(

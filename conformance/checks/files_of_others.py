@@ -12,7 +12,7 @@ from conformance.checks import check
 from conformance.checks.cfg import refuses
 from conformance.checks.oauth_flow import sign_in
 from conformance.checks.rld import is_usable
-from conformance.checks.tok_storage import token_file
+from conformance.checks.token_files import token_file
 from conformance.workbench.memory import memory_of
 from mock_servers.browser import User
 
@@ -52,7 +52,7 @@ async def tokens_that_another_user_can_have_planted_are_not_used(workbench: Work
     workbench.browser()
     with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, foreign, pipe)
-    files = [token_file(workbench.sandbox.home, upstream.name) for upstream in (foreign, pipe)]
+    files = [token_file(workbench, upstream.name) for upstream in (foreign, pipe)]
     with workbench.precondition("the tokens are stored in the documented place"):
         workbench.expect(all(file.is_file() for file in files), str(files), "another place")
     folder = files[0].parent

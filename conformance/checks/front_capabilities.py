@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.workbench.exposed import exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
 
@@ -116,7 +117,13 @@ def _is_declared(capabilities: dict[str, Any], name: str, flag: str | None) -> b
 
 
 async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+    names = {}
+    if "resources" in declared:
+        names[URI] = await exposed_uri(proxy, "able", URI)
+    if "prompts" in declared:
+        names["greet"] = await exposed_prompt(proxy, "able", "greet")
     for method, (capability, flag, params) in PROMISED.items():
+        params = _with_names(params, names)
         if not _is_declared(declared, capability, flag):
             await _is_unknown(workbench, proxy, method, params)
             continue
@@ -126,6 +133,13 @@ async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared:
         )
         if method == "completion/complete":
             workbench.expect("world" in answer.raw, "the completion is the upstream's", answer.raw)
+
+
+def _with_names(params: Any, names: dict[str, str]) -> Any:
+    """The params with the names that the proxy shows."""
+    if isinstance(params, dict):
+        return {key: _with_names(value, names) for key, value in params.items()}
+    return names.get(params, params)
 
 
 async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:

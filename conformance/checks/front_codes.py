@@ -1,4 +1,4 @@
-"""FRONT: the codes of errors, which the specifications recommend."""
+"""FRONT: malformed input, and the codes of errors, which the specifications recommend."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_notifications import declared
-from conformance.checks.front_session import MALFORMED, serves
-from conformance.checks.front_tools import LISTS
+from conformance.checks.front_session import serves
 from conformance.workbench.client import MODERN
+from conformance.workbench.exposed import LISTS, declared_methods, declares
+from conformance.workbench.transcript import part
 from mock_servers.script import Script
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ INVALID_PARAMS, NOT_FOUND = -32602, -32002
 async def common_failures_have_the_codes_of_the_specification(workbench: Workbench) -> None:
     script = Script(resources=[{"uri": "mock://one", "name": "one"}], prompts=[{"name": "greet"}])
     async with workbench.serving(workbench.stdio("a", script)) as proxy:
-        for method in ("tools/list", *(one for one in LISTS if declared(proxy, one.partition("/")[0]))):
+        for method in ("tools/list", *declared_methods(proxy, LISTS)):
             await _has_code(workbench, proxy, method, {"cursor": "a cursor that nobody gave"}, INVALID_PARAMS)
-        if declared(proxy, "prompts"):
+        if declares(proxy, "prompts"):
             await _has_code(workbench, proxy, "prompts/get", {"name": "nobody"}, INVALID_PARAMS)
             await _has_code(workbench, proxy, "prompts/get", {"arguments": {}}, INVALID_PARAMS)
-        if declared(proxy, "resources"):
+        if declares(proxy, "resources"):
             unknown = {"uri": "nobody://has-it"}
             await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
             discovery = await proxy.request("server/discover", era="modern")
-            if MODERN in (discovery.result or {}).get("supportedVersions", []):
+            if MODERN in (discovery.member("supportedVersions") or []):
                 proxy.modern = True
                 await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS)
 
@@ -42,8 +42,40 @@ async def _has_code(
 ) -> None:
     answer = await proxy.request(method, params, within=10.0)
     with workbench.case(f"{method} {json.dumps(params)}, {proxy.era} client"):
-        code = (answer.error or {}).get("code")
-        workbench.expect(code in codes, f"an error with code {' or '.join(map(str, codes))}", answer.raw)
+        workbench.expect(
+            answer.code in codes, f"an error with code {' or '.join(map(str, codes))}", answer.raw
+        )
+
+
+#: lines that are no request, each with the code and the id of the right answer
+MALFORMED: dict[str, tuple[int, str | None]] = {
+    '{"jsonrpc": "2.0", "id": "lost", ': (-32700, None),
+    "{}": (-32600, None),
+    '{"jsonrpc": "1.0", "id": "version", "method": "ping"}': (-32600, "version"),
+    '{"jsonrpc": "2.0", "id": "number", "method": 7}': (-32600, "number"),
+    "7": (-32600, None),
+    '"ping"': (-32600, None),
+}
+
+
+@check("FRONT-006", timeout=40)
+async def malformed_input_does_not_end_the_service(workbench: Workbench) -> None:
+    async with workbench.proxy(workbench.stdio("a")) as proxy:
+        await proxy.handshake()
+        with workbench.precondition("the proxy answers requests"):
+            await serves(workbench, proxy)
+        for number, line in enumerate(MALFORMED):
+            with workbench.case(line):
+                await proxy.send_raw(line.encode() + b"\n")
+                # The answer to this request comes after what the proxy says about the line.
+                answer = await proxy.request("no/such/method", id=f"unknown-{number}")
+                workbench.expect(answer.code == -32601, "-32601 for an unknown method", answer.raw)
+                await serves(workbench, proxy)
+        answers = [message for message in proxy.received if "method" not in message]
+        results = [message for message in answers if "error" not in message]
+        workbench.expect(not results, "no result for malformed input", results)
+        most = f"at most one answer to each of {len(MALFORMED)} lines"
+        workbench.expect(len(answers) <= len(MALFORMED), most, answers)
 
 
 @check("FRONT-046", timeout=40)
@@ -55,8 +87,7 @@ async def malformed_input_gets_the_codes_of_json_rpc(workbench: Workbench) -> No
         for line, (code, identity) in MALFORMED.items():
             with workbench.case(line):
                 answer = await _answer_to_raw(workbench, proxy, line)
-                error = answer.get("error") or {}
-                workbench.expect(error.get("code") == code, f"an error with code {code}", answer)
+                workbench.expect(part(answer, "error", "code") == code, f"an error with code {code}", answer)
                 workbench.expect(answer.get("id") == identity, f"the id {json.dumps(identity)}", answer)
         with workbench.case("a good request afterwards"):
             await serves(workbench, proxy)

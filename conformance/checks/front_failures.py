@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.checks import check
+from conformance.workbench.exposed import requests_of_each_kind
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, crash, error, on_call, silence
 
@@ -49,12 +50,7 @@ async def upstream_errors_keep_their_message(workbench: Workbench) -> None:
     resource, prompt = {"uri": "mock://one", "name": "one"}, {"name": "greet"}
     upstream = workbench.stdio("a", Script(resources=[resource], prompts=[prompt], on=rules))
     async with workbench.serving(upstream) as proxy:
-        asked = {
-            "tools/call": proxy.call_params("a", "echo"),
-            "resources/read": {"uri": "mock://one"},
-            "prompts/get": {"name": "greet"},
-        }
-        for method, params in asked.items():
+        for method, params in (await requests_of_each_kind(proxy, "a")).items():
             answer = await proxy.request(method, params, within=10.0)
             with workbench.case(method):
                 workbench.expect(upstream.requests(method), "it reaches the upstream", answer.raw)

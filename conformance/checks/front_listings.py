@@ -13,6 +13,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.errors import Violation
+from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.memory import bounded_growth
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import (
@@ -148,6 +149,6 @@ async def _sees_the_last_change(workbench: Workbench, proxy: Proxy, upstream: St
     await proxy.call("a", "echo", {"change": True})
     listed = len(upstream.requests("tools/list"))
     answer = await proxy.tools_of("a")
-    workbench.expect('"new"' in answer.text, "the listing shows the new tool", answer.raw)
+    workbench.expect('"new"' in listing_text(answer), "the listing shows the new tool", answer.raw)
     if len(upstream.requests("tools/list")) == listed:
         raise Violation("a new listing after the change", "an old one")

@@ -15,6 +15,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.workbench.client import MODERN
+from conformance.workbench.exposed import exposed_prompt
 from conformance.workbench.transcript import part
 from mock_servers.answers import CAPABILITIES_KEY, SUBSCRIPTION_KEY, VERSION_KEY
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, set_prompts
@@ -121,7 +122,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
     upstreams = [workbench.stdio("old", _full("old")), workbench.stdio("new", _full("new", era="modern"))]
     async with modern(workbench, *upstreams) as proxy:
         found = await proxy.request("server/discover")
-        for method, params in _requests(proxy, found.member("capabilities") or {}):
+        for method, params in await _requests(proxy, found.member("capabilities") or {}):
             answer = await proxy.request(method, params)
             with workbench.case(f"{method} {params}"):
                 cached = method not in ("tools/call", "prompts/get")
@@ -131,7 +132,7 @@ async def modern_results_have_their_envelope_and_caching_hints(workbench: Workbe
                     workbench.expect(hints == (0, "private"), "ttlMs 0, private", answer.raw)
     async with workbench.serving(*upstreams) as proxy:
         capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
-        for method, params in _requests(proxy, capabilities or {}):
+        for method, params in await _requests(proxy, capabilities or {}):
             answer = await proxy.request(method, params)
             with workbench.case(f"legacy client, {method} {params}"):
                 workbench.expect("result" in answer.message, "a result", answer.raw)
@@ -153,7 +154,7 @@ def _full(name: str, **fields: Any) -> Script:
     )
 
 
-def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+async def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Every request that these capabilities allow."""
     requests: list[tuple[str, dict[str, Any]]] = [("tools/list", {})]
     for name in ("old", "new"):
@@ -161,7 +162,7 @@ def _requests(proxy: Proxy, capabilities: dict[str, Any]) -> list[tuple[str, dic
         if "resources" in capabilities:
             requests.append(("resources/read", {"uri": f"x://{name}"}))
         if "prompts" in capabilities:
-            requests.append(("prompts/get", {"name": f"of-{name}"}))
+            requests.append(("prompts/get", {"name": await exposed_prompt(proxy, name, f"of-{name}")}))
     if "resources" in capabilities:
         requests += [("resources/list", {}), ("resources/templates/list", {})]
     if "prompts" in capabilities:

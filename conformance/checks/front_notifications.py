@@ -15,6 +15,8 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.workbench.exposed import exposed_prompt
+from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.transcript import increase, part
 from mock_servers.script import (
     Rule,
@@ -127,7 +129,7 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
             if has_prompts:
                 await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
             listing = await proxy.tools_of("a")
-            workbench.expect("t3" not in listing.text, "no tool t3", listing.raw)
+            workbench.expect("t3" not in listing_text(listing), "no tool t3", listing.raw)
             await proxy.call("a", "echo")
         await shows(workbench, "t3", partial(proxy.tools_of, "a"))
         if has_prompts:
@@ -220,7 +222,6 @@ async def a_cancellation_reaches_the_upstream_and_ends_the_call(workbench: Workb
 @check("FRONT-025", timeout=40)
 async def logging_and_completion_work_if_they_are_declared(workbench: Workbench) -> None:
     level_set = {"level": "warning"}
-    prompt = {"ref": {"type": "ref/prompt", "name": "of-b"}, "argument": {"name": "x", "value": "v"}}
     upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
     async with workbench.serving(*upstreams) as proxy:
         if not declared(proxy, "logging"):
@@ -230,6 +231,8 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
             await _accepts_levels(workbench, proxy, upstreams[0])
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
             await _holds_back(workbench, proxy, LEVELS[LEVELS.index("warning") :])
+        name = await exposed_prompt(proxy, "b", "of-b") if declared(proxy, "prompts") else "of-b"
+        prompt = {"ref": {"type": "ref/prompt", "name": name}, "argument": {"name": "x", "value": "v"}}
         if not declared(proxy, "completions"):
             await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:

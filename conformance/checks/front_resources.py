@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
+from conformance.workbench.exposed import LISTS as EXPOSED
+from conformance.workbench.exposed import declared_methods, find_exposed, needs
 from conformance.workbench.transcript import Json, part
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
@@ -61,6 +63,7 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
     failing = workbench.stdio("failing", _listing_is(error(-32050, "boom")))
     silent = workbench.stdio("silent", _listing_is(silence()), timeout={"resources": "10s"})
     async with workbench.serving(without, refusing, full, failing, other) as proxy:
+        needs(proxy, "resources")
         for case in LISTS:
             await _lists_all(workbench, proxy, *case, within=2.0)
 
@@ -82,8 +85,10 @@ async def _lists_all(
 ) -> None:
     shown = await proxy.items(method, member, within=within)
     workbench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
+    key = EXPOSED[method][1]
     for entry in wanted:
-        workbench.expect(entry in shown, f"{method} holds {entry} with all fields", shown)
+        exposed = find_exposed([one.get(key) for one in shown], "", entry[key])
+        workbench.expect({**entry, key: exposed} in shown, f"{method} holds {entry} with all fields", shown)
 
 
 @check("FRONT-018", timeout=30)
@@ -92,6 +97,7 @@ async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workben
     covering = workbench.stdio("covering", Script(templates=[{"uriTemplate": "x://{id}", "name": "x"}]))
     owners = {"mock://one": listing, "x://42": covering}
     async with workbench.serving(listing, covering) as proxy:
+        needs(proxy, "resources")
         for uri, owner in owners.items():
             with workbench.case(f"reading {uri}"):
                 answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
@@ -130,19 +136,25 @@ async def prompts_are_aggregated_and_routed_by_name(workbench: Workbench) -> Non
         workbench.stdio("second", Script(prompts=[part])),
     )
     async with workbench.serving(first, second) as proxy:
+        needs(proxy, "prompts")
         shown = await proxy.items("prompts/list", "prompts")
-        for prompt in (greet, part):
-            workbench.expect(prompt in shown, f"prompts/list holds {prompt}", shown)
+        names = {}
+        for owner, prompt in ((first, greet), (second, part)):
+            own = str(prompt["name"])
+            names[own] = find_exposed([one.get("name") for one in shown], owner.name, own)
+            workbench.expect({**prompt, "name": names[own]} in shown, f"prompts/list holds {prompt}", shown)
         workbench.expect(len(shown) == 2, "prompts/list holds nothing else", shown)
         arguments = {"who": 'W\u00f6rld "\n\u2028', "empty": "", "number": "1"}
-        answer = await proxy.request("prompts/get", {"name": "greet", "arguments": arguments}, within=10.0)
+        answer = await proxy.request(
+            "prompts/get", {"name": names["greet"], "arguments": arguments}, within=10.0
+        )
         asked = [request.param("arguments") for request in first.requests("prompts/get")]
         workbench.expect(asked == [arguments], f"the owner gets the arguments {arguments}", asked)
         workbench.expect("prompt greet(" in answer.raw, "the messages of the prompt", answer.raw)
         workbench.expect(
             not second.requests("prompts/get"), "no other upstream gets the request", second.lines
         )
-        other = await proxy.request("prompts/get", {"name": "part"}, within=10.0)
+        other = await proxy.request("prompts/get", {"name": names["part"]}, within=10.0)
         workbench.expect("prompt part()" in other.raw, "the prompt of the other upstream", other.raw)
         faulty: dict[str, Json] = {"an unknown prompt": {"name": "nobody"}, "no name": {"arguments": {}}}
         for what, params in faulty.items():
@@ -199,8 +211,11 @@ def _who(answer: Answer) -> str:
 async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMockUpstream]) -> None:
     """Each owner is reachable by a name that the lists show, or by the bare name with its group."""
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
-    prompts = await proxy.items("prompts/list", "prompts")
-    resources = await proxy.items("resources/list", "resources")
+    lists = declared_methods(proxy, ("prompts/list", "resources/list"))
+    prompts, resources = [
+        await proxy.items(method, EXPOSED[method][0]) if method in lists else []
+        for method in ("prompts/list", "resources/list")
+    ]
     groups = [owner.name for owner in owners]
     ways: dict[str, list[Json]] = {
         "prompts/get": [{"name": part(prompt, "name")} for prompt in prompts]
@@ -209,7 +224,8 @@ async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMo
         + [{"uri": SAME_URI, "group": group} for group in groups],
     }
     reached = {"tools/call": [_who(answer) for answer in tools]}
-    for method, tries in ways.items():
+    for method in declared_methods(proxy, ways):
+        tries = ways[method]
         reached[method] = [_who(await proxy.request(method, params)) for params in tries]
     for method, whom in reached.items():
         workbench.expect(set(groups) <= set(whom), f"{method} can reach both {groups}", whom)

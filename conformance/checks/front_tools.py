@@ -11,6 +11,8 @@ from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.errors import Violation
 from conformance.workbench.differences import Number, first_difference
+from conformance.workbench.exposed import LISTS, declared_methods, find_exposed
+from conformance.workbench.listing_forms import definitions
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
@@ -47,7 +49,7 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
         workbench.expect(
             {"group", "name", "args"} <= {*members}, "group, name and args are described", members
         )
-        listed = await proxy.groups()
+        listed = await proxy.groups(*names, "broken", "disabled")
         connected = [name for name in listed if name != "broken"]
         if not workbench.promises("configuration-order"):
             connected, names = sorted(connected), sorted(names)
@@ -129,31 +131,6 @@ async def _shows(workbench: Workbench, *members: str) -> None:
             _is_equal(workbench, expected, seen)
 
 
-def definitions(answer: Answer, name: str) -> list[Any]:
-    """The tool definitions with this name anywhere in a listing, as JSON or as JSON in its text."""
-    found: list[Any] = []
-
-    def search(value: Any) -> None:
-        if isinstance(value, dict) and value.get("name") == name and "inputSchema" in value:
-            found.append(value)
-        elif isinstance(value, dict | list):
-            for member in value.values() if isinstance(value, dict) else value:
-                search(member)
-
-    try:
-        search(json.loads(answer.text))
-    except ValueError:
-        search(answer.result)
-    return found
-
-
-LISTS = {
-    "resources/list": ("resources", "uri"),
-    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
-    "prompts/list": ("prompts", "name"),
-}
-
-
 @check("FRONT-011", timeout=40)
 async def all_pages_of_upstream_lists_are_reachable(workbench: Workbench) -> None:
     paged = workbench.stdio("paged", _three_of_everything(page_size=1, cursors=["", "p2"]))
@@ -198,11 +175,19 @@ async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         called = await proxy.call(upstream.name, "tool2")
         workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script
-        everything = (script.resources, script.templates, script.prompts)
-        for (method, (member, key)), whole in zip(LISTS.items(), everything, strict=True):
+        everything = {
+            "resources/list": script.resources,
+            "resources/templates/list": script.templates,
+            "prompts/list": script.prompts,
+        }
+        lists = declared_methods(proxy, LISTS)
+        for method in lists:
+            member, key = LISTS[method]
             shown = [str(item.get(key)) for item in await proxy.items(method, member)]
-            wanted = [item[key] for item in whole or []]
-            workbench.expect(sorted(shown) == wanted, f"{method} holds all three pages: {wanted}", shown)
+            wanted = [item[key] for item in everything[method] or []]
+            found = {find_exposed(shown, upstream.name, own) for own in wanted}
+            workbench.expect(found == set(shown), f"{method} holds all three pages: {wanted}", shown)
+            workbench.expect(len(shown) == len(wanted), f"{method} holds each of {wanted} once", shown)
 
 
 async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
@@ -210,8 +195,8 @@ async def _ends(workbench: Workbench, upstream: StdioMockUpstream) -> None:
         await proxy.handshake()
         with workbench.must("the proxy lists the tools of an upstream that repeats its cursor"):
             await proxy.ready(upstream, within=10.0)
-        for method, (member, _) in LISTS.items():
-            shown = await proxy.items(method, member)
+        for method in declared_methods(proxy, LISTS):
+            shown = await proxy.items(method, LISTS[method][0])
             workbench.expect(shown, f"{method} shows what the upstream repeats", shown)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.checks import check
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in
-from conformance.checks.tok_storage import token_file
+from conformance.checks.token_files import own_folder, token_file
 from mock_servers.browser import User
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ async def a_lax_token_store_is_repaired(workbench: Workbench) -> None:
     workbench.browser()
     with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, upstream)
-    file, home = token_file(workbench.sandbox.home, "a"), workbench.sandbox.home
+    file, home = token_file(workbench, "a"), workbench.sandbox.home
     with workbench.precondition("the tokens are stored in the documented place"):
         workbench.expect(file.is_file(), str(file), sorted(map(str, home.rglob("*"))))
-    folders = [file.parent, file.parent.parent]
+    folders = list({file.parent, own_folder(workbench)} - {file, home})
     for path, mode in ((file, 0o644), *((folder, 0o755) for folder in (*folders, home))):
         path.chmod(mode)
     browser = workbench.browser()

@@ -15,6 +15,7 @@ from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import signs_in
 from conformance.checks.sec_secrets import tokens_of
 from conformance.checks.tok_expiry import until
+from conformance.checks.token_files import token_file
 from conformance.workbench.leak_scan import leaked
 from mock_servers.oauth_script import OAuth
 
@@ -95,5 +96,5 @@ def _has_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) -> None
             content = path.read_bytes()
             found = leaked(content.decode(errors="replace"), tokens)
             workbench.expect(not found, f"no token in {path.relative_to(workbench.sandbox.home)}", found)
-            is_token_file = path.suffix == ".json" and path.parent.name == "oauth-servers"
+            is_token_file = path == token_file(workbench, upstream.name)
             workbench.expect(not (is_token_file and content), "no token file", path)

@@ -11,6 +11,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
 from conformance.errors import Violation
+from conformance.workbench.listing_forms import listing_text
 from mock_servers.actions import list_changed, reply, set_tools
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
@@ -76,6 +77,7 @@ async def a_refused_post_leads_to_the_older_transport(workbench: Workbench) -> N
             await is_usable(workbench, proxy, upstream, within=10.0)
         for other in broken:
             what = f"{other.name} refuses a POST"
+            await proxy.wake(other.name)
             with workbench.precondition(what):
                 # The probe for the modern era counts here: after a 401 the proxy may send nothing more.
                 await workbench.eventually(partial(_all_posts, other), within=10.0, what=what)
@@ -138,7 +140,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")
         deadline = time.monotonic() + 5.0
-        while "brand_new" not in (listing := await proxy.tools_of("a")).text:
+        while "brand_new" not in listing_text(listing := await proxy.tools_of("a")):
             workbench.expect(
                 time.monotonic() < deadline, "the listing shows the new tool within 5 s", listing.raw
             )

@@ -21,6 +21,8 @@ import psutil
 from conformance.checks import check
 from conformance.checks.cfg import works
 from conformance.errors import Violation
+from conformance.workbench.exposed import requests_of_each_kind
+from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Rule, Script, crash, on_call, silence, sleep
 
 if TYPE_CHECKING:
@@ -192,12 +194,10 @@ async def _are_cut(
         await proxy.handshake()
         with workbench.must("a listing may take longer than a call"):
             await proxy.ready(upstream)
-        asked = {
-            "tools/call": proxy.call_params(upstream.name, "echo"),
-            "resources/read": {"uri": "mock://one"},
-            "prompts/get": {"name": "greet"},
-        }
+        asked = await requests_of_each_kind(proxy, upstream.name)
         for method, (limit, number) in limits.items():
+            if method not in asked:
+                continue
             with workbench.case(f"{method} with a limit of {limit:g} s"):
                 sent = time.monotonic()
                 answer = await proxy.request(method, asked[method], within=limit + 10.0)
@@ -278,8 +278,10 @@ async def _is_clean_after_crashes(workbench: Workbench) -> None:
         # A dead child holds no descriptors. So the check counts when all are back, if the proxy restarts them
         # at all.
         with anyio.move_on_after(15.0):
-            while not all(len(upstream.starts) > 1 for upstream in upstreams):  # noqa: ASYNC110
-                await anyio.sleep(0.1)
+            for upstream in upstreams:
+                await woken(
+                    proxy, upstream.name, partial(_is_back, upstream), within=15.0, what="a second start"
+                )
             await proxy.ready(*upstreams)
         await _keeps_nothing(workbench, process, before, "of what has crashed")
 
@@ -297,7 +299,13 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
             with workbench.precondition(f"the proxy applies reload number {number + 1}"):
                 await _has_groups(workbench, proxy, {upstream.name for upstream in upstreams})
                 if other in upstreams:
-                    await other.started()
+                    await woken(
+                        proxy,
+                        other.name,
+                        lambda: other.starts,
+                        within=5.0,
+                        what="a start with the new argument",
+                    )
         for upstream in (comes, other):
             with workbench.must("nothing of the last upstream is left"):
                 await upstream.gone(within=10.0)
@@ -306,7 +314,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
 
 async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
     deadline = time.monotonic() + 5.0
-    while (groups := set(await proxy.groups())) != names:
+    while (groups := set(await proxy.groups("stays", "comes"))) != names:
         workbench.expect(time.monotonic() < deadline, f"the groups {names}", groups)
         await anyio.sleep(0.1)
 
@@ -317,6 +325,10 @@ async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: 
             await anyio.sleep(0.1)
     kept = _kept(process, before)
     workbench.expect(not kept, f"the proxy keeps nothing {what}, and no socket listens", kept)
+
+
+def _is_back(upstream: StdioMockUpstream) -> bool:
+    return len(upstream.starts) > 1
 
 
 def _has_exited(upstream: StdioMockUpstream) -> bool:

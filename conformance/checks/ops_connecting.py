@@ -34,22 +34,24 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
     slow = [
         workbench.stdio(f"slow{number}", Script(on=[Rule("initialize", [sleep(2.0)])])) for number in range(3)
     ]
-    began = time.monotonic()
 
     async def becomes_ready(proxy: Proxy, upstream: StdioMockUpstream) -> None:
         await proxy.ready(upstream)
-        seconds = time.monotonic() - began
-        workbench.expect(seconds <= 5.0, f"{upstream.name} is ready 5 s after the start", f"{seconds:.1f} s")
+        seconds = time.monotonic() - min(started.t for one in slow for started in one.starts[:1])
+        what = f"{upstream.name} is ready 5 s after the first start of a server"
+        workbench.expect(seconds <= 5.0, what, f"{seconds:.1f} s")
 
     async with workbench.proxy(hanging, *slow) as proxy:
         with workbench.must("the proxy answers initialize while upstreams are slow"):
+            # How long the program itself takes is its own matter: the hanging upstream would delay the answer for ever.
             greeting = await proxy.handshake()
-        listing = await proxy.request("tools/list", {})
-        for what, answer in {"initialize": greeting, "tools/list": listing}.items():
-            took = answer.t - began
-            workbench.expect(
-                took <= 2.0, f"the answer to {what} comes within 2 s after the start", f"{took:.1f} s"
-            )
+        took = (await proxy.request("tools/list", {})).t - greeting.t
+        workbench.expect(took <= 2.0, "the answer to tools/list comes within 2 s", f"{took:.1f} s")
+        for upstream in slow:
+            if workbench.promises("eager-start"):
+                await upstream.started()
+            else:
+                await proxy.wake(upstream.name)
         with workbench.must("three upstreams that need 2 s each become ready"):
             await workbench.run_cases(*(partial(becomes_ready, proxy, upstream) for upstream in slow))
 

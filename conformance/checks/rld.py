@@ -19,6 +19,7 @@ import anyio
 from conformance.checks import check
 from conformance.workbench import save_styles
 from conformance.workbench.transcript import part
+from conformance.workbench.waking import woken
 from mock_servers.script import Grandchild, Script, on_call, reply, silence, sleep
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ STUBBORN = Script(ignore_eof=True, ignore_sigterm=True, grandchildren=[Grandchil
 #: seconds in which the proxy has to notice a save, and those for a start in addition
 NOTICED = 5.0
 STARTED = 5.0
-_POLL = 0.1
+POLL = 0.1
 
 
 @check("RLD-001", timeout=40)
@@ -42,7 +43,7 @@ async def a_server_that_is_added_to_the_file_becomes_usable(workbench: Workbench
     async with workbench.serving(old, config=config) as proxy:
         workbench.save(config, old, new)
         await is_usable(workbench, proxy, new)
-        await _works(workbench, proxy, old)
+        await works(workbench, proxy, old)
 
 
 async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
@@ -50,7 +51,7 @@ async def is_usable(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstr
     await _lists(workbench, proxy, upstream.name)
     with workbench.must(f"the tools of {upstream.name} can be used"):
         await proxy.ready(upstream, within=STARTED)
-    await _works(workbench, proxy, upstream)
+    await works(workbench, proxy, upstream)
 
 
 async def _lists(
@@ -59,16 +60,16 @@ async def _lists(
     """Wait until the proxy lists these groups, and does not list the one in `without`."""
     deadline = time.monotonic() + within
     while True:
-        groups = await proxy.groups()
+        groups = await proxy.groups(*names, without)
         if set(names) <= set(groups) and without not in groups:
             return
         if time.monotonic() >= deadline:
             wanted = f"{', '.join(names)} listed" + (f" and {without} not" if without else "")
             workbench.expect(False, f"{wanted} after {within:g} s", groups)
-        await anyio.sleep(_POLL)
+        await anyio.sleep(POLL)
 
 
-async def _works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
+async def works(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:
     answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
     workbench.expect(not answer.is_error, f"a call of {upstream.name} works", answer.raw)
 
@@ -100,7 +101,7 @@ async def a_server_that_is_removed_or_disabled_disappears_and_is_stopped(workben
                 await _lists(workbench, proxy, kept.name, without=gone.name)
                 answer = await proxy.call(gone.name, "add", {"a": 1, "b": 2})
                 workbench.expect(answer.is_error, f"a call of {gone.name} is an error", answer.raw)
-                await _works(workbench, proxy, kept)
+                await works(workbench, proxy, kept)
                 workbench.expect(not gone.alive, f"nothing starts {gone.name} again", gone.alive)
 
     removed, disabled = workbench.stdio("removed", STUBBORN), workbench.stdio("disabled", STUBBORN)
@@ -127,17 +128,19 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         )
         expected = [f"after-{mark}"], mark
         with workbench.case("the new argument and environment"):
-            await workbench.eventually(
+            await woken(
+                proxy,
+                local.name,
                 lambda: expected in [(start.args, start.env.get("WHICH")) for start in local.starts],
                 within=10.0,
                 what=f"a start with {expected}",
             )
         await proxy.ready(local)
-        await _works(workbench, proxy, local)
+        await works(workbench, proxy, local)
         deadline = time.monotonic() + 10.0
         while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
             workbench.expect(time.monotonic() < deadline, "a call carries the new header", sent)
-            await anyio.sleep(_POLL)
+            await anyio.sleep(POLL)
 
         began = time.monotonic()
         with workbench.case("the timeout is 1 s now"):
@@ -171,13 +174,13 @@ async def content_that_is_not_valid_changes_nothing(workbench: Workbench) -> Non
                 workbench.expect(len(different) == len(complete), "no line twice", complete)
                 await anyio.sleep(2.0)
                 workbench.expect(said() == complete, f"nothing after {complete}", said())
-                await _works(workbench, proxy, old)
+                await works(workbench, proxy, old)
                 pids = [start.pid for start in old.starts]
                 workbench.expect(len(pids) == 1 and old.alive == pids, "the same process", (pids, old.alive))
             with workbench.case(f"a valid save after {what}"):
                 workbench.save(config, old, new)
                 await is_usable(workbench, proxy, new)
-                await _works(workbench, proxy, old)
+                await works(workbench, proxy, old)
 
     await workbench.run_cases(
         partial(holds, "content that is no JSON", "{bad", workbench.stdio("a"), workbench.stdio("b")),
@@ -271,69 +274,6 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         workbench.expect(not undeclared, f"nothing but {sorted(declared)}, which were declared", told())
 
 
-@check("RLD-008", timeout=60, slow=True)
-async def slow_and_bursty_writers_end_in_what_they_wrote_last(workbench: Workbench) -> None:
-    """While the slow writer is not done, calls to the old group work."""
-    await workbench.run_cases(partial(_slow_writer, workbench), partial(_bursty_writer, workbench))
-
-
-async def _slow_writer(workbench: Workbench) -> None:
-    old, new = workbench.stdio("a"), workbench.stdio("b")
-    config, complete = workbench.config(old), workbench.config(old, new).read_bytes()
-    async with workbench.serving(old, config=config) as proxy:
-        async with anyio.create_task_group() as writing:
-
-            async def write() -> None:
-                # The last piece comes after the last call, since the content is valid from then on.
-                await save_styles.in_pieces(config, complete[:-1], 7, pause=0.15)
-                writing.cancel_scope.cancel()
-
-            writing.start_soon(write)
-            with workbench.case("while the file is half written"):
-                while True:
-                    await _works(workbench, proxy, old)
-                    await anyio.sleep(_POLL)
-        save_styles.in_place(config, complete)
-        with workbench.case("a slow writer"):
-            await is_usable(workbench, proxy, new)
-            await _holds_exactly(workbench, proxy, old, new)
-
-
-async def _bursty_writer(workbench: Workbench) -> None:
-    old, between, last = workbench.stdio("c"), workbench.stdio("d"), workbench.stdio("e")
-    config = workbench.config(old)
-    async with workbench.serving(old, config=config) as proxy:
-        contents = [workbench.config(old).read_bytes(), workbench.config(old, between).read_bytes()]
-        for number in range(20):
-            data = contents[number % 2] if number < 19 else workbench.config(old, last).read_bytes()
-            # Each save truncates the file for a moment, as a slow writer does.
-            await save_styles.in_pieces(config, data, 2, pause=0.05)
-        with workbench.case("twenty saves"):
-            await is_usable(workbench, proxy, last)
-            await _holds_exactly(workbench, proxy, old, last, nobody=between)
-
-
-async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, nobody: StdioMockUpstream | None = None
-) -> None:
-    """Each of these upstreams has exactly one process, also for a second afterwards."""
-
-    def is_so() -> bool:
-        return all(len(one.alive) == 1 for one in upstreams) and not (nobody and nobody.alive)
-
-    def seen() -> dict[str, list[int]]:
-        return {one.name: one.alive for one in (*upstreams, *([nobody] if nobody else []))}
-
-    expected = f"one process for each of {', '.join(one.name for one in upstreams)}, and no other"
-    with anyio.move_on_after(10.0):
-        while not is_so():  # noqa: ASYNC110 - no event announces another process's children
-            await anyio.sleep(_POLL)
-    await workbench.holds_for(1.0, lambda: workbench.expect(is_so(), expected, seen()))
-    groups = await proxy.groups()
-    names = sorted(one.name for one in upstreams)
-    workbench.expect(sorted(groups) == names, f"the groups {names}", groups)
-
-
 @check("RLD-009", timeout=60, slow=True)
 async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: Workbench) -> None:
     old, new = workbench.stdio("a"), workbench.stdio("b")
@@ -343,8 +283,8 @@ async def a_deleted_file_keeps_the_servers_and_a_new_one_is_applied(workbench: W
         deadline = time.monotonic() + 2.0
         while time.monotonic() < deadline:
             with workbench.case("without the file"):
-                await _works(workbench, proxy, old)
-            await anyio.sleep(_POLL)
+                await works(workbench, proxy, old)
+            await anyio.sleep(POLL)
         workbench.save(config, old, new)
         await is_usable(workbench, proxy, new)
-        await _works(workbench, proxy, old)
+        await works(workbench, proxy, old)

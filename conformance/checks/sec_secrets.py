@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
+#: each makes some proxies write more
+TALKATIVE = {"RUST_LOG": "trace", "DYNAMIC_MCP_LOG": "debug"}
 CONFIGURED = {
     "a header": "canary/header+1",
     "a header from a variable": "canary/variable+2",
@@ -71,8 +73,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     gone = workbench.stdio("gone").with_entry(
         {**workbench.required_fields("http"), **NOWHERE, "headers": headers}
     )
-    # Each makes some proxies write more.
-    env = {**workbench.sut.profile.log_switch, "RUST_LOG": "trace", "CANARY": variable}
+    env = {**workbench.sut.profile.log_switch, **TALKATIVE, "CANARY": variable}
     workbench.browser()
     async with workbench.proxy(signed, env=env) as before:
         await before.handshake()
@@ -185,6 +186,8 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
     workbench.browser()
     async with workbench.proxy(first, second) as proxy:
         await proxy.handshake()
+        for upstream in (first, second):
+            await proxy.wake(upstream.name)
         with workbench.must("both become usable with one authorization server"):
             await workbench.eventually(lambda: len(first.exchanges) == 2, within=15.0, what="two sign-ins")
         resources = {asked.issued["code"]: asked.params.get("resource") for asked in first.authorizations}

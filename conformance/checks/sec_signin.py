@@ -15,14 +15,13 @@ import psutil
 from conformance.checks import check
 from conformance.checks.oauth_callback import attempt
 from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.checks.tok_storage import FOLDER
+from conformance.checks.token_files import token_folder
 from conformance.errors import Untestable, Violation
 from conformance.workbench.leak_scan import leaked
 from mock_servers.browser import User
 from mock_servers.oauth_script import OAuth
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
     from conformance.workbench.protected import ProtectedMockUpstream
@@ -51,7 +50,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
     mine: list[str] = []
     for names in sets:
         upstreams = await _protected(workbench, names)
-        kept = _store(home)
+        kept = _store(workbench)
         for group in await _accepted(workbench, upstreams):
             async with workbench.proxy(*group) as proxy:
                 await proxy.handshake()
@@ -66,7 +65,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
                 used = [asked.params.get("refresh_token") for asked in upstream.refreshes]
                 workbench.expect(not set(used) - set(upstream.refresh_tokens), "its own refresh tokens", used)
         mine += [token for upstream in upstreams for token in upstream.access_tokens]
-        changed = [name for name, content in kept.items() if _store(home).get(name) != content]
+        changed = [name for name, content in kept.items() if _store(workbench).get(name) != content]
         workbench.expect(not changed, "the files of other names stay as they are", changed)
         after = _outside_of_the_store(workbench)
         differ = sorted(set(before.items()) ^ set(after.items()))
@@ -75,7 +74,7 @@ async def server_names_cannot_escape_the_token_store(workbench: Workbench) -> No
             flow = upstream.exchanges or not upstream.http
             workbench.expect(flow, f"{upstream.name[:30]!r}: a sign-in, or no request at all", upstream.http)
     with workbench.precondition("tokens are stored"):
-        stored = " ".join(content.decode(errors="replace") for content in _store(home).values())
+        stored = " ".join(content.decode(errors="replace") for content in _store(workbench).values())
         workbench.expect(any(token in stored for token in mine), "tokens in the store", stored)
 
 
@@ -124,16 +123,16 @@ async def _signs_in(workbench: Workbench, proxy: Proxy, upstream: ProtectedMockU
         await proxy.call(upstream.name, "echo", {"x": 1}, within=15.0)
 
 
-def _store(home: Path) -> dict[str, bytes]:
-    files = (path for path in (home / FOLDER).rglob("*") if path.is_file())
-    return {str(path.relative_to(home)): path.read_bytes() for path in files}
+def _store(workbench: Workbench) -> dict[str, bytes]:
+    files = (path for path in token_folder(workbench).rglob("*") if path.is_file())
+    return {str(path.relative_to(workbench.sandbox.home)): path.read_bytes() for path in files}
 
 
 def _outside_of_the_store(workbench: Workbench) -> dict[str, str]:
     """Every file outside the store below HOME, TMPDIR and the working directory, with a digest of its
     content.
     """
-    store = workbench.sandbox.home / FOLDER
+    store = token_folder(workbench)
     found = {}
     for root in (workbench.sandbox.home, workbench.sandbox.tmp, workbench.sandbox.cwd):
         for path in root.rglob("*"):

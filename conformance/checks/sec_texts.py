@@ -36,7 +36,9 @@ async def no_server_writes_to_the_terminal_or_forges_a_log_line(workbench: Workb
     opens = workbench.stdio("opens", opens_the_terminal())
     upstreams = forges, describes, opens
     with Terminal() as terminal:
-        async with workbench.proxy(*upstreams, terminal=terminal, env={"RUST_LOG": "debug"}) as proxy:
+        async with workbench.proxy(
+            *upstreams, terminal=terminal, env=workbench.sut.profile.log_switch
+        ) as proxy:
             await proxy.handshake()
             with workbench.precondition("the proxy has a terminal, and the servers are in use"):
                 found = psutil.Process(proxy.pid).terminal()

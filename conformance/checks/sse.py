@@ -204,6 +204,7 @@ async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Work
     started = time.monotonic()
     async with workbench.proxy(silent, good) as proxy:
         await proxy.handshake()
+        await proxy.wake(silent.name)
         await is_usable(workbench, proxy, good, what="the other group works from the beginning", within=5.0)
         with workbench.precondition("the proxy requests the stream of the mute upstream"):
             await workbench.eventually(lambda: silent.streams, within=5.0, what="a GET")

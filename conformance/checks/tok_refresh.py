@@ -9,7 +9,7 @@ from conformance.checks import check
 from conformance.checks.oauth_bearer import can_use
 from conformance.checks.oauth_flow import sign_in, signs_in
 from conformance.checks.tok_expiry import first_run, until
-from conformance.checks.tok_storage import stored
+from conformance.checks.token_files import stored
 from mock_servers.oauth_script import Fault, OAuth
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def a_rotated_refresh_token_replaces_the_old_one(workbench: Workbench) -> 
     workbench.expect(len(used) >= 3, "three refreshes", upstream.token_requests)
     issued = upstream.refresh_tokens[: len(used)]
     workbench.expect(used == issued, f"{issued} in this order", used)
-    content = stored(workbench.sandbox.home, "a")
+    content = stored(workbench, "a")
     workbench.expect(upstream.refresh_tokens[-1] in content, "the last refresh token is in the file", content)
 
 
@@ -76,7 +76,7 @@ async def without_rotation_the_refresh_token_is_kept(workbench: Workbench) -> No
     used = [asked.params.get(REFRESH) for asked in upstream.refreshes]
     workbench.expect(len(used) >= 2, "two refreshes", upstream.token_requests)
     workbench.expect(set(used) == {upstream.refresh_tokens[0]}, "the one refresh token each time", used)
-    content = stored(workbench.sandbox.home, "a")
+    content = stored(workbench, "a")
     workbench.expect(upstream.refresh_tokens[0] in content, "it is still in the file", content)
 
 
@@ -114,7 +114,7 @@ async def a_passing_refresh_failure_costs_nothing(workbench: Workbench) -> None:
             await can_use(workbench, proxy, upstream)
             if len(upstream.access_tokens) > 1:
                 break
-            content = stored(workbench.sandbox.home, "a")
+            content = stored(workbench, "a")
             kept = upstream.refresh_tokens[0] in content or len(upstream.access_tokens) > 1
             workbench.expect(kept, "the file keeps the refresh token", content)
             await workbench.holds_for(2.0, lambda: None)

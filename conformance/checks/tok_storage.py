@@ -18,7 +18,13 @@ from urllib.parse import urlsplit
 
 from conformance.checks import check
 from conformance.checks.oauth_flow import sign_in, signs_in
-from conformance.errors import Violation
+from conformance.checks.token_files import (
+    needs_the_documented_place,
+    own_folder,
+    stored_json,
+    token_file,
+    values_in,
+)
 from mock_servers.actions import silence
 from mock_servers.hostile.sign_ins import takes_refresh_tokens
 from mock_servers.oauth_script import OAuth
@@ -33,58 +39,27 @@ if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
-FOLDER = ".dynamic-mcp/oauth-servers"
 PLANTED = "planted-access"
 _LOOK = 0.001
 #: lifetime in seconds of a token that the proxy has to refresh
 _SHORT = 2
 
 
-def token_file(home: Path, name: str) -> Path:
-    """Where the tokens of a server belong."""
-    return home / FOLDER / f"{name}.json"
-
-
-def stored(home: Path, name: str) -> str:
-    """The content of a server's token file. Raises `Violation` when there is no file at the documented place."""
-    try:
-        return token_file(home, name).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise Violation(f"~/{FOLDER}/{name}.json exists", "no such file") from None
-
-
-def stored_json(home: Path, name: str) -> Any:
-    """The same as JSON. Raises `Violation` when the content is not JSON."""
-    content = stored(home, name)
-    try:
-        return json.loads(content)
-    except ValueError:
-        raise Violation(f"~/{FOLDER}/{name}.json is JSON", repr(content[:200])) from None
-
-
-def values_in(document: Any) -> list[Any]:
-    """Every value that is neither an object nor an array, at any depth."""
-    if isinstance(document, dict):
-        return [value for inner in document.values() for value in values_in(inner)]
-    if isinstance(document, list):
-        return [value for inner in document for value in values_in(inner)]
-    return [document]
-
-
 @check("TOK-001", timeout=30)
 async def tokens_lie_in_the_documented_place(workbench: Workbench) -> None:
     """Empty files beside the token file, such as a lock, are allowed."""
+    needs_the_documented_place(workbench)
     upstream = await workbench.oauth("s")
     workbench.browser()
-    file = token_file(workbench.sandbox.home, "s")
+    file = token_file(workbench, "s")
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
         await signs_in(workbench, proxy, upstream)
-        await workbench.eventually(file.is_file, within=3.0, what=f"~/{FOLDER}/s.json exists")
+        await workbench.eventually(file.is_file, within=3.0, what=f"{file} exists")
     home = workbench.sandbox.home
     locks = [path for path in file.parent.iterdir() if path.is_file() and not path.stat().st_size]
     seen = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path not in locks)
-    wanted = [".dynamic-mcp", FOLDER, f"{FOLDER}/s.json"]
+    wanted = [str(path.relative_to(home)) for path in (file.parent.parent, file.parent, file)]
     workbench.expect(seen == wanted, f"{wanted} under HOME, nothing else", seen)
     left = sorted(map(str, workbench.sandbox.cwd.rglob("*")))
     workbench.expect(not left, "nothing in the working directory", left)
@@ -95,7 +70,7 @@ async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None
     upstream = await workbench.oauth("a", OAuth(lifetimes=[3600]))
     workbench.browser()
     await sign_in(workbench, upstream)
-    document = stored_json(workbench.sandbox.home, "a")
+    document = stored_json(workbench, "a")
     workbench.expect(isinstance(document, dict), "one JSON object", document)
     values = values_in(document)
     for token in (upstream.access_tokens[0], upstream.refresh_tokens[0]):
@@ -106,10 +81,14 @@ async def the_file_is_json_with_an_absolute_expiry(workbench: Workbench) -> None
     workbench.expect(close, f"an expiry close to {received + 3600:.0f}", document)
 
 
+#: a number above this counts milliseconds; as seconds, it would lie in the year 5138
+_MILLISECONDS = 1e11
+
+
 def _instant(value: Any) -> float | None:
-    """The time that a value stands for, in seconds since 1970."""
+    """The time that a value stands for, in seconds since 1970: a number of seconds or milliseconds, or a date in ISO 8601."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return value / 1000 if value > _MILLISECONDS else float(value)
     try:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -130,13 +109,14 @@ async def token_files_are_private_from_the_first_moment(workbench: Workbench) ->
 async def _are_private(workbench: Workbench, what: str, *, umask: int, before: bool = False) -> None:
     upstream = await workbench.oauth("a", OAuth(lifetimes=[_SHORT, 3600]))
     home = workbench.sandbox.tmp / what.replace(" ", "-")
-    folder = home / FOLDER
+    file = token_file(workbench, "a", home)
+    folder = file.parent
     home.mkdir(mode=0o700)
     if before:
         folder.mkdir(parents=True)
-        for place in (folder, folder.parent):
+        for place in {folder, own_folder(workbench, home)}:
             place.chmod(0o755)
-    with workbench.case(what), watching(partial(_modes, home)) as seen:
+    with workbench.case(what), watching(partial(_modes, own_folder(workbench, home))) as seen:
         for _ in range(2):
             await workbench.holds_for(_left_of_life(upstream), lambda: None)
             async with workbench.proxy(upstream, env={"HOME": str(home)}, umask=umask) as proxy:
@@ -146,12 +126,16 @@ async def _are_private(workbench: Workbench, what: str, *, umask: int, before: b
         workbench.expect(
             upstream.refreshes, "the second process refreshes the tokens", upstream.token_requests
         )
-        files = {mode for name, mode in seen if name.endswith(".json")}
+        files = {mode for name, mode in seen if name.endswith(file.suffix)}
         workbench.expect(files, "a token file", seen)
         wide = sorted(f"{name} {mode:04o}" for name, mode in seen if mode & 0o077)
         if before:
             wide = [one for one in wide if not one.endswith(" 0755")]
-            wide += [f"{name} {mode:04o} in the end" for name, mode in _modes(home) if mode & 0o077]
+            wide += [
+                f"{name} {mode:04o} in the end"
+                for name, mode in _modes(own_folder(workbench, home))
+                if mode & 0o077
+            ]
         workbench.expect(not wide, "0600 for files, 0700 for folders, at any time", wide)
         with workbench.precondition("the second process refreshes the tokens"):
             workbench.expect(upstream.refreshes, "a refresh", upstream.token_requests)
@@ -162,10 +146,10 @@ def _left_of_life(upstream: ProtectedMockUpstream) -> float:
     return upstream.exchanges[0].t + _SHORT + 0.5 - time.monotonic() if upstream.exchanges else 0.0
 
 
-def _modes(home: Path) -> set[tuple[str, int]]:
-    """Name and mode of everything in the token folders now."""
+def _modes(folder: Path) -> set[tuple[str, int]]:
+    """Name and mode of the folder and of everything in it now."""
     found = set()
-    places = [home / ".dynamic-mcp"]
+    places = [folder]
     while places:
         place = places.pop()
         try:
@@ -209,10 +193,10 @@ async def a_damaged_file_is_treated_as_no_token(workbench: Workbench) -> None:
     workbench.browser()
     with workbench.precondition("the first sign-in works"):
         await sign_in(workbench, *upstreams)
-    files = {name: token_file(workbench.sandbox.home, name) for name in damage}
+    files = {name: token_file(workbench, name) for name in damage}
     for name, file in files.items():
         with workbench.must("the tokens are stored in the documented place"):
-            workbench.expect(file.is_file(), f"~/{FOLDER}/{name}.json", file)
+            workbench.expect(file.is_file(), str(file), "no such file")
         file.write_bytes(damage[name](file.read_bytes()))
     browser = workbench.browser()
     await sign_in(workbench, *upstreams)
@@ -238,7 +222,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
         "once", script=Script(on=[on_call("add", revoke_tokens(), nth=1), on_call("add", silence(), nth=2)])
     )
     workbench.browser()
-    file = token_file(workbench.sandbox.home, "often")
+    file = token_file(workbench, "often")
     async with workbench.proxy(often) as proxy:
         await proxy.handshake()
         with workbench.precondition("the sign-in works"):
@@ -261,7 +245,7 @@ async def tokens_are_saved_atomically_and_before_use(workbench: Workbench) -> No
         )
         proxy.signal(signal.SIGKILL)
         await proxy.wait_exit()
-    values = values_in(stored_json(workbench.sandbox.home, "once"))
+    values = values_in(stored_json(workbench, "once"))
     workbench.expect(once.refresh_tokens[1] in values, f"{once.refresh_tokens[1]} in the file", values)
 
 
@@ -316,12 +300,13 @@ def _has_none(workbench: Workbench, upstream: ProtectedMockUpstream, tokens: lis
 
 @check("TOK-020", timeout=40, slow=True)
 async def a_refresh_token_without_an_issuer_goes_to_no_other_server(workbench: Workbench) -> None:
+    needs_the_documented_place(workbench)
     ends = {"valid": "2099-01-01T00:00:00Z", "expired": "2020-01-01T00:00:00Z"}
     planted = {name: f"planted-refresh-{name}" for name in ends}
     upstreams = [await workbench.oauth(name, script=takes_refresh_tokens()) for name in ends]
     workbench.browser()
     for name, end in ends.items():
-        file = token_file(workbench.sandbox.home, name)
+        file = token_file(workbench, name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         tokens = {"access_token": PLANTED, "refresh_token": planted[name], "expires_at": end}
         file.write_text(json.dumps(tokens))

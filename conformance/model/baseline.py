@@ -51,14 +51,20 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     promises: tuple[str, ...] = ()
-    log_switch: Annotated[dict[str, str], msgspec.Meta(min_length=1)] = msgspec.field(
-        default_factory=lambda: {"RUST_LOG": "debug"}
-    )
+    log_switch: dict[str, str] = msgspec.field(default_factory=dict)
+    revisions: tuple[str, ...] = ()
+    token_file: str = ""
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:
     """Read and check a profile or baseline file. Raises `UsageError` naming file and entry."""
     content = decode_toml(file, ProfileFile)
+    check_profile(content, file, registry)
+    return content
+
+
+def check_profile(content: ProfileFile, file: Path, registry: Registry | None = None) -> None:
+    """Raise `UsageError` naming file and entry for an entry that cannot be meant."""
     registry = registry or Registry.load()
     seen: set[str] = set()
     for known in content.known:
@@ -78,7 +84,6 @@ def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFi
             raise UsageError(f"{file}: absent: there is no requirement and no family {name}")
         if not reason.strip():
             raise UsageError(f"{file}: absent: {name}: the reason is blank")
-    return content
 
 
 def decode_toml(file: Path, kind: type[_Decoded]) -> _Decoded:

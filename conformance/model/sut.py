@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from conformance.errors import UsageError
-from conformance.model.baseline import Known, read_profile_file
+from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,12 @@ DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
+#: the token file of a server, relative to HOME
+DEFAULT_TOKEN_FILE = ".dynamic-mcp/oauth-servers/{server}.json"
+#: the environment variables that make it write more to stderr
+DEFAULT_LOG_SWITCH: Mapping[str, str] = {"RUST_LOG": "debug"}
+#: the revisions of MCP
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 #: what an implementation can promise beyond the requirements; a check then demands it
 PROMISES: Mapping[str, str] = {
     "configuration-order": "lists the groups in the order of the configuration",
@@ -37,6 +45,8 @@ PROMISES: Mapping[str, str] = {
     "random-callback-port": "listens on another port for each sign-in",
     "certificates-always": "has no environment variable that switches the validation of certificates off",
     "status-0-at-the-end": "exits with status 0 when stdin ends",
+    "eager-start": "starts every server at once, not on its first use",
+    "eager-restart": "starts a server again after its end, not on its next use",
 }
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
@@ -82,10 +92,14 @@ class Profile:
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: the revisions of MCP that it speaks; empty = unknown
+    revisions: frozenset[str] = frozenset()
+    #: the token file of a server, relative to HOME; `{server}` stands for the name of the server
+    token_file: str = DEFAULT_TOKEN_FILE
+    #: the environment variables that make it write more to stderr
+    log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
     #: which of `PROMISES` it makes
     promises: frozenset[str] = frozenset()
-    #: environment variables that make it log details
-    log_switch: Mapping[str, str] = field(default_factory=lambda: {"RUST_LOG": "debug"})
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -100,15 +114,31 @@ class Profile:
             raise UsageError(
                 f"there is no profile {name_or_file!r}; there are {names}, or give the path of a file"
             )
-        content = read_profile_file(file)
+        return Profile._of(read_profile_file(file), file, name_or_file)
+
+    @staticmethod
+    def parse(text: str, name: str) -> Profile:
+        """A profile from the text of a file. Raises `UsageError`, which mentions the name."""
+        try:
+            content = msgspec.toml.decode(text, type=ProfileFile)
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{name}: {error}") from error
+        check_profile(content, Path(name))
+        return Profile._of(content, Path(name), "")
+
+    @staticmethod
+    def _of(content: ProfileFile, file: Path, origin: str) -> Profile:
         for section, known in (
             ("tools", DEFAULT_TOOLS),
             ("settings", DEFAULT_SETTINGS),
             ("entries", TRANSPORTS),
             ("promises", PROMISES),
+            ("revisions", REVISIONS),
         ):
             if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
+        if content.token_file.startswith("/") or ".." in Path(content.token_file).parts:
+            raise UsageError(f"{file}: token_file: {content.token_file!r} is not a path below HOME")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -122,8 +152,10 @@ class Profile:
             starts_within=content.starts_within,
             entries=content.entries,
             promises=frozenset(content.promises),
-            log_switch=content.log_switch,
-            origin=name_or_file,
+            revisions=frozenset(content.revisions),
+            token_file=content.token_file.removeprefix("~/") or DEFAULT_TOKEN_FILE,
+            log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
+            origin=origin,
         )
 
     def configured(self, **values: Any) -> dict[str, Any]:
@@ -140,8 +172,14 @@ class Profile:
             inner[last] = value
         return whole
 
-    def reason_for_absence(self, requirement_id: str) -> str | None:
-        """Why this requirement does not apply, or None if it does."""
+    def speaks(self, revision: str) -> bool | None:
+        """Whether it speaks this revision of MCP; None if the profile does not say."""
+        return revision in self.revisions if self.revisions else None
+
+    def reason_for_absence(self, requirement_id: str, era: str = "any") -> str | None:
+        """Why this requirement, of this era, does not apply, or None if it does."""
+        if era == "modern" and self.speaks(REVISIONS[-1]) is False:
+            return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
         return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
 
 

@@ -1,6 +1,7 @@
 """The gallery of known-bad proxies: each is the reference with one thing deliberately wrong.
 
-A mutant is a function that changes the reference before it starts, named as what is then wrong with it. The only package that may
+A mutant is a function that changes the reference before it starts, named as what is then wrong with it. A legitimate design is such
+a function too, but nothing is wrong with it, so no check may be red. The only package that may
 import ``dynamic_mcp``. ``python -m conformance.mutants NAME {config}`` runs one; ``--list`` names them all;
 ``python -m conformance mutants`` has each judged by the checks (``conformance.mutation``).
 """
@@ -31,7 +32,20 @@ class Mutant:
     crashes: bool
 
 
+@dataclass(frozen=True)
+class Legitimate:
+    """The reference with another design that the sources allow, which every check must accept."""
+
+    name: str
+    apply: Callable[[], None]
+    #: selectors of the requirements whose checks the design touches
+    touches: tuple[str, ...]
+    #: lines of a profile that declare what no check can observe
+    profile: str
+
+
 _mutants: dict[str, Mutant] = {}
+_legitimate: dict[str, Legitimate] = {}
 
 
 def mutant(
@@ -40,18 +54,39 @@ def mutant(
     """Register a mutant that the check of requirement ``kills`` must catch; the other arguments are those of ``Mutant``."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
-        name = apply.__name__.replace("_", "-")
-        if name in _mutants:
-            raise HarnessError(f"two mutants are called {name}")
+        name = _new_name(apply)
         _mutants[name] = Mutant(name, kills, apply, also or {}, crashes)
         return apply
 
     return register
 
 
+def legitimate(*touches: str, profile: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a legitimate design; the arguments are those of ``Legitimate``."""
+
+    def register(apply: Callable[[], None]) -> Callable[[], None]:
+        name = _new_name(apply)
+        _legitimate[name] = Legitimate(name, apply, touches, profile)
+        return apply
+
+    return register
+
+
+def _new_name(apply: Callable[[], None]) -> str:
+    name = apply.__name__.replace("_", "-")
+    if name in _mutants or name in _legitimate:
+        raise HarnessError(f"two mutants are called {name}")
+    return name
+
+
 def registered_mutants() -> dict[str, Mutant]:
     """The mutants of all modules that are imported so far, by name."""
     return dict(_mutants)
+
+
+def registered_designs() -> dict[str, Legitimate]:
+    """The legitimate designs of all modules that are imported so far, by name."""
+    return dict(_legitimate)
 
 
 def replace(original: object, mistake: object) -> None:

@@ -24,13 +24,20 @@ def load_mutants() -> dict[str, mutants.Mutant]:
     return found
 
 
-def load_mutant(name: str) -> mutants.Mutant | None:
-    """One mutant. Imports only the module that defines it, because a check starts a proxy for each of its cases."""
+def load_designs() -> dict[str, mutants.Legitimate]:
+    """All legitimate designs by name."""
+    for name in _modules():
+        importlib.import_module(f"{mutants.__name__}.{name}")
+    return mutants.registered_designs()
+
+
+def load_mutant(name: str) -> mutants.Mutant | mutants.Legitimate | None:
+    """One mutant or legitimate design. Imports only the module that defines it, because a check starts a proxy for each of its cases."""
     definition = f"def {name.replace('-', '_')}("
     for module in _modules():
         if definition in Path(mutants.__path__[0], f"{module}.py").read_text(encoding="utf-8"):
             importlib.import_module(f"{mutants.__name__}.{module}")
-    return mutants.registered_mutants().get(name)
+    return mutants.registered_mutants().get(name) or mutants.registered_designs().get(name)
 
 
 def _modules() -> list[str]:

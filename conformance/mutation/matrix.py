@@ -2,6 +2,7 @@
 
 The checks that a mutant declares must fail for it, its own check because of its own mistake, and no other check may fail. A null
 program does nothing that a check could accept, so it must pass no check; where one passes nevertheless, it declares the reason.
+No check may be red for a legitimate design; a warning is none.
 Every other outcome is a gap. Nothing in this module runs a program.
 """
 
@@ -40,6 +41,8 @@ class Outcome(StrEnum):
     #: the check failed, but the mutant wrote a stack trace that is not part of its mistake
     BROKEN = "broken"
     UNDECLARED = "undeclared kill"
+    #: the check is red for a legitimate design
+    UNFAIR = "red for a legitimate design"
     VACUOUS = "vacuous pass"
     STALE = "stale excuse"
     #: the harness broke
@@ -123,8 +126,11 @@ def cell_of(trial: Trial, result: Result, stderr: str) -> MatrixCell:
 
 def outcome_of(trial: Trial, verdict: Verdict, stack_trace: str = "") -> Outcome:
     """The outcome of a trial with this verdict; `stack_trace` is one that does not belong to the mistake."""
-    if verdict in (Verdict.HARNESS_ERROR, Verdict.NOT_APPLICABLE):
+    if verdict is Verdict.HARNESS_ERROR:
         return Outcome.UNKNOWN
+    if trial.kind is ProgramKind.LEGITIMATE:
+        is_fair = verdict in (Verdict.PASS, Verdict.WARN, Verdict.NOT_APPLICABLE)
+        return Outcome.HELD if is_fair else Outcome.UNFAIR
     declared, passed = trial.declared is not None, verdict is Verdict.PASS
     if trial.kind is ProgramKind.NULL_PROGRAM:
         return _NULL_PROGRAM[declared, passed]

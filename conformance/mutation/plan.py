@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
     from conformance.checks import Check
     from conformance.model.registry import Registry
-    from conformance.mutants import Mutant
+    from conformance.mutants import Legitimate, Mutant
     from conformance.mutation.null_programs.registry import NullProgram
 
 #: each of these words selects all null programs
 NULL_PROGRAMS = ("null-programs", "impostors")
+#: this word selects all legitimate designs
+LEGITIMATE = "legitimate"
 #: seconds that a check waits for a null program, which never does what the check waits for
 MAX_WAIT = 2.0
 
 
 class ProgramKind(StrEnum):
-    """The two kinds of known-bad programs, by their names in the JSON report."""
+    """The kinds of programs, by their names in the JSON report."""
 
     MUTANT = "mutant"
+    LEGITIMATE = "legitimate"
     NULL_PROGRAM = "impostor"
 
 
@@ -55,6 +58,8 @@ class Trial:
     own: bool = False
     #: see `Mutant`
     crashes: bool = False
+    #: see `Legitimate`
+    profile: str = ""
 
 
 def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Against) -> list[Trial]:
@@ -79,6 +84,22 @@ def trials_of_mutant(mutant: Mutant, checks: Mapping[str, Check], against: Again
     ]
 
 
+def trials_of_design(
+    design: Legitimate, checks: Mapping[str, Check], registry: Registry, against: Against
+) -> list[Trial]:
+    """The checks that the design touches, also the others of their families that are not slow, or all."""
+    slow = frozenset(check.id for check in checks.values() if check.slow)
+    touched = {id_ for selector in design.touches for id_ in matching(selector, registry, slow)}
+    families = {registry[id_].family for id_ in touched}
+    return [
+        Trial(design.name, ProgramKind.LEGITIMATE, check, None, profile=design.profile)
+        for check in checks.values()
+        if against is Against.ALL
+        or check.id in touched
+        or (against is Against.FAMILY and check.requirement.family in families and not check.slow)
+    ]
+
+
 def trials_of_null_program(program: NullProgram, checks: Mapping[str, Check]) -> list[Trial]:
     """One for every check. No check runs alone, because the timing of a program that does nothing right does not matter."""
     return [
@@ -97,37 +118,45 @@ def select(
     against: Against,
     *,
     one_each: bool = False,
+    designs: Mapping[str, Legitimate] | None = None,
 ) -> list[Trial]:
     """The selected trials; without a selector, all.
 
-    A selector of requirements selects their mutants, and the null programs against their checks. A program's name, or a glob over
+    A selector of requirements selects their mutants, and the other programs against their checks. A program's name, or a glob over
     names, selects that program. `one_each` keeps only the first mutant of each requirement, against its own check. Raises
     `UsageError` when a selector matches nothing, or no trial is left.
     """
     slow = frozenset(check.id for check in checks.values() if check.slow)
+    designs = designs or {}
+    others = {**designs, **null_programs.NULL_PROGRAMS}
     chosen: set[str] = set()
-    ids_of_null_program: dict[str, set[str]] = {}
+    ids_of_other: dict[str, set[str]] = {}
     for selector in selectors or ["*"]:
         folded = selector.casefold()
-        named = {name for name in (*mutants, *null_programs.NULL_PROGRAMS) if fnmatchcase(name, folded)}
+        named = {name for name in (*mutants, *others) if fnmatchcase(name, folded)}
         if folded in NULL_PROGRAMS:
             named = set(null_programs.NULL_PROGRAMS)
+        if folded == LEGITIMATE:
+            named = set(designs)
         ids = set(checks) if named else matching(selector, registry, slow)
         chosen |= {
             name for name, mutant in mutants.items() if name in named or (not named and mutant.kills in ids)
         }
-        for name in named & null_programs.NULL_PROGRAMS.keys() if named else null_programs.NULL_PROGRAMS:
-            ids_of_null_program.setdefault(name, set()).update(ids)
+        for name in named & others.keys() if named else others:
+            ids_of_other.setdefault(name, set()).update(ids)
     if one_each:
         first = {mutants[name].kills: name for name in reversed([*mutants]) if name in chosen}
-        chosen, ids_of_null_program = set(first.values()), {}
+        chosen, ids_of_other = set(first.values()), {}
     found: list[Trial] = []
     for name, mutant in mutants.items():
         if name in chosen:
             trials = trials_of_mutant(mutant, checks, against)
             found += [trial for trial in trials if trial.own] if one_each else trials
+    for name, design in designs.items():
+        trials = trials_of_design(design, checks, registry, against)
+        found += [trial for trial in trials if trial.check.id in ids_of_other.get(name, ())]
     for name, program in null_programs.NULL_PROGRAMS.items():
-        judges = {id_: check for id_, check in checks.items() if id_ in ids_of_null_program.get(name, ())}
+        judges = {id_: check for id_, check in checks.items() if id_ in ids_of_other.get(name, ())}
         found += trials_of_null_program(program, judges)
     if not found:
         raise UsageError("no known-bad proxy is selected")
@@ -136,10 +165,14 @@ def select(
 
 def sut_of(trial: Trial) -> Sut:
     """The program as a system under test."""
-    if trial.kind is ProgramKind.MUTANT:
-        command = (sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER)
-        # A mutant may also break what only the reference promises.
-        sut = make_sut(command, Profile.load(DEFAULT_PROFILE))
+    if trial.kind is not ProgramKind.NULL_PROGRAM:
+        # A mutant has to keep the promises of the reference; a design only those of its own profile.
+        profile = (
+            Profile.load(DEFAULT_PROFILE)
+            if trial.kind is ProgramKind.MUTANT
+            else Profile.parse(trial.profile, trial.program)
+        )
+        sut = make_sut((sys.executable, "-m", "conformance.mutants", trial.program, PLACEHOLDER), profile)
     else:
         sut = make_sut((sys.executable, "-I", "-S", str(null_programs.MAIN), trial.program, PLACEHOLDER))
         sut = replace(sut, max_wait=MAX_WAIT)

@@ -61,9 +61,12 @@ def print_matrix(console: Console, matrix: Matrix) -> None:
     mutants = matrix.of_kind(ProgramKind.MUTANT)
     if mutants:
         console.print(_table_of_mutants(mutants))
-    null_programs = matrix.of_kind(ProgramKind.NULL_PROGRAM)
-    if null_programs:
-        console.print(_table_of_null_programs(null_programs))
+    for kind, title in (
+        (ProgramKind.LEGITIMATE, "Legitimate designs"),
+        (ProgramKind.NULL_PROGRAM, "Null programs"),
+    ):
+        if cells := matrix.of_kind(kind):
+            console.print(_table_of_verdicts(title, cells))
     for gap in matrix.gaps:
         console.print()
         _print_gap(console, gap)
@@ -100,11 +103,11 @@ def _table_of_mutants(cells: list[MatrixCell]) -> Table:
     return table
 
 
-def _table_of_null_programs(cells: list[MatrixCell]) -> Table:
-    table = Table(title="Null programs", title_justify="left", box=None)
+def _table_of_verdicts(title: str, cells: list[MatrixCell]) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
     verdicts = [verdict for verdict in Verdict if any(cell.verdict is verdict for cell in cells)]
-    for name in ("null program", *map(str, verdicts)):
-        table.add_column(name, justify="left" if name == "null program" else "right")
+    for name in ("program", *map(str, verdicts)):
+        table.add_column(name, justify="left" if name == "program" else "right")
     for program in dict.fromkeys(cell.program for cell in cells):
         counts = Counter(cell.verdict for cell in cells if cell.program == program)
         table.add_row(program, *(str(counts[verdict] or "") for verdict in verdicts))

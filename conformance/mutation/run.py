@@ -1,4 +1,4 @@
-"""`python -m conformance mutants`: run every known-bad program against its checks and report the gaps of the matrix.
+"""`python -m conformance mutants`: run every known-bad program and legitimate design against its checks; report the gaps of the matrix.
 
 Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, or an interruption ended the run.
 """
@@ -29,8 +29,8 @@ from conformance.engine.scheduler import schedule, signals_cancel
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry
-from conformance.mutants import Mutant
-from conformance.mutants.loading import load_mutants
+from conformance.mutants import Legitimate, Mutant
+from conformance.mutants.loading import load_designs, load_mutants
 from conformance.mutation.matrix import Matrix, MatrixCell, Outcome, cell_of, outcome_of
 from conformance.mutation.plan import Against, ProgramKind, Trial, select, sut_of
 from conformance.mutation.report import FORMATS, Progress, print_matrix
@@ -64,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
         "selectors",
         nargs="*",
         metavar="SEL",
-        help="a selector of requirements as in `run`, a program's name or a glob over names, or `null-programs` (default: all)",
+        help="a selector of requirements as in `run`, a program's name or a glob over names, `null-programs`, or `legitimate`"
+        " (default: all)",
     )
     result.add_argument(
         "--against",
@@ -94,6 +95,7 @@ def main(
     *,
     checks: Mapping[str, Check] | None = None,
     mutants: Mapping[str, Mutant] | None = None,
+    designs: Mapping[str, Legitimate] | None = None,
     open_workbench: WorkbenchFactory | None = None,
 ) -> int:
     """Run the command and return its exit status. Tests pass more than `words`. Raises `UsageError` and `HarnessError`."""
@@ -110,11 +112,13 @@ def main(
         Registry.load(),
         options.against,
         one_each=options.one_each,
+        designs=designs if designs is not None or mutants is not None else load_designs(),
     )
     if options.list:
         for trial in trials:
-            if trial.declared is not None:
-                console.print(f"{trial.check.id:<10}{trial.program}: {trial.declared}", soft_wrap=True)
+            expected = "must not be red" if trial.kind is ProgramKind.LEGITIMATE else trial.declared
+            if expected is not None:
+                console.print(f"{trial.check.id:<10}{trial.program}: {expected}", soft_wrap=True)
         return 0
     with Progress(console, len(trials)) as progress:
         run = partial(run_trials, one_case=options.one_each)
@@ -148,12 +152,17 @@ async def run_trials(
     for trial in trials:
         if trial.program not in programs:
             programs[trial.program] = _Program(
-                sut_of(trial), keep, workbench_factory(open_workbench), one_case
+                sut_of(trial),
+                keep,
+                workbench_factory(open_workbench),
+                one_case,
+                1.0 if trial.kind is ProgramKind.LEGITIMATE else DEADLINES,
             )
         programs[trial.program].expect(trial)
     async with signals_cancel() as scope:
         for kind, at_a_time in (
             (ProgramKind.MUTANT, jobs),
+            (ProgramKind.LEGITIMATE, DEFAULT_JOBS),
             (ProgramKind.NULL_PROGRAM, jobs * NULL_PROGRAMS_PER_JOB),
         ):
             work = [
@@ -178,11 +187,13 @@ class _Program:
         on_cell: Callable[[MatrixCell], None],
         open_workbench: WorkbenchFactory,
         one_case: bool,
+        time_scale: float,
     ) -> None:
         self._sut = sut
         self._on_cell = on_cell
         self._open_workbench = open_workbench
         self._one_case = one_case
+        self._time_scale = time_scale
         self._trials: dict[str, Trial] = {}
         self._stderr: dict[str, str] = {}
         self._execution: Execution | None = None
@@ -195,7 +206,7 @@ class _Program:
         if self._execution is None:
             self._execution = Execution(
                 self._sut,
-                time_scale=DEADLINES,
+                time_scale=self._time_scale,
                 on_event=self._on_event,
                 baseline=_Expected(self._trials),
                 open_workbench=self._open_and_listen,
@@ -226,4 +237,4 @@ class _Expected(Baseline):
 
     def reason_for(self, requirement_id: str, verdict: Verdict) -> str | None:
         outcome = outcome_of(self._trials[requirement_id], verdict)
-        return None if outcome in (Outcome.UNDECLARED, Outcome.WRONG_DEATH) else str(outcome)
+        return None if outcome in (Outcome.UNDECLARED, Outcome.WRONG_DEATH, Outcome.UNFAIR) else str(outcome)

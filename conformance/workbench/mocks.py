@@ -16,6 +16,7 @@ import anyio
 from conformance.errors import HarnessError, Violation
 from conformance.workbench import launcher
 from conformance.workbench.deadlines import extended
+from conformance.workbench.listing_forms import description_of
 from conformance.workbench.polling import INTERVAL, eventually, show
 from conformance.workbench.timeline import shorten
 from mock_servers.journal import Entry
@@ -43,7 +44,7 @@ class MockUpstream(JournalView):
         """The server entry in the configuration."""
         if self.whole is not None:
             return dict(self.whole)
-        return {"description": f"The {self.name} upstream", **self._place(), **self.fields}
+        return {"description": description_of(self.name), **self._place(), **self.fields}
 
     def _place(self) -> dict[str, Any]:
         """The members that tell where the upstream is."""

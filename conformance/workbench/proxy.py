@@ -19,6 +19,7 @@ from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
+from conformance.workbench.listing_forms import listing_text, offered_groups
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -91,12 +92,15 @@ class Proxy(McpClient):
         await self.notify("notifications/initialized")
         return greeting
 
-    async def groups(self, within: float = 5.0) -> list[str]:
-        """The groups that the listing tool offers now, from the enum of its `group` argument."""
+    async def groups(self, *among: str, within: float = 5.0) -> list[str]:
+        """The groups that the listing tool offers now, from the enum of its `group` argument.
+
+        Without an enum, those of `among` that the definition of the tool describes.
+        """
         answer = await self._prerequisite("tools/list", {}, within)
         for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
             if isinstance(tool, dict) and tool.get("name") == self._list_tool:
-                return _group_names(tool)
+                return offered_groups(tool, among)
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
 
     async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
@@ -223,16 +227,9 @@ class Proxy(McpClient):
         return {"name": self._call_tool, "arguments": arguments}
 
 
-def _group_names(tool: Json) -> list[str]:
-    schema: Any = tool.get("inputSchema")
-    for key in ("properties", "group", "enum"):
-        schema = schema.get(key) if isinstance(schema, dict) else None
-    return [name for name in schema if isinstance(name, str)] if isinstance(schema, list) else []
-
-
 def _lists(answer: Answer, tool_names: list[str]) -> bool:
     """Whether a listing, in any form, is a success that names one of the tools."""
     if answer.is_error:
         return False
     alternatives = "|".join(map(re.escape, tool_names))
-    return not tool_names or re.search(rf"\b(?:{alternatives})\b", answer.text) is not None
+    return not tool_names or re.search(rf"\b(?:{alternatives})\b", listing_text(answer)) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -145,3 +146,28 @@ def test_only_the_reference_is_held_to_all_promises() -> None:
     assert Profile.load("reference").promises == PROMISES.keys()
     assert [name for name in PROMISES if f'promises("{name}")' not in code] == []
     assert not make_sut([sys.executable, "{config}"]).profile.promises
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('promises = ["speed"]', "'speed' is not one of configuration-order"),
+        ('revisions = ["2099-01-01"]', "'2099-01-01' is not one of 2024-11-05"),
+        ('token_file = "/etc/{server}"', "is not a path below HOME"),
+        ('token_file = "~/../{server}"', "is not a path below HOME"),
+    ],
+)
+def test_a_design_that_no_check_knows_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(problem)):
+        Profile.parse(line, "mine")
+
+
+def test_a_profile_declares_a_design_in_a_line_each() -> None:
+    profile = Profile.parse(
+        'revisions = ["2025-11-25"]\ntoken_file = "~/.mine/{server}.x"\nlog_switch = { DEBUG = "1" }', "mine"
+    )
+    assert (profile.token_file, dict(profile.log_switch)) == (".mine/{server}.x", {"DEBUG": "1"})
+    assert (profile.speaks("2025-11-25"), profile.speaks("2026-07-28")) == (True, False)
+    assert profile.reason_for_absence("STD-022", "modern") is not None
+    assert profile.reason_for_absence("STD-001", "any") is None
+    assert Profile("unknown").speaks("2026-07-28") is None

@@ -14,10 +14,10 @@ from conformance.model.evidence import Evidence
 from conformance.model.registry import Registry
 from conformance.model.results import Attempt, Result
 from conformance.model.verdicts import Verdict
-from conformance.mutants import Mutant
+from conformance.mutants import Legitimate, Mutant
 from conformance.mutation import null_programs
 from conformance.mutation.matrix import MatrixCell, Outcome, cell_of, stack_trace_in
-from conformance.mutation.plan import Against, ProgramKind, Trial, select
+from conformance.mutation.plan import Against, ProgramKind, Trial, select, sut_of
 from conformance.mutation.run import main
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, FakeWorkbench, checks_of, passing, raising
 
@@ -102,6 +102,21 @@ class TestOutcome:
     def test_of_a_null_program(self, declared: str | None, verdict: Verdict, outcome: Outcome) -> None:
         assert judged(ProgramKind.NULL_PROGRAM, declared, verdict, TRACE).outcome is outcome
 
+    @pytest.mark.parametrize(
+        ("verdict", "outcome"),
+        [
+            (Verdict.PASS, Outcome.HELD),
+            (Verdict.WARN, Outcome.HELD),
+            (Verdict.NOT_APPLICABLE, Outcome.HELD),
+            (Verdict.FAIL, Outcome.UNFAIR),
+            (Verdict.UNTESTABLE, Outcome.UNFAIR),
+            (Verdict.CRASH, Outcome.UNFAIR),
+            (Verdict.HARNESS_ERROR, Outcome.UNKNOWN),
+        ],
+    )
+    def test_of_a_legitimate_design(self, verdict: Verdict, outcome: Outcome) -> None:
+        assert judged(ProgramKind.LEGITIMATE, None, verdict).outcome is outcome
+
     def test_a_kill_with_a_stack_trace_is_broken(self) -> None:
         broken = judged(ProgramKind.MUTANT, "its own", Verdict.FAIL, TRACE)
         assert (broken.outcome, "takes 1 positional" in broken.stack_trace) == (Outcome.BROKEN, True)
@@ -174,6 +189,25 @@ class TestSelection:
             ("finds-it", "CFG-003"),
         ]
         assert {id_ for _, id_ in self.selected("loses-it", against=Against.ALL)} == set(CHECKS)
+
+    @pytest.mark.parametrize(
+        ("selectors", "against", "ids"),
+        [
+            (["legitimate"], Against.OWN, ["CFG-001"]),
+            (["is-different"], Against.FAMILY, ["CFG-001", "CFG-003"]),
+            (["is-different"], Against.ALL, ["CFG-001", "CFG-002", "CFG-003", "STD-001"]),
+            (["STD-001"], Against.ALL, ["STD-001"]),
+        ],
+    )
+    def test_a_design_meets_the_checks_that_it_touches(
+        self, selectors: list[str], against: Against, ids: list[str]
+    ) -> None:
+        design = Legitimate("is-different", lambda: None, ("CFG-001",), 'token_file = "x"')
+        found = select(selectors, MUTANTS, CHECKS, Registry.load(), against, designs={design.name: design})
+        of_design = [trial for trial in found if trial.kind is ProgramKind.LEGITIMATE]
+        assert [trial.check.id for trial in of_design] == ids
+        sut = sut_of(of_design[0])
+        assert (sut.name, sut.profile.token_file, sut.profile.promises) == ("is-different", "x", frozenset())
 
     def test_one_each_is_the_first_mutant_of_every_requirement_and_no_null_program(self) -> None:
         more = {**MUTANTS, "loses-more": mutant("loses-more", "CFG-003")}

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from conformance.checks.tok_storage import stored_json, token_file
+from conformance.checks.token_files import stored_json, token_file
 from conformance.errors import Violation
 from conformance.model.sut import Profile, Sut
 from conformance.workbench.browsers import OPENERS, Browser
@@ -179,13 +179,13 @@ async def test_a_configured_client_id_is_the_client_id(workbench: Workbench) -> 
     assert (await workbench.oauth("a")).client_id == CLIENT
 
 
-def test_a_missing_or_broken_token_file_is_a_violation(tmp_path: Path) -> None:
+async def test_a_missing_or_broken_token_file_is_a_violation(workbench: Workbench) -> None:
     with pytest.raises(Violation, match=r"a\.json exists"):
-        stored_json(tmp_path, "a")
-    file = token_file(tmp_path, "a")
+        stored_json(workbench, "a")
+    file = token_file(workbench, "a")
     file.parent.mkdir(parents=True)
     file.write_bytes(b"{\xff")
     with pytest.raises(Violation, match=r"a\.json is JSON"):
-        stored_json(tmp_path, "a")
+        stored_json(workbench, "a")
     file.write_text("[1]")
-    assert stored_json(tmp_path, "a") == [1]
+    assert stored_json(workbench, "a") == [1]

@@ -1,0 +1,112 @@
+"""Legitimate designs: the form of the answer of `get_dynamic_tools`, and of the JSON that the proxy writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from conformance.mutants import legitimate, replace, wire
+from dynamic_mcp.frontend import tool_surface
+
+#: the checks that read a listing, or wait for one
+_READERS = (
+    "FRONT-009",
+    "FRONT-010",
+    "FRONT-011",
+    "FRONT-026",
+    "FRONT-022",
+    "FRONT-035",
+    "HTTP-017",
+    "RLD-002",
+)
+
+
+def _listing(change: Callable[[list[Any]], dict[str, Any]]) -> None:
+    """Let a change make the result of each listing from the definitions in it."""
+
+    def changed(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = way.request_of(message).get("params")
+        result = message.get("result")
+        if (
+            not isinstance(params, dict)
+            or params.get("name") != tool_surface.GET
+            or not isinstance(result, dict)
+        ):
+            return message
+        if result.get("isError"):
+            return message
+        tools = wire.decoded(b'{"tools":%b}' % result["content"][0]["text"].encode())
+        assert tools is not None
+        return {**message, "result": change(tools["tools"])}
+
+    wire.to_client(changed)
+
+
+def _text(value: Any) -> dict[str, Any]:
+    return {"type": "text", "text": msgspec.json.encode(value).decode()}
+
+
+@legitimate(*_READERS)
+def lists_one_block_for_each_tool() -> None:
+    _listing(lambda tools: {"content": [_text(tool) for tool in tools]})
+
+
+@legitimate(*_READERS)
+def lists_tools_in_a_fenced_block() -> None:
+    def fenced(tools: list[Any]) -> dict[str, Any]:
+        block = msgspec.json.format(msgspec.json.encode(tools), indent=2).decode()
+        text = (
+            f"The group has {len(tools)} tools:\n\n```json\n{block}\n```\n\nCall one with call_dynamic_tool."
+        )
+        return {"content": [{"type": "text", "text": text}]}
+
+    _listing(fenced)
+
+
+@legitimate(*_READERS)
+def lists_tools_as_structured_content() -> None:
+    """The text only counts them."""
+
+    def structured(tools: list[Any]) -> dict[str, Any]:
+        text = {"type": "text", "text": f"{len(tools)} tools"}
+        return {"content": [text], "structuredContent": {"tools": tools}}
+
+    _listing(structured)
+
+
+@legitimate(*_READERS)
+def lists_an_object_with_the_tools() -> None:
+    _listing(lambda tools: {"content": [_text({"group": "the group", "count": len(tools), "tools": tools})]})
+
+
+@legitimate(*_READERS, "CFG-002", "RLD-003", "RLD-006")
+def names_groups_in_the_description_only() -> None:
+    """The argument `group` is any string."""
+    right = tool_surface.tools
+
+    def without_enum(described: Any) -> bytes:
+        tools = json.loads(right(described))
+        for tool in tools:
+            del tool["inputSchema"]["properties"]["group"]["enum"]
+        return json.dumps(tools, ensure_ascii=False).encode()
+
+    replace(right, without_enum)
+
+
+@legitimate("FRONT", "STD-014")
+def escapes_what_is_not_ascii() -> None:
+    """Every message to the client is pretty in the way of another JSON library: spaces, escapes, sorted keys."""
+
+    def escaped(line: bytes, way: wire.Way) -> bytes:
+        message = wire.decoded(line)
+        if message is None or b"\\ud" in line.lower():
+            return line
+        try:
+            return json.dumps(message, sort_keys=True).encode() + b"\n"
+        except TypeError:  # a number that Python would round
+            return line
+
+    wire.to_client.lines(escaped)

@@ -1,0 +1,93 @@
+"""Legitimate designs: when servers start, and when they start again."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from conformance.mutants import legitimate, mutant, replace
+from dynamic_mcp.groups.backoff import Backoff
+from dynamic_mcp.groups.group import Group
+
+
+@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008")
+def starts_servers_on_first_use() -> None:
+    """The first request about a group starts its server, also a request for a list of all groups."""
+    used: WeakKeyDictionary[Group, anyio.Event] = WeakKeyDictionary()
+    run, connected, settled, inherit = Group.run, Group.connected, Group.settled, Group.inherit
+
+    def use_of(group: Group) -> anyio.Event:
+        return used.setdefault(group, anyio.Event())
+
+    async def run_once_used(self: Group) -> None:
+        await use_of(self).wait()
+        await run(self)
+
+    async def use(self: Group) -> Any:
+        use_of(self).set()
+        return await connected(self)
+
+    async def settled_if_used(self: Group) -> None:
+        if use_of(self).is_set():
+            await settled(self)
+
+    def inherit_as_use(self: Group, uris: set[str], policy: Any) -> None:
+        inherit(self, uris, policy)
+        if uris:
+            use_of(self).set()
+
+    replace(run, run_once_used)
+    replace(connected, use)
+    replace(settled, settled_if_used)
+    replace(inherit, inherit_as_use)
+
+
+@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008")
+def restarts_servers_on_next_use() -> None:
+    """Nothing but a request about a group starts its server again, after whatever end or failed start."""
+    # Private, because the reference starts servers again by itself, so that nobody has to ask for it.
+    connected, after_failure, sign_in = Group.connected, Backoff.after_failure, Group._sign_in
+
+    async def use(self: Group) -> Any:
+        if self._state.failure is not None and self._state.ended is None:
+            self._state.failure = None
+            self._state.settled = anyio.Event()
+            self._retry.set()
+        return await connected(self)
+
+    def wait_for_use(self: Backoff) -> None:
+        self.next = math.inf
+
+    async def with_its_delays(self: Group, need: Any, backoff: Backoff) -> None:
+        replace(wait_for_use, after_failure)
+        try:
+            await sign_in(self, need, backoff)
+        finally:
+            replace(after_failure, wait_for_use)
+
+    replace(connected, use)
+    replace(Backoff.after_crash, lambda self: self.after_failure())
+    replace(after_failure, wait_for_use)
+    replace(sign_in, with_its_delays)
+
+
+@legitimate("FRONT-001", "OPS")
+def takes_two_seconds_to_start() -> None:
+    """A heavy runtime."""
+    time.sleep(2)
+
+
+@mutant("OPS-004")
+def starts_no_server_before_its_use() -> None:
+    """A legitimate design, but not for a proxy that promises `eager-start`."""
+    starts_servers_on_first_use()
+
+
+@mutant("STD-017")
+def starts_no_server_again_before_its_use() -> None:
+    """A legitimate design, but not for a proxy that promises `eager-restart`."""
+    restarts_servers_on_next_use()

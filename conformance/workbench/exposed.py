@@ -1,0 +1,87 @@
+"""What a proxy declares, and the names under which it shows the prompts and resources of its upstreams.
+
+A proxy may put the name of the group into them, in whatever way. So a check takes a name from the list, and then uses it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from conformance.errors import NotApplicable, Violation
+from conformance.workbench.polling import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transcript import Json
+
+#: by method: the member of its result, and the member that identifies an entry
+LISTS = {
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+    "prompts/list": ("prompts", "name"),
+}
+
+
+def declares(proxy: Proxy, capability: str, flag: str | None = None) -> bool:
+    """Whether the answer to `initialize` declares a capability, or a flag of it."""
+    result = proxy.greeting.result if proxy.greeting is not None else {}
+    found = (result.get("capabilities") or {}).get(capability)
+    if flag is None:
+        return found is not None
+    return isinstance(found, dict) and bool(found.get(flag))
+
+
+def needs(proxy: Proxy, capability: str) -> None:
+    """Raise `NotApplicable` if the proxy does not declare a capability without which nothing is left to check."""
+    if not declares(proxy, capability):
+        raise NotApplicable(f"it does not declare {capability}")
+
+
+def declared_methods(proxy: Proxy, methods: Iterable[str]) -> list[str]:
+    """Those of `methods` whose capability the proxy declares; `tools/call` needs `tools`, and so on."""
+    return [method for method in methods if declares(proxy, method.partition("/")[0])]
+
+
+def find_exposed(names: Iterable[Any], group: str, own: str) -> str | None:
+    """The name among `names` that stands for the upstream's `own` name: that name, or the shortest that contains it.
+
+    Of several, one that contains the name of the group counts.
+    """
+    known = [name for name in names if isinstance(name, str)]
+    if own in known:
+        return own
+    having = [name for name in known if own in name or quote(own, safe="") in name]
+    of_group = [name for name in having if group in name]
+    return min(of_group or having, key=len, default=None)
+
+
+async def exposed_prompt(proxy: Proxy, group: str, own: str) -> str:
+    """The name under which `prompts/list` shows a prompt of a group. Raises `Violation` if it does not."""
+    return await _exposed(proxy, "prompts/list", group, own)
+
+
+async def exposed_uri(proxy: Proxy, group: str, own: str) -> str:
+    """The URI under which `resources/list` shows a resource of a group. Raises `Violation` if it does not."""
+    return await _exposed(proxy, "resources/list", group, own)
+
+
+async def _exposed(proxy: Proxy, method: str, group: str, own: str) -> str:
+    member, key = LISTS[method]
+    shown = [item.get(key) for item in await proxy.items(method, member)]
+    found = find_exposed(shown, group, own)
+    if found is None:
+        raise Violation(f"{method} shows {own} of group {group}", show(shown))
+    return found
+
+
+async def requests_of_each_kind(proxy: Proxy, group: str) -> dict[str, Json]:
+    """By method, as far as the proxy declares it: the params that use the tool `echo`, the resource `mock://one` and the prompt `greet`."""
+    asked = {"tools/call": proxy.call_params(group, "echo")}
+    if declares(proxy, "resources"):
+        asked["resources/read"] = {"uri": await exposed_uri(proxy, group, "mock://one")}
+    if declares(proxy, "prompts"):
+        asked["prompts/get"] = {"name": await exposed_prompt(proxy, group, "greet")}
+    return asked

@@ -1,0 +1,82 @@
+"""Reads what the listing tool answers and offers, in each form that an implementation may choose.
+
+The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`, at any depth. The groups are
+in the enum of the `group` argument, or its description or that of the tool contains their descriptions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.transcript import Json
+
+_FENCED = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+
+def description_of(group: str) -> str:
+    """The description in the configuration of each group of the checks."""
+    return f"The {group} upstream"
+
+
+def definitions(answer: Answer, name: str) -> list[Json]:
+    """The tool definitions with this name anywhere in a listing."""
+    return [tool for value in _values(answer) for tool in _tools_in(value) if tool.get("name") == name]
+
+
+def listing_text(answer: Answer) -> str:
+    """Everything that a listing says: its text, and its `structuredContent` as JSON."""
+    structured = answer.result.get("structuredContent") if isinstance(answer.result, dict) else None
+    if structured is None:
+        return answer.text
+    return f"{answer.text}\n{json.dumps(structured, ensure_ascii=False)}"
+
+
+def offered_groups(tool: Json, among: Iterable[str]) -> list[str]:
+    """The groups that the definition of the listing tool offers; without an enum, those of `among` that it describes."""
+    schema = tool.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    group = properties.get("group") if isinstance(properties, dict) else None
+    group = group if isinstance(group, dict) else {}
+    if isinstance(group.get("enum"), list):
+        return [name for name in group["enum"] if isinstance(name, str)]
+    text = f"{tool.get('description', '')}\n{group.get('description', '')}"
+    # A short name alone may be a word of the text, so the description of the entry counts.
+    places = {name: text.find(description_of(name)) for name in among}
+    return sorted((name for name, place in places.items() if place >= 0), key=places.__getitem__)
+
+
+def _values(answer: Answer) -> Iterator[Any]:
+    """The JSON values of a listing; of the same definitions in two forms, only the first."""
+    result = answer.result if isinstance(answer.result, dict) else {}
+    if "structuredContent" in result:
+        yield result["structuredContent"]
+        return
+    content = result.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
+    # A text that is cut into blocks is JSON only as a whole.
+    for text in [answer.text] if _json_of(answer.text) is not None else texts:
+        fenced = _FENCED.findall(text)
+        yield from (_json_of(part) for part in (fenced or [text]))
+    yield from (block for block in blocks if "text" not in block)
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _tools_in(value: Any) -> Iterator[Json]:
+    if isinstance(value, dict) and "name" in value and "inputSchema" in value:
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _tools_in(member)

@@ -1,0 +1,72 @@
+"""What counts as a listing of tools, as an offer of groups, and as the name of an entry."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from conformance.workbench.exposed import find_exposed
+from conformance.workbench.inbox import Answer
+from conformance.workbench.listing_forms import definitions, listing_text, offered_groups
+
+ECHO: dict[str, Any] = {"name": "echo", "inputSchema": {"type": "object"}}
+ADD: dict[str, Any] = {"name": "add", "inputSchema": {"properties": {"name": {"type": "string"}}}}
+TEXT = json.dumps([ECHO, ADD])
+
+
+def answer(*texts: str, **members: Any) -> Answer:
+    content = [{"type": "text", "text": text} for text in texts]
+    message = {"jsonrpc": "2.0", "id": 1, "result": {"content": content, **members}}
+    return Answer(message, json.dumps(message), 0.0)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        answer(TEXT),
+        answer(json.dumps(ECHO), json.dumps(ADD)),
+        answer(f"Two tools:\n\n```json\n{TEXT}\n```\nCall one."),
+        answer("```\n" + json.dumps(ECHO, indent=2) + "\n```\n\n```\n" + json.dumps(ADD) + "\n```"),
+        answer("2 tools", structuredContent={"tools": [ECHO, ADD]}),
+        answer(TEXT, structuredContent={"tools": [ECHO, ADD]}),
+        answer(json.dumps({"group": "a", "tools": {"echo": ECHO, "add": ADD}})),
+    ],
+)
+def test_definitions_are_found_once_in_each_form(listing: Answer) -> None:
+    assert definitions(listing, "echo") == [ECHO]
+    assert definitions(listing, "add") == [ADD]
+    assert definitions(listing, "other") == []
+    assert '"echo"' in listing_text(listing)
+
+
+def test_a_text_without_definitions_has_none() -> None:
+    assert definitions(answer("echo, add"), "echo") == []
+    assert definitions(answer("```\nnot JSON\n```"), "echo") == []
+
+
+def test_groups_come_from_the_enum_or_from_their_descriptions() -> None:
+    enum = {"inputSchema": {"properties": {"group": {"enum": ["b", "a", 1]}}}}
+    assert offered_groups(enum, ["c"]) == ["b", "a"]
+    described = {"description": "A group is one of:\n- b: The b upstream\n- a: The a upstream"}
+    assert offered_groups(described, ["a", "b", "c"]) == ["b", "a"]
+    assert offered_groups({}, ["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["greet", "first/greet"], "greet"),
+        (["second__greet", "first__greet"], "first__greet"),
+        (["greet-and-more", "first.greet"], "first.greet"),
+        (["proxy://first/mock%3A%2F%2Fone"], None),
+        (["other", None], None),
+    ],
+)
+def test_an_exposed_name_contains_the_own_name(names: list[Any], found: str | None) -> None:
+    assert find_exposed(names, "first", "greet") == found
+
+
+def test_an_exposed_uri_may_be_encoded() -> None:
+    assert find_exposed(["p://first/mock%3A%2F%2Fone"], "first", "mock://one") == "p://first/mock%3A%2F%2Fone"
