@@ -177,12 +177,14 @@ class McpClient:
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
         if self._launched.stdout.overflowed or self._inbox.flooded:
-            return Violation(expected, f"a flood of {self._launched.stdout.size} bytes on stdout")
+            return Violation(
+                expected, f"a flood of {self._launched.stdout.size} bytes on stdout", timed=False
+            )
         if self._inbox.ended.is_set() or self._launched.code is not None:
             await self._launched.wait(_LAST_MOMENT)
-            return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._stderr_tail()}")
+            return ImplementationCrashed(expected, self.how_it_ended())
         junk = f"; not JSON on stdout: {self.junk[-1]!r}" if self.junk else ""
-        return Violation(expected, f"none; stderr: {self._stderr_tail()}{junk}")
+        return Violation(expected, f"none{junk}", timed=True)
 
     # Answering
 
@@ -241,9 +243,7 @@ class McpClient:
         """Raise `ImplementationCrashed` if the program has gone although the check did not end it."""
         code = self._launched.code
         if code is not None and (not self._may_end or self._died_by_itself() is not None):
-            seen = (
-                f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s; stderr: {self._stderr_tail()}"
-            )
+            seen = f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s"
             raise ImplementationCrashed("serves until the end of its stdin, or a signal", seen)
 
     def _died_by_itself(self) -> int | None:
@@ -252,9 +252,6 @@ class McpClient:
         if code is None or code >= 0 or self._launched.sent_signals:
             return None
         return None if not self._reads and -code == signal.SIGPIPE else -code
-
-    def _stderr_tail(self) -> str:
-        return repr(self.stderr[-400:]) if self.stderr else "empty"
 
 
 def _line(message: Json) -> str:
