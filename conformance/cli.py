@@ -42,7 +42,7 @@ from conformance.model.selectors import select
 from conformance.model.sut import DEFAULT_PROFILE, Profile, Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
-from conformance.reports.terminal import plain, print_report
+from conformance.reports.terminal import RunConsole, plain, print_report
 from conformance.reports.text import lines
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _run(
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would overwrite what the person at the debugger reads.
-    console = Console(highlight=False, force_terminal=False if options.attach else None)
+    console = RunConsole(highlight=False, force_terminal=False if options.attach else None)
     report = run_selected(
         sut,
         selected,

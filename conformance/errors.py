@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 
 #: a bound in time, as a statement of what must hold gives it
-_BOUND = re.compile(r"\d ?(?:ms|s|seconds?|minutes?)\b")
+_BOUND = re.compile(r"\d ?(?:ms|s|seconds?|minutes?)\b|\bin time\b")
 
 
 class ConformanceError(Exception):

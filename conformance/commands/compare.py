@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from conformance.commands.run_options import (
     BROKEN,
     FAILED,
@@ -31,6 +29,7 @@ from conformance.model.results import NO_ANSWER
 from conformance.model.sut import Profile, make_sut
 from conformance.reports import comparison
 from conformance.reports import json as json_report
+from conformance.reports.terminal import RunConsole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +89,7 @@ def main(
     selected = ids_to_run(options, Registry.load(), checks)
     columns = [_column(name) for name in options.implementations]
     files = _files(options.out, options.markdown)
-    console = Console(highlight=False)
+    console = RunConsole(highlight=False)
     reports: list[RunReport] = []
     for column in columns:
         if isinstance(column, Path):

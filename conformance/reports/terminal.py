@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -46,6 +47,15 @@ _SAME_CAUSE = 3
 _MOST_IDS = 20
 #: what differs between two checks with the same cause: numbers, and names of sandboxes
 _VARIABLE = re.compile(r"conformance-[\w-]+|\d+(?:\.\d+)?")
+
+
+class RunConsole(Console):
+    """A console for a run: the run goes on, and writes its reports, when the reader of its output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on. The base class would end the program."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
 
 
 class LiveProgress:

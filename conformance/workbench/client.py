@@ -21,7 +21,7 @@ from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.polling import INTERVAL
-from conformance.workbench.timeline import Timeline
+from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -132,7 +132,7 @@ class McpClient:
         """Send a request, with a new id unless `id` is given, and wait `within` seconds for its answer."""
         request_id = self._next_id() if id is None else id
         line = _line({"id": request_id, **self._envelope(method, params, era)})
-        return await self.exchange(line, request_id, method, within=within)
+        return await self.exchange(line, request_id, _described(method, params), within=within)
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
         """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
@@ -252,6 +252,16 @@ class McpClient:
         if code is None or code >= 0 or self._launched.sent_signals:
             return None
         return None if not self._reads and -code == signal.SIGPIPE else -code
+
+
+def _described(method: str, params: Json | None) -> str:
+    """The method, and the group and names that tell this request from others of the same case."""
+    asked = params or {}
+    arguments = asked.get("arguments")
+    inner = arguments if isinstance(arguments, dict) else {}
+    words = [inner.get("group"), inner.get("name", asked.get("name")), asked.get("uri")]
+    about = " ".join(shorten(word, 60) for word in words if isinstance(word, str))
+    return f"{method} ({about})" if about else method
 
 
 def _line(message: Json) -> str:

@@ -246,6 +246,22 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
+    # As a process of its own, because rich redirects the descriptor of stdout.
+    code = (
+        "import sys; from tests.conformance.test_cli import run_cli; from tests.conformance.fakes import passing;"
+        "sys.exit(run_cli('--report', 'json=' + sys.argv[1], checks=(passing(), passing('CFG-002'))))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-c", code, str(report)]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(report.read_text(encoding="utf-8"))["results"]) == 2
+
+
 @pytest.mark.parametrize(
     "command",
     [
