@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from conformance.checks import make_check
+from conformance.checks.loading import load_checks
 from conformance.engine.execution import (
     SILENT_CHECKS,
     AttemptFinished,
@@ -18,6 +19,7 @@ from conformance.engine.execution import (
     RunEvent,
     rerun_line,
 )
+from conformance.engine.longest import LONGEST
 from conformance.engine.runner import run
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
 from conformance.model.results import NO_ANSWER
@@ -169,7 +171,7 @@ async def test_slow_checks_start_first_and_the_longest_of_them_first() -> None:
 
 
 @pytest.mark.parametrize(("slow", "most"), [(False, 3), (True, 6)])
-async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool, most: int) -> None:
+async def test_at_most_jobs_checks_run_at_once_and_serial_ones_in_pairs(slow: bool, most: int) -> None:
     factory = FakeFactory()
     serial_saw: list[int] = []
 
@@ -177,13 +179,31 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool,
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
 
-    async def is_alone(workbench: Any) -> None:
+    async def is_in_a_pair(workbench: Any) -> None:
+        await anyio.lowlevel.checkpoint()
         serial_saw.append(len(factory.opened) - len(factory.closed))
 
     checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
-    await run_fake(*checks, make_check(is_alone, "CFG-011", serial=True), factory=factory, jobs=3)
+    serial = [make_check(is_in_a_pair, f"CFG-{number:03}", serial=True) for number in range(11, 15)]
+    await run_fake(*checks, *serial, factory=factory, jobs=3)
     assert factory.most_at_once == most
-    assert serial_saw == [1]
+    assert max(serial_saw) == 2
+    assert set(factory.opened[-4:]) == {check.id for check in serial}
+
+
+async def test_a_check_that_takes_very_long_starts_before_one_with_a_longer_deadline() -> None:
+    factory = FakeFactory()
+    last = LONGEST[-1]
+    await run_fake(
+        passing("CFG-002", slow=True, timeout=900), passing(last, slow=True), factory=factory, jobs=1
+    )
+    assert factory.opened == [last, "CFG-002"]
+
+
+def test_the_longest_checks_exist_and_are_slow() -> None:
+    checks = load_checks()
+    assert [id_ for id_ in LONGEST if not checks[id_].slow] == []
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 async def test_slow_checks_do_not_take_the_places_of_quick_ones() -> None:
