@@ -34,6 +34,7 @@ from conformance.commands.run_options import (
 )
 from conformance.commands.smoke import smoke
 from conformance.engine.execution import WorkbenchFactory, workbench_factory
+from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry, Requirement
@@ -41,7 +42,7 @@ from conformance.model.selectors import select
 from conformance.model.sut import Profile, Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
-from conformance.reports.terminal import plain, print_report
+from conformance.reports.terminal import RunConsole, plain, print_report
 from conformance.reports.text import lines
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ def main(
     except HarnessError as error:
         print(lines(f"conformance: the harness is broken: {error}"), file=sys.stderr)
         return BROKEN
+    except KeyboardInterrupt:  # outside of a run, which ends by itself
+        return interrupted_status("SIGINT")
+    except BrokenPipeError:
+        raise
     except Exception:
         # Python's own exit status for an exception is 1, which would blame the implementation.
         print(lines(traceback.format_exc()), file=sys.stderr)
@@ -153,9 +158,17 @@ def _run(
     new_baseline = _new_baseline(options)
     files = [ReportFile(request, FORMATS) for request in options.report]
     # A live line would overwrite what the person at the debugger reads.
-    console = Console(highlight=False, force_terminal=False if options.attach else None)
+    console = RunConsole(highlight=False, force_terminal=False if options.attach else None)
     report = run_selected(
-        sut, selected, options, baseline, checks, console, open_workbench, second_attempts=not options.attach
+        sut,
+        selected,
+        options,
+        baseline,
+        checks,
+        console,
+        open_workbench,
+        second_attempts=not options.attach,
+        rerun_options=["--baseline", str(options.baseline)] if options.baseline else [],
     )
     print_report(console, report)
     for file in files:
@@ -268,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rerun-failed",
         type=Path,
         metavar="REPORT.json",
-        help="only the checks that failed, or did not run, in that report",
+        help="only the checks that failed, warned or did not run in that report",
     )
     run_.add_argument(
         "--attach",

@@ -15,22 +15,34 @@ of a check (see `conformance.engine.blame`).
 
 from __future__ import annotations
 
+import re
+
+#: a bound in time, as a statement of what must hold gives it
+_BOUND = re.compile(r"\d ?(?:ms|s|seconds?|minutes?)\b|\bin time\b")
+
 
 class ConformanceError(Exception):
     """Base of every exception that this package raises on purpose."""
 
 
 class Violation(ConformanceError):
-    """The implementation did not do what the requirement demands."""
+    """The implementation did not do what the requirement demands.
 
-    def __init__(self, expected: str, seen: str) -> None:
+    `timed`: a slower or faster machine could change the outcome. By default this holds if `expected` names a bound in time.
+    """
+
+    def __init__(self, expected: str, seen: str, *, timed: bool | None = None) -> None:
         super().__init__(f"expected: {expected}\nseen: {seen}")
         self.expected = expected
         self.seen = seen
+        self.timed = _BOUND.search(expected) is not None if timed is None else timed
 
 
 class ImplementationCrashed(Violation):
     """The implementation died by a signal that the runner did not send, or exited while it should serve."""
+
+    def __init__(self, expected: str, seen: str, *, timed: bool = False) -> None:
+        super().__init__(expected, seen, timed=timed)
 
 
 class CheckTimeout(ConformanceError, TimeoutError):
@@ -42,11 +54,16 @@ class CheckTimeout(ConformanceError, TimeoutError):
 
 
 class Untestable(ConformanceError):
-    """The check could not observe what it is about. The verdict is red, because the check proved nothing."""
+    """The check could not observe what it is about. The verdict is red, because the check proved nothing.
+
+    `timed` as for a `Violation`.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        # After the colon, a reason quotes what the check has seen.
+        self.timed = _BOUND.search(reason.partition(":")[0]) is not None
 
 
 class NotApplicable(ConformanceError):

@@ -40,7 +40,7 @@ class Check:
     #: takes more than a second alone, mostly by waiting, so the runner starts it before the others and beside
     #: them
     slow: bool
-    #: measures time closely, so nothing else runs beside it
+    #: measures time or memory closely, so at most one other check of this kind runs beside it
     serial: bool
     #: what the check does beyond the registry's sentences: the first paragraph of the docstring on one line, or nothing
     sentence: str

@@ -141,7 +141,7 @@ async def _is_reported(workbench: Workbench, proxy: Proxy, upstream: StdioMockUp
             return
         seen = [answer.raw for answer in told]
         workbench.expect(
-            time.monotonic() < deadline, f"the client sees {upstream.name} with the reason", seen
+            time.monotonic() < deadline, f"the client sees {upstream.name} with the reason within 12 s", seen
         )
         await anyio.sleep(0.2)
 

@@ -53,9 +53,11 @@ async def _keeps_the_rate(
             _names_the_limit(workbench, answer, CALLS)
             workbench.expect(_TIME.search(answer.text), "the time to try again", answer.raw)
     arrived = often.requests("tools/call")
-    workbench.expect(len(arrived) == CALLS, f"{CALLS} of 8 calls reach the upstream", len(arrived))
+    # On a busy machine the calls can take longer than the period.
+    what = f"{CALLS} of 8 calls reach the upstream"
+    workbench.expect(len(arrived) == CALLS, what, len(arrived), timed=True)
     refused = sum(answer.is_error for answer in answers)
-    workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls get an error", refused)
+    workbench.expect(refused == 8 - CALLS, f"{8 - CALLS} of 8 calls get an error", refused, timed=True)
     with workbench.case("another server"):
         await is_echoed(workbench, proxy, beside.name, {"x": 1})
     await until(workbench, max(call.t for call in arrived) + PER + 0.2)

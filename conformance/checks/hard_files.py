@@ -86,7 +86,7 @@ async def _uses_no_token(workbench: Workbench, upstream: ProtectedMockUpstream) 
         await workbench.holds_for(2.0, shows_none)
 
 
-@check("HARD-011", timeout=60)
+@check("HARD-011", timeout=60, slow=True)
 async def exposed_secrets_in_the_configuration_are_pointed_out(workbench: Workbench) -> None:
     """A literal value under a harmless name causes no warning."""
     literal = {"API_TOKEN": LITERAL, "MODE": "plain"}

@@ -72,17 +72,21 @@ async def healthy_beside(
         workbench.expect(after - before < growth, f"less than {growth // MIB} MiB more memory", grown)
 
 
-async def call_ends(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
-    """A call of the tool that begins the attack ends, in any way, and the upstream works again."""
-    with workbench.case(upstream.name):
-        await proxy.call(upstream.name, "attack", within=20.0)
-        await works_again(workbench, proxy, upstream)
-
-
 async def calls_end(workbench: Workbench, proxy: Proxy, upstreams: Sequence[MockUpstream]) -> None:
-    """`call_ends` for one upstream after the other."""
-    for upstream in upstreams:
-        await call_ends(workbench, proxy, upstream)
+    """A call of the tool that begins the attack ends, in any way, and the upstream works again.
+
+    The attacks follow one another; the next one begins while an earlier upstream restarts.
+    """
+    async with anyio.create_task_group() as restarts:
+        for upstream in upstreams:
+            with workbench.case(upstream.name):
+                await proxy.call(upstream.name, "attack", within=20.0)
+            restarts.start_soon(_recovers, workbench, proxy, upstream)
+
+
+async def _recovers(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
+    with workbench.case(upstream.name):
+        await works_again(workbench, proxy, upstream)
 
 
 @check("SEC-013", timeout=60, serial=True, slow=True)
@@ -154,6 +158,6 @@ async def a_lack_of_memory_ends_at_most_one_connection(workbench: Workbench) -> 
         await metadata_arrive(workbench, proxy, metadata)
         limit = (memory_of(proxy, "VmSize") or 0) + ROOM
         resource.prlimit(proxy.pid, resource.RLIMIT_AS, (limit, limit))
-        attack = partial(call_ends, workbench, proxy, large)
+        attack = partial(calls_end, workbench, proxy, [large])
         await healthy_beside(workbench, proxy, healthy, attack, within=5.0, growth=None)
         proxy.must_still_serve()

@@ -107,10 +107,12 @@ async def the_callback_listener_is_on_loopback_only(workbench: Workbench) -> Non
             ports.append(urlsplit(page.redirect_uri).port)
             listening = _listening(proxy)
             workbench.expect(
-                ports[-1] in [port for _, port in listening], "a listener at the port", listening
+                ports[-1] in [port for _, port in listening],
+                f"{upstream.name}: a listener at the port",
+                listening,
             )
             open_to_all = [place for place in listening if place[0] not in LOOPBACK]
-            workbench.expect(not open_to_all, "listeners on loopback only", listening)
+            workbench.expect(not open_to_all, f"{upstream.name}: listeners on loopback only", listening)
         async with attempt(workbench, upstream, User(wait=60.0, probes=True)) as (_, browser):
             await browser.opened()
             await workbench.eventually(

@@ -108,7 +108,8 @@ async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> N
             await _says_why(workbench, proxy, browser, offered)
         await _says_why(workbench, proxy, browser, refused)
     for upstream in (offered, refused):
-        workbench.expect(0 < len(upstream.http) <= 40, "a bounded number of requests", len(upstream.http))
+        what = f"{upstream.name}: a bounded number of requests"
+        workbench.expect(0 < len(upstream.http) <= 40, what, len(upstream.http))
 
 
 def _is_well_formed(workbench: Workbench, upstream: ProtectedMockUpstream) -> None:

@@ -315,7 +315,7 @@ async def _is_clean_after_reloads(workbench: Workbench) -> None:
 async def _has_groups(workbench: Workbench, proxy: Proxy, names: set[str]) -> None:
     deadline = time.monotonic() + 5.0
     while (groups := set(await proxy.groups("stays", "comes"))) != names:
-        workbench.expect(time.monotonic() < deadline, f"the groups {names}", groups)
+        workbench.expect(time.monotonic() < deadline, f"the groups {names} within 5 s", groups)
         await anyio.sleep(0.1)
 
 

@@ -139,7 +139,7 @@ async def a_changed_definition_is_used_for_the_next_call(workbench: Workbench) -
         await works(workbench, proxy, local)
         deadline = time.monotonic() + 10.0
         while (sent := await _header_of_a_call(proxy, remote)) != f"after-{mark}":
-            workbench.expect(time.monotonic() < deadline, "a call carries the new header", sent)
+            workbench.expect(time.monotonic() < deadline, "a call carries the new header within 10 s", sent)
             await anyio.sleep(POLL)
 
         began = time.monotonic()

@@ -221,7 +221,8 @@ async def works_again(workbench: Workbench, proxy: Proxy, upstream: MockUpstream
     """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
     deadline = time.monotonic() + 15.0
     while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):
-        workbench.expect(time.monotonic() < deadline, f"{upstream.name} can be called again", answer.raw)
+        again = f"{upstream.name} can be called again within 15 s"
+        workbench.expect(time.monotonic() < deadline, again, answer.raw)
         await anyio.sleep(0.2)
 
 

@@ -86,7 +86,7 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
         await proxy.wait_exit(GONE_WITHIN)
         for upstream in upstreams:
             interrupts = [e for e in upstream.events("signal") if e.data["number"] == signal.SIGINT]
-            workbench.expect(not interrupts, "the child gets no SIGINT", interrupts)
+            workbench.expect(not interrupts, f"the child {upstream.name} gets no SIGINT", interrupts)
 
 
 @check("STD-005", timeout=30)

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from conformance.commands.run_options import (
     BROKEN,
     FAILED,
@@ -27,9 +25,11 @@ from conformance.engine.outputs import prove_writable, write
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry
+from conformance.model.results import NO_ANSWER
 from conformance.model.sut import Profile, make_sut
 from conformance.reports import comparison
 from conformance.reports import json as json_report
+from conformance.reports.terminal import RunConsole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ def main(
     selected = ids_to_run(options, Registry.load(), checks)
     columns = [_column(name) for name in options.implementations]
     files = _files(options.out, options.markdown)
-    console = Console(highlight=False)
+    console = RunConsole(highlight=False)
     reports: list[RunReport] = []
     for column in columns:
         if isinstance(column, Path):
@@ -101,7 +101,7 @@ def main(
         reports.append(report)
         if options.out:
             write(_report_file(options.out, report, reports), json_report.render(report))
-        if not report.complete:
+        if not report.complete and report.stopped_by != NO_ANSWER:
             break
     comparison.print_matrix(console, reports)
     for file, render in files.items():
@@ -109,7 +109,8 @@ def main(
     if len(reports) < len(columns):
         print("conformance: interrupted: not all implementations were run", file=sys.stderr)
     codes = [exit_code(report) for report in reports]
-    return next((code for code in (BROKEN, FAILED, USAGE) if code in codes), PASSED)
+    signals = [code for code in codes if code > USAGE and code != BROKEN]
+    return next((code for code in (*signals, BROKEN, FAILED, USAGE) if code in codes), PASSED)
 
 
 def _column(name: str) -> Sut | Path:

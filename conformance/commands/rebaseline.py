@@ -59,7 +59,7 @@ class BaselineFile:
         Raises `UsageError` if the layout of the file defeats the edit, and `HarnessError` if writing fails.
         """
         if not report.complete:
-            return f"{self._file}: not written, because the run was interrupted"
+            return f"{self._file}: not written, because the run is incomplete"
         ran = {result.id for result in report.results}
         before = [entry for entry in baseline.entries if not self._new or entry.id in ran]
         after = revised(before, report.results)

@@ -1,7 +1,7 @@
 """Shared by all commands that run checks: options, selection, the run itself and the exit status.
 
-Exit status: 0 everything required passed; 1 something failed; 2 the user has to change the command line, also if the run checked nothing;
-3 the harness broke or an interruption left the results incomplete.
+Exit status: 0 everything required passed; 1 something failed, also if the run stopped early; 2 the user has to change the command line,
+also if the run checked nothing; 3 the harness broke; 128 and the number of the signal if one interrupted the run, so 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from conformance.engine.execution import SILENT_CHECKS
 from conformance.engine.runner import DEFAULT_JOBS, run, with_selection
+from conformance.engine.scheduler import interrupted_status
 from conformance.errors import UsageError
+from conformance.model.results import NO_ANSWER
 from conformance.model.selectors import FAMILY_WORDS, select
 from conformance.model.verdicts import Verdict
 from conformance.reports.terminal import LiveProgress
@@ -60,6 +63,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="multiply the deadline of every check by X",
     )
+    parser.add_argument(
+        "--no-early-stop",
+        dest="early_stop",
+        action="store_false",
+        help=f"go on although {SILENT_CHECKS} checks are red and the program never answered anything",
+    )
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
@@ -102,8 +111,14 @@ def run_selected(
     open_workbench: WorkbenchFactory | None,
     *,
     second_attempts: bool = True,
+    rerun_options: Sequence[str] = (),
 ) -> RunReport:
     """Run the selected checks with the options of `add_run_options`, and show the progress."""
+    rerun_options = list(rerun_options)
+    if 1.0 != options.time_scale < float("inf"):
+        rerun_options += ["--time-scale", f"{options.time_scale:g}"]
+    if options.strict:
+        rerun_options.append("--strict")
     chosen = [checks[id_] for id_ in selected if id_ in checks]
 
     async def run_all() -> RunReport:
@@ -118,6 +133,8 @@ def run_selected(
                 baseline=baseline,
                 open_workbench=open_workbench,
                 second_attempts=second_attempts,
+                early_stop=options.early_stop,
+                rerun_options=rerun_options,
             )
 
     planned = [id_ for id_ in selected if id_ not in checks]
@@ -127,9 +144,13 @@ def run_selected(
 def exit_code(report: RunReport) -> int:
     """The exit status of a run; a run without an executed check never succeeds."""
     summary = report.summary
-    if not report.complete or any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
+    stopped_early = report.stopped_by == NO_ANSWER
+    if not report.complete and not stopped_early:
+        # The report of an older runner names no signal.
+        return interrupted_status(report.stopped_by) if report.stopped_by else BROKEN
+    if any(result.verdict is Verdict.HARNESS_ERROR for result in report.results):
         return BROKEN
-    if summary.failures:
+    if summary.failures or stopped_early:
         return FAILED
     if not summary.executed:
         print(

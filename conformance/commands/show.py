@@ -99,7 +99,7 @@ def _check(check: Check | None) -> Iterator[str]:
     if check.sentence:
         yield check.sentence
     nature = ["slow, so it starts before quick ones"] if check.slow else []
-    nature += ["serial: no other check runs beside it"] if check.serial else []
+    nature += ["serial: at most one other check runs beside it"] if check.serial else []
     yield "; ".join([f"deadline {check.timeout:g} s", *nature])
 
 

@@ -1,8 +1,8 @@
 """`python -m conformance stability`: whole runs in a row, and one more on a busy machine, without one red check.
 
 Verdicts must not depend on luck, so a check that needs its second attempt counts as red here. Beside the last run there are busy loops, by
-default one for each core. Exit status: 0 every run was clean; 1 a run was not; 2 wrong usage; 3 the harness broke or an interruption
-ended the run, and no further run begins.
+default one for each core. Exit status: 0 every run was clean; 1 a run was not; 2 wrong usage; 3 the harness broke. After an interruption no
+further run begins; the status is 128 and the number of the signal, so 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from rich.table import Table
 
 from conformance.checks import Check
 from conformance.checks.loading import load_checks
+from conformance.commands.run_options import BROKEN
 from conformance.engine.execution import WorkbenchFactory
 from conformance.engine.runner import DEFAULT_JOBS, run
+from conformance.engine.scheduler import interrupted_status
 from conformance.errors import UsageError
 from conformance.model.registry import Registry
 from conformance.model.selectors import select
@@ -108,8 +110,11 @@ def main(
     loads = [0] * options.runs + ([options.busy] if options.busy else [])
     rounds = make_rounds(sut, chosen, loads, options.jobs, _announcer(console, len(loads)), open_workbench)
     _print(console, rounds)
-    if len(rounds) < len(loads) or not all(_is_whole(one.report) for one in rounds):
-        return 3
+    last = rounds[-1].report
+    if not last.complete:
+        return interrupted_status(last.stopped_by)
+    if any(result.verdict is Verdict.HARNESS_ERROR for one in rounds for result in one.report.results):
+        return BROKEN
     return 1 if any(one.unstable for one in rounds) else 0
 
 
@@ -146,10 +151,6 @@ def busy_loops(count: int) -> Iterator[None]:
         for loop in loops:
             loop.kill()
             loop.wait()
-
-
-def _is_whole(report: RunReport) -> bool:
-    return report.complete and all(result.verdict is not Verdict.HARNESS_ERROR for result in report.results)
 
 
 def _announcer(console: Console, total: int) -> Callable[[Round], None]:

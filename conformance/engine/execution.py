@@ -11,7 +11,7 @@ import shlex
 import time
 import traceback
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
@@ -22,16 +22,20 @@ from conformance.model.baseline import Baseline
 from conformance.model.evidence import Evidence, encodable
 from conformance.model.results import Attempt, Result
 from conformance.model.sut import Sut
-from conformance.model.verdicts import Level, Verdict, decisive, judge, leaves
+from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from conformance.checks import Check
     from conformance.workbench.workbench import Workbench
 
 #: seconds for the set-up and teardown of one workbench, in addition to the deadline of the check
 SETUP_AND_TEARDOWN = 60.0
+#: a crash is no matter of time, and a fault of the runner proves nothing
+_MAY_DEPEND_ON_TIME = frozenset({Verdict.TIMEOUT, Verdict.FAIL, Verdict.WARN, Verdict.UNTESTABLE})
+#: red checks after which the run of a program that never answered anything ends
+SILENT_CHECKS = 5
 
 
 class WorkbenchFactory(Protocol):
@@ -82,18 +86,26 @@ class Execution:
         on_event: Callable[[RunEvent], None] = lambda event: None,
         baseline: Baseline | None = None,
         second_attempts: bool = True,
+        early_stop: bool = False,
+        rerun_options: Sequence[str] = (),
         open_workbench: WorkbenchFactory | None = None,
     ) -> None:
+        """With `early_stop`, the schedule ends when `is_silent` holds. Every rerun line has the `rerun_options`."""
         self.sut = sut
         self.time_scale = time_scale
         self.keep = keep
         self.on_event = on_event
         self.baseline = baseline or Baseline(sut.profile.known)
         self.second_attempts = second_attempts
+        self.early_stop = early_stop
+        self.rerun_options = rerun_options
         self.open_workbench = workbench_factory(open_workbench)
         self.results: dict[str, Result] = {}
         #: the version of the implementation, once it has told one
         self.version = ""
+        self._has_answered = False
+        #: red checks in which the program answered nothing to a client
+        self._silent: list[Check] = []
 
     async def attempt(self, check: Check) -> None:
         """Run the check. The new result replaces an earlier one and keeps its attempts."""
@@ -101,19 +113,30 @@ class Execution:
         self.on_event(AttemptStarted(check, 1 if earlier is None else 2))
         absent = self.sut.profile.reason_for_absence(check.id, check.requirement.era)
         if absent is not None:
-            ended = _Ended(Verdict.NOT_APPLICABLE, None, f"declared absent: {absent}", Evidence(), 0.0)
+            ended = _Ended(Verdict.NOT_APPLICABLE, f"declared absent: {absent}")
         else:
             ended = await self._run_check(check)
         result = self._result(check, ended, earlier)
         self.results[check.id] = result
-        self.on_event(AttemptFinished(check, result, final=earlier is not None or not self._is_rerun(result)))
+        if earlier is None and ended.answered is False and result.verdict.is_red:
+            self._silent.append(check)
+        self._has_answered = self._has_answered or bool(ended.answered)
+        self.on_event(AttemptFinished(check, result, final=not self.wants_again(check)))
 
     def wants_again(self, check: Check) -> bool:
         """Whether the check, which has a result, needs a second attempt."""
-        return self._is_rerun(self.results[check.id])
+        result = self.results[check.id]
+        return self.second_attempts and len(result.attempts) == 1 and result.is_rerun
 
-    def _is_rerun(self, result: Result) -> bool:
-        return self.second_attempts and result.is_rerun
+    @property
+    def is_silent(self) -> bool:
+        """Whether the program answered nothing so far and enough checks are red to end the run."""
+        return self.early_stop and not self._has_answered and len(self._silent) >= SILENT_CHECKS
+
+    async def confirm_silence(self) -> None:
+        """If load can have caused all of the silence, make one second attempt, alone; an answer ends `is_silent`."""
+        if all(map(self.wants_again, self._silent)):
+            await self.attempt(self._silent[0])
 
     async def _run_check(self, check: Check) -> _Ended:
         """Never raises an `Exception`: every failure becomes part of the returned value."""
@@ -144,21 +167,25 @@ class Execution:
         if duration is None:
             duration = time.monotonic() - began
         evidence = _evidence_of(workbench, failures)
+        answered = workbench.answered if workbench is not None else None
         self.version = self.version or (workbench.version if workbench is not None else "")
         if not failures:
-            return _Ended(Verdict.PASS, None, "", evidence, duration)
+            return _Ended(Verdict.PASS, evidence=evidence, duration=duration, answered=answered)
         failure = (
             failures[0] if len(failures) == 1 else BaseExceptionGroup("the check and its teardown", failures)
         )
         level = check.requirement.level
         return _Ended(
-            judge(level, failure), decisive(failure, level), _message(failure, level), evidence, duration
+            judge(level, failure), _message(failure, level), failure, evidence, duration, answered=answered
         )
 
     def _result(self, check: Check, ended: _Ended, earlier: Result | None) -> Result:
         requirement = check.requirement
         source = requirement.sources[0]
-        violation = ended.cause if isinstance(ended.cause, Violation) else None
+        cause = decisive(ended.failure, requirement.level) if ended.failure is not None else None
+        violation = cause if isinstance(cause, Violation) else None
+        # A check that measures time closely may see the load of other programs in anything.
+        timed = ended.failure is not None and (check.serial or depends_on_time(ended.failure))
         attempt = Attempt(ended.verdict, ended.message, ended.duration)
         return Result(
             id=check.id,
@@ -175,10 +202,11 @@ class Execution:
             quote=source.quote,
             duration_s=ended.duration,
             evidence=ended.evidence,
-            rerun=rerun_line(self.sut, check.id),
+            rerun=rerun_line(self.sut, check.id, self.rerun_options),
             attempts=(*(earlier.attempts if earlier else ()), attempt),
             known=self.baseline.reason_for(check.id, ended.verdict),
             stale=self.baseline.is_stale(check.id, ended.verdict),
+            depends_on_time=timed and ended.verdict in _MAY_DEPEND_ON_TIME,
         )
 
 
@@ -187,10 +215,12 @@ class _Ended:
     """How one attempt ended."""
 
     verdict: Verdict
-    cause: BaseException | None
-    message: str
-    evidence: Evidence
-    duration: float
+    message: str = ""
+    failure: BaseException | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    duration: float = 0.0
+    #: whether the program sent a message to a client; None if there was no client
+    answered: bool | None = None
 
 
 def _message(failure: BaseException, level: Level) -> str:
@@ -201,7 +231,7 @@ def _message(failure: BaseException, level: Level) -> str:
             parts.append("".join(traceback.format_exception(leaf)).rstrip())
         else:
             parts.append(str(leaf) or type(leaf).__name__)
-    return encodable("\n".join(parts))
+    return encodable("\n".join(dict.fromkeys(parts)))
 
 
 def _evidence_of(workbench: Workbench | None, failures: list[BaseException]) -> Evidence:
@@ -214,10 +244,10 @@ def _evidence_of(workbench: Workbench | None, failures: list[BaseException]) -> 
         return Evidence()
 
 
-def rerun_line(sut: Sut, requirement_id: str) -> str:
-    """One shell line that runs only this check again."""
+def rerun_line(sut: Sut, requirement_id: str, options: Sequence[str] = ()) -> str:
+    """One shell line that runs only this check again, with the same profile and these options."""
     origin = sut.profile.origin
-    profile = ["--profile", origin] if origin else []
-    command = ["python", "-m", "conformance", "run", "--only", requirement_id, *profile, "--", *sut.command]
+    chosen = ["--only", requirement_id, *(["--profile", origin] if origin else []), *options]
+    command = ["python", "-m", "conformance", "run", *chosen, "--", *sut.command]
     # `{config}` stays readable: no shell expands braces around a single word.
     return " ".join(part if part == "{config}" else shlex.quote(part) for part in command)

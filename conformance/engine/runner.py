@@ -1,7 +1,8 @@
 """Runs the checks of one implementation and reports the results.
 
 Guarantees: see `scheduler` for the order of the checks and `execution` for the verdicts. The report holds all attempts. Ctrl-C and
-SIGTERM cancel the running checks, let every workbench tear down, and leave a report that is marked incomplete.
+SIGTERM cancel the running checks, let every workbench tear down, and leave a report that is marked incomplete. So does an early stop, which
+lets the running checks end.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from conformance.engine.execution import Execution
 from conformance.engine.scheduler import schedule, signals_cancel
 from conformance.model.evidence import encodable
 from conformance.model.registry import Registry
-from conformance.model.results import RunReport
+from conformance.model.results import NO_ANSWER, RunReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from conformance.checks import Check
     from conformance.engine.execution import RunEvent, WorkbenchFactory
@@ -41,9 +42,12 @@ async def run(
     baseline: Baseline | None = None,
     open_workbench: WorkbenchFactory | None = None,
     second_attempts: bool = True,
+    early_stop: bool = False,
+    rerun_options: Sequence[str] = (),
 ) -> RunReport:
     """Run `checks` against `sut`. `time_scale` multiplies the deadline of every check and may be infinite.
 
+    With `early_stop`, the run ends early if the program answers nothing. Every rerun line has the `rerun_options`.
     The report names no planned requirements and is not strict: `with_selection` adds both.
     """
     began = time.monotonic()
@@ -56,10 +60,14 @@ async def run(
         on_event=on_event,
         baseline=baseline,
         second_attempts=second_attempts,
+        early_stop=early_stop,
+        rerun_options=rerun_options,
         open_workbench=open_workbench,
     )
-    async with signals_cancel() as scope:
+    async with signals_cancel() as interruption:
         await schedule([(execution, check) for check in todo], jobs)
+    not_run = tuple(check.id for check in todo if check.id not in execution.results)
+    stopped_by = interruption.signal.name if interruption.signal else NO_ANSWER if not_run else ""
     return RunReport(
         implementation=sut.name,
         command=sut.command,
@@ -67,9 +75,10 @@ async def run(
         version=encodable(execution.version),
         install=sut.profile.install,
         results=tuple(execution.results[check.id] for check in todo if check.id in execution.results),
-        not_run=tuple(check.id for check in todo if check.id not in execution.results),
+        not_run=not_run,
         duration_s=time.monotonic() - began,
-        complete=not scope.cancel_called,
+        complete=not stopped_by,
+        stopped_by=stopped_by,
         runner=_own_version(),
         started=started,
         families=_family_titles(todo),

@@ -33,3 +33,6 @@ class Evidence(msgspec.Struct, frozen=True):
     leftovers: list[str] = msgspec.field(default_factory=list)
     #: the sandbox of the check, if the run kept it
     sandbox: str | None = None
+    #: the variables that the check added to the scrubbed environment, each as `NAME=value`, or `NAME=value (proxy-2)` if only some starts
+    #: of the implementation have it
+    environment: list[str] = msgspec.field(default_factory=list)

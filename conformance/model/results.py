@@ -12,6 +12,11 @@ from conformance.model.evidence import Evidence
 from conformance.model.registry import VERSION, Era
 from conformance.model.verdicts import Level, Verdict
 
+#: the lines at the end of stderr that `circumstances` has
+STDERR_LINES = 10
+#: `stopped_by` of a run whose program answered nothing
+NO_ANSWER = "no answer"
+
 
 class Attempt(msgspec.Struct, frozen=True):
     """One execution of a check."""
@@ -48,11 +53,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     known: str | None = None
     #: the baseline expects a failure here, but the check passes
     stale: bool = False
+    #: whether a slower or faster machine could change the verdict
+    depends_on_time: bool = False
 
     @property
     def is_rerun(self) -> bool:
-        """Whether the check gets a second attempt, alone, because load may have caused an unexpected verdict other than `pass`."""
-        return self.verdict.is_rerun and self.known is None
+        """Whether the check gets a second attempt, alone, because load may have caused an unexpected verdict."""
+        return self.depends_on_time and self.known is None
 
     @property
     def explanation(self) -> list[tuple[str, str]]:
@@ -63,6 +70,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         if self.expected is not None and self.seen is not None:
             return [("expected", self.expected), ("seen", self.seen)]
         return [("reason", self.message)]
+
+    @property
+    def circumstances(self) -> list[tuple[str, str]]:
+        """What helps to understand the verdict, in labelled parts: variables, leftovers, and the end of stderr, where there are any."""
+        evidence = self.evidence
+        told = "\n".join(text for _, text in self.explanation)
+        stderr = evidence.stderr_tail.rstrip().splitlines()[-STDERR_LINES:]
+        # A check about stderr quotes it, as `repr` writes it.
+        is_quoted = bool(stderr) and repr(stderr[-1])[1:-1] in told
+        parts = [
+            ("variables", "\n".join(evidence.environment)),
+            ("left over", "\n".join(evidence.leftovers)),
+            ("stderr", "" if is_quoted else "\n".join(stderr)),
+        ]
+        return [(label, text) for label, text in parts if text.strip()]
 
     def is_failure(self, *, strict: bool = False) -> bool:
         """Whether this result fails the run; with `strict` a `warn` does so too."""
@@ -100,11 +122,13 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     #: how to install the version that its profile describes
     install: str = ""
     results: tuple[Result, ...]
-    #: selected checks that did not end before an interruption
+    #: selected checks that did not end before the run did
     not_run: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     duration_s: float = 0.0
     complete: bool = True
+    #: what ended an incomplete run: the name of a signal, or `NO_ANSWER`; empty if unknown
+    stopped_by: str = ""
     strict: bool = False
     #: the version of the requirements
     specification: str = VERSION
@@ -117,9 +141,16 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unproved(self) -> frozenset[str]:
-        """The ids of the checks that failed, and of those that did not run before an interruption."""
-        failed = (result.id for result in self.results if result.is_failure(strict=self.strict))
+        """The ids of the checks that failed or warned, and of those that did not run."""
+        failed = (result.id for result in self.results if result.is_failure(strict=True))
         return frozenset((*failed, *self.not_run))
+
+    @property
+    def why_incomplete(self) -> str:
+        """Why the checks of `not_run` did not run, in a few words."""
+        if self.stopped_by == NO_ANSWER:
+            return "stopped, because the program answered nothing"
+        return f"interrupted by {self.stopped_by}" if self.stopped_by else "interrupted"
 
     def narrowed(self, ids: Collection[str]) -> "RunReport":
         """The part of the report about these requirements."""

@@ -2,13 +2,15 @@
 
 No shell sees the command. `{config}` in any argument stands for the path of the configuration file. Checks run in a working directory
 of their own, so `make_sut` makes the arguments absolute that name a file in the caller's directory. Limits: it recognises only whole
-arguments that are the path of an existing file. A program does not find files that it looks up relative to its working directory.
+arguments that are the path of an existing file, and refuses one that looks like a script and is none. A program does not find files that
+it looks up relative to its working directory.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import site
 import sys
@@ -29,6 +31,12 @@ IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
+#: a word that names a script: no option, assignment or URL, and no white space
+_SCRIPT = re.compile(r"[^\s=:]+\.(?:[cm]?[jt]s|py|rb|sh|pl|php|lua|jar|exs?)")
+#: programs whose arguments name files of a container or of another machine, or packages
+_RUNS_ELSEWHERE = frozenset(
+    {"bunx", "docker", "kubectl", "nerdctl", "npx", "pipx", "podman", "ssh", "uvx", "wsl"}
+)
 TRANSPORTS = ("stdio", "http", "sse")
 #: the token file of a server, relative to HOME
 DEFAULT_TOKEN_FILE = ".dynamic-mcp/oauth-servers/{server}.json"
@@ -217,6 +225,7 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
             f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
             f"for example: -- {parts[0]} {PLACEHOLDER}"
         )
+    _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
     return Sut(
@@ -231,6 +240,16 @@ def _find_program(program: str, install: str) -> str:
         raise UsageError(f"the program {program!r} {where}{f'; to install it: {install}' if install else ''}")
     # Not resolved, because the interpreter of a virtual environment is a link and needs its own name.
     return os.path.abspath(found)
+
+
+def _find_script(parts: Sequence[str]) -> None:
+    """Raise `UsageError` for an argument that has the name of a script and no file, unless the program looks elsewhere for it."""
+    if Path(parts[0]).name in _RUNS_ELSEWHERE:
+        return
+    for word in parts[1:]:
+        is_path = _SCRIPT.fullmatch(word) is not None and not word.startswith("-") and PLACEHOLDER not in word
+        if is_path and not Path(word).is_file():
+            raise UsageError(f"there is no file {word!r} (tried {os.path.abspath(word)})")
 
 
 def _absolute_if_file(argument: str) -> str:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from conformance.errors import CheckTimeout, ImplementationCrashed, NotApplicable, Untestable, Violation
+from conformance.errors import (
+    CheckTimeout,
+    ConformanceError,
+    HarnessError,
+    ImplementationCrashed,
+    NotApplicable,
+    Untestable,
+    Violation,
+)
 
 
 class Level(StrEnum):
@@ -42,11 +50,6 @@ class Verdict(StrEnum):
         """Whether this verdict alone fails a run. A `warn` does so only in strict runs."""
         return self.severity <= Verdict.UNTESTABLE.severity
 
-    @property
-    def is_rerun(self) -> bool:
-        """Whether a check with this verdict gets a second attempt, alone, because load may have caused the first verdict."""
-        return (self.is_red or self is Verdict.WARN) and self is not Verdict.HARNESS_ERROR
-
 
 _ORDER = list(Verdict)
 
@@ -73,6 +76,20 @@ def judge(level: Level, exception: BaseException | None) -> Verdict:
     if exception is None:
         return Verdict.PASS
     return worst([_judge_one(level, leaf) for leaf in leaves(exception)])
+
+
+def depends_on_time(exception: BaseException) -> bool:
+    """Whether a slower or faster machine could change a verdict that this exception causes.
+
+    This holds for a deadline, for a `Violation` or `Untestable` that is `timed`, and for one that such an exception has caused.
+    """
+    for leaf in leaves(exception):
+        cause: BaseException | None = leaf
+        while isinstance(cause, ConformanceError | TimeoutError) and not isinstance(cause, HarnessError):
+            if isinstance(cause, TimeoutError) or getattr(cause, "timed", False):
+                return True
+            cause = cause.__cause__
+    return False
 
 
 def _judge_one(level: Level, exception: BaseException) -> Verdict:

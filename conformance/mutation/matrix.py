@@ -85,6 +85,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[MatrixCell, ...]
     duration_s: float
     complete: bool = True
+    #: the name of the signal that interrupted the run, or empty
+    stopped_by: str = ""
 
     @property
     def gaps(self) -> list[MatrixCell]:

@@ -1,6 +1,6 @@
 """`python -m conformance mutants`: run every known-bad program and legitimate design against its checks; report the gaps of the matrix.
 
-Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, or an interruption ended the run.
+Exit status: 0 no gap, 1 a gap, 2 wrong usage, 3 the harness broke, 128 and the number of the signal that interrupted the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from conformance.engine.execution import (
     workbench_factory,
 )
 from conformance.engine.runner import DEFAULT_JOBS
-from conformance.engine.scheduler import schedule, signals_cancel
+from conformance.engine.scheduler import interrupted_status, schedule, signals_cancel
 from conformance.errors import UsageError
 from conformance.model.baseline import Baseline
 from conformance.model.registry import Registry
@@ -126,7 +126,9 @@ def main(
     print_matrix(console, matrix)
     for file in files:
         file.write(matrix)
-    if not matrix.complete or any(cell.outcome is Outcome.UNKNOWN for cell in matrix.cells):
+    if not matrix.complete:
+        return interrupted_status(matrix.stopped_by)
+    if any(cell.outcome is Outcome.UNKNOWN for cell in matrix.cells):
         return 3
     return 1 if matrix.gaps else 0
 
@@ -159,7 +161,7 @@ async def run_trials(
                 1.0 if trial.kind is ProgramKind.LEGITIMATE else DEADLINES,
             )
         programs[trial.program].expect(trial)
-    async with signals_cancel() as scope:
+    async with signals_cancel() as interruption:
         for kind, at_a_time in (
             (ProgramKind.MUTANT, jobs),
             (ProgramKind.LEGITIMATE, DEFAULT_JOBS),
@@ -174,7 +176,8 @@ async def run_trials(
         against=against,
         cells=tuple(sorted(cells, key=lambda cell: order[cell.program, cell.id])),
         duration_s=round(time.monotonic() - began, 1),
-        complete=not scope.cancel_called,
+        complete=interruption.signal is None,
+        stopped_by=interruption.signal.name if interruption.signal else "",
     )
 
 

@@ -39,6 +39,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
     planned: tuple[str, ...]
     not_run: tuple[str, ...]
+    stopped_by: str = ""
     results: tuple[Result, ...]
 
 
@@ -53,6 +54,7 @@ def document(report: RunReport) -> Document:
         summary=report.summary,
         planned=report.planned,
         not_run=report.not_run,
+        stopped_by=report.stopped_by,
         results=report.results,
     )
 
@@ -89,6 +91,7 @@ def read(path: Path) -> RunReport:
         install=whole.implementation.install,
         results=whole.results,
         not_run=whole.not_run,
+        stopped_by=whole.stopped_by,
         planned=whole.planned,
         duration_s=whole.summary.duration_s,
         complete=whole.summary.complete,

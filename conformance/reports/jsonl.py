@@ -31,6 +31,7 @@ class SummaryLine(Summary, frozen=True, kw_only=True, tag_field="type", tag="sum
     started: str
     planned_ids: tuple[str, ...]
     not_run_ids: tuple[str, ...]
+    stopped_by: str
 
 
 Line: TypeAlias = ResultLine | SummaryLine
@@ -53,4 +54,5 @@ def _lines(report: RunReport) -> Iterator[Line]:
         started=whole.started,
         planned_ids=whole.planned,
         not_run_ids=whole.not_run,
+        stopped_by=whole.stopped_by,
     )

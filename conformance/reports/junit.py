@@ -29,11 +29,12 @@ def render(report: RunReport) -> str:
         "testsuites",
         name=_clean(f"conformance of {report.implementation}, requirements {report.specification}"),
     )
+    missing = report.why_incomplete
     entries: list[tuple[str, Result | None]] = [(result.id, result) for result in report.results]
     entries += [(requirement_id, None) for requirement_id in report.not_run]
     entries.sort(key=lambda entry: entry[0])
     for family, of_family in groupby(entries, key=lambda entry: entry[0].partition("-")[0]):
-        _suite(root, family, list(of_family), strict=report.strict)
+        _suite(root, family, list(of_family), f"not run: {missing}", strict=report.strict)
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", f"{report.duration_s:.3f}")
@@ -42,13 +43,18 @@ def render(report: RunReport) -> str:
 
 
 def _suite(
-    root: ET.Element, family: str, entries: Sequence[tuple[str, Result | None]], *, strict: bool
+    root: ET.Element,
+    family: str,
+    entries: Sequence[tuple[str, Result | None]],
+    why_missing: str,
+    *,
+    strict: bool,
 ) -> None:
     suite = ET.SubElement(root, "testsuite", name=family)
     for requirement_id, result in entries:
         if result is None:
             case = ET.SubElement(suite, "testcase", classname=family, name=requirement_id, time="0.000")
-            ET.SubElement(case, "skipped", message="not run: the run was interrupted")
+            ET.SubElement(case, "skipped", message=why_missing)
         else:
             _case(suite, family, result, strict=strict)
     suite.set("tests", str(len(entries)))
@@ -66,7 +72,8 @@ def _case(suite: ET.Element, family: str, result: Result, *, strict: bool) -> No
         time=f"{result.duration_s:.3f}",
     )
     first_line = _clean(result.message.partition("\n")[0])
-    text = _clean(f"{result.message}\n\nsource: {result.source}\nrerun: {result.rerun}")
+    facts = [*result.circumstances, ("source", result.source), ("rerun", result.rerun)]
+    text = _clean("\n".join([result.message, "", *(f"{label}: {said}" for label, said in facts)]))
     if result.known is not None:
         message = _clean(f"known {result.verdict}: {result.known}")
         ET.SubElement(case, "skipped", message=message).text = text

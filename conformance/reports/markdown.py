@@ -73,7 +73,7 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield block(" ".join(report.command)) + "\n"
     yield f"Result: {inline(summary_line(report.summary).plain, None)}\n"
     if report.not_run:
-        yield f"\nInterrupted; not run: {inline(' '.join(report.not_run), None)}\n"
+        yield f"\nNot run ({report.why_incomplete}): {inline(' '.join(report.not_run), None)}\n"
     shown = [result for result in report.results if is_shown(result)]
     if not shown:
         return
@@ -111,7 +111,7 @@ def _details(result: Result) -> str:
     parts = [f"<details><summary>{summary}</summary>\n\nStatement: {inline(result.statement, None)}\n\n"]
     if result.known is not None:
         parts.append(f"Known: {inline(result.known, None)}\n\n")
-    for label, text in result.explanation:
+    for label, text in [*result.explanation, *result.circumstances]:
         parts.append(f"{label.capitalize()}:\n\n{block(text)}\n")
     quote = f': "{result.quote}"' if result.quote else ""
     parts.append(f"Source: {inline(result.source + quote, None)}\n\nRun it again:\n\n")

@@ -1,7 +1,7 @@
 """TAP 14, the Test Anything Protocol: one test point for each check, with a YAML block for each failure.
 
 `not ok` is a requirement that does not hold. With the directive TODO it does not fail the run: a known failure, or a `warn` of a run that
-is not strict. `n/a` is SKIP. An interrupted run ends with `Bail out!`, because the plan also counts the checks that did not run.
+is not strict. `n/a` is SKIP. An incomplete run ends with `Bail out!`, because the plan also counts the checks that did not run.
 Specification: https://testanything.org/tap-version-14-specification.html
 """
 
@@ -29,7 +29,9 @@ def render(report: RunReport) -> str:
     for number, result in enumerate(report.results, start=1):
         lines += _point(number, result, strict=report.strict)
     if not report.complete:
-        lines.append(f"Bail out! interrupted; not run: {_escaped(' '.join(report.not_run)) or 'nothing'}")
+        lines.append(
+            f"Bail out! not run ({report.why_incomplete}): {_escaped(' '.join(report.not_run)) or 'nothing'}"
+        )
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -64,6 +66,7 @@ def _diagnostics(result: Result) -> Iterator[tuple[str, str]]:
     yield "level", str(result.level)
     yield "statement", result.statement
     yield from result.explanation
+    yield from result.circumstances
     yield "source", result.source
     yield "rerun", result.rerun
 

@@ -1,5 +1,7 @@
 """The report for a person: live progress, then a table, a block for every red check, and a summary.
 
+Checks that failed for the same cause share a block. A block shows the beginning of a long text and names the report that has all of it.
+
 On a terminal the progress is one live line; elsewhere every finished check is one plain line, so that a log stays readable. Text of the
 implementation is never markup, and its control characters do not reach the terminal.
 """
@@ -7,6 +9,8 @@ implementation is never markup, and its control characters do not reach the term
 from __future__ import annotations
 
 import io
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,10 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent
+from conformance.model.results import NO_ANSWER
 from conformance.model.verdicts import Verdict
 from conformance.reports.text import lines, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from conformance.model.results import Result, RunReport, Summary
@@ -33,7 +39,23 @@ _STYLES = {
     Verdict.NOT_APPLICABLE: "dim",
     Verdict.PASS: "green",
 }
-_STDERR_LINES = 10
+#: characters of a text in a block
+_LONGEST = 2000
+#: results with the same cause that share a block; two blocks are still readable
+_SAME_CAUSE = 3
+#: ids of checks that did not run
+_MOST_IDS = 20
+#: what differs between two checks with the same cause: numbers, and names of sandboxes
+_VARIABLE = re.compile(r"conformance-[\w-]+|\d+(?:\.\d+)?")
+
+
+class RunConsole(Console):
+    """A console for a run: the run goes on, and writes its reports, when the reader of its output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on. The base class would end the program."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
 
 
 class LiveProgress:
@@ -81,14 +103,44 @@ class LiveProgress:
 def print_report(console: Console, report: RunReport) -> None:
     """The table, the blocks and the summary line."""
     console.print(_table(report))
-    for result in report.results:
-        if result.is_failure(strict=report.strict) or result.verdict is Verdict.WARN:
-            console.print()
-            _print_block(console, result)
+    shown = [r for r in report.results if r.is_failure(strict=report.strict) or r.verdict is Verdict.WARN]
+    for results in by_cause(shown):
+        console.print()
+        _print_block(console, results)
     console.print()
     console.print(summary_line(report.summary), soft_wrap=True)
     if report.not_run:
-        console.print(Text(f"interrupted; not run: {' '.join(report.not_run)}", style="bold red"))
+        ids = " ".join(report.not_run[:_MOST_IDS])
+        more = len(report.not_run) - _MOST_IDS
+        line = f"not run ({report.why_incomplete}): {ids}{f' and {more} more' if more > 0 else ''}"
+        console.print(Text(line, style="bold red"), soft_wrap=True)
+    if report.stopped_by == NO_ANSWER:
+        console.print(_STOPPED_EARLY, soft_wrap=True)
+
+
+_STOPPED_EARLY = Text(
+    "Try the command with `python -m conformance smoke` in place of `run`. For a slow start, set `starts_within` in a profile. With"
+    " --no-early-stop, the run goes on."
+)
+
+
+def by_cause(results: Iterable[Result]) -> list[list[Result]]:
+    """The results, in their order, and together where at least three of them have the same cause."""
+    found: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        found.setdefault(_cause(result), []).append(result)
+    groups = found.values()
+    parts = [[g] if len(g) >= _SAME_CAUSE else [[result] for result in g] for g in groups]
+    return sorted((part for split in parts for part in split), key=lambda part: part[0].id)
+
+
+def _cause(result: Result) -> tuple[str, ...]:
+    last = ""
+    if "exit status" in result.message or "killed by" in result.message:
+        # Only stderr tells why a program has ended.
+        last = "".join(result.evidence.stderr_tail.rstrip().splitlines()[-1:])
+    same = (_VARIABLE.sub("0", text) for text in (result.message, last))
+    return (result.verdict, str(result.stale), *same)
 
 
 def render(report: RunReport) -> str:
@@ -149,24 +201,36 @@ def _verdict(result: Result) -> Text:
     return verdict_text(result.verdict, result.known, stale=result.stale)
 
 
-def _print_block(console: Console, result: Result) -> None:
-    console.print(Text.assemble((f"{result.id} ", "bold"), _verdict(result), f"  {one_line(result.title)}"))
-    rows = [("statement", result.statement), *result.explanation]
-    rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
+def _print_block(console: Console, results: Sequence[Result]) -> None:
+    """One result, or the first of several with the same cause and the ids of all."""
+    result = results[0]
+    if len(results) == 1:
+        head, title = result.id, result.title
+        rows = [("statement", result.statement), *result.explanation]
+        rows.append(("source", result.source + (f': "{result.quote}"' if result.quote else "")))
+    else:
+        head, title = f"{len(results)} checks", "for the same cause"
+        rows = [("checks", " ".join(other.id for other in results)), *result.explanation]
     if len(result.attempts) > 1:
         rows.append(("attempts", _attempts(result)))
-    if result.evidence.leftovers:
-        rows.append(("left over", "\n".join(result.evidence.leftovers)))
-    if result.evidence.stderr_tail.strip():
-        rows.append(("stderr", "\n".join(result.evidence.stderr_tail.rstrip().splitlines()[-_STDERR_LINES:])))
+    rows += result.circumstances
     if result.evidence.sandbox:
         rows.append(("kept in", result.evidence.sandbox))
+    console.print(Text.assemble((f"{head} ", "bold"), _verdict(result), f"  {one_line(title)}"))
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    # The default would cut a long word, such as JSON without spaces.
+    grid.add_column(overflow="fold")
     for label, text in rows:
-        grid.add_row(Text(f"  {label:<9}", style="dim"), plain(text))
+        grid.add_row(Text(f"  {label:<9}", style="dim"), plain(_beginning(text)))
     console.print(grid)
     # Outside of the grid, which would break the line, so that a reader can paste it.
     console.print(Text.assemble(("  rerun      ", "dim"), lines(result.rerun)), soft_wrap=True)
+
+
+def _beginning(text: str) -> str:
+    more = len(text) - _LONGEST
+    return text if more <= 0 else f"{text[:_LONGEST]}\n[{more} more characters: --report json=FILE]"
 
 
 def _attempts(result: Result) -> str:

@@ -21,7 +21,7 @@ from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
 from conformance.workbench.polling import INTERVAL
-from conformance.workbench.timeline import Timeline
+from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -132,7 +132,7 @@ class McpClient:
         """Send a request, with a new id unless `id` is given, and wait `within` seconds for its answer."""
         request_id = self._next_id() if id is None else id
         line = _line({"id": request_id, **self._envelope(method, params, era)})
-        return await self.exchange(line, request_id, method, within=within)
+        return await self.exchange(line, request_id, _described(method, params), within=within)
 
     async def exchange(self, line: str, id: RequestId, what: str, *, within: float = 5.0) -> Answer:
         """Send exactly this line, a request with this id, and wait for its answer. `what` names the request in messages."""
@@ -177,12 +177,14 @@ class McpClient:
     async def _no_answer(self, method: str, within: float) -> Violation:
         expected = f"an answer to {method} within {within:g} s"
         if self._launched.stdout.overflowed or self._inbox.flooded:
-            return Violation(expected, f"a flood of {self._launched.stdout.size} bytes on stdout")
+            return Violation(
+                expected, f"a flood of {self._launched.stdout.size} bytes on stdout", timed=False
+            )
         if self._inbox.ended.is_set() or self._launched.code is not None:
             await self._launched.wait(_LAST_MOMENT)
-            return ImplementationCrashed(expected, f"{self.how_it_ended()}; stderr: {self._stderr_tail()}")
+            return ImplementationCrashed(expected, self.how_it_ended())
         junk = f"; not JSON on stdout: {self.junk[-1]!r}" if self.junk else ""
-        return Violation(expected, f"none; stderr: {self._stderr_tail()}{junk}")
+        return Violation(expected, f"none{junk}", timed=True)
 
     # Answering
 
@@ -241,9 +243,7 @@ class McpClient:
         """Raise `ImplementationCrashed` if the program has gone although the check did not end it."""
         code = self._launched.code
         if code is not None and (not self._may_end or self._died_by_itself() is not None):
-            seen = (
-                f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s; stderr: {self._stderr_tail()}"
-            )
+            seen = f"{self.how_it_ended()} after {self._launched.lifetime:.1f} s"
             raise ImplementationCrashed("serves until the end of its stdin, or a signal", seen)
 
     def _died_by_itself(self) -> int | None:
@@ -253,8 +253,15 @@ class McpClient:
             return None
         return None if not self._reads and -code == signal.SIGPIPE else -code
 
-    def _stderr_tail(self) -> str:
-        return repr(self.stderr[-400:]) if self.stderr else "empty"
+
+def _described(method: str, params: Json | None) -> str:
+    """The method, and the group and names that tell this request from others of the same case."""
+    asked = params or {}
+    arguments = asked.get("arguments")
+    inner = arguments if isinstance(arguments, dict) else {}
+    words = [inner.get("group"), inner.get("name", asked.get("name")), asked.get("uri")]
+    about = " ".join(shorten(word, 60) for word in words if isinstance(word, str))
+    return f"{method} ({about})" if about else method
 
 
 def _line(message: Json) -> str:

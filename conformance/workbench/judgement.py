@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -48,13 +49,13 @@ class Judgement:
         while living := proxy.processes.alive():
             if time.monotonic() >= deadline:
                 survivors = "; ".join(shorten(str(process)) for process in living)
-                raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}")
+                raise Violation("no process is left", f"alive after {within:.1f} s: {survivors}", timed=True)
             await anyio.sleep(_WATCH)
 
-    def expect(self, condition: object, expected: str, seen: object) -> None:
-        """Raise `Violation` unless the condition is true."""
+    def expect(self, condition: object, expected: str, seen: object, *, timed: bool | None = None) -> None:
+        """Raise `Violation` unless the condition is true; `timed` as for a `Violation`."""
         if not condition:
-            raise Violation(expected, polling.show(seen))
+            raise Violation(expected, polling.show(seen), timed=timed)
 
     def one(self, those: Sequence[T], expected: str) -> T:
         """The only element of `those`. Raises `Violation` unless there is exactly one."""
@@ -90,23 +91,27 @@ class Judgement:
             raise Untestable(f"{what}: expected {problem.expected}; seen: {problem.seen}") from problem
 
     @contextmanager
-    def case(self, what: str) -> Iterator[None]:
-        """Inside the block, a violation names its case, which `what` describes."""
+    def case(self, what: str, *, unless_named: bool = False) -> Iterator[None]:
+        """Inside the block, a violation names its case, which `what` describes; `unless_named`: if no inner case does."""
         try:
             yield
         except Violation as problem:
-            raise type(problem)(f"{what}: {problem.expected}", problem.seen) from problem
+            if unless_named and isinstance(problem.__cause__, Violation):
+                raise
+            raise type(problem)(f"{what}: {problem.expected}", problem.seen, timed=problem.timed) from problem
 
     async def run_cases(self, *steps: Callable[[], Awaitable[None]]) -> None:
         """Run all steps at once, each to its end. Raises the exception of a step, or a group of them.
 
+        A violation names its step, unless a `case` inside the step does. The name comes from the function and its arguments.
         With `stops_at_first_violation` the other steps end with the first violation.
         """
         problems: list[Exception] = []
 
         async def run(step: Callable[[], Awaitable[None]]) -> None:
             try:
-                await step()
+                with self.case(_name_of(step), unless_named=True):
+                    await step()
             except Exception as problem:
                 problems.append(problem)
                 broken = isinstance(problem, Violation) and not isinstance(problem, ImplementationCrashed)
@@ -128,3 +133,19 @@ class Judgement:
             check()
             await anyio.sleep(_WATCH)
         check()
+
+
+def _name_of(step: Callable[[], Awaitable[None]]) -> str:
+    """What a step does and with what: the words of its function, then the texts and the names of upstreams among its arguments."""
+    arguments: list[Any] = []
+    function: Any = step
+    while isinstance(function, partial):
+        arguments = [*function.args, *function.keywords.values(), *arguments]
+        function = function.func
+    named = (getattr(argument, "name", argument) for argument in arguments)
+    labels = [
+        shorten(str(label), 40)
+        for label in named
+        if isinstance(label, str | int) and not isinstance(label, bool)
+    ]
+    return " ".join([function.__name__.strip("_").replace("_", " "), *labels])

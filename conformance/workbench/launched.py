@@ -159,7 +159,9 @@ class Launched:
                         rest = rest[await self._write_some(rest) :]
         except TimeoutError:
             seen = f"it read {len(data) - len(rest)} bytes in {within:g} s"
-            raise Violation(f"the implementation reads {len(data)} bytes from stdin", seen) from None
+            raise Violation(
+                f"the implementation reads {len(data)} bytes from stdin", seen, timed=True
+            ) from None
         except (BrokenPipeError, ConnectionResetError):
             raise Violation("stdin is open", "the implementation has closed its stdin or has gone") from None
 

@@ -33,6 +33,7 @@ class StartOutcome:
             raise Violation(
                 "the program refuses to start",
                 f"still running after {self.duration:.1f} s; {self._streams()}",
+                timed=True,
             )
         if self.code < 0:
             raise ImplementationCrashed("exit status > 0", f"{describe_end(self.code)}; {self._streams()}")

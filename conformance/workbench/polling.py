@@ -29,11 +29,13 @@ async def eventually(
     deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            raise Violation(what, f"after {within:g} s: {show(value if seen is None else seen())}")
+            raise Violation(
+                what, f"after {within:g} s: {show(value if seen is None else seen())}", timed=True
+            )
         await anyio.sleep(INTERVAL)
     return value
 
 
 def show(seen: Any) -> str:
     """A value as text of bounded length."""
-    return shorten(seen if isinstance(seen, str) else repr(seen), 2000)
+    return shorten(seen if isinstance(seen, str) else repr(seen))

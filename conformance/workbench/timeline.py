@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mock_servers.journal import Entry
 
 REDACTED = "[redacted]"
+#: characters of an event
 MAX_TEXT = 600
+#: characters of an answer that a verdict quotes
+MAX_QUOTED = 20_000
 MAX_EVENTS = 2000
 #: of these, the events from the beginning; the others are from the end of a long log
 FIRST_EVENTS = 500
@@ -60,7 +63,7 @@ class Timeline:
     ) -> None:
         """Add an event; `t` in monotonic seconds, now by default; `peer` as in `Event`."""
         at_ms = round(((time.monotonic() if t is None else t) - self.origin) * 1000, 1)
-        event = Event(at_ms, actor, kind, shorten(self.redact(text)), peer)
+        event = Event(at_ms, actor, kind, shorten(self.redact(text), MAX_TEXT), peer)
         if len(self._first) < FIRST_EVENTS:
             self._first.append(event)
             return
@@ -85,7 +88,8 @@ class Timeline:
                 json.dumps(data, ensure_ascii=False) if data else ""
             )
             at_ms = round((entry.t - self.origin) * 1000, 1)
-            yield Event(at_ms, actor, entry.event, shorten(self.redact(f"pid {entry.pid} {text}")))
+            whole = self.redact(f"pid {entry.pid} {text}")
+            yield Event(at_ms, actor, entry.event, shorten(whole, MAX_TEXT))
 
     def tail(self, data: bytes, longest: int = 4096) -> str:
         """The last characters of some output, without secrets: redacts a wider window first, so that it cuts no secret in half."""
@@ -93,7 +97,7 @@ class Timeline:
         return text[-longest:]
 
 
-def shorten(text: str, longest: int = MAX_TEXT) -> str:
+def shorten(text: str, longest: int = MAX_QUOTED) -> str:
     """The text itself, or its two ends and the number of characters between them."""
     if len(text) <= longest:
         return text

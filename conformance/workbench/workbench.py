@@ -35,7 +35,7 @@ from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.upstream_factory import UpstreamFactory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from conformance.model.sut import Sut
@@ -57,10 +57,14 @@ class Workbench(Judgement, UpstreamFactory):
         self.evidence = Evidence()
         #: the version of the implementation, once it has told one
         self.version = ""
+        #: whether the implementation sent a message to a client; None if the check never connected one
+        self.answered: bool | None = None
         self._on_start = on_start
         self._browsers: list[Browser] = []
         self._launched: list[Launched] = []
         self._leftovers: list[str] = []
+        #: what the check added to the environment of each start
+        self._environment: dict[str, dict[str, str]] = {}
 
     def browser(self, *users: User, works: bool = True) -> Browser:
         """The browser of every proxy that the check starts from now on.
@@ -127,6 +131,8 @@ class Workbench(Judgement, UpstreamFactory):
             proxy.begun_calls_have_arrived()
         finally:
             self.version = self.version or proxy.version
+            heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
+            self.answered = bool(self.answered) or heard
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
         if wire_types:
@@ -179,6 +185,7 @@ class Workbench(Judgement, UpstreamFactory):
         if terminal is not None:
             command = terminal.controlling(command)
         environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
+        self._environment[actor] = dict(env or {})
         directory = cwd or self.sandbox.cwd
         launched = launch(
             command,
@@ -250,6 +257,15 @@ class Workbench(Judgement, UpstreamFactory):
             if not keep:
                 self.sandbox.remove()
 
+    def _variables(self) -> Iterator[str]:
+        starts: dict[str, list[str]] = {}
+        for actor, variables in self._environment.items():
+            for name, value in variables.items():
+                starts.setdefault(f"{name}={value}", []).append(actor)
+        for variable, actors in starts.items():
+            some = "" if len(actors) == len(self._environment) else f" ({', '.join(actors)})"
+            yield f"{variable}{some}"
+
     def _take_evidence(self, keep: bool) -> Evidence:
         journals = [
             *((f"upstream {upstream.name}", upstream.entries) for upstream in self._upstreams.values()),
@@ -262,6 +278,7 @@ class Workbench(Judgement, UpstreamFactory):
             events=self._timeline.events(seen),
             stdout_tail=self._timeline.tail(stdout),
             stderr_tail=self._timeline.tail(stderr),
+            environment=[self._timeline.redact(shorten(line)) for line in self._variables()],
             leftovers=self._leftovers,
             sandbox=str(self.sandbox.root) if keep else None,
         )

@@ -180,7 +180,9 @@ def _without_secrets(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(invalid address)"
-    return f"{parts.scheme}://{host}{port}{parts.path}" + ("?(hidden)" if parts.query else "")
+    # A reference can stand for the whole beginning.
+    origin = f"{parts.scheme}://{host}{port}" if parts.scheme or parts.netloc else ""
+    return f"{origin}{parts.path}" + ("?(hidden)" if parts.query else "")
 
 
 def _likely_mistakes(config: Config, unexpanded: Config) -> Iterator[str]:

@@ -24,6 +24,7 @@ class FakeWorkbench:
     check_id: str
     stderr: str = ""
     version: str = "1.2.3"
+    answered: bool | None = True
     evidence: Evidence = field(
         default_factory=lambda: Evidence([Event(1.5, "client", "sent", "initialize")], "", "a line on stderr")
     )

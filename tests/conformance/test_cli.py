@@ -16,7 +16,7 @@ import pytest
 import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
-from conformance.errors import Violation
+from conformance.errors import Untestable, Violation
 from conformance.model.sut import Profile, make_sut
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
 
@@ -49,12 +49,36 @@ def test_3_when_the_harness_broke_even_beside_a_failure() -> None:
     assert run_cli(checks=(raising(VIOLATION), raising(KeyError("x"), "CFG-002"))) == 3
 
 
-def test_3_when_the_run_was_interrupted() -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_its_own_status(
+    number: int, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def is_interrupted(workbench: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         await anyio.sleep_forever()
 
-    assert run_cli(checks=(make_check(is_interrupted, MUST),)) == 3
+    report = tmp_path / "report.json"
+    checks = (passing(), make_check(is_interrupted, "CFG-002"))
+    assert run_cli("--jobs", "1", "--report", f"json={report}", checks=checks) == status
+    document = json.loads(report.read_text(encoding="utf-8"))
+    assert (document["not_run"], document["stopped_by"]) == (["CFG-002"], signal.Signals(number).name)
+    assert "INCOMPLETE" in capsys.readouterr().out
+
+
+def test_1_and_a_hint_when_the_program_answers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    async def hears_nothing(workbench: Any) -> None:
+        workbench.answered = False
+        raise Untestable("no answer to initialize: exit status 1")
+
+    checks = tuple(make_check(hears_nothing, f"CFG-{number:03}") for number in range(1, 10))
+    assert run_cli("--jobs", "1", checks=checks) == 1
+    output = capsys.readouterr().out
+    assert "5 checks untestable  for the same cause" in output
+    assert output.count("reason     no answer to initialize") == 1
+    assert "answered nothing): CFG-006 CFG-007 CFG-008 CFG-009" in output
+    assert "conformance smoke" in output
+    assert run_cli("--jobs", "1", "--no-early-stop", checks=checks) == 1
+    assert "9 untestable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -90,6 +114,11 @@ def test_2_for_a_wrong_option(words: list[str], message: str, capsys: pytest.Cap
         (["--", "no-such-program-anywhere", "{config}"], "was not found on PATH"),
         (["--", "/etc/passwd", "{config}"], "is not an executable file"),
         (["--", sys.executable], "add {config}"),
+        (["--", sys.executable, "proxy.py", "{config}"], f"'proxy.py' (tried {Path.cwd() / 'proxy.py'})"),
+        (
+            ["--", "env", "A=b.js", "node", "./dist/main.mjs", "{config}"],
+            "there is no file './dist/main.mjs'",
+        ),
         (["--"], "there is no command after --"),
     ],
 )
@@ -136,7 +165,7 @@ def test_an_updated_baseline_loses_its_stale_entries(tmp_path: Path) -> None:
     assert run_cli(*words, checks=(passing(),)) == 0
 
 
-def test_rerun_failed_runs_what_failed_or_did_not_run(
+def test_rerun_failed_runs_what_failed_warned_or_did_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "report.json"
@@ -147,7 +176,7 @@ def test_rerun_failed_runs_what_failed_or_did_not_run(
     capsys.readouterr()
     again = (passing(), passing("CFG-002"), passing("CFG-003"), passing(SHOULD))
     assert run_cli("--rerun-failed", str(report), checks=again) == 0
-    assert "2 pass" in capsys.readouterr().out
+    assert "3 pass" in capsys.readouterr().out
     assert run_cli("--rerun-failed", str(report), "--only", MUST, checks=again) == 2
     assert "nothing failed in" in capsys.readouterr().err
 
@@ -206,6 +235,60 @@ def test_the_package_runs_as_a_module_from_anywhere(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "conformance", "list", "CFG-001"]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout[:7]) == (0, "CFG-001")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    words = [sys.executable, "-m", "conformance", "list"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
+    # As a process of its own, because rich redirects the descriptor of stdout.
+    code = (
+        "import sys; from tests.conformance.test_cli import run_cli; from tests.conformance.fakes import passing;"
+        "sys.exit(run_cli('--report', 'json=' + sys.argv[1], checks=(passing(), passing('CFG-002'))))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-c", code, str(report)]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(report.read_text(encoding="utf-8"))["results"]) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["docker", "run", "image", "/app/proxy.js"],
+        [sys.executable, "-c", "import a.py"],
+        [sys.executable, "--loader=x.js"],
+    ],
+)
+def test_a_word_that_names_no_local_script_is_no_error(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "docker"
+    docker.touch(mode=0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert make_sut([*command, "{config}"]).command[1:-1] == tuple(command[1:])
+
+
+def test_the_rerun_line_keeps_what_changes_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile, known = tmp_path / "mine.toml", tmp_path / "known.toml"
+    profile.write_text('name = "mine"\n', encoding="utf-8")
+    known.touch()
+    words = ["--profile", str(profile), "--baseline", str(known), "--time-scale", "2.5", "--strict"]
+    assert run_cli(*words, checks=(raising(VIOLATION),)) == 1
+    rerun = f"run --only {MUST} {' '.join(words)} -- {sys.executable} {{config}}"
+    assert rerun in capsys.readouterr().out
 
 
 def test_files_in_the_command_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,7 @@ def sandbox(tmp_path: Path, group: int) -> PageSandbox:
         "dynamic-mcp-conformance": f"{python} -m conformance",
         "my-proxy": f"{python} -m conformance.mutants puts-is-error-into-the-content",
         "cat": "exec /bin/cat",
+        "sleep": "exec /bin/sleep",
         # Replacements for programs from PyPI and npm.
         "uvx": f"{python} -m mock_servers stdio --script {tmp_path / 'time.json'} --",
         "npx": f"{python} -m mock_servers stdio --script {tmp_path / 'files.json'} --",
@@ -164,7 +165,7 @@ def _name(page: Path) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [page for page in PAGES if _COMMANDS[page]], ids=_name)
 def test_commands_of_a_page(page: Path, sandbox: PageSandbox) -> None:
-    for step in steps(page):
+    for step in list(steps(page)):  # a block of output comes after its step
         where = f"{_name(page)}:{step.line}"
         if step.file:
             file = sandbox.folder / step.file

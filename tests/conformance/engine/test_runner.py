@@ -11,9 +11,18 @@ import anyio
 import pytest
 
 from conformance.checks import make_check
-from conformance.engine.execution import AttemptFinished, AttemptStarted, RunEvent, rerun_line
+from conformance.checks.loading import load_checks
+from conformance.engine.execution import (
+    SILENT_CHECKS,
+    AttemptFinished,
+    AttemptStarted,
+    RunEvent,
+    rerun_line,
+)
+from conformance.engine.longest import LONGEST
 from conformance.engine.runner import run
 from conformance.errors import HarnessError, ImplementationCrashed, Untestable, Violation
+from conformance.model.results import NO_ANSWER
 from conformance.model.sut import Profile, Sut
 from conformance.model.verdicts import Verdict
 from tests.conformance.fakes import MAY, MUST, SHOULD, FakeFactory, fake_sut, passing, raising
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from conformance.model.results import Result, RunReport
 
 VIOLATION = Violation("an answer", "silence")
+LATE = Violation("an answer within 5 s", "silence")
 
 
 async def run_fake(*checks: Check, factory: FakeFactory | None = None, **options: Any) -> RunReport:
@@ -52,10 +62,24 @@ async def test_a_violation_of_a_must_fails_with_expected_and_seen() -> None:
 
 
 @pytest.mark.parametrize("requirement_id", [SHOULD, MAY])
-async def test_a_violation_of_a_should_or_may_warns_and_is_retried(requirement_id: str) -> None:
-    result = await result_of(raising(VIOLATION, requirement_id))
+async def test_a_late_violation_of_a_should_or_may_warns_and_is_retried(requirement_id: str) -> None:
+    result = await result_of(raising(LATE, requirement_id))
     assert result.verdict is Verdict.WARN
     assert [attempt.verdict for attempt in result.attempts] == [Verdict.WARN, Verdict.WARN]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [VIOLATION, Untestable("there is no tool"), ImplementationCrashed("an answer within 5 s", "SIGSEGV")],
+)
+async def test_a_failure_that_does_not_depend_on_time_is_not_retried(error: Exception) -> None:
+    result = await result_of(raising(error))
+    assert (len(result.attempts), result.depends_on_time) == (1, False)
+
+
+async def test_a_check_that_measures_time_closely_is_retried_after_any_failure() -> None:
+    result = await result_of(raising(VIOLATION, serial=True))
+    assert (len(result.attempts), result.depends_on_time) == (2, True)
 
 
 async def test_a_check_times_out_at_its_deadline() -> None:
@@ -72,7 +96,7 @@ async def test_the_time_scale_stretches_the_deadline() -> None:
     assert result.verdict is Verdict.PASS
 
 
-async def test_a_late_violation_does_not_hide_the_timeout() -> None:
+async def test_a_violation_after_the_deadline_does_not_hide_the_timeout() -> None:
     async def complains_late(workbench: Any) -> None:
         try:
             await anyio.sleep_forever()
@@ -119,7 +143,7 @@ async def test_a_red_check_is_retried_after_all_others() -> None:
     async def fails_at_first(workbench: Any) -> None:
         calls.append(workbench.check_id)
         if len(calls) == 1:
-            raise VIOLATION
+            raise LATE
 
     async def records(workbench: Any) -> None:
         calls.append(workbench.check_id)
@@ -147,7 +171,7 @@ async def test_slow_checks_start_first_and_the_longest_of_them_first() -> None:
 
 
 @pytest.mark.parametrize(("slow", "most"), [(False, 3), (True, 6)])
-async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool, most: int) -> None:
+async def test_at_most_jobs_checks_run_at_once_and_serial_ones_in_pairs(slow: bool, most: int) -> None:
     factory = FakeFactory()
     serial_saw: list[int] = []
 
@@ -155,13 +179,31 @@ async def test_at_most_jobs_checks_run_at_once_and_serial_ones_alone(slow: bool,
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
 
-    async def is_alone(workbench: Any) -> None:
+    async def is_in_a_pair(workbench: Any) -> None:
+        await anyio.lowlevel.checkpoint()
         serial_saw.append(len(factory.opened) - len(factory.closed))
 
     checks = [make_check(yields, f"CFG-{number:03}", slow=slow) for number in range(1, 11)]
-    await run_fake(*checks, make_check(is_alone, "CFG-011", serial=True), factory=factory, jobs=3)
+    serial = [make_check(is_in_a_pair, f"CFG-{number:03}", serial=True) for number in range(11, 15)]
+    await run_fake(*checks, *serial, factory=factory, jobs=3)
     assert factory.most_at_once == most
-    assert serial_saw == [1]
+    assert max(serial_saw) == 2
+    assert set(factory.opened[-4:]) == {check.id for check in serial}
+
+
+async def test_a_check_that_takes_very_long_starts_before_one_with_a_longer_deadline() -> None:
+    factory = FakeFactory()
+    last = LONGEST[-1]
+    await run_fake(
+        passing("CFG-002", slow=True, timeout=900), passing(last, slow=True), factory=factory, jobs=1
+    )
+    assert factory.opened == [last, "CFG-002"]
+
+
+def test_the_longest_checks_exist_and_are_slow() -> None:
+    checks = load_checks()
+    assert [id_ for id_ in LONGEST if not checks[id_].slow] == []
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 async def test_slow_checks_do_not_take_the_places_of_quick_ones() -> None:
@@ -205,7 +247,7 @@ async def test_the_report_has_its_start_and_families() -> None:
 
 async def test_events_report_the_start_and_end_of_every_attempt() -> None:
     events: list[RunEvent] = []
-    await run_fake(raising(Untestable("no")), on_event=events.append)
+    await run_fake(raising(Untestable("no answer within 5 s")), on_event=events.append)
     kinds = [(type(event), getattr(event, "final", None)) for event in events]
     assert kinds == [
         (AttemptStarted, None),
@@ -227,6 +269,7 @@ async def test_a_signal_ends_the_run_with_an_incomplete_report(number: int) -> N
         passing("CFG-001"), make_check(is_interrupted, "CFG-002"), factory=factory, jobs=1
     )
     assert not report.complete
+    assert report.stopped_by == signal.Signals(number).name
     assert [result.id for result in report.results] == ["CFG-001"]
     assert report.not_run == ("CFG-002",)
     assert factory.closed == factory.opened
@@ -239,6 +282,53 @@ def test_the_rerun_line_can_be_pasted() -> None:
         "python -m conformance run --only CFG-001 --profile 'my profile.toml' -- '/opt/my proxy' {config}"
     )
     assert rerun_line(sut, "CFG-001") == expected
+    again = rerun_line(sut, "CFG-001", ["--baseline", "my known.toml"])
+    assert again == expected.replace(" -- ", " --baseline 'my known.toml' -- ")
+
+
+def silent(error: Exception, number: int, answers: list[bool | None]) -> Check:
+    """A check that fails, and whose program answers its client as the next of `answers` says."""
+
+    async def hears_nothing(workbench: Any) -> None:
+        workbench.answered = answers.pop(0) if answers else False
+        if not workbench.answered:
+            raise error
+
+    return make_check(hears_nothing, f"CFG-{number:03}")
+
+
+ENDED = Untestable("no answer to initialize: exit status 1")
+
+
+async def run_silent(error: Exception, answers: list[bool | None], **options: Any) -> RunReport:
+    checks = [silent(error, number, answers) for number in range(1, 13)]
+    return await run_fake(*checks, jobs=1, **{"early_stop": True, **options})
+
+
+async def test_a_program_that_answers_nothing_ends_the_run_early() -> None:
+    report = await run_silent(ENDED, [])
+    assert (len(report.results), len(report.not_run)) == (SILENT_CHECKS, 12 - SILENT_CHECKS)
+    assert (report.complete, report.stopped_by, report.summary.rerun) == (False, NO_ANSWER, 0)
+
+
+async def test_one_answer_is_enough_to_go_on() -> None:
+    report = await run_silent(ENDED, [False, False, True])
+    assert (len(report.results), report.complete, report.stopped_by) == (12, True, "")
+
+
+@pytest.mark.parametrize("answers", [[None] * 24, []])
+async def test_no_early_stop_without_a_client_or_against_the_option(answers: list[bool | None]) -> None:
+    report = await run_silent(ENDED, answers, early_stop=bool(answers))
+    assert (len(report.results), report.complete) == (12, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "complete"), [([], False), ([False] * SILENT_CHECKS + [True] * 12, True)]
+)
+async def test_a_slow_program_gets_one_more_chance_alone(answers: list[bool | None], complete: bool) -> None:
+    report = await run_silent(Violation("an answer", "none", timed=True), answers)
+    assert report.complete is complete
+    assert report.results[0].attempts[1:], "a second attempt"
 
 
 async def hang(workbench: Any) -> None:

@@ -13,7 +13,7 @@ from conformance.errors import (
     UsageError,
     Violation,
 )
-from conformance.model.verdicts import Level, Verdict, decisive, judge, worst
+from conformance.model.verdicts import Level, Verdict, decisive, depends_on_time, judge, worst
 
 VIOLATION = Violation("an answer", "silence")
 
@@ -80,5 +80,34 @@ def test_red_verdicts() -> None:
         Verdict.WARN,
         Verdict.NOT_APPLICABLE,
     }
-    assert not Verdict.HARNESS_ERROR.is_rerun
-    assert Verdict.UNTESTABLE.is_rerun
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+LATE = Violation("an answer within 5 s", "none")
+
+
+@pytest.mark.parametrize(
+    ("error", "depends"),
+    [
+        (CheckTimeout(3), True),
+        (TimeoutError(), True),
+        (LATE, True),
+        (Violation("an answer", "after 5 s: nothing", timed=True), True),
+        (Violation("at most 0.5 s", "0.7 s"), True),
+        (Untestable("group a is not ready in 15 s: []"), True),
+        (caused(Untestable("no answer to initialize: none"), LATE), True),
+        (ExceptionGroup("", [VIOLATION, LATE]), True),
+        (VIOLATION, False),
+        (Violation("3 lines", "after 5 s: two"), False),
+        (Untestable("the proxy refused initialize: within 5 s"), False),
+        (ImplementationCrashed("an answer within 5 s", "SIGSEGV"), False),
+        (ZeroDivisionError(), False),
+        (caused(HarnessError("no"), LATE), False),
+    ],
+)
+def test_which_exceptions_depend_on_time(error: Exception, depends: bool) -> None:
+    assert depends_on_time(error) is depends

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.checks import Check, make_check
 from conformance.cli import main as conformance
-from conformance.errors import ImplementationCrashed, UsageError, Violation
+from conformance.errors import CheckTimeout, UsageError, Violation
 from conformance.model.evidence import Evidence
 from conformance.model.registry import Registry
 from conformance.model.results import Attempt, Result
@@ -251,9 +251,9 @@ class TestTheCommand:
     def test_1_for_a_mutant_that_died_of_something_else_twice(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        crashed = raising(ImplementationCrashed("alive", "SIGSEGV"))
-        assert judge(mutants=[mutant()], checks=[crashed]) == 1
-        assert "is-wrong: died of something else (retried), crash" in capsys.readouterr().out
+        late = raising(CheckTimeout(3))
+        assert judge(mutants=[mutant()], checks=[late]) == 1
+        assert "is-wrong: died of something else (retried), timeout" in capsys.readouterr().out
 
     def test_1_for_an_undeclared_kill_and_0_when_it_is_declared(
         self, capsys: pytest.CaptureFixture[str]

@@ -219,6 +219,54 @@ def test_white_text_can_be_read_on_every_colour_of_the_badge(colour: str) -> Non
     assert 1.05 / (luminance(colour) + 0.05) >= 4.5
 
 
+def terminal_of(*results: Result) -> str:
+    return FORMATS["terminal"](msgspec.structs.replace(BARE, results=results))
+
+
+ENDED = Untestable("no answer to initialize: exit status 1")
+
+
+def test_failures_with_the_same_cause_share_a_block() -> None:
+    ids = ["CFG-001", "CFG-002", "CFG-003", "CFG-004"]
+    same = [result(id_, Violation("a line", f"/tmp/conformance-{id_}-x7/{id_}")) for id_ in ids]
+    text = terminal_of(*same[:3], result("CFG-004", Violation("a line", "none")))
+    assert "3 checks fail  for the same cause\n  checks     CFG-001 CFG-002 CFG-003\n" in text
+    assert text.count("expected   a line") == 2
+    assert "checks     " not in terminal_of(*same[:2])
+
+
+def test_another_last_line_on_stderr_is_another_cause_of_an_exit() -> None:
+    ended = [
+        result(f"CFG-{number:03}", ENDED, evidence=Evidence(stderr_tail=f"{number}: no {what}\n"))
+        for number, what in enumerate(["module"] * 3 + ["port"] * 2, start=1)
+    ]
+    text = terminal_of(*ended)
+    assert "checks     CFG-001 CFG-002 CFG-003\n" in text
+    assert text.count("reason     no answer") == 3
+
+
+def test_a_failure_shows_the_variables_of_its_check() -> None:
+    evidence = Evidence(environment=["DYNAMIC_MCP_CONFIG=/x", "A=1 (proxy-2)"])
+    failed = result("CFG-001", ENDED, evidence=evidence)
+    for name in ("terminal", "markdown", "tap", "junit"):
+        text = FORMATS[name](msgspec.structs.replace(BARE, results=(failed,)))
+        assert "DYNAMIC_MCP_CONFIG=/x" in text.replace("\\_", "_"), name
+
+
+def test_stderr_is_not_shown_twice() -> None:
+    evidence = Evidence(stderr_tail="no\nit's \\ wrong\n")
+    refusal = Violation("a reason", "exit status 1; stderr: " + repr(evidence.stderr_tail))
+    assert terminal_of(result("CFG-001", refusal, evidence=evidence)).count("wrong") == 1
+    assert terminal_of(result("CFG-001", ENDED, evidence=evidence)).count("wrong") == 1
+
+
+def test_a_long_answer_is_whole_or_names_the_report_that_has_it() -> None:
+    word = "".join(f"{number}," for number in range(400))
+    assert word in "".join(terminal_of(result("CFG-001", Violation("a list", word))).split())
+    text = terminal_of(result("CFG-001", Violation("a list", word * 3)))
+    assert "[2470 more characters: --report json=FILE]" in text
+
+
 def test_control_characters_of_the_implementation_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in FORMATS["terminal"](REPORT)
     assert "[red]" in FORMATS["terminal"](REPORT)

@@ -1,5 +1,8 @@
 """How a check states what must hold."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import anyio
 import pytest
 
@@ -70,6 +73,30 @@ async def test_run_cases_runs_every_case_to_its_end() -> None:
     with pytest.raises(ExceptionGroup, match="2 of 3 cases"):
         await SAY.run_cases(bad, good, bad)
     assert ended == [1, 1]
+
+
+class Upstream:
+    name = "second"
+
+
+async def _is_refused(upstream: Upstream, number: int, *, named: bool = False) -> None:
+    if named:
+        with SAY.case(f"the upstream {upstream.name}"):
+            raise Violation("a refusal", "an answer", timed=True)
+    raise Violation("a refusal", "an answer", timed=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (partial(_is_refused, Upstream(), 7), "is refused second 7: a refusal"),
+        (partial(_is_refused, Upstream(), 7, named=True), "the upstream second: a refusal"),
+    ],
+)
+async def test_run_cases_names_the_case_once(step: Callable[[], Awaitable[None]], expected: str) -> None:
+    with pytest.raises(Violation) as raised:
+        await SAY.run_cases(step)
+    assert (raised.value.expected, raised.value.timed) == (expected, True)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,14 @@ def text_of(report: CheckReport) -> str:
     return "\n".join(report_lines(report))
 
 
+def test_an_address_that_is_a_reference_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADDRESS", f"https://user:{CANARY}@example.com/mcp")
+    path = write(tmp_path, {"a": {"description": "Remote", "url": "${ADDRESS}"}})
+    assert examine(path, connect=False).servers[0].runs == "${ADDRESS}"
+
+
 def test_values_are_hidden_and_references_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", CANARY)
     path = write(
