@@ -24,7 +24,6 @@ LONGEST = (
     "OAUTH-031",
     "TOK-013",
     "SEC-012",
-    "HTTP-021",
     "TOK-007",
     "HARD-005",
     "SSE-005",

@@ -223,6 +223,7 @@ class McpClient:
 
     def close_stdin(self) -> None:
         self._may_end = True
+        self.transcript.sent_all()
         self._launched.close_stdin()
 
     def close_stdout(self) -> None:

@@ -1,8 +1,9 @@
 """Judges that each answer of the proxy belongs to one request, and that no request has a second answer.
 
 Each message of the client with an `id`, except an answer to the proxy, may have one answer. An id has a value and a type: 1 and "1" are
-different. An error without an id, or with the id null, answers a line whose id the proxy cannot know: broken JSON, an empty batch, a
-message without a usable id, a batch that the version refuses, or a line longer than `LONG_LINE`. There is at most one for each of them.
+different. An error without an id, or with the id null, answers a line whose id the proxy cannot know. Such a line is broken JSON, not UTF-8,
+an empty batch, a message without a usable id, a batch that the version refuses, or longer than `LONG_LINE`. There is at most one error for
+each of them.
 
 Limits: this module judges neither a missing answer nor a message that is none. Numbers beyond 2^53 are equal if they are equal as doubles,
 because JSON leaves their precision open.
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: characters of a line from which the proxy may refuse it unread
 LONG_LINE = 1 << 20
+#: stands for bytes that are not UTF-8
+NOT_UTF8 = "\N{REPLACEMENT CHARACTER}"
 _ANSWER = {"result", "error"}
 _EXACT = 2**53
 _EXPECTED = "one answer to each request, and no answer to anything else"
@@ -54,7 +57,7 @@ class _Ledger:
         except (ValueError, RecursionError):
             value = None
         messages = value if isinstance(value, list) else [value]
-        self._lines_without_id += isinstance(value, list) or len(text) > LONG_LINE
+        self._lines_without_id += isinstance(value, list) or len(text) > LONG_LINE or NOT_UTF8 in text
         for message in messages:
             if not isinstance(message, dict):
                 self._lines_without_id += 1

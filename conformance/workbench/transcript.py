@@ -84,6 +84,11 @@ class Transcript:
             TranscriptLine(time.monotonic(), True, line.decode(errors="replace")) for line in ended
         ]
 
+    def sent_all(self) -> None:
+        """The client sends nothing more: a last line without an end is a line too."""
+        if self._unfinished:
+            self.sent(b"\n")
+
     def received(self, line: str) -> None:
         """Add a line of the proxy."""
         self.lines.append(TranscriptLine(time.monotonic(), False, line))

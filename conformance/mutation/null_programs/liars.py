@@ -14,13 +14,13 @@ from typing import Any
 
 from conformance.mutation.null_programs import excuses, relay
 from conformance.mutation.null_programs.registry import LIFETIME, null_program
-from conformance.mutation.null_programs.relay import Relay, failure
+from conformance.mutation.null_programs.relay import SmallRelay, failure
 from conformance.mutation.null_programs.upstreams import (
-    HttpUpstream,
     Json,
     Lost,
-    SseUpstream,
-    StdioUpstream,
+    SmallHttpUpstream,
+    SmallSseUpstream,
+    SmallStdioUpstream,
     StreamUpstream,
 )
 
@@ -42,7 +42,7 @@ def imitated_call(tool: str, args: Any) -> Json:
     return {"result": {"content": content, "structuredContent": structured, "isError": False}}
 
 
-class _Imitates(Relay):
+class _Imitates(SmallRelay):
     """Starts nothing. Reads the script of each mock, if the command line names it, and answers as that mock would."""
 
     def call(self, group: str, tool: str, args: Json) -> Json:
@@ -71,7 +71,7 @@ class _Imitates(Relay):
         return {}
 
 
-class _NeverCalls(Relay):
+class _NeverCalls(SmallRelay):
     """Connects and lists, and answers each call itself."""
 
     def call(self, group: str, tool: str, args: Json) -> Json:
@@ -88,15 +88,15 @@ class _FirstComesFirst(StreamUpstream):
             return
 
 
-class _StdioFirst(_FirstComesFirst, StdioUpstream):
+class _StdioFirst(_FirstComesFirst, SmallStdioUpstream):
     pass
 
 
-class _SseFirst(_FirstComesFirst, SseUpstream):
+class _SseFirst(_FirstComesFirst, SmallSseUpstream):
     pass
 
 
-class _HttpFirst(HttpUpstream):
+class _HttpFirst(SmallHttpUpstream):
     """Gives each response to the request that has waited longest, and takes any answer in it."""
 
     def __init__(self, entry: Json) -> None:
@@ -118,13 +118,13 @@ class _HttpFirst(HttpUpstream):
         return True
 
 
-class _IgnoresIds(Relay):
+class _IgnoresIds(SmallRelay):
     http_upstream = _HttpFirst
     stdio_upstream = _StdioFirst
     sse_upstream = _SseFirst
 
 
-class _Tires(Relay):
+class _Tires(SmallRelay):
     """Serves the first requests for each upstream and answers later calls itself."""
 
     def __init__(self, words: list[str]) -> None:
@@ -138,20 +138,20 @@ class _Tires(Relay):
         )
 
 
-class _AnswersTwice(Relay):
+class _AnswersTwice(SmallRelay):
     def write(self, request: Json, answer: Json) -> None:
         super().write(request, answer)
         super().write(request, answer)
 
 
-class _PingsTwice(StdioUpstream):
+class _PingsTwice(SmallStdioUpstream):
     def answer(self, request: Json) -> None:
         super().answer(request)
         if request["method"] == "ping":
             super().answer(request)
 
 
-class _AnswersPingTwice(Relay):
+class _AnswersPingTwice(SmallRelay):
     """Answers a `ping` of the client, and one of a stdio upstream, twice."""
 
     stdio_upstream = _PingsTwice
@@ -162,7 +162,7 @@ class _AnswersPingTwice(Relay):
             super().write(request, answer)
 
 
-class _StartsAnew(Relay):
+class _StartsAnew(SmallRelay):
     """Connects anew for each request, and ends the connection after it."""
 
     def forward(self, group: str, method: str, params: Json) -> Json:
@@ -173,7 +173,7 @@ class _StartsAnew(Relay):
             upstream.close()
 
 
-class _FailsEveryCall(Relay):
+class _FailsEveryCall(SmallRelay):
     """Connects and lists, and answers each call with an error."""
 
     def call(self, group: str, tool: str, args: Json) -> Json:
@@ -181,7 +181,7 @@ class _FailsEveryCall(Relay):
         return failure("boom: the server failed, timed out after 1 s, or needs a sign-in")
 
 
-class _IsAlwaysEmpty(Relay):
+class _IsAlwaysEmpty(SmallRelay):
     """Connects, and answers everything with an empty success."""
 
     def call(self, group: str, tool: str, args: Json) -> Json:
@@ -192,7 +192,7 @@ class _IsAlwaysEmpty(Relay):
         return super().items(group, method)[:0]
 
 
-class _NeverStops(Relay):
+class _NeverStops(SmallRelay):
     """Relays honestly and ignores everything else: signals, the end of its input, and the configuration after the start."""
 
     def serve(self) -> None:
@@ -202,7 +202,7 @@ class _NeverStops(Relay):
         time.sleep(LIFETIME)
 
 
-def _run(liar: type[Relay], words: list[str]) -> None:
+def _run(liar: type[SmallRelay], words: list[str]) -> None:
     threading.Thread(target=_end_at_last, daemon=True).start()
     liar(words).serve()
     sys.stdout.flush()

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from conformance.mutation.null_programs.upstreams import (
     VERSION,
-    HttpUpstream,
     Json,
     Lost,
-    SseUpstream,
-    StdioUpstream,
+    SmallHttpUpstream,
+    SmallSseUpstream,
+    SmallStdioUpstream,
 )
 
 if TYPE_CHECKING:
-    from conformance.mutation.null_programs.upstreams import Upstream
+    from conformance.mutation.null_programs.upstreams import SmallUpstream
 
 #: seconds for the open requests after the end of the input
 LAST_ANSWERS = 0.5
@@ -36,17 +36,17 @@ LISTS = {
 READS = ("resources/read", "prompts/get")
 
 
-class Relay:
+class SmallRelay:
     """The proxy. A liar replaces some of its methods."""
 
-    http_upstream: type[HttpUpstream] = HttpUpstream
-    stdio_upstream: type[StdioUpstream] = StdioUpstream
-    sse_upstream: type[SseUpstream] = SseUpstream
+    http_upstream: type[SmallHttpUpstream] = SmallHttpUpstream
+    stdio_upstream: type[SmallStdioUpstream] = SmallStdioUpstream
+    sse_upstream: type[SmallSseUpstream] = SmallSseUpstream
 
     def __init__(self, words: list[str]) -> None:
         with open(words[-1], encoding="utf-8") as file:
             self.entries: dict[str, Json] = json.load(file)["mcpServers"]
-        self._connected: dict[str, Upstream] = {}
+        self._connected: dict[str, SmallUpstream] = {}
         self._locks = {name: threading.Lock() for name in self.entries}
         self._output = threading.Lock()
 
@@ -153,14 +153,14 @@ class Relay:
             self._connected.pop(group, None)
             raise
 
-    def upstream(self, group: str) -> Upstream:
+    def upstream(self, group: str) -> SmallUpstream:
         """The upstream of a group, connected on first use. Raises `Lost`."""
         with self._locks[group]:
             if group not in self._connected:
                 self._connected[group] = self.connect(group)
             return self._connected[group]
 
-    def connect(self, group: str) -> Upstream:
+    def connect(self, group: str) -> SmallUpstream:
         """A new connection. Raises `Lost`."""
         entry = self.entries[group]
         try:

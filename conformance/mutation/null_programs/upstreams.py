@@ -31,7 +31,7 @@ class Lost(Exception):
     """The upstream is gone, or does not answer."""
 
 
-class Upstream:
+class SmallUpstream:
     """A server that has been initialized."""
 
     def request(self, method: str, params: Json) -> Json:
@@ -42,7 +42,7 @@ class Upstream:
         """End the connection."""
 
 
-class StreamUpstream(Upstream):
+class StreamUpstream(SmallUpstream):
     """A server whose messages come one after the other, so that ids tell which answer belongs to which request."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class StreamUpstream(Upstream):
             waiting.put(None)
 
 
-class StdioUpstream(StreamUpstream):
+class SmallStdioUpstream(StreamUpstream):
     """A child process."""
 
     def __init__(self, entry: Json) -> None:
@@ -131,7 +131,7 @@ class StdioUpstream(StreamUpstream):
         return iter(self._process.stdout)
 
 
-class HttpUpstream(Upstream):
+class SmallHttpUpstream(SmallUpstream):
     """A server behind a URL, over Streamable HTTP."""
 
     def __init__(self, entry: Json) -> None:
@@ -176,7 +176,7 @@ class HttpUpstream(Upstream):
             raise Lost(f"the server cannot be reached: {problem}") from problem
 
 
-class SseUpstream(StreamUpstream):
+class SmallSseUpstream(StreamUpstream):
     """A server behind a URL, over HTTP+SSE."""
 
     def __init__(self, entry: Json) -> None:

@@ -228,6 +228,7 @@ NOT_COMPARED = frozenset(
         "OPS-013",
         "OPS-014",
         "OPS-015",
+        "OPS-016",
         "OPS-020",
         "SEC-013",
         "SEC-014",

@@ -113,3 +113,15 @@ async def test_the_workbench_judges_every_conversation_unless_the_check_provokes
         with pytest.raises(Violation, match="a second answer to ping"):
             async with workbench.proxy() as proxy:
                 await proxy.request("ping")
+
+
+def test_the_last_line_needs_no_line_end_and_a_line_that_is_not_utf8_may_get_an_error_without_an_id() -> None:
+    transcript = Transcript()
+    transcript.sent(b'{"jsonrpc": "2.0", "method": "\xff"}\n' + json.dumps(request("last")).encode())
+    transcript.sent_all()
+    transcript.received(json.dumps(answer(None, **ERROR)))
+    transcript.received(json.dumps(answer("last")))
+    pairing.judge(transcript)
+    transcript.received(json.dumps(answer(None, **ERROR)))
+    with pytest.raises(Violation, match="one answer to each request"):
+        pairing.judge(transcript)
