@@ -163,7 +163,7 @@ def waits_for_a_silent_server_for_ever() -> None:
     replace(right, wrong)
 
 
-@mutant("OPS-005", also={"OPS-004": "the servers of that check need two seconds"})
+@mutant("OPS-005")
 def loses_patience_after_a_second() -> None:
     replace(state.PATIENCE, 1.0)
 
