@@ -159,7 +159,7 @@ async def an_odd_answer_to_the_probe_leads_to_initialize(workbench: Workbench) -
 @check("STD-038", slow=True, timeout=60)
 async def a_child_that_hangs_because_of_the_probe_is_started_without_it(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(on=[Rule(PROBE, [stop_reading(), silence()])]))
-    await _works_without_the_probe(workbench, upstream, 30.0)
+    await _works_without_the_probe(workbench, upstream, 40.0)
 
 
 @check("STD-039")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dynamic_mcp.process.child import Child
 
 #: Seconds without a sign of life.
-STUCK = 10.0
+STUCK = 20.0
 #: Seconds of processor time in this period that are no sign of life, such as those of timers.
 _IDLE = 0.1
 _POLL = 0.5
