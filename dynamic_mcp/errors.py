@@ -7,6 +7,7 @@
     ├── CallRefused          the policy of the server refuses a call
     └── UpstreamError        a request to an upstream has no result
         ├── UpstreamFailed   the upstream does not start, is unreachable, or breaks the protocol
+        │   ├── StillStarting its start goes on
         │   ├── UpstreamGone the process or connection ended
         │   ├── StoreFailed  the storage of its tokens fails
         │   ├── TooLarge     one answer is too large
@@ -57,6 +58,10 @@ class UpstreamFailed(UpstreamError):
     def copy(self) -> UpstreamFailed:
         """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""
         return copy.copy(self)
+
+
+class StillStarting(UpstreamFailed):
+    """The upstream cannot be used yet, because its start goes on."""
 
 
 class UpstreamGone(UpstreamFailed):

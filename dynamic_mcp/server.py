@@ -27,10 +27,10 @@ from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import EarlyResponder, Hooks
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.store import FileStore, TokenStore
-from dynamic_mcp.process import child
+from dynamic_mcp.process import child, descriptors
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.upstream.base import Connector
-from dynamic_mcp.upstream.stdio import StdioConnector
+from dynamic_mcp.upstream.stdio_connector import StdioConnector
 
 #: Seconds to wait for the first message of the client before the servers start.
 SILENT_CLIENT = 1.0
@@ -76,6 +76,7 @@ async def serve(
 
     ``early`` has answered the first requests of the client. Returns the exit status: 0 after end of input, 128 + n after signal n.
     """
+    descriptors.raise_limit()
     guard = Guard()
     hooks = plug_in(config, guard, serving=True)
     hooks.validate(config)

@@ -21,8 +21,6 @@ from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
@@ -57,77 +55,31 @@ async def slow_upstreams_delay_neither_the_client_nor_each_other(workbench: Work
 
 
 @check("OPS-005", timeout=40, slow=True)
-async def a_silent_upstream_is_given_up_after_about_ten_seconds(workbench: Workbench) -> None:
+async def a_client_waits_about_ten_seconds_for_a_silent_upstream(workbench: Workbench) -> None:
     mute, listless = Rule("*", [silence()]), Rule("tools/list", [silence()])
-    children = [
-        workbench.stdio("mute", Script(on=[mute], ignore_eof=True)),
-        workbench.stdio("listless", Script(on=[listless], ignore_eof=True)),
+    upstreams: list[MockUpstream] = [
+        workbench.stdio("mute", Script(on=[mute])),
+        workbench.stdio("listless", Script(on=[listless])),
+        await workbench.http("mute-server", Script(on=[mute])),
+        await workbench.http("listless-server", Script(on=[listless])),
     ]
-    servers = {
-        "initialize": await workbench.http("mute-server", Script(on=[mute])),
-        "tools/list": await workbench.http("listless-server", Script(on=[listless])),
-    }
     # Each upstream has its own proxy, so that only the limit decides about a proxy that connects to one
     # server at a time.
-    await workbench.run_cases(
-        *(
-            partial(_is_given_up, workbench, child, partial(_child_ends, workbench, child))
-            for child in children
-        ),
-        *(
-            partial(_is_given_up, workbench, server, partial(_request_ends, workbench, server, method))
-            for method, server in servers.items()
-        ),
-    )
+    await workbench.run_cases(*(partial(_is_not_available, workbench, upstream) for upstream in upstreams))
 
 
-async def _is_given_up(
-    workbench: Workbench, upstream: MockUpstream, ends: Callable[[Proxy], Awaitable[tuple[float, float]]]
-) -> None:
-    """`ends` waits for the end of the first attempt and returns the times of its beginning and its end."""
+async def _is_not_available(workbench: Workbench, upstream: MockUpstream) -> None:
     async with workbench.proxy(upstream) as proxy:
         await proxy.handshake()
+        began = time.monotonic()
         with workbench.must(f"the client gets an answer about {upstream.name}"):
             asked = await proxy.tools_of(upstream.name, within=20.0)  # wakes a lazy proxy
         with workbench.case(upstream.name):
-            began, ended = await ends(proxy)
-            waited, allowed = asked.t - began, ended - began
+            waited = asked.t - began
             workbench.expect(waited <= 16.0, "the client gets an answer within 16 s", f"{waited:.1f} s")
-            # Some proxies count from sending, while the upstream counts from reading.
-            workbench.expect(allowed >= 5.0 - 0.2, "the upstream has at least 5 s", f"{allowed:.1f} s")
-            known = await proxy.tools_of(upstream.name, within=20.0)
-            workbench.expect(known.is_error, "the client learns that the upstream failed", known.raw)
-
-
-async def _child_ends(workbench: Workbench, upstream: StdioMockUpstream, proxy: Proxy) -> tuple[float, float]:
-    first = await upstream.started()
-    while first.pid in {process.pid for process in proxy.processes.alive()}:
-        seconds = time.monotonic() - first.t
-        workbench.expect(
-            seconds <= 16.0, "the child is gone 16 s after its start", f"alive after {seconds:.1f} s"
-        )
-        await anyio.sleep(0.1)
-    return first.t, _told_to_go(upstream, first.pid)
-
-
-async def _request_ends(
-    workbench: Workbench, upstream: RemoteMockUpstream, method: str, _: Proxy
-) -> tuple[float, float]:
-    arrived = await workbench.eventually(lambda: upstream.http, within=5.0, what="a request")
-    left = arrived[0].t + 16.0 - time.monotonic()
-    what = f"16 s after the first request the proxy no longer waits for the answer to {method}"
-    ended = await workbench.eventually(
-        lambda: [request.ended for request in upstream.posts(method) if request.ended], within=left, what=what
-    )
-    return arrived[0].t, ended[0]
-
-
-def _told_to_go(upstream: StdioMockUpstream, pid: int) -> float:
-    """When the proxy first sent end of file or a signal to a process that is gone. Now, if it sent only
-    SIGKILL.
-    """
-    words = [entry.t for entry in upstream.entries if entry.pid == pid and entry.event in ("eof", "signal")]
-    return min(words, default=time.monotonic())
+            # A client that starts the proxy may have waited for a moment already.
+            workbench.expect(waited >= 5.0 - 0.5, "the upstream has at least 5 s", f"{waited:.1f} s")
+            workbench.expect(asked.is_error, "the client learns that the group is not available", asked.raw)
 
 
 @dataclass(frozen=True)

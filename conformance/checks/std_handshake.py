@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.std_messages import is_echoed
-from mock_servers.script import Rule, Script, crash, error, silence
+from mock_servers.script import Rule, Script, crash, error, send, silence, stop_reading
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import StdioMockUpstream
@@ -137,3 +137,43 @@ async def _is_restarted(workbench: Workbench, proxy: Proxy, upstream: StdioMockU
     # The first retry after a failure comes after 2 s, so an earlier start is not a retry.
     took = again.t - upstream.events("exit")[0].t
     workbench.expect(took < 1.5, f"{upstream.name}: it starts again at once", f"after {took:.1f} s")
+
+
+@check("STD-037", slow=True, timeout=60)
+async def an_odd_answer_to_the_probe_leads_to_initialize(workbench: Workbench) -> None:
+    answer = {"jsonrpc": "2.0", "id": "$id"}
+    odd = {
+        "nothing": send(answer),
+        "no-jsonrpc": send({"id": "$id", "error": {"code": -32601, "message": "x"}}),
+        "text-error": send({**answer, "error": "Unknown method"}),
+        "empty-error": send({**answer, "error": {}}),
+        "nulls": send({**answer, "result": None, "error": None}),
+        "null-id": send({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "x"}}),
+        "list": send([]),
+        "no-versions": error(-32022, "Unsupported", {"supported": []}),
+        "list-result": send({**answer, "result": []}),
+    }
+    upstreams = [workbench.stdio(name, Script(on=[Rule(PROBE, [act])])) for name, act in odd.items()]
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        await workbench.run_cases(*(partial(_falls_back, workbench, proxy, one) for one in upstreams))
+
+
+@check("STD-038", slow=True, timeout=60)
+async def a_child_that_hangs_because_of_the_probe_is_started_without_it(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(on=[Rule(PROBE, [stop_reading(), silence()])]))
+    await _works_without_the_probe(workbench, upstream, 40.0)
+
+
+@check("STD-039")
+async def a_child_that_answers_the_probe_and_exits_is_started_without_it(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(on=[Rule(PROBE, [error(-32601, "Method not found"), crash(1)])]))
+    await _works_without_the_probe(workbench, upstream, 15.0)
+
+
+async def _works_without_the_probe(workbench: Workbench, upstream: StdioMockUpstream, within: float) -> None:
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        with workbench.must("the server becomes usable without the probe"):
+            await proxy.ready(upstream, within=within)
+        await is_echoed(workbench, proxy, upstream.name, {"x": 1})

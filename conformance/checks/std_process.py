@@ -129,6 +129,16 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
     workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
 
 
+@check("STD-036", timeout=30, slow=True)
+async def a_child_has_two_seconds_to_end_by_itself(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(ignore_eof=True, linger=1.5))
+    async with workbench.serving(upstream) as proxy:
+        proxy.close_stdin()
+        await upstream.gone(GONE_WITHIN)
+    ending = _ending(upstream)
+    workbench.expect(ending == ["eof", "exit"], "end of file, then the exit, and no signal", ending)
+
+
 def _ending(upstream: StdioMockUpstream) -> list[str]:
     """The end of file, the signals and the child's own exit, in order. The list is empty when SIGKILL ended
     the child at once.

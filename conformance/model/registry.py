@@ -19,7 +19,7 @@ from conformance.errors import HarnessError
 from conformance.model.verdicts import Level
 
 #: the version of the requirements as a whole; `conformance.commands.requirements_page` says when it changes
-VERSION = "1.1"
+VERSION = "1.2"
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 

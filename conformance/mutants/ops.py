@@ -19,12 +19,11 @@ from dynamic_mcp import log, server
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import ConfigError, UpstreamError, UpstreamFailed
-from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.client import ClientLink
 from dynamic_mcp.frontend.router import Router
 from dynamic_mcp.frontend.server import Frontend
-from dynamic_mcp.groups import backoff, group
+from dynamic_mcp.groups import backoff, state
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TOOLS
 from dynamic_mcp.process import child
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dynamic_mcp.config.model import Config, Server
+    from dynamic_mcp.config.model import Config
     from dynamic_mcp.upstream.base import Events, Upstream
 
 
@@ -161,28 +160,24 @@ def lets_the_client_wait_for_the_upstreams() -> None:
 
 @mutant("OPS-005")
 def waits_for_a_silent_upstream_for_ever() -> None:
-    replace(group.CONNECT_BUDGET, 3600.0)
+    replace(state.PATIENCE, 3600.0)
 
 
 @mutant("OPS-005")
 def waits_for_a_silent_server_for_ever() -> None:
-    right, limit = Extras.connection, group.CONNECT_BUDGET
+    right = Group.connected
 
-    def wrong(self: Extras, upstream: Upstream, configured: Server) -> Upstream:
-        # The group reads its limit right after it has asked for the connection.
-        is_child = isinstance(configured.transport, StdioTransport)
-        group.CONNECT_BUDGET = limit if is_child else 3600.0
-        return right(self, upstream, configured)
+    async def wrong(self: Group) -> Upstream:
+        if not isinstance(self.server.transport, StdioTransport):
+            await self.settled()
+        return await right(self)
 
     replace(right, wrong)
 
 
 @mutant("OPS-005")
-def leaves_a_child_behind_at_each_attempt() -> None:
-    async def wrong(self: StdioUpstream) -> None:
-        pass
-
-    replace(StdioUpstream.close, wrong)
+def loses_patience_after_a_second() -> None:
+    replace(state.PATIENCE, 1.0)
 
 
 @mutant("OPS-006")

@@ -15,8 +15,8 @@ from conformance.mutants.http_answers import limit_exchanges
 from conformance.mutants.wire import decoded
 from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, whole_body, with_data
 from dynamic_mcp.errors import UpstreamGone
-from dynamic_mcp.groups import group
 from dynamic_mcp.groups.group import Group
+from dynamic_mcp.upstream.http import legacy_sse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -183,7 +183,7 @@ def keeps_to_the_first_endpoint() -> None:
 
 @mutant("SSE-008")
 def waits_a_minute_for_an_endpoint() -> None:
-    group.CONNECT_BUDGET = 60.0
+    legacy_sse.ENDPOINT_TIMEOUT = 60.0
 
 
 @mutant("SSE-008")

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, wire
+import anyio
+
+from conformance.mutants import mutant, replace, wire
 from conformance.mutants.wire import without
+from dynamic_mcp.errors import UpstreamGone
+from dynamic_mcp.process import stuck
+from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
+    from dynamic_mcp.process.child import Child
+    from dynamic_mcp.protocol.jsonrpc import Malformed
 
 INITIALIZED = "notifications/initialized"
 PROBE = "server/discover"
@@ -59,3 +67,37 @@ def restarts_an_upstream_that_refuses_the_probe() -> None:
 @mutant("STD-022")
 def waits_for_ever_for_an_answer_to_the_probe() -> None:
     handshake.PROBE_BUDGET = 3600.0
+
+
+@mutant("STD-037")
+def gives_up_after_an_answer_that_is_no_answer() -> None:
+    right = Peer.receive_malformed
+
+    def wrong(self: Peer, problem: Malformed) -> bool:
+        self.close(UpstreamGone("the answer is malformed"))
+        return right(self, problem)
+
+    replace(right, wrong)
+
+
+@mutant("STD-038")
+def waits_for_a_child_that_hangs() -> None:
+    async def wrong(child: Child, *, reads: bool) -> None:
+        await anyio.sleep_forever()
+
+    replace(stuck.wait_stuck, wrong)
+
+
+@mutant(
+    "STD-039",
+    also={
+        "STD-022": "a child that exits at the probe never starts without it",
+        "STD-038": "the next attempt probes, too",
+    },
+)
+def always_probes() -> None:
+    async def wrong(self: StdioUpstream, timeout: float, *, skip_probe: bool = False) -> None:
+        # Private: the start and the handshake have no public names.
+        self.agreed = await self._probe(await self._start(), timeout)
+
+    replace(StdioUpstream.open, wrong)

@@ -102,6 +102,11 @@ def signals_without_waiting() -> None:
     replace(right, wrong)
 
 
+@mutant("STD-036")
+def waits_only_a_second_before_it_signals() -> None:
+    child.STDIN_GRACE = 1.0
+
+
 @mutant("STD-009")
 def lets_children_write_to_its_stderr() -> None:
     change_children(lambda launch: launch.update(stderr=None))

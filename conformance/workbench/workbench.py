@@ -99,6 +99,7 @@ class Workbench(Judgement, UpstreamFactory):
         wire_types: bool = True,
         one_answer_each: bool = True,
         terminal: Terminal | None = None,
+        open_files: int | None = None,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
@@ -107,7 +108,7 @@ class Workbench(Judgement, UpstreamFactory):
         the protocol does not allow; `wire_types=False` is for upstreams whose script makes the proxy pass on such messages. Raises
         `Violation` also for a second answer to a request, and for an answer to none; `one_answer_each=False` is for a client that
         makes the proxy send such answers.
-        `terminal` controls the session of the implementation.
+        `terminal` controls the session of the implementation. `open_files` is its soft limit of open files.
         """
         if config is None and args is None:
             config = self.config(*upstreams)
@@ -115,7 +116,9 @@ class Workbench(Judgement, UpstreamFactory):
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
-        launched, processes = await self._launch(actor, config, args, env, cwd, umask, inbox, terminal)
+        launched, processes = await self._launch(
+            actor, config, args, env, cwd, umask, inbox, terminal, open_files
+        )
         proxy = Proxy(
             launched,
             inbox,
@@ -178,12 +181,15 @@ class Workbench(Judgement, UpstreamFactory):
         umask: int,
         listener: StdoutListener,
         terminal: Terminal | None = None,
+        open_files: int | None = None,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
         command = [*self.sut.command_for(config), *(args or ())]
         if terminal is not None:
             command = terminal.controlling(command)
+        if open_files is not None:
+            command = ["/bin/sh", "-c", f'ulimit -S -n {open_files} && exec "$@"', "sh", *command]
         environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
         self._environment[actor] = dict(env or {})
         directory = cwd or self.sandbox.cwd

@@ -210,7 +210,10 @@ def _likely_mistakes(config: Config, unexpanded: Config) -> Iterator[str]:
 def _connect(config: Config, report: CheckReport) -> None:
     from dynamic_mcp.commands.probe import probe_server
     from dynamic_mcp.frontend.tools import tool_definitions
+    from dynamic_mcp.process import descriptors
     from dynamic_mcp.process.guard import Guard
+
+    descriptors.raise_limit()
 
     async def probe_all() -> list[ProbeResult]:
         guard = Guard()

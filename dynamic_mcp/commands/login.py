@@ -118,17 +118,17 @@ async def _connect(server: Server, hooks: Hooks) -> None:
     import anyio
 
     from dynamic_mcp.errors import UpstreamFailed
-    from dynamic_mcp.groups.group import CONNECT_BUDGET
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import connector
-    from dynamic_mcp.upstream.base import NullEvents
+    from dynamic_mcp.upstream.base import NullEvents, not_started_within
 
+    limit = server.timeouts.start
     upstream = connector(server, Guard(), hooks).connect(NullEvents())
     try:
-        with anyio.fail_after(CONNECT_BUDGET):
-            await upstream.open(CONNECT_BUDGET)
+        with anyio.fail_after(limit):
+            await upstream.open(limit)
     except TimeoutError:
-        raise UpstreamFailed(f"it did not answer within {CONNECT_BUDGET:g} s") from None
+        raise UpstreamFailed(not_started_within(limit)) from None
     finally:
         await upstream.close()
 

@@ -14,7 +14,6 @@ from msgspec import Raw
 
 from dynamic_mcp.config.model import Config, Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
-from dynamic_mcp.groups.group import CONNECT_BUDGET
 from dynamic_mcp.groups.listing import (
     PROMPTS,
     RESOURCES,
@@ -28,7 +27,7 @@ from dynamic_mcp.groups.listing import (
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.server import connector, plug_in
-from dynamic_mcp.upstream.base import Handshake, NullEvents
+from dynamic_mcp.upstream.base import Handshake, NullEvents, not_started_within
 
 KINDS = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 
@@ -53,20 +52,21 @@ class ProbeResult(msgspec.Struct):
 
 async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = KINDS) -> ProbeResult:
     """Connect to a server once, and list these kinds if its features are on. ``ProbeResult.failure`` has any error."""
-    result, began = ProbeResult(), time.monotonic()
+    result, began, limit = ProbeResult(), time.monotonic(), server.timeouts.start
     connections = connector(server, guard, plug_in(Config(()), guard))
     upstream = connections.connect(NullEvents())
     try:
-        with anyio.fail_after(CONNECT_BUDGET):
-            await upstream.open(CONNECT_BUDGET)
-            _add_handshake(result, upstream.agreed, modern=upstream.modern)
-            for kind in kinds:
-                if getattr(server.features, kind.feature):
-                    listing = result.listings[kind] = await list_all(upstream, kind, CONNECT_BUDGET)
-                    if listing.cut:
-                        report_cut(server.name, kind, listing)
+        async with connections.turn(lambda: False):
+            with anyio.fail_after(limit):
+                await upstream.open(limit)
+                _add_handshake(result, upstream.agreed, modern=upstream.modern)
+                for kind in kinds:
+                    if getattr(server.features, kind.feature):
+                        listing = result.listings[kind] = await list_all(upstream, kind, limit)
+                        if listing.cut:
+                            report_cut(server.name, kind, listing)
     except TimeoutError:
-        result.failure = f"it did not finish its start within {CONNECT_BUDGET:g} s"
+        result.failure = not_started_within(limit)
     except SignInNeeded:
         result.failure, result.needs_sign_in = "it needs you to sign in", True
     except UpstreamError as error:

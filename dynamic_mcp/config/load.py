@@ -19,6 +19,7 @@ from dynamic_mcp import files
 from dynamic_mcp.config import duration
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
+    REMOTE_START,
     CallRules,
     Config,
     Features,
@@ -55,6 +56,7 @@ class _Timeouts(msgspec.Struct, forbid_unknown_fields=True):
     tools: str | int | None = None
     resources: str | int | None = None
     prompts: str | int | None = None
+    start: str | int | None = None
 
 
 class _Server(msgspec.Struct, forbid_unknown_fields=True):
@@ -279,7 +281,7 @@ def _server(
             transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *shared)
     else:
         raise error("needs 'command' (a process to start) or 'url' (a remote server)")
-    timeouts = _timeouts(entry.timeout, origin, location)
+    timeouts = _timeouts(entry.timeout, origin, location, is_remote=entry.url is not None)
     policy = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
     return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
@@ -288,9 +290,9 @@ def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[t
     return tuple((name, Secret(expand(value, f"{location}.{name}"))) for name, value in values.items())
 
 
-def _timeouts(entry: _Timeouts, origin: str, location: str) -> Timeouts:
-    values = {}
-    for field in ("tools", "resources", "prompts"):
+def _timeouts(entry: _Timeouts, origin: str, location: str, *, is_remote: bool) -> Timeouts:
+    values = {"start": REMOTE_START} if is_remote else {}
+    for field in ("tools", "resources", "prompts", "start"):
         value = getattr(entry, field)
         if value is None:
             continue

@@ -22,11 +22,17 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds that a request may take (dynamic-mcp README.md, "Timeout Configuration")."""
+    """Seconds that a request may take (dynamic-mcp README.md, "Timeout Configuration"), and the start of the server."""
 
     tools: float = 30.0
     resources: float = 10.0
     prompts: float = 10.0
+    #: from its turn until the list of tools is known; the first start by ``npx`` or ``uvx`` downloads the server
+    start: float = 300.0
+
+
+#: The ``start`` of a server behind a URL. A new request may reach another machine, so it is worth more than patience.
+REMOTE_START = 60.0
 
 
 class ResourceLimits(msgspec.Struct, frozen=True):

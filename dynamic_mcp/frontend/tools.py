@@ -15,7 +15,14 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import CallRefused, TooLarge, UpstreamError, UpstreamFailed, UpstreamRefused
+from dynamic_mcp.errors import (
+    CallRefused,
+    StillStarting,
+    TooLarge,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
@@ -232,7 +239,8 @@ def _bad_arguments(tool: str, error: msgspec.ValidationError) -> Refusal:
 
 
 def _not_available(group: str, error: UpstreamFailed) -> str:
-    text = f"Group {group!r} is not available: {error}. Other groups are not affected."
+    when = " yet" if isinstance(error, StillStarting) else ""
+    text = f"Group {group!r} is not available{when}: {error}. Other groups are not affected."
     return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
 
 

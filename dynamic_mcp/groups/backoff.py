@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from itertools import chain, repeat
 
@@ -10,6 +11,8 @@ RETRY_DELAYS = (2.0, 4.0, 8.0)
 RETRY_FOREVER = 30.0
 #: Seconds before the restart after a first crash; later crashes have the delays above.
 RESTART_DELAY = 1.0
+#: The largest random share that a delay is longer, so that servers that fail together do not start together again.
+JITTER = 0.25
 #: After this many seconds of being ready, the next crash counts as the first one again.
 STEADY = 30.0
 
@@ -35,12 +38,16 @@ class Backoff:
 
     def after_failure(self) -> None:
         """Choose the delay after a failed attempt."""
-        self.next = next(self._delays)
+        self.next = _spread(next(self._delays))
 
     def after_crash(self) -> bool:
         """Choose the delay after the loss of a connection. True for the first recent crash, which has a short delay."""
         if time.monotonic() >= self._connected_at + STEADY:
             self._start_over()
         first, self._crashed = not self._crashed, True
-        self.next = RESTART_DELAY if first else next(self._delays)
+        self.next = _spread(RESTART_DELAY if first else next(self._delays))
         return first
+
+
+def _spread(delay: float) -> float:
+    return delay * (1 + random.uniform(0, JITTER))  # noqa: S311  # no secret

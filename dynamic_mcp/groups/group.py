@@ -1,8 +1,7 @@
 """One configured server as the client sees it: a group, with one owner task that connects, reconnects and cleans up.
 
-Only ``run`` opens and closes the upstream, so no cancellation can leave one behind. A call waits while the server starts for the
-first time, or after a first crash. During the backoff after a failure, a call fails at once with the reason. No lock is held during
-a request, so a group that hangs or fails delays only its own callers.
+Only ``run`` opens and closes the upstream, so no cancellation can leave one behind. ``state`` says whether a call waits for the
+upstream. No lock is held during a request, so a group that hangs or fails delays only its own callers.
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
-from dynamic_mcp.upstream.base import Connector, Options, Upstream
-
-#: Seconds for the start, the handshake and the list of tools together (dynamic-mcp README.md: "10-second timeout").
-CONNECT_BUDGET = 10.0
+from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 
 _T = TypeVar("_T")
 
@@ -72,8 +68,8 @@ class Group:
         self._successor: Group | None = None
         #: the upstream that is connected or being connected, until it is closed
         self._connection: Upstream | None = None
-        #: whether the last connection was of the legacy era
-        self._legacy = False
+        #: whether the next connection begins with ``initialize``, without the probe
+        self._skip_probe = False
         self._paused = False
         self._in_flight = 0
         self._idle = anyio.Event()
@@ -172,7 +168,7 @@ class Group:
                     # An unexpected error, such as a lack of memory, must not stop the other groups.
                     backoff.after_failure()
                     self._fail(report_bug(f"group {self.name}", error))
-                log.info("group %s: next attempt in %g s", self.name, backoff.next)
+                log.info("group %s: next attempt in %.1f s", self.name, backoff.next)
                 with anyio.move_on_after(backoff.next):
                     await self._retry.wait()
         finally:
@@ -238,17 +234,22 @@ class Group:
         return None
 
     async def _connect(self) -> Upstream:
-        """Open a connection and list the tools, within ``CONNECT_BUDGET``. Raises UpstreamError."""
+        """Open a connection and list the tools, within the timeout of a start. Raises UpstreamError."""
         upstream = self._connector.connect(self)
         self._connection = upstream = self._hooks.connection(upstream, self.server)
-        try:
-            with anyio.fail_after(CONNECT_BUDGET):
-                await upstream.open(CONNECT_BUDGET, skip_probe=self._legacy)
-                self._legacy = not upstream.modern
-                if self.server.features.tools:
-                    await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, CONNECT_BUDGET))
-        except TimeoutError:
-            raise UpstreamFailed(f"it did not finish its start within {CONNECT_BUDGET:g} s") from None
+        # If this attempt fails, the probe may be the reason, or its absence. A success sets the right value.
+        skip_probe, self._skip_probe = self._skip_probe, not self._skip_probe
+        async with self._connector.turn(self._state.is_wanted):
+            with self._state.attempt(lambda: self._last_words(upstream.stderr_tail())):
+                limit = self.server.timeouts.start
+                try:
+                    with anyio.fail_after(limit):
+                        await upstream.open(limit, skip_probe=skip_probe)
+                        self._skip_probe = not upstream.modern
+                        if self.server.features.tools:
+                            await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, limit))
+                except TimeoutError:
+                    raise UpstreamFailed(not_started_within(limit)) from None
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
@@ -293,7 +294,7 @@ class Group:
 
     async def settled(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed, or the group has ended."""
-        await self._state.settled.wait()
+        await self._state.decided.wait()
 
     def retry_now(self) -> None:
         """Start the next attempt now, if the last one failed."""

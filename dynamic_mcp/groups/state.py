@@ -4,21 +4,31 @@
 
     starting -> ready -> (crash) starting -> ...
     starting -> failed -> (backoff) ready or failed
+    starting -> slow -> ready or failed
     any      -> replaced by a successor, or ended
 
-A call waits while the group is starting, for the first time or after a first crash. During the backoff after a failure, a call fails
-at once with the reason.
+A call waits while the group is starting, for the first time or after a first crash, at most ``PATIENCE`` seconds. A start that takes
+longer goes on, and a call fails at once with what the server said last. During the backoff after a failure, a call fails at once
+with the reason.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
-from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.errors import StillStarting, UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.upstream.base import Upstream
+
+#: Seconds that a call waits for a start (dynamic-mcp README.md: "10-second timeout for transport creation, initialization, and tool
+#: listing"). The start itself may take ``Timeouts.start``.
+PATIENCE = 10.0
 
 
 class GroupState:
@@ -36,24 +46,73 @@ class GroupState:
         self.is_replaced = False
         #: set unless calls have to wait: the group is ready, has failed, has ended or was replaced
         self.settled = anyio.Event()
+        #: set once the first attempt has succeeded or failed, or no attempt follows
+        self.decided = anyio.Event()
+        #: calls that wait
+        self._waiting = 0
+        #: the monotonic time at which the current attempt began; None without an attempt
+        self._began: float | None = None
+        self._is_slow = False
+        self._last_words: Callable[[], str] = str
         self._warned: str | None = None
 
     async def connected(self) -> Upstream | None:
         """The connected upstream; waits while the group is starting. None if the group was replaced.
 
-        Raises UpstreamFailed with the reason if the group has failed or ended.
+        Raises UpstreamFailed with the reason if the group has failed or ended, and StillStarting if the start takes too long.
         """
         while self.upstream is None and not self.is_replaced:
             if (reason := self.ended or self.failure) is not None:
                 raise reason.copy()
-            await self.settled.wait()
+            if self._is_slow:
+                raise self._still_starting()
+            self._waiting += 1
+            try:
+                with anyio.move_on_after(PATIENCE) as scope:
+                    await self.settled.wait()
+            finally:
+                self._waiting -= 1
+            if scope.cancelled_caught:
+                raise self._still_starting()
         return self.upstream
+
+    def is_wanted(self) -> bool:
+        """Whether a call waits for the start."""
+        return self._waiting > 0
+
+    @contextmanager
+    def attempt(self, last_words: Callable[[], str]) -> Iterator[None]:
+        """One attempt to connect; after ``PATIENCE`` seconds calls wait no longer. ``last_words`` is what the server said last."""
+        self._began, self._last_words = time.monotonic(), last_words
+        timer = asyncio.get_running_loop().call_later(PATIENCE, self._slow)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._began, self._is_slow = None, False
+
+    def _slow(self) -> None:
+        log.warning(
+            "group %s is not available yet: its start takes longer than %g s, and goes on",
+            self._name,
+            PATIENCE,
+        )
+        self.failure, self._is_slow = None, True
+        self.settled.set()
+
+    def _still_starting(self) -> StillStarting:
+        if self._began is None:
+            return StillStarting("it waits for its turn to start, because other servers are starting")
+        since = time.monotonic() - self._began
+        return StillStarting(
+            f"it is still starting, since {since:.0f} s; try again later", self._last_words()
+        )
 
     def ready(self, upstream: Upstream) -> None:
         """Let calls use this connected upstream."""
         self.upstream = upstream
         self.failure = self._warned = None
-        self.settled.set()
+        self._settle()
 
     def restarting(self, reason: str) -> None:
         """Let calls wait after a first crash, because the upstream restarts soon."""
@@ -76,12 +135,12 @@ class GroupState:
         self.upstream = None
         self.failure = UpstreamFailed(reason, stderr_tail)
         self._warned = reason
-        self.settled.set()
+        self._settle()
 
     def replaced(self) -> None:
         """Let a successor take the calls."""
         self.is_replaced = True
-        self.settled.set()
+        self._settle()
 
     def end(self, reason: str) -> None:
         """End the group: from now on each failure has this reason."""
@@ -91,4 +150,8 @@ class GroupState:
         """End the group at once, with all its calls."""
         self.end(reason)
         self.upstream = None
+        self._settle()
+
+    def _settle(self) -> None:
         self.settled.set()
+        self.decided.set()

@@ -26,6 +26,7 @@ import anyio
 import msgspec
 
 from dynamic_mcp.hiding import HiddenValues
+from dynamic_mcp.process import descriptors
 from dynamic_mcp.process.exits import watch_exit
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.stderr import StderrTail
@@ -33,8 +34,8 @@ from dynamic_mcp.process.stderr import StderrTail
 if sys.platform == "win32":
     from dynamic_mcp.process import windows
 
-#: Seconds between closing stdin and SIGTERM (MCP 2025-11-25, basic/lifecycle, "Shutdown").
-STDIN_GRACE = 1.0
+#: Seconds between closing stdin and SIGTERM (MCP 2025-11-25, basic/lifecycle, "Shutdown"), as in the official SDKs.
+STDIN_GRACE = 2.0
 #: Seconds between SIGTERM and SIGKILL, for handlers that save something.
 TERM_GRACE = 2.0
 #: Seconds that a killed group may take to disappear: a process can be in an uninterruptible system call.
@@ -61,7 +62,7 @@ class Launch(msgspec.Struct, frozen=True):
 
 
 def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Popen[bytes]:
-    steps = [step for step in (announce, launch.before_exec) if step is not None]
+    steps = [step for step in (announce, descriptors.restorer(), launch.before_exec) if step is not None]
 
     def run_steps() -> None:
         for step in steps:

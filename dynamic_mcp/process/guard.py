@@ -29,9 +29,10 @@ import anyio
 
 from dynamic_mcp.log import log
 from dynamic_mcp.process.exits import watch_exit
+from dynamic_mcp.process.turns import Turns
 
 # A child writes "+ ID" before its exec. This process writes "=" if the exec succeeded, "!" if it failed, and "- ID" when the group
-# is empty. A group gets one second to exit after its stdin closed, and two more after SIGTERM. The helper never signals a group
+# is empty. A group gets two seconds to exit after its stdin closed, and two more after SIGTERM. The helper never signals a group
 # again that it found empty once, because the system may reuse the id.
 SCRIPT = """
 trap '' HUP INT TERM
@@ -57,7 +58,7 @@ wait_for() {
   ticks=$1
   while signal_all 0; [ -n "$groups" ] && [ "$ticks" -gt 0 ]; do sleep 0.1 || sleep 1; ticks=$((ticks - 1)); done
 }
-wait_for 10
+wait_for 20
 signal_all TERM
 wait_for 20
 signal_all KILL
@@ -75,6 +76,8 @@ class Guard:
     def __init__(self) -> None:
         #: held while one child starts
         self.start_lock = anyio.Lock()
+        #: the turns of the starts, handshake included
+        self.turns = Turns()
         self._groups: set[int] = set()
         self._helper: subprocess.Popen[bytes] | None = None
         self._exited = anyio.Event()

@@ -28,6 +28,8 @@ class StderrTail:
         self._most = MAX_TAIL + hidden.longest
         self._kept = bytearray()
         self._is_whole = True
+        #: bytes that the child wrote so far
+        self.written = 0
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._read)
@@ -63,6 +65,7 @@ class StderrTail:
             data = b""
         if data:
             self._kept += data
+            self.written += len(data)
             # Only now and then, because a child may write byte by byte.
             if len(self._kept) > 2 * self._most:
                 del self._kept[: -self._most]

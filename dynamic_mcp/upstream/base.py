@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,11 @@ class Options(msgspec.Struct, frozen=True):
     log_level: str | None = None
     #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
+
+
+def not_started_within(seconds: float) -> str:
+    """Why a start that took too long failed."""
+    return f"it did not finish its start within {seconds:g} s (timeout.start)"
 
 
 class Upstream(Protocol):
@@ -78,6 +84,13 @@ class Connector(Protocol):
 
     def connect(self, events: Events) -> Upstream:
         """A connection that is not open yet."""
+        ...
+
+    def turn(self, is_wanted: Callable[[], bool]) -> AbstractAsyncContextManager[None]:
+        """The turn of a start, from before ``open`` until the upstream is usable; entering waits for it.
+
+        ``is_wanted`` says whether a client waits for this start.
+        """
         ...
 
     async def sign_in(self, need: SignInNeeded) -> None:

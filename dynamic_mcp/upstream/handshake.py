@@ -1,8 +1,8 @@
 """The handshake: it finds the era of the upstream, and negotiates a version.
 
 The probe is ``server/discover`` (MCP 2026-07-28, basic/transports/stdio, "Backward Compatibility"). A discover result means modern;
-anything else, silence included, means the ``initialize`` handshake on the same connection. The probe has its own short timeout, so
-that a silent legacy server can still connect within the timeout of a connection.
+anything else, silence and unreadable answers included, means the ``initialize`` handshake on the same connection. The probe has its
+own short timeout, so that a silent legacy server is usable soon.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp import __version__
-from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import (
+    SignInNeeded,
+    StoreFailed,
+    UpstreamFailed,
+    UpstreamGone,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
@@ -45,13 +53,17 @@ _REQUEST_META = {
 
 
 class SpeaksModern(UpstreamFailed):
-    """A modern server refused ``initialize``, because it was too slow to answer the probe. The caller probes it again."""
+    """A server refused ``initialize`` as modern servers do. It was too slow to answer the probe, or there was none. The caller probes."""
+
+
+class NoCommonVersion(UpstreamFailed):
+    """A modern server shares no version with the proxy."""
 
 
 async def probe(peer: Peer) -> Handshake | None:
     """The handshake of a modern upstream; None means that the upstream is a legacy one.
 
-    Raises UpstreamFailed for a modern upstream that shares no version with the proxy.
+    Raises NoCommonVersion, and UpstreamGone, SignInNeeded or StoreFailed from the connection.
     """
     params = with_request_meta(b"")
     for _ in range(2):
@@ -62,16 +74,18 @@ async def probe(peer: Peer) -> Handshake | None:
             if supported is None:
                 return None
             if era.MODERN not in supported:
-                if not era.KNOWN.isdisjoint(supported):
+                if not supported or not era.KNOWN.isdisjoint(supported):
                     return None
-                shown = ", ".join(supported)[:80]
-                raise UpstreamFailed(f"it speaks only {shown or 'versions that it does not name'}") from None
+                raise NoCommonVersion(f"it speaks only {', '.join(supported)[:80]}") from None
             # The upstream lists the version that it refused: probe it again.
-        except (UpstreamTimeout, msgspec.DecodeError):
+        except (UpstreamGone, SignInNeeded, StoreFailed):
+            raise
+        except (UpstreamFailed, UpstreamTimeout, msgspec.DecodeError) as problem:
+            log.debug("no answer to server/discover, so initialize follows: %s", problem)
             return None
         else:
             return found if era.MODERN in found.supported else None
-    raise UpstreamFailed(f"it refuses protocol version {era.MODERN}, which it lists as supported")
+    raise NoCommonVersion(f"it refuses protocol version {era.MODERN}, which it lists as supported")
 
 
 def _read(answer: bytes, method: str) -> Handshake:
@@ -112,9 +126,10 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handsha
     try:
         answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
     except UpstreamRefused as refusal:
-        if refusal.code == era.UNSUPPORTED_VERSION:
-            raise SpeaksModern("it answered initialize with the refusal of a modern server") from None
-        raise refusal.as_failure("initialize") from None
+        failure = refusal.as_failure("initialize")
+        if refusal.code in (era.UNSUPPORTED_VERSION, jsonrpc.METHOD_NOT_FOUND):
+            raise SpeaksModern(str(failure), failure.stderr_tail) from None
+        raise failure from None
     try:
         agreed = _read(answer, "initialize")
     except msgspec.DecodeError:

@@ -20,15 +20,16 @@ from typing import cast
 import anyio
 
 from dynamic_mcp.config.model import StdioTransport
-from dynamic_mcp.errors import SignInNeeded, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import report_bug
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe
+from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe, unread_bytes
+from dynamic_mcp.process.stuck import wait_stuck
 from dynamic_mcp.protocol.jsonrpc import ENDLESS_FACTOR, LineSplitter, Outgoing, format_size
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
-from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
+from dynamic_mcp.upstream.base import Events, Handshake, Options
 from dynamic_mcp.upstream.flow import LineFlow, Owed
 
 #: Bytes that may wait for a child that does not read its stdin. A single larger message still goes out.
@@ -43,28 +44,6 @@ def plain_launch(transport: StdioTransport) -> Launch:
     """The configured command, with the environment of the proxy and the configured variables."""
     own = {name: value.reveal() for name, value in transport.env}
     return Launch((transport.command, *transport.args), {**os.environ, **own})
-
-
-class StdioConnector:
-    """Makes connections to a child process. Nothing outlives a child."""
-
-    def __init__(
-        self, transport: StdioTransport, guard: Guard, launch: Callable[[StdioTransport], Launch]
-    ) -> None:
-        """``launch`` says how to start the child, and may raise UpstreamFailed."""
-        self._transport = transport
-        self._guard = guard
-        self._launch = launch
-
-    def connect(self, events: Events) -> Upstream:
-        return StdioUpstream(self._transport, events, self._guard, self._launch)
-
-    async def sign_in(self, need: SignInNeeded) -> None:
-        """A child never needs a sign-in."""
-        raise need
-
-    async def close(self) -> None:
-        """Nothing is left to release."""
 
 
 class StdioUpstream:
@@ -88,21 +67,30 @@ class StdioUpstream:
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         """Start the child and do the handshake. ``close`` has to follow, even after a failure. Raises UpstreamError.
 
-        A child that exits during the probe starts again without one: servers of older SDKs exit if the first request is not
+        A child that exits or hangs after the probe starts again without one: some servers do that if the first request is not
         ``initialize``.
         """
-        agreed = None
-        peer = await self._start()
+        running = await self._start()
         if not skip_probe:
             try:
-                agreed = await handshake.probe(peer)
-                self.modern = agreed is not None
+                self.agreed = await self._probe(running, timeout)
+                return
             except UpstreamGone:
-                await self.close()
-                peer = await self._start()
-        if agreed is None:
-            agreed = await self._initialize(peer, timeout)
-        self.agreed = agreed
+                await running.close()
+                running = await self._start()
+        self.agreed = await self._initialize(running.peer, timeout)
+
+    async def _probe(self, running: _Running, timeout: float) -> Handshake:
+        """The handshake after a probe. Raises UpstreamGone also for a child that hangs since the probe."""
+        agreed = await handshake.probe(running.peer)
+        self.modern = agreed is not None
+        if agreed is not None:
+            return agreed
+        watch = asyncio.get_running_loop().create_task(running.end_if_stuck(reads=running.has_read_all))
+        try:
+            return await self._initialize(running.peer, timeout)
+        finally:
+            watch.cancel()
 
     async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
         try:
@@ -132,6 +120,11 @@ class StdioUpstream:
             self._running.peer.notify(method, params)
 
     @property
+    def process_group(self) -> int | None:
+        """The process group of the child; None before its start."""
+        return None if self._running is None else self._running.process_group
+
+    @property
     def is_gone(self) -> bool:
         """Whether the connection is gone."""
         return self._running is not None and self._running.ended.is_set()
@@ -153,17 +146,17 @@ class StdioUpstream:
         if self._running is not None:
             await self._running.close()
 
-    async def _start(self) -> Peer:
+    async def _start(self) -> _Running:
         # A start blocks the loop until the child's exec (``guard``), and several in a row would delay calls to other servers. So
         # one child starts at a time, and the next start waits as long as this one took.
         async with self._guard.start_lock:
             began = time.monotonic()
-            self._running = _Running(
+            self._running = running = _Running(
                 self._transport, self._launch(self._transport), self._events, self._guard
             )
             await anyio.sleep(time.monotonic() - began)
-        await self._running.attach()
-        return self._running.peer
+        await running.attach()
+        return running
 
     def _connected(self) -> _Running:
         if self._running is None:
@@ -222,6 +215,21 @@ class _Running(asyncio.Protocol):
             writer, _ = await loop.connect_write_pipe(lambda: _Input(self.owed), self._child.stdin)
             self._writer = LineWriter(writer)
             await loop.connect_read_pipe(lambda: self, self._child.stdout)
+
+    @property
+    def process_group(self) -> int:
+        """The process group of the child."""
+        return self._child.pid
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether the child is known to have read everything that the proxy sent."""
+        return unread_bytes(self._child.stdin) == 0
+
+    async def end_if_stuck(self, *, reads: bool) -> None:
+        """End the connection once the child hangs (``stuck.wait_stuck``)."""
+        await wait_stuck(self._child, reads=reads)
+        self.peer.close(UpstreamGone("the server process hangs since server/discover", self.stderr_tail()))
 
     @property
     def unread(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from msgspec import Raw
@@ -88,6 +90,9 @@ class NoConnector:
 
     def connect(self, events: Events) -> Upstream:
         raise AssertionError("nothing connects this group")
+
+    def turn(self, is_wanted: Callable[[], bool]) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def sign_in(self, need: SignInNeeded) -> None:
         raise need

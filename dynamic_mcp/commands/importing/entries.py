@@ -39,8 +39,8 @@ _WITHOUT_EFFECT = {
     "default_tools_approval_mode": "the agent handles approvals, not the proxy",
     "envFile": "load that file into the environment of the proxy",
     "cwd": "the server starts in the folder of the proxy; write paths in full",
-    "startup_timeout_sec": "a server has 10 s to start, then the proxy tries again",
-    "startup_timeout_ms": "a server has 10 s to start, then the proxy tries again",
+    "startup_timeout_sec": "a start may take 5 min; timeout.start changes that",
+    "startup_timeout_ms": "a start may take 5 min; timeout.start changes that",
 }
 _NO_SUCH_SETTING = "the proxy has no such setting"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from dynamic_mcp.config.model import HttpTransport, SseTransport
@@ -33,6 +35,10 @@ class HttpConnector:
             return self._sse(events)
         streamable = StreamableHttpUpstream(self._client(), events, max_size=self._transport.max_message_size)
         return AutoDetect(streamable, lambda: self._sse(events)) if self._transport.detect else streamable
+
+    def turn(self, is_wanted: Callable[[], bool]) -> AbstractAsyncContextManager[None]:
+        # A connection takes hardly any time of this machine's processors.
+        return nullcontext()
 
     async def sign_in(self, need: SignInNeeded) -> None:
         await self._authorization.sign_in(need)

@@ -22,6 +22,9 @@ from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.connection import HttpUpstream
 from dynamic_mcp.upstream.http.event_stream import EventParser
 
+#: Seconds from the beginning of the stream to its ``endpoint`` event, which servers send first.
+ENDPOINT_TIMEOUT = 10.0
+
 
 class SseUpstream(HttpUpstream):
     """A server of the HTTP+SSE transport, which exists only in the legacy era."""
@@ -50,12 +53,21 @@ class SseUpstream(HttpUpstream):
                     raise HttpStatus(
                         f"it does not open an event stream (HTTP {reply.status})", status=reply.status
                     )
-                await self._read(reply)
+                timer = asyncio.get_running_loop().call_later(ENDPOINT_TIMEOUT, self._give_up_endpoint)
+                try:
+                    await self._read(reply)
+                finally:
+                    timer.cancel()
             raise UpstreamGone("the server ended its event stream")
         except UpstreamFailed as error:
             self._lose(error)
             if not self._endpoint.done():
                 self._endpoint.set_exception(error)
+
+    def _give_up_endpoint(self) -> None:
+        if not self._endpoint.done():
+            reason = f"its event stream announced no endpoint within {ENDPOINT_TIMEOUT:g} s"
+            self._endpoint.set_exception(UpstreamFailed(reason))
 
     async def _read(self, reply: HttpReply) -> None:
         parser = EventParser(self._max_size, self._peer.receive_oversized)

@@ -39,10 +39,6 @@ class SessionGone(HttpStatus):
     """The server has forgotten the session of the request."""
 
 
-class NoAnswer(UpstreamFailed):
-    """The server accepted a request, but did not answer it."""
-
-
 class StreamableHttpUpstream(HttpUpstream):
     """A server behind a URL. Nothing happens before ``open``.
 
@@ -80,12 +76,9 @@ class StreamableHttpUpstream(HttpUpstream):
     async def _probe(self) -> Handshake | None:
         try:
             return await handshake.probe(self._peer)
-        except HttpStatus as error:
-            # These statuses do not depend on the era of the server.
-            if error.status in (401, 403) or error.status >= 500:
-                raise
-            return None
-        except NoAnswer:
+        except UpstreamGone as problem:
+            # Some servers and gateways reset the connection. If the server is unreachable, ``initialize`` fails for the same reason.
+            log.debug("no answer to server/discover, so initialize follows: %s", problem)
             return None
 
     async def _begin_session(self) -> None:
@@ -173,8 +166,8 @@ class StreamableHttpUpstream(HttpUpstream):
             raise HttpStatus(_status_text(reply.status), status=reply.status)
         if not body:
             what = reply.content_type or "nothing"
-            raise NoAnswer(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
-        raise NoAnswer(unread)
+            raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
+        raise UpstreamFailed(unread)
 
     def _stream(self, id: int | None, last_id: str = "") -> AnswerStream:
         return AnswerStream(

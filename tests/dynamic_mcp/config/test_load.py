@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dynamic_mcp.config.load import load, parse
 from dynamic_mcp.config.model import (
+    REMOTE_START,
     Config,
     Features,
     HttpTransport,
@@ -174,9 +175,9 @@ def test_full_configuration() -> None:
     third = HttpTransport(Secret("https://${MISSING}/"), (), True, None, ())
     servers = (
         Server("one", "The first", first, Features(prompts=False), Timeouts(tools=60.0, resources=3.0)),
-        Server("two", "d", second, Features(), Timeouts()),
-        Server("three", "", third, Features(), Timeouts()),
-        Server("four", "d", SseTransport(url, (), None, ()), Features(), Timeouts()),
+        Server("two", "d", second, Features(), Timeouts(start=REMOTE_START)),
+        Server("three", "", third, Features(), Timeouts(start=REMOTE_START)),
+        Server("four", "d", SseTransport(url, (), None, ()), Features(), Timeouts(start=REMOTE_START)),
     )
 
     loaded = parse(text.encode(), "f", ENVIRONMENT)

@@ -16,7 +16,8 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.process import child as module
 from dynamic_mcp.process.guard import Guard
-from dynamic_mcp.upstream.stdio import StdioConnector, plain_launch
+from dynamic_mcp.upstream.stdio import plain_launch
+from dynamic_mcp.upstream.stdio_connector import StdioConnector
 from tests.dynamic_mcp.helpers import WITHIN, is_alive
 
 SILENT = StdioTransport(sys.executable, ("-I", "-S", "-c", "import sys; sys.stdin.read()"), ())

@@ -1,0 +1,69 @@
+"""The state of a group while its upstream is slow to start."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from dynamic_mcp.errors import StillStarting
+from dynamic_mcp.groups import backoff, state
+from dynamic_mcp.groups.backoff import Backoff
+from dynamic_mcp.groups.state import GroupState
+from tests.dynamic_mcp.fakes import FakeUpstream
+from tests.dynamic_mcp.helpers import WITHIN
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "PATIENCE", 0.1)
+
+
+async def test_a_slow_start_answers_with_the_words_of_the_server_and_then_serves() -> None:
+    group, upstream = GroupState("a"), FakeUpstream()
+    with anyio.fail_after(WITHIN):
+        with group.attempt(lambda: "Downloading"):
+            for _ in range(2):
+                with pytest.raises(StillStarting, match="still starting, since 0 s") as caught:
+                    await group.connected()
+                assert caught.value.stderr_tail == "Downloading"
+            assert not group.decided.is_set()
+            group.ready(upstream)
+        assert await group.connected() is upstream
+
+
+async def test_a_call_does_not_wait_for_ever_for_a_turn() -> None:
+    group = GroupState("a")
+    with anyio.fail_after(WITHIN), pytest.raises(StillStarting, match="waits for its turn"):
+        await group.connected()
+    assert not group.is_wanted()
+
+
+async def test_a_start_is_wanted_while_a_call_waits() -> None:
+    group = GroupState("a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(group.connected)
+        await anyio.sleep(0.01)
+        assert group.is_wanted()
+        tasks.cancel_scope.cancel()
+    assert not group.is_wanted()
+
+
+async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
+    group = GroupState("a")
+    with group.attempt(str):
+        await anyio.sleep(0.15)
+        group.failed("it ended")
+    with pytest.raises(Exception, match="it ended"):
+        await group.connected()
+    assert group.decided.is_set()
+
+
+def test_delays_are_spread() -> None:
+    delays = set()
+    for _ in range(20):
+        one = Backoff()
+        one.after_failure()
+        delays.add(one.next)
+    shortest, longest = backoff.RETRY_DELAYS[0], backoff.RETRY_DELAYS[0] * (1 + backoff.JITTER)
+    assert len(delays) > 10
+    assert all(shortest <= delay <= longest for delay in delays)
