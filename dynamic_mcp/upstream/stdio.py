@@ -30,6 +30,7 @@ from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
 from dynamic_mcp.upstream.flow import LineFlow, Owed
+from dynamic_mcp.upstream.vital_signs import ChildWatch
 
 #: Bytes that may wait for a child that does not read its stdin. A single larger message still goes out.
 MAX_UNREAD = 16 << 20
@@ -103,6 +104,7 @@ class StdioUpstream:
         if agreed is None:
             agreed = await self._initialize(peer, timeout)
         self.agreed = agreed
+        self._connected().watch.opened(self.modern)
 
     async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
         try:
@@ -119,7 +121,10 @@ class StdioUpstream:
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         running = self._connected()
+        if running.watch.is_deaf:
+            raise UpstreamGone("the server process closed its input")
         if running.unread > MAX_UNREAD:
+            running.peer.unanswered()
             raise UpstreamFailed(
                 f"the server does not read its input; {format_size(MAX_UNREAD)} are waiting for it"
             )
@@ -184,6 +189,7 @@ class _Running(asyncio.Protocol):
             events.on_request,
             max_size=self._max_size,
             on_junk=self._stop_reading,
+            ask=lambda timeout: self.watch.ask(timeout),
         )
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")
@@ -209,6 +215,12 @@ class _Running(asyncio.Protocol):
             raise UpstreamFailed(
                 "its command, args or env contain a NUL character or an invalid name"
             ) from None
+        self.watch = ChildWatch(
+            self._child,
+            self.peer,
+            lambda: self.unread,
+            lambda state: self._stop_reading(" and ".join(filter(None, (self._ended(), state)))),
+        )
 
     async def attach(self) -> None:
         """Connect the child's pipes with the loop."""
@@ -217,7 +229,9 @@ class _Running(asyncio.Protocol):
         enlarge_pipe(self._child.stdout)
         # If a cancellation came in between, the loop would close a pipe that its file object still believes open.
         with anyio.CancelScope(shield=True):
-            writer, _ = await loop.connect_write_pipe(lambda: _Input(self.owed), self._child.stdin)
+            writer, _ = await loop.connect_write_pipe(
+                lambda: _Input(self.owed, self.watch.input_lost), self._child.stdin
+            )
             self._writer = LineWriter(writer)
             await loop.connect_read_pipe(lambda: self, self._child.stdout)
 
@@ -233,6 +247,7 @@ class _Running(asyncio.Protocol):
         """End the child. A second call does nothing."""
         self.peer.close(self.end)
         self.owed.close()
+        self.watch.close()
         try:
             if self._writer is not None:
                 # ``abort``, because with ``close`` unread bytes would keep stdin open. Asyncio's loop cannot abort a transport that
@@ -264,6 +279,10 @@ class _Running(asyncio.Protocol):
     def _stop_reading(self, fault: str) -> None:
         """End the connection, because the server process misbehaves; ``fault`` says how."""
         self._end_because(f"the server process {fault}")
+
+    def _ended(self) -> str:
+        """How the child ended; empty while it lives."""
+        return f"ended ({self._explain(self._child.status())})" if self._child.has_exited else ""
 
     def _end_because(self, reason: str) -> None:
         if self._fault is None:
@@ -305,9 +324,7 @@ class _Running(asyncio.Protocol):
     async def _report_end(self) -> None:
         with anyio.move_on_after(_EXIT_GRACE):
             await self._child.wait_left()
-        status = self._explain(self._child.status())
-        exit_ = f"ended ({status})" if self._child.has_exited else "closed its output"
-        how = self._fault or f"the server process {exit_}"
+        how = self._fault or f"the server process {self._ended() or 'closed its output'}"
         self.owed.close()
         self.end = UpstreamGone(how, self.stderr_tail())
         self.peer.close(self.end)
@@ -315,13 +332,15 @@ class _Running(asyncio.Protocol):
 
 
 class _Input(asyncio.BaseProtocol):
-    """Notices that the child reads its stdin."""
+    """Notices that the child reads its stdin, and that it closes it."""
 
-    def __init__(self, owed: Owed) -> None:
+    def __init__(self, owed: Owed, on_lost: Callable[[], None]) -> None:
         self._owed = owed
+        self._on_lost = on_lost
 
     def resume_writing(self) -> None:
         self._owed.shrank()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owed.shrank()
+        self._on_lost()
