@@ -51,6 +51,7 @@ class ClientLink:
         self._source = source
         self._sink = sink
         self._ended = asyncio.Event()
+        self._gone = asyncio.Event()
         self._on_pause = on_pause
         self._early = early
         self._written = asyncio.Event()
@@ -81,6 +82,10 @@ class ClientLink:
     async def wait_ended(self) -> None:
         """Wait until the client closed one of the streams."""
         await self._ended.wait()
+
+    async def wait_gone(self) -> None:
+        """Wait until no answer can reach the client any more, or the proxy has to end at once."""
+        await self._gone.wait()
 
     def send(self, line: bytes) -> None:
         """Write one line to the client, unless the client is gone."""
@@ -113,10 +118,15 @@ class ClientLink:
         """Handle the end of the client's stream; a last line without a line end still counts."""
         if rest := self._splitter.rest():
             self._receive(rest)
-        self.ended()
+        self.input_ended()
+
+    def input_ended(self) -> None:
+        """Note that the client sends nothing more. It may still read its last answers."""
+        self._ended.set()
 
     def ended(self) -> None:
-        """Note that one of the streams has ended."""
+        """Note that the stream to the client has ended, or that the proxy has to end at once."""
+        self._gone.set()
         self._ended.set()
 
     def written(self) -> None:
@@ -165,7 +175,7 @@ class _Source(asyncio.Protocol):
         self._link.finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.ended()
+        self._link.input_ended()
 
 
 class _Sink(asyncio.BaseProtocol):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.attribution import Elicitations
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
@@ -99,6 +100,10 @@ class ClientSession:
             self.elicitations.add(group, params)
         timeout = USER_TIMEOUT if method in ASKS_THE_USER else CLIENT_TIMEOUT
         return await self.client_peer.request(method, params, timeout)
+
+    def input_ended(self) -> None:
+        """Fail every question, because the client cannot answer any more."""
+        self.client_peer.close(UpstreamFailed("the client has closed its output"))
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Notify a legacy client; do nothing before it is initialized."""
