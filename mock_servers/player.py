@@ -4,14 +4,12 @@ A `Player` runs one list of actions. All players of a mock share one `MockState`
 `mock_servers.actions` is the `Player` method of the same name, with the members of the action as keyword arguments.
 """
 
-import contextlib
 import itertools
-import os
-import signal
 import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +19,7 @@ from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.lifecycle import Lifecycle
 from mock_servers.pending_work import PendingWork
+from mock_servers.process_actions import ProcessActions
 
 _CHUNK = 1 << 16
 _FILLER = b"x" * 79 + b"\n"
@@ -86,6 +85,10 @@ class MockState:
     reads: threading.Event = field(default_factory=threading.Event)
     #: the generated definitions so far
     generated: int = 0
+    #: set once the mock sends no answer any more
+    is_silent: threading.Event = field(default_factory=threading.Event)
+    #: closes standard input
+    close_stdin: Callable[[], None] = lambda: None
     request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, received: ReceivedMessage) -> Json:
@@ -115,7 +118,9 @@ class MockState:
             self.answered[message["id"]].set()
 
     def send(self, message: Any, received: ReceivedMessage = NO_MESSAGE) -> None:
-        """Send one message, with its placeholders filled."""
+        """Send one message, with its placeholders filled. A silent mock sends no answer."""
+        if self.is_silent.is_set() and received.is_request:
+            return
         self.writer.write([line_of(message, received)])
 
 
@@ -132,7 +137,7 @@ def line_of(message: Any, received: ReceivedMessage) -> bytes:
     return text.encode() + b"\n"
 
 
-class Player:
+class Player(ProcessActions):
     """Plays the actions for one message. An action that ends the process does not return."""
 
     #: after one of these actions, the player sends no default answer
@@ -292,28 +297,6 @@ class Player:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
 
-    # What a process may do to others
-
-    def open_terminal(self, words: str) -> None:
-        error = None
-        try:
-            terminal = os.open("/dev/tty", os.O_RDWR)
-        except OSError as problem:
-            error = str(problem)
-        else:
-            os.write(terminal, words.encode())
-            os.close(terminal)
-        self._state.journal.write("terminal", error=error)
-
-    def kill_siblings(self) -> None:
-        parent = os.getppid()
-        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
-            pids = [int(pid) for pid in file.read().split() if int(pid) != os.getpid()]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._state.journal.write("killed", pids=pids)
-
     # Resources
 
     def allocate(self, size: int) -> None:
@@ -331,6 +314,12 @@ class Player:
         self._state.reads.set()
 
     # Ends
+
+    def fall_silent(self) -> None:
+        self._state.is_silent.set()
+
+    def close_stdin(self) -> None:
+        self._state.close_stdin()
 
     def close_stdout(self) -> None:
         self._state.writer.close()

@@ -218,6 +218,7 @@ class _Running(asyncio.Protocol):
         self.watch = ChildWatch(
             self._child,
             self.peer,
+            self.flow.holds,
             lambda: self.unread,
             lambda state: self._stop_reading(" and ".join(filter(None, (self._ended(), state)))),
         )

@@ -1,6 +1,6 @@
 """Notices a server that is dead or unreachable although its connection is open.
 
-- ``liveness_question``: what the proxy asks a server that stopped answering (``protocol.silence``).
+- ``ask_for_life``: what the proxy asks a server that stopped answering (``protocol.silence``).
 - ``ChildWatch``: the child exited, and a process that it started holds its stdout open; or the child closed its stdin. Both leave no
   end of file. A launcher may exit while the server that it started uses its pipes, so the server gets the chance to answer first.
 """
@@ -14,6 +14,7 @@ from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 from dynamic_mcp.process.child import Child
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream import handshake
+from dynamic_mcp.upstream.flow import Holds
 
 #: Seconds to wait for the end of the child's stdout, which usually comes with its exit and with the end of its stdin.
 USUAL_END = 0.25
@@ -24,9 +25,19 @@ AFTER_SUCCESS = 10.0
 LAST_ANSWERS = 5.0
 
 
-def liveness_question(modern: bool) -> tuple[str, bytes]:
-    """The method and the params of a request that every server can answer at once. 2026-07-28 has no ``ping``."""
-    return ("server/discover", handshake.with_request_meta(b"")) if modern else ("ping", b"")
+async def ask_for_life(peer: Peer, modern: bool, holds: Holds, timeout: float) -> None:
+    """Send a request that every server can answer at once, with a timeout in seconds. 2026-07-28 has no ``ping``.
+
+    Raises UpstreamError, but no UpstreamTimeout while the proxy does not read from the server.
+    """
+    method, params = ("server/discover", handshake.with_request_meta(b"")) if modern else ("ping", b"")
+    if holds.reasons:
+        return
+    try:
+        await peer.request(method, params, timeout)
+    except UpstreamTimeout:
+        if not holds.reasons:
+            raise
 
 
 class ChildWatch:
@@ -36,12 +47,14 @@ class ChildWatch:
         self,
         child: Child,
         peer: Peer,
+        holds: Holds,
         unread: Callable[[], int],
         end: Callable[[str], None],
     ) -> None:
         """``unread`` gives the bytes that wait for the child; ``end`` ends the connection, and gets the state of the streams."""
         self._child = child
         self._peer = peer
+        self._holds = holds
         self._unread = unread
         self._end = end
         #: set once the handshake is done; before, no question may come
@@ -58,9 +71,8 @@ class ChildWatch:
         Raises UpstreamTimeout unless the child answers, or reads what waits for it, and other kinds of UpstreamError.
         """
         before = self._unread()
-        method, params = liveness_question(self._modern)
         try:
-            await self._peer.request(method, params, timeout)
+            await ask_for_life(self._peer, self._modern, self._holds, timeout)
         except UpstreamTimeout:
             if self._unread() >= before:
                 raise

@@ -22,7 +22,7 @@ from dynamic_mcp.upstream.base import Events, Handshake, Options
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.outbox import Outbox
-from dynamic_mcp.upstream.vital_signs import liveness_question
+from dynamic_mcp.upstream.vital_signs import ask_for_life
 
 
 class HttpUpstream(ABC):
@@ -101,8 +101,7 @@ class HttpUpstream(ABC):
 
     async def _ask(self, timeout: float) -> None:
         """Ask for a sign of life. Raises UpstreamError."""
-        method, params = liveness_question(self.modern)
-        await self._peer.request(method, params, timeout)
+        await ask_for_life(self._peer, self.modern, self._flow.holds, timeout)
 
     def _end_with(self, fault: str) -> None:
         """End the connection, because the server misbehaves."""
