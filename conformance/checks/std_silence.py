@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SHORT = {"tools": "1s"}
 #: seconds for a group to work again
-RECOVERY = 60.0
+RECOVERY = 40.0
 #: seconds for an answer that comes before the timeout of 30 s
 SOON = 5.0
 _PAUSE = 0.2
