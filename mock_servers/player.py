@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mock_servers import process_actions
 from mock_servers.actions import ANSWERING, Action
 from mock_servers.answers import Answers, Json, Refused, meta_of
 from mock_servers.journal import Journal
 from mock_servers.jsontext import encode, fill, slice_of
 from mock_servers.lifecycle import Lifecycle
 from mock_servers.pending_work import PendingWork
-from mock_servers.process_actions import ProcessActions
 
 _CHUNK = 1 << 16
 _FILLER = b"x" * 79 + b"\n"
@@ -137,7 +137,7 @@ def line_of(message: Any, received: ReceivedMessage) -> bytes:
     return text.encode() + b"\n"
 
 
-class Player(ProcessActions):
+class Player:
     """Plays the actions for one message. An action that ends the process does not return."""
 
     #: after one of these actions, the player sends no default answer
@@ -296,6 +296,17 @@ class Player(ProcessActions):
         for piece in [text.encode(), *itertools.repeat(_FILLER, whole), _FILLER[:rest]]:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
+
+    # Processes
+
+    def open_terminal(self, words: str) -> None:
+        process_actions.open_terminal(self._state.journal, words)
+
+    def kill_siblings(self) -> None:
+        process_actions.kill_siblings(self._state.journal)
+
+    def hand_over(self, after: float) -> None:
+        process_actions.hand_over(self._state.journal, self._state.lifecycle, after)
 
     # Resources
 

@@ -29,13 +29,15 @@ class Connection:
 
     async def _ask(self, _timeout: float) -> None:
         self.questions += 1
+        await asyncio.sleep(SHORT)
         if self.life is not None:
             raise self.life
 
     async def times_out(self, method: str = "tools/call") -> None:
         with pytest.raises(UpstreamTimeout):
             await self.peer.request(method, b"{}", SHORT)
-        await asyncio.sleep(0)
+        # Time for the question.
+        await asyncio.sleep(2 * SHORT)
 
     def receive(self, text: str) -> None:
         self.peer.receive(text.encode())
@@ -94,8 +96,9 @@ async def test_an_answer_during_the_question_keeps_the_connection() -> None:
     for _ in range(ROUNDS):
         with pytest.raises(UpstreamTimeout):
             await one.peer.request("tools/call", b"{}", SHORT)
-    one.receive('{"jsonrpc":"2.0","id":1,"result":{}}')
     await asyncio.sleep(0)
+    one.receive('{"jsonrpc":"2.0","id":1,"result":{}}')
+    await asyncio.sleep(2 * SHORT)
     assert one.questions == 1
     assert not one.ends
 
@@ -113,7 +116,7 @@ async def test_a_client_that_cancels_after_a_long_wait_counts(monkeypatch: pytes
     for _ in range(ROUNDS):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(one.peer.request("tools/call", b"{}", None), 2 * SHORT)
-    await asyncio.sleep(0)
+    await asyncio.sleep(2 * SHORT)
     assert one.ends
 
 
