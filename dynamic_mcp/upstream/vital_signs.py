@@ -96,6 +96,9 @@ class ChildWatch:
         self._tasks.append(asyncio.get_running_loop().create_task(self._end_deaf()))
 
     async def _end_deaf(self) -> None:
+        while self._holds.reasons:
+            # Answers wait unread, and the end of stdout behind them.
+            await asyncio.sleep(USUAL_END)
         await asyncio.sleep(USUAL_END)
         if not self._child.has_exited:
             await self._peer.settle(LAST_ANSWERS)
