@@ -96,7 +96,7 @@ class ChildWatch:
         self._tasks.append(asyncio.get_running_loop().create_task(self._end_deaf()))
 
     async def _end_deaf(self) -> None:
-        while self._holds.reasons:
+        while self._holds.reasons:  # noqa: ASYNC110  # the end of a hold is no event
             # Answers wait unread, and the end of stdout behind them.
             await asyncio.sleep(USUAL_END)
         await asyncio.sleep(USUAL_END)
