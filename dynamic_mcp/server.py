@@ -1,7 +1,8 @@
 """The running proxy: it connects the parts, and owns every task.
 
-``serve`` returns after the client closed a stream or a signal came. By then every upstream is closed, and none of their processes is
-alive. A second signal kills the process groups that are left. Only this module and ``__main__`` know the extras.
+``serve`` returns after the client closed a stream or a signal came. If the client only closed its end of stdin, the calls in flight
+first have some seconds to finish. By the return every upstream is closed, and none of their processes is alive. A second signal kills
+the process groups that are left. Only this module and ``__main__`` know the extras.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ async def serve(
             await link.open(frontend.receive, frontend.receive_large, frontend.receive_oversized)
             running.start_soon(start_groups, running)
             await link.wait_ended()
+            await frontend.finish(link.wait_gone())
             await frontend.close()
             watching.start_soon(hooks.close)
             running.cancel_scope.cancel()

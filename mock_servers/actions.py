@@ -119,6 +119,21 @@ def close_stdout() -> Action:
     return {"do": "close_stdout"}
 
 
+def close_stdin() -> Action:
+    """Close standard input and keep running, as a server whose reader has died. The rule can still answer."""
+    return {"do": "close_stdin"}
+
+
+def fall_silent() -> Action:
+    """Send no answer from now on, to any request of this process or of this session, but read on and stay alive."""
+    return {"do": "fall_silent"}
+
+
+def hand_over(after: float = 0.0) -> Action:
+    """At startup: continue in a new process, and let the process that the client started exit after some seconds."""
+    return {"do": "hand_over", "after": after}
+
+
 def stderr(content: str | int) -> Action:
     """Write this text to standard error, without an added newline, or that many bytes of filler lines.
 

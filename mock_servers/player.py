@@ -4,17 +4,16 @@ A `Player` runs one list of actions. All players of a mock share one `MockState`
 `mock_servers.actions` is the `Player` method of the same name, with the members of the action as keyword arguments.
 """
 
-import contextlib
 import itertools
-import os
-import signal
 import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from mock_servers import process_actions
 from mock_servers.actions import ANSWERING, Action
 from mock_servers.answers import Answers, Json, Refused, meta_of
 from mock_servers.journal import Journal
@@ -87,6 +86,10 @@ class MockState:
     reads: threading.Event = field(default_factory=threading.Event)
     #: the generated definitions so far
     generated: int = 0
+    #: set once the mock sends no answer any more
+    is_silent: threading.Event = field(default_factory=threading.Event)
+    #: closes standard input
+    close_stdin: Callable[[], None] = lambda: None
     request_ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def default_body(self, received: ReceivedMessage) -> Json:
@@ -119,7 +122,9 @@ class MockState:
             self.answered[message["id"]].set()
 
     def send(self, message: Any, received: ReceivedMessage = NO_MESSAGE) -> None:
-        """Send one message, with its placeholders filled."""
+        """Send one message, with its placeholders filled. A silent mock sends no answer."""
+        if self.is_silent.is_set() and received.is_request:
+            return
         self.writer.write([line_of(message, received)])
 
 
@@ -296,27 +301,16 @@ class Player:
             sys.stderr.buffer.write(piece)
         sys.stderr.buffer.flush()
 
-    # What a process may do to others
+    # Processes
 
     def open_terminal(self, words: str) -> None:
-        error = None
-        try:
-            terminal = os.open("/dev/tty", os.O_RDWR)
-        except OSError as problem:
-            error = str(problem)
-        else:
-            os.write(terminal, words.encode())
-            os.close(terminal)
-        self._state.journal.write("terminal", error=error)
+        process_actions.open_terminal(self._state.journal, words)
 
     def kill_siblings(self) -> None:
-        parent = os.getppid()
-        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
-            pids = [int(pid) for pid in file.read().split() if int(pid) != os.getpid()]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._state.journal.write("killed", pids=pids)
+        process_actions.kill_siblings(self._state.journal)
+
+    def hand_over(self, after: float) -> None:
+        process_actions.hand_over(self._state.journal, self._state.lifecycle, after)
 
     # Resources
 
@@ -335,6 +329,12 @@ class Player:
         self._state.reads.set()
 
     # Ends
+
+    def fall_silent(self) -> None:
+        self._state.is_silent.set()
+
+    def close_stdin(self) -> None:
+        self._state.close_stdin()
 
     def close_stdout(self) -> None:
         self._state.writer.close()

@@ -8,6 +8,7 @@ wait on purpose, for at most `DRAIN` seconds. So `printf ... | python -m mock_se
 
 import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -32,10 +33,12 @@ def serve(script: Script, journal: Journal, *, max_life: float) -> None:
     lifecycle.handle_signals(ignore_sigterm=script.ignore_sigterm, sigterm_delay=script.sigterm_delay)
     fork_all(script.grandchildren, journal, max_life)
     server = _StdioServer(script, MockState(Answers(script), StdoutWriter(journal), journal, lifecycle))
+    closing, close = os.pipe()
+    server.state.close_stdin = lambda: os.close(close)
     try:
         server.state.reads.set()
         Player(server.state, NO_MESSAGE, script.startup).play()
-        for line in _lines(server.state.reads):
+        for line in _lines(server.state.reads, closing):
             server.receive(line)
         journal.write("eof")
         server.state.pending_work.wait_until_done(DRAIN)
@@ -103,14 +106,22 @@ class _StdioServer:
             self.state.pending_work.finish()
 
 
-def _lines(reads: threading.Event) -> Iterator[bytes]:
+def _lines(reads: threading.Event, closing: int) -> Iterator[bytes]:
     """The lines of standard input, each as soon as its line end arrives, while ``reads`` is set.
+
+    The end of the pipe ``closing`` closes standard input. Another thread cannot do that, because a read in progress keeps it open.
 
     The generator drops a last line without a line end, because MCP messages end with one. The time for a long line
     grows linearly, however many pieces it arrives in.
     """
     pending: list[bytes] = []
-    while reads.wait() and (chunk := os.read(0, _CHUNK)):
+    while reads.wait():
+        if closing in select.select([0, closing], [], [])[0]:
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            threading.Event().wait()
+        if not (chunk := os.read(0, _CHUNK)):
+            break
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             reads.wait()

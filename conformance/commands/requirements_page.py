@@ -37,10 +37,9 @@ of the documents of dynamic-mcp, instead of a protocol. The era of a requirement
 *Wrong implementations* are the mutants that the check must catch; `python -m conformance mutants NAME` tests one. Where sources
 contradict each other, *Conflict* tells which one counts.
 
-The version changes with the demands. Its first number grows when an implementation that met every requirement may no longer do so, because
-of a new requirement, a stronger demand or a higher level. Its second number grows with a weaker demand or a retired requirement. A part
-of a demand that gets an id of its own is no new demand. Wording, sources and ways of observing change without a new version. Every report
-names its version of the requirements.
+The version grows with each release that adds, changes or retires a demand; the page lists the changes of each version. A part of a demand
+that gets an id of its own is no new demand. Wording, sources and ways of observing change without a new version. Every report names its
+version of the requirements.
 """
 
 #: the addresses of the documents; the first pattern that fits counts
@@ -55,6 +54,7 @@ _LINKS = (
     (r"official MCP .*", r"https://github.com/modelcontextprotocol/conformance"),
 )
 _ROBUSTNESS = "robustness"
+_FIRST = "1.0"
 
 # Markdown leaves an underscore within a word alone, and an escape would spoil the many names in the texts.
 _MARKUP = re.compile(r"[\\*<>\[\]~|$#]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
@@ -174,8 +174,9 @@ def _documents(registry: Registry) -> Iterator[str]:
 
 
 def _versions(registry: Registry) -> list[str]:
-    """The versions that changed an entry, the newest first."""
-    return sorted({change.version for one in registry for change in one.changed}, reverse=True)
+    """The versions after the first one, the newest first."""
+    changed = {change.version for one in registry for change in one.changed}
+    return sorted(changed | {one.since for one in registry} - {_FIRST}, reverse=True)
 
 
 def _heading(version: str) -> str:
@@ -195,7 +196,10 @@ def _changes(registry: Registry) -> Iterator[str]:
             for change in one.changed
             if change.version == version
         ]
-        yield "\n".join(["| id | change | reason in the sources |", "| --- | --- | --- |", *rows]) + "\n"
+        if new := [_link(one.id) for one in registry if one.since == version]:
+            yield f"New: {', '.join(new)}.\n"
+        if rows:
+            yield "\n".join(["| id | change | reason in the sources |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def _linked_document(document: str) -> str:

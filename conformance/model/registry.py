@@ -78,6 +78,8 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     planned: bool = False
     #: the reason why the requirement no longer counts; no other requirement may get its id
     retired: str | None = None
+    #: the version that brought it
+    since: str = "1.0"
     #: in the order of the versions
     changed: tuple[Change, ...] = ()
 

@@ -53,6 +53,7 @@ class ClientLink:
         self._source = source
         self._sink = sink
         self._ended = asyncio.Event()
+        self._gone = asyncio.Event()
         self._on_pause = on_pause
         self._early = early
         self._written = asyncio.Event()
@@ -63,6 +64,7 @@ class ClientLink:
         #: reads a large line; the lines that follow it wait
         self._reading_large: asyncio.Task[None] | None = None
         self._waiting: deque[Line] = deque()
+        self._is_over = False
         #: the reasons for which the client is not read at the moment
         self._holds: frozenset[str] = frozenset()
         self._reader: asyncio.ReadTransport | None = None
@@ -96,6 +98,10 @@ class ClientLink:
     async def wait_ended(self) -> None:
         """Wait until the client closed one of the streams."""
         await self._ended.wait()
+
+    async def wait_gone(self) -> None:
+        """Wait until no answer can reach the client any more, or the proxy has to end at once."""
+        await self._gone.wait()
 
     def send(self, line: bytes) -> None:
         """Write one line to the client, unless the client is gone."""
@@ -132,6 +138,8 @@ class ClientLink:
                 self._receive(line)
         self._reading_large = None
         self._hold("large", False)
+        if self._is_over:
+            self._ended.set()
 
     def _take_over_from(self, early: EarlyResponder) -> None:
         """Take the lines that the early responder read, without a second answer to those that it answered."""
@@ -144,11 +152,21 @@ class ClientLink:
     def finish(self) -> None:
         """Handle the end of the client's stream; a last line without a line end still counts."""
         if rest := self._splitter.rest():
-            self._receive(rest)
-        self.ended()
+            if self._reading_large is None:
+                self._receive(rest)
+            else:
+                self._waiting.append(rest)
+        self.input_ended()
+
+    def input_ended(self) -> None:
+        """Note that the client sends nothing more. It may still read its last answers."""
+        self._is_over = True
+        if self._reading_large is None:
+            self._ended.set()
 
     def ended(self) -> None:
-        """Note that one of the streams has ended."""
+        """Note that the stream to the client has ended, or that the proxy has to end at once."""
+        self._gone.set()
         self._ended.set()
 
     def written(self) -> None:
@@ -206,7 +224,7 @@ class _Source(asyncio.Protocol):
         self._link.finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.ended()
+        self._link.input_ended()
 
 
 class _Sink(asyncio.BaseProtocol):

@@ -34,7 +34,7 @@ from dynamic_mcp.frontend.session import (
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
-from dynamic_mcp.protocol.pending import MAX_ASKING
+from dynamic_mcp.protocol.pending import ASKS_THE_USER, MAX_ASKING
 from dynamic_mcp.wording import cut
 
 #: Rounds of questions in one call, and questions in one round.
@@ -271,7 +271,8 @@ def elicit_by_request(handler: Handler, session: ClientSession) -> Handler:
                     call.inputs = await ask_client(questions, session.has_capability, ask)
             except TimeoutError:
                 raise UpstreamFailed(f"its questions took more than {MAX_ASKING:g} s") from None
-            call.asked += loop.time() - began
+            if any(question.method in ASKS_THE_USER for question in questions.requests.values()):
+                call.asked += loop.time() - began
             call.state = questions.state
         raise UpstreamFailed(f"it asked more than {MAX_ROUNDS} times")
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -22,6 +24,9 @@ from dynamic_mcp.log import report_bug
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
 from dynamic_mcp.protocol.large import beside_the_loop
+
+#: Seconds for the calls in flight once the client has closed its end of stdin. Clients wait 2 s and then send SIGTERM, which ends this.
+LAST_ANSWERS = 5.0
 
 
 class RunningCalls:
@@ -47,6 +52,18 @@ class RunningCalls:
         """Cancel the call with this id, if it is in flight."""
         if (key := id_key(id)) in self._running:
             self._cancel(key)
+
+    async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
+        """Wait for the calls in flight, for ``LAST_ANSWERS`` seconds at most, and no longer than ``gone``."""
+        calls = [task for task, _ in self._running.values()]
+        if not calls:
+            gone.close()
+            return
+        # The end of this wait does not cancel the calls.
+        waits = [asyncio.ensure_future(asyncio.wait(calls)), asyncio.ensure_future(gone)]
+        await asyncio.wait(waits, timeout=LAST_ANSWERS, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def close(self) -> None:
         """Cancel all calls, also at the upstreams."""

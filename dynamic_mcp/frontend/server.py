@@ -6,8 +6,9 @@ and ``relay`` passes on the messages that upstreams begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
@@ -101,6 +102,13 @@ class Frontend:
             "notifications/resources/list_changed": self._catalog.owners(RESOURCES),
             "notifications/prompts/list_changed": self._catalog.owners(PROMPTS),
         }
+
+    async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
+        """Answer the requests in flight, because no further one comes. Ends after ``LAST_ANSWERS`` seconds, or once ``gone`` returns."""
+        self._session.input_ended()
+        for listener in self._relay.listeners:
+            listener.closed.set()
+        await self._calls.finish(gone)
 
     async def close(self) -> None:
         """Cancel all calls in flight, also at the upstreams."""

@@ -11,11 +11,13 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.attribution import Elicitations
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.pending import ASKS_THE_USER
 from dynamic_mcp.wording import cut
 
 #: From the least to the most severe (RFC 5424, section 6.2.1; MCP 2025-11-25, server/utilities/logging).
@@ -30,6 +32,8 @@ REQUIRED_CAPABILITIES = {
 
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
+#: Seconds that the client itself may take, such as for its roots.
+CLIENT_TIMEOUT = 5.0
 
 
 class _InitializeParams(msgspec.Struct):
@@ -94,7 +98,12 @@ class ClientSession:
         """Send a request of a group's upstream to a legacy client. Raises UpstreamError, like a request to any peer."""
         if method == "elicitation/create":
             self.elicitations.add(group, params)
-        return await self.client_peer.request(method, params, USER_TIMEOUT)
+        timeout = USER_TIMEOUT if method in ASKS_THE_USER else CLIENT_TIMEOUT
+        return await self.client_peer.request(method, params, timeout)
+
+    def input_ended(self) -> None:
+        """Fail every question, because the client cannot answer any more."""
+        self.client_peer.close(UpstreamFailed("the client has closed its output"))
 
     def notify(self, method: str, params: bytes = b"") -> None:
         """Notify a legacy client; do nothing before it is initialized."""

@@ -120,7 +120,7 @@ class Subscriptions:
             self._listeners.remove(listener)
             for uri, group in subscribed.items():
                 self._unsubscribe_unwanted(uri, group)
-        return b"{}"
+        return msgspec.json.encode({"_meta": {era.SUBSCRIPTION_ID: Raw(call.incoming.id)}})
 
     async def _subscribe_all(self, uris: list[str], call: Call) -> dict[str, Group]:
         """Subscribe to these URIs; the accepted ones with their groups."""

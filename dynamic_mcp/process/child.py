@@ -132,13 +132,14 @@ class Child:
         """Whether the leader has exited."""
         return self._exited.is_set()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the leader has exited with an error status or by a signal."""
+        return bool(self._exit_code())
+
     def status(self) -> str:
         """How the leader ended, for a message. The leader may be unreaped."""
-        code = self._process.returncode
-        if code is None and sys.platform != "win32":
-            exit = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            if exit is not None:
-                code = exit.si_status if exit.si_code == os.CLD_EXITED else -exit.si_status
+        code = self._exit_code()
         if code is None:
             return "still running"
         if code < 0:
@@ -147,6 +148,15 @@ class Child:
             except ValueError:
                 return f"killed by signal {-code}"
         return f"exit code {code}"
+
+    def _exit_code(self) -> int | None:
+        """The exit code of the leader, negative for a signal; None while it runs."""
+        code = self._process.returncode
+        if code is None and sys.platform != "win32":
+            exit = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if exit is not None:
+                code = exit.si_status if exit.si_code == os.CLD_EXITED else -exit.si_status
+        return code
 
     async def terminate(self) -> None:
         """End the whole group: wait, SIGTERM, wait, SIGKILL, reap. The caller has closed stdin. Bounded, not cancellable.

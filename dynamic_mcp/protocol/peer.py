@@ -5,8 +5,8 @@ answer with a readable id fails its request at once. For a request that times ou
 ``notifications/cancelled`` (MCP 2025-11-25, basic/utilities/cancellation), except for ``initialize``, which must not be cancelled.
 Progress reaches the request with its token, before the answer and only while the progress grows.
 
-A request of the other side may be a question to the user, so it stops the clock of one call (``pending``). The peer works on few
-such requests at once, and refuses the others. Another side that sends nothing but junk is reported.
+A request of the other side that asks the user something stops the clock of one call (``pending``). The peer works on few requests at
+once, and refuses the others. Another side that sends nothing but junk is reported, and so is one that stops answering (``silence``).
 """
 
 from __future__ import annotations
@@ -19,36 +19,31 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log, report_bug
-from dynamic_mcp.protocol import jsonrpc, large
+from dynamic_mcp.protocol import jsonrpc, large, progress
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
-from dynamic_mcp.protocol.pending import MAX_ASKING, NEVER, OnProgress, Pending, QuestionClocks
+from dynamic_mcp.protocol.junk import JunkCount
+from dynamic_mcp.protocol.pending import (
+    ASKS_THE_USER,
+    MAX_ASKING,
+    NEVER,
+    OnProgress,
+    Pending,
+    QuestionClocks,
+)
 from dynamic_mcp.protocol.pieces import Line, size_of
+from dynamic_mcp.protocol.silence import LONG_WAIT, Silence
 from dynamic_mcp.wording import cut
 
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-#: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
-MAX_PROGRESS = 1 << 20
-
 #: Requests of the other side that this side works on at once, and their bytes. A single larger one is allowed.
 MAX_SERVING = 64
 MAX_SERVING_BYTES = 16 << 20
-
-#: Lines and bytes of junk without a message between them, within ``JUNK_WINDOW`` seconds. Honest servers print some log lines.
-MAX_JUNK_LINES = 10_000
-MAX_JUNK_BYTES = 16 << 20
-JUNK_WINDOW = 60.0
-
-
-class _Progress(msgspec.Struct):
-    token: int = msgspec.field(name="progressToken")
-    progress: float
 
 
 class _Cancellation(msgspec.Struct):
     id: Raw = msgspec.field(name="requestId")
 
 
-_decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_cancellation = msgspec.json.Decoder(_Cancellation).decode
 
 
@@ -64,18 +59,20 @@ class Peer:
         *,
         max_size: int = MAX_MESSAGE,
         on_junk: Callable[[str], None] = lambda reason: None,
+        ask: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
         ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
-        connection, because the other side sends nothing but junk.
+        connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``Silence``).
         """
         self._send = send
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_cancelled = on_cancelled
         self._max_size = max_size
-        self._on_junk = on_junk
+        self._junk = JunkCount(on_junk)
+        self._silence = Silence(ask, on_junk)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Pending] = {}
         #: one timer for all requests, for the earliest deadline or earlier; a timer for each took 5 % of the time of a call
@@ -83,9 +80,6 @@ class Peer:
         #: tasks that answer requests of the other side, by the bytes of the id
         self._serving: dict[bytes, asyncio.Task[None]] = {}
         self._serving_bytes = 0
-        #: the junk since the last message, and the loop time of its beginning
-        self._junk_lines = self._junk_bytes = 0
-        self._junk_since = 0.0
         self._questions = QuestionClocks(self._pending, self._wake_at)
         self._next_id = 0
         self._closed: UpstreamFailed | None = None
@@ -108,7 +102,7 @@ class Peer:
         self._next_id += 1
         id = self._next_id
         if on_progress is not None:
-            params = _with_token(params, id)
+            params = progress.with_token(params, id)
         if on_id is not None:
             on_id(id)
         future: asyncio.Future[bytes] = self._loop.create_future()
@@ -161,7 +155,7 @@ class Peer:
         """
         if message.method is None:
             return self.receive_answer(message)
-        self._junk_lines = 0
+        self._junk.reset()
         if message.id:
             self._take_request(message, within)
         elif message.method == "notifications/progress":
@@ -174,14 +168,7 @@ class Peer:
 
     def count_junk(self, size: int, lines: int = 1) -> None:
         """Count lines that mean nothing, with their bytes, and report the other side if it sends nothing else."""
-        now = self._loop.time()
-        if not self._junk_lines or now - self._junk_since > JUNK_WINDOW:
-            self._junk_since, self._junk_lines, self._junk_bytes = now, 0, 0
-        self._junk_lines += lines
-        self._junk_bytes += size
-        if self._junk_lines > MAX_JUNK_LINES or self._junk_bytes > MAX_JUNK_BYTES:
-            what = f"{self._junk_lines} lines, {self._junk_bytes} bytes"
-            self._on_junk(f"sends only data that is no message or answers no request ({what})")
+        self._junk.add(size, lines)
 
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Fail the request of an answer that is too large to keep, once an edge shows its id."""
@@ -196,12 +183,23 @@ class Peer:
         """Fail one request whose answer will not come, as the transport knows."""
         pending = self._pending.pop(id, None)
         if pending is not None and not pending.future.done():
+            self._silence.heard()
             pending.future.set_exception(reason)
+
+    async def settle(self, timeout: float) -> None:
+        """Wait until the requests that wait now have their answers, ``timeout`` seconds at most."""
+        if futures := [pending.future for pending in self._pending.values()]:
+            await asyncio.wait(futures, timeout=timeout)
+
+    def unanswered(self) -> None:
+        """Note that the other side does not even take requests."""
+        self._silence.unanswered(self._loop.time())
 
     def close(self, reason: UpstreamFailed) -> None:
         """Fail all pending and all later requests."""
         if self._closed is None:
             self._closed = reason
+            self._silence.close()
             for pending in self._pending.values():
                 if not pending.future.done():
                     pending.future.set_exception(reason.copy())
@@ -217,7 +215,7 @@ class Peer:
         if future is None:
             log.debug("an answer without a waiting request was dropped")
             return False
-        self._junk_lines = 0
+        self._junk.reset()
         if message.error and bytes(message.error) != jsonrpc.NULL:
             future.set_exception(UpstreamRefused(bytes(message.error)))
         else:
@@ -251,7 +249,9 @@ class Peer:
         else:
             size = len(id) + len(bytes(message.params))
             self._serving_bytes += size
-            self._questions.begin(id, within)
+            self._silence.heard()
+            if message.method in ASKS_THE_USER:
+                self._questions.begin(id, within)
             self._serving[id] = task = self._loop.create_task(self._serve(id, message, self._on_request))
             task.add_done_callback(lambda done: self._forget_request(id, size, done))
 
@@ -290,27 +290,23 @@ class Peer:
             task.cancel()
 
     def _take_progress(self, params: Raw) -> None:
-        try:
-            found = _decode_progress(params)
-        except msgspec.DecodeError:
-            return
-        pending = self._pending.get(found.token)
-        if pending is not None and pending.on_progress is not None and found.progress > pending.last_progress:
-            if memoryview(params).nbytes > MAX_PROGRESS:
-                log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
-                return
-            pending.last_progress = found.progress
-            pending.on_progress(msgspec.json.decode(params, type=dict[str, Raw]))
+        if progress.deliver(params, self._pending):
+            self._silence.heard()
 
     def _claim(self, id: bytes) -> asyncio.Future[bytes] | None:
         """Take the request with this id out of the pending ones. The ids of own requests are plain integers."""
         if not id.isdigit():
             return None
-        pending = self._pending.pop(int(id[:20]), None)
+        number = int(id[:20])
+        if number <= self._next_id:
+            # A late answer counts too.
+            self._silence.heard()
+        pending = self._pending.pop(number, None)
         return None if pending is None or pending.future.done() else pending.future
 
     def _set_deadline(self, pending: Pending) -> None:
-        pending.deadline = self._loop.time() + pending.timeout
+        pending.began = self._loop.time()
+        pending.deadline = pending.began + pending.timeout
         self._wake_at(pending.deadline)
 
     def _wake_at(self, time: float) -> None:
@@ -334,16 +330,12 @@ class Peer:
         self._wake_at(min((pending.deadline for pending in self._pending.values()), default=NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:
-        if self._pending.pop(id, None) is None:
+        pending = self._pending.pop(id, None)
+        if pending is None:
             return
+        now = self._loop.time()
+        if method not in _NEVER_CANCELLED and (pending.deadline <= now or now - pending.began >= LONG_WAIT):
+            self._silence.unanswered(pending.began)
         handled = self._on_cancelled is not None and self._on_cancelled(id)
         if not handled and method not in _NEVER_CANCELLED:
             self.notify("notifications/cancelled", msgspec.json.encode({"requestId": id, "reason": reason}))
-
-
-def _with_token(params: bytes, token: int) -> bytes:
-    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
-    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    meta["progressToken"] = Raw(b"%d" % token)
-    members["_meta"] = Raw(msgspec.json.encode(meta))
-    return msgspec.json.encode(members)

@@ -19,6 +19,8 @@ MAX_ASKING = 3600.0
 #: The deadline of a request that waits for ever.
 NEVER = float("inf")
 
+#: The requests that a person answers. A program answers every other one, so no clock stops for it.
+ASKS_THE_USER = frozenset({"elicitation/create", "sampling/createMessage"})
 #: The requests during which the other side may ask the user something.
 _CALLS = frozenset({"tools/call", "prompts/get", "resources/read"})
 
@@ -32,7 +34,8 @@ class Pending(msgspec.Struct):
     method: str
     timeout: float
     on_progress: OnProgress | None
-    #: loop time at which the request times out
+    #: loop times at which the request began, and at which it times out
+    began: float = 0.0
     deadline: float = NEVER
     #: the last progress that ``on_progress`` got
     last_progress: float = float("-inf")

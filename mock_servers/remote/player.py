@@ -98,7 +98,9 @@ class RemotePlayer(Player):
     def play(self) -> None:
         """Play all actions, then complete the response unless it has to stay open."""
         super().play()
-        stays_open = any(action["do"] in ("silence", "close_stdout") for action in self._actions)
+        stays_open = self._state.is_silent.is_set() or any(
+            action["do"] in ("silence", "close_stdout") for action in self._actions
+        )
         subscribes = self._received.id in self._session.subscription_streams and self._received.is_request
         if isinstance(self._writer, PostResponseWriter) and not stays_open and not subscribes:
             self._writer.finish()

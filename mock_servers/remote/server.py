@@ -97,7 +97,7 @@ class RemoteServer:
         self._count += 1
         answers = Answers(self.script)
         answers.tools = self._state.answers.tools
-        state = replace(self._state, answers=answers)
+        state = replace(self._state, answers=answers, is_silent=threading.Event())
         session = state.session = MockSession(
             name or f"Session-{self._count}_{secrets.token_hex(4)}-aBcXyZ", state
         )

@@ -22,6 +22,7 @@ from dynamic_mcp.upstream.base import Events, Handshake, Options
 from dynamic_mcp.upstream.flow import EventFlow
 from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.outbox import Outbox
+from dynamic_mcp.upstream.vital_signs import ask_for_life
 
 
 class HttpUpstream(ABC):
@@ -48,6 +49,7 @@ class HttpUpstream(ABC):
             on_cancelled,
             max_size=max_size,
             on_junk=self._end_with,
+            ask=self._ask,
         )
         #: once true, a request waits for a sign-in itself; before, the group signs in, outside of the time limit
         self._is_open = False
@@ -96,6 +98,10 @@ class HttpUpstream(ABC):
     @abstractmethod
     async def _end_session(self) -> None:
         """Prepare to close the connections. Bounded; raises nothing."""
+
+    async def _ask(self, timeout: float) -> None:
+        """Ask for a sign of life. Raises UpstreamError."""
+        await ask_for_life(self._peer, self.modern, self._flow.holds, timeout)
 
     def _end_with(self, fault: str) -> None:
         """End the connection, because the server misbehaves."""

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
-from dynamic_mcp.protocol import peer
+from dynamic_mcp.protocol import junk
 from dynamic_mcp.protocol.jsonrpc import LineSplitter, Message, Outgoing
-from dynamic_mcp.protocol.peer import MAX_JUNK_LINES, MAX_SERVING, MAX_SERVING_BYTES, Peer
+from dynamic_mcp.protocol.junk import MAX_JUNK_LINES
+from dynamic_mcp.protocol.peer import MAX_SERVING, MAX_SERVING_BYTES, Peer
 
 LONG = 60.0
 
@@ -334,7 +335,7 @@ async def test_junk_between_messages_is_harmless() -> None:
 
 
 async def test_junk_of_the_last_minutes_does_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "JUNK_WINDOW", 0.0)
+    monkeypatch.setattr(junk, "JUNK_WINDOW", 0.0)
     one = Asked()
     for _ in range(3 * MAX_JUNK_LINES):
         one.peer.receive(b"log line")

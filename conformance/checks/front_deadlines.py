@@ -1,0 +1,48 @@
+"""FRONT: what the proxy waits for at its client, and how long."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from mock_servers.script import Script, on_call, reply, request, silence
+
+if TYPE_CHECKING:
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+#: seconds for the end of a call under a timeout of 1 s: of a legacy upstream, and of a modern one
+_LEGACY = 4.0
+_MODERN = 15.0
+
+
+@check("FRONT-050", timeout=50, slow=True)
+async def a_client_that_never_answers_roots_list_stops_no_timeout(workbench: Workbench) -> None:
+    timeout = {"tools": "1s"}
+    legacy = Script(on=[on_call("add", request("roots/list"), silence())])
+    needs = {"resultType": "input_required", "inputRequests": {"r": {"method": "roots/list"}}}
+    modern = Script(era="modern", on=[on_call("add", reply(needs))])
+    upstreams = [
+        workbench.stdio("legacy", legacy, timeout=timeout),
+        workbench.stdio("modern", modern, timeout=timeout),
+    ]
+    async with workbench.proxy(*upstreams) as proxy:
+        proxy.capabilities = {"roots": {"listChanged": True}}
+        await proxy.handshake()
+        await proxy.ready(*upstreams)
+        await workbench.run_cases(
+            lambda: _ends(workbench, proxy, "legacy", _LEGACY),
+            lambda: _ends(workbench, proxy, "modern", _MODERN),
+        )
+        if not any(message.get("method") == "roots/list" for message in proxy.received):
+            workbench.note("the proxy passes no roots/list on")
+
+
+async def _ends(workbench: Workbench, proxy: Proxy, group: str, within: float) -> None:
+    with workbench.case(f"a {group} upstream that asks for the roots"):
+        began = time.monotonic()
+        answer = await proxy.call(group, "add", {"a": 1, "b": 2}, within=within)
+        took = time.monotonic() - began
+        workbench.expect(answer.is_error, "the call ends with an error", answer.raw)
+        workbench.expect(took <= within, f"within {within:g} s", f"after {took:.1f} s")

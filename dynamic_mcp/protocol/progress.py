@@ -1,0 +1,48 @@
+"""Progress of requests: the token of a request, and the notifications that carry it (MCP 2025-11-25, basic/utilities/progress)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.pending import Pending
+
+#: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
+MAX_PROGRESS = 1 << 20
+
+
+class _Progress(msgspec.Struct):
+    token: int = msgspec.field(name="progressToken")
+    progress: float
+
+
+_decode = msgspec.json.Decoder(_Progress).decode
+
+
+def with_token(params: bytes, token: int) -> bytes:
+    """The params of a request with this progress token."""
+    members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
+    meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
+    meta["progressToken"] = Raw(b"%d" % token)
+    members["_meta"] = Raw(msgspec.json.encode(meta))
+    return msgspec.json.encode(members)
+
+
+def deliver(params: Raw, requests: Mapping[int, Pending]) -> bool:
+    """Pass a notification on to its request, if the progress grows; false if it is no progress of a request."""
+    try:
+        found = _decode(params)
+    except msgspec.DecodeError:
+        return False
+    request = requests.get(found.token)
+    if request is not None and request.on_progress is not None and found.progress > request.last_progress:
+        if memoryview(params).nbytes > MAX_PROGRESS:
+            log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
+        else:
+            request.last_progress = found.progress
+            request.on_progress(msgspec.json.decode(params, type=dict[str, Raw]))
+    return True

@@ -1,0 +1,129 @@
+"""When a connection without answers ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.protocol.silence import ROUNDS
+
+if TYPE_CHECKING:
+    from dynamic_mcp.protocol.jsonrpc import Outgoing
+
+SHORT = 0.02
+
+
+class Connection:
+    """A peer whose other side answers what a test feeds. ``life`` is what becomes of the question."""
+
+    def __init__(self, life: Exception | None) -> None:
+        self.life = life
+        self.questions = 0
+        self.ends: list[str] = []
+        self.sent: list[Outgoing] = []
+        self.peer = Peer(self.sent.append, lambda _: None, on_junk=self.ends.append, ask=self._ask)
+
+    async def _ask(self, _timeout: float) -> None:
+        self.questions += 1
+        await asyncio.sleep(SHORT)
+        if self.life is not None:
+            raise self.life
+
+    async def times_out(self, method: str = "tools/call") -> None:
+        with pytest.raises(UpstreamTimeout):
+            await self.peer.request(method, b"{}", SHORT)
+        # Time for the question.
+        await asyncio.sleep(2 * SHORT)
+
+    def receive(self, text: str) -> None:
+        self.peer.receive(text.encode())
+
+
+async def test_silence_after_several_requests_and_the_question_ends_the_connection() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS):
+        assert not one.questions
+        await one.times_out()
+    assert one.questions == 1
+    assert "without an answer" in one.ends[0]
+
+
+@pytest.mark.parametrize("life", [None, UpstreamRefused(b'{"code":-32601}'), UpstreamGone("it ended")])
+async def test_any_answer_to_the_question_keeps_the_connection(life: Exception | None) -> None:
+    one = Connection(life)
+    for _ in range(2 * ROUNDS):
+        await one.times_out()
+    assert one.questions == 2
+    assert not one.ends
+
+
+async def test_one_slow_call_among_many_at_the_same_time_is_one_round() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    await asyncio.gather(*(one.times_out() for _ in range(3 * ROUNDS)))
+    assert not one.questions
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        '{"jsonrpc":"2.0","id":1,"result":{}}',
+        '{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}',
+    ],
+)
+async def test_a_late_answer_and_progress_start_the_count_again(sign: str) -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS - 1):
+        await one.times_out()
+    one.receive(sign)
+    await one.times_out()
+    assert not one.questions
+
+
+async def test_log_messages_are_no_sign_of_life() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS):
+        one.receive('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}')
+        await one.times_out()
+    assert one.ends
+
+
+async def test_an_answer_during_the_question_keeps_the_connection() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS):
+        with pytest.raises(UpstreamTimeout):
+            await one.peer.request("tools/call", b"{}", SHORT)
+    await asyncio.sleep(0)
+    one.receive('{"jsonrpc":"2.0","id":1,"result":{}}')
+    await asyncio.sleep(2 * SHORT)
+    assert one.questions == 1
+    assert not one.ends
+
+
+async def test_the_handshake_does_not_count() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(2 * ROUNDS):
+        await one.times_out("server/discover")
+    assert not one.questions
+
+
+async def test_a_client_that_cancels_after_a_long_wait_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamic_mcp.protocol.peer.LONG_WAIT", SHORT)
+    one = Connection(UpstreamTimeout("no answer"))
+    for _ in range(ROUNDS):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.peer.request("tools/call", b"{}", None), 2 * SHORT)
+    await asyncio.sleep(2 * SHORT)
+    assert one.ends
+
+
+async def test_a_closed_connection_asks_nothing() -> None:
+    one = Connection(UpstreamTimeout("no answer"))
+    one.peer.close(UpstreamGone("closed"))
+    for _ in range(ROUNDS):
+        one.peer.unanswered()
+    await asyncio.sleep(0)
+    assert not one.questions
