@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INTERVAL = 0.02
+#: how a message describes a last value that is false, by its type
+_NOTHING = {bool: "not so"}
 
 
 async def eventually(
@@ -29,9 +31,14 @@ async def eventually(
     deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            raise Violation(
-                what, f"after {within:g} s: {show(value if seen is None else seen())}", timed=True
+            last = (
+                show(seen())
+                if seen is not None
+                else show(value)
+                if value
+                else _NOTHING.get(type(value), "nothing")
             )
+            raise Violation(what, f"after {within:g} s: {last}", timed=True)
         await anyio.sleep(INTERVAL)
     return value
 

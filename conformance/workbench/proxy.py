@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.model.sut import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
@@ -85,7 +86,7 @@ class Proxy(McpClient):
             self._may_end = self._died_by_itself() is None
             if not self._may_end:
                 raise
-            raise Untestable(f"no answer to initialize: {problem.seen}") from problem
+            raise Untestable(f"no answer to initialize within {within:g} s: {problem.seen}") from problem
         if not isinstance(greeting.result, dict):
             raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
         self.greeting = greeting
@@ -162,6 +163,10 @@ class Proxy(McpClient):
         That concerns calls through the calling tool, and the resources and prompts (`conformance.workbench.arrivals`).
         """
         since = time.monotonic()
+        if not self.received and self._starts_within > DEFAULT_STARTS_WITHIN:
+            within = max(
+                within, min(self._starts_within, self._max_wait)
+            )  # the program may still be starting
         answer = await super().exchange(line, id, what, within=within)
         with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested too deeply for Python
             self._must_have_arrived(json.loads(line), since, answer)
