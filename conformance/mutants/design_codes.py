@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from conformance.mutants import legitimate, replace, wire
+from conformance.mutants import legitimate, replace, wire, wire_http
 from conformance.mutants.wire import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -17,6 +19,7 @@ from conformance.mutants.wire import (
 )
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream.http.client import HttpReply
 
 _NOT_FOUND = -32002
 
@@ -80,7 +83,7 @@ def sends_text_as_ids_to_all_servers() -> None:
 
     def claim_text(self: Peer, id: bytes) -> Any:
         inner = id.removeprefix(b'"request-').removesuffix(b'"')
-        return claim(self, inner if inner != id else b'"unknown"')
+        return claim(self, inner)
 
     def notify_with_text(self: Peer, method: str, params: bytes = b"") -> None:
         if method == "notifications/cancelled":
@@ -88,6 +91,15 @@ def sends_text_as_ids_to_all_servers() -> None:
             params = msgspec.json.encode({**members, "requestId": f"request-{members['requestId']}"})
         notify(self, method, params)
 
+    def with_number(request: wire_http.ProxyRequest, reply: HttpReply) -> HttpReply:
+        async def chunks() -> AsyncIterator[bytes]:
+            async for chunk in reply.chunks():
+                yield re.sub(rb'"request-(\d+)"', rb"\1", chunk)
+
+        return wire_http.Reply(reply, chunks=chunks())
+
+    # Streamable HTTP compares the id of a reply before it reaches the peer.
+    wire_http.change_replies(with_number)
     replace(request, with_text)
     replace(claim, claim_text)
     replace(notify, notify_with_text)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INTERVAL = 0.02
-#: how a message describes a last value that is false, by its type
-_NOTHING = {bool: "not so"}
 
 
 async def eventually(
@@ -31,13 +29,9 @@ async def eventually(
     deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            last = (
-                show(seen())
-                if seen is not None
-                else show(value)
-                if value
-                else _NOTHING.get(type(value), "nothing")
-            )
+            last = "not so" if value is False else show(value or "nothing")
+            if seen is not None:
+                last = show(seen())
             raise Violation(what, f"after {within:g} s: {last}", timed=True)
         await anyio.sleep(INTERVAL)
     return value
