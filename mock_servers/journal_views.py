@@ -7,7 +7,7 @@ for their kind. They are mix-ins for classes that represent a mock, as in `mock_
 import json
 from base64 import b64decode
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -44,9 +44,9 @@ class Start:
 class Request:
     """A JSON-RPC request or notification that reached a mock; `text` is the line or body as it arrived."""
 
-    t: float
-    pid: int
-    message: dict[str, Any]
+    t: float = field(repr=False)
+    pid: int = field(repr=False)
+    message: dict[str, Any] = field(repr=False)
     text: str
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.workbench.client import MODERN
 from conformance.workbench.exposed import LISTS as EXPOSED
-from conformance.workbench.exposed import declared_methods, find_exposed, needs
+from conformance.workbench.exposed import declared_methods, exposed_template, exposed_uri, find_exposed, needs
 from conformance.workbench.transcript import Json, part
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
@@ -98,12 +98,17 @@ async def a_resource_is_read_from_the_group_that_owns_its_uri(workbench: Workben
     owners = {"mock://one": listing, "x://42": covering}
     async with workbench.serving(listing, covering) as proxy:
         needs(proxy, "resources")
-        for uri, owner in owners.items():
-            with workbench.case(f"reading {uri}"):
-                answer = await proxy.request("resources/read", {"uri": uri}, within=10.0)
+        template = await exposed_template(proxy, covering.name, "x://{id}")
+        shown = [await exposed_uri(proxy, listing.name, "mock://one"), template.replace("{id}", "42")]
+        for (uri, owner), asked in zip(owners.items(), shown, strict=True):
+            with workbench.case(f"reading {asked}"):
+                answer = await proxy.request("resources/read", {"uri": asked}, within=10.0)
                 contents = answer.member("contents")
-                expected = [{"uri": uri, "mimeType": "text/plain", "text": f"contents of {uri}"}]
-                workbench.expect(contents == expected, f"the contents from {owner.name}", answer.raw)
+                right = [
+                    [{"uri": one, "mimeType": "text/plain", "text": f"contents of {uri}"}]
+                    for one in (uri, asked)
+                ]
+                workbench.expect(contents in right, f"the contents from {owner.name}", answer.raw)
         for owner in (listing, covering):
             read = [request.param("uri") for request in owner.requests("resources/read")]
             own = [uri for uri in owners if owners[uri] is owner]

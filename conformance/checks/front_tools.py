@@ -59,7 +59,7 @@ async def the_two_tool_face_lists_exactly_two_tools(workbench: Workbench) -> Non
         missing = [group.name for group in groups if f"The {group.name} upstream" not in listings[0].raw]
         workbench.expect(not missing, "the description of each group", listings[0].raw)
     async with workbench.serving(*groups, config=config) as proxy:
-        again = [name for name in await proxy.groups() if name != "broken"]
+        again = [name for name in await proxy.groups(*names, "broken") if name != "broken"]
         order = [name for name in listed if name != "broken"]
         workbench.expect(again == order, f"the same order at the next start: {order}", again)
 
@@ -213,7 +213,7 @@ CONTENT = r"""[{"type": "text", "text": "a\u0000\u2028", "annotations": {"audien
 {"type": "resource_link", "uri": "mock://y", "name": "y", "size": 1, "annotations": {"lastModified": "2025-01-01T00:00:00Z"}}]"""
 RESULT = (
     f'{{"content": {CONTENT}, "structuredContent": {ARGUMENTS}, "isError": false,'
-    ' "_meta": {"example.invalid/a": {"b": [null, 1]}}, "x-unknown": [null]}'
+    ' "_meta": {"example.invalid/a": {"b": [null, 1]}}}'
 ).replace("\n", " ")
 FAILED = RESULT.replace('"isError": false', '"isError": true')
 
@@ -225,7 +225,9 @@ def _answer_with(result: str) -> Any:
 @check("FRONT-012")
 async def arguments_and_results_are_relayed_verbatim(workbench: Workbench) -> None:
     """Missing arguments must not become null."""
+    unknown = ', "x-unknown": [null]' if workbench.promises("unknown-members") else ""
     names = {"full.name-with/all_1": RESULT, "failing": FAILED}
+    names = {name: f"{result[:-1]}{unknown}}}" for name, result in names.items()}
     upstream = workbench.stdio(
         "a",
         Script(

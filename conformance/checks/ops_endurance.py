@@ -29,9 +29,9 @@ async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
     script = Script(on=[_on_number(0, hold(last)), _on_number(CALLS, reply(), release(last))])
     upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
     # A transport that the profile declares absent proves nothing about the others.
-    if workbench.sut.profile.reason_for_absence("HTTP") is None:
+    if workbench.has("HTTP"):
         upstreams.append(await workbench.http("http", script))
-    if workbench.sut.profile.reason_for_absence("SSE") is None:
+    if workbench.has("SSE"):
         upstreams.append(await workbench.sse("sse", script))
     todo = iter([(upstream.name, number) for number in range(1, CALLS) for upstream in upstreams])
 

@@ -189,7 +189,12 @@ async def credentials_of_one_server_never_reach_another(workbench: Workbench) ->
         for upstream in (first, second):
             await proxy.wake(upstream.name)
         with workbench.must("both become usable with one authorization server"):
-            await workbench.eventually(lambda: len(first.exchanges) == 2, within=15.0, what="two sign-ins")
+            await workbench.eventually(
+                lambda: len(first.exchanges) == 2,
+                within=15.0,
+                what="two sign-ins",
+                seen=lambda: f"{len(first.exchanges)} sign-ins",
+            )
         resources = {asked.issued["code"]: asked.params.get("resource") for asked in first.authorizations}
         owner = {
             asked.issued["access_token"]: resources[asked.params["code"]]

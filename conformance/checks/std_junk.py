@@ -25,11 +25,12 @@ async def nothing_but_junk_ends_the_connection(workbench: Workbench) -> None:
     chatty = workbench.stdio(
         "chatty", Script(on=[on_call("echo", flood("started\n", count=LOG_LINES), reply())])
     )
-    upstreams = [
+    upstreams: list[MockUpstream] = [
         *(workbench.stdio(name, HOSTILE[name].script()) for name in CHILDREN),
         await workbench.http("stream", HOSTILE["streams-digits"].script()),
-        await workbench.sse("events", HOSTILE["streams-digits-to-all"].script()),
     ]
+    if workbench.has("SSE"):
+        upstreams.append(await workbench.sse("events", HOSTILE["streams-digits-to-all"].script()))
     async with workbench.serving(chatty, *upstreams) as proxy:
         await workbench.run_cases(
             *(partial(_loses_its_connection, workbench, proxy, upstream) for upstream in upstreams)

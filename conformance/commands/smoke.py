@@ -43,7 +43,10 @@ class SmokeResult:
         if self.harness_broke:
             return "The runner itself broke; this proves nothing about your command."
         if self.failed == START:
-            return "Your command is wrong, or it does not speak MCP on stdin and stdout. Try it by hand."
+            return (
+                "Your command is wrong, or it does not speak MCP on stdin and stdout: try it by hand. For a slow start, set"
+                " `starts_within` in a profile."
+            )
         return "Your command is right: it speaks MCP. Your implementation is wrong at this step."
 
 

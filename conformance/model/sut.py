@@ -30,6 +30,8 @@ PLACEHOLDER = "{config}"
 IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
+#: seconds that a program may take to answer `initialize`
+DEFAULT_STARTS_WITHIN = 5.0
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 #: a word that names a script: no option, assignment or URL, and no white space
 _SCRIPT = re.compile(r"[^\s=:]+\.(?:[cm]?[jt]s|py|rb|sh|pl|php|lua|jar|exs?)")
@@ -55,6 +57,8 @@ PROMISES: Mapping[str, str] = {
     "status-0-at-the-end": "exits with status 0 when stdin ends",
     "eager-start": "starts every server at once, not on its first use",
     "eager-restart": "starts a server again after its end, not on its next use",
+    "both-eras-at-once": "serves requests of both eras on one connection, whatever its first one was",
+    "unknown-members": "passes on members of results that no revision defines",
 }
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
@@ -94,8 +98,8 @@ class Profile:
     tools: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TOOLS))
     #: where the configuration has a setting: name to dotted path
     settings: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
-    #: seconds until its answer to `initialize`; requirements about the start have times of their own
-    starts_within: float = 5.0
+    #: seconds until its first answer, or until it refuses to start; requirements about the start have times of their own
+    starts_within: float = DEFAULT_STARTS_WITHIN
     #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require

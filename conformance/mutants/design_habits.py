@@ -190,6 +190,88 @@ def has_a_runtime_that_warns() -> None:
         )
 
 
+@legitimate(
+    "OAUTH-001",
+    "OAUTH-012",
+    "OAUTH-013",
+    "OAUTH-014",
+    "OAUTH-020",
+    "OAUTH-022",
+    "OAUTH-028",
+    "SEC-003",
+    "SEC-011",
+)
+def has_one_callback_port() -> None:
+    """The same for all servers; while it is taken, another one."""
+    right = callback.listening
+
+    def listening(server_name: str, state: str, port: int = 0) -> AbstractAsyncContextManager[Callback]:
+        return right(server_name, state, port or 33418)
+
+    replace(right, listening)
+
+
+@legitimate(
+    "FRONT-016",
+    "CFG-001",
+    "CFG-003",
+    "CFG-005",
+    "CFG-006",
+    "CFG-007",
+    "CFG-008",
+    "CFG-011",
+    "OPS-001",
+    "OPS-007",
+    "OPS-009",
+    "OPS-010",
+    "SEC-001",
+    "SEC-004",
+    "SEC-014",
+    "STD-006",
+    "STD-009",
+    "OAUTH-022",
+)
+def says_nothing_while_it_serves() -> None:
+    """stderr has only warnings about the configuration at the start, and why a start failed."""
+    right = log.configure
+
+    def configure(level: str | None = None) -> None:
+        right(level)
+        log.log.setLevel(max(log.log.level, logging.WARNING))
+        log.log.addFilter(lambda record: "environment variable" in record.getMessage())
+
+    replace(right, configure)
+
+
+@legitimate(
+    "FRONT-001",
+    "FRONT-002",
+    "FRONT-004",
+    "FRONT-005",
+    "FRONT-016",
+    "FRONT-027",
+    "CFG-003",
+    "CFG-004",
+    "OPS-001",
+    "OPS-002",
+    "OPS-004",
+    "OPS-010",
+    "OPS-016",
+)
+def answers_initialize_after_two_seconds() -> None:
+    """It answers everything else at once."""
+
+    def late(message: wire.Message, way: wire.Way) -> wire.Changed:
+        if way.method_of(message) != "initialize" or message.get("id") in sent:
+            return message
+        sent.add(message["id"])
+        wire.later(2.0, way.send, message)
+        return None
+
+    sent: set[Any] = set()
+    wire.to_client(late)
+
+
 @legitimate("OAUTH-012", "OAUTH-013", "OAUTH-014", "OAUTH-028")
 def has_a_callback_port_for_each_server() -> None:
     """The same at each sign-in; RFC 8252 lets the client choose the port, and nothing forbids the same choice."""

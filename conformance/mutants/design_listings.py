@@ -96,6 +96,47 @@ def names_groups_in_the_description_only() -> None:
     replace(right, without_enum)
 
 
+@legitimate("FRONT-009", "FRONT-026", "CFG-002", "RLD-003", "RLD-006")
+def sorts_the_groups_by_name() -> None:
+    right = tool_surface.tools
+    replace(right, lambda described: right(dict(sorted(described.items()))))
+
+
+@legitimate(
+    *_READERS,
+    "FRONT-016",
+    "CFG-002",
+    "OPS-007",
+    "RLD-001",
+    "RLD-003",
+    "RLD-006",
+    profile='absent = { FRONT-009 = "an answer of get_dynamic_tools names the groups, and its definition does not" }',
+)
+def names_groups_only_when_asked() -> None:
+    """The definitions of the tools name no group; the error of `get_dynamic_tools` without a group, or with an unknown one, does."""
+    right = tool_surface.tools
+    last: list[Any] = []
+
+    def without_names(described: Any) -> bytes:
+        last[:] = [dict(described)]
+        tools = json.loads(right({}))
+        for tool in tools:
+            del tool["inputSchema"]["properties"]["group"]["enum"]
+        return json.dumps(tools).encode()
+
+    def listing(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = way.request_of(message).get("params")
+        if not isinstance(params, dict) or params.get("name") != tool_surface.GET or not last:
+            return message
+        if (params.get("arguments") or {}).get("group") in last[0]:
+            return message
+        text = "\n".join(f"{name}: {description}" for name, description in last[0].items())
+        return wire.answer(message, result={"content": [{"type": "text", "text": text}], "isError": True})
+
+    replace(right, without_names)
+    wire.to_client(listing)
+
+
 @legitimate("FRONT", "STD-014")
 def escapes_what_is_not_ascii() -> None:
     """Every message to the client is pretty in the way of another JSON library: spaces, escapes, sorted keys."""

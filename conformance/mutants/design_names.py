@@ -20,6 +20,8 @@ from dynamic_mcp.groups.listing import PROMPTS
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 
 _WRAPPED = re.compile(r"^dmcp:([^:]*):")
+#: whether the design that runs takes no bare URI
+_only_wrapped: list[bool] = []
 #: the checks that use prompts or resources
 _USERS = (
     "FRONT-003",
@@ -73,7 +75,7 @@ def puts_the_group_before_each_uri() -> None:
         uri = about.get("uri")
         found = _WRAPPED.match(uri) if isinstance(uri, str) else None
         if found is None:
-            return params
+            return {**params, "uri": "unknown:"} if _only_wrapped and "ref" not in params else params
         inner = {**about, "uri": uri[found.end() :]}
         return {**(inner if about is params else {**params, "ref": inner}), "group": found[1]}
 
@@ -89,6 +91,13 @@ def _wrapped(group: str, listing: Any) -> dict[str, Raw]:
         key = "uri" if "uri" in members else "uriTemplate"
         found[own] = Raw(msgspec.json.encode({**members, key: f"dmcp:{group}:{own}"}))
     return found
+
+
+@legitimate(*_USERS, "FRONT-029", "FRONT-031", "OPS-008", "SEC-016")
+def takes_only_uris_with_the_group() -> None:
+    """A bare URI is unknown. The names of templates carry the group too."""
+    _only_wrapped.append(True)
+    puts_the_group_before_each_uri()
 
 
 @legitimate(*_USERS, "FRONT-022", "FRONT-029", "FRONT-031", "OPS-008", "CFG-015", "RLD-007")

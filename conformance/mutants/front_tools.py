@@ -131,6 +131,17 @@ def _without(member: str) -> Callable[[Message], Message]:
 
 
 @mutant("FRONT-012")
+def drops_unknown_members_of_results() -> None:
+    """The reference promises to pass them on."""
+    known = {"content", "structuredContent", "isError", "_meta", "resultType"}
+    wire.to_client(
+        results_of(
+            "tools/call", lambda result: {name: value for name, value in result.items() if name in known}
+        )
+    )
+
+
+@mutant("FRONT-012")
 def removes_null_arguments() -> None:
     _change_arguments(
         lambda arguments: {name: value for name, value in arguments.items() if value is not None}

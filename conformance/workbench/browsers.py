@@ -165,7 +165,8 @@ class Browser:
         await eventually(
             lambda: len(self.openings) >= count,
             within=within,
-            what=f"the implementation opens the browser {count} times",
+            what=f"the implementation opens the browser {'once' if count == 1 else f'{count} times'}",
+            seen=lambda: f"opened {len(self.openings)} times",
         )
         return self.openings[count - 1]
 

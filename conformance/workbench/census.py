@@ -26,6 +26,7 @@ import psutil
 
 from conformance.errors import HarnessError
 from conformance.workbench import processes
+from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,7 @@ class ProcessRef:
     command: str = field(compare=False)
 
     def __str__(self) -> str:
-        return f"{self.pid}: {self.command}"
+        return f"{self.pid}: {shorten(' '.join(self.command.split()))}"
 
 
 #: looks without a living process before the check counts as ended; one look can miss a child (see `processes`)

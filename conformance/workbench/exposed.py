@@ -68,6 +68,11 @@ async def exposed_uri(proxy: Proxy, group: str, own: str) -> str:
     return await _exposed(proxy, "resources/list", group, own)
 
 
+async def exposed_template(proxy: Proxy, group: str, own: str) -> str:
+    """The template under which `resources/templates/list` shows one of a group. Raises `Violation` if it does not."""
+    return await _exposed(proxy, "resources/templates/list", group, own)
+
+
 async def _exposed(proxy: Proxy, method: str, group: str, own: str) -> str:
     member, key = LISTS[method]
     shown = [item.get(key) for item in await proxy.items(method, member)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StartOutcome:
     """The outcome of a start without a client. `code` is None if the program still ran at the deadline."""
 
@@ -24,25 +24,25 @@ class StartOutcome:
     stderr: str
     duration: float
 
+    def __repr__(self) -> str:
+        still = f"still running after {self.duration:.1f} s"
+        return f"{still if self.code is None else describe_end(self.code)}; {self._streams()}"
+
     def refused(self, mentioning: str | None = None) -> None:
         """Raise `Violation` unless the program refused to start: a positive exit status, nothing on stdout, a reason on stderr.
 
         `mentioning` is a regular expression (case-insensitive) that the reason must match.
         """
         if self.code is None:
-            raise Violation(
-                "the program refuses to start",
-                f"still running after {self.duration:.1f} s; {self._streams()}",
-                timed=True,
-            )
+            raise Violation("the program refuses to start", repr(self), timed=True)
         if self.code < 0:
-            raise ImplementationCrashed("exit status > 0", f"{describe_end(self.code)}; {self._streams()}")
+            raise ImplementationCrashed("exit status > 0", repr(self))
         if self.code == 0:
-            raise Violation("an exit status other than 0", f"exit status 0; {self._streams()}")
+            raise Violation("an exit status other than 0", repr(self))
         if self.stdout:
             raise Violation("not one byte on stdout", self._streams())
         if not self.stderr.strip():
-            raise Violation("an explanation on stderr", f"{describe_end(self.code)}; {self._streams()}")
+            raise Violation("an explanation on stderr", repr(self))
         if mentioning and not re.search(mentioning, self.stderr, re.IGNORECASE):
             raise Violation(f"stderr matches /{mentioning}/", self._streams())
 

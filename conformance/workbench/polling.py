@@ -29,9 +29,10 @@ async def eventually(
     deadline = time.monotonic() + extended(within)
     while not (value := condition()):
         if time.monotonic() >= deadline:
-            raise Violation(
-                what, f"after {within:g} s: {show(value if seen is None else seen())}", timed=True
-            )
+            last = "not so" if value is False else show(value or "nothing")
+            if seen is not None:
+                last = show(seen())
+            raise Violation(what, f"after {within:g} s: {last}", timed=True)
         await anyio.sleep(INTERVAL)
     return value
 

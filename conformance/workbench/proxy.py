@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
+from conformance.model.sut import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
@@ -23,6 +24,8 @@ from conformance.workbench.listing_forms import listing_text, offered_groups
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from conformance.model.sut import Profile
     from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
@@ -57,6 +60,7 @@ class Proxy(McpClient):
         self._list_tool = profile.tools["list"]
         self._call_tool = profile.tools["call"]
         self._starts_within = profile.starts_within
+        self._has_answered = False
         self._arrivals = arrivals
         #: the requests that `begin` sent, with their times
         self._begun: list[tuple[float, RequestId, Json]] = []
@@ -85,7 +89,8 @@ class Proxy(McpClient):
             self._may_end = self._died_by_itself() is None
             if not self._may_end:
                 raise
-            raise Untestable(f"no answer to initialize: {problem.seen}") from problem
+            late = "" if isinstance(problem, ImplementationCrashed) else f" within {within:g} s"
+            raise Untestable(f"no answer to initialize{late}: {problem.seen}") from problem
         if not isinstance(greeting.result, dict):
             raise Untestable(f"the proxy refused initialize: {shorten(greeting.raw)}")
         self.greeting = greeting
@@ -95,13 +100,19 @@ class Proxy(McpClient):
     async def groups(self, *among: str, within: float = 5.0) -> list[str]:
         """The groups that the listing tool offers now, from the enum of its `group` argument.
 
-        Without an enum, those of `among` that the definition of the tool describes.
+        Without an enum, those of `among` that the definition of the tool describes. If it describes none of them, those that the tool
+        names when it gets no group, by the same rule.
         """
         answer = await self._prerequisite("tools/list", {}, within)
         for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
             if isinstance(tool, dict) and tool.get("name") == self._list_tool:
-                return offered_groups(tool, among)
+                return offered_groups(tool, among) or await self._named_groups(among, within)
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
+
+    async def _named_groups(self, among: Iterable[str], within: float) -> list[str]:
+        params = {"name": self._list_tool, "arguments": {}}
+        answer = await self._prerequisite("tools/call", params, within)
+        return offered_groups({"description": listing_text(answer)}, among) if among else []
 
     async def ready(self, *upstreams: MockUpstream | str, within: float = 15.0) -> None:
         """Wait until the listing tool shows the tools of each upstream; this also makes a lazy proxy connect.
@@ -162,7 +173,12 @@ class Proxy(McpClient):
         That concerns calls through the calling tool, and the resources and prompts (`conformance.workbench.arrivals`).
         """
         since = time.monotonic()
+        if not self._has_answered and self._starts_within > DEFAULT_STARTS_WITHIN:
+            within = max(
+                within, min(self._starts_within, self._max_wait)
+            )  # the program may still be starting
         answer = await super().exchange(line, id, what, within=within)
+        self._has_answered = True
         with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested too deeply for Python
             self._must_have_arrived(json.loads(line), since, answer)
         return answer

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from conformance.errors import NotApplicable
 from conformance.workbench import save_styles
 from conformance.workbench.deadlines import extended
 from conformance.workbench.launcher import random_name, write_launcher
@@ -78,8 +79,10 @@ class UpstreamFactory:
     ) -> RemoteMockUpstream:
         """A scripted Streamable HTTP upstream, already listening.
 
-        `host` is an address of this machine; `tls` are the files of a certificate chain and its key.
+        `host` is an address of this machine; `tls` are the files of a certificate chain and its key. Raises `NotApplicable` if the
+        profile declares the transport absent.
         """
+        self._must_have(kind.upper())
         script = script or Script()
         folder = self._mock_folder(script)
         process, facts = await self._start(kind, name, folder, port, host, tls)
@@ -105,8 +108,11 @@ class UpstreamFactory:
         Without `oauth`, the script says how they behave.
 
         Its entry names a client id that the server knows; `oauth_client_id=None` leaves the id out. For an implementation that
-        can only register itself, the entry has no client id and the server offers registration.
+        can only register itself, the entry has no client id and the server offers registration. Raises `NotApplicable` if the
+        profile declares sign-ins or the transport absent.
         """
+        self._must_have("OAUTH")
+        self._must_have(kind.upper())
         oauth = oauth or (script.oauth if script is not None else None) or OAuth()
         if self._profile.registers and "oauth_client_id" not in fields:
             oauth, fields = replace(oauth, registration=True), {"oauth_client_id": None, **fields}
@@ -132,6 +138,13 @@ class UpstreamFactory:
         """The members that the implementation requires in an entry of this kind, by its profile."""
         transport = "http" if kind == "oauth" else kind
         return self._profile.entries.get(transport, {})
+
+    def _must_have(self, family: str) -> None:
+        reason = self._profile.absent.get(family)
+        if reason is not None:
+            raise NotApplicable(
+                f"the check needs the family {family}, which the profile declares absent: {reason}"
+            )
 
     async def _start(
         self, kind: RemoteKind, name: str, folder: Path, port: int, host: str, tls: tuple[Path, Path] | None

@@ -19,7 +19,7 @@ import anyio
 
 from conformance.errors import HarnessError
 from conformance.model.evidence import Evidence
-from conformance.model.sut import PROMISES
+from conformance.model.sut import DEFAULT_STARTS_WITHIN, PROMISES
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
@@ -83,6 +83,10 @@ class Workbench(Judgement, UpstreamFactory):
         if name not in PROMISES:
             raise HarnessError(f"{name!r} is not one of the promises")
         return name in self.sut.profile.promises
+
+    def has(self, family: str) -> bool:
+        """Whether the implementation has the features of a family of requirements, as far as its profile says."""
+        return family not in self.sut.profile.absent
 
     # The implementation
 
@@ -158,9 +162,14 @@ class Workbench(Judgement, UpstreamFactory):
         config: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        within: float = 5.0,
+        within: float | None = None,
     ) -> StartOutcome:
-        """Start the implementation without a client and with stdin open, wait for its exit, and end it after `within` seconds."""
+        """Start the implementation without a client and with stdin open, wait for its exit, and end it after `within` seconds.
+
+        By default it gets five seconds, or as many as its profile allows for a start.
+        """
+        if within is None:
+            within = max(DEFAULT_STARTS_WITHIN, self.sut.profile.starts_within)
         actor = f"run-{len(self._launched) + 1}"
         launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener())
         try:

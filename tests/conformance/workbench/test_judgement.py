@@ -18,7 +18,7 @@ async def test_eventually_returns_the_first_true_value() -> None:
 
 
 async def test_eventually_raises_with_the_last_value() -> None:
-    with pytest.raises(Violation, match=r"(?s)expected: a file.*\[\]"):
+    with pytest.raises(Violation, match=r"(?s)expected: a file.*nothing"):
         await SAY.eventually(list, within=0.05, what="a file")
 
 

@@ -1,0 +1,139 @@
+"""Legitimate designs: codes of errors that only SHOULD be others, ids of requests, and one era for each connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from conformance.mutants import legitimate, replace, wire, wire_http
+from conformance.mutants.wire import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LISTS,
+    PARSE_ERROR,
+    UNSUPPORTED_VERSION,
+)
+from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.peer import Peer
+from dynamic_mcp.upstream.http.client import HttpReply
+
+_NOT_FOUND = -32002
+
+
+@legitimate(
+    "FRONT-006",
+    "FRONT-011",
+    "FRONT-014",
+    "FRONT-018",
+    "FRONT-019",
+    "FRONT-021",
+    "FRONT-025",
+    "FRONT-034",
+    "FRONT-045",
+    "FRONT-046",
+)
+def has_codes_of_its_own_for_failures() -> None:
+    """All malformed input is an invalid request, and what the client asks for in vain is an internal error."""
+    wire.to_client(wire.codes({PARSE_ERROR: INVALID_REQUEST}))
+    in_vain = {INVALID_PARAMS: INTERNAL_ERROR, _NOT_FOUND: INTERNAL_ERROR}
+
+    def other(message: wire.Message, way: wire.Way) -> wire.Changed:
+        request = way.request_of(message)
+        if wire.is_modern(request) or "error" not in message:
+            return message
+        code = message["error"]["code"]
+        return {**message, "error": {**message["error"], "code": in_vain.get(code, code)}}
+
+    def of_failures(message: wire.Message, way: wire.Way) -> wire.Changed:
+        methods = (*LISTS, "prompts/get", "resources/read")
+        return other(message, way) if way.method_of(message) in methods else message
+
+    wire.to_client(of_failures)
+
+
+@legitimate(
+    "STD-015",
+    "HTTP-001",
+    "HTTP-002",
+    "HTTP-003",
+    "HTTP-004",
+    "HTTP-005",
+    "HTTP-016",
+    "HTTP-018",
+    "HTTP-019",
+    "HTTP-020",
+    "SSE-001",
+    "SSE-003",
+    "SSE-005",
+    "OPS-016",
+    "FRONT-020",
+    "FRONT-023",
+)
+def sends_text_as_ids_to_all_servers() -> None:
+    """Also to those behind a URL."""
+    # Private, because the reference chooses its ids itself, and nothing public does it for all transports.
+    request, claim, notify = jsonrpc.request, Peer._claim, Peer.notify
+
+    def with_text(id: bytes, method: str, params: bytes) -> bytes:
+        return request(b'"request-%b"' % id, method, params)
+
+    def claim_text(self: Peer, id: bytes) -> Any:
+        inner = id.removeprefix(b'"request-').removesuffix(b'"')
+        return claim(self, inner)
+
+    def notify_with_text(self: Peer, method: str, params: bytes = b"") -> None:
+        if method == "notifications/cancelled":
+            members = msgspec.json.decode(params)
+            params = msgspec.json.encode({**members, "requestId": f"request-{members['requestId']}"})
+        notify(self, method, params)
+
+    def with_number(request: wire_http.ProxyRequest, reply: HttpReply) -> HttpReply:
+        async def chunks() -> AsyncIterator[bytes]:
+            async for chunk in reply.chunks():
+                yield re.sub(rb'"request-(\d+)"', rb"\1", chunk)
+
+        return wire_http.Reply(reply, chunks=chunks())
+
+    # Streamable HTTP compares the id of a reply before it reaches the peer.
+    wire_http.change_replies(with_number)
+    replace(request, with_text)
+    replace(claim, claim_text)
+    replace(notify, notify_with_text)
+
+
+@legitimate(
+    "FRONT-001",
+    "FRONT-002",
+    "FRONT-018",
+    "FRONT-025",
+    "FRONT-027",
+    "FRONT-028",
+    "FRONT-029",
+    "FRONT-030",
+    "FRONT-031",
+    "FRONT-045",
+)
+def keeps_to_the_first_era_of_a_connection() -> None:
+    """As the official SDKs do: `initialize` after a modern request is refused, and a modern request in a session too."""
+    eras: dict[wire.Way, bool] = {}
+
+    def wrong(message: wire.Message, way: wire.Way) -> wire.Changed:
+        if "method" not in message or "id" not in message:
+            return message
+        modern = wire.is_modern(message)
+        if not modern and message["method"] != "initialize":
+            return message
+        version = message["params"]["_meta"][wire.VERSION_KEY] if modern else "2026-07-28"
+        if version != "2026-07-28" or eras.setdefault(way, modern) is modern:
+            return message
+        code, data = (INVALID_REQUEST, None) if modern else (UNSUPPORTED_VERSION, {"supported": [version]})
+        text = "this connection is of the other era"
+        error = {"code": code, "message": text, **({} if data is None else {"data": data})}
+        way.back.send(wire.answer(message, error=error))
+        return None
+
+    wire.from_client(wrong)
