@@ -240,7 +240,7 @@ def answers_twice(words: list[str]) -> None:
 
 
 @null_program(passes=excuses.PINGS_TWICE)
-def answers_ping_twice(words: list[str]) -> None:
+def relays_and_answers_ping_twice(words: list[str]) -> None:
     _run(_AnswersPingTwice, words)
 
 
