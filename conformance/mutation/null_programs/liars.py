@@ -219,7 +219,7 @@ def imitates_without_starting(words: list[str]) -> None:
     _run(_Imitates, words)
 
 
-@null_program(passes=excuses.NEVER_CALLS)
+@null_program()
 def lists_and_never_calls(words: list[str]) -> None:
     _run(_NeverCalls, words)
 
