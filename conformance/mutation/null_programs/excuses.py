@@ -44,6 +44,7 @@ RELAYS = {
         "the relay waits 30 s for an answer, fails one call at a bad one, and connects anew after it",
         "HTTP-009 HTTP-016 HTTP-017 HTTP-030",
     ),
+    **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
     **_because(
@@ -71,7 +72,7 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
 
 IGNORES_IDS = _relays(
     "one request at a time waits at a server",
-    shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-018 SSE-003 STD-012 STD-013",
+    shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-016 HTTP-018 HTTP-030 SSE-003 STD-012 STD-013",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",
