@@ -24,7 +24,9 @@ RELAYS = {
         "the relay declares little, does that, offers a server nothing, and refuses all other methods",
         "FRONT-003 FRONT-025 FRONT-026",
     ),
-    **_because("the relay answers each request in a thread of its own", "FRONT-005 FRONT-007 FRONT-047"),
+    **_because(
+        "the relay answers each request in a thread of its own", "FRONT-005 FRONT-007 FRONT-047 OPS-004"
+    ),
     **_because(
         "the relay passes definitions, arguments and results on as equal JSON",
         "FRONT-010 FRONT-012 FRONT-048",
