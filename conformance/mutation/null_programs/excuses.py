@@ -25,7 +25,8 @@ RELAYS = {
         "FRONT-003 FRONT-025 FRONT-026",
     ),
     **_because(
-        "the relay answers each request in a thread of its own", "FRONT-005 FRONT-007 FRONT-047 OPS-004"
+        "the relay answers each request in a thread of its own",
+        "FRONT-005 FRONT-007 FRONT-047 OPS-004 OPS-012",
     ),
     **_because(
         "the relay passes definitions, arguments and results on as equal JSON",
@@ -59,7 +60,7 @@ RELAYS = {
     ),
     **_because(
         "the relay writes and reads lines of JSON, ignores other lines, and goes by the ids",
-        "STD-011 STD-012 STD-013 STD-014 STD-020 STD-030",
+        "STD-011 STD-012 STD-013 STD-014 STD-018 STD-020 STD-030",
     ),
     **_because(
         "the relay notices the end of a child at once, and starts it at the next request", "STD-016 STD-017"
@@ -74,17 +75,17 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
 
 IGNORES_IDS = _relays(
     "one request at a time waits at a server",
-    shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-016 HTTP-018 HTTP-030 SSE-003 STD-012 STD-013",
+    shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 SSE-003 STD-012 STD-013",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",
-    shows="FRONT-007 FRONT-035",
+    shows="FRONT-007 FRONT-035 OPS-012",
 )
-PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 STD-020")
+PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 STD-020")
 STARTS_ANEW = _relays(
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
-    " STD-004 STD-008 STD-009 STD-017 STD-019",
+    " OPS-012 STD-004 STD-008 STD-009 STD-017 STD-019",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",
