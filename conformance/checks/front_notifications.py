@@ -15,6 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.errors import NotApplicable
 from conformance.workbench.exposed import exposed_prompt, exposed_uri
 from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.transcript import increase, part
@@ -90,7 +91,7 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         if not declared(proxy, "resources", "subscribe"):
             await can_call(workbench, proxy, upstream)
             await is_unknown(workbench, proxy, "resources/subscribe", one)
-            return
+            raise NotApplicable("it does not declare resources.subscribe")
 
         def heard() -> list[Any]:
             return [update.params for update in proxy.transcript.heard("notifications/resources/updated")]

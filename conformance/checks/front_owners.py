@@ -14,6 +14,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.front_modern import modern
 from conformance.checks.front_notifications import declared
+from conformance.errors import NotApplicable
 from conformance.workbench.client import MODERN
 from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
     from conformance.workbench.mocks import StdioMockUpstream
     from conformance.workbench.proxy import Proxy
+    from conformance.workbench.transcript import Heard
     from conformance.workbench.workbench import Workbench
 
 BANK, WRONG = "from the bank", "from the wrong server"
@@ -62,7 +64,9 @@ async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
     async with workbench.serving(workbench.stdio("wrong", takes_over_names()), _bank(workbench)) as proxy:
         if not declared(proxy, "prompts"):
             return
-        before = _names(await proxy.items("prompts/list", "prompts"), BANK)
+        shown = await proxy.items("prompts/list", "prompts")
+        await _lead_to_their_groups(workbench, proxy, shown)
+        before = _names(shown, BANK)
     qualified = next((name for name in before if name != PROMPT), None)
     if qualified is None:
         workbench.note("the proxy has no name of its own for the second of two equal names")
@@ -74,14 +78,18 @@ async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
         names = [part(prompt, "name") for prompt in shown]
         workbench.expect(len(set(names)) == len(names), "each prompt has a name of its own", shown)
         workbench.expect(qualified in _names(shown, BANK), f"{qualified} stays the bank's", shown)
-        for description in (BANK, WRONG):
-            for name in _names(shown, description):
-                answer = await proxy.request("prompts/get", {"name": name})
-                workbench.expect(description in answer.raw, f"{name} leads to its group", answer.raw)
+        await _lead_to_their_groups(workbench, proxy, shown)
         if declared(proxy, "completions"):
             about = {"ref": {"type": "ref/prompt", "name": qualified}, "argument": {"name": "x", "value": ""}}
             answer = await proxy.request("completion/complete", about)
             workbench.expect(WRONG not in answer.raw, "its completion comes from its group", answer.raw)
+
+
+async def _lead_to_their_groups(workbench: Workbench, proxy: Proxy, shown: list[Any]) -> None:
+    for description in (BANK, WRONG):
+        for name in _names(shown, description):
+            answer = await proxy.request("prompts/get", {"name": name})
+            workbench.expect(description in answer.raw, f"{name} leads to its group", answer.raw)
 
 
 async def _shown_after_the_attack(proxy: Proxy) -> list[Any]:
@@ -98,7 +106,7 @@ async def _names_keep_their_group_while_it_is_down(workbench: Workbench) -> None
     bank = _bank(workbench)
     async with workbench.serving(bank, workbench.stdio("wrong", takes_over_names())) as proxy:
         if not declared(proxy, "prompts") and not declared(proxy, "resources"):
-            return
+            raise NotApplicable("it declares neither prompts nor resources")
         # FRONT-018 and FRONT-019 judge whether the proxy finds them at all.
         uses = {what: use for what, use in USES.items() if BANK in (await proxy.request(*use)).raw}
         with workbench.precondition("the first of two servers answers for what both have"):
@@ -176,6 +184,8 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
         workbench.expect(len(ends) <= 1, "the end of the elicitation at most once", ends)
         values = [one.param("progress") for one in proxy.transcript.heard("notifications/progress")]
         workbench.expect(99 not in values, "no progress of a request of another server", values)
+        if not (subscribes or ends or values):
+            raise NotApplicable("it relays none of these notifications")
 
 
 _COUNTED = (
@@ -206,38 +216,48 @@ async def a_question_names_the_server_that_asks(workbench: Workbench) -> None:
     asks = Script(era="modern", tools=TOOLS, on=[on_call("attack", reply(needs), nth=1)])
     old = workbench.stdio("quizmaster-old", asks_as_another())
     async with workbench.proxy(old) as proxy, proxy.answering(_ANSWERS):
-        await _asks_a_legacy_client(workbench, proxy, old)
+        asked = await _asks_a_legacy_client(workbench, proxy, old)
         discovery = await proxy.request("server/discover", era="modern")
     if MODERN not in (discovery.member("supportedVersions") or []):
+        if not asked:
+            raise NotApplicable("it relays no question")
         return
     new = workbench.stdio("quizmaster-new", asks)
     async with workbench.proxy(new) as proxy, proxy.answering(_ANSWERS):
-        await _asks_a_legacy_client(workbench, proxy, new)
+        asked += await _asks_a_legacy_client(workbench, proxy, new)
     pair = workbench.stdio("quizmaster-old", asks_as_another()), workbench.stdio("quizmaster-new", asks)
     async with modern(workbench, *pair, capabilities=_CAPABILITIES) as proxy:
         for server in pair:
             with workbench.case(f"modern client, {server.name}"):
-                await _asks_a_modern_client(workbench, proxy, server.name)
+                asked += await _asks_a_modern_client(workbench, proxy, server.name)
+    if not asked:
+        raise NotApplicable("it relays no question")
 
 
-async def _asks_a_legacy_client(workbench: Workbench, proxy: Proxy, server: StdioMockUpstream) -> None:
-    """FRONT-026 judges whether a question reaches the client at all."""
+async def _asks_a_legacy_client(workbench: Workbench, proxy: Proxy, server: StdioMockUpstream) -> int:
+    """The number of questions. FRONT-026 judges whether one reaches the client at all."""
     proxy.capabilities = _CAPABILITIES
     await proxy.handshake()
     await proxy.ready(server)
     with workbench.case(f"legacy client, {server.name}"):
         await proxy.call(server.name, "attack", within=20.0)
-        for asked in proxy.transcript.asked():
-            _names_the_server(workbench, server.name, asked.params)
+        asked: list[Heard] = proxy.transcript.asked()
+        for one in asked:
+            _names_the_server(workbench, server.name, one.params)
+        return len(asked)
 
 
-async def _asks_a_modern_client(workbench: Workbench, proxy: Proxy, group: str) -> None:
+async def _asks_a_modern_client(workbench: Workbench, proxy: Proxy, group: str) -> int:
+    """The number of questions."""
+    asked = 0
     answer = await proxy.call(group, "attack", within=20.0)
     for _ in QUESTIONS:
         for question in _questions(answer).values():
+            asked += 1
             _names_the_server(workbench, group, part(question, "params"))
         if _questions(answer):
             answer = await _answered(proxy, group, answer)
+    return asked
 
 
 def _names_the_server(workbench: Workbench, name: str, params: Any) -> None:

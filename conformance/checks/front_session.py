@@ -52,8 +52,12 @@ async def a_supported_version_is_echoed(workbench: Workbench) -> None:
     answers: dict[str, Any] = {}
 
     async def ask(version: str) -> None:
-        async with workbench.proxy(workbench.stdio(f"for-{version}")) as proxy:
+        upstream = workbench.stdio(f"for-{version}")
+        async with workbench.proxy(upstream) as proxy:
             answers[version] = (await greeting_for(workbench, proxy, version)).get("protocolVersion")
+            await proxy.notify("notifications/initialized")
+            await proxy.ready(upstream)
+            await can_call(workbench, proxy, upstream)
 
     await workbench.run_cases(*(partial(ask, version) for version in HANDSHAKE_VERSIONS))
     profile = workbench.sut.profile

@@ -144,6 +144,7 @@ async def a_server_can_be_started_behind_a_command_prefix(workbench: Workbench) 
         with workbench.must("a server behind a prefix that runs it works"):
             await proxy.ready(behind, free)
         expected = ["/usr/bin/env", behind.entry["command"], *behind.entry["args"]]
+        workbench.expect(log.exists(), "the program of the prefix starts", "it never did")
         called = log.read_text().split("\n\n")[0].splitlines()
         workbench.expect(called == expected, f"the prefix gets {expected}", called)
         seen = behind.starts[-1].args

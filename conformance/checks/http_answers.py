@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.checks.std_messages import is_echo
+from conformance.workbench.transcript import part
 from mock_servers.actions import hold, notify, release, reply, request, sleep, wrong_id_reply
 from mock_servers.remote_actions import answer_as, cut, respond, stream
 from mock_servers.script import Http, Script, on_call, tool
@@ -129,7 +130,7 @@ async def a_bad_answer_fails_one_call_only(workbench: Workbench) -> None:
     upstream = await _answering_badly(workbench, timeout={"tools": "3s"})
     async with workbench.serving(upstream) as proxy:
         for name in BAD:
-            await _is_an_error(workbench, proxy, name, within=3.0 + 5.0)
+            await _is_an_error(workbench, proxy, upstream, name, within=3.0 + 5.0)
         await can_call(workbench, proxy, upstream)
 
 
@@ -138,7 +139,7 @@ async def a_bad_answer_fails_its_call_at_once(workbench: Workbench) -> None:
     upstream = await _answering_badly(workbench)
     async with workbench.serving(upstream) as proxy:
         await workbench.run_cases(
-            *(partial(_is_an_error, workbench, proxy, name, within=5.0) for name in BAD)
+            *(partial(_is_an_error, workbench, proxy, upstream, name, within=5.0) for name in BAD)
         )
 
 
@@ -148,10 +149,14 @@ async def _answering_badly(workbench: Workbench, **fields: Any) -> RemoteMockUps
     )
 
 
-async def _is_an_error(workbench: Workbench, proxy: Proxy, name: str, *, within: float) -> None:
+async def _is_an_error(
+    workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream, name: str, *, within: float
+) -> None:
     with workbench.case(f"the answer {name}"), workbench.must(f"an error within {within:g} s"):
         answer = await proxy.call("a", name, within=within)
         workbench.expect(answer.is_error, "an error for the client", answer.raw)
+        made = [part(call.params, "name") for call in upstream.requests("tools/call")]
+        workbench.expect(name in made, "the call reaches the upstream", made)
 
 
 @check("HTTP-017", timeout=60, slow=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.errors import Untestable, Violation
+from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.script import Http, Script
 
 if TYPE_CHECKING:
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.proxy import Proxy
-    from conformance.workbench.remotes import RemoteMockUpstream
     from conformance.workbench.workbench import Workbench
     from mock_servers.journal_views import HttpRequest
 
@@ -184,6 +184,11 @@ async def a_counter_offered_version_is_used(workbench: Workbench) -> None:
                 continue
             begun = [request.message for request in upstream.requests("initialize")]
             workbench.expect(len(begun) == 1, f"{upstream.name} receives one initialize", begun)
+            if isinstance(upstream, RemoteMockUpstream):
+                for request in after_initialize(workbench, upstream):
+                    # The header came with 2025-06-18.
+                    used = request.header(VERSION) in ("2025-03-26", None)
+                    workbench.expect(used, "no other version in a later request", request)
 
 
 @check("HTTP-032", timeout=40, slow=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from conformance.checks import check
+from conformance.checks.http_requests import is_usable
 from conformance.checks.oauth_callback import LOOPBACK, attempt
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.browser import User
@@ -92,9 +93,10 @@ async def _states_do_not_cross(workbench: Workbench) -> None:
 async def without_a_client_id_it_registers_or_says_so(workbench: Workbench) -> None:
     offered = await workbench.oauth("offered", OAuth(registration=True), oauth_client_id=None)
     refused = await workbench.oauth("refused", oauth_client_id=None)
-    browser = workbench.browser()
-    async with workbench.proxy(offered, refused) as proxy:
+    free, browser = workbench.stdio("free"), workbench.browser()
+    async with workbench.proxy(offered, refused, free) as proxy:
         await proxy.handshake()
+        await is_usable(workbench, proxy, free, what="a server without authorization works")
         await proxy.wake("offered")
         await proxy.wake("refused")
         await workbench.holds_for(5.0, lambda: None)

@@ -112,6 +112,7 @@ async def _in_use(workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstr
         with workbench.precondition("a call works"):
             answer = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
             workbench.expect(not answer.is_error, f"{upstream.name} adds two numbers", answer.raw)
+            workbench.expect(upstream.alive, f"{upstream.name} lives after the call", "it has ended")
 
 
 @check("OPS-003", timeout=50, slow=True)

@@ -27,6 +27,14 @@ async def one_timeout_bounds_everything_that_a_request_needs(workbench: Workbenc
             began = time.monotonic()
             await proxy.call("slow", "echo", within=20.0)
             _in_time(workbench, began)
+        with workbench.case("the tools of a group whose list has thirty slow pages"):
+            began = time.monotonic()
+            await proxy.tools_of("slow", within=20.0)
+            _in_time(workbench, began)
+        with workbench.case("a list of thirty slow pages of resources"):
+            began = time.monotonic()
+            await proxy.request("resources/list", {}, within=20.0)
+            _in_time(workbench, began)
         with workbench.case("a read for which the proxy may list resources"):
             began = time.monotonic()
             await proxy.request("resources/read", {"uri": "unknown:1"}, within=20.0)

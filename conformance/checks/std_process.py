@@ -82,6 +82,7 @@ async def every_child_leads_a_process_group_of_its_own(workbench: Workbench) -> 
             workbench.expect(
                 start.pgid == start.pid, f"group {start.pid} for the child {start.pid}", start.pgid
             )
+        _are_alive(workbench, upstreams)
         proxy.signal(signal.SIGINT, whole_group=True)
         await proxy.wait_exit(GONE_WITHIN)
         for upstream in upstreams:
@@ -174,10 +175,17 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
     async with workbench.serving(*upstreams) as proxy:
         starts = [upstream.starts[-1] for upstream in upstreams]
         _holds_only_its_own(workbench, starts, proxy)
+        _are_alive(workbench, upstreams)
         proxy.signal(signal.SIGKILL)
         for upstream in upstreams:
             what = f"{upstream.name} sees end of file on stdin after SIGKILL to the proxy"
             await workbench.eventually(partial(_has_seen_the_end, upstream), within=3.0, what=what)
+
+
+def _are_alive(workbench: Workbench, upstreams: list[StdioMockUpstream]) -> None:
+    with workbench.precondition("the children live when the signal comes"):
+        dead = [upstream.name for upstream in upstreams if not upstream.alive]
+        workbench.expect(not dead, "each child is alive", dead)
 
 
 def _has_seen_the_end(upstream: StdioMockUpstream) -> bool:

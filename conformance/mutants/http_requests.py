@@ -135,12 +135,19 @@ def invents_a_session() -> None:
     wire_http.change_requests(lambda request: request.headers.setdefault(SESSION, str(uuid.uuid4())))
 
 
-@mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
+#: the checks that fail too when a request names another version than the negotiated one
+_OF_ANOTHER_VERSION = {
+    **dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"),
+    "HTTP-012": "a later request names another version",
+}
+
+
+@mutant("HTTP-011", also=_OF_ANOTHER_VERSION)
 def always_sends_the_same_version() -> None:
     wire_http.change_requests(lambda request: request.headers.update({VERSION: "2024-11-05"}))
 
 
-@mutant("HTTP-011", also=dict.fromkeys(("HTTP-022", "HTTP-023"), "a modern server wants its own"))
+@mutant("HTTP-011", also=_OF_ANOTHER_VERSION)
 def sends_the_version_that_it_offered() -> None:
     wire_http.change_requests(lambda request: request.headers.update({VERSION: LATEST_LEGACY}))
 

@@ -136,6 +136,8 @@ def outcome_of(trial: Trial, verdict: Verdict, stack_trace: str = "") -> Outcome
     declared, passed = trial.declared is not None, verdict is Verdict.PASS
     if trial.kind is ProgramKind.NULL_PROGRAM:
         return _NULL_PROGRAM[declared, passed]
+    if not declared and verdict is Verdict.NOT_APPLICABLE:
+        return Outcome.HELD  # the mistake is that something is not declared, and its own check sees that
     if passed or not declared:
         return _MUTANT[declared, passed]
     if stack_trace:

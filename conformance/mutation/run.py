@@ -240,4 +240,5 @@ class _Expected(Baseline):
 
     def reason_for(self, requirement_id: str, verdict: Verdict) -> str | None:
         outcome = outcome_of(self._trials[requirement_id], verdict)
-        return None if outcome in (Outcome.UNDECLARED, Outcome.WRONG_DEATH, Outcome.UNFAIR) else str(outcome)
+        is_doubtful = outcome in (Outcome.UNDECLARED, Outcome.WRONG_DEATH, Outcome.UNFAIR, Outcome.STALE)
+        return None if is_doubtful else str(outcome)

@@ -219,7 +219,7 @@ def imitates_without_starting(words: list[str]) -> None:
     _run(_Imitates, words)
 
 
-@null_program(passes=excuses.NEVER_CALLS)
+@null_program()
 def lists_and_never_calls(words: list[str]) -> None:
     _run(_NeverCalls, words)
 
@@ -240,7 +240,7 @@ def answers_twice(words: list[str]) -> None:
 
 
 @null_program(passes=excuses.PINGS_TWICE)
-def answers_ping_twice(words: list[str]) -> None:
+def relays_and_answers_ping_twice(words: list[str]) -> None:
     _run(_AnswersPingTwice, words)
 
 

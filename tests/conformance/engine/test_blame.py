@@ -12,9 +12,11 @@ from conformance.errors import Untestable, Violation
 
 CHECKS = Path(__file__).parents[3] / "conformance" / "checks"
 
+#: above the highest process id of every platform
+NO_PID = 2**30
 #: what a check may do with a part that is missing or of another type
 LOOKS = """
-import json
+import json, os, pathlib, psutil
 
 def first(found): return found[0]
 def member(found): return found["name"]
@@ -24,6 +26,9 @@ def number(found): return int(found)
 def unpacked(found): one, other = found
 def held(found): assert found is not None
 def found_next(found): return next(iter(found))
+def read(found): return pathlib.Path(found).read_text()
+def ended(found): os.kill(found, 0)
+def asked(found): return psutil.Process(found)
 """
 
 
@@ -45,6 +50,9 @@ WRONG: dict[str, Any] = {
     "unpacked": [1],
     "held": None,
     "found_next": [],
+    "read": "/no-such-file",
+    "ended": NO_PID,
+    "asked": NO_PID,
 }
 
 

@@ -83,6 +83,8 @@ class TestOutcome:
             (None, Verdict.PASS, Outcome.HELD),
             (None, Verdict.FAIL, Outcome.UNDECLARED),
             (None, Verdict.CRASH, Outcome.UNDECLARED),
+            (None, Verdict.NOT_APPLICABLE, Outcome.HELD),
+            ("its own", Verdict.NOT_APPLICABLE, Outcome.WRONG_DEATH),
         ],
     )
     def test_of_a_mutant(self, declared: str | None, verdict: Verdict, outcome: Outcome) -> None:
@@ -94,6 +96,7 @@ class TestOutcome:
             (None, Verdict.PASS, Outcome.VACUOUS),
             (None, Verdict.UNTESTABLE, Outcome.NOT_PASSED),
             (None, Verdict.TIMEOUT, Outcome.NOT_PASSED),
+            (None, Verdict.NOT_APPLICABLE, Outcome.NOT_PASSED),
             (None, Verdict.HARNESS_ERROR, Outcome.UNKNOWN),
             ("it only listens", Verdict.PASS, Outcome.EXCUSED),
             ("it only listens", Verdict.FAIL, Outcome.STALE),

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from conformance.checks.loading import load_checks
+from conformance.mutants.loading import load_designs, load_mutants
 from conformance.mutation import null_programs
 from conformance.mutation.run import main
 from conformance.workbench.census import Census
@@ -73,6 +74,12 @@ def test_a_liar_passes_no_check_that_calls(name: str) -> None:
     checks = load_checks()
     sample = {id_: checks[id_] for id_ in ("FRONT-010", "HTTP-007", "STD-001")}
     assert main([name], mutants={}, checks=sample) == 0
+
+
+def test_no_other_program_of_the_matrix_has_the_name_of_a_null_program() -> None:
+    """The matrix tells programs apart by their names."""
+    others = {*load_mutants(), *load_designs()}
+    assert not others & null_programs.NULL_PROGRAMS.keys()
 
 
 def test_each_excuse_names_a_check_and_a_reason() -> None:
