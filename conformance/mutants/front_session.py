@@ -102,14 +102,7 @@ def talks_about_a_bad_file_on_stdout() -> None:
     log.addHandler(OnStdout())
 
 
-@mutant(
-    "FRONT-004",
-    also={
-        **dict.fromkeys(("FRONT-006", "FRONT-046"), "there are more answers than lines that want one"),
-        "FRONT-007": "it sends an unknown notification too",
-        "FRONT-008": "the notification before the batch is answered",
-    },
-)
+@mutant("FRONT-004", also={"FRONT-007": "it sends an unknown notification too"})
 def answers_unknown_notifications() -> None:
     """The answer is an error whose id is null."""
 
