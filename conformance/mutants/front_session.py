@@ -58,7 +58,7 @@ def echoes_any_version() -> None:
     wire.to_client(wrong)
 
 
-@mutant("FRONT-004")
+@mutant("FRONT-004", also=dict.fromkeys(("OPS-003", "OPS-009"), "stdout has to stay clean there too"))
 def greets_on_stdout() -> None:
     greeting: list[Message | bytes] = [b"dynamic-mcp is ready\n"]
 
