@@ -38,7 +38,9 @@ _PINGS = dict.fromkeys(
 
 @mutant(
     "FRONT-001",
-    also=dict.fromkeys(("FRONT-026", "FRONT-031"), "questions have another form in another version"),
+    also=dict.fromkeys(
+        ("FRONT-026", "FRONT-031", "FRONT-037"), "questions have another form in another version"
+    ),
 )
 def answers_with_a_constant_version() -> None:
     """dmcp 1.5.0 behaves like this, with 2024-11-05."""
