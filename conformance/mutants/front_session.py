@@ -144,7 +144,7 @@ def serves_one_request_after_the_other() -> None:
     wire.from_client(wrong)
 
 
-@mutant("FRONT-047")
+@mutant("FRONT-047", also={"FRONT-037": "a server gets other calls while it works on one"})
 def makes_one_call_at_a_time() -> None:
     def wrong(message: Message, way: Way) -> Changed:
         if message.get("method") == "tools/call":
