@@ -16,7 +16,7 @@ import anyio
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.errors import NotApplicable
-from conformance.workbench.exposed import exposed_prompt, exposed_uri
+from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.transcript import increase, part
 from mock_servers.script import (
@@ -46,12 +46,6 @@ if TYPE_CHECKING:
 
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 CLIENT_CAPABILITIES = ("sampling", "elicitation", "roots")
-
-
-def declared(proxy: Proxy, *path: str) -> bool:
-    """Whether the proxy has declared this capability in its answer to `initialize`."""
-    value = proxy.greeting.member("capabilities", *path) if proxy.greeting else None
-    return value is not None and value is not False
 
 
 async def is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
@@ -88,7 +82,7 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
     )
     upstream = workbench.stdio("a", script)
     async with workbench.serving(upstream) as proxy:
-        if not declared(proxy, "resources", "subscribe"):
+        if not declares(proxy, "resources", "subscribe"):
             await can_call(workbench, proxy, upstream)
             await is_unknown(workbench, proxy, "resources/subscribe", one)
             raise NotApplicable("it does not declare resources.subscribe")
@@ -125,7 +119,7 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
     change = [set_tools(more_tools), set_prompts(more_prompts), list_changed(), list_changed("prompts")]
     upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *change)]))
     async with workbench.serving(upstream) as proxy:
-        has_prompts = declared(proxy, "prompts")
+        has_prompts = declares(proxy, "prompts")
         with workbench.precondition("the listings work before the change"):
             if has_prompts:
                 await shows(workbench, "p1", partial(proxy.request, "prompts/list"))
@@ -135,7 +129,7 @@ async def a_changed_upstream_list_is_shown_by_the_next_listing(workbench: Workbe
         await shows(workbench, "t3", partial(proxy.tools_of, "a"))
         if has_prompts:
             await shows(workbench, "p3", partial(proxy.request, "prompts/list"))
-        if declared(proxy, "prompts", "listChanged"):
+        if declares(proxy, "prompts", "listChanged"):
             await workbench.eventually(
                 lambda: proxy.transcript.heard("notifications/prompts/list_changed"),
                 within=2.0,
@@ -225,16 +219,16 @@ async def logging_and_completion_work_if_they_are_declared(workbench: Workbench)
     level_set = {"level": "warning"}
     upstreams = [workbench.stdio(name, _talkative(name)) for name in ("a", "b")]
     async with workbench.serving(*upstreams) as proxy:
-        if not declared(proxy, "logging"):
+        if not declares(proxy, "logging"):
             await can_call(workbench, proxy, upstreams[0])
             await is_unknown(workbench, proxy, "logging/setLevel", level_set)
         else:
             await _accepts_levels(workbench, proxy, upstreams[0])
             await succeeds(workbench, proxy, "logging/setLevel", level_set)
             await _holds_back(workbench, proxy, LEVELS[LEVELS.index("warning") :])
-        name = await exposed_prompt(proxy, "b", "of-b") if declared(proxy, "prompts") else "of-b"
+        name = await exposed_prompt(proxy, "b", "of-b") if declares(proxy, "prompts") else "of-b"
         prompt = {"ref": {"type": "ref/prompt", "name": name}, "argument": {"name": "x", "value": "v"}}
-        if not declared(proxy, "completions"):
+        if not declares(proxy, "completions"):
             await is_unknown(workbench, proxy, "completion/complete", prompt)
         else:
             answer = await succeeds(workbench, proxy, "completion/complete", prompt)

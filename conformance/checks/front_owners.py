@@ -13,9 +13,9 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.front_modern import modern
-from conformance.checks.front_notifications import declared
 from conformance.errors import NotApplicable
 from conformance.workbench.client import MODERN
+from conformance.workbench.exposed import declares
 from conformance.workbench.transcript import part
 from mock_servers.hostile.owners import (
     COVERED,
@@ -62,7 +62,7 @@ async def a_name_leads_to_its_group_whatever_another_group_lists(workbench: Work
 async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
     """The name that the proxy gave to the bank's prompt becomes the name of a prompt of the other server."""
     async with workbench.serving(workbench.stdio("wrong", takes_over_names()), _bank(workbench)) as proxy:
-        if not declared(proxy, "prompts"):
+        if not declares(proxy, "prompts"):
             return
         shown = await proxy.items("prompts/list", "prompts")
         await _lead_to_their_groups(workbench, proxy, shown)
@@ -79,7 +79,7 @@ async def _qualified_names_keep_their_group(workbench: Workbench) -> None:
         workbench.expect(len(set(names)) == len(names), "each prompt has a name of its own", shown)
         workbench.expect(qualified in _names(shown, BANK), f"{qualified} stays the bank's", shown)
         await _lead_to_their_groups(workbench, proxy, shown)
-        if declared(proxy, "completions"):
+        if declares(proxy, "completions"):
             about = {"ref": {"type": "ref/prompt", "name": qualified}, "argument": {"name": "x", "value": ""}}
             answer = await proxy.request("completion/complete", about)
             workbench.expect(WRONG not in answer.raw, "its completion comes from its group", answer.raw)
@@ -105,7 +105,7 @@ async def _shown_after_the_attack(proxy: Proxy) -> list[Any]:
 async def _names_keep_their_group_while_it_is_down(workbench: Workbench) -> None:
     bank = _bank(workbench)
     async with workbench.serving(bank, workbench.stdio("wrong", takes_over_names())) as proxy:
-        if not declared(proxy, "prompts") and not declared(proxy, "resources"):
+        if not declares(proxy, "prompts") and not declares(proxy, "resources"):
             raise NotApplicable("it declares neither prompts nor resources")
         # FRONT-018 and FRONT-019 judge whether the proxy finds them at all.
         uses = {what: use for what, use in USES.items() if BANK in (await proxy.request(*use)).raw}
@@ -154,7 +154,7 @@ async def a_notification_counts_only_for_what_its_sender_has(workbench: Workbenc
         proxy.capabilities = {"elicitation": {"form": {}, "url": {}}}
         await proxy.handshake()
         await proxy.ready(bank, wrong)
-        subscribes = declared(proxy, "resources", "subscribe")
+        subscribes = declares(proxy, "resources", "subscribe")
         if subscribes:
             with workbench.precondition("the bank accepts a subscription"):
                 answer = await proxy.request("resources/subscribe", {"uri": URI})

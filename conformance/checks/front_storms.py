@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.checks.front_notifications import declared
 from conformance.checks.std_messages import is_echoed
 from conformance.errors import NotApplicable
+from conformance.workbench.exposed import declares
 from conformance.workbench.transcript import increase
 from mock_servers.script import (
     Action,
@@ -98,7 +98,7 @@ async def storms_reach_the_client_thinned_out(workbench: Workbench) -> None:
 async def _changes(workbench: Workbench, proxy: Proxy) -> None:
     answer = await _raise_storm(workbench, proxy, "changes")
     _is_thinned_out(workbench, proxy, CHANGED)
-    if declared(proxy, "prompts", "listChanged"):
+    if declares(proxy, "prompts", "listChanged"):
         # The storm ends with the change itself, right before the answer; the pause lies long before.
         await workbench.eventually(
             lambda: proxy.transcript.heard(CHANGED)[-1].t >= answer.t - 0.05,

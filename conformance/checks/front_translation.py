@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.checks.front_modern import code_of, modern
-from conformance.checks.front_notifications import declared
+from conformance.workbench.exposed import declares
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, error, on_call, reply, request
 
@@ -72,7 +72,7 @@ async def messages_are_translated_between_the_eras(workbench: Workbench) -> None
                 workbench.expect(
                     old.events("answer"), "the upstream's request gets an answer within 4 s", "none"
                 )
-            await _finds_nothing(workbench, proxy, {-32002, -32602}, declared(proxy, "resources"))
+            await _finds_nothing(workbench, proxy, {-32002, -32602}, declares(proxy, "resources"))
 
 
 async def _is_relayed(workbench: Workbench, proxy: Proxy, upstream: StdioMockUpstream) -> None:

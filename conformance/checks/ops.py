@@ -325,7 +325,7 @@ async def _keeps_nothing(workbench: Workbench, process: psutil.Process, before: 
         while _kept(process, before):  # noqa: ASYNC110 - no event announces another process's descriptors
             await anyio.sleep(0.1)
     kept = _kept(process, before)
-    workbench.expect(not kept, f"the proxy keeps nothing {what}, and no socket listens", kept)
+    workbench.expect(not kept, f"within 5 s the proxy keeps nothing {what}, and no socket listens", kept)
 
 
 def _is_back(upstream: StdioMockUpstream) -> bool:

@@ -24,7 +24,10 @@ EVERYTHING = {"toolsListChanged": True, "resourcesListChanged": True, "promptsLi
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 
-@mutant("FRONT-027", also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031"), "its modern client probes"))
+@mutant(
+    "FRONT-027",
+    also=dict.fromkeys(("FRONT-018", "FRONT-029", "FRONT-031", "FRONT-045"), "its modern client probes"),
+)
 def stays_silent_when_it_is_probed() -> None:
     """The client waits out its 10 s."""
     wire.from_client(without("server/discover"))
@@ -81,7 +84,7 @@ def serves_removed_methods_to_modern_clients() -> None:
 @mutant(
     "FRONT-029",
     also=dict.fromkeys(
-        ("FRONT-018", "FRONT-027", "FRONT-028", "FRONT-030", "FRONT-031"),
+        ("FRONT-018", "FRONT-027", "FRONT-028", "FRONT-030", "FRONT-031", "FRONT-045"),
         "the type of other results is missing",
     ),
 )

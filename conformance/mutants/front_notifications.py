@@ -56,7 +56,7 @@ def does_not_tell_of_changed_lists() -> None:
     wire.to_client(without(*LIST_CHANGED))
 
 
-@mutant("FRONT-023")
+@mutant("FRONT-023", also={"FRONT-037": "progress of the request of another server passes too"})
 def passes_on_the_upstreams_own_token() -> None:
     _relay_unchanged(PROGRESS)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Send = Callable[[Options], Awaitable[bytes]]
 
 
-@mutant("HARD-004", also={"HARD-006": "a call that is refused has been made"})
+@mutant("HARD-004", also=dict.fromkeys(("HARD-006", "HARD-012"), "a call that is refused has been made"))
 def counts_at_the_clients_side_only() -> None:
     right = PolicyEnforcer.call
 
@@ -56,7 +56,10 @@ def counts_all_servers_together() -> None:
     replace(Limits, wrong)
 
 
-@mutant("HARD-004")
+@mutant(
+    "HARD-004",
+    also=dict.fromkeys(("HARD-006", "HARD-012"), "a refusal because of the arguments loses its text too"),
+)
 def drops_what_is_beyond_the_rate() -> None:
     right = PolicyEnforcer.call
 
@@ -94,7 +97,7 @@ def _change_rules(change: Callable[[CallRules], CallRules]) -> None:
     replace(right, wrong)
 
 
-@mutant("HARD-006")
+@mutant("HARD-006", also={"HARD-012": "a repeated member is not found either"})
 def validates_nothing() -> None:
     async def wrong(*args: object) -> None:
         pass
@@ -102,7 +105,9 @@ def validates_nothing() -> None:
     replace(arguments.ArgumentCheck.check, wrong)
 
 
-@mutant("HARD-006", also={"HARD-004": "what is too much is made too"})
+@mutant(
+    "HARD-006", also={"HARD-004": "what is too much is made too", "HARD-012": "a refused call is made too"}
+)
 def makes_the_call_and_then_validates() -> None:
     right = PolicyEnforcer.call
 

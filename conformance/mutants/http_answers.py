@@ -89,7 +89,7 @@ def reads_an_answer_to_its_end_first() -> None:
     wire_http.change_replies(lambda request, reply: Reply(reply, chunks=whole(reply)))
 
 
-@mutant("HTTP-016")
+@mutant("HTTP-016", also={"HTTP-030": "the client gets no error for the page"})
 def takes_a_page_for_the_answer() -> None:
     """The client gets an HTML page as tool content."""
 

@@ -20,7 +20,8 @@ CANCELLED = "notifications/cancelled"
 @mutant(
     "STD-011",
     also=dict.fromkeys(
-        (f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20)), "no call arrives, and these make one"
+        (*(f"STD-0{n:02}" for n in (9, 10, 12, 13, 14, 15, 16, 18, 20)), "OPS-003"),
+        "no call arrives, and these make one",
     ),
 )
 def writes_calls_on_several_lines() -> None:

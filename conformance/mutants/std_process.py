@@ -56,12 +56,12 @@ def clears_the_environment_of_children() -> None:
     change_children(wrong)
 
 
-@mutant("STD-004", also=dict.fromkeys(("STD-005", "STD-007"), "there is no group to signal"))
+@mutant("STD-004", also=dict.fromkeys(("STD-005", "STD-007", "OPS-003"), "there is no group to signal"))
 def leaves_children_in_its_own_group() -> None:
     change_children(lambda launch: launch.pop("start_new_session"))
 
 
-@mutant("STD-005")
+@mutant("STD-005", also={"OPS-003": "the end of the proxy leaves the grandchild too"})
 def signals_only_the_child_itself() -> None:
     """The grandchild continues with parent 1."""
     replace(Child.signal_group, lambda self, number: os.kill(self.pid, number))

@@ -60,6 +60,7 @@ class Way:
         self._direction = direction
         self._sink = sink
         self._writing = threading.Lock()
+        self._is_received = True
 
     @property
     def oldest(self) -> Any:
@@ -75,24 +76,29 @@ class Way:
         return self.back.asked.get(msgspec.json.encode(answer.get("id")), {})
 
     def send(self, *messages: Message | bytes) -> None:
-        """Write messages to the receiver of this way. A receiver that is gone changes nothing."""
+        """Write messages to the receiver of this way. If the receiver is gone, the messages are lost."""
         with _changing:
             for message in messages:
                 if isinstance(message, dict):
                     self._note(message)
             _changing.notify_all()
         lines = [one if isinstance(one, bytes) else msgspec.json.encode(one) + b"\n" for one in messages]
-        with self._writing, suppress(OSError, ValueError):
-            for line in lines:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[self._sink.write(rest) :]
+        with self._writing:
+            try:
+                for line in lines:
+                    rest = memoryview(line)
+                    while rest:
+                        rest = rest[self._sink.write(rest) :]
+            except (OSError, ValueError):
+                self._is_received = False
 
     def pump(self, source: IO[bytes]) -> None:
-        """Pass the lines of ``source`` on until it ends, then end this way."""
+        """Pass the lines of ``source`` on until it ends or the receiver is gone, then end this way at both ends."""
         with source, self._sink, suppress(OSError, HangUp):
             for line in source:
                 self._take(line)
+                if not self._is_received:
+                    return
             self._direction.at_end()
 
     def _take(self, line: bytes) -> None:

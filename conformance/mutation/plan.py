@@ -123,8 +123,8 @@ def select(
     """The selected trials; without a selector, all.
 
     A selector of requirements selects their mutants, and the other programs against their checks. A program's name, or a glob over
-    names, selects that program. `one_each` keeps only the first mutant of each requirement, against its own check. Raises
-    `UsageError` when a selector matches nothing, or no trial is left.
+    names, selects that program. `one_each` keeps only the first mutant of each requirement; `Against.OWN` is
+    then the check of the requirement alone. Raises `UsageError` when a selector matches nothing, or no trial is left.
     """
     slow = frozenset(check.id for check in checks.values() if check.slow)
     designs = designs or {}
@@ -151,7 +151,8 @@ def select(
     for name, mutant in mutants.items():
         if name in chosen:
             trials = trials_of_mutant(mutant, checks, against)
-            found += [trial for trial in trials if trial.own] if one_each else trials
+            only_own = one_each and against is Against.OWN
+            found += [trial for trial in trials if trial.own] if only_own else trials
     for name, design in designs.items():
         trials = trials_of_design(design, checks, registry, against)
         found += [trial for trial in trials if trial.check.id in ids_of_other.get(name, ())]

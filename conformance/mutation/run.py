@@ -77,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--one-each",
         action="store_true",
-        help="only the first mutant of each requirement, against its check, and only until the first broken case: shows that every"
-        " check can fail",
+        help="only the first mutant of each requirement, and only until the first broken case; without --against, only against its"
+        " check: shows that every check can fail",
     )
     result.add_argument("--jobs", type=int, default=MUTANT_JOBS, metavar="N", help="checks at a time")
     result.add_argument(

@@ -27,11 +27,9 @@ LISTS = {
 
 def declares(proxy: Proxy, capability: str, flag: str | None = None) -> bool:
     """Whether the answer to `initialize` declares a capability, or a flag of it."""
-    result = proxy.greeting.result if proxy.greeting is not None else {}
-    found = (result.get("capabilities") or {}).get(capability)
-    if flag is None:
-        return found is not None
-    return isinstance(found, dict) and bool(found.get(flag))
+    path = (capability,) if flag is None else (capability, flag)
+    found = proxy.greeting.member("capabilities", *path) if proxy.greeting is not None else None
+    return found is not None and found is not False
 
 
 def needs(proxy: Proxy, capability: str) -> None:

@@ -221,6 +221,14 @@ class TestSelection:
         with pytest.raises(UsageError, match="no known-bad proxy"):
             self.selected("null-programs", one_each=True)
 
+    def test_one_each_against_family_runs_the_quick_checks_of_the_family(self) -> None:
+        assert self.selected("finds-it", one_each=True) == [("finds-it", "CFG-001")]
+        assert self.selected("finds-it", one_each=True, against=Against.FAMILY) == [
+            ("finds-it", "CFG-001"),
+            ("finds-it", "STD-001"),
+            ("finds-it", "CFG-003"),
+        ]
+
     def test_a_selector_that_matches_nothing_is_refused(self) -> None:
         with pytest.raises(UsageError, match="lose-it"):
             self.selected("lose-it")

@@ -7,6 +7,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from conformance.mutants import wire
 from conformance.mutants.wire import Direction, Way, params_of, results_of, without
 
@@ -69,6 +71,22 @@ def test_a_direction_ends_where_a_change_hangs_up() -> None:
     direction.lines(hang_up)
 
     assert passed(direction, b"good\n", b"bad\n", b"never\n") == [b"good\n"]
+
+
+def test_a_direction_ends_at_both_ends_when_its_receiver_is_gone() -> None:
+    way, peer = opened(Direction(lambda: None))
+    way.back = Direction(lambda: None).opened(io.BytesIO())
+    reader, writer = os.pipe()
+    thread = threading.Thread(target=way.pump, args=(os.fdopen(reader, "rb"),))
+    thread.start()
+    os.close(peer)
+    os.write(writer, b'{"id":1,"result":{}}\n')
+    thread.join(5.0)
+
+    assert not thread.is_alive()
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"another line\n")
+    os.close(writer)
 
 
 def passed(direction: Direction, *lines: bytes) -> list[bytes]:
