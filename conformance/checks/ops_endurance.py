@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
     from mock_servers.actions import Action
 
-#: calls to each upstream, beside the one that waits for the last of them
+#: calls to each upstream, beside the one that waits meanwhile
 CALLS = 200
+#: the number of the call that ends the wait; the rest would only bring the waiting call nearer to its timeout
+HELD_UNTIL = 100
 #: calls at a time, a few at each upstream
 _AT_ONCE = 6
 
 
 @check("OPS-016", timeout=60)
 async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
-    last = "the last call is answered"
-    script = Script(on=[_on_number(0, hold(last)), _on_number(CALLS, reply(), release(last))])
+    enough = "enough calls are answered"
+    script = Script(on=[_on_number(0, hold(enough)), _on_number(HELD_UNTIL, reply(), release(enough))])
     upstreams: list[MockUpstream] = [workbench.stdio("stdio", script)]
     # A transport that the profile declares absent proves nothing about the others.
     if workbench.has("HTTP"):
@@ -41,13 +43,13 @@ async def a_connection_serves_hundreds_of_calls(workbench: Workbench) -> None:
 
     held: list[str] = []
 
-    async def wait_for_the_last(group: str) -> None:
+    async def wait_for_enough(group: str) -> None:
         await _returns_its_number(workbench, proxy, group, 0, within=60.0)
         held.append(group)
 
     async with workbench.serving(*upstreams) as proxy, anyio.create_task_group() as waiting:
         for upstream in upstreams:
-            waiting.start_soon(wait_for_the_last, upstream.name)
+            waiting.start_soon(wait_for_enough, upstream.name)
             with workbench.precondition("the first call reaches the upstream"):
                 what = f"a call of {upstream.name} in its journal"
                 await workbench.eventually(partial(upstream.requests, "tools/call"), within=5.0, what=what)

@@ -26,6 +26,7 @@ from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
+from dynamic_mcp.upstream.handshake import NoCommonVersion
 
 _T = TypeVar("_T")
 
@@ -250,6 +251,9 @@ class Group:
                             await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, limit))
                 except TimeoutError:
                     raise UpstreamFailed(not_started_within(limit)) from None
+                except NoCommonVersion:
+                    self._skip_probe = False  # the probe told what is wrong
+                    raise
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
