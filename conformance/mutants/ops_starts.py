@@ -95,10 +95,10 @@ def gives_up_a_server_that_fails_the_probe() -> None:
             raise handshake.NoCommonVersion("the probe failed")
         return found
 
-    async def always_probes(
+    async def open_with_a_probe(
         self: StreamableHttpUpstream, timeout: float, *, skip_probe: bool = False
     ) -> None:
         await right(self, timeout)
 
     replace(probe, wrong)
-    replace(right, always_probes)
+    replace(right, open_with_a_probe)
