@@ -36,7 +36,7 @@ _ABOUT_A_TOKEN = re.compile(r"\b(?:error|resource_metadata|scope)\s*=", re.IGNOR
 #: the whole message of a JSON-RPC error; a longer one may come from a tool
 _LOST_MESSAGE = re.compile(
     rf"(?:(?:bad request|not found|unauthorized|error|mcp error -?\d+)\W+)*"
-    rf"(?:(?:the )?{_SESSION}(?: \S{{8,}})?(?: (?:was|is|has|been))*? {_AFTER}(?: or {_AFTER})*"
+    rf"(?:(?:the )?{_SESSION}(?:[: ]+\S*\d\S*)?(?: (?:was|is|has|been))*? {_AFTER}(?: or {_AFTER})*"
     rf"|(?:{_BEFORE} )(?:or \w+ |valid )?{_SESSION}(?: provided)?"
     rf"|server not initialized|received request before initialization was complete)(?:\W.{{0,80}})?",
     re.IGNORECASE | re.DOTALL,

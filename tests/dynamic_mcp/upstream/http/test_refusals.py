@@ -61,6 +61,8 @@ def test_these_do_not(status: int, text: str, challenge: str) -> None:
         (-32000, "Bad Request: Server not initialized", True),
         (-32602, "Received request before initialization was complete", True),
         (-32001, "Session 0c5f3e0e-3f4f-4d8a not found", True),
+        (-32001, "Session S1 not found", True),
+        (-32001, "Session not found: S1", True),
         (-32001, "Session expired", True),
         (-32001, "Request timed out", False),
         (-32602, "Browser session not found; call open first", False),
