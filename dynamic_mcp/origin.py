@@ -1,4 +1,4 @@
-"""Origins of addresses (RFC 6454, section 4), the proxy for an address, and checks for plain text and credentials in an address.
+"""Origins of addresses (RFC 6454, section 4), and checks for plain text and credentials in an address.
 
 Data for one origin must not reach another origin, and others can read plain text that leaves this machine.
 """
@@ -17,18 +17,6 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), port
-
-
-def proxy_for(url: str) -> str | None:
-    """The HTTP proxy that the environment names for an address, or None. Raises ValueError for an invalid address."""
-    # Here, because this module is part of every start, and the import takes long.
-    import urllib.request
-
-    scheme, host, port = origin_of(url)
-    proxies = urllib.request.getproxies_environment()
-    if urllib.request.proxy_bypass_environment(f"{host}:{port}", proxies):  # type: ignore[attr-defined]
-        return None
-    return proxies.get(scheme) or proxies.get("all")
 
 
 def is_loopback(host: str) -> bool:

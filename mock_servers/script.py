@@ -187,6 +187,12 @@ class Http:
     answers: Literal["json", "sse"] = "json"
     # Assign an Mcp-Session-Id, and refuse requests without it (400) or with an unknown one (404).
     sessions: bool = False
+    # How to say that a session is unknown: 404 as MCP does, 400 or 401 with a text, or a JSON-RPC error with status 200.
+    lost: Literal["404", "400", "401", "error"] = "404"
+    # Set a cookie with each reply of a session, as a load balancer does, and refuse (404) requests of the session without it.
+    sticky: bool = False
+    # Paths that redirect to `path`, each with the status.
+    redirects: dict[str, int] = field(default_factory=dict)
     # Forget a session after this number of requests.
     session_requests: int | None = None
     # Offer the standalone GET stream (else 405).
@@ -290,6 +296,8 @@ class Script:
         script.http = http if isinstance(http, Http) else build(Http, http, "http")
         if script.http.answers not in ("json", "sse"):
             raise ScriptError(f"http.answers: {script.http.answers!r} is neither json nor sse")
+        if script.http.lost not in ("404", "400", "401", "error"):
+            raise ScriptError(f"http.lost: {script.http.lost!r} is not one of 404, 400, 401, error")
         oauth: Any = script.oauth  # not yet what its type says
         script.oauth = oauth if oauth is None or isinstance(oauth, OAuth) else OAuth.from_dict(oauth)
         check_actions(script.startup, "startup")

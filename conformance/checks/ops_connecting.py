@@ -1,4 +1,4 @@
-"""OPS-004 to OPS-007: connections to upstreams that are slow, silent, or down.
+"""OPS-004 to OPS-007, OPS-045: connections to upstreams that are slow, silent, or down.
 
 The upstream's journal gives the times that the upstream can see. The backoff counts from the failure of an
 attempt, so the attempt itself may take any time.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
+from conformance.errors import Violation
 from conformance.workbench.remotes import RemoteMockUpstream
 from mock_servers.remote_actions import cut
 from mock_servers.script import Rule, Script, crash, silence, sleep
@@ -199,6 +201,25 @@ async def failed_groups_are_retried_every_half_minute(workbench: Workbench) -> N
         workbench.expect(not answer.is_error, "a call works", answer.raw)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 80.0, "usable by 80 s", f"after {seconds:.0f} s")
+
+
+@check("OPS-045", timeout=40, slow=True)
+async def a_call_to_a_failed_server_tries_it_at_once(workbench: Workbench) -> None:
+    """A proxy with a backoff would wait for 4 s after the second failure."""
+    upstream = workbench.stdio("down", Script(startup=[crash()]))
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        failed = await proxy.tools_of("down")
+        with workbench.precondition("a start that fails"):
+            workbench.expect(failed.is_error and upstream.starts, "an error after a start", failed.raw)
+        with suppress(Violation):
+            # A proxy that starts a server only on demand makes no second attempt by itself.
+            what = "a second start"
+            await workbench.eventually(lambda: len(upstream.starts) > 1, within=4.0, what=what)
+        await anyio.sleep(max(0.0, upstream.starts[-1].t + 1.3 - time.monotonic()))
+        _comes_up(upstream)
+        answer = await proxy.call("down", "add", {"a": 1, "b": 2}, within=8.0)
+        workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
 
 
 def _comes_up(upstream: StdioMockUpstream) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from conformance.mutants import mutant, wire_http
+from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.http_answers import break_connection
 from conformance.mutants.http_requests import SESSION, VERSION
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
-from dynamic_mcp.upstream.http import streamable
+from dynamic_mcp.upstream.http import refusals, streamable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
-@mutant("HTTP-009")
+@mutant("HTTP-009", also={"HTTP-050": "it knows no form of a lost session"})
 def goes_on_with_the_dead_session() -> None:
-    def wrong(request: ProxyRequest, reply: HttpReply) -> HttpReply:
-        # The proxy knows no special meaning of 410.
-        return Reply(reply, status=410) if _forgot_the_session(request, reply) else reply
-
-    wire_http.change_replies(wrong)
+    replace(refusals.is_session_lost, lambda status, text, challenge="": False)
+    replace(refusals.is_session_lost_error, lambda error: False)
 
 
 @mutant("HTTP-009")

@@ -99,6 +99,13 @@ class Reply(HttpReply):
             async for chunk in self._real.chunks():
                 yield chunk
 
+    async def words(self) -> str:
+        return "" if self._real is None else await self._real.words()
+
+    @property
+    def challenge(self) -> str:
+        return "" if self._real is None else self._real.challenge
+
     async def body(self, max_size: int) -> Line:
         if self._real is not None and self._chunks is None:
             return await self._real.body(max_size)

@@ -243,6 +243,7 @@ class Catalog:
             raise Refusal(
                 INVALID_PARAMS, f"{kind.feature} of group {name!r} are switched off in the configuration"
             )
+        group.try_again()
         return group
 
 

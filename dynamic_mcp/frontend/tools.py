@@ -167,6 +167,7 @@ class Toolbox:
             raise CallRefused(
                 f"The tools of group {name!r} are switched off in the configuration (features.tools is false)."
             )
+        group.try_again()
         return group
 
 

@@ -98,6 +98,10 @@ class Group:
         """Seconds that a request of this kind may take."""
         return float(getattr(self.server.timeouts, kind.feature))
 
+    def try_again(self) -> None:
+        """Start the next attempt if the upstream has failed, but not just now: a client names this group."""
+        self._state.try_again()
+
     async def connected(self) -> Upstream:
         """The connected upstream; waits while the upstream starts. Raises UpstreamFailed with the reason of a failure."""
         # The usual case costs no further coroutine.
@@ -170,7 +174,7 @@ class Group:
                     backoff.after_failure()
                     self._fail(report_bug(f"group {self.name}", error))
                 log.info("group %s: next attempt in %.1f s", self.name, backoff.next)
-                with anyio.move_on_after(backoff.next):
+                with anyio.move_on_after(backoff.next), self._state.backoff(self._retry.set):
                     await self._retry.wait()
         finally:
             if self.policy is not None:

@@ -9,7 +9,7 @@
 
 A call waits while the group is starting, for the first time or after a first crash, at most ``PATIENCE`` seconds. A start that takes
 longer goes on, and a call fails at once with what the server said last. During the backoff after a failure, a call fails at once
-with the reason.
+with the reason, unless ``try_again`` starts the next attempt.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from dynamic_mcp.upstream.base import Upstream
 #: Seconds that a call waits for a start (dynamic-mcp README.md: "10-second timeout for transport creation, initialization, and tool
 #: listing"). The start itself may take ``Timeouts.start``.
 PATIENCE = 10.0
+#: Seconds after a failure before a call starts another attempt.
+MIN_AGE = 1.0
 
 
 class GroupState:
@@ -53,6 +55,9 @@ class GroupState:
         #: the monotonic time at which the current attempt began; None without an attempt
         self._began: float | None = None
         self._is_slow = False
+        #: starts the next attempt; None unless the group waits in the backoff after a failure
+        self._hurry: Callable[[], None] | None = None
+        self._failed_at = 0.0
         self._last_words: Callable[[], str] = str
         self._warned: str | None = None
 
@@ -75,6 +80,24 @@ class GroupState:
             if scope.cancelled_caught:
                 raise self._still_starting()
         return self.upstream
+
+    def try_again(self) -> None:
+        """Start the next attempt, for which calls then wait, if the last one failed at least ``MIN_AGE`` seconds ago."""
+        if self.ended is not None or self.failure is None or self._hurry is None:
+            return
+        if time.monotonic() >= self._failed_at + MIN_AGE:
+            self._hurry()
+            self._hurry = self.failure = None
+            self.settled = anyio.Event()
+
+    @contextmanager
+    def backoff(self, hurry: Callable[[], None]) -> Iterator[None]:
+        """The delay after a failure; ``hurry`` ends it."""
+        self._hurry = hurry
+        try:
+            yield
+        finally:
+            self._hurry = None
 
     def is_wanted(self) -> bool:
         """Whether a call waits for the start."""
@@ -134,6 +157,7 @@ class GroupState:
         )
         self.upstream = None
         self.failure = UpstreamFailed(reason, stderr_tail)
+        self._failed_at = time.monotonic()
         self._warned = reason
         self._settle()
 

@@ -11,8 +11,8 @@ from itertools import zip_longest
 import httpx
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.http_proxy import proxy_for
 from dynamic_mcp.oauth.reach import Reach
-from dynamic_mcp.origin import proxy_for
 from dynamic_mcp.tls import trust_store
 
 #: The most addresses of one name to try, and the seconds for each but the last.
@@ -58,9 +58,7 @@ class JudgedTransport(httpx.AsyncBaseTransport):
     def _through(self, proxy: str) -> httpx.AsyncHTTPTransport:
         if proxy not in self._proxied:
             try:
-                self._proxied[proxy] = httpx.AsyncHTTPTransport(
-                    verify=trust_store(), proxy=proxy if "://" in proxy else f"http://{proxy}"
-                )
+                self._proxied[proxy] = httpx.AsyncHTTPTransport(verify=trust_store(), proxy=proxy)
             except (ImportError, ValueError, httpx.InvalidURL):
                 raise UpstreamFailed(
                     "the proxy that the environment names cannot be used for signing in"

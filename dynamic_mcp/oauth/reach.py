@@ -20,7 +20,7 @@ from enum import IntEnum
 from urllib.parse import unquote, urlsplit
 
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.origin import proxy_for
+from dynamic_mcp.http_proxy import proxy_for
 
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")

@@ -1,5 +1,7 @@
 """Streamable HTTP: one endpoint; sessions and a GET stream in the legacy era, neither in the modern one."""
 
+from typing import Any
+
 from mock_servers.actions import Action
 from mock_servers.answers import MODERN_VERSION, Json
 from mock_servers.incoming import is_answer
@@ -26,7 +28,10 @@ class StreamableHttp(RemoteServer):
         self._shared = self.new_session("shared")
 
     def serve(self, exchange: HttpExchange) -> None:
-        if exchange.target.partition("?")[0] != self.http.path:
+        path = exchange.target.partition("?")[0]
+        if path in self.http.redirects:
+            exchange.respond(self.http.redirects[path], b"", {"Location": self.http.path})
+        elif path != self.http.path:
             exchange.respond(404, b"Not Found")
         elif exchange.verb == "POST":
             self._post(exchange)
@@ -120,9 +125,24 @@ class StreamableHttp(RemoteServer):
                 self.http.session_requests is not None and session.request_count > self.http.session_requests
             )
         if session is None or session.expired or session is self._shared:
-            self.refuse(exchange, 404, {"code": _REFUSED, "message": "Session not found"}, identity)
+            self._refuse_lost(exchange, identity)
+            return None
+        if self.http.sticky and _cookie(session) not in (exchange.header("Cookie") or "").split("; "):
+            # Another machine got the request.
+            self._refuse_lost(exchange, identity)
             return None
         return session
+
+    def _refuse_lost(self, exchange: HttpExchange, identity: Any) -> None:
+        """Say that the session is unknown."""
+        if self.http.lost == "400":
+            exchange.respond(400, b"Invalid or missing session ID", {"Content-Type": "text/plain"})
+        elif self.http.lost == "401":
+            exchange.respond(401, b"Unauthorized: Session not found")
+        elif self.http.lost == "error":
+            self.refuse(exchange, 200, {"code": -32001, "message": "Session not found"}, identity)
+        else:
+            self.refuse(exchange, 404, {"code": _REFUSED, "message": "Session not found"}, identity)
 
     def _post_writer(self, session: MockSession, exchange: HttpExchange) -> PostResponseWriter:
         headers = self._headers(session)
@@ -131,7 +151,10 @@ class StreamableHttp(RemoteServer):
         return PostResponseWriter(exchange, stream, self.http, headers)
 
     def _headers(self, session: MockSession) -> dict[str, str]:
-        return {} if session is self._shared else {SESSION: session.id}
+        if session is self._shared:
+            return {}
+        cookie = {"Set-Cookie": f"{_cookie(session)}; Path=/; HttpOnly"} if self.http.sticky else {}
+        return {SESSION: session.id, **cookie}
 
     def _subscribe(
         self, session: MockSession, message: Json, writer: PostResponseWriter, exchange: HttpExchange
@@ -173,3 +196,8 @@ class StreamableHttp(RemoteServer):
 
     def _not_allowed(self, exchange: HttpExchange) -> None:
         exchange.respond(405, b"Method Not Allowed", {"Allow": "POST"})
+
+
+def _cookie(session: MockSession) -> str:
+    """The cookie of a session, with characters that some clients quote."""
+    return f"LB={session.id[-14:-6]}+/="

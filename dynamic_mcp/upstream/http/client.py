@@ -4,45 +4,49 @@ The library is aiohttp. With 64 calls in flight it reaches about half of the thr
 because requests queue behind its connection pool. The first ``start`` imports aiohttp in a thread, because that takes long.
 
 The system's trust store verifies certificates (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` change it). Proxies come from the environment
-(``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``). The client follows no redirects, because headers for one address must
-not reach another. It limits only the time for a connection, and for a ``post``. It asks for no content coding, unless the configured
+(``http_proxy``). Redirects are followed within the origin of the server (``redirects``), where its cookies go too (``cookies``). The
+client limits only the time for a connection, and for a ``post``. It asks for no content coding, unless the configured
 headers do, and reads a reply that is compressed once; aiohttp decompresses it in bounded pieces, as fast as they are read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import anyio.lowlevel
 from anyio import to_thread
 
 from dynamic_mcp import __version__
-from dynamic_mcp.errors import SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
-from dynamic_mcp.origin import has_credentials_twice, is_plain, proxy_for, without_user
+from dynamic_mcp.errors import HttpStatus, SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
+from dynamic_mcp.hiding import HiddenValues
+from dynamic_mcp.http_proxy import proxy_for
+from dynamic_mcp.origin import has_credentials_twice, is_plain, without_user
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces
 from dynamic_mcp.tls import trust_store
 from dynamic_mcp.upstream.flow import Turn
+from dynamic_mcp.upstream.http import redirects, refusals
+from dynamic_mcp.upstream.http.cookies import Cookies
+from dynamic_mcp.upstream.http.library import (
+    CONNECT_TIMEOUT,
+    check_codings,
+    resolver,
+    response_class,
+    translated_errors,
+)
+from dynamic_mcp.upstream.http.session import SESSION
 
 if TYPE_CHECKING:
     import aiohttp
 
-#: Seconds to make one connection.
-CONNECT_TIMEOUT = 10.0
 #: Seconds in which the server has to accept a message that has no answer in the reply.
 ACCEPT_TIMEOUT = 30.0
 _READ_BUFFER = 1 << 18
-#: Interim replies (1xx) before the reply to one request.
-MAX_INTERIM = 100
-#: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
-_CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
 
 _T = TypeVar("_T")
 
@@ -55,6 +59,8 @@ class HttpReply:
         self.status = response.status
         #: the media type without parameters, lower case
         self.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        #: what ``words`` has read of the body
+        self._read: list[bytes] = []
 
     def header(self, name: str) -> str | None:
         """The value of a header; the case of its name does not matter."""
@@ -62,9 +68,25 @@ class HttpReply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body in chunks. Raises UpstreamGone if it breaks off."""
-        with _translated_errors():
+        for chunk in self._read:
+            yield chunk
+        with translated_errors():
             async for chunk in self._response.content.iter_any():
                 yield chunk
+
+    async def words(self) -> str:
+        """The text at the begin of the body, as far as it comes in time. ``chunks`` gives it again."""
+        if not self._read:
+            with (
+                anyio.move_on_after(refusals.READ_TIME),
+                contextlib.suppress(UpstreamFailed),
+                translated_errors(),
+            ):
+                async for chunk in self._response.content.iter_any():
+                    self._read.append(chunk)
+                    if sum(map(len, self._read)) >= refusals.MAX_READ:
+                        break
+        return b"".join(self._read)[: refusals.MAX_READ].decode(errors="replace")
 
     async def body(self, max_size: int) -> Line:
         """The whole body. Raises TooLarge beyond ``max_size`` bytes, UpstreamGone if it breaks off."""
@@ -76,6 +98,32 @@ class HttpReply:
             if turn.is_over_after(chunk):
                 await anyio.lowlevel.checkpoint()
         return body.take_line()
+
+    @property
+    def charset(self) -> str:
+        """The charset that the server names, in lower case; empty without one."""
+        _, _, parameters = (self.header("Content-Type") or "").lower().partition("charset=")
+        return parameters.partition(";")[0].strip().strip("\"'")
+
+    @property
+    def challenge(self) -> str:
+        """The ``WWW-Authenticate`` headers."""
+        return ", ".join(self._response.headers.getall("WWW-Authenticate", ()))
+
+    async def is_session_lost(self) -> bool:
+        """Whether this reply to a request of a session says that the server has lost the session."""
+        return refusals.is_session_lost(self.status, await self.words(), self.challenge)
+
+    def end(self) -> None:
+        """End the exchange. An unfinished body could be endless, so its connection is not kept."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
 
 
 class Credentials(Protocol):
@@ -111,14 +159,21 @@ class HttpClient:
         credentials: Credentials,
         *,
         require_https: bool = False,
+        hidden: HiddenValues | None = None,
     ) -> None:
-        """``headers`` go with every request, and override its own. A bearer token overrides both, and credentials in the url."""
+        """``headers`` go with every request, and override its own. A bearer token overrides both, and credentials in the url.
+
+        No words of the server show what is ``hidden``.
+        """
         self.url = url
         self._require_https = require_https
         self._credentials = credentials
         self._default_headers = {"User-Agent": f"dynamic-mcp/{__version__}", "Accept-Encoding": "identity"}
         self._proxy: str | None = None
         self._headers = dict(headers)
+        self._hidden = hidden or HiddenValues()
+        self._cookies = Cookies(next((headers[name] for name in headers if name.lower() == "cookie"), None))
+        self._bearer: str | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -134,22 +189,23 @@ class HttpClient:
             raise UpstreamFailed(
                 "its url holds credentials, and so does its Authorization header; remove one of them"
             )
+        if self._proxy is not None and not self._proxy.lower().startswith(("http://", "https://")):
+            raise UpstreamFailed("the environment names a proxy that is neither http:// nor https://")
         secure = urlsplit(self.url).scheme == "https"
-        # A request to loopback through a proxy leaves this machine too.
-        if self._require_https and (is_plain(self.url) or (self._proxy is not None and not secure)):
+        if self._require_https and is_plain(self.url):
             raise UpstreamFailed("its url is not https://, and security.require_https is set")
         library = await to_thread.run_sync(importlib.import_module, "aiohttp")
         # Plain http needs no trust store, and ignores this value.
         trust = trust_store() if secure else True
         # A proxy resolves the name itself.
-        resolver = None if self._proxy is not None else _resolver(library, self._credentials.admitted)
+        resolving = None if self._proxy is not None else resolver(library, self._credentials.admitted)
         self._session = library.ClientSession(
-            connector=library.TCPConnector(limit=0, ssl=trust, resolver=resolver),
+            connector=library.TCPConnector(limit=0, ssl=trust, resolver=resolving),
             cookie_jar=library.DummyCookieJar(),
             timeout=library.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             read_bufsize=_READ_BUFFER,
             auto_decompress=True,
-            response_class=_response_class(),
+            response_class=response_class(),
         )
 
     @asynccontextmanager
@@ -168,34 +224,50 @@ class HttpClient:
         sends the request again after a sign-in; without ``may_sign_in`` it raises SignInNeeded. Raises UpstreamGone without a reply.
         """
         address = url or self.url
-        response = await self._with_sign_in(
+        reply = await self._with_sign_in(
             lambda: self._send_authorized(method, headers, body, address), may_sign_in
         )
         try:
-            yield HttpReply(response)
+            yield reply
         finally:
-            # An unfinished body could be endless, so its connection is not kept.
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+            reply.end()
+
+    async def refusal(self, reply: HttpReply, text: str | None = None) -> HttpStatus:
+        """The error for a reply with an error status, with the words of the server. ``text`` says what happened."""
+        if text is None:
+            text = refusals.status_text(reply.status)
+            if 300 <= reply.status < 400:
+                text = redirects.explain(self.url, reply.status, reply.header("Location"))
+        reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
+        return HttpStatus(text, reason, status=reply.status)
+
+    def _shown(self, words: str, content_type: str) -> str:
+        """What may be shown of the words of the server."""
+        own = HiddenValues([*self._cookies.values, *([self._bearer] if self._bearer else [])])
+        if len(words) >= refusals.MAX_READ:
+            # The end of the text may be the begin of a value.
+            words = words[: -max(own.longest, self._hidden.longest, 1)]
+        reason = refusals.reason_in(self._hidden.hide(own.hide(words)), content_type)
+        return reason if len(reason) <= refusals.MAX_SHOWN else f"{reason[: refusals.MAX_SHOWN]}..."
 
     async def post(
         self, headers: Mapping[str, str], body: bytes, *, url: str | None = None, may_sign_in: bool = False
-    ) -> int:
-        """POST a message that has no answer in the reply; the status of the reply.
+    ) -> None:
+        """POST a message that has no answer in the reply.
 
-        Raises like ``request``, and UpstreamGone after ``ACCEPT_TIMEOUT``.
+        Raises like ``request``, HttpStatus if the server refuses the message, and UpstreamGone after ``ACCEPT_TIMEOUT``.
         """
 
-        async def accepted() -> int:
+        async def accepted() -> None:
             # A sign-in is outside of this time limit.
             with anyio.move_on_after(ACCEPT_TIMEOUT):
                 async with self.request("POST", headers, body, url=url) as reply:
-                    return reply.status
+                    if reply.status >= 300:
+                        raise await self.refusal(reply)
+                    return
             raise UpstreamGone(f"it did not accept a message within {ACCEPT_TIMEOUT:g} s")
 
-        return await self._with_sign_in(accepted, may_sign_in)
+        await self._with_sign_in(accepted, may_sign_in)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -215,80 +287,59 @@ class HttpClient:
 
     async def _send_authorized(
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str
-    ) -> aiohttp.ClientResponse:
+    ) -> HttpReply:
         """Send a request with the current token, and once more if the server refuses it and another one exists."""
         bearer = await self._credentials.bearer()
-        response = await self._send(method, headers, body, url, bearer)
-        if response.status not in (401, 403):
-            return response
-        challenge = ", ".join(response.headers.getall("WWW-Authenticate", ()))
-        another = False
+        reply = await self._send(method, headers, body, url, bearer)
+        if reply.status not in (401, 403):
+            return reply
         try:
-            another = await self._credentials.handle_refusal(response.status, bearer, challenge)
+            if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
+                return reply
+            another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException:
-            response.close()
+            reply.close()
             raise
         if not another:
-            return response
-        response.close()
+            return reply
+        reply.close()
         return await self._send(method, headers, body, url, await self._credentials.bearer())
 
     async def _send(
+        self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
+    ) -> HttpReply:
+        """Send a request, and follow redirects within the origin."""
+        self._bearer = bearer
+        for _ in range(redirects.MAX_REDIRECTS + 1):
+            response = await self._send_once(method, headers, body, url, bearer)
+            self._cookies.take(response.headers.getall("Set-Cookie", ()), url)
+            target = redirects.target_of(url, response.status, response.headers.get("Location"))
+            if target is None:
+                return HttpReply(response)
+            response.close()
+            url = target
+        raise UpstreamFailed(f"it redirects more than {redirects.MAX_REDIRECTS} times")
+
+    async def _send_once(
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UpstreamGone("the connection was closed")
         token = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
-        with _translated_errors():
+        cookie = self._cookies.header(url)
+        cookies = {} if cookie is None else {"Cookie": cookie}
+        with translated_errors():
             response = await self._session.request(
                 method,
                 # The library refuses credentials in both the url and a header.
                 url if bearer is None else without_user(url),
                 data=body,
-                headers=_merged(self._default_headers, headers, self._headers, token),
+                headers=_merged(self._default_headers, headers, self._headers, cookies, token),
                 allow_redirects=False,
                 proxy=self._proxy,
             )
-        codings = _codings_of(response)
-        if len(codings) > 1 or not _CODINGS.issuperset(codings):
-            response.close()
-            raise UpstreamFailed(f"its answer has the content coding {', '.join(codings)[:40]!r}; {_PLAIN}")
+        check_codings(response)
         return response
-
-
-@cache
-def _response_class() -> type[aiohttp.ClientResponse]:
-    """aiohttp's response, with a bound for interim replies. aiohttp itself reads them for ever, and nothing else runs meanwhile."""
-    import aiohttp
-
-    class Response(aiohttp.ClientResponse):
-        async def start(self, connection: Any) -> aiohttp.ClientResponse:
-            protocol, replies = connection.protocol, 0
-            read = protocol.read
-
-            async def read_counted() -> object:
-                nonlocal replies
-                replies += 1
-                if replies > MAX_INTERIM + 1:
-                    raise UpstreamGone(f"it sent more than {MAX_INTERIM} interim replies (HTTP 1xx)")
-                return await read()
-
-            protocol.read = read_counted
-            try:
-                return await super().start(connection)
-            finally:
-                del protocol.read
-
-    return Response
-
-
-def _codings_of(response: aiohttp.ClientResponse) -> list[str]:
-    """The content codings of a reply, in the order in which the server applied them."""
-    listed = ",".join(response.headers.getall("Content-Encoding", ())).lower().split(",")
-    return [coding for coding in map(str.strip, listed) if coding not in ("", "identity")]
-
-
-_PLAIN = "the proxy reads answers that are not compressed, or once with gzip or deflate"
 
 
 def _merged(*levels: Mapping[str, str]) -> dict[str, str]:
@@ -297,54 +348,3 @@ def _merged(*levels: Mapping[str, str]) -> dict[str, str]:
     for level in levels:
         found |= {name.lower(): (name, value) for name, value in level.items()}
     return dict(found.values())
-
-
-def _resolver(library: Any, admitted: Callable[[list[str]], list[str]]) -> Any:
-    """A resolver of the library that gives only admitted addresses."""
-
-    class AdmittingResolver(library.ThreadedResolver):  # type: ignore[misc]  # the library is imported when it is needed
-        async def resolve(self, *name: Any, **options: Any) -> list[dict[str, Any]]:
-            found = await super().resolve(*name, **options)
-            kept = admitted([place["host"] for place in found])
-            return [place for place in found if place["host"] in kept]
-
-    return AdmittingResolver()
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Turns the library's errors into UpstreamGone. The texts of the library contain addresses, which may contain secrets."""
-    try:
-        yield
-    except UpstreamFailed:
-        raise
-    except Exception as error:
-        raise UpstreamGone(_cause_of(error)) from None
-
-
-def _cause_of(error: Exception) -> str:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or "it cannot be verified"
-        return f"the server's certificate is not valid: {reason}"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return f"the TLS connection failed: {getattr(error.os_error, 'reason', None) or 'no reason given'}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        what = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
-        return f"{what} could not be reached: {_reason_of(error.os_error)}"
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
-    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
-        # aiohttp has no type of its own for this error.
-        return f"its answer cannot be decompressed; {_PLAIN}"
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
-        return "the connection was lost before the answer was complete"
-    return f"the exchange with the server failed ({type(error).__name__})"
-
-
-def _reason_of(error: OSError) -> str:
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return error.strerror or type(error).__name__
-    # The text of an error of asyncio contains the address.
-    return os.strerror(error.errno)

@@ -55,4 +55,5 @@ class HttpConnector:
             {name: value.reveal() for name, value in self._transport.headers},
             self._authorization,
             require_https=self._transport.require_https,
+            hidden=self._transport.hidden(),
         )

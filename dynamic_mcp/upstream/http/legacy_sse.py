@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urljoin
 
-from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
@@ -50,9 +50,12 @@ class SseUpstream(HttpUpstream):
         try:
             async with self._client.request("GET", {"Accept": "text/event-stream"}) as reply:
                 if reply.status != 200 or reply.content_type != "text/event-stream":
-                    raise HttpStatus(
-                        f"it does not open an event stream (HTTP {reply.status})", status=reply.status
+                    what = (
+                        None
+                        if reply.status in (301, 302, 303, 307, 308)
+                        else f"it does not open an event stream (HTTP {reply.status})"
                     )
+                    raise await self._client.refusal(reply, what)
                 timer = asyncio.get_running_loop().call_later(ENDPOINT_TIMEOUT, self._give_up_endpoint)
                 try:
                     await self._read(reply)
@@ -121,6 +124,4 @@ class SseUpstream(HttpUpstream):
     async def _post(self, line: bytes) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        status = await self._client.post(headers, line.rstrip(), url=url, may_sign_in=self._is_open)
-        if status >= 300:
-            raise HttpStatus(f"it answered with HTTP {status}", status=status)
+        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=self._is_open)

@@ -16,6 +16,8 @@ from msgspec import Raw
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Outgoing
 
+#: The header with the id of a session.
+SESSION = "Mcp-Session-Id"
 _ACCEPT = "application/json, text/event-stream"
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 #: The member of params that the ``Mcp-Name`` header repeats.
@@ -35,7 +37,7 @@ class HttpSession:
         if self.version is not None:
             headers["MCP-Protocol-Version"] = self.version
         if self.id is not None:
-            headers["Mcp-Session-Id"] = self.id
+            headers[SESSION] = self.id
         return headers
 
     def message_headers(self, message: Outgoing) -> dict[str, str]:

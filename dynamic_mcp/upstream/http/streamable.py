@@ -4,7 +4,7 @@ Each message of the proxy is its own POST, and the POSTs run concurrently. The a
 as JSON, or as the event with its id. Other events may precede the answer, and the stream may go on after it. A bad reply fails only its
 own request.
 
-Handshake revisions also have a session, which begins again after the server forgot it (404), a stream of the server's own (GET), and
+Handshake revisions also have a session, which begins again after the server forgot it, a stream of the server's own (GET), and
 resumption of broken streams. A modern server has none of these; the end of the connection tells it of a cancellation (MCP 2025-11-25,
 basic/transports; MCP 2026-07-28, basic/transports/streamable-http).
 """
@@ -27,7 +27,9 @@ from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
 from dynamic_mcp.upstream.http.client import HttpClient, HttpReply
 from dynamic_mcp.upstream.http.connection import HttpUpstream
-from dynamic_mcp.upstream.http.session import HttpSession
+from dynamic_mcp.upstream.http.json_body import json_body
+from dynamic_mcp.upstream.http.refusals import is_session_lost_error
+from dynamic_mcp.upstream.http.session import SESSION, HttpSession
 
 #: Seconds in which the server has to answer the DELETE of the session.
 END_SESSION_TIMEOUT = 2.0
@@ -36,7 +38,14 @@ _INITIALIZED = Outgoing(jsonrpc.notification(handshake.INITIALIZED), handshake.I
 
 
 class SessionGone(HttpStatus):
-    """The server has forgotten the session of the request."""
+    """The server has forgotten the session of the request.
+
+    The proxy repeats the request, unless the server answered with a status from 500 on: then the request may have run.
+    """
+
+    @property
+    def may_repeat(self) -> bool:
+        return self.status < 500
 
 
 class StreamableHttpUpstream(HttpUpstream):
@@ -49,6 +58,10 @@ class StreamableHttpUpstream(HttpUpstream):
         super().__init__(client, events, self._on_cancelled, max_size=max_size)
         self._session = HttpSession()
         self._posts: dict[int, asyncio.Task[None]] = {}
+        #: for each request of a session in flight, whether it is the first try; only its answer may say that the session is lost
+        self._is_first: dict[int, bool] = {}
+        #: whether a repeated request got the error of a lost session again, so that such errors have another cause
+        self._errors_are_its_own = False
         self._timeout = 10.0
         self._renewal: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -117,24 +130,31 @@ class StreamableHttpUpstream(HttpUpstream):
             if self._renewal is not None and message.method != "initialize":
                 await asyncio.shield(self._renewal)
             session = self._session.id
+            if session is not None:
+                self._is_first[id] = True
             try:
                 await self._exchange(id, message)
-            except SessionGone:
+            except SessionGone as gone:
+                self._is_first[id] = False
                 await self._renew(session)
+                if not gone.may_repeat:
+                    raise
                 await self._exchange(id, message)
         except UpstreamFailed as error:
             self._peer.fail(id, error)
+        finally:
+            self._is_first.pop(id, None)
 
     async def _exchange(self, id: int, message: Outgoing) -> None:
         """Send one POST and deliver its answer. Raises UpstreamFailed."""
-        headers, session = self._session.message_headers(message), self._session.id
+        headers = self._session.message_headers(message)
         async with self._client.request(
             "POST", headers, message.line.rstrip(), may_sign_in=self._is_open
         ) as reply:
             if message.method == "initialize" and reply.status < 400:
-                self._session.id = reply.header("Mcp-Session-Id")
+                self._session.id = reply.header(SESSION)
             if reply.content_type != "text/event-stream" or reply.status != 200:
-                await self._take_json(id, reply, session)
+                await self._take_json(id, reply)
                 return
             stream = self._stream(id)
             if await stream.read(reply):
@@ -143,17 +163,15 @@ class StreamableHttpUpstream(HttpUpstream):
             raise UpstreamGone("the connection was lost before the answer came")
         await stream.resume(self._client, self._session)
 
-    async def _take_json(self, id: int, reply: HttpReply, session: str | None) -> None:
-        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer.
-
-        ``session`` is the session of the request, which may no longer be the current one.
-        """
-        if reply.status == 404 and session is not None:
-            raise SessionGone("it has forgotten the session (HTTP 404)", status=404)
-        body = await reply.body(self._max_size) if reply.content_type == "application/json" else b""
-        if reply.status == 400 and session is not None and b"session" in first_bytes(body).lower():
-            # Several servers answer this in place of 404.
-            raise SessionGone("it does not know the session (HTTP 400)", status=400)
+    async def _take_json(self, id: int, reply: HttpReply) -> None:
+        """Take the answer from a JSON body. A reply with an error status may contain a JSON-RPC error, which is the answer."""
+        if reply.status >= 400:
+            # Before the whole body is read, so that a refusal can show its words.
+            await reply.words()
+        if reply.status >= 400 and self._is_first.get(id) and await reply.is_session_lost():
+            problem = await self._client.refusal(reply, f"it does not know the session (HTTP {reply.status})")
+            raise SessionGone(str(problem), problem.stderr_tail, status=reply.status)
+        body = await json_body(reply, self._max_size)
         unread = "its answer is not the JSON-RPC answer to the request"
         try:
             elements = await _elements(body)
@@ -163,7 +181,7 @@ class StreamableHttpUpstream(HttpUpstream):
             if await self._deliver(id, element, any_id=reply.status >= 400):
                 return
         if reply.status >= 300:
-            raise HttpStatus(_status_text(reply.status), status=reply.status)
+            raise await self._client.refusal(reply)
         if not body:
             what = reply.content_type or "nothing"
             raise UpstreamFailed(f"its answer is {what[:40]!r}, neither JSON nor an event stream")
@@ -200,13 +218,15 @@ class StreamableHttpUpstream(HttpUpstream):
         if bytes(message.id) != own:
             self._peer.count_junk(size_of(data))
             return False
+        if message.error and id in self._is_first and is_session_lost_error(bytes(message.error)):
+            if self._is_first[id] and not self._errors_are_its_own:
+                raise SessionGone("it does not know the session")
+            self._errors_are_its_own = True
         self._peer.receive_answer(message)
         return True
 
     async def _post_unanswered(self, message: Outgoing) -> None:
-        status = await self._client.post(self._session.message_headers(message), message.line.rstrip())
-        if status >= 300:
-            raise HttpStatus(_status_text(status), status=status)
+        await self._client.post(self._session.message_headers(message), message.line.rstrip())
 
     # Sessions of the handshake revisions
 
@@ -262,11 +282,3 @@ async def _elements(body: Line) -> Iterable[Line]:
     if start == b"[":
         return await large.elements_of(body) if isinstance(body, Large) else jsonrpc.elements_of(body)
     return [body] if start or isinstance(body, Large) else []
-
-
-def _status_text(status: int) -> str:
-    if status in (401, 403):
-        return f"it asks for an authorization that it did not get (HTTP {status})"
-    if 300 <= status < 400:
-        return f"it redirects to another address (HTTP {status}); configure that address as its url"
-    return f"it answered with HTTP {status}"

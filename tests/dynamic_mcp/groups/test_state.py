@@ -58,6 +58,36 @@ async def test_the_failure_of_a_slow_start_is_the_reason_from_then_on() -> None:
     assert group.decided.is_set()
 
 
+async def test_an_old_failure_is_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    group, upstream, attempts = GroupState("a"), FakeUpstream(), 0
+
+    def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+
+    group.failed("it ended")
+    with group.backoff(attempt):
+        group.try_again()
+        assert group.failure is not None
+        monkeypatch.setattr(state, "MIN_AGE", 0.0)
+        for _ in range(2):
+            group.try_again()
+    assert attempts == 1
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(group.connected)
+        await anyio.sleep(0.01)
+        group.ready(upstream)
+    assert await group.connected() is upstream
+
+
+def test_a_failure_outside_of_the_backoff_stays() -> None:
+    group = GroupState("a")
+    group.failed("it waits for a sign-in")
+    group._failed_at -= 10.0
+    group.try_again()
+    assert group.failure is not None
+
+
 def test_delays_are_spread() -> None:
     delays = set()
     for _ in range(20):

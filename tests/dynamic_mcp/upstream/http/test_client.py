@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from dynamic_mcp.config.model import HttpTransport
-from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import Tokens
-from dynamic_mcp.origin import origin_of, proxy_for
+from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.upstream.http.client import MAX_INTERIM, HttpClient, _merged
+from dynamic_mcp.upstream.http.client import HttpClient, _merged
+from dynamic_mcp.upstream.http.library import MAX_INTERIM
 from tests.dynamic_mcp.helpers import WITHIN
 from tests.dynamic_mcp.upstream.http.scripted_server import Request, site
 
@@ -79,32 +80,6 @@ def test_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("environment", "url", "proxy"),
-    [
-        ({}, "http://host/", None),
-        ({"HTTP_PROXY": "http://p:1"}, "http://host/", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1"}, "https://host/", None),
-        ({"https_proxy": "http://p:2"}, "https://host/", "http://p:2"),
-        ({"ALL_PROXY": "http://p:3"}, "https://host/", "http://p:3"),
-        ({"ALL_PROXY": "http://p:3", "HTTP_PROXY": "http://p:1"}, "http://host/", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "other,host"}, "http://host/", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": ".example"}, "http://a.example:8080/", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "host:81"}, "http://host:81/", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "host:81"}, "http://host:82/", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "*"}, "http://host/", None),
-        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "::1"}, "http://[::1]:80/", None),
-    ],
-)
-def test_proxy_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-    assert proxy_for(url) == proxy
-
-
-@pytest.mark.parametrize(
     ("url", "environment", "allowed"),
     [
         ("https://host/", {}, True),
@@ -118,9 +93,7 @@ def test_proxy_comes_from_the_environment(
         ("http://127.0.0.1.example/", {}, False),
         ("http://user@10.0.0.1/", {}, False),
         ("http://localhost@10.0.0.1/", {}, False),
-        # The request to this machine goes through another one.
-        ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, False),
-        ("http://localhost/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "localhost"}, True),
+        ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, True),
     ],
 )
 async def test_require_https_refuses_plain_http(
@@ -204,15 +177,76 @@ async def test_token_replaces_credentials_in_the_url(tmp_path: Path) -> None:
     ]
 
 
-async def test_cookies_are_not_sent_back(tmp_path: Path) -> None:
+async def test_cookies_go_back_with_the_configured_one(tmp_path: Path) -> None:
     async def with_cookie(request: Request) -> None:
-        request.answer(200, b"", Set_Cookie="a=b")
+        request.answer(200, b"", Set_Cookie="lb=n0de+/=; Path=/; Domain=other.example")
 
-    async with site(with_cookie) as server, connected_client(tmp_path, server.url) as client:
+    async with (
+        site(with_cookie) as server,
+        connected_client(tmp_path, server.url, {"cookie": "own=1"}) as client,
+    ):
         for _ in range(2):
             async with client.request("GET", {}):
                 pass
-    assert ["cookie" in request.headers for request in server.requests] == [False, False]
+    assert [request.headers["cookie"] for request in server.requests] == ["own=1", "own=1; lb=n0de+/="]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_redirects_within_the_origin_are_followed(tmp_path: Path, status: int) -> None:
+    async def redirect(request: Request) -> None:
+        if request.target.startswith("/there/"):
+            request.answer(200, request.body)
+        else:
+            request.answer(status, b"", Location="/there/?a=b#c")
+
+    async with (
+        site(redirect) as server,
+        connected_client(tmp_path, server.url, {"X-Key": "k"}) as client,
+        client.request("POST", {"X-One": "1"}, b"body") as reply,
+    ):
+        assert await reply.body(10) == b"body"
+    _, second = server.requests
+    assert (second.method, second.target) == ("POST", "/there/?a=b")
+    assert second.headers["x-key"] == "k"
+    assert second.headers["x-one"] == "1"
+
+
+async def test_redirects_have_a_bound_and_other_origins_get_nothing(tmp_path: Path) -> None:
+    async def circle(request: Request) -> None:
+        request.answer(307, b"", Location=request.target)
+
+    async def away(request: Request) -> None:
+        request.answer(307, b"", Location=f"http://user:{SECRET}@other.example:81/{SECRET}")
+
+    async with site(circle) as server, connected_client(tmp_path, server.url) as client:
+        with pytest.raises(UpstreamFailed, match="more than 5 times"):
+            async with client.request("POST", {}, b""):
+                pass
+        assert len(server.requests) == 6
+    async with site(away) as server, connected_client(tmp_path, server.url) as client:
+        with pytest.raises(UpstreamFailed, match=r"another origin, http://other\.example:81, ") as caught:
+            await client.post({}, b"")
+    assert SECRET not in str(caught.value)
+
+
+async def test_the_words_of_a_refusal_are_short_and_show_no_secret(tmp_path: Path) -> None:
+    async def refuse(request: Request) -> None:
+        shown = f"{request.headers.get('cookie')} {request.headers['x-key']}"
+        page = f"<head><title>x</title></head><p>Not\n today,&nbsp;{shown}</p>{'!' * 600}"
+        request.answer(403, page.encode(), kind="text/html; charset=utf-8", Set_Cookie=f"lb={SECRET}")
+
+    headers = {"X-Key": "canary-key"}
+    async with site(refuse) as server:
+        transport = HttpTransport(Secret(server.url), (("X-Key", Secret("canary-key")),), False, None, ())
+        authorization = Authorization("a", transport, FileStore("a", tmp_path))
+        client = HttpClient(server.url, headers, authorization, hidden=transport.hidden())
+        await client.start()
+        for _ in range(2):
+            with pytest.raises(HttpStatus, match="HTTP 403") as caught:
+                await client.post({}, b"")
+        await client.close()
+    assert caught.value.stderr_tail.startswith("Not today, lb=[hidden] [hidden] !!!")
+    assert len(caught.value.stderr_tail) < 520
 
 
 async def test_oversized_body_is_not_read_to_its_end(tmp_path: Path) -> None:
@@ -311,6 +345,15 @@ async def test_unreachable_proxy_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     text = await cause(tmp_path, "http://far.example/")
 
     assert text == "the proxy could not be reached: Connection refused"
+
+
+async def test_proxy_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"socks5://user:{SECRET}@127.0.0.1:1")
+
+    with pytest.raises(UpstreamFailed, match="neither http:// nor https://") as caught:
+        async with connected_client(tmp_path, "http://far.example/"):
+            pass
+    assert SECRET not in str(caught.value)
 
 
 async def test_server_without_tls_fails_the_tls_handshake(tmp_path: Path) -> None:

@@ -621,3 +621,44 @@ async def test_modern_stream_is_never_resumed(tmp_path: Path) -> None:
             await upstream.call()
 
         assert all(request.method == "POST" for request in upstream.site.requests)
+
+
+# Words for a lost session
+
+
+def _lost(request: Request) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request.id, "error": {"code": -32001, "message": "Session not found"}}
+
+
+async def test_a_call_that_may_have_run_is_not_repeated_in_the_new_session(tmp_path: Path) -> None:
+    server = Server()
+
+    async def fail(request: Request) -> None:
+        request.answer(500, b"Session not found")
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = fail
+        with pytest.raises(HttpStatus, match="does not know the session") as caught:
+            await upstream.call()
+        assert caught.value.stderr_tail == "Session not found"
+        assert len(upstream.site.of(CALL)) == 1
+        del server.on[CALL]
+        assert await upstream.call() == "a"
+    assert len(upstream.site.of("initialize")) == 2
+
+
+async def test_an_error_that_a_new_session_repeats_goes_to_the_client(tmp_path: Path) -> None:
+    server = Server()
+
+    async def refuse(request: Request) -> None:
+        request.answer(200, _lost(request))
+
+    async with connected(tmp_path, server) as upstream:
+        server.on[CALL] = refuse
+        for _ in range(2):
+            with pytest.raises(UpstreamRefused) as caught:
+                await upstream.call()
+            assert caught.value.text == "Session not found"
+    # Only the first error began a new session.
+    assert len(upstream.site.of("initialize")) == 2
+    assert len(upstream.site.of(CALL)) == 3

@@ -1,0 +1,188 @@
+"""HTTP-050 to HTTP-057: lost sessions, cookies, redirects, proxies of the environment, and replies with odd types and reasons."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from conformance.checks import check
+from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
+from conformance.checks.sec_signin import an_address
+from conformance.checks.std_messages import is_echoed
+from mock_servers.remote_actions import answer_as, expire_session, redirect, respond
+from mock_servers.script import Http, Rule, Script, on_call, tool
+
+if TYPE_CHECKING:
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.remotes import RemoteMockUpstream
+    from conformance.workbench.workbench import Workbench
+
+_FORMS: tuple[Literal["400", "401", "error"], ...] = ("400", "401", "error")
+#: no exceptions, so that the proxy of the environment counts
+_NO_EXCEPTIONS = {"NO_PROXY": "", "no_proxy": ""}
+
+
+@check("HTTP-050", timeout=40)
+async def a_session_that_is_lost_in_other_words_begins_again(workbench: Workbench) -> None:
+    browser = workbench.browser()
+    upstreams = [
+        await workbench.http(
+            f"says-{form}",
+            Script(http=Http(sessions=True, lost=form), on=[on_call("add", expire_session())]),
+        )
+        for form in _FORMS
+    ]
+    async with workbench.serving(*upstreams) as proxy:
+        await workbench.run_cases(*(partial(_is_renewed, workbench, proxy, one) for one in upstreams))
+    workbench.expect(not browser.openings, "no browser opens", browser.openings)
+
+
+async def _is_renewed(workbench: Workbench, proxy: Proxy, upstream: RemoteMockUpstream) -> None:
+    with workbench.case(f"the server {upstream.name}"):
+        forgets = await proxy.call(upstream.name, "add", {"a": 1, "b": 2})
+        with workbench.precondition("the call that makes the upstream forget"):
+            workbench.expect(not forgets.is_error, "it succeeds", forgets.raw)
+        await is_echoed(workbench, proxy, upstream.name, {"x": 1})
+        begun = upstream.posts("initialize")
+        workbench.expect(len(begun) == 2, "one new initialize", begun)
+        last = upstream.posts("tools/call")[-1]
+        new = upstream.sessions[-1]
+        workbench.expect(last.header(SESSION) == new, f"the last call carries {new}", last)
+
+
+@check("HTTP-051")
+async def a_cookie_of_the_server_goes_back_to_it(workbench: Workbench) -> None:
+    upstream = await workbench.http("a", Script(http=Http(sessions=True, sticky=True)))
+    other = await workbench.http("other", Script(http=SESSIONS))
+    async with workbench.proxy(upstream, other) as proxy:
+        await proxy.handshake()
+        await is_usable(workbench, proxy, upstream, what="a server behind a sticky load balancer is usable")
+        await is_usable(workbench, proxy, other)
+    for request in workbench.some(other.http, "a request to the other server"):
+        workbench.expect(request.header("Cookie") is None, "no cookie at another server", request)
+
+
+@check("HTTP-052")
+async def redirects_within_the_origin_are_followed(workbench: Workbench) -> None:
+    headers = {"X-Key": "key"}
+    script = Script(http=Http(path="/mcp/", sessions=True, redirects={"/mcp": 307, "/old": 308}))
+    remotes = [await workbench.http(name, script, headers=headers) for name in ("temporary", "permanent")]
+    upstreams = [
+        remote.variant(url=remote.at(path)) for remote, path in zip(remotes, ("/mcp", "/old"), strict=True)
+    ]
+    async with workbench.proxy(*upstreams) as proxy:
+        await proxy.handshake()
+        for upstream in upstreams:
+            what = f"the server with the {upstream.name} redirect becomes usable"
+            await is_usable(workbench, proxy, upstream, what=what)
+    for remote in remotes:
+        reached = [request for request in remote.posts("tools/call") if request.target == "/mcp/"]
+        call = workbench.one(reached, "one call reaches the target of the redirect")
+        workbench.expect(call.header("X-Key") == "key", "the call has the configured header", call)
+
+
+@check("HTTP-053")
+async def a_redirect_to_another_origin_is_refused_and_named(workbench: Workbench) -> None:
+    other = await workbench.collector()
+    upstream = await workbench.http("a", Script(on=[Rule("POST", [redirect(other.at("/mcp/canary"))])]))
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        answer = await proxy.tools_of("a")
+    with workbench.precondition("the proxy meets the redirect"):
+        met = [request for request in upstream.http if request.status == 307]
+        workbench.expect(met, "a redirected request", upstream.http)
+    workbench.expect(answer.is_error, "an error", answer.raw)
+    place = urlsplit(other.url).netloc
+    workbench.expect(place in str(answer.raw), f"the error names {place}", answer.raw)
+    other.saw_nothing()
+
+
+@check("HTTP-054")
+async def this_machine_is_reached_without_a_proxy(workbench: Workbench) -> None:
+    company = await workbench.collector()
+    upstream = await workbench.http("address")
+    name = await workbench.http("name")
+    port = urlsplit(name.url).port
+    upstreams = [upstream, name.variant(url=f"http://localhost:{port}/mcp")]
+    environment = {
+        variable: company.at("") for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    }
+    async with workbench.proxy(*upstreams, env={**environment, **_NO_EXCEPTIONS}) as proxy:
+        await proxy.handshake()
+        for one in upstreams:
+            await is_usable(workbench, proxy, one, what=f"a server on loopback ({one.name}) becomes usable")
+    company.saw_nothing()
+
+
+@check("HTTP-055")
+async def proxies_and_exceptions_have_the_forms_of_curl(workbench: Workbench) -> None:
+    company = await workbench.collector()
+    host = an_address()
+    near = await workbench.http("near", host=host)
+    far = (await workbench.http("far")).variant(url="http://far.invalid/mcp")
+    port = urlsplit(company.url).port
+    network = f"{host}/24" if "." in host else f"{host}/64"
+    exceptions = f"10.255.255.1/32, .example  {network}"
+    environment = {"http_proxy": f"127.0.0.1:{port}", "NO_PROXY": exceptions, "no_proxy": exceptions}
+    async with workbench.proxy(near, far, env=environment) as proxy:
+        await proxy.handshake()
+        await is_usable(workbench, proxy, near, what="a server in a network of NO_PROXY becomes usable")
+        # It answers nothing that helps: only the connection counts.
+        await proxy.wake("far")
+        what = "a proxy without a scheme gets a connection for another server"
+        await workbench.eventually(lambda: company.events("connection"), within=10.0, what=what)
+
+
+_ODD = {
+    "charset": answer_as("json", 'Application/JSON; Charset="UTF-8"'),
+    "suffix": answer_as("json", "application/vnd.mcp+json"),
+    "plain": answer_as("json", "text/plain; charset=utf-8"),
+    "bytes": answer_as("json", "application/octet-stream"),
+    "untyped": respond(200, "$answer"),
+    "mark": respond(200, "\ufeff$answer", headers={"Content-Type": "application/json"}),
+}
+
+
+@check("HTTP-056")
+async def a_json_answer_counts_whatever_its_type(workbench: Workbench) -> None:
+    script = Script(
+        tools=[tool("echo"), *map(tool, _ODD)], on=[on_call(name, action) for name, action in _ODD.items()]
+    )
+    upstream = await workbench.http("a", script)
+
+    async def is_taken(name: str) -> None:
+        with workbench.case(f"the answer {name}"):
+            result = await proxy.call("a", name, {"x": name})
+            workbench.expect(not result.is_error and name in result.text, "the answer", result.raw)
+
+    async with workbench.serving(upstream) as proxy:
+        await workbench.run_cases(*(partial(is_taken, name) for name in _ODD))
+    workbench.expect(len(upstream.posts("tools/call")) == len(_ODD), "each call once", upstream.http)
+
+
+@check("HTTP-057")
+async def the_reason_of_a_refusal_reaches_the_client_without_secrets(workbench: Workbench) -> None:
+    reason, secret = "the quota of this project is used up", "canary-k3y-0001"
+    kinds: dict[str, tuple[int, str, str]] = {
+        "text": (400, "text/plain", reason),
+        "json": (422, "application/json", f'{{"detail": "{reason}"}}'),
+        "page": (403, "text/html", f"<html><body><h1>{reason}</h1></body></html>"),
+    }
+    rules = [
+        on_call(name, respond(status, f"{body}\n$headers\n{'x' * 200_000}", headers={"Content-Type": kind}))
+        for name, (status, kind, body) in kinds.items()
+    ]
+    upstream = await workbench.http(
+        "a", Script(tools=[tool("echo"), *map(tool, kinds)], on=rules), headers={"X-Api-Key": secret}
+    )
+    async with workbench.serving(upstream) as proxy:
+        for name in kinds:
+            with workbench.case(f"a refusal with {name}"):
+                answer = await proxy.call("a", name)
+                text = str(answer.raw)
+                workbench.expect(answer.is_error, "an error", text[:2000])
+                workbench.expect(reason in text, f"the error contains {reason!r}", text[:2000])
+                workbench.expect(secret not in text, "the error shows no configured header", text[:2000])
+                workbench.expect(len(text) < 10_000, "an error of at most 10,000 characters", len(text))
+        await can_call(workbench, proxy, upstream)

@@ -1,0 +1,53 @@
+"""The JSON in the body of a reply, whatever the server calls its type.
+
+A byte order mark and a charset other than UTF-8 are read too, although RFC 8259, section 8.1, forbids both.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+from dynamic_mcp.protocol.pieces import Line, first_bytes
+from dynamic_mcp.upstream.http.client import HttpReply
+
+#: Types of bodies that may hold JSON. Others, such as a page, are not read.
+_UNSPECIFIC = frozenset(
+    {"", "text/plain", "text/json", "text/x-json", "application/x-json", "application/octet-stream"}
+)
+
+
+async def json_body(reply: HttpReply, max_size: int) -> Line:
+    """The body as JSON in UTF-8; empty if its type says that it is none, or if a body of an unspecific type holds none.
+
+    Raises TooLarge beyond ``max_size`` bytes, and UpstreamGone if the body breaks off.
+    """
+    kind = reply.content_type
+    is_json = kind == "application/json" or kind.endswith("+json")
+    if not is_json and kind not in _UNSPECIFIC:
+        return b""
+    body = await reply.body(max_size)
+    if isinstance(body, bytes | bytearray):
+        body = _as_utf8(bytes(body), reply.charset)
+    return body if is_json or first_bytes(body).lstrip()[:1] in (b"{", b"[") else b""
+
+
+def _as_utf8(body: bytes, charset: str) -> bytes:
+    if body.startswith(codecs.BOM_UTF8):
+        return body.removeprefix(codecs.BOM_UTF8)
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        charset = "utf-16"
+    elif not charset or charset in ("utf-8", "utf8", "us-ascii") or (_is_utf8(body) and b"\0" not in body):
+        # Some servers name a charset by default, and send UTF-8.
+        return body
+    try:
+        return body.decode(charset).encode()
+    except (LookupError, ValueError):
+        return body
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

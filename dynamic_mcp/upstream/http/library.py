@@ -1,0 +1,109 @@
+"""What this proxy needs beyond aiohttp: a bound for interim replies, admitted addresses, and errors without addresses."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+
+if TYPE_CHECKING:
+    import aiohttp
+
+#: Seconds to make one connection.
+CONNECT_TIMEOUT = 10.0
+#: Interim replies (1xx) before the reply to one request.
+MAX_INTERIM = 100
+#: The content codings that aiohttp can decompress; brotli and zstd only if their libraries are installed.
+_CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
+_PLAIN = "the proxy reads answers that are not compressed, or once with gzip or deflate"
+
+
+@cache
+def response_class() -> type[aiohttp.ClientResponse]:
+    """aiohttp's response, with a bound for interim replies. aiohttp itself reads them for ever, and nothing else runs meanwhile."""
+    import aiohttp
+
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection: Any) -> aiohttp.ClientResponse:
+            protocol, replies = connection.protocol, 0
+            read = protocol.read
+
+            async def read_counted() -> object:
+                nonlocal replies
+                replies += 1
+                if replies > MAX_INTERIM + 1:
+                    raise UpstreamGone(f"it sent more than {MAX_INTERIM} interim replies (HTTP 1xx)")
+                return await read()
+
+            protocol.read = read_counted
+            try:
+                return await super().start(connection)
+            finally:
+                del protocol.read
+
+    return Response
+
+
+def check_codings(response: aiohttp.ClientResponse) -> None:
+    """Raise UpstreamFailed, and close the reply, if aiohttp cannot decompress it in bounded pieces."""
+    listed = ",".join(response.headers.getall("Content-Encoding", ())).lower().split(",")
+    codings = [coding for coding in map(str.strip, listed) if coding not in ("", "identity")]
+    if len(codings) > 1 or not _CODINGS.issuperset(codings):
+        response.close()
+        raise UpstreamFailed(f"its answer has the content coding {', '.join(codings)[:40]!r}; {_PLAIN}")
+
+
+def resolver(library: Any, admitted: Callable[[list[str]], list[str]]) -> Any:
+    """A resolver of the library that gives only admitted addresses."""
+
+    class AdmittingResolver(library.ThreadedResolver):  # type: ignore[misc]  # the library is imported when it is needed
+        async def resolve(self, *name: Any, **options: Any) -> list[dict[str, Any]]:
+            found = await super().resolve(*name, **options)
+            kept = admitted([place["host"] for place in found])
+            return [place for place in found if place["host"] in kept]
+
+    return AdmittingResolver()
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turns the library's errors into UpstreamGone. The texts of the library contain addresses, which may contain secrets."""
+    try:
+        yield
+    except UpstreamFailed:
+        raise
+    except Exception as error:
+        raise UpstreamGone(_cause_of(error)) from None
+
+
+def _cause_of(error: Exception) -> str:
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "it cannot be verified"
+        return f"the server's certificate is not valid: {reason}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"the TLS connection failed: {getattr(error.os_error, 'reason', None) or 'no reason given'}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        what = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the server"
+        return f"{what} could not be reached: {_reason_of(error.os_error)}"
+    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
+        return f"no connection to the server within {CONNECT_TIMEOUT:g} s"
+    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
+        # aiohttp has no type of its own for this error.
+        return f"its answer cannot be decompressed; {_PLAIN}"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the connection was lost before the answer was complete"
+    return f"the exchange with the server failed ({type(error).__name__})"
+
+
+def _reason_of(error: OSError) -> str:
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or type(error).__name__
+    # The text of an error of asyncio contains the address.
+    return os.strerror(error.errno)

@@ -1,0 +1,86 @@
+"""What the body of an error status says: that the server has lost the session, or why it refuses a request.
+
+MCP has one form for a lost session (404). Servers say it in others: 400 or 401 with a text, 410, or a JSON-RPC error in a reply 200.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+import msgspec
+
+from dynamic_mcp.printable import printable
+
+#: Bytes of a body that are read for its words, seconds to wait for them, and characters that are shown.
+MAX_READ = 1 << 14
+READ_TIME = 2.0
+MAX_SHOWN = 500
+
+_SESSION = r"\b(?:mcp[ _-]?)?session(?:[ _-]?id)?\b"
+_BEFORE = (
+    r"(?:no|not|unknown|invalid|expired|missing|without|stale|bad|unrecognized|could not find|cannot find)"
+)
+_AFTER = (
+    r"(?:not[ _-]?found|unknown|invalid|expired|missing|required|terminated|closed|gone|lost|ended|stale|not valid"
+    r"|does ?n[o']t exist|does not exist|no longer|not recognized|unrecognized|not active|not initialized)"
+)
+_UNINITIALIZED = r"(?:not (?:yet )?|before |without |expect(?:ed|s|ing)?:? (?:an? )?)[`'\"]?initializ"
+#: in the text of an error status
+_LOST = re.compile(
+    rf"{_BEFORE}\b[^.]{{0,60}}{_SESSION}|{_SESSION}[^.]{{0,100}}\b{_AFTER}|session_?not_?found|{_UNINITIALIZED}",
+    re.IGNORECASE,
+)
+#: in the challenge of a server that wants another token (RFC 6750, section 3; RFC 9728, section 5.1)
+_ABOUT_A_TOKEN = re.compile(r"\b(?:error|resource_metadata|scope)\s*=", re.IGNORECASE)
+#: the whole message of a JSON-RPC error; a longer one may come from a tool
+_LOST_MESSAGE = re.compile(
+    rf"(?:(?:bad request|not found|unauthorized|error|mcp error -?\d+)\W+)*"
+    rf"(?:(?:the )?{_SESSION}(?:[: ]+\S*\d\S*)?(?: (?:was|is|has|been))*? {_AFTER}(?: or {_AFTER})*"
+    rf"|(?:{_BEFORE} )(?:or \w+ |valid )?{_SESSION}(?: provided)?"
+    rf"|server not initialized|received request before initialization was complete)(?:\W.{{0,80}})?",
+    re.IGNORECASE | re.DOTALL,
+)
+#: the codes that SDKs use for it: those of requests that no handler has seen
+_LOST_CODES = frozenset({-32001, -32000, -32600, -32602})
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+def is_session_lost(status: int, text: str, challenge: str = "") -> bool:
+    """Whether a reply with this error status and text to a request of a session says that the server has lost the session.
+
+    ``challenge`` is the ``WWW-Authenticate`` header. One that names a cause or an authorization server is about a token.
+    """
+    if status in (404, 410):
+        return True
+    if status < 400 or (status in (401, 403) and _ABOUT_A_TOKEN.search(challenge)):
+        return False
+    return _LOST.search(text) is not None
+
+
+def is_session_lost_error(error: bytes) -> bool:
+    """Whether a JSON-RPC error in a successful reply says that the server has lost the session."""
+    try:
+        found = msgspec.json.decode(error, type=_Error)
+    except msgspec.DecodeError:
+        return False
+    return found.code in _LOST_CODES and _LOST_MESSAGE.fullmatch(found.message.strip()) is not None
+
+
+def reason_in(text: str, content_type: str) -> str:
+    """The words of a refusal, in one safe line that is not cut yet. A page loses its markup."""
+    if content_type in ("text/html", "application/xhtml+xml"):
+        text = re.sub(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", " ", text)
+        text = html.unescape(re.sub(r"<[^>]*>", " ", text))
+    return printable(" ".join(text.split()), None)
+
+
+def status_text(status: int) -> str:
+    """What an error status means."""
+    if status in (401, 403):
+        return f"it asks for an authorization that it did not get (HTTP {status})"
+    return f"it answered with HTTP {status}"

@@ -1,0 +1,84 @@
+"""The forms in which servers say that a session is lost, and texts that only look like it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dynamic_mcp.upstream.http.refusals import is_session_lost, is_session_lost_error, reason_in
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (404, ""),
+        (410, "Gone"),
+        (400, "Invalid or missing session ID"),
+        (400, "Bad Request: No valid session ID provided"),
+        (400, "Bad Request: Server not initialized"),
+        (400, "Missing Mcp-Session-Id header; the Mcp-Session-Id header is required"),
+        (400, "Session ID missing"),
+        (400, "Session 0c5f3e0e-3f4f-4d8a not found"),
+        (400, "No transport found for sessionId"),
+        (400, '{"error":"SESSION_NOT_FOUND"}'),
+        (401, "Unauthorized: Session not found"),
+        (403, "Unknown session"),
+        (422, "Unexpected message, expect initialize request"),
+        (500, "Session not found"),
+        (503, "session has expired"),
+    ],
+)
+def test_these_statuses_and_texts_mean_a_lost_session(status: int, text: str) -> None:
+    assert is_session_lost(status, text)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "challenge"),
+    [
+        (200, "Session not found", ""),
+        (400, "Bad Request", ""),
+        (400, "The argument x is invalid", ""),
+        (401, "Unauthorized", ""),
+        (401, "The session has expired", 'Bearer error="invalid_token"'),
+        (401, "The session has expired", 'Bearer resource_metadata="https://a/"'),
+        (403, "This session may not call delete", ""),
+        (500, "Internal Server Error", ""),
+    ],
+)
+def test_these_do_not(status: int, text: str, challenge: str) -> None:
+    assert not is_session_lost(status, text, challenge)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "lost"),
+    [
+        (-32001, "Session not found", True),
+        (-32001, "The session was not found.", True),
+        (-32600, "Session not found", True),
+        (-32000, "Bad Request: No valid session ID provided", True),
+        (-32000, "Not Found: Unknown Mcp-Session-Id header", True),
+        (-32000, "Bad Request: Server not initialized", True),
+        (-32602, "Received request before initialization was complete", True),
+        (-32001, "Session 0c5f3e0e-3f4f-4d8a not found", True),
+        (-32001, "Session S1 not found", True),
+        (-32001, "Session not found: S1", True),
+        (-32001, "Session expired", True),
+        (-32001, "Request timed out", False),
+        (-32602, "Browser session not found; call open first", False),
+        (-32603, "Session not found", False),
+        (-32000, "No such session in the database", False),
+    ],
+)
+def test_errors_in_a_successful_reply(code: int, message: str, lost: bool) -> None:
+    assert is_session_lost_error(json.dumps({"code": code, "message": message}).encode()) is lost
+
+
+def test_an_error_that_is_no_object_means_nothing() -> None:
+    assert not is_session_lost_error(b'"Session not found"')
+
+
+def test_the_reason_is_one_safe_line() -> None:
+    page = "<html><head><title>t</title></head><style>b{}</style><h1>502</h1><!-- x -->bad&lt;\x1b[0m</html>"
+    assert reason_in(page, "text/html") == "502 bad<\\u001b[0m"
+    assert reason_in(' {"detail":\n "<b>"} ', "application/json") == '{"detail": "<b>"}'
