@@ -51,6 +51,9 @@ class RecordedEvents:
     async def on_request(self, message: Message) -> bytes:
         raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
 
+    def on_oddity(self, what: str) -> None:
+        return None
+
 
 class Server:
     """A server of one era, with sessions if legacy; ``on`` replaces the default answer to a method, or to the verb GET."""
