@@ -176,7 +176,9 @@ class Router:
         if problem.answer and self._session.client_peer.receive_malformed(problem):
             # A message about an answer has no answer itself: its id is one of the proxy's own.
             return
-        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.reason))
+        # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5).
+        id = jsonrpc.NULL if problem.reason == jsonrpc.NO_JSON else problem.id
+        line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
             self._send(line)
         else:

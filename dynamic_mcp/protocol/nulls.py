@@ -1,7 +1,7 @@
-"""Removes members that are null from messages, because the schemas of MCP allow them nowhere, and official clients refuse them.
+"""Removes optional members that are null from messages, because the schemas of MCP do not allow them, and official clients refuse them.
 
-Libraries that write every field of an object write null for a missing one. Values that belong to the server keep their nulls: structured
-content, metadata, schemas and arguments. What has no null to remove keeps its bytes.
+Libraries that write every field of an object write null for a missing one. Only optional members that MCP defines are removed. Any other
+null stays, for example in structured content, metadata and unknown members. What has no null to remove keeps its bytes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,50 @@ from dynamic_mcp.protocol.pieces import LARGE
 
 #: Objects and arrays inside each other that are searched.
 _MAX_DEPTH = 6
-#: Members whose values belong to the server.
-_OPAQUE = frozenset(
-    {
+#: The optional members of MCP that a server may write as null.
+_OPTIONAL = frozenset(
+    [
         "_meta",
+        "annotations",
+        "audience",
+        "blob",
+        "capabilities",
+        "completions",
+        "description",
+        "icons",
+        "includeContext",
+        "instructions",
+        "isError",
+        "lastModified",
+        "logger",
+        "message",
+        "metadata",
+        "mimeType",
+        "modelPreferences",
+        "nextCursor",
+        "priority",
+        "prompts",
+        "required",
+        "resources",
+        "serverInfo",
+        "size",
+        "sizes",
+        "stopSequences",
         "structuredContent",
-        "arguments",
-        "data",
-        "input",
-        "inputSchema",
-        "outputSchema",
-        "requestedSchema",
-    }
+        "supportedVersions",
+        "systemPrompt",
+        "temperature",
+        "text",
+        "title",
+        "toolChoice",
+        "tools",
+        "total",
+        "uri",
+        "websiteUrl",
+    ]
 )
+#: Members whose values consist of members and entries of MCP.
+_CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "icons", "messages", "resource"})
 #: The list that a result has to have, by method.
 _LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
 _IS_LIST = re.compile(rb'"content"\s*:\s*\[')
@@ -48,9 +79,11 @@ def valid_result(method: str, result: bytes) -> bytes:
     members = _decode_members(result)
     listed = members.get(name)
     kept = without_nulls(result)
+    if listed is not None and bytes(listed) == NULL:
+        return msgspec.json.encode({**_decode_members(kept), name: []})
     if listed is None or (bytes(listed)[:1] == b"[" and method != "tools/call"):
         return kept
-    entries = _entries(bytes(listed)) if method == "tools/call" else []
+    entries = _entries(bytes(listed)) if method == "tools/call" else None
     if entries is None:
         return kept
     return msgspec.json.encode({**_decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
@@ -58,8 +91,6 @@ def valid_result(method: str, result: bytes) -> bytes:
 
 def _entries(content: bytes) -> list[bytes] | None:
     """The blocks of the content of a tool result: a text or a single block counts too. None for a list of blocks as it should be."""
-    if content == NULL:
-        return []
     if content[:1] != b"[":
         return [_block(content)]
     entries = [bytes(raw) for raw in _decode_entries(content) if bytes(raw) != NULL]
@@ -80,9 +111,9 @@ def without_nulls(value: bytes, depth: int = _MAX_DEPTH) -> bytes:
     if value[:1] == b"{":
         members = _decode_members(value)
         kept = {
-            name: raw if name in _OPAQUE and bytes(raw) != NULL else Raw(without_nulls(bytes(raw), depth - 1))
+            name: Raw(without_nulls(bytes(raw), depth - 1)) if name in _CONTAINERS else raw
             for name, raw in members.items()
-            if bytes(raw) != NULL
+            if name not in _OPTIONAL or bytes(raw) != NULL
         }
         return value if _same(members.values(), kept.values()) else msgspec.json.encode(kept)
     if value[:1] == b"[":
