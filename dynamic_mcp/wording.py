@@ -21,6 +21,7 @@ _TYPES = {
 }
 _WRONG_TYPE = re.compile(r"Expected `(.*)`, got `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
 def wrong_type(message: str) -> str | None:
@@ -45,6 +46,8 @@ def explain(error: Exception, where: str = "") -> str:
     location = ".".join(
         part for part in (where, path.rstrip("`").removeprefix("$").removeprefix(".")) if part
     )
+    if (unknown := _UNKNOWN.fullmatch(problem)) is not None:
+        return f"{location + ': ' if location else ''}{cut(unknown[1])!r} is unknown"
     if (name := missing_member(problem)) is not None:
         return f"{name!r} is missing" if not location else f"{location}: {name!r} is missing"
     return f"{location or 'the value'} {wrong_type(problem) or 'is not valid'}"

@@ -206,7 +206,9 @@ class Proxy(McpClient):
             self._arrivals.request_has_arrived(method, since, answer)
         elif params.get("name") == self._call_tool and isinstance(called, dict):
             group, tool = called.get("group"), called.get("name")
-            if isinstance(group, str) and isinstance(tool, str):
+            # With arguments under another name, the check itself knows what has to arrive.
+            is_plain = called.keys() <= {"group", "name", "args"}
+            if isinstance(group, str) and isinstance(tool, str) and is_plain:
                 self._arrivals.call_has_arrived(group, tool, called.get("args", {}), since, answer)
 
     async def call(

@@ -81,7 +81,9 @@ class Transcript:
         """Add bytes that the client sent; a line may come in pieces."""
         *ended, self._unfinished = (self._unfinished + data).split(b"\n")
         self.lines += [
-            TranscriptLine(time.monotonic(), True, line.decode(errors="replace")) for line in ended
+            # A check may write a byte order mark before a message.
+            TranscriptLine(time.monotonic(), True, line.decode(errors="replace").removeprefix("\ufeff"))
+            for line in ended
         ]
 
     def sent_all(self) -> None:

@@ -25,6 +25,7 @@ from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, 
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
+from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.base import Upstream
 from dynamic_mcp.wording import cut, name_list
@@ -79,7 +80,7 @@ class Catalog:
         )
         found, slices = [], Slices()
         for raw in definitions:
-            found.append(raw)
+            found.append(_valid(raw, kind))
             await slices.rest()
         return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
 
@@ -300,6 +301,15 @@ async def _listing(group: Group, kind: Kind, timeout: float) -> Listing | None:
         except UpstreamError as error:
             log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
     return None
+
+
+def _valid(definition: bytes, kind: Kind) -> bytes:
+    """The definition without nulls and with a name, because clients refuse a whole list for one bad entry."""
+    definition = without_nulls(definition)
+    if kind is PROMPTS or b'"name"' in definition:
+        return definition
+    members = msgspec.json.decode(definition, type=dict[str, Raw])
+    return msgspec.json.encode({**members, "name": members[kind.key]})
 
 
 def _renamed(definition: Raw, name: str) -> bytes:

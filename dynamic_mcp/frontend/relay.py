@@ -31,6 +31,7 @@ from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
+from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
 
@@ -123,7 +124,7 @@ class Relay:
         exchange = self.exchanges.find_for(group, method)
         if exchange is None and not self._session.has_capability(REQUIRED_CAPABILITIES.get(method, "")):
             raise refusal_of(method)
-        params = attributed(group.name, method, bytes(message.params))
+        params = attributed(group.name, method, without_nulls(bytes(message.params)))
         if exchange is not None:
             return await exchange.ask(method, params)
         try:
@@ -172,10 +173,11 @@ class Relay:
         for_session = self._session.wants_log(severity)
         if (call is None and not for_session) or not self._allows(group, message):
             return
+        params = without_nulls(bytes(message.params), 1)
         if for_session:
-            self._session.notify("notifications/message", bytes(message.params))
+            self._session.notify("notifications/message", params)
         if call is not None:
-            call.incoming.send(jsonrpc.notification("notifications/message", bytes(message.params)))
+            call.incoming.send(jsonrpc.notification("notifications/message", params))
 
     def _allows(self, group: Group, message: Message) -> bool:
         """Whether the group may send the client a message of this kind now."""

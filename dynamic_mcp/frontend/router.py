@@ -29,9 +29,11 @@ from dynamic_mcp.protocol.jsonrpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
+    PARSE_ERROR,
     Malformed,
     Message,
     Refusal,
+    Repaired,
 )
 from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_bytes
 from dynamic_mcp.wording import cut
@@ -74,7 +76,7 @@ class Router:
     def receive(self, line: bytes) -> None:
         """Handle one line from the client."""
         try:
-            if line.lstrip()[:1] == b"[":
+            if line.removeprefix(jsonrpc.BOM).lstrip()[:1] == b"[":
                 self._receive_batch(line)
             else:
                 self._receive_one(line)
@@ -84,7 +86,7 @@ class Router:
     async def receive_large(self, line: Large) -> None:
         """Handle one large line from the client. Other work goes on meanwhile."""
         try:
-            if first_bytes(line).lstrip()[:1] == b"[":
+            if first_bytes(line).removeprefix(jsonrpc.BOM).lstrip()[:1] == b"[":
                 await self._receive_large_batch(line)
             else:
                 await self._receive_any(line)
@@ -160,7 +162,10 @@ class Router:
             self._take(message, batch)
 
     def _take(self, message: Message, batch: Batch | None) -> None:
-        if message.method is None:
+        if isinstance(message, Repaired):
+            # The values that a client gives never change.
+            self._malformed(Malformed(PARSE_ERROR, jsonrpc.NO_JSON), batch)
+        elif message.method is None:
             self._session.client_peer.receive_answer(message)
         elif message.id:
             self._on_request(message, batch)
@@ -171,7 +176,9 @@ class Router:
         if problem.answer and self._session.client_peer.receive_malformed(problem):
             # A message about an answer has no answer itself: its id is one of the proxy's own.
             return
-        line = jsonrpc.error(problem.id, jsonrpc.error_object(problem.code, problem.reason))
+        # Nothing in invalid JSON counts, so the answer has no id of it (JSON-RPC 2.0, section 5).
+        id = jsonrpc.NULL if problem.reason == jsonrpc.NO_JSON else problem.id
+        line = jsonrpc.error(id, jsonrpc.error_object(problem.code, problem.reason))
         if batch is None:
             self._send(line)
         else:

@@ -46,7 +46,7 @@ class _GetArguments(msgspec.Struct):
     search: str | None = None
 
 
-class _CallArguments(msgspec.Struct):
+class _CallArguments(msgspec.Struct, forbid_unknown_fields=True):
     group: str
     name: str
     args: Raw = Raw(b"")
@@ -111,7 +111,7 @@ class Toolbox:
         """Call a tool of a group, with the hooks. A failure becomes a result that explains it to the model."""
         call.is_watched = True
         try:
-            parsed = _decode_call(arguments)
+            parsed = _read_call(arguments)
         except msgspec.ValidationError as error:
             refusal = _bad_arguments(CALL, error)
             return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
@@ -228,6 +228,22 @@ def _is_found(words: list[str], name: str, raw: Raw) -> bool:
         return True
     text = f"{name} {bytes(raw).decode()}".casefold()
     return all(word in text for word in words)
+
+
+def _read_call(arguments: Raw) -> _CallArguments:
+    """Decode the arguments of a call. Raises msgspec.ValidationError.
+
+    Models confuse ``args`` with its name in MCP, ``arguments``. Any other member is an error, so that no call lacks what the model gave.
+    Clients add members that begin with an underscore.
+    """
+    try:
+        return _decode_call(arguments)
+    except msgspec.ValidationError:
+        members = _decode_members(arguments)
+        known = {name: raw for name, raw in members.items() if not name.startswith("_")}
+        if "arguments" in known and bytes(known.get("args", Raw(b"{}"))) in (b"{}", jsonrpc.NULL):
+            known["args"] = known.pop("arguments")
+        return _decode_call(msgspec.json.encode(known))
 
 
 async def _refuse(refusal: Refusal) -> bytes:

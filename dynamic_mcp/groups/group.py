@@ -20,11 +20,13 @@ from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
+from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 from dynamic_mcp.upstream.handshake import NoCommonVersion
 
@@ -63,6 +65,7 @@ class Group:
         self._hooks = hooks
         self._state = GroupState(server.name)
         self._listings = ListingCache(server.name)
+        self.on_oddity = Oddities(server.name).report
         self._subscriptions = ResourceSubscriptions(
             server.name, self.connected, lambda: self.server.timeouts.resources
         )
@@ -135,7 +138,7 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        return await self._tracked(upstream.request(method, params, options))
+        return valid_result(method, await self._tracked(upstream.request(method, params, options)))
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:

@@ -1,7 +1,7 @@
 """Listings of an upstream: every page, with every definition as the upstream wrote it.
 
 A listing is bounded in time, bytes, pages, entries and the length of a name. A longer one is cut, so the definitions that fit stay
-usable. ``Listing.cut`` has the reason.
+usable. ``Listing.cut`` has the reason. An entry that is no definition, and a later page that fails, cost only themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import UpstreamError, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import format_size
@@ -28,6 +28,10 @@ MAX_ENTRIES = 100_000
 MAX_TEMPLATES = 2_000
 #: Characters of a name or URI. A definition with a longer one is left out.
 MAX_NAME = 8192
+#: Bytes of a page up to which its entries may be anything. Each one becomes an object, which takes sixty times its bytes.
+MAX_MIXED = 1 << 20
+#: Seconds for the page after an empty cursor. Many servers mean the end of the list by it, and some do not answer.
+EMPTY_CURSOR_BUDGET = 5.0
 
 
 class Listing(dict[str, Raw]):
@@ -98,22 +102,46 @@ class _Beyond(Exception):
 async def _add_pages(listing: Listing, upstream: Upstream, kind: Kind, options: Options) -> None:
     """Add page after page. Raises UpstreamError, and _Beyond at a bound.
 
-    An empty cursor is valid (MCP 2025-11-25, server/utilities/pagination); a repeated one ends the list.
+    An empty cursor is valid (MCP 2026-07-28, server/utilities/pagination); a repeated one ends the list. If the upstream does not accept
+    its own empty cursor, that was the end.
     """
     params = b""
+    cursor: str | None = None
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
+        if cursor == "" and options.timeout is not None:
+            options = Options(min(options.timeout, EMPTY_CURSOR_BUDGET))
         try:
-            cursor = await _add_page(listing, await upstream.request(kind.method, params, options), kind)
+            answer = await upstream.request(kind.method, params, options)
+            following = await _add_page(listing, answer, kind)
         except UpstreamRefused as refusal:
-            if refusal.code == jsonrpc.METHOD_NOT_FOUND:
+            if refusal.code == jsonrpc.METHOD_NOT_FOUND and cursor is None:
                 return
-            raise refusal.as_failure(kind.method) from None
-        if cursor is None or cursor in seen:
+            _end_early(listing, cursor, refusal.as_failure(kind.method))
             return
+        except (UpstreamFailed, UpstreamTimeout) as failure:
+            _end_early(listing, cursor, failure)
+            return
+        if following is None or following in seen:
+            return
+        cursor = following
         seen.add(cursor)
         params = msgspec.json.encode({"cursor": cursor})
     raise _Beyond(f"it has more than {MAX_PAGES:,} pages")
+
+
+def _end_early(listing: Listing, cursor: str | None, failure: UpstreamError) -> None:
+    """End a listing whose page after ``cursor`` failed. Raises the failure if it concerns more than this page."""
+    if (
+        cursor is None
+        or isinstance(failure, UpstreamGone)
+        or (cursor and isinstance(failure, UpstreamTimeout))
+    ):
+        raise failure
+    if cursor:
+        listing.cut = f"a later page is missing, because {failure}"
+    else:
+        log.debug("an empty cursor was the end of a list: %s", failure)
 
 
 async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
@@ -126,10 +154,22 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
     try:
         page = page_decoder.decode(answer)
         await slices.rest()
-        _Counted.count(page.definitions, kind.max_entries - len(listing), kind.max_entries)
+        if not page.definitions or bytes(page.definitions) == jsonrpc.NULL:
+            listing.cut = f"it has no list of {kind.member}"
+            return None
+        try:
+            _Counted.count(page.definitions, kind.max_entries - len(listing), kind.max_entries)
+        except msgspec.ValidationError:
+            # An entry is no object.
+            if memoryview(page.definitions).nbytes > MAX_MIXED:
+                raise
         await slices.rest()
         for raw in msgspec.json.decode(page.definitions, type=list[Raw]):
-            name = key_decoder.decode(raw).key
+            try:
+                name = key_decoder.decode(raw).key
+            except msgspec.DecodeError:
+                listing.cut = f"an entry is no definition, because it has no {kind.key}"
+                continue
             if len(name) > MAX_NAME:
                 listing.cut = f"a {kind.key} has more than {MAX_NAME:,} characters"
                 continue
@@ -138,7 +178,12 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
             await slices.rest()
     except (msgspec.DecodeError, RecursionError):
         raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}") from None
-    return page.cursor  # type: ignore[no-any-return]
+    try:
+        return msgspec.json.decode(page.cursor or jsonrpc.NULL, type=str | None)
+    except msgspec.DecodeError:
+        if bytes(page.cursor) not in (b"false", b"0"):
+            listing.cut = "its cursor for the next page is no text"
+        return None
 
 
 class _Counted(msgspec.Struct):
@@ -165,8 +210,8 @@ def _decoders(kind: Kind) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decod
     page = msgspec.defstruct(
         "Page",
         [
-            ("definitions", Raw, msgspec.field(name=kind.member)),
-            ("cursor", str | None, msgspec.field(name="nextCursor", default=None)),
+            ("definitions", Raw, msgspec.field(name=kind.member, default=Raw(b""))),
+            ("cursor", Raw, msgspec.field(name="nextCursor", default=Raw(b""))),
         ],
     )
     definition = msgspec.defstruct("Definition", [("key", str, msgspec.field(name=kind.key))])

@@ -14,8 +14,11 @@ from functools import cache
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.protocol.log_lines import is_no_log_line
+from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Large, Line, Pieces, edges_of
 from dynamic_mcp.protocol.surrogates import without_lone_surrogates
+from dynamic_mcp.protocol.utf8 import check_utf8
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -24,6 +27,8 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
 NULL = b"null"
+#: The byte order mark that programs on Windows write before a text (RFC 8259, section 8.1: a receiver may ignore it).
+BOM = codecs.BOM_UTF8
 
 
 #: The largest message in bytes. The proxy drops a larger one and answers it with an error.
@@ -136,6 +141,10 @@ class Message(msgspec.Struct, gc=False, frozen=True):
     error: Raw = Raw(b"")
 
 
+class Repaired(Message, gc=False, frozen=True):
+    """A message with numbers that were no JSON and are null now."""
+
+
 class Outgoing(msgspec.Struct, gc=False, frozen=True):
     """A message to send: its line, and what a transport has to know about it."""
 
@@ -169,14 +178,19 @@ class Refusal(Exception):
 
 
 _decode_message = msgspec.json.Decoder(Message).decode
+_decode_repaired = msgspec.json.Decoder(Repaired).decode
 
 
 def parse(line: bytes) -> Message:
-    """Decode the envelope of one message. Raises Malformed with the code to answer (JSON-RPC 2.0, section 5.1)."""
+    """Decode the envelope of one message. Raises Malformed with the code to answer (JSON-RPC 2.0, section 5.1).
+
+    A byte order mark before the message, lone surrogates and numbers that are no JSON are repaired.
+    """
+    line = line.removeprefix(BOM)
     try:
         if not line.isascii():
             # The decoder does not check what stays raw, and one invalid byte there would end the stream of the receiver.
-            _check_utf8(line)
+            check_utf8(line)
         message = _decode_message(line)
     except UnicodeDecodeError:
         found = _diagnose(line)
@@ -185,7 +199,7 @@ def parse(line: bytes) -> Message:
         message = _parse_repaired(line, error)
     if message.jsonrpc != "2.0":
         id = bytes(message.id) if message.id and _is_id(message.id) else NULL
-        answer = message.method is None
+        answer = message.method is None and is_no_log_line(line)
         raise Malformed(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"', id, answer=answer)
     if message.id and not _is_id(message.id):
         if message.method is None and bytes(message.id) == NULL:
@@ -205,32 +219,24 @@ def _is_id(raw: Raw) -> bool:
     return bytes(raw)[:1] in b'"-0123456789'
 
 
-def _check_utf8(line: bytes) -> None:
-    """Raises UnicodeDecodeError. The text of a whole line could take four times its size, so a long line is decoded in blocks."""
-    if len(line) <= _BLOCK:
-        line.decode()
-        return
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(line)
-    for start in range(0, len(line), _BLOCK):
-        decoder.decode(view[start : start + _BLOCK])
-    decoder.decode(b"", True)
-
-
-_BLOCK = 1 << 16
-
-
 def _parse_repaired(line: bytes, error: Exception) -> Message:
-    """The envelope of an undecodable line, if only lone surrogates are wrong with it. Raises Malformed."""
-    repaired = without_lone_surrogates(line)
+    """The envelope of an undecodable line, if only lone surrogates and numbers are wrong with it. Raises Malformed."""
+    without = without_lone_surrogates(line)
+    repaired = with_valid_numbers(without)
     if repaired is not line:
         try:
-            return _decode_message(repaired)
+            if repaired is without:
+                return _decode_message(repaired)
+            message = _decode_repaired(repaired)
+            if bytes(message.id) != NULL:
+                return message
         except (msgspec.DecodeError, RecursionError) as remaining:
             error = remaining
     if isinstance(error, msgspec.ValidationError):
         raise _diagnose(repaired) from None
-    raise Malformed(PARSE_ERROR, NO_JSON) from None
+    # The id fails the request of an unreadable answer at once. A request that is no JSON gets an error without an id.
+    begun = None if b'"method"' in line or not line.startswith(b'{"jsonrpc"') else find_id(line[:EDGE], False)
+    raise Malformed(PARSE_ERROR, NO_JSON, begun or NULL, answer=begun is not None) from None
 
 
 NO_JSON = "the line is not valid JSON"
@@ -239,6 +245,7 @@ NO_JSON = "the line is not valid JSON"
 class _Outline(msgspec.Struct, gc=False):
     """The members that show what a line could have been. Others leave nothing in memory, however many a line has."""
 
+    jsonrpc: Raw = Raw(b"")
     id: Raw = Raw(b"")
     method: Raw = Raw(b"")
 
@@ -253,9 +260,8 @@ def _diagnose(line: bytes) -> Malformed:
         return Malformed(PARSE_ERROR, NO_JSON)
     is_usable = outline.id and _is_id(outline.id) and bytes(outline.id).isascii()
     id = bytes(outline.id) if is_usable else NULL
-    return Malformed(
-        INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=not outline.method
-    )
+    answer = not outline.method and (bytes(outline.jsonrpc) == b'"2.0"' or is_no_log_line(line))
+    return Malformed(INVALID_REQUEST, "the message is not a JSON-RPC 2.0 message", id, answer=answer)
 
 
 @cache
@@ -268,7 +274,7 @@ def _batch_type() -> type[msgspec.Struct]:
 def elements_of(array: bytes) -> Iterator[bytes]:
     """The messages of a JSON array. Raises Malformed, also for an empty array and one of more than ``MAX_BATCH`` messages."""
     try:
-        batch = msgspec.json.decode(array, type=_batch_type())
+        batch = msgspec.json.decode(array.removeprefix(BOM), type=_batch_type())
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
     except (msgspec.DecodeError, RecursionError):

@@ -18,7 +18,15 @@ from anyio import to_thread
 from msgspec import Raw
 
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import EDGE, INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, Malformed, Message
+from dynamic_mcp.protocol.jsonrpc import (
+    EDGE,
+    INVALID_REQUEST,
+    MAX_BATCH,
+    PARSE_ERROR,
+    Malformed,
+    Message,
+    Repaired,
+)
 from dynamic_mcp.protocol.pieces import LARGE, Large, Line, Part, edges_of
 from dynamic_mcp.protocol.scan import SLICE, Invalid, Scan, TooManyMembers
 
@@ -40,7 +48,8 @@ _KNOWN = ("jsonrpc", "id", "method", *_VALUES)
 
 async def parse(line: Large) -> Message:
     """Decode the envelope of one message. Raises Malformed."""
-    kind, members = await _scan(line, MAX_MEMBERS)
+    scan = await _scan(line, MAX_MEMBERS)
+    kind, members = scan.kind, scan.members
     if kind != b"{":
         raise Malformed(INVALID_REQUEST, "a message is one JSON object")
     envelope: dict[str, bytes] = {}
@@ -59,6 +68,8 @@ async def parse(line: Large) -> Message:
             envelope[name] = found[1] + b":{}"
             values[name] = _after(member, found.end())
     message = jsonrpc.parse(b"{" + b",".join(envelope.values()) + b"}")
+    if scan.has_other_numbers:
+        message = Repaired(**msgspec.structs.asdict(message))
     return await _with_values(message, line, values)
 
 
@@ -69,7 +80,8 @@ async def parse_any(line: Line) -> Message:
 
 async def elements_of(line: Large) -> list[Line]:
     """The messages of a JSON array. Raises Malformed, also for an empty array and one of more than ``MAX_BATCH`` messages."""
-    kind, elements = await _scan(line, MAX_BATCH)
+    scan = await _scan(line, MAX_BATCH)
+    kind, elements = scan.kind, scan.members
     if kind != b"[":
         raise Malformed(INVALID_REQUEST, "a batch is a JSON array")
     found: list[Line] = []
@@ -83,7 +95,7 @@ async def elements_of(line: Large) -> list[Line]:
     return found
 
 
-async def _scan(line: Large, max_members: int) -> tuple[bytes, list[list[Part]]]:
+async def _scan(line: Large, max_members: int) -> Scan:
     scan = Scan(max_members)
     end = time.monotonic() + SHARE
     try:
@@ -105,7 +117,7 @@ async def _scan(line: Large, max_members: int) -> tuple[bytes, list[list[Part]]]
         if scan.kind not in b"{[":
             raise Malformed(INVALID_REQUEST, "a message is one JSON object") from None
         raise Malformed(PARSE_ERROR, jsonrpc.NO_JSON) from None
-    return scan.kind, scan.members
+    return scan
 
 
 async def _with_values(message: Message, line: Large, values: dict[str, list[Part]]) -> Message:
@@ -118,7 +130,7 @@ async def _with_values(message: Message, line: Large, values: dict[str, list[Par
     # ``bytes`` of a Raw is a copy, and of bytes none.
     result, error = found.get("result", message.result), found.get("error", message.error)
     params = Raw(found["params"]) if "params" in found else message.params
-    return Message(
+    return type(message)(
         message.jsonrpc, message.id, message.method, params, cast("Raw", result), cast("Raw", error)
     )
 

@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import TooLarge, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.errors import TooLarge, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.log import log, report_bug
-from dynamic_mcp.protocol import jsonrpc, large, progress
+from dynamic_mcp.protocol import answers, jsonrpc, large, progress
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing, Refusal
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.pending import (
@@ -60,11 +60,13 @@ class Peer:
         max_size: int = MAX_MESSAGE,
         on_junk: Callable[[str], None] = lambda reason: None,
         ask: Callable[[float], Awaitable[object]] | None = None,
+        on_oddity: Callable[[str], None] = lambda what: None,
     ) -> None:
         """``on_cancelled`` gets the id of a request that timed out or was cancelled; true means that no notification is needed.
 
         ``max_size`` is the bound in bytes that the error of an oversized answer names. ``on_junk`` gets the reason to end the
         connection, because the other side sends nothing but junk, or answers neither its requests nor ``ask`` (see ``Silence``).
+        ``on_oddity`` gets what the other side does against the protocol, without anything that it sent.
         """
         self._send = send
         self._on_notification = on_notification
@@ -72,6 +74,7 @@ class Peer:
         self._on_cancelled = on_cancelled
         self._max_size = max_size
         self._junk = JunkCount(on_junk)
+        self._on_oddity = on_oddity
         self._silence = Silence(ask, on_junk)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Pending] = {}
@@ -153,6 +156,8 @@ class Peer:
 
         ``within`` is the own request that it belongs to, if the transport knows.
         """
+        if type(message) is not Message:
+            self._on_oddity("sends numbers that are no JSON (NaN or Infinity); null takes their place")
         if message.method is None:
             return self.receive_answer(message)
         self._junk.reset()
@@ -173,9 +178,11 @@ class Peer:
     def receive_oversized(self, edge: bytes, last: bool) -> None:
         """Fail the request of an answer that is too large to keep, once an edge shows its id."""
         id = jsonrpc.find_id(edge, last)
-        future = self._claim(id) if id is not None else None
-        if future is not None:
-            future.set_exception(TooLarge(f"its answer is larger than {jsonrpc.format_size(self._max_size)}"))
+        pending = self._claim(id) if id is not None else None
+        if pending is not None:
+            pending.future.set_exception(
+                TooLarge(f"its answer is larger than {jsonrpc.format_size(self._max_size)}")
+            )
         elif last:
             log.debug("a message larger than %s was dropped", jsonrpc.format_size(self._max_size))
 
@@ -211,24 +218,28 @@ class Peer:
 
     def receive_answer(self, message: Message) -> bool:
         """Handle an answer; false if no request waits for it."""
-        future = self._claim(bytes(message.id))
-        if future is None:
+        pending = self._claim(bytes(message.id))
+        if pending is None:
             log.debug("an answer without a waiting request was dropped")
             return False
         self._junk.reset()
-        if message.error and bytes(message.error) != jsonrpc.NULL:
-            future.set_exception(UpstreamRefused(bytes(message.error)))
+        try:
+            result = answers.result_of(message, pending.method, self._on_oddity)
+        except UpstreamError as error:
+            pending.future.set_exception(error)
         else:
-            future.set_result(bytes(message.result))
+            pending.future.set_result(result)
         return True
 
     def receive_malformed(self, problem: Malformed) -> bool:
         """Handle a line that is not a message; true when it ended the request that it seems to answer."""
-        future = self._claim(problem.id) if problem.answer else None
-        if future is None:
-            log.debug("dropped a line that is not a message: %s", problem.reason)
+        pending = self._claim(problem.id) if problem.answer else None
+        if pending is None:
+            self._on_oddity(
+                f"sends data that is no message of MCP, which the proxy ignores: {problem.reason}"
+            )
             return False
-        future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
+        pending.future.set_exception(UpstreamFailed(f"the answer is malformed: {problem.reason}"))
         return True
 
     def _take_request(self, message: Message, within: int | None) -> None:
@@ -293,16 +304,16 @@ class Peer:
         if progress.deliver(params, self._pending):
             self._silence.heard()
 
-    def _claim(self, id: bytes) -> asyncio.Future[bytes] | None:
-        """Take the request with this id out of the pending ones. The ids of own requests are plain integers."""
-        if not id.isdigit():
+    def _claim(self, id: bytes) -> Pending | None:
+        """Take the request with this id out of the pending ones. The ids of own requests are integers, however they are spelled."""
+        number = answers.whole_number(id)
+        if number is None:
             return None
-        number = int(id[:20])
         if number <= self._next_id:
             # A late answer counts too.
             self._silence.heard()
         pending = self._pending.pop(number, None)
-        return None if pending is None or pending.future.done() else pending.future
+        return None if pending is None or pending.future.done() else pending
 
     def _set_deadline(self, pending: Pending) -> None:
         pending.began = self._loop.time()

@@ -9,6 +9,8 @@ from msgspec import Raw
 
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
+from dynamic_mcp.protocol.answers import whole_number
+from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.pending import Pending
 
 #: The largest params of a progress notification in bytes. Their members become objects, which take thirty times as much.
@@ -16,7 +18,7 @@ MAX_PROGRESS = 1 << 20
 
 
 class _Progress(msgspec.Struct):
-    token: int = msgspec.field(name="progressToken")
+    token: Raw = msgspec.field(name="progressToken")
     progress: float
 
 
@@ -38,11 +40,13 @@ def deliver(params: Raw, requests: Mapping[int, Pending]) -> bool:
         found = _decode(params)
     except msgspec.DecodeError:
         return False
-    request = requests.get(found.token)
+    # The token is the id of the request.
+    token = whole_number(bytes(found.token))
+    request = None if token is None else requests.get(token)
     if request is not None and request.on_progress is not None and found.progress > request.last_progress:
         if memoryview(params).nbytes > MAX_PROGRESS:
             log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
         else:
             request.last_progress = found.progress
-            request.on_progress(msgspec.json.decode(params, type=dict[str, Raw]))
+            request.on_progress(msgspec.json.decode(without_nulls(bytes(params)), type=dict[str, Raw]))
     return True

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.protocol.numbers import with_valid_numbers
 from dynamic_mcp.protocol.pieces import Part
 from dynamic_mcp.protocol.surrogates import MAX_ESCAPES, count_escapes, without_lone_surrogates
 
@@ -72,6 +73,8 @@ class Scan:
         self._in_name = False
         self._escapes = 0
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        #: whether there was a NaN or Infinity, which is null in ``members``
+        self.has_other_numbers = False
 
     def feed(self, piece: bytes) -> None:
         """Scan the next bytes, at most ``SLICE``. Raises Invalid, TooManyMembers or UnicodeDecodeError."""
@@ -79,7 +82,7 @@ class Scan:
             self._utf8.decode(piece)
         self._size += len(piece)
         if not self.kind:
-            piece = piece.lstrip()
+            piece = piece.removeprefix(codecs.BOM_UTF8).lstrip()
             self.kind = piece[:1]
             if self.kind not in b"{[":
                 raise Invalid
@@ -126,9 +129,11 @@ class Scan:
             beginning, text, (b"",) if is_last else self._endings(in_string)
         )
         # From here on the text is that of the document; before, it has to be kept.
-        same = self._changed if valid is text else at
+        same = self._changed if valid is text else len(valid)
+        if len(valid) != at:
+            blank = _without_escapes(valid)
         if depth and (lowest > 1 or (began_in_string and b'"' not in blank)):
-            self._keep(valid, 0, at, same)
+            self._keep(valid, 0, len(valid), same)
         else:
             self._split(valid, blank, depth, same)
         self._in_string = in_string
@@ -157,7 +162,7 @@ class Scan:
 
     def _validated(self, beginning: bytes, text: bytes, endings: tuple[bytes, ...]) -> tuple[bytes, bool]:
         """The text as it goes on, and whether the cut is inside a name. Raises Invalid."""
-        for candidate in self._candidates(text):
+        for candidate in self._candidates(beginning, text):
             for number, ending in enumerate(endings):
                 try:
                     _validate(b"".join((beginning, candidate, ending)))
@@ -166,13 +171,18 @@ class Scan:
                 return one_line(candidate), number > 0
         raise Invalid
 
-    def _candidates(self, text: bytes) -> Iterator[bytes]:
+    def _candidates(self, beginning: bytes, text: bytes) -> Iterator[bytes]:
         """The text, and what it is after a repair."""
         yield text
         if (repaired := without_lone_surrogates(text)) is not text:
             self._escapes += count_escapes(text)
-            if self._escapes <= MAX_ESCAPES:
-                yield repaired
+            if self._escapes > MAX_ESCAPES:
+                return
+            yield repaired
+        whole = beginning + repaired
+        if (other := with_valid_numbers(whole)) is not whole:
+            self.has_other_numbers = True
+            yield other.removeprefix(beginning)
 
     def _follow(self, blank: bytes) -> int:
         """Follow the brackets; the least number of open ones. Raises Invalid."""

@@ -117,6 +117,10 @@ class Events(Protocol):
         """Answer a request with a result. Raises ``jsonrpc.Refusal``."""
         ...
 
+    def on_oddity(self, what: str) -> None:
+        """Note what the server does against the protocol. The text contains nothing that the server sent."""
+        ...
+
 
 class NullEvents:
     """Drops notifications and refuses requests."""
@@ -129,6 +133,9 @@ class NullEvents:
 
     async def on_request(self, message: Message) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
+
+    def on_oddity(self, what: str) -> None:
+        """Drop it."""
 
 
 class Handshake(msgspec.Struct):

@@ -21,6 +21,7 @@ from dynamic_mcp.errors import (
 )
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import era, jsonrpc, versions
+from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.base import Handshake
 
@@ -92,7 +93,11 @@ def _read(answer: bytes, method: str) -> Handshake:
     """Decode an answer. Raises UpstreamFailed beyond ``MAX_HANDSHAKE``, and msgspec.DecodeError."""
     if len(answer) > MAX_HANDSHAKE:
         raise UpstreamFailed(f"its answer to {method} is larger than {jsonrpc.format_size(MAX_HANDSHAKE)}")
-    return msgspec.json.decode(answer, type=Handshake)
+    try:
+        return msgspec.json.decode(answer, type=Handshake)
+    except msgspec.ValidationError:
+        # A member may be null, which means that it is missing.
+        return msgspec.json.decode(without_nulls(answer, 1), type=Handshake)
 
 
 class _VersionData(msgspec.Struct):

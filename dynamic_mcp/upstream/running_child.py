@@ -42,6 +42,7 @@ class RunningChild(asyncio.Protocol):
             max_size=self._max_size,
             on_junk=self._stop_reading,
             ask=lambda timeout: self.watch.ask(timeout),
+            on_oddity=events.on_oddity,
         )
         self.ended = asyncio.Event()
         self.end = UpstreamGone("the connection was closed")

@@ -50,6 +50,8 @@ RELAYS = {
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
+    **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
+    **_because("the relay asks for the first page of a list only", "FRONT-091"),
     **_because(
         "the relay follows the endpoint of its stream, and takes answers from the stream alone",
         "SSE-001 SSE-002 SSE-003 SSE-007",
@@ -73,7 +75,7 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
     return {id_: f"{reason}, and {why}" for id_, reason in RELAYS.items() if id_ not in shows.split()}
 
 
-IGNORES_IDS = _relays(
+IGNORES_IDS = {"STD-042": "it ignores ids, so their spelling too"} | _relays(
     "one request at a time waits at a server",
     shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 SSE-003 STD-012 STD-013",
 )

@@ -50,6 +50,7 @@ class HttpUpstream(ABC):
             max_size=max_size,
             on_junk=self._end_with,
             ask=self._ask,
+            on_oddity=events.on_oddity,
         )
         #: once true, a request waits for a sign-in itself; before, the group signs in, outside of the time limit
         self._is_open = False

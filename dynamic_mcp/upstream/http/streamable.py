@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, UpstreamGone, UpstreamTimeout
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import era, jsonrpc, large
+from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
 from dynamic_mcp.protocol.pieces import Large, Line, first_bytes, size_of
 from dynamic_mcp.upstream import handshake
@@ -203,19 +203,19 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             message = await large.parse_any(data)
         except Malformed as problem:
-            if problem.answer and problem.id == own:
-                self._peer.receive_malformed(problem)
-                return True
-            log.debug("dropped an invalid message: %s", problem.reason)
-            self._peer.count_junk(size_of(data))
-            return False
+            # Only the reply to a request can end it.
+            is_own = problem.answer = problem.answer and self._is_own(id, problem.id)
+            self._peer.receive_malformed(problem)
+            if not is_own:
+                self._peer.count_junk(size_of(data))
+            return is_own
         if message.method is not None:
             self._peer.receive_message(message, within=id)
             return False
         if any_id and message.error:
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
-        if bytes(message.id) != own:
+        if not self._is_own(id, bytes(message.id)):
             self._peer.count_junk(size_of(data))
             return False
         if message.error and id in self._is_first and is_session_lost_error(bytes(message.error)):
@@ -224,6 +224,9 @@ class StreamableHttpUpstream(HttpUpstream):
             self._errors_are_its_own = True
         self._peer.receive_answer(message)
         return True
+
+    def _is_own(self, id: int | None, found: bytes) -> bool:
+        return id is not None and answers.whole_number(found) == id
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._client.post(self._session.message_headers(message), message.line.rstrip())
@@ -278,7 +281,7 @@ class StreamableHttpUpstream(HttpUpstream):
 
 async def _elements(body: Line) -> Iterable[Line]:
     """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
-    start = first_bytes(body).lstrip()[:1]
+    start = first_bytes(body).removeprefix(jsonrpc.BOM).lstrip()[:1]
     if start == b"[":
         return await large.elements_of(body) if isinstance(body, Large) else jsonrpc.elements_of(body)
     return [body] if start or isinstance(body, Large) else []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamTimeout
+from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups import listing as bounds
 from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
@@ -126,16 +126,79 @@ async def test_a_long_page_is_read_in_slices() -> None:
     "answer",
     [
         '{"tools":5',
-        '{"tools":[5]',
-        '{"tools":[{}]',
-        '{"tools":[{"name":5}]',
-        '{"tool":[]',
-        '{"tools":[],"nextCursor":5',
+        '{"tools":{}',
+        '{"tools":"none"',
     ],
 )
 async def test_anything_else_is_not_a_list(answer: str) -> None:
     with pytest.raises(UpstreamFailed, match="its answer to tools/list is not a list of tools"):
         await list_all(Pages(answer.encode()), TOOLS, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cut"),
+    [
+        ('{"tools":[5,{"name":"a"}]', "an entry is no definition"),
+        ('{"tools":[null,{"name":"a"},{}]', "an entry is no definition"),
+        ('{"tools":[{"name":"a"},{"name":5}]', "an entry is no definition"),
+        ('{"tools":[{"name":"a"}],"nextCursor":5', "its cursor"),
+        ('{"tools":[{"name":"a"}],"nextCursor":null', ""),
+        ('{"tools":[{"name":"a"}],"nextCursor":false', ""),
+    ],
+)
+async def test_one_bad_thing_costs_only_itself(answer: str, cut: str) -> None:
+    listing = await list_all(Pages(answer.encode()), TOOLS, 1.0)
+    assert [*listing] == ["a"]
+    assert listing.cut.startswith(cut)
+    assert bool(listing.cut) is bool(cut)
+
+
+@pytest.mark.parametrize("answer", ['{"tools":null', '{"tool":[]', "{"])
+async def test_a_missing_list_is_empty_and_cut(answer: str) -> None:
+    listing = await list_all(Pages(answer.encode()), TOOLS, 1.0)
+    assert not listing
+    assert listing.cut == "it has no list of tools"
+
+
+class Failing(FakeUpstream):
+    """Gives one page with this cursor, and fails the next request."""
+
+    def __init__(self, cursor: str, failure: Exception) -> None:
+        super().__init__()
+        self.agreed = Handshake({"tools": Raw(b"{}")})
+        self._cursor = cursor
+        self._failure = failure
+
+    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+        if params:
+            raise self._failure
+        return b'{"tools":[{"name":"a"}],"nextCursor":"%b"}' % self._cursor.encode()
+
+
+@pytest.mark.parametrize(
+    ("cursor", "failure", "cut"),
+    [
+        ("", UpstreamRefused(b'{"code":-32602,"message":"no"}'), ""),
+        ("", UpstreamRefused(b'{"code":-32601,"message":"no"}'), ""),
+        ("", UpstreamTimeout("late"), ""),
+        ("x", UpstreamRefused(b'{"code":-32602,"message":"no"}'), "a later page is missing"),
+        ("x", UpstreamFailed("the answer is malformed"), "a later page is missing"),
+    ],
+)
+async def test_a_failed_later_page_costs_only_itself(cursor: str, failure: Exception, cut: str) -> None:
+    listing = await list_all(Failing(cursor, failure), TOOLS, 1.0)
+    assert [*listing] == ["a"]
+    assert listing.cut.startswith(cut)
+    assert bool(listing.cut) is bool(cut)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "failure"),
+    [("", UpstreamGone("gone")), ("x", UpstreamGone("gone")), ("x", UpstreamTimeout("late"))],
+)
+async def test_a_lost_connection_and_a_late_page_fail_the_listing(cursor: str, failure: Exception) -> None:
+    with pytest.raises(type(failure)):
+        await list_all(Failing(cursor, failure), TOOLS, 1.0)
 
 
 def maker(names: list[str], pause: float = 0.0) -> Callable[[], Awaitable[Listing]]:

@@ -61,13 +61,29 @@ Outcome = tuple[str, str]
 SETTLING: dict[str, tuple[str, Callable[[int], Outcome]]] = {
     "result": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}', lambda n: ("result", f'{{"n":{n}}}')),
     "result, null error": (
-        '{"error":null,"result":[%(n)s],"id":%(id)s,"jsonrpc":"2.0"}',
-        lambda n: ("result", f"[{n}]"),
+        '{"error":null,"result":{"n":%(n)s},"id":%(id)s,"jsonrpc":"2.0"}',
+        lambda n: ("result", f'{{"n":{n}}}'),
     ),
     "error": (
-        '{"jsonrpc":"2.0","id":%(id)s,"error":{"code":%(n)s}}',
-        lambda n: ("refused", f'{{"code":{n}}}'),
+        '{"jsonrpc":"2.0","id":%(id)s,"error":{"code":%(n)s,"message":""}}',
+        lambda n: ("refused", f'{{"code":{n},"message":""}}'),
     ),
+    "text error": (
+        '{"jsonrpc":"2.0","id":%(id)s,"error":"no %(n)s"}',
+        lambda n: ("refused", f'{{"code":-32603,"message":"no {n}"}}'),
+    ),
+    "text id": ('{"jsonrpc":"2.0","id":"%(id)s","result":{"n":%(n)s}}', lambda n: ("result", f'{{"n":{n}}}')),
+    "float id": (
+        '{"jsonrpc":"2.0","id":%(id)s.0,"result":{"n":%(n)s}}',
+        lambda n: ("result", f'{{"n":{n}}}'),
+    ),
+    "NaN": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":NaN}}', lambda n: ("result", '{"n":null}')),
+    "byte order mark": (
+        '\ufeff{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}',
+        lambda n: ("result", f'{{"n":{n}}}'),
+    ),
+    "result that is no object": ('{"jsonrpc":"2.0","id":%(id)s,"result":[%(n)s]}', lambda n: ("failed", "")),
+    "cut": ('{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s', lambda n: ("failed", "")),
     "neither": ('{"jsonrpc":"2.0","id":%(id)s,"x":%(n)s}', lambda n: ("failed", "")),
     "no version": ('{"id":%(id)s,"result":%(n)s}', lambda n: ("failed", "")),
     "old version": ('{"jsonrpc":"1.0","id":%(id)s,"result":%(n)s}', lambda n: ("failed", "")),
@@ -75,15 +91,15 @@ SETTLING: dict[str, tuple[str, Callable[[int], Outcome]]] = {
 }
 # Lines that must settle nothing.
 NOISE = {
-    "string id": '{"jsonrpc":"2.0","id":"%(id)s","result":{"n":%(n)s}}',
-    "float id": '{"jsonrpc":"2.0","id":%(id)s.0,"result":{"n":%(n)s}}',
+    "decimal id": '{"jsonrpc":"2.0","id":%(id)s.5,"result":{"n":%(n)s}}',
+    "log line": '{"level":"info","id":%(id)s,"message":"call %(n)s"}',
+    "log line with an error": '{"level":"info","id":%(id)s,"error":"call %(n)s"}',
     "negative id": '{"jsonrpc":"2.0","id":-%(id)s,"result":{"n":%(n)s}}',
     "long id": '{"jsonrpc":"2.0","id":%(id)s00000000000000000000000,"result":{"n":%(n)s}}',
     "null id": '{"jsonrpc":"2.0","id":null,"result":{"n":%(n)s}}',
     "null id error": '{"jsonrpc":"2.0","id":null,"error":{"code":%(n)s}}',
     "array": '[{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s}}]',
     "garbage": "listening on port %(id)s%(n)s",
-    "cut": '{"jsonrpc":"2.0","id":%(id)s,"result":{"n":%(n)s',
     "blank": "  \r",
     "notification": '{"jsonrpc":"2.0","method":"n/%(n)s"}',
     "ping": '{"jsonrpc":"2.0","id":%(id)s,"method":"ping"}',
@@ -160,10 +176,10 @@ async def test_timeout_sends_cancelled_and_drops_the_late_answer() -> None:
     assert wire.cancelled == [slow_id]
 
     other, other_id = await wire.started()
-    wire.answer(slow_id, '"late"')
-    wire.answer(other_id, '"own"')
+    wire.answer(slow_id, '{"a":"late"}')
+    wire.answer(other_id, '{"a":"own"}')
 
-    assert await other == b'"own"'
+    assert await other == b'{"a":"own"}'
     assert wire.cancelled == [slow_id]
 
 
@@ -221,9 +237,9 @@ async def test_cancelling_a_call_cancels_only_that_call_upstream() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert wire.cancelled == [first_id]
-    wire.answer(first_id, '"late"')
-    wire.answer(second_id, '"own"')
-    assert await second == b'"own"'
+    wire.answer(first_id, '{"a":"late"}')
+    wire.answer(second_id, '{"a":"own"}')
+    assert await second == b'{"a":"own"}'
 
 
 async def test_cancel_after_the_answer_sends_nothing() -> None:

@@ -161,6 +161,9 @@ class NullEvents:
     async def on_request(self, message: Message) -> bytes:
         return b"{}"
 
+    def on_oddity(self, what: str) -> None:
+        return None
+
 
 @pytest.mark.parametrize(
     ("transport", "kind"),

@@ -51,6 +51,9 @@ class RecordedEvents:
     async def on_request(self, message: Message) -> bytes:
         raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
 
+    def on_oddity(self, what: str) -> None:
+        return None
+
 
 class Server:
     """A server of one era, with sessions if legacy; ``on`` replaces the default answer to a method, or to the verb GET."""
@@ -412,7 +415,7 @@ async def test_answers_on_the_stream_of_another_request_are_dropped(tmp_path: Pa
         await eventually(lambda: len(arrived) == 2, "both calls")
         other = arrived["a" if name == "b" else "b"]
         request.begin()
-        for id in (other.id, str(request.id), None, request.id + 1000):
+        for id in (other.id, str(other.id), None, request.id + 1000):
             request.event({"id": id, "result": {"name": "wrong"}})
         request.event({"id": other.id, "error": {"code": 1, "message": "wrong"}})
         request.event(b'{"jsonrpc":"2.0","id":%d}' % other.id)

@@ -1,0 +1,134 @@
+"""Mistakes with messages and values that are almost right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conformance.mutants import mutant, replace, wire, wire_http
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.frontend import tools
+from dynamic_mcp.groups import listing, oddities
+from dynamic_mcp.log import log
+from dynamic_mcp.protocol import answers, jsonrpc, log_lines, nulls, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conformance.mutants.wire import Way
+    from conformance.mutants.wire_http import ProxyRequest, Send
+    from dynamic_mcp.upstream.http.client import HttpReply
+
+BOM = jsonrpc.BOM
+
+
+def _refuses_the_mark(line: bytes, way: Way) -> bytes:
+    """Make a line with a byte order mark unreadable."""
+    return b"?" + line if line.startswith(BOM) else line
+
+
+@mutant("FRONT-090")
+def refuses_the_byte_order_mark_of_its_client() -> None:
+    wire.from_client.lines(_refuses_the_mark)
+
+
+@mutant("STD-041")
+def drops_messages_with_a_byte_order_mark() -> None:
+    wire.from_stdio_upstreams.lines(_refuses_the_mark)
+
+
+@mutant("FRONT-091")
+def takes_the_refusal_of_an_empty_cursor_for_that_of_the_list() -> None:
+    # Private: only here does a listing go on without its last page.
+    right = listing._end_early
+
+    def wrong(found: listing.Listing, cursor: str | None, failure: Any) -> None:
+        right(found, None, failure)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-092")
+def refuses_a_list_for_one_bad_entry() -> None:
+    # Private: the entries of a page are read only here.
+    right = listing._add_page
+
+    async def wrong(found: listing.Listing, answer: bytes, kind: listing.Kind) -> str | None:
+        following = await right(found, answer, kind)
+        if found.cut:
+            raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}")
+        return following
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-093")
+def passes_errors_on_as_they_are() -> None:
+    replace(answers.valid_error, lambda error: error)
+
+
+@mutant("FRONT-094")
+def ignores_arguments_of_another_name() -> None:
+    """The call runs with no arguments at all."""
+
+    class Arguments(msgspec.Struct):
+        group: str
+        name: str
+        args: msgspec.Raw = msgspec.Raw(b"")
+
+    # Private: only this function reads the arguments.
+    replace(tools._read_call, lambda arguments: msgspec.json.decode(arguments, type=Arguments))
+
+
+@mutant("FRONT-095")
+def passes_nulls_on() -> None:
+    replace(nulls.valid_result, lambda method, result: result)
+
+
+@mutant("STD-042", also={"HTTP-040": "the ids over HTTP are compared in the same way"})
+def compares_ids_by_their_bytes() -> None:
+    replace(answers.whole_number, lambda raw: int(raw) if raw.isdigit() else None)
+
+
+@mutant("STD-043")
+def drops_messages_with_other_numbers() -> None:
+    """The call waits for its timeout."""
+    replace(numbers.with_valid_numbers, lambda text: text)
+    wire.from_stdio_upstreams.lines(lambda line, way: b"?" + line if b": NaN" in line else line)
+
+
+@mutant("STD-044")
+def takes_a_log_line_for_an_answer() -> None:
+    replace(log_lines.is_no_log_line, lambda line: True)
+
+
+@mutant("STD-045")
+def says_nothing_about_junk() -> None:
+    replace(oddities.Oddities.report, lambda self, what: None)
+
+
+@mutant("STD-045")
+def reports_each_line_of_junk() -> None:
+    replace(
+        oddities.Oddities.report,
+        # Private: the name is known only here.
+        lambda self, what: log.warning("group %s: the server %s", self._group, what),
+    )
+
+
+@mutant("HTTP-040")
+def refuses_bodies_with_a_byte_order_mark() -> None:
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        async with send(request) as reply:
+            body = await wire_http.whole_body(reply) if reply.content_type == "application/json" else b""
+            if not body:
+                yield reply
+                return
+
+            async def chunks() -> AsyncIterator[bytes]:
+                yield b"?" + body if body.startswith(BOM) else body
+
+            yield wire_http.Reply(reply, chunks=chunks())
+
+    wire_http.around_requests(wrong)

@@ -1,0 +1,127 @@
+"""Removes optional members that are null from messages, because the schemas of MCP do not allow them, and official clients refuse them.
+
+Libraries that write every field of an object write null for a missing one. Only optional members that MCP defines are removed. Any other
+null stays, for example in structured content, metadata and unknown members. What has no null to remove keeps its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.protocol.jsonrpc import NULL
+from dynamic_mcp.protocol.pieces import LARGE
+
+#: Objects and arrays inside each other that are searched.
+_MAX_DEPTH = 6
+#: The optional members of MCP that a server may write as null.
+_OPTIONAL = frozenset(
+    [
+        "_meta",
+        "annotations",
+        "audience",
+        "blob",
+        "capabilities",
+        "completions",
+        "description",
+        "icons",
+        "includeContext",
+        "instructions",
+        "isError",
+        "lastModified",
+        "logger",
+        "message",
+        "metadata",
+        "mimeType",
+        "modelPreferences",
+        "nextCursor",
+        "priority",
+        "prompts",
+        "required",
+        "resources",
+        "serverInfo",
+        "size",
+        "sizes",
+        "stopSequences",
+        "structuredContent",
+        "supportedVersions",
+        "systemPrompt",
+        "temperature",
+        "text",
+        "title",
+        "toolChoice",
+        "tools",
+        "total",
+        "uri",
+        "websiteUrl",
+    ]
+)
+#: Members whose values consist of members and entries of MCP.
+_CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "icons", "messages", "resource"})
+#: The list that a result has to have, by method.
+_LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
+_IS_LIST = re.compile(rb'"content"\s*:\s*\[')
+
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_entries = msgspec.json.Decoder(list[Raw]).decode
+
+
+def valid_result(method: str, result: bytes) -> bytes:
+    """The result of a request without nulls, and with a list where the method has one. A large result stays as it is."""
+    name = _LISTS.get(method)
+    if name is None or len(result) > LARGE:
+        return result
+    if NULL not in result and (method != "tools/call" or _IS_LIST.search(result)):
+        return result
+    members = _decode_members(result)
+    listed = members.get(name)
+    kept = without_nulls(result)
+    if listed is not None and bytes(listed) == NULL:
+        return msgspec.json.encode({**_decode_members(kept), name: []})
+    if listed is None or (bytes(listed)[:1] == b"[" and method != "tools/call"):
+        return kept
+    entries = _entries(bytes(listed)) if method == "tools/call" else None
+    if entries is None:
+        return kept
+    return msgspec.json.encode({**_decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
+
+
+def _entries(content: bytes) -> list[bytes] | None:
+    """The blocks of the content of a tool result: a text or a single block counts too. None for a list of blocks as it should be."""
+    if content[:1] != b"[":
+        return [_block(content)]
+    entries = [bytes(raw) for raw in _decode_entries(content) if bytes(raw) != NULL]
+    return None if all(one[:1] == b"{" for one in entries) else [*map(_block, entries)]
+
+
+def _block(value: bytes) -> bytes:
+    if value[:1] == b"{":
+        return value
+    text = Raw(value) if value[:1] == b'"' else value.decode()
+    return msgspec.json.encode({"type": "text", "text": text})
+
+
+def without_nulls(value: bytes, depth: int = _MAX_DEPTH) -> bytes:
+    """A JSON value without members and entries that are null; the same bytes if it has none."""
+    if NULL not in value or not depth or len(value) > LARGE:
+        return value
+    if value[:1] == b"{":
+        members = _decode_members(value)
+        kept = {
+            name: Raw(without_nulls(bytes(raw), depth - 1)) if name in _CONTAINERS else raw
+            for name, raw in members.items()
+            if name not in _OPTIONAL or bytes(raw) != NULL
+        }
+        return value if _same(members.values(), kept.values()) else msgspec.json.encode(kept)
+    if value[:1] == b"[":
+        entries = _decode_entries(value)
+        left = [Raw(without_nulls(bytes(raw), depth - 1)) for raw in entries if bytes(raw) != NULL]
+        return value if _same(entries, left) else msgspec.json.encode(left)
+    return value
+
+
+def _same(before: Iterable[Raw], after: Iterable[Raw]) -> bool:
+    return [*map(bytes, before)] == [*map(bytes, after)]

@@ -1,0 +1,126 @@
+"""What servers send that is almost right: errors, ids, numbers and nulls."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dynamic_mcp.protocol.answers import valid_error, whole_number
+from dynamic_mcp.protocol.jsonrpc import Repaired, parse
+from dynamic_mcp.protocol.large import parse as parse_large
+from dynamic_mcp.protocol.nulls import valid_result, without_nulls
+from dynamic_mcp.protocol.numbers import with_valid_numbers
+from dynamic_mcp.protocol.pieces import Large
+
+
+@pytest.mark.parametrize("error", [b'{"code":1,"message":""}', b'{ "message":"m","x":[1.0], "code":-32000}'])
+def test_valid_errors_keep_their_bytes(error: bytes) -> None:
+    assert valid_error(error) is error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        ('"boom"', -32603, "boom"),
+        ("[1]", -32603, "[1]"),
+        ("7", -32603, "7"),
+        ("{}", -32603, "the server gave no reason"),
+        ('{"message":"m"}', -32603, "m"),
+        ('{"code":"ECONN","message":"m"}', -32603, "ECONN: m"),
+        ('{"code":"-32001","message":"m"}', -32001, "m"),
+        ('{"code":-32001.0,"message":"m"}', -32001, "m"),
+        ('{"code":1.5,"message":"m"}', -32603, "1.5: m"),
+        ('{"code":null,"message":"m"}', -32603, "m"),
+        ('{"code":5,"message":null}', 5, "the server gave no reason"),
+        ('{"code":5,"message":{"a":1}}', 5, '{"a":1}'),
+        ('{"code":5,"msg":"m"}', 5, '{"code":5,"msg":"m"}'),
+    ],
+)
+def test_other_errors_become_valid_and_keep_their_reason(error: str, code: int, text: str) -> None:
+    fixed = json.loads(valid_error(error.encode()))
+    assert (fixed["code"], fixed["message"]) == (code, text)
+
+
+def test_other_members_of_an_error_stay() -> None:
+    assert json.loads(valid_error(b'{"message":"m","data":{"a":null}}'))["data"] == {"a": None}
+
+
+@pytest.mark.parametrize("id", ["7", '"7"', "7.0", '"7.0"', "7.00"])
+def test_ids_in_another_spelling(id: str) -> None:
+    assert whole_number(id.encode()) == 7
+
+
+@pytest.mark.parametrize("id", ["", "null", "7.5", '"7', '" 7"', "7e0", '"x"', "[7]"])
+def test_other_ids_are_none(id: str) -> None:
+    assert whole_number(id.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        ("[NaN,-Infinity, Infinity ]", "[null,null, null ]"),
+        (r'{"NaN":"NaN \" NaN","a":NaN}', r'{"NaN":"NaN \" NaN","a":null}'),
+        ('"NaN"', '"NaN"'),
+    ],
+)
+def test_numbers_that_are_no_json_become_null(text: str, repaired: str) -> None:
+    assert with_valid_numbers(text.encode()) == repaired.encode()
+
+
+@pytest.mark.parametrize("text", ["[Nope, NaN]", '["NaN', "NaN Inf"])
+def test_text_with_other_bare_words_stays(text: str) -> None:
+    assert with_valid_numbers(text.encode()) in (text.encode(), text.encode().replace(b"NaN", b"null"))
+
+
+def test_a_number_is_null_in_a_message_of_any_size() -> None:
+    small = parse(b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}')
+    assert type(small) is Repaired
+    assert bytes(small.result) == b'{"a":null}'
+
+
+async def test_a_number_is_null_in_a_large_message() -> None:
+    value = ",".join(f'"text NaN {n}",NaN,-Infinity,{n}' for n in range(20_000))
+    line = f'\ufeff{{"jsonrpc":"2.0","id":1,"result":{{"a":[{value}],"é":NaN}}}}'.encode()
+    large = await parse_large(Large([line[start : start + 1000] for start in range(0, len(line), 1000)]))
+    assert type(large) is Repaired
+    assert json.loads(bytes(large.result)) == json.loads(
+        bytes(large.result), parse_constant=lambda _: pytest.fail("not JSON")
+    )
+    expected = [one for n in range(20_000) for one in (f"text NaN {n}", None, None, n)]
+    assert json.loads(bytes(large.result)) == {"a": expected, "é": None}
+
+
+def test_nulls_of_the_server_stay() -> None:
+    value = b'{"structuredContent":{"a":null},"_meta":{"b":null}, "text":"null"}'
+    assert without_nulls(value) is value
+    assert json.loads(
+        without_nulls(b'{"title":null,"content":[null,{"size":null,"x":null}],"x":[null]}')
+    ) == {
+        "content": [{"x": None}],
+        "x": [None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ('{"content":null}', {"content": []}),
+        ('{"content":"x"}', {"content": [{"type": "text", "text": "x"}]}),
+        ('{"content":{"type":"text","text":"x"}}', {"content": [{"type": "text", "text": "x"}]}),
+        ('{"content":[null,"x"]}', {"content": [{"type": "text", "text": "x"}]}),
+        (
+            '{"content":[{"type":"text","text":"x","annotations":null}],"isError":null}',
+            {"content": [{"type": "text", "text": "x"}]},
+        ),
+        ('{"structuredContent":{"a":null}}', {"structuredContent": {"a": None}}),
+    ],
+)
+def test_results_of_tools_become_valid(result: str, expected: object) -> None:
+    assert json.loads(valid_result("tools/call", result.encode())) == expected
+
+
+def test_valid_results_keep_their_bytes() -> None:
+    for result in (b'{"content": [ ] }', b'{"content":[{"type":"text","text":"null"}]}'):
+        assert valid_result("tools/call", result) == result
+    assert json.loads(valid_result("resources/read", b'{"contents":null}')) == {"contents": []}
