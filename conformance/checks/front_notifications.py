@@ -15,8 +15,7 @@ import anyio
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
-from conformance.errors import NotApplicable
-from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
+from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri, needs
 from conformance.workbench.listing_forms import listing_text
 from conformance.workbench.transcript import increase, part
 from mock_servers.script import (
@@ -85,7 +84,7 @@ async def subscriptions_reach_the_owner_and_its_updates_come_back(workbench: Wor
         if not declares(proxy, "resources", "subscribe"):
             await can_call(workbench, proxy, upstream)
             await is_unknown(workbench, proxy, "resources/subscribe", one)
-            raise NotApplicable("it does not declare resources.subscribe")
+        needs(proxy, "resources", "subscribe")
 
         def heard() -> list[Any]:
             return [update.params for update in proxy.transcript.heard("notifications/resources/updated")]

@@ -175,6 +175,8 @@ async def children_do_not_hold_each_others_descriptors(workbench: Workbench) -> 
     async with workbench.serving(*upstreams) as proxy:
         starts = [upstream.starts[-1] for upstream in upstreams]
         _holds_only_its_own(workbench, starts, proxy)
+        for upstream in upstreams:
+            await can_call(workbench, proxy, upstream)
         _are_alive(workbench, upstreams)
         proxy.signal(signal.SIGKILL)
         for upstream in upstreams:

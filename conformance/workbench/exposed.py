@@ -32,10 +32,10 @@ def declares(proxy: Proxy, capability: str, flag: str | None = None) -> bool:
     return found is not None and found is not False
 
 
-def needs(proxy: Proxy, capability: str) -> None:
-    """Raise `NotApplicable` if the proxy does not declare a capability without which nothing is left to check."""
-    if not declares(proxy, capability):
-        raise NotApplicable(f"it does not declare {capability}")
+def needs(proxy: Proxy, capability: str, flag: str | None = None) -> None:
+    """Raise `NotApplicable` if the proxy does not declare a capability, or a flag of it, that the rest of the check is about."""
+    if not declares(proxy, capability, flag):
+        raise NotApplicable(f"it does not declare {capability}{f'.{flag}' if flag else ''}")
 
 
 def declared_methods(proxy: Proxy, methods: Iterable[str]) -> list[str]:

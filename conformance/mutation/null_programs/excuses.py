@@ -76,8 +76,8 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
 
 
 IGNORES_IDS = {"STD-042": "it ignores ids, so their spelling too"} | _relays(
-    "one request at a time waits at a server",
-    shows="FRONT-005 FRONT-007 FRONT-035 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 SSE-003 STD-012 STD-013",
+    "a server answers in the order of the requests",
+    shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 SSE-003 STD-012 STD-013",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",

@@ -48,6 +48,7 @@ class StreamUpstream(SmallUpstream):
     def __init__(self) -> None:
         self.waiting: dict[int, queue.SimpleQueue[Json | None]] = {}
         self._ids = itertools.count(1)
+        self._order = threading.Lock()  # a request waits from the moment at which it is sent
         threading.Thread(target=self._read, daemon=True).start()
         self.request("initialize", _OPENING)
         self.send({"method": "notifications/initialized"})
@@ -62,8 +63,9 @@ class StreamUpstream(SmallUpstream):
 
     def request(self, method: str, params: Json) -> Json:
         identity = next(self._ids)
-        answers = self.waiting[identity] = queue.SimpleQueue()
-        self.send({"id": identity, "method": method, "params": params})
+        with self._order:
+            answers = self.waiting[identity] = queue.SimpleQueue()
+            self.send({"id": identity, "method": method, "params": params})
         try:
             answer = answers.get(timeout=PATIENCE)
         except queue.Empty:
