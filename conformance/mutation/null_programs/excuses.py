@@ -26,7 +26,7 @@ RELAYS = {
     ),
     **_because(
         "the relay answers each request in a thread of its own",
-        "FRONT-005 FRONT-007 FRONT-047 OPS-004 OPS-012",
+        "FRONT-005 FRONT-007 FRONT-047 OPS-004 OPS-012 OPS-016",
     ),
     **_because(
         "the relay passes definitions, arguments and results on as equal JSON",
@@ -77,17 +77,17 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
 
 IGNORES_IDS = {"STD-042": "it ignores ids, so their spelling too"} | _relays(
     "a server answers in the order of the requests",
-    shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 SSE-003 STD-012 STD-013",
+    shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 OPS-016 SSE-003 STD-012 STD-013",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",
-    shows="FRONT-007 FRONT-035 OPS-012",
+    shows="FRONT-007 FRONT-035 OPS-012 OPS-016",
 )
 PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 STD-020")
 STARTS_ANEW = _relays(
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
-    " OPS-012 STD-004 STD-008 STD-009 STD-017 STD-019",
+    " OPS-012 OPS-016 STD-004 STD-008 STD-009 STD-017 STD-019",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",
