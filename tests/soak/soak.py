@@ -107,24 +107,26 @@ class Soak:
         self._seconds = seconds
 
     def run(self) -> SoakReport:
-        """Run proxies until the time is over, or until a problem."""
-        end = time.monotonic() + self._seconds
-        while time.monotonic() < end and not self.report.problems:
+        """Run proxies until the time is over, or until a problem. Their starts and ends do not count."""
+        left = self._seconds
+        while left > 0 and not self.report.problems:
             self.report.proxies += 1
             folder = self._folder / f"proxy-{self.report.proxies}"
             folder.mkdir()
-            _ProxyRun(self, folder, min(end, time.monotonic() + max(10.0, self._seconds / 3))).run()
+            share = min(left, max(10.0, self._seconds / 3))
+            _ProxyRun(self, folder, share).run()
+            left -= share
         return self.report
 
 
 class _ProxyRun:
     """One proxy from its start to its end."""
 
-    def __init__(self, soak: Soak, folder: Path, end: float) -> None:
+    def __init__(self, soak: Soak, folder: Path, seconds: float) -> None:
         self._random = soak._random
         self._report = soak.report
         self._folder = folder
-        self._end = end
+        self._seconds = seconds
         self._calls: dict[int, _Call] = {}
         self._cancelled: set[int] = set()
         self._last_id = 0
@@ -138,7 +140,8 @@ class _ProxyRun:
                 self._send(wire, group, "large")
             self._settle(wire)
             descriptors, memory = proxy.num_fds(), wire.memory()
-            while time.monotonic() < self._end and not self._report.problems:
+            end = time.monotonic() + self._seconds
+            while time.monotonic() < end and not self._report.problems:
                 self._step(wire, groups)
             for server in wire.servers.values():
                 server["enabled"] = True
