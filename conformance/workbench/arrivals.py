@@ -100,9 +100,12 @@ class Arrivals:
                 owner = (one for one in calls if (one.pid, one.message.get("id")) == (pid, request))
                 given += [receipt for one in owner if one.t <= t]
         if not made:
-            seen_calls = [one.message for one in self._after(upstreams, since)]
+            arrived = [one.message for one in self._after(upstreams, since)]
+            calls_seen = [message for message in arrived if message.get("method") == "tools/call"]
             what = f"the call of {tool} with {show(args)} reaches upstream {group} before its answer"
-            raise Violation(what, f"the upstream read {show(seen_calls)}; the answer: {show(answer.raw)}")
+            raise Violation(
+                what, f"the upstream read the calls {show(calls_seen)}; the answer: {show(answer.raw)}"
+            )
         asks = isinstance(answer.result, dict) and answer.result.get("resultType") == "input_required"
         if given and not asks and not any(receipt in answer.raw for receipt in given):
             what = (
