@@ -106,21 +106,23 @@ class Judgement:
         A violation names its step, unless a `case` inside the step does. The name comes from the function and its arguments.
         With `stops_at_first_violation` the other steps end with the first violation.
         """
-        problems: list[Exception] = []
+        #: by the place of the step, so that the first one of several decides, and not the fastest
+        found: dict[int, Exception] = {}
 
-        async def run(step: Callable[[], Awaitable[None]]) -> None:
+        async def run(place: int, step: Callable[[], Awaitable[None]]) -> None:
             try:
                 with self.case(_name_of(step), unless_named=True):
                     await step()
             except Exception as problem:
-                problems.append(problem)
+                found[place] = problem
                 broken = isinstance(problem, Violation) and not isinstance(problem, ImplementationCrashed)
                 if broken and self.stops_at_first_violation:
                     group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for step in steps:
-                group.start_soon(run, step)
+            for place, step in enumerate(steps):
+                group.start_soon(run, place, step)
+        problems = [found[place] for place in sorted(found)]
         if len(problems) == 1:
             raise problems[0]
         if problems:
