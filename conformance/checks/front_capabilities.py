@@ -10,7 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
-from conformance.workbench.exposed import exposed_prompt, exposed_uri
+from conformance.checks.front_notifications import is_unknown
+from conformance.workbench.exposed import declares, exposed_prompt, exposed_uri
 from conformance.workbench.transcript import part
 from mock_servers.script import Rule, Script, list_changed, notify, on_call, reply, tool
 
@@ -81,25 +82,25 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
     config = workbench.config(able)
     async with workbench.proxy(config=config) as proxy:
         await proxy.handshake()
-        declared = _introduction(workbench, proxy)
+        _is_introduced(workbench, proxy)
         await proxy.ready(able)
-        await _methods_are_as_declared(workbench, proxy, declared)
-        await _changes_are_announced(workbench, proxy, declared)
-        if _is_declared(declared, "tools", "listChanged"):
+        await _methods_are_as_declared(workbench, proxy)
+        await _changes_are_announced(workbench, proxy)
+        if declares(proxy, "tools", "listChanged"):
             os.replace(workbench.config(able, newcomer), config)
             await _hears(workbench, proxy, "notifications/tools/list_changed")
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})
     async with workbench.proxy(tools_only) as proxy:
         await proxy.handshake()
-        declared = _introduction(workbench, proxy)
+        _is_introduced(workbench, proxy)
         await proxy.ready(tools_only)
         for method, (capability, flag, params) in PROMISED.items():
-            if not _is_declared(declared, capability, flag):
-                await _is_unknown(workbench, proxy, method, params)
+            if not declares(proxy, capability, flag):
+                await is_unknown(workbench, proxy, method, params)
 
 
-def _introduction(workbench: Workbench, proxy: Proxy) -> dict[str, Any]:
-    """The declared capabilities."""
+def _is_introduced(workbench: Workbench, proxy: Proxy) -> None:
+    """The proxy has a name and a version, and declares tools."""
     greeting = proxy.greeting.result if proxy.greeting else None
     info = part(greeting, "serverInfo")
     introduced = isinstance(info, dict) and all(info.get(member) for member in ("name", "version"))
@@ -107,25 +108,18 @@ def _introduction(workbench: Workbench, proxy: Proxy) -> dict[str, Any]:
     capabilities = part(greeting, "capabilities")
     has_tools = isinstance(capabilities, dict) and isinstance(capabilities.get("tools"), dict)
     workbench.expect(has_tools, "the capability tools", greeting)
-    return dict(capabilities)
 
 
-def _is_declared(capabilities: dict[str, Any], name: str, flag: str | None) -> bool:
-    if flag is None:
-        return name in capabilities
-    return bool(part(capabilities, name, flag))
-
-
-async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+async def _methods_are_as_declared(workbench: Workbench, proxy: Proxy) -> None:
     names = {}
-    if "resources" in declared:
+    if declares(proxy, "resources"):
         names[URI] = await exposed_uri(proxy, "able", URI)
-    if "prompts" in declared:
+    if declares(proxy, "prompts"):
         names["greet"] = await exposed_prompt(proxy, "able", "greet")
     for method, (capability, flag, params) in PROMISED.items():
         params = _with_names(params, names)
-        if not _is_declared(declared, capability, flag):
-            await _is_unknown(workbench, proxy, method, params)
+        if not declares(proxy, capability, flag):
+            await is_unknown(workbench, proxy, method, params)
             continue
         answer = await proxy.request(method, params)
         workbench.expect(
@@ -142,19 +136,13 @@ def _with_names(params: Any, names: dict[str, str]) -> Any:
     return names.get(params, params)
 
 
-async def _is_unknown(workbench: Workbench, proxy: Proxy, method: str, params: dict[str, Any]) -> None:
-    answer = await proxy.request(method, params)
-    code = answer.code
-    workbench.expect(code == -32601, f"{method} is not declared, so the answer is -32601", answer.raw)
-
-
-async def _changes_are_announced(workbench: Workbench, proxy: Proxy, declared: dict[str, Any]) -> None:
+async def _changes_are_announced(workbench: Workbench, proxy: Proxy) -> None:
     """Earlier requests have set the subscription and the log level."""
     answer = await proxy.call("able", "announce")
     with workbench.precondition("the upstream announces its changes"):
         workbench.expect(not answer.is_error, "a call of announce works", answer.raw)
     for method, (capability, flag) in ANNOUNCED.items():
-        if _is_declared(declared, capability, flag):
+        if declares(proxy, capability, flag):
             await _hears(workbench, proxy, method)
 
 

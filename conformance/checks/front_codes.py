@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from conformance.checks import check
 from conformance.checks.front_session import serves
 from conformance.workbench.client import MODERN
-from conformance.workbench.exposed import LISTS, declared_methods, declares
+from conformance.workbench.exposed import declared_methods, declares
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from mock_servers.script import Script
 
@@ -24,12 +25,12 @@ async def common_failures_have_the_codes_of_the_specification(workbench: Workben
     script = Script(resources=[{"uri": "mock://one", "name": "one"}], prompts=[{"name": "greet"}])
     async with workbench.serving(workbench.stdio("a", script)) as proxy:
         for method in ("tools/list", *declared_methods(proxy, LISTS)):
-            await _has_code(workbench, proxy, method, {"cursor": "a cursor that nobody gave"}, INVALID_PARAMS)
+            await _has_code(workbench, proxy, method, {"cursor": "an unknown cursor"}, INVALID_PARAMS)
         if declares(proxy, "prompts"):
-            await _has_code(workbench, proxy, "prompts/get", {"name": "nobody"}, INVALID_PARAMS)
+            await _has_code(workbench, proxy, "prompts/get", {"name": "unknown"}, INVALID_PARAMS)
             await _has_code(workbench, proxy, "prompts/get", {"arguments": {}}, INVALID_PARAMS)
         if declares(proxy, "resources"):
-            unknown = {"uri": "nobody://has-it"}
+            unknown = {"uri": "unknown://resource"}
             await _has_code(workbench, proxy, "resources/read", unknown, INVALID_PARAMS, NOT_FOUND)
             discovery = await proxy.request("server/discover", era="modern")
             if MODERN in (discovery.member("supportedVersions") or []):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
 from conformance.workbench.client import MODERN
-from conformance.workbench.exposed import LISTS as EXPOSED
 from conformance.workbench.exposed import declared_methods, exposed_template, exposed_uri, find_exposed, needs
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import Json, part
 from mock_servers.script import Rule, Script, error, on_call, reply, silence, sleep
 
@@ -47,7 +47,7 @@ TEMPLATES: list[Json] = [
 
 
 OTHER: list[Json] = [{"uri": "other://one", "name": "one"}]
-LISTS: list[tuple[str, str, list[Json]]] = [
+CASES: list[tuple[str, str, list[Json]]] = [
     ("resources/list", "resources", [*RESOURCES, *OTHER]),
     ("resources/templates/list", "resourceTemplates", TEMPLATES),
 ]
@@ -64,7 +64,7 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
     silent = workbench.stdio("silent", _listing_is(silence()), timeout={"resources": "10s"})
     async with workbench.serving(without, refusing, full, failing, other) as proxy:
         needs(proxy, "resources")
-        for case in LISTS:
+        for case in CASES:
             await _lists_all(workbench, proxy, *case, within=2.0)
 
     async def beside_a_silent_one(*case: Any) -> None:
@@ -72,7 +72,7 @@ async def resource_lists_are_the_union_of_all_groups(workbench: Workbench) -> No
         async with workbench.serving(silent, full, other) as proxy:
             await _lists_all(workbench, proxy, *case, within=12.0)
 
-    await workbench.run_cases(*(partial(beside_a_silent_one, *case) for case in LISTS))
+    await workbench.run_cases(*(partial(beside_a_silent_one, *case) for case in CASES))
 
 
 def _listing_is(*actions: Json) -> Script:
@@ -85,7 +85,7 @@ async def _lists_all(
 ) -> None:
     shown = await proxy.items(method, member, within=within)
     workbench.expect(len(shown) == len(wanted), f"{method} holds {len(wanted)} entries", shown)
-    key = EXPOSED[method][1]
+    key = LISTS[method][1]
     for entry in wanted:
         exposed = find_exposed([one.get(key) for one in shown], "", entry[key])
         workbench.expect({**entry, key: exposed} in shown, f"{method} holds {entry} with all fields", shown)
@@ -218,7 +218,7 @@ async def _reaches_both(workbench: Workbench, proxy: Proxy, owners: list[StdioMo
     tools = [await proxy.call(owner.name, "echo") for owner in owners]
     lists = declared_methods(proxy, ("prompts/list", "resources/list"))
     prompts, resources = [
-        await proxy.items(method, EXPOSED[method][0]) if method in lists else []
+        await proxy.items(method, LISTS[method][0]) if method in lists else []
         for method in ("prompts/list", "resources/list")
     ]
     groups = [owner.name for owner in owners]

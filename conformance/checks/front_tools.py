@@ -11,8 +11,8 @@ from conformance.checks import check
 from conformance.checks.http_requests import can_call
 from conformance.errors import Violation
 from conformance.workbench.differences import Number, first_difference
-from conformance.workbench.exposed import LISTS, declared_methods, find_exposed
-from conformance.workbench.listing_forms import definitions
+from conformance.workbench.exposed import declared_methods, find_exposed
+from conformance.workbench.listing_forms import LISTS, definitions
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool

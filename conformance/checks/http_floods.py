@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from conformance.checks import check
-from conformance.checks.ops_floods import descriptors
+from conformance.checks.ops_floods import descriptors, pings_are_answered
 from conformance.checks.std_messages import is_echoed
 from mock_servers.hostile import HOSTILE
 from mock_servers.script import Script, on_call, reply, request
@@ -45,12 +45,7 @@ async def hanging_posts_have_a_bound(workbench: Workbench) -> None:
             workbench.expect(after - before <= MAX_DESCRIPTORS, expected, after)
         with workbench.case("an upstream that responds"):
             await is_echoed(workbench, proxy, "honest", {"x": 1})
-            await workbench.eventually(
-                lambda: len(honest.events("answer")) == HONEST_PINGS,
-                within=5.0,
-                what=f"{HONEST_PINGS} answers",
-                seen=lambda: len(honest.events("answer")),
-            )
+            await pings_are_answered(workbench, honest, HONEST_PINGS, within=5.0)
 
 
 async def _attacks(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:

@@ -105,12 +105,19 @@ async def _honest_child_gets_every_answer(workbench: Workbench) -> None:
     with workbench.case("a child that writes much before it reads"):
         async with workbench.serving(honest) as proxy:
             await is_echoed(workbench, proxy, "honest", {"x": 2})
-            await workbench.eventually(
-                lambda: len(honest.events("answer")) == HONEST_PINGS,
-                within=10.0,
-                what=f"{HONEST_PINGS} answers",
-                seen=lambda: len(honest.events("answer")),
-            )
+            await pings_are_answered(workbench, honest, HONEST_PINGS, within=10.0)
+
+
+async def pings_are_answered(
+    workbench: Workbench, upstream: MockUpstream, number: int, *, within: float
+) -> None:
+    """The upstream gets the answers to its pings within so many seconds."""
+    await workbench.eventually(
+        lambda: len(upstream.events("answer")) == number,
+        within=within,
+        what=f"{number} answers",
+        seen=lambda: len(upstream.events("answer")),
+    )
 
 
 def descriptors(proxy: Proxy) -> int | None:

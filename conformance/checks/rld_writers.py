@@ -56,25 +56,25 @@ async def _bursty_writer(workbench: Workbench) -> None:
             await save_styles.in_pieces(config, data, 2, pause=0.05)
         with workbench.case("twenty saves"):
             await is_usable(workbench, proxy, last)
-            await _holds_exactly(workbench, proxy, old, last, nobody=between)
+            await _holds_exactly(workbench, proxy, old, last, gone=between)
 
 
 async def _holds_exactly(
-    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, nobody: StdioMockUpstream | None = None
+    workbench: Workbench, proxy: Proxy, *upstreams: StdioMockUpstream, gone: StdioMockUpstream | None = None
 ) -> None:
-    """Each of these upstreams has exactly one process, also for a second afterwards."""
+    """Each of these upstreams has exactly one process, and the one that is gone has none, also for a second afterwards."""
 
     def is_so() -> bool:
-        return all(len(one.alive) == 1 for one in upstreams) and not (nobody and nobody.alive)
+        return all(len(one.alive) == 1 for one in upstreams) and not (gone and gone.alive)
 
     def seen() -> dict[str, list[int]]:
-        return {one.name: one.alive for one in (*upstreams, *([nobody] if nobody else []))}
+        return {one.name: one.alive for one in (*upstreams, *([gone] if gone else []))}
 
     expected = f"one process for each of {', '.join(one.name for one in upstreams)}, and no other"
     with anyio.move_on_after(10.0):
         while not is_so():  # noqa: ASYNC110 - no event announces another process's children
             await anyio.sleep(POLL)
     await workbench.holds_for(1.0, lambda: workbench.expect(is_so(), expected, seen()))
-    groups = await proxy.groups(*(one.name for one in (*upstreams, *([nobody] if nobody else []))))
+    groups = await proxy.groups(*(one.name for one in (*upstreams, *([gone] if gone else []))))
     names = sorted(one.name for one in upstreams)
     workbench.expect(sorted(groups) == names, f"the groups {names}", groups)

@@ -217,11 +217,19 @@ async def a_dead_stdio_upstream_is_started_again(workbench: Workbench) -> None:
         workbench.expect(marks.exists(), "a mark of its start", "none")
 
 
-async def works_again(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
-    """Call until the upstream answers: while it is starting, the proxy may refuse or wait."""
-    deadline = time.monotonic() + 15.0
-    while not is_echo(answer := await proxy.call(upstream.name, "echo", {"x": 1}), {"x": 1}):
-        again = f"{upstream.name} can be called again within 15 s"
+async def works_again(
+    workbench: Workbench,
+    proxy: Proxy,
+    upstream: MockUpstream,
+    *,
+    within: float = 15.0,
+    within_each: float = 10.0,
+) -> None:
+    """Call until the upstream answers: while it is starting, the proxy may refuse or wait. Each call ends in time."""
+    deadline = time.monotonic() + within
+    call = partial(proxy.call, upstream.name, "echo", {"x": 1}, within=within_each)
+    while not is_echo(answer := await call(), {"x": 1}):
+        again = f"{upstream.name} can be called again within {within:g} s"
         workbench.expect(time.monotonic() < deadline, again, answer.raw)
         await anyio.sleep(0.2)
 

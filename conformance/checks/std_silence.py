@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from conformance.checks import check
-from conformance.checks.std_messages import is_echo, is_echoed
-from conformance.errors import Violation
+from conformance.checks import check, std_messages
+from conformance.checks.std_messages import is_echoed
 from mock_servers.script import (
     Grandchild,
     Http,
@@ -28,7 +26,7 @@ from mock_servers.script import (
 )
 
 if TYPE_CHECKING:
-    from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
@@ -37,21 +35,19 @@ SHORT = {"tools": "1s"}
 RECOVERY = 40.0
 #: seconds for an answer that comes before the timeout of 30 s
 SOON = 5.0
-_PAUSE = 0.2
 
 
-async def works_again(
-    workbench: Workbench, proxy: Proxy, upstream: MockUpstream, within_each: float = 10.0
-) -> None:
-    """Calls of `echo`, one after the other, succeed at last. Each one ends in time."""
-    deadline = time.monotonic() + RECOVERY
-    while True:
-        answer = await proxy.call(upstream.name, "echo", {"x": 1}, within=within_each)
-        if is_echo(answer, {"x": 1}):
-            return
-        if time.monotonic() > deadline:
-            raise Violation(f"{upstream.name}: a call succeeds within {RECOVERY:g} s of calls", answer.raw)
-        await anyio.sleep(_PAUSE)
+works_again = partial(std_messages.works_again, within=RECOVERY)
+
+
+def _runs_on(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+    starts = len(upstream.starts)
+    workbench.expect(starts == 1, f"{upstream.name}: it runs on", f"{starts} starts")
+
+
+def _has_started_again(workbench: Workbench, upstream: StdioMockUpstream) -> None:
+    starts = len(upstream.starts)
+    workbench.expect(starts >= 2, f"{upstream.name}: a second start", f"{starts} starts")
 
 
 @check("STD-035", timeout=110, slow=True)
@@ -70,8 +66,7 @@ async def a_server_that_answers_nothing_any_more_is_replaced(workbench: Workbenc
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
-            starts = len(upstream.starts)
-            workbench.expect(starts >= 2, f"{upstream.name}: a second start", f"{starts} starts")
+            _has_started_again(workbench, upstream)
 
 
 async def _never_answered(workbench: Workbench, proxy: Proxy, upstream: MockUpstream) -> None:
@@ -105,8 +100,7 @@ async def a_slow_call_alone_costs_no_connection(workbench: Workbench) -> None:
         await anyio.sleep(2.0)
         for upstream in (busy, partly):
             await is_echoed(workbench, proxy, upstream.name, {"x": 2})
-            starts = len(upstream.starts)
-            workbench.expect(starts == 1, f"{upstream.name}: it runs on", f"{starts} starts")
+            _runs_on(workbench, upstream)
 
 
 @check("STD-032", timeout=90, slow=True)
@@ -129,8 +123,7 @@ async def a_child_that_died_is_noticed_although_a_helper_holds_its_pipes(workben
 
         await workbench.run_cases(*(partial(case, upstream) for upstream in upstreams))
         for upstream in upstreams:
-            starts = len(upstream.starts)
-            workbench.expect(starts >= 2, f"{upstream.name}: a second start", f"{starts} starts")
+            _has_started_again(workbench, upstream)
 
 
 @check("STD-033", timeout=60, slow=True)
@@ -150,8 +143,7 @@ async def a_launcher_may_exit_while_its_server_uses_the_pipes(workbench: Workben
         await anyio.sleep(1.0)
         for upstream in (early, late):
             await is_echoed(workbench, proxy, upstream.name, {"x": 1})
-            starts = len(upstream.starts)
-            workbench.expect(starts == 1, f"{upstream.name}: one start", f"{starts} starts")
+            _runs_on(workbench, upstream)
 
 
 @check("STD-034", timeout=90, slow=True)
@@ -161,8 +153,7 @@ async def a_child_that_closes_its_stdin_is_replaced(workbench: Workbench) -> Non
         answer = await proxy.call("a", "add", {"a": 1, "b": 2})
         workbench.expect(not answer.is_error, "the answer on its way arrives", answer.raw)
         await works_again(workbench, proxy, upstream, within_each=SOON)
-        starts = len(upstream.starts)
-        workbench.expect(starts >= 2, "a second start", f"{starts} starts")
+        _has_started_again(workbench, upstream)
 
 
 @check("SSE-012", timeout=90, slow=True)

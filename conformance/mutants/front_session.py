@@ -195,8 +195,8 @@ def answers_ping_twice() -> None:
 
 
 @mutant("FRONT-007", also=_PINGS)
-def answers_ping_also_under_an_id_that_nobody_used() -> None:
-    wire.to_client(_again("ping", lambda message: {**message, "id": "nobody-asked"}))
+def answers_ping_also_under_an_unused_id() -> None:
+    wire.to_client(_again("ping", lambda message: {**message, "id": "unused"}))
 
 
 def _again(method: str, change: Callable[[Message], Message]) -> Change:

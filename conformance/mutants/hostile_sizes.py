@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -16,8 +16,6 @@ from dynamic_mcp.protocol import jsonrpc, surrogates
 from dynamic_mcp.protocol.pieces import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import httpx
 
 _ESCAPE = re.compile(
@@ -34,17 +32,11 @@ def _read_at_once() -> None:
 @mutant("SEC-013")
 def measures_metadata_after_decompression() -> None:
     async def wrong(
-        http: httpx.AsyncClient,
-        what: str,
-        method: str,
-        url: str,
-        *,
-        json: object = None,
-        form: Mapping[str, str] | None = None,
-        basic: tuple[str, str] | None = None,
+        http: httpx.AsyncClient, what: str, method: str, url: str, **content: Any
     ) -> tuple[int, bytes]:
+        json, data, auth = map(content.get, ("json", "form", "basic"))
         try:
-            reply = await http.request(method, url, json=json, data=form, auth=basic)
+            reply = await http.request(method, url, json=json, data=data, auth=auth)
         except Exception as error:
             raise request.TransientFailure(f"{what} cannot be reached") from error
         if len(reply.content) > request.MAX_ANSWER:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import Violation
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.polling import show
 from mock_servers.answers import VERSION_KEY, meta_of
 
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from conformance.workbench.inbox import Answer
     from conformance.workbench.mocks import MockUpstream
 
-#: for each list method: the member of its result
-_LISTS = {
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
-    "prompts/list": "prompts",
-}
 _READS = ("resources/read", "prompts/get")
 
 
@@ -116,7 +111,7 @@ class Arrivals:
     def request_has_arrived(self, method: str, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer about resources or prompts comes from an upstream."""
         upstreams = self._upstreams()
-        member = _LISTS.get(method)
+        member, _ = LISTS.get(method, (None, None))
         is_empty_list = member is not None and not (
             isinstance(answer.result, dict) and answer.result.get(member)
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from conformance.errors import NotApplicable, Violation
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.polling import show
 
 if TYPE_CHECKING:
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
 
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
-
-#: by method: the member of its result, and the member that identifies an entry
-LISTS = {
-    "resources/list": ("resources", "uri"),
-    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
-    "prompts/list": ("prompts", "name"),
-}
 
 
 def declares(proxy: Proxy, capability: str, flag: str | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""Reads what the listing tool answers and offers, in each form that an implementation may choose.
+"""Reads lists: those of MCP, and what the listing tool answers and offers, in each form that an implementation may choose.
 
 The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`, at any depth. The groups are
 in the enum of the `group` argument, or its description or that of the tool contains their descriptions.
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
     from conformance.workbench.inbox import Answer
     from conformance.workbench.transcript import Json
+
+#: by method: the member of its result, and the member that identifies an entry
+LISTS = {
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+    "prompts/list": ("prompts", "name"),
+}
 
 _FENCED = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
