@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import tools
 from dynamic_mcp.groups import listing, oddities
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol import answers, jsonrpc, log_lines, nulls, numbers
+from dynamic_mcp.protocol import answers, log_lines, nulls, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire_http import ProxyRequest, Send
     from dynamic_mcp.upstream.http.client import HttpReply
 
-BOM = jsonrpc.BOM
+BOM = codecs.BOM_UTF8
 
 
 def _refuses_the_mark(line: bytes, way: Way) -> bytes:

@@ -7,6 +7,7 @@ writes to the file.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterator, Mapping
@@ -152,7 +153,7 @@ def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
 
 
 def _as_json(data: bytes, origin: str) -> bytes:
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

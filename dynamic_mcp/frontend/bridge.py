@@ -12,6 +12,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.tool_surface import INFO
 from dynamic_mcp.protocol import era, jsonrpc
+from dynamic_mcp.protocol.jsonrpc import decode_members
 
 #: Error codes of the handshake revisions that 2026-07-28 must not use: resource not found, URL elicitation required.
 _RESOURCE_NOT_FOUND = -32002
@@ -49,7 +50,6 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def modern_result(method: str, result: bytes) -> bytes:
@@ -81,7 +81,7 @@ def legacy_result(result: bytes) -> bytes:
     try:
         if not _decode_envelope(result).type or result.count(b":") > _MAX_MEMBERS:
             return result
-        own = _decode_members(result)
+        own = decode_members(result)
     except msgspec.DecodeError:
         return result
     return msgspec.json.encode({name: raw for name, raw in own.items() if name not in _ENVELOPE})
@@ -92,7 +92,7 @@ def modern_error(error: bytes) -> bytes:
     if len(error) > _MAX_ERROR:
         return error
     try:
-        members = _decode_members(error)
+        members = decode_members(error)
         code = msgspec.json.decode(members["code"], type=int)
     except (msgspec.DecodeError, KeyError):
         return error

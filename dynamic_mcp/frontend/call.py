@@ -18,7 +18,7 @@ from dynamic_mcp.frontend.storms import CallProgress
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.hooks import RequestSpan
 from dynamic_mcp.protocol import era
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, decode_members
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.wording import explain
 
@@ -26,8 +26,6 @@ from dynamic_mcp.wording import explain
 _MIN_SPENT = 0.05
 
 _T = TypeVar("_T")
-
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Incoming(msgspec.Struct):
@@ -152,6 +150,6 @@ def _object(raw: Raw, what: str) -> dict[str, Raw]:
     if not raw:
         return {}
     try:
-        return _decode_members(raw) if bytes(raw) != NULL else {}
+        return decode_members(raw) if bytes(raw) != NULL else {}
     except msgspec.DecodeError:
         raise Refusal(INVALID_PARAMS, f"{what} must be an object") from None

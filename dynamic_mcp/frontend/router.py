@@ -35,7 +35,7 @@ from dynamic_mcp.protocol.jsonrpc import (
     Refusal,
     Repaired,
 )
-from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_bytes
+from dynamic_mcp.protocol.pieces import Large, Line, edges_of, first_character
 from dynamic_mcp.wording import cut
 
 #: Handlers by method, each with the kinds of which the configuration has to allow at least one.
@@ -76,7 +76,7 @@ class Router:
     def receive(self, line: bytes) -> None:
         """Handle one line from the client."""
         try:
-            if line.removeprefix(jsonrpc.BOM).lstrip()[:1] == b"[":
+            if first_character(line) == b"[":
                 self._receive_batch(line)
             else:
                 self._receive_one(line)
@@ -86,7 +86,7 @@ class Router:
     async def receive_large(self, line: Large) -> None:
         """Handle one large line from the client. Other work goes on meanwhile."""
         try:
-            if first_bytes(line).removeprefix(jsonrpc.BOM).lstrip()[:1] == b"[":
+            if first_character(line) == b"[":
                 await self._receive_large_batch(line)
             else:
                 await self._receive_any(line)

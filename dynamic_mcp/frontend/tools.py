@@ -30,7 +30,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.wording import MAX_TEXT, cut, explain, name_list
 
@@ -54,7 +54,6 @@ class _CallArguments(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_get = msgspec.json.Decoder(_GetArguments).decode
 _decode_call = msgspec.json.Decoder(_CallArguments).decode
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Toolbox:
@@ -176,7 +175,7 @@ class _RejectedArguments(UpstreamRefused):
 
     def __init__(self, refusal: UpstreamRefused, tool: str, definition: Raw) -> None:
         super().__init__(refusal.error)
-        schema = bytes(_decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
+        schema = bytes(decode_members(definition).get("inputSchema", Raw(b"{}"))).decode()
         reason = cut(refusal.text, MAX_TEXT)
         self._text = (
             f"The server rejects the arguments of {cut(tool)!r}: {reason}\nInput schema of the tool: {schema}"
@@ -215,7 +214,7 @@ def _as_object(args: Raw) -> bytes | None:
     if bytes(args)[:1] == b'"':
         inner = msgspec.json.decode(args, type=str).strip().encode()
         try:
-            _decode_members(inner)
+            decode_members(inner)
         except msgspec.DecodeError:
             return None
         return inner
@@ -239,7 +238,7 @@ def _read_call(arguments: Raw) -> _CallArguments:
     try:
         return _decode_call(arguments)
     except msgspec.ValidationError:
-        members = _decode_members(arguments)
+        members = decode_members(arguments)
         known = {name: raw for name, raw in members.items() if not name.startswith("_")}
         if "arguments" in known and bytes(known.get("args", Raw(b"{}"))) in (b"{}", jsonrpc.NULL):
             known["args"] = known.pop("arguments")

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
-from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, NULL, Message, error_object
+from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, NULL, Message, decode_members, error_object
 from dynamic_mcp.wording import MAX_TEXT, cut
 
 #: An error with one of these values beside a result says that there is no error.
@@ -58,7 +58,6 @@ class _ErrorObject(msgspec.Struct):
 
 
 _decode_error = msgspec.json.Decoder(_ErrorObject).decode
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def valid_error(error: bytes) -> bytes:
@@ -73,7 +72,7 @@ def valid_error(error: bytes) -> bytes:
     else:
         return error
     try:
-        members = _decode_members(error)
+        members = decode_members(error)
     except msgspec.DecodeError:
         return error_object(INTERNAL_ERROR, _text(error) or _NO_REASON)
     code, text = members.get("code", Raw(NULL)), _text(bytes(members.get("message", NULL)))

@@ -27,9 +27,6 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 
 NULL = b"null"
-#: The byte order mark that programs on Windows write before a text (RFC 8259, section 8.1: a receiver may ignore it).
-BOM = codecs.BOM_UTF8
-
 
 #: The largest message in bytes. The proxy drops a larger one and answers it with an error.
 MAX_MESSAGE = 128 << 20
@@ -177,6 +174,8 @@ class Refusal(Exception):
         self.error = error_object(code, text, data) if error is None else error
 
 
+#: The members of a JSON object by name, each still JSON.
+decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_repaired = msgspec.json.Decoder(Repaired).decode
 
@@ -184,9 +183,9 @@ _decode_repaired = msgspec.json.Decoder(Repaired).decode
 def parse(line: bytes) -> Message:
     """Decode the envelope of one message. Raises Malformed with the code to answer (JSON-RPC 2.0, section 5.1).
 
-    A byte order mark before the message, lone surrogates and numbers that are no JSON are repaired.
+    Lone surrogates and numbers that are no JSON are repaired, and a byte order mark before the message is ignored (RFC 8259, section 8.1).
     """
-    line = line.removeprefix(BOM)
+    line = line.removeprefix(codecs.BOM_UTF8)
     try:
         if not line.isascii():
             # The decoder does not check what stays raw, and one invalid byte there would end the stream of the receiver.
@@ -274,7 +273,7 @@ def _batch_type() -> type[msgspec.Struct]:
 def elements_of(array: bytes) -> Iterator[bytes]:
     """The messages of a JSON array. Raises Malformed, also for an empty array and one of more than ``MAX_BATCH`` messages."""
     try:
-        batch = msgspec.json.decode(array.removeprefix(BOM), type=_batch_type())
+        batch = msgspec.json.decode(array.removeprefix(codecs.BOM_UTF8), type=_batch_type())
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"a batch has at most {MAX_BATCH} messages") from None
     except (msgspec.DecodeError, RecursionError):

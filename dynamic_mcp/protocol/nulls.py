@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.protocol.jsonrpc import NULL
+from dynamic_mcp.protocol.jsonrpc import NULL, decode_members
 from dynamic_mcp.protocol.pieces import LARGE
 
 #: Objects and arrays inside each other that are searched.
@@ -65,7 +65,6 @@ _CONTAINERS = frozenset({"annotations", "arguments", "content", "contents", "ico
 _LISTS = {"tools/call": "content", "resources/read": "contents", "prompts/get": "messages"}
 _IS_LIST = re.compile(rb'"content"\s*:\s*\[')
 
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_entries = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -76,17 +75,17 @@ def valid_result(method: str, result: bytes) -> bytes:
         return result
     if NULL not in result and (method != "tools/call" or _IS_LIST.search(result)):
         return result
-    members = _decode_members(result)
+    members = decode_members(result)
     listed = members.get(name)
     kept = without_nulls(result)
     if listed is not None and bytes(listed) == NULL:
-        return msgspec.json.encode({**_decode_members(kept), name: []})
+        return msgspec.json.encode({**decode_members(kept), name: []})
     if listed is None or (bytes(listed)[:1] == b"[" and method != "tools/call"):
         return kept
     entries = _entries(bytes(listed)) if method == "tools/call" else None
     if entries is None:
         return kept
-    return msgspec.json.encode({**_decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
+    return msgspec.json.encode({**decode_members(kept), name: [Raw(without_nulls(one)) for one in entries]})
 
 
 def _entries(content: bytes) -> list[bytes] | None:
@@ -109,7 +108,7 @@ def without_nulls(value: bytes, depth: int = _MAX_DEPTH) -> bytes:
     if NULL not in value or not depth or len(value) > LARGE:
         return value
     if value[:1] == b"{":
-        members = _decode_members(value)
+        members = decode_members(value)
         kept = {
             name: Raw(without_nulls(bytes(raw), depth - 1)) if name in _CONTAINERS else raw
             for name, raw in members.items()

@@ -6,6 +6,7 @@ but costs one more copy of each large piece. So only small pieces share a buffer
 
 from __future__ import annotations
 
+import codecs
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -125,6 +126,11 @@ def edges_of(line: Line, size: int) -> tuple[bytes, bytes]:
     if isinstance(line, Large):
         return line.gather([(0, size)]), line.gather([(max(0, line.size - size), line.size)])
     return line[:size], line[-size:]
+
+
+def first_character(line: Line) -> bytes:
+    """The first character of the JSON in a message, after a byte order mark and blanks; empty without one."""
+    return first_bytes(line).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
 
 
 def first_bytes(line: Line) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import tomllib
 from pathlib import Path
@@ -14,7 +15,7 @@ from dynamic_mcp.errors import ConfigError
 def read(path: Path) -> dict[str, Any]:
     """The object in the file. Raises ConfigError, without any value."""
     try:
-        text = files.read(path, files.MAX_CONFIG, follow=True).removeprefix(b"\xef\xbb\xbf").decode()
+        text = files.read(path, files.MAX_CONFIG, follow=True).removeprefix(codecs.BOM_UTF8).decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -8,6 +8,7 @@ folder or copy the file.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -55,7 +56,7 @@ def _changeable(path: Path, mode: int) -> str:
 
 def _exposed(path: Path, mode: int, content: bytes) -> str:
     try:
-        file = msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=_File)
+        file = msgspec.json.decode(content.removeprefix(codecs.BOM_UTF8), type=_File)
     except (msgspec.DecodeError, RecursionError):
         return ""
     locations = [

@@ -6,12 +6,13 @@ size of a message, and reports it like an oversized line of a stdio server.
 
 from __future__ import annotations
 
+import codecs
+
 import msgspec
 
 from dynamic_mcp.protocol.jsonrpc import EDGE, ENDLESS_FACTOR, MAX_MESSAGE, OnOversized, split_lines
 from dynamic_mcp.protocol.pieces import Line, Pieces, edges_of
 
-_BOM = b"\xef\xbb\xbf"
 #: Bytes of an event's id and type. The proxy ignores a longer id, because no HTTP header could send it back.
 _MAX_FIELD = 1 << 12
 #: Bytes of an unfinished line from which it is treated as data, if it is.
@@ -126,11 +127,11 @@ class EventParser:
     def _without_bom(self, chunk: bytes) -> bytes:
         self._line.add(chunk)
         chunk = self._line.take()
-        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+        if len(chunk) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(chunk):
             self._line.add(chunk)
             return b""
         self._at_start = False
-        return chunk.removeprefix(_BOM)
+        return chunk.removeprefix(codecs.BOM_UTF8)
 
     def _check_size(self) -> None:
         """Drop an event that is too large. What stays is its edge, and a mark that an unfinished line has begun."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 
-from dynamic_mcp.protocol.pieces import Line, first_bytes
+from dynamic_mcp.protocol.pieces import Line, first_character
 from dynamic_mcp.upstream.http.client import HttpReply
 
 #: Types of bodies that may hold JSON. Others, such as a page, are not read.
@@ -28,12 +28,12 @@ async def json_body(reply: HttpReply, max_size: int) -> Line:
     body = await reply.body(max_size)
     if isinstance(body, bytes | bytearray):
         body = _as_utf8(bytes(body), reply.charset)
-    return body if is_json or first_bytes(body).lstrip()[:1] in (b"{", b"[") else b""
+    return body if is_json or first_character(body) in (b"{", b"[") else b""
 
 
 def _as_utf8(body: bytes, charset: str) -> bytes:
     if body.startswith(codecs.BOM_UTF8):
-        return body.removeprefix(codecs.BOM_UTF8)
+        return body
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         charset = "utf-16"
     elif not charset or charset in ("utf-8", "utf8", "us-ascii") or (_is_utf8(body) and b"\0" not in body):

@@ -21,7 +21,7 @@ from dynamic_mcp.errors import HttpStatus, UpstreamError, UpstreamFailed, Upstre
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, era, jsonrpc, large
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoing
-from dynamic_mcp.protocol.pieces import Large, Line, first_bytes, size_of
+from dynamic_mcp.protocol.pieces import Large, Line, first_character, size_of
 from dynamic_mcp.upstream import handshake
 from dynamic_mcp.upstream.base import Events, Handshake
 from dynamic_mcp.upstream.http.answer_stream import AnswerStream, listen
@@ -281,7 +281,7 @@ class StreamableHttpUpstream(HttpUpstream):
 
 async def _elements(body: Line) -> Iterable[Line]:
     """The messages of a body: one, or in MCP 2025-03-26 an array of them. Raises Malformed."""
-    start = first_bytes(body).removeprefix(jsonrpc.BOM).lstrip()[:1]
+    start = first_character(body)
     if start == b"[":
         return await large.elements_of(body) if isinstance(body, Large) else jsonrpc.elements_of(body)
     return [body] if start or isinstance(body, Large) else []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic_mcp.protocol.pieces import Pieces
+from dynamic_mcp.protocol.pieces import LARGE, Large, Pieces, first_character
 
 _PIECES = st.lists(st.sampled_from([b"", b"a", b"bc", b"d" * 4095, b"e" * 4096, b"f" * 4097, b"g" * 9000]))
 
@@ -41,3 +42,12 @@ def test_pieces_of_two_bytes_take_about_their_size() -> None:
         tracemalloc.stop()
     assert pieces.size == 1_000_000
     assert peak < 1_300_000
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"a":1}', b'\xef\xbb\xbf{"a":1}', b' \r\n\t{"a":1}', b'\xef\xbb\xbf {"a":1}']
+)
+def test_the_first_character_of_json_comes_after_a_byte_order_mark_and_blanks(text: bytes) -> None:
+    assert first_character(text) == b"{"
+    assert first_character(Large([text[:2], text[2:] + b" " * LARGE])) == b"{"
+    assert first_character(b"") == b""
