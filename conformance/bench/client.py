@@ -80,25 +80,29 @@ class LineClient:
         )
 
     def __enter__(self) -> LineClient:
-        params = {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "bench", "version": "1"},
-        }
         try:
-            answer = self.ask("initialize", params)
+            self.introduce()
         except BaseException:
             self.close()
             raise
-        self.introduced = self.age()
-        self.server = answer["result"]["serverInfo"]
-        self._write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def introduce(self) -> None:
+        """Make the handshake."""
+        params = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "bench", "version": "1"},
+        }
+        answer = self.ask("initialize", params)
+        self.introduced = self.age()
+        self.server = answer["result"]["serverInfo"]
+        self._write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
 
     def close(self) -> None:
         """End the process."""

@@ -24,7 +24,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def stdio(start: float | str = 0) -> Entry:
-    """The entry of a child process that needs `start` seconds to start, or never starts (`upstreams.NEVER`)."""
+    """The entry of a child process that needs `start` seconds to start: see `upstreams` for other values."""
     program, *arguments = command("stdio", str(start))
     return {"description": "bench", "command": program, "args": arguments}
 

@@ -68,6 +68,10 @@ class DirectTarget:
         entry = next(iter(entries.values()))
         if "url" in entry:
             return DirectHttpClient(entry["url"])
+        return self.child(folder, entry)
+
+    def child(self, folder: Path, entry: Entry) -> LineClient:
+        """Start the child process of an entry."""
         return LineClient([entry["command"], *entry["args"]], _environment(folder))
 
 

@@ -2,6 +2,7 @@
 
 `python -I -S upstreams.py http` prints its URL and serves Streamable HTTP (handshake revisions, JSON answers, no sessions).
 `python -I -S upstreams.py stdio [SECONDS]` serves its standard streams after a start of so many seconds; with `never` it never answers.
+With `busy=SECONDS` the start takes so much processor time, as the imports of a real server do.
 Tools: `echo` returns its arguments, `sleep` answers after `seconds` without delaying other calls, `blob` returns `bytes` bytes.
 """
 
@@ -15,6 +16,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 NEVER = "never"
+BUSY = "busy="
 
 _TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "sleep", "blob")]
 # Not `json.loads` and `json.dumps`, whose overhead exceeds the work itself.
@@ -69,7 +71,11 @@ def serve_stdio(start: str) -> None:
         while os.read(0, 1 << 16):
             pass
         return
-    time.sleep(float(start))
+    if start.startswith(BUSY):
+        while time.process_time() < float(start.removeprefix(BUSY)):
+            pass
+    else:
+        time.sleep(float(start))
     rest = b""
     sleeping: list[tuple[float, int, bytes]] = []
     count = 0

@@ -74,6 +74,20 @@ WORKLOADS = (
         _of_proxies(starts.five_slow_upstreams),
     ),
     BenchWorkload(
+        "many-starts",
+        START,
+        (
+            Figure(
+                "many-starts",
+                "3 sessions with 35 upstreams each, which need 100 ms of a processor to start: until all are usable, "
+                "as a multiple of the time without a proxy",
+                goal=1.3,
+                own=True,
+            ),
+        ),
+        _of_proxies(starts.many_upstreams),
+    ),
+    BenchWorkload(
         "stdio-sequential",
         CALLS,
         (
