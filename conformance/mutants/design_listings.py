@@ -38,9 +38,9 @@ def _listing(change: Callable[[list[Any]], dict[str, Any]]) -> None:
             return message
         if result.get("isError"):
             return message
-        tools = wire.decoded(b'{"tools":%b}' % result["content"][0]["text"].encode())
-        assert tools is not None
-        return {**message, "result": change(tools["tools"])}
+        listed = wire.decoded(result["content"][0]["text"].encode())
+        assert listed is not None
+        return {**message, "result": change(listed["tools"])}
 
     wire.to_client(changed)
 

@@ -56,10 +56,13 @@ def tools(described: Mapping[str, str]) -> bytes:
                 "type": "object",
                 "properties": {
                     "group": {**group, "description": "The group whose tools to return"},
-                    "name": {"type": "string", "description": "Return only the tool of this name"},
+                    "name": {
+                        "type": "string",
+                        "description": "Return only the tool of this name, or of several names with commas",
+                    },
                     "search": {
                         "type": "string",
-                        "description": "Return only tools with all these words in them",
+                        "description": "Return only the tools that match these words, the best match first",
                     },
                 },
                 "required": ["group"],
