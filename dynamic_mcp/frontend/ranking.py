@@ -40,7 +40,8 @@ _MAX_TEXT = 20_000
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f]+")
 _ACCENT = re.compile("[\u0300-\u036f]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_ENDINGS = ["ings", "ions", "ing", "ion", "ies", "ied", "ers", "ors", "er", "or", "al", "ed", "es", "s", "e", "y"]
+#: Endings of English words; the first that fits is removed from each tuple.
+_ENDINGS = (("s",), ("ying", "ing", "ion", "ied", "ie", "er", "or", "al", "ed", "e", "y"), ("s",))
 #: From here on, scripts such as Thai, Japanese and Chinese write sentences without spaces.
 _WITHOUT_SPACES = "\u0e00"
 
@@ -177,8 +178,8 @@ def _stem(word: str) -> str:
     """The part of an English word that its forms share. Words of other languages lose at most an ending, the same one each time."""
     if len(word) > 40 or not word.isascii():
         return word
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
+    for endings in _ENDINGS:
+        fitting = [one for one in endings if word.endswith(one) and len(word) - len(one) >= 3]
+        if fitting and not word.endswith("ss"):
+            word = word.removesuffix(fitting[0])
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
