@@ -169,8 +169,8 @@ LOOP = Script(
 async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.serving(upstream) as proxy:
         for name in upstream.tool_names:
-            shown = await proxy.definitions_of(upstream.name, name)
-            workbench.expect(shown, "the listing shows the tools of all three pages", f"no {name}")
+            listed = await proxy.definitions_of(upstream.name, name)
+            workbench.expect(listed, "the listing shows the tools of all three pages", f"no {name}")
         called = await proxy.call(upstream.name, "tool2")
         workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script

@@ -91,10 +91,13 @@ def lists_names_first() -> None:
     def shortened(message: wire.Message, way: wire.Way) -> wire.Changed:
         params = way.request_of(message).get("params")
         result = message.get("result")
-        is_listing = isinstance(params, dict) and params.get("name") == tool_surface.GET
-        if not is_listing or not isinstance(result, dict) or result.get("isError"):
-            return message
-        if "name" in params["arguments"]:
+        if (
+            not isinstance(params, dict)
+            or params.get("name") != tool_surface.GET
+            or not isinstance(result, dict)
+            or result.get("isError")
+            or "name" in params["arguments"]
+        ):
             return message
         listed = wire.decoded(result["content"][0]["text"].encode())
         assert listed is not None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.mutants import mutant, replace, wire
 from conformance.mutants.wire import results_of
-from dynamic_mcp.config import load
 from dynamic_mcp.frontend import definitions, ranking, tool_surface
 
 if TYPE_CHECKING:
@@ -86,13 +85,15 @@ def the_instructions_take_the_room_of_the_definitions() -> None:
 
 @mutant("FRONT-103", also={"FRONT-105": "a thousand tools are a large group"})
 def answers_with_all_definitions_of_any_group() -> None:
-    load.MAX_LISTING_SIZE = _WITHOUT_END
+    # Private: only this function compares with the bound.
+    replace(definitions._fits, lambda tools, size: True)
 
 
 @mutant("FRONT-103", also={"FRONT-105": "a thousand tools are a large group"})
 def cuts_a_long_answer_at_its_end() -> None:
     """As a client would do it, so the last tools are missing."""
-    load.MAX_LISTING_SIZE = _WITHOUT_END
+    # Private: only this function compares with the bound.
+    replace(definitions._fits, lambda tools, size: True)
 
     def wrong(listed: Message, arguments: Message) -> Message:
         most = (
@@ -153,7 +154,7 @@ def leaves_names_out_without_a_word() -> None:
 
 @mutant("FRONT-105")
 def a_search_has_no_bound() -> None:
-    right = definitions.rank
+    right = ranking.rank
 
     async def wrong(tools: Mapping[str, Raw], search: str) -> list[str]:
         found = await right(tools, search)
