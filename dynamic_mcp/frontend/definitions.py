@@ -8,6 +8,7 @@ An answer for a whole group or a search, with its instructions, is little larger
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +27,8 @@ _MIN_PART = 3
 #: Characters of the line of a tool: the first width is used with which all tools fit.
 _WIDTHS = [120, 60, 30, 0]
 _WIDTHS_OF_SEARCH = [120, 60]
+#: Bytes of a line with an empty name.
+_MIN_LINE = len('{"name":""},')
 
 _HOW = (
     'For a complete definition ask again with "name" (one name, or several with commas), '
@@ -62,18 +65,18 @@ async def answer(group: Group, tools: Listing, instructions: Raw, names: Sequenc
         return await _result(group.name, note, told, found, tools_first=True)
     if is_search := bool(search.strip()):
         chosen, widths = await rank(tools, search), _WIDTHS_OF_SEARCH
-        count = f"{len(chosen):,} tools match"
+        count = f"Tools that match: {len(chosen):,}"
         note = "" if chosen else f"No tool matches {cut(search)!r}. Without search, you get all tools."
     else:
         chosen, widths, note = list(tools), _WIDTHS, ""
-        count = f"This group has {len(chosen):,} tools"
+        count = f"Tools of this group: {len(chosen):,}"
     found = [tools[name] for name in chosen]
     limit = group.server.max_listing_size
     size = max(limit - len(told), limit // _MIN_PART)
     if not _fits(found, size):
         found = _lines(tools, chosen, widths, size)
         left = len(chosen) - len(found)
-        more = f" {left:,} more are not shown; find them with search." if left else ""
+        more = f" Not shown: {left:,}; find them with search." if left else ""
         note = f"{count}. These are names and short descriptions only. {_HOW}{more}"
     return await _result(group.name, note, told, found, tools_first=is_search)
 
@@ -103,11 +106,13 @@ def _fits(tools: Iterable[Raw], size: int) -> bool:
 
 def _lines(tools: Mapping[str, Raw], names: Iterable[str], widths: Sequence[int], size: int) -> list[Raw]:
     """A line for each tool, as long as all fit; else for as many of the first as possible, as short as possible."""
+    # More tools than this do not fit, and millions of them need not be read.
+    short = [(name, _summary(tools[name])) for name in islice(names, size // _MIN_LINE + 1)]
     lines: list[Raw] = []
     for width in widths:
         lines, left = [], size
-        for name in names:
-            line = _line(name, tools[name], width)
+        for name, summary in short:
+            line = _line(name, summary, width)
             left -= len(line) + 1
             if left < 0:
                 break
@@ -117,13 +122,16 @@ def _lines(tools: Mapping[str, Raw], names: Iterable[str], widths: Sequence[int]
     return lines
 
 
-def _line(name: str, raw: Raw, width: int) -> bytes:
+def _summary(raw: Raw) -> str:
+    """The beginning of the description on one line, or the title without one."""
+    title, description = descriptions_of(raw)
+    return " ".join(description[: 4 * _WIDTHS[0]].split()) or title
+
+
+def _line(name: str, summary: str, width: int) -> bytes:
     entry = {"name": name}
-    if width:
-        title, description = descriptions_of(raw)
-        text = " ".join(description[: 4 * width].split()) or title
-        if text:
-            entry["description"] = text if len(text) <= width else f"{text[:width]}..."
+    if summary and width:
+        entry["description"] = summary if len(summary) <= width else f"{summary[:width]}..."
     return msgspec.json.encode(entry)
 
 

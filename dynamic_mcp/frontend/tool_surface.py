@@ -51,6 +51,7 @@ def tools(described: Mapping[str, str]) -> bytes:
             "name": GET,
             "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
             "tool definitions of one group, so that only the schemas you need take up context. "
+            "Of a large group it returns the names first; then ask for some of them with name or search. "
             f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
             "inputSchema": {
                 "type": "object",

@@ -86,7 +86,11 @@ async def test_a_large_group_is_answered_with_names_and_lines() -> None:
     client = client_with(tools)
     answer = await listed(client)
     assert list(answer) == ["group", "note", "tools"]
-    assert "10 tools" in answer["note"] and '"name"' in answer["note"] and "not shown" not in answer["note"]
+    assert (
+        "Tools of this group: 10." in answer["note"]
+        and '"name"' in answer["note"]
+        and "Not shown" not in answer["note"]
+    )
     assert answer["tools"][3] == {"name": "tool3", "description": "Makes 3 in two lines"}
     assert len(answer["tools"]) == 10
     assert (await listed(client, name="tool3"))["tools"] == [json.loads(tools["tool3"])]
@@ -108,8 +112,8 @@ async def test_the_names_are_bounded_too() -> None:
     answer = await listed(client_with(tools))
     shown = len(answer["tools"])
     assert 20 < shown < 60
-    assert "This group has 1,000 tools" in answer["note"]
-    assert f"{1_000 - shown} more are not shown; find them with search" in answer["note"]
+    assert "Tools of this group: 1,000." in answer["note"]
+    assert f"Not shown: {1_000 - shown}; find them with search." in answer["note"]
 
 
 async def test_long_instructions_leave_room_for_names() -> None:
@@ -123,7 +127,7 @@ async def test_a_search_that_finds_too_much_shows_the_best_lines() -> None:
     tools["file_finder"] = tool("file_finder", "Finds files")
     answer = await listed(client_with(tools), search="files")
     assert answer["tools"][0] == {"name": "file_finder", "description": "Finds files"}
-    assert "101 tools match" in answer["note"] and "more are not shown" in answer["note"]
+    assert "Tools that match: 101." in answer["note"] and "Not shown: " in answer["note"]
 
 
 async def test_a_search_that_finds_nothing_says_how_to_go_on() -> None:
