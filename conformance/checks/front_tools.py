@@ -12,7 +12,7 @@ from conformance.checks.http_requests import can_call
 from conformance.errors import Violation
 from conformance.workbench.differences import Number, first_difference
 from conformance.workbench.exposed import declared_methods, find_exposed
-from conformance.workbench.listing_forms import LISTS, definitions
+from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.transcript import part
 from mock_servers.jsontext import slice_of
 from mock_servers.script import Rule, Script, on_call, raw, reply, tool
@@ -120,9 +120,8 @@ async def _shows(workbench: Workbench, *members: str) -> None:
     upstream = workbench.stdio("a", Script(tools=[tool("before"), FULL_TOOL, tool("after")]))
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream, "before")
-        answer = await proxy.tools_of("a")
-        shown = definitions(answer, "full")
-        workbench.expect(shown, "the definition of the tool as JSON", answer.raw)
+        shown = await proxy.definitions_of("a", "full")
+        workbench.expect(shown, "the definition of the tool as JSON", (await proxy.tools_of("a")).raw)
         for definition in shown:
             expected, seen = (
                 json.dumps({name: one[name] for name in members if name in one})
@@ -169,9 +168,9 @@ LOOP = Script(
 
 async def _shows_all(workbench: Workbench, upstream: StdioMockUpstream) -> None:
     async with workbench.serving(upstream) as proxy:
-        answer = await proxy.tools_of(upstream.name)
-        missing = [name for name in upstream.tool_names if not definitions(answer, name)]
-        workbench.expect(not missing, "the listing shows the tools of all three pages", answer.raw)
+        for name in upstream.tool_names:
+            listed = await proxy.definitions_of(upstream.name, name)
+            workbench.expect(listed, "the listing shows the tools of all three pages", f"no {name}")
         called = await proxy.call(upstream.name, "tool2")
         workbench.expect(not called.is_error, "a call of a tool of the last page succeeds", called.raw)
         script = upstream.script

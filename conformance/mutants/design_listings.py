@@ -24,7 +24,7 @@ _READERS = (
 )
 
 
-def _listing(change: Callable[[list[Any]], dict[str, Any]]) -> None:
+def change_listings(change: Callable[[list[Any]], dict[str, Any]]) -> None:
     """Let a change make the result of each listing from the definitions in it."""
 
     def changed(message: wire.Message, way: wire.Way) -> wire.Changed:
@@ -38,9 +38,9 @@ def _listing(change: Callable[[list[Any]], dict[str, Any]]) -> None:
             return message
         if result.get("isError"):
             return message
-        tools = wire.decoded(b'{"tools":%b}' % result["content"][0]["text"].encode())
-        assert tools is not None
-        return {**message, "result": change(tools["tools"])}
+        listed = wire.decoded(result["content"][0]["text"].encode())
+        assert listed is not None
+        return {**message, "result": change(listed["tools"])}
 
     wire.to_client(changed)
 
@@ -51,7 +51,7 @@ def _text(value: Any) -> dict[str, Any]:
 
 @legitimate(*_READERS)
 def lists_one_block_for_each_tool() -> None:
-    _listing(lambda tools: {"content": [_text(tool) for tool in tools]})
+    change_listings(lambda tools: {"content": [_text(tool) for tool in tools]})
 
 
 @legitimate(*_READERS)
@@ -63,7 +63,7 @@ def lists_tools_in_a_fenced_block() -> None:
         )
         return {"content": [{"type": "text", "text": text}]}
 
-    _listing(fenced)
+    change_listings(fenced)
 
 
 @legitimate(*_READERS)
@@ -74,12 +74,37 @@ def lists_tools_as_structured_content() -> None:
         text = {"type": "text", "text": f"{len(tools)} tools"}
         return {"content": [text], "structuredContent": {"tools": tools}}
 
-    _listing(structured)
+    change_listings(structured)
 
 
 @legitimate(*_READERS)
 def lists_an_object_with_the_tools() -> None:
-    _listing(lambda tools: {"content": [_text({"group": "the group", "count": len(tools), "tools": tools})]})
+    change_listings(
+        lambda tools: {"content": [_text({"group": "the group", "count": len(tools), "tools": tools})]}
+    )
+
+
+@legitimate(*_READERS, "FRONT-100", "FRONT-101", "FRONT-102", "FRONT-103")
+def lists_names_first() -> None:
+    """The answer for a group never has definitions; the answer for a name has one."""
+
+    def shortened(message: wire.Message, way: wire.Way) -> wire.Changed:
+        params = way.request_of(message).get("params")
+        result = message.get("result")
+        if (
+            not isinstance(params, dict)
+            or params.get("name") != tool_surface.GET
+            or not isinstance(result, dict)
+            or result.get("isError")
+            or "name" in params["arguments"]
+        ):
+            return message
+        listed = wire.decoded(result["content"][0]["text"].encode())
+        assert listed is not None
+        names = [{"name": tool["name"]} for tool in listed["tools"]]
+        return {**message, "result": {"content": [_text({**listed, "tools": names})]}}
+
+    wire.to_client(shortened)
 
 
 @legitimate(*_READERS, "CFG-002", "RLD-003", "RLD-006")

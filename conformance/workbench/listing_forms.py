@@ -1,7 +1,8 @@
 """Reads lists: those of MCP, and what the listing tool answers and offers, in each form that an implementation may choose.
 
-The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`, at any depth. The groups are
-in the enum of the `group` argument, or its description or that of the tool contains their descriptions.
+The tool definitions may be JSON in one text block or in several, fenced or not, or in `structuredContent`, at any depth, also beside
+other members such as instructions. An answer may have names first; then an argument of the listing tool selects a definition. The
+groups are in the enum of the `group` argument, or its description or that of the tool contains their descriptions.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ LISTS = {
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
     "prompts/list": ("prompts", "name"),
 }
+
+#: the arguments with which a listing tool may select tools by their names, and by words
+BY_NAME = ("name", "names", "tool", "tools", "tool_name", "tool_names")
+BY_WORDS = ("search", "query", "keywords", "words")
 
 _FENCED = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
@@ -44,11 +49,18 @@ def listing_text(answer: Answer) -> str:
     return f"{answer.text}\n{json.dumps(structured, ensure_ascii=False)}"
 
 
+def selecting(tool: Json, among: Iterable[str], value: str) -> Json:
+    """The argument that selects `value`: the first of `among` in the definition of the listing tool. Empty if it has none."""
+    properties = _properties(tool)
+    for name in among:
+        if isinstance(declared := properties.get(name), dict):
+            return {name: [value] if declared.get("type") == "array" else value}
+    return {}
+
+
 def offered_groups(tool: Json, among: Iterable[str]) -> list[str]:
     """The groups that the definition of the listing tool offers; without an enum, those of `among` that it describes."""
-    schema = tool.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    group = properties.get("group") if isinstance(properties, dict) else None
+    group = _properties(tool).get("group")
     group = group if isinstance(group, dict) else {}
     if isinstance(group.get("enum"), list):
         return [name for name in group["enum"] if isinstance(name, str)]
@@ -56,6 +68,12 @@ def offered_groups(tool: Json, among: Iterable[str]) -> list[str]:
     # A short name alone may be a word of the text, so the description of the entry counts.
     places = {name: text.find(description_of(name)) for name in among}
     return sorted((name for name, place in places.items() if place >= 0), key=places.__getitem__)
+
+
+def _properties(tool: Json) -> Json:
+    schema = tool.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
 
 
 def _values(answer: Answer) -> Iterator[Any]:

@@ -20,7 +20,13 @@ from conformance.model.sut import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
-from conformance.workbench.listing_forms import listing_text, offered_groups
+from conformance.workbench.listing_forms import (
+    BY_NAME,
+    definitions,
+    listing_text,
+    offered_groups,
+    selecting,
+)
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -103,10 +109,15 @@ class Proxy(McpClient):
         Without an enum, those of `among` that the definition of the tool describes. If it describes none of them, those that the tool
         names when it gets no group, by the same rule.
         """
+        offered = offered_groups(await self.listing_tool(within), among)
+        return offered or await self._named_groups(among, within)
+
+    async def listing_tool(self, within: float = 5.0) -> Json:
+        """The definition of the listing tool."""
         answer = await self._prerequisite("tools/list", {}, within)
         for tool in answer.result.get("tools", []) if isinstance(answer.result, dict) else []:
             if isinstance(tool, dict) and tool.get("name") == self._list_tool:
-                return offered_groups(tool, among) or await self._named_groups(among, within)
+                return tool
         raise Untestable(f"tools/list shows no tool {self._list_tool}: {shorten(answer.raw)}")
 
     async def _named_groups(self, among: Iterable[str], within: float) -> list[str]:
@@ -147,10 +158,17 @@ class Proxy(McpClient):
                     raise Untestable(f"group {name} is not ready in {within:g} s: {last}")
                 await anyio.sleep(_POLL)
 
-    async def tools_of(self, group: str, within: float = 15.0) -> Answer:
-        """The answer of the listing tool for a group, right or wrong."""
-        params = {"name": self._list_tool, "arguments": {"group": group}}
+    async def tools_of(self, group: str, within: float = 15.0, **selection: Any) -> Answer:
+        """The answer of the listing tool for a group, right or wrong; `selection` are further arguments."""
+        params = {"name": self._list_tool, "arguments": {"group": group, **selection}}
         return await self._prerequisite("tools/call", params, within)
+
+    async def definitions_of(self, group: str, name: str) -> list[Json]:
+        """The definitions of a tool in the answer for its group; if that has names only, in the answer for the name."""
+        found = definitions(await self.tools_of(group), name)
+        if not found and (selection := selecting(await self.listing_tool(), BY_NAME, name)):
+            found = definitions(await self.tools_of(group, **selection), name)
+        return found
 
     async def wake(self, group: str) -> None:
         """Request the tools of a group and do not wait, so that a lazy proxy connects to its upstream."""

@@ -17,9 +17,10 @@ from typing import TypeVar, get_args, get_type_hints
 import msgspec
 
 from dynamic_mcp import files
-from dynamic_mcp.config import duration
+from dynamic_mcp.config import duration, size
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.model import (
+    MAX_LISTING_SIZE,
     REMOTE_START,
     CallRules,
     Config,
@@ -50,6 +51,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     # Servers stay raw here, because the error paths of msgspec lack the keys of maps, and so the name of the server.
     servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
     schema: str | None = msgspec.field(name="$schema", default=None)
+    max_listing_size: str | int | None = None
     security: SecurityForAll = msgspec.field(default_factory=SecurityForAll)
 
 
@@ -116,6 +118,12 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
         log = audit(file.security.audit, expand)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
+    try:
+        max_listing_size = (
+            MAX_LISTING_SIZE if file.max_listing_size is None else size.size(file.max_listing_size)
+        )
+    except ValueError as error:
+        raise ConfigError(f"{origin}: max_listing_size: {error}; write {size.SIZE_SYNTAX}") from None
     servers: list[Server] = []
     switched_off: list[str] = []
     for name, raw in file.servers.items():
@@ -128,7 +136,7 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
             raise ConfigError(f"{origin}: {error}") from None
         server = _server(name, entry, settings, origin, location, own)
         if entry.enabled:
-            servers.append(server)
+            servers.append(msgspec.structs.replace(server, max_listing_size=max_listing_size))
         else:
             switched_off.append(name)
     return Config(

@@ -139,6 +139,10 @@ class Audit(msgspec.Struct, frozen=True):
     arguments: Literal["none", "digest", "value"] = "none"
 
 
+#: Bytes of the definitions of a group that a client gets at once. Clients cut results after 8,000 characters, or earlier.
+MAX_LISTING_SIZE = 6_000
+
+
 class Server(msgspec.Struct, frozen=True):
     """One upstream server, which the client sees as a group."""
 
@@ -148,6 +152,8 @@ class Server(msgspec.Struct, frozen=True):
     features: Features
     timeouts: Timeouts
     policy: CallRules = CallRules()
+    #: bytes; a larger group is listed with names and short descriptions
+    max_listing_size: int = MAX_LISTING_SIZE
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -51,15 +51,19 @@ def tools(described: Mapping[str, str]) -> bytes:
             "name": GET,
             "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
             "tool definitions of one group, so that only the schemas you need take up context. "
+            "Of a large group it returns the names first; then ask for some of them with name or search. "
             f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
             "inputSchema": {
                 "type": "object",
                 "properties": {
                     "group": {**group, "description": "The group whose tools to return"},
-                    "name": {"type": "string", "description": "Return only the tool of this name"},
+                    "name": {
+                        "type": "string",
+                        "description": "Return only the tool of this name, or of several names with commas",
+                    },
                     "search": {
                         "type": "string",
-                        "description": "Return only tools with all these words in them",
+                        "description": "Return only the tools that match these words, the best match first",
                     },
                 },
                 "required": ["group"],

@@ -23,7 +23,7 @@ from dynamic_mcp.errors import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from dynamic_mcp.frontend import tool_surface
+from dynamic_mcp.frontend import definitions, tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
@@ -31,7 +31,6 @@ from dynamic_mcp.groups.listing import TOOLS, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
-from dynamic_mcp.tasks import Slices
 from dynamic_mcp.wording import MAX_TEXT, cut, explain, name_list
 
 _CALL = "tools/call"
@@ -42,7 +41,7 @@ _MAX_COMPARED = 300
 
 class _GetArguments(msgspec.Struct):
     group: str
-    name: str | None = None
+    name: str | list[str] | None = None
     search: str | None = None
 
 
@@ -90,21 +89,17 @@ class Toolbox:
             raise _bad_arguments(GET, error) from None
         try:
             group = self._group(parsed.group)
+            upstream = await group.connected()
             listing = await group.listing(TOOLS)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:
             return failure(_not_available(parsed.group, error))
-        if parsed.name is not None and parsed.name not in listing:
-            return failure(_unknown_tool(group.name, parsed.name, listing))
-        words = (parsed.search or "").casefold().split()
-        chosen, slices = [], Slices()
-        for name, raw in listing.items():
-            if parsed.name in (None, name) and _is_found(words, name, raw):
-                # Each definition by itself, because the text of a long list takes several times its bytes.
-                chosen.append(msgspec.json.encode(bytes(raw).decode())[1:-1])
-            await slices.rest()
-        return b'{"content":[{"type":"text","text":"[%b]"}]}' % b",".join(chosen)
+        names = definitions.names_of(parsed.name, listing)
+        if names and not any(name in listing for name in names):
+            return failure(_unknown_tool(group.name, ", ".join(names), listing))
+        instructions = upstream.agreed.instructions
+        return await definitions.answer(group, listing, instructions, names, parsed.search or "")
 
     async def _watched_call(self, arguments: Raw, call: Call) -> bytes:
         """Call a tool of a group, with the hooks. A failure becomes a result that explains it to the model."""
@@ -219,14 +214,6 @@ def _as_object(args: Raw) -> bytes | None:
             return None
         return inner
     return None
-
-
-def _is_found(words: list[str], name: str, raw: Raw) -> bool:
-    """Whether the name or the definition of the tool contains every word, in lower case."""
-    if not words:
-        return True
-    text = f"{name} {bytes(raw).decode()}".casefold()
-    return all(word in text for word in words)
 
 
 def _read_call(arguments: Raw) -> _CallArguments:

@@ -54,7 +54,7 @@ def text_of(result: Any) -> str:
 async def tools_of(client: Client, group: str) -> list[str]:
     result = await client.call_tool("get_dynamic_tools", {"group": group})
     assert not result.is_error, text_of(result)
-    return [tool["name"] for tool in json.loads(text_of(result))]
+    return [tool["name"] for tool in json.loads(text_of(result))["tools"]]
 
 
 async def call(client: Client, group: str, name: str, args: dict[str, Any], **more: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.workbench.exposed import find_exposed
 from conformance.workbench.inbox import Answer
-from conformance.workbench.listing_forms import definitions, listing_text, offered_groups
+from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, offered_groups, selecting
 
 ECHO: dict[str, Any] = {"name": "echo", "inputSchema": {"type": "object"}}
 ADD: dict[str, Any] = {"name": "add", "inputSchema": {"properties": {"name": {"type": "string"}}}}
@@ -32,6 +32,7 @@ def answer(*texts: str, **members: Any) -> Answer:
         answer("2 tools", structuredContent={"tools": [ECHO, ADD]}),
         answer(TEXT, structuredContent={"tools": [ECHO, ADD]}),
         answer(json.dumps({"group": "a", "tools": {"echo": ECHO, "add": ADD}})),
+        answer(json.dumps({"group": "a", "instructions": "Call echo", "tools": [ECHO, ADD]})),
     ],
 )
 def test_definitions_are_found_once_in_each_form(listing: Answer) -> None:
@@ -44,6 +45,24 @@ def test_definitions_are_found_once_in_each_form(listing: Answer) -> None:
 def test_a_text_without_definitions_has_none() -> None:
     assert definitions(answer("echo, add"), "echo") == []
     assert definitions(answer("```\nnot JSON\n```"), "echo") == []
+
+
+def test_names_without_schemas_are_no_definitions() -> None:
+    names = json.dumps({"note": "names", "tools": [{"name": "echo", "description": "Echoes"}]})
+    assert definitions(answer(names), "echo") == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "selection"),
+    [
+        ({"group": {}, "name": {"type": "string"}}, {"name": "echo"}),
+        ({"tools": {"type": "array"}}, {"tools": ["echo"]}),
+        ({"group": {}}, {}),
+        (None, {}),
+    ],
+)
+def test_an_argument_selects_a_definition(properties: object, selection: object) -> None:
+    assert selecting({"inputSchema": {"properties": properties}}, BY_NAME, "echo") == selection
 
 
 def test_groups_come_from_the_enum_or_from_their_descriptions() -> None:

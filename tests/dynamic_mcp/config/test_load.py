@@ -47,6 +47,7 @@ BROKEN: dict[str, str | bytes] = {
     "no mcpServers": "{}",
     "misspelt mcpServers": '{"mcpservers": {}}',
     "unknown field at the top": '{"mcpServers": {}, "version": 1}',
+    "a listing of no size": '{"mcpServers": {}, "max_listing_size": 0}',
     "servers as an array": '{"mcpServers": []}',
     "a server that is a string": configuration_with("x"),
     "trailing comma": '{\n  "mcpServers": {},\n}',
@@ -98,6 +99,12 @@ def test_message_for_every_mistake(
         messages[mistake] = str(caught.value)
     assert all(message.startswith("config.json: ") for message in messages.values())
     assert messages == snapshot
+
+
+@pytest.mark.parametrize(("entry", "size"), [({}, 6_000), ({"max_listing_size": "1MiB"}, 1 << 20)])
+def test_size_of_a_listing(entry: dict[str, object], size: int) -> None:
+    config = parse(json.dumps({"mcpServers": {"a": STDIO}, **entry}).encode(), "f", {})
+    assert [server.max_listing_size for server in config.servers] == [size]
 
 
 def test_unreadable_file_has_a_reason(tmp_path: Path) -> None:

@@ -173,6 +173,12 @@ def test_schema_and_parser_accept_the_same_values(field: str) -> None:
             assert VALIDATOR.is_valid(config) == is_accepted(config), (field, value)
 
 
+@pytest.mark.parametrize("value", ["6KB", 1, None, 0, "x", 1.5, [], True])
+def test_schema_and_parser_accept_the_same_sizes_of_a_listing(value: object) -> None:
+    config = {"mcpServers": {}, "max_listing_size": value}
+    assert VALIDATOR.is_valid(config) == is_accepted(config)
+
+
 REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts")
 
 

@@ -99,7 +99,7 @@ async def test_definitions_of_every_alphabet_come_back() -> None:
     definitions = {name: f'{{"name":"{name}","d":"\\"é😀\\n"}}'.encode() for name in ("a", "b")}
     answer = await client_with(definitions).tool(GET, {"group": "files"})
     text = answer["result"]["content"][0]["text"]
-    assert text.encode() == b"[" + b",".join(definitions.values()) + b"]"
+    assert text.encode() == b'{"group":"files","tools":[%b]}' % b",".join(definitions.values())
 
 
 class Resources(FakeGroup):

@@ -38,16 +38,6 @@ async def test_tool_surface_does_not_depend_on_the_state_of_a_group() -> None:
     assert Toolbox(named(here), Hooks()).definitions == Toolbox(named(gone), Hooks()).definitions
 
 
-async def test_definitions_of_a_group_are_unchanged() -> None:
-    client = Client()
-    definitions = {"a": b'{"name":"a", "x":1.0}', "b": b'{"big":12345678901234567890123,"name":"b"}'}
-    client.groups[0] = FakeGroup(server("files"), client.upstream, definitions)
-    client.frontend = client.frontend_over(*client.groups)
-    assert text_of(await client.tool(GET, {"group": "files"})).encode() == b"[%b]" % b",".join(
-        definitions.values()
-    )
-
-
 async def test_arguments_reach_the_upstream_unchanged() -> None:
     client = Client()
     args = b'{"big":12345678901234567890123,"f":1.0,"e":1E+2}'
