@@ -112,6 +112,7 @@ async def children_that_wait_for_something_else_delay_no_other_start(workbench: 
             await proxy.ready(good)
         seconds = time.monotonic() - began
         workbench.expect(seconds <= 5.0, "the last server is usable within 5 s", f"{seconds:.1f} s")
+        await is_echoed(workbench, proxy, good.name, {"x": 1})
 
 
 @check("OPS-035", timeout=60, slow=True)
@@ -124,6 +125,7 @@ async def a_server_that_a_client_waits_for_starts_before_the_others(workbench: W
         asked = sum(bool(upstream.requests("tools/list")) for upstream in others)
         most = len(others) // 2
         workbench.expect(asked <= most, f"at most {most} others were asked for their tools before", asked)
+        await is_echoed(workbench, proxy, wanted.name, {"x": 1})
 
 
 @check("OPS-036", timeout=60, slow=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from conformance.checks import check
 from conformance.checks.http_requests import can_call
+from conformance.checks.std_messages import is_echoed
 from mock_servers.script import Grandchild, Script, on_call, stderr
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ async def closing_stdin_comes_before_any_signal(workbench: Workbench) -> None:
 async def a_child_has_two_seconds_to_end_by_itself(workbench: Workbench) -> None:
     upstream = workbench.stdio("a", Script(ignore_eof=True, linger=1.5))
     async with workbench.serving(upstream) as proxy:
+        await is_echoed(workbench, proxy, upstream.name, {"x": 1})
         proxy.close_stdin()
         await upstream.gone(GONE_WITHIN)
     ending = _ending(upstream)

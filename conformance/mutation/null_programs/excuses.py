@@ -65,8 +65,16 @@ RELAYS = {
         "STD-011 STD-012 STD-013 STD-014 STD-018 STD-020 STD-030",
     ),
     **_because(
-        "the relay notices the end of a child at once, and starts it at the next request", "STD-016 STD-017"
+        "the relay notices the end of a child at once, and starts it at the next request",
+        "STD-016 STD-017 STD-033 STD-034",
     ),
+    **_because("the relay closes the stdin of a child and gives it time to end", "STD-036"),
+    **_because("the relay begins with `initialize` and asks for no era", "STD-038 STD-039 OPS-037"),
+    **_because(
+        "the relay starts a server when a client asks for it, and ends no child that is slow",
+        "OPS-030 OPS-033 OPS-034 OPS-035",
+    ),
+    **_because("the relay connects anew at each request after a failure", "OPS-045"),
 }
 
 
@@ -87,9 +95,9 @@ PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 S
 STARTS_ANEW = _relays(
     "no connection has to outlive its request",
     shows="FRONT-022 FRONT-035 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
-    " OPS-012 OPS-016 STD-004 STD-008 STD-009 STD-017 STD-019",
+    " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036",
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",
-    shows="SSE-007 STD-008",
+    shows="SSE-007 STD-008 STD-036",
 )
