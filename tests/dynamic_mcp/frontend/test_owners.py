@@ -16,7 +16,7 @@ from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -42,7 +42,7 @@ class Lister(FakeGroup):
             raise UpstreamFailed(f"{self.name} is down")
         return await super().connected()
 
-    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
+    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         await self.connected()
 
         async def make() -> Listing:
