@@ -12,7 +12,7 @@ import time
 BURST = 3
 INTERVAL = 2.0
 #: Seconds that callers wait for a new list before they get the known one, because the server may be busy with a call.
-PATIENCE = 5.0
+PATIENCE = 3.0
 #: Seconds without a new list after one that failed, so that not every caller waits for it.
 PAUSE = 30.0
 
