@@ -146,10 +146,13 @@ class Catalog:
         searches = [listed(RESOURCES, uri), matched(uri), linked(uri, self.links)]
         if template:
             searches.insert(0, listed(TEMPLATES, uri))
-        if (owner := await self._find(uri, searches, call)) is not None:
+        loosely = [*searches, matched(uri, loosely=True)]
+        # A URI that was used stays with its owner, however it fits.
+        is_owned = self._owners.of(RESOURCES, uri) is not None
+        if (owner := await self._find(uri, loosely if is_owned else searches, call)) is not None:
             return owner
         await self._renew(call, RESOURCES, TEMPLATES)
-        if (owner := await self._find(uri, [*searches, matched(uri, loosely=True)], call)) is not None:
+        if (owner := await self._find(uri, loosely, call)) is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
         raise Refusal(code, f"Resource not found: {cut(uri)}", {"uri": uri} if len(uri) <= MAX_NAME else None)

@@ -212,6 +212,29 @@ async def test_a_later_group_cannot_take_over_what_a_template_covers() -> None:
     assert await read(catalog, "x://1") == "bank x://1"
 
 
+async def test_a_group_keeps_what_a_template_covers_only_loosely() -> None:
+    bank, evil = Lister("bank", templates=["x://{path}"]), Lister("evil")
+    catalog = catalog_of(bank, evil)
+    assert await read(catalog, "x://a/b") == "bank x://a/b"
+    evil.lists[RESOURCES] = ["x://a/b"]
+    assert await read(catalog, "x://a/b") == "bank x://a/b"
+
+
+async def test_a_link_counts_after_lists_and_templates_and_before_loose_templates() -> None:
+    bank = Lister("bank", uris=["x://listed"], templates=["x://covered/{id}"])
+    loose, giver = Lister("loose", templates=["x://{path}"]), Lister("giver")
+    catalog = catalog_of(loose, giver, bank)
+    uris = ["x://listed", "x://covered/1", "x://a/b"]
+    await catalog.links.note("giver", json.dumps([{"uri": uri} for uri in uris]).encode())
+    assert [await read(catalog, uri) for uri in uris] == [
+        "bank x://listed",
+        "bank x://covered/1",
+        "giver x://a/b",
+    ]
+    bank.lists[RESOURCES].append("x://a/b")
+    assert await read(catalog, "x://a/b") == "giver x://a/b"
+
+
 async def test_an_earlier_group_that_starts_late_takes_its_place() -> None:
     bank, evil = Lister("bank", uris=["x://1"]), Lister("evil", uris=["x://1"])
     catalog = catalog_of(bank, evil)
