@@ -136,11 +136,10 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        try:
-            return valid_result(method, await self._tracked(upstream.request(method, params, options)))
-        finally:
-            if method == "tools/call":
-                self._listings.tool_called()
+        result = await self._tracked(upstream.request(method, params, options))
+        if method == "tools/call":
+            self._listings.tool_called()
+        return valid_result(method, result)
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:

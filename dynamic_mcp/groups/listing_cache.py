@@ -84,7 +84,7 @@ class ListingCache:
         return cached
 
     def tool_called(self) -> None:
-        """Note that a call has ended, which may have changed every list."""
+        """Note that a call has its result, and may have changed every list."""
         for renewals in self._renewals.values():
             renewals.earn()
 

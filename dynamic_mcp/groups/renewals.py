@@ -35,9 +35,8 @@ class Renewals:
         return True
 
     def earn(self) -> None:
-        """Allow one more, because a call has ended; not during a pause."""
-        if self._left >= 0.0:
-            self._left = min(BURST, self._left + 1.0)
+        """Allow one more, because a call has an answer. A pause ends too, because the server is not busy with this call any more."""
+        self._left = min(BURST, max(self._left, 0.0) + 1.0)
 
     def pause(self) -> None:
         """Allow none for a while, because the last one failed."""

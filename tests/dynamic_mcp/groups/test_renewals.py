@@ -97,6 +97,8 @@ def test_the_allowance_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert [allowance.take(), allowance.take()] == [True, False]
     allowance.pause()
     allowance.earn()
+    assert [allowance.take(), allowance.take()] == [True, False], "the server is not busy any more"
+    allowance.pause()
     now += renewals.PAUSE - 1.0
     assert not allowance.take()
     now += 1.0
