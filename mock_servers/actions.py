@@ -220,6 +220,11 @@ def set_prompts(prompts: list[dict[str, Any]]) -> Action:
     return {"do": "set_prompts", "prompts": prompts}
 
 
+def set_resources(resources: list[dict[str, Any]], templates: list[dict[str, Any]] | None = None) -> Action:
+    """Offer these resources and templates from now on. Add `list_changed("resources")` to announce the change."""
+    return {"do": "set_resources", "resources": resources, "templates": templates}
+
+
 def list_changed(kind: str = "tools") -> Action:
     """Announce that the list of `kind` (tools, resources, prompts) changed.
 

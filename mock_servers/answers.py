@@ -63,6 +63,8 @@ class Answers:
         self.gives_receipts = script.receipts
         self.tools = script.tools
         self.prompts = script.prompts
+        self.resources = script.resources
+        self.templates = script.templates
         self.initialized = False
         self.met_legacy_client = script.era == "legacy"
         # Open `subscriptions/listen` requests of a modern client: the id, and the notifications that it asked for.
@@ -123,9 +125,8 @@ class Answers:
         return {"resultType": "complete", **cache, "_meta": {SERVER_INFO_KEY: info}, **result}
 
     def _result(self, method: str, params: Json, modern: bool) -> Json:
-        script = self._script
-        templates = script.templates
-        if templates is None and script.resources is not None:
+        templates = self.templates
+        if templates is None and self.resources is not None:
             templates = []
         if method == "server/discover" and modern:
             return {"supportedVersions": [MODERN_VERSION], **self._introduction()}
@@ -138,7 +139,7 @@ class Answers:
         if method == "tools/call" and self.tools is not None:
             return self._call(params)
         if method == "resources/list" and self._offers_resources:
-            return self._page("resources", script.resources or [], params)
+            return self._page("resources", self.resources or [], params)
         if method == "resources/templates/list" and templates is not None:
             return self._page("resourceTemplates", templates, params)
         if method == "resources/read" and self._offers_resources:
@@ -167,7 +168,7 @@ class Answers:
 
     @property
     def _offers_resources(self) -> bool:
-        return self._script.resources is not None or self._script.templates is not None
+        return self.resources is not None or self.templates is not None
 
     def capabilities(self) -> Json:
         """The capabilities of the server; `listChanged` is true if the script announces a change of that list."""
@@ -216,8 +217,8 @@ class Answers:
         uri = params.get("uri")
         if uri in self._script.contents:
             return {"contents": self._script.contents[uri]}
-        listed = {resource.get("uri"): resource for resource in self._script.resources or []}
-        patterns = [template.get("uriTemplate", "") for template in self._script.templates or []]
+        listed = {resource.get("uri"): resource for resource in self.resources or []}
+        patterns = [template.get("uriTemplate", "") for template in self.templates or []]
         if not isinstance(uri, str) or (uri not in listed and not any(_matches(p, uri) for p in patterns)):
             code = INVALID_PARAMS if modern else LEGACY_RESOURCE_NOT_FOUND
             raise Refused(code, f"Resource not found: {uri}", {"uri": uri})

@@ -288,6 +288,10 @@ class Player:
     def set_prompts(self, prompts: list[Json]) -> None:
         self._state.answers.prompts = prompts
 
+    def set_resources(self, resources: list[Json], templates: list[Json] | None = None) -> None:
+        self._state.answers.resources = resources
+        self._state.answers.templates = templates or []
+
     def list_changed(self, kind: str) -> None:
         for message in self._state.answers.list_changed(kind):
             self._state.send(message)

@@ -46,7 +46,7 @@ def makes_a_regular_expression_of_a_template() -> None:
     """As many libraries for templates do."""
 
     # Private, because the matcher does not give its URI away.
-    def wrong(self: Matcher, template: str) -> bool:
+    def wrong(self: Matcher, template: str, *, loosely: bool = False) -> bool:
         literals = re.split(r"\{[^{}]*\}", template)
         return re.fullmatch("[^/?#]*".join(map(re.escape, literals)), self._uri) is not None
 

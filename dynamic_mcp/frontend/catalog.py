@@ -8,7 +8,7 @@ group, so that entries of equal names are reachable. ``owners`` decides which gr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -16,12 +16,13 @@ import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.frontend import uritemplate
 from dynamic_mcp.frontend.bridge import not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
+from dynamic_mcp.frontend.searches import Search, linked, listed, matched
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
@@ -40,15 +41,13 @@ class _Reference(msgspec.Struct):
     uri: str | None = None
 
 
-#: Tells whether a group has a name, by the names in its listing of this kind.
-_Search = tuple[Kind, Callable[[Collection[str]], Awaitable[bool]]]
-
-
 class Catalog:
     """The union over the current groups, in their order."""
 
     def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
         self._groups = groups
+        #: the URIs in the results of the groups
+        self.links = Links(groups)
         self._hooks = hooks
         self._owners = Owners()
         #: the groups that were reported as left out of a union
@@ -139,14 +138,21 @@ class Catalog:
     async def _owner_of(self, uri: str, call: Call, *, template: bool = False) -> Group:
         """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
 
-        With ``template``, the URI can also be a template itself; then a group that lists this template comes first.
+        Else it is the group that gave the URI in a result, else the first with a template that matches loosely. With ``template``, the
+        URI can also be a template itself; then a group that lists this template comes first.
         """
         if (group := call.group_name()) is not None:
             return self._group(RESOURCES, group)
-        searches: list[_Search] = [(RESOURCES, _listed(uri)), (TEMPLATES, _matched(uri))]
+        searches = [listed(RESOURCES, uri), matched(uri), linked(uri, self.links)]
         if template:
-            searches.insert(0, (TEMPLATES, _listed(uri)))
-        if (owner := await self._find(uri, searches, call)) is not None:
+            searches.insert(0, listed(TEMPLATES, uri))
+        loosely = [*searches, matched(uri, loosely=True)]
+        # A URI that was used stays with its owner, however it fits.
+        is_owned = self._owners.of(RESOURCES, uri) is not None
+        if (owner := await self._find(uri, loosely if is_owned else searches, call)) is not None:
+            return owner
+        await self._renew(call, RESOURCES, TEMPLATES)
+        if (owner := await self._find(uri, loosely, call)) is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
         raise Refusal(code, f"Resource not found: {cut(uri)}", {"uri": uri} if len(uri) <= MAX_NAME else None)
@@ -158,17 +164,23 @@ class Catalog:
         own: str | None = name
         prefix = owner_by_prefix(name, self._groups)
         if prefix is None:
-            owner = await self._find(name, [(PROMPTS, _listed(name))], call)
+            owner = await self._find(name, [listed(PROMPTS, name)], call)
+            if owner is None:
+                await self._renew(call, PROMPTS)
+                owner = await self._find(name, [listed(PROMPTS, name)], call)
         else:
             owner = self._group(PROMPTS, prefix)
-            names = await _names(owner, PROMPTS, call)
-            # Without a listing, the request to the group fails with the reason.
-            own = name if names is None else own_name(prefix, name, names, self._groups)
+            for doubt in (Doubt.NONE, Doubt.MISSING):
+                names = await _names(owner, PROMPTS, call, doubt)
+                # Without a listing, the request to the group fails with the reason.
+                own = name if names is None else own_name(prefix, name, names, self._groups)
+                if own is not None:
+                    break
         if owner is None or own is None:
             raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}")
         return owner, own
 
-    async def _find(self, name: str, searches: Sequence[_Search], call: Call) -> Group | None:
+    async def _find(self, name: str, searches: Sequence[Search], call: Call) -> Group | None:
         """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
         kind = searches[0][0]
         groups = [group for group in self._groups.values() if group.has(kind)]
@@ -182,17 +194,30 @@ class Catalog:
                 async for group, names in found:
                     if names is None:
                         unknown.add(group.name)
-                    if await has(names) if names is not None else group.name == before:
+                    if await has(group, names) if names is not None else group.name == before:
                         self._owners.remember(kind, name, group.name, order, unknown)
                         return group
         self._owners.forget(kind, name)
         # The owner does not have the name any more, so that any group can be the next one.
         return None if claimants is order else await self._find(name, searches, call)
 
+    async def _renew(self, call: Call, *kinds: Kind) -> None:
+        """Let the groups list again, because no listing has the name of this call."""
+        await asyncio.gather(
+            *(
+                _names(group, kind, call, Doubt.MISSING)
+                for group in self._groups.values()
+                for kind in kinds
+                if group.has(kind)
+            )
+        )
+
     async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing | None]]:
         candidates = [self._group(kind, name)] if name is not None else self._groups.values()
         groups = [group for group in candidates if group.has(kind)]
-        listings = await asyncio.gather(*(_listing(group, kind, group.timeout(kind)) for group in groups))
+        listings = await asyncio.gather(
+            *(_listing(group, kind, group.timeout(kind), Doubt.ASKED) for group in groups)
+        )
         return list(zip(groups, listings, strict=True))
 
     def _fitting(
@@ -248,29 +273,6 @@ class Catalog:
         return group
 
 
-def _listed(name: str) -> Callable[[Collection[str]], Awaitable[bool]]:
-    """A search for exactly this name."""
-
-    async def has(names: Collection[str]) -> bool:
-        return name in names
-
-    return has
-
-
-def _matched(uri: str) -> Callable[[Collection[str]], Awaitable[bool]]:
-    """A search for a template that matches the URI."""
-    matcher, slices = uritemplate.Matcher(uri), Slices()
-
-    async def has(templates: Collection[str]) -> bool:
-        for template in templates:
-            if matcher.matches(template):
-                return True
-            await slices.rest()
-        return False
-
-    return has
-
-
 async def _in_order(
     groups: Sequence[Group], kind: Kind, call: Call
 ) -> AsyncGenerator[tuple[Group, Collection[str] | None], None]:
@@ -284,20 +286,20 @@ async def _in_order(
             task.cancel()
 
 
-async def _names(group: Group, kind: Kind, call: Call) -> Collection[str] | None:
+async def _names(group: Group, kind: Kind, call: Call, doubt: Doubt = Doubt.NONE) -> Collection[str] | None:
     """The names that the group lists, or listed last if it is down now. None if that is unknown.
 
     All searches of a call share the timeout of a group.
     """
-    listing = await _listing(group, kind, call.seconds_left(group.timeout(kind)))
+    listing = await _listing(group, kind, call.seconds_left(group.timeout(kind)), doubt)
     return group.last_names(kind) if listing is None else listing
 
 
-async def _listing(group: Group, kind: Kind, timeout: float) -> Listing | None:
+async def _listing(group: Group, kind: Kind, timeout: float, doubt: Doubt) -> Listing | None:
     """The group's part of a list; None if it does not come in ``timeout`` seconds, its start included."""
     with anyio.move_on_after(timeout):
         try:
-            return await group.listing(kind)
+            return await group.listing(kind, doubt=doubt)
         except UpstreamError as error:
             log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
     return None

@@ -58,14 +58,14 @@ class Frontend:
 
     def _handlers(self, subscriptions: Subscriptions) -> tuple[Handlers, Handlers]:
         """The handlers of methods that need an upstream, for legacy and for modern clients."""
-        catalog = self._catalog
+        catalog, noting = self._catalog, self._catalog.links.noting
         shared: dict[str, tuple[Handler, tuple[Kind, ...]]] = {
-            "tools/call": (self._toolbox.run, ()),
+            "tools/call": (noting(self._toolbox.run), ()),
             "resources/list": (lambda call: catalog.list_all(RESOURCES, call), (RESOURCES,)),
             "resources/templates/list": (lambda call: catalog.list_all(TEMPLATES, call), (RESOURCES,)),
-            "resources/read": (catalog.read, (RESOURCES,)),
+            "resources/read": (noting(catalog.read), (RESOURCES,)),
             "prompts/list": (lambda call: catalog.list_all(PROMPTS, call), (PROMPTS,)),
-            "prompts/get": (catalog.get_prompt, (PROMPTS,)),
+            "prompts/get": (noting(catalog.get_prompt), (PROMPTS,)),
             "completion/complete": (catalog.complete, (RESOURCES, PROMPTS)),
         }
         legacy: dict[str, tuple[Handler, tuple[Kind, ...]]] = {

@@ -27,7 +27,7 @@ from dynamic_mcp.frontend import definitions, tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Listing
+from dynamic_mcp.groups.listing import TOOLS, Doubt, Listing
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
@@ -90,7 +90,9 @@ class Toolbox:
         try:
             group = self._group(parsed.group)
             upstream = await group.connected()
-            listing = await group.listing(TOOLS)
+            listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
+            if any(name not in listing for name in definitions.names_of(parsed.name, listing)):
+                listing = await group.listing(TOOLS, doubt=Doubt.MISSING)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:
@@ -131,6 +133,9 @@ class Toolbox:
             )
         await group.connected()
         listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
+        if parsed.name not in listing:
+            left = call.seconds_left(group.timeout(TOOLS))
+            listing = await group.listing(TOOLS, left, Doubt.MISSING)
         if parsed.name not in listing:
             raise CallRefused(_unknown_tool(group.name, parsed.name, listing))
         params = call.params({"name": Raw(msgspec.json.encode(parsed.name)), "arguments": Raw(args)})

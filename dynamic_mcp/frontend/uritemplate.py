@@ -3,6 +3,9 @@
 A server writes the templates, so no template may cost more than its length. A regular expression backtracks: twelve expressions in a
 row take minutes. This matcher goes through the template once, and keeps the set of all positions in the URI that the template so far
 can reach. The set is one integer, with a bit for each position, so a step costs a few operations on that integer.
+
+Servers deviate from RFC 6570: an exploded variable (``{path*}``) often stands for several segments of a path, which always matches. A
+variable without an operator may do so too (``{path}``), which matches loosely.
 """
 
 from __future__ import annotations
@@ -30,33 +33,39 @@ _EXPANSIONS = {
 }
 
 
-def matches(template: str, uri: str) -> bool:
-    """Whether the URI can be an expansion of the template."""
-    return Matcher(uri).matches(template)
+#: What two spellings of one URI can differ in: a character that has to be encoded, and an encoded one (RFC 3986, section 6.2.2).
+_VARIANT = re.compile(r"%[0-9a-fA-F]{2}|[^-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]")
+_UNRESERVED = re.compile(r"[-A-Za-z0-9._~]")
+
+
+def matches(template: str, uri: str, *, loosely: bool = False) -> bool:
+    """Whether the URI can be an expansion of the template; ``loosely``, whether a value may have any characters."""
+    return Matcher(uri).matches(template, loosely=loosely)
 
 
 class Matcher:
     """Compares one URI with many templates."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self._uri = uri = _normal(uri[: MAX_URI + 1])
         #: the end of the URI, and a bit for each character of it
         self._end = 1 << len(uri)
         self._all = self._end - 1
         self._positions: dict[str, int] = {}
 
-    def matches(self, template: str) -> bool:
-        """Whether the URI can be an expansion of the template."""
+    def matches(self, template: str, *, loosely: bool = False) -> bool:
+        """Whether the URI can be an expansion of the template; ``loosely``, whether a value may have any characters."""
         if len(self._uri) > MAX_URI or (parts := _parts(template)) is None:
             return False
         first, last = parts[0][0], parts[-1][0]
         if not self._uri.startswith(first) or not self._uri.endswith(last):
             return False
         reached = 1
-        for literal, operator in parts:
+        for literal, expansion in parts:
             reached = self._after_literal(reached, literal)
-            if operator is not None:
-                reached = self._after_expression(reached, operator)
+            if expansion is not None:
+                first, ends = expansion
+                reached = self._after_expression(reached, first, "" if loosely else ends)
             if not reached:
                 return False
         return bool(reached & self._end)
@@ -68,8 +77,7 @@ class Matcher:
                 break
         return reached
 
-    def _after_expression(self, reached: int, operator: str) -> int:
-        first, ends = _EXPANSIONS[operator]
+    def _after_expression(self, reached: int, first: str, ends: str) -> int:
         inside = self._all
         for character in ends:
             inside &= ~self._at(character)
@@ -90,13 +98,28 @@ class Matcher:
 
 
 @lru_cache(maxsize=1024)
-def _parts(template: str) -> tuple[tuple[str, str | None], ...] | None:
-    """Each literal of the template, with the operator of the expression after it; None for a template beyond the bounds."""
+def _parts(template: str) -> tuple[tuple[str, tuple[str, str] | None], ...] | None:
+    """Each literal of the template, with the expansion of the expression after it; None for a template beyond the bounds."""
     if len(template) > MAX_TEMPLATE:
         return None
-    parts: list[tuple[str, str | None]] = []
+    parts: list[tuple[str, tuple[str, str] | None]] = []
     at = 0
     for found in _EXPRESSION.finditer(template):
-        parts.append((template[at : found.start()], found[1]))
+        expansion = _EXPANSIONS[found[1]]
+        if not found[1] and "*" in found[2]:
+            expansion = _EXPANSIONS["+"]
+        parts.append((_normal(template[at : found.start()]), expansion))
         at = found.end()
-    return (*parts, (template[at:], None)) if len(parts) <= MAX_EXPRESSIONS else None
+    return (*parts, (_normal(template[at:]), None)) if len(parts) <= MAX_EXPRESSIONS else None
+
+
+def _normal(text: str) -> str:
+    """The text with the same spelling of each character: encoded where a URI needs that, and nowhere else."""
+    return _VARIANT.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    if len(found[0]) == 1:
+        return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))
+    character = chr(int(found[0][1:], 16))
+    return character if _UNRESERVED.fullmatch(character) else found[0].upper()

@@ -6,7 +6,6 @@ upstream. No lock is held during a request, so a group that hangs or fails delay
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 from typing import Protocol, TypeVar
@@ -18,7 +17,7 @@ from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
-from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
+from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.state import GroupState
@@ -27,6 +26,7 @@ from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
+from dynamic_mcp.protocol.pending import MAX_TIMES
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 from dynamic_mcp.upstream.handshake import NoCommonVersion
 
@@ -114,22 +114,20 @@ class Group:
         assert self._successor is not None
         return await self._successor.connected()
 
-    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
-        """All definitions of one kind, from the cache if they did not change. Raises UpstreamError.
+    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
+        """All definitions of one kind, from the cache unless there is a doubt. Raises UpstreamError.
 
         The pages together may take ``timeout`` seconds, by default the timeout of one request of this kind.
         """
         upstream = await self.connected()
-        if (cached := self._listings.get(kind)) is not None:
+        if doubt is Doubt.NONE and (cached := self._listings.get(kind)) is not None:
             return cached
-        seconds = self.timeout(kind) if timeout is None else timeout
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._listings.fill(
-                    kind, lambda: self._tracked(list_all(upstream, kind, self.timeout(kind)))
-                )
-        except TimeoutError:
-            raise incomplete(kind, seconds) from None
+        return await self._listings.obtain(
+            kind,
+            lambda: self._tracked(list_all(upstream, kind, self.timeout(kind))),
+            self.timeout(kind) if timeout is None else timeout,
+            anew=doubt is Doubt.MISSING or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
+        )
 
     def last_names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
@@ -138,7 +136,10 @@ class Group:
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         """Send a request to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        return valid_result(method, await self._tracked(upstream.request(method, params, options)))
+        result = await self._tracked(upstream.request(method, params, options))
+        if method == "tools/call":
+            self._listings.tool_called()
+        return valid_result(method, result)
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:
@@ -332,9 +333,9 @@ class Group:
             self._subscriptions.restore(self.upstream)
 
     async def finish_calls(self) -> None:
-        """Wait until no call is in flight, at most for the longest timeout of a call."""
+        """Wait until no call is in flight, at most as long as a call can take that reports progress."""
         timeouts = self.server.timeouts
-        with anyio.move_on_after(max(timeouts.tools, timeouts.resources, timeouts.prompts)):
+        with anyio.move_on_after(MAX_TIMES * max(timeouts.tools, timeouts.resources, timeouts.prompts)):
             while self._in_flight:
                 self._idle = anyio.Event()
                 await self._idle.wait()

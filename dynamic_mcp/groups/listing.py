@@ -7,6 +7,7 @@ usable. ``Listing.cut`` has the reason. An entry that is no definition, and a la
 from __future__ import annotations
 
 import asyncio
+import enum
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -41,6 +42,16 @@ class Listing(dict[str, Raw]):
     size = 0
     #: why definitions are missing; empty for a complete listing
     cut = ""
+
+
+class Doubt(enum.Enum):
+    """Why a cached listing may be out of date."""
+
+    NONE = enum.auto()
+    #: a client asked for the list; a listing is good if its upstream announces changes
+    ASKED = enum.auto()
+    #: the listing lacks a name that a client uses
+    MISSING = enum.auto()
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -83,6 +94,19 @@ async def list_all(upstream: Upstream, kind: Kind, timeout: float) -> Listing:
         except _Beyond as bound:
             listing.cut = str(bound)
     return listing
+
+
+def announces_changes(upstream: Upstream, kind: Kind) -> bool:
+    """Whether the upstream declares that it notifies of changes of this list."""
+    try:
+        declared = msgspec.json.decode(upstream.agreed.capabilities.get(kind.feature, b"{}"), type=_Declared)
+    except msgspec.DecodeError:
+        return False
+    return declared.list_changed is True
+
+
+class _Declared(msgspec.Struct):
+    list_changed: Any = msgspec.field(name="listChanged", default=False)
 
 
 def incomplete(kind: Kind, timeout: float) -> UpstreamTimeout:

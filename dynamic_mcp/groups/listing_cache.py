@@ -1,4 +1,4 @@
-"""The listings of one upstream, until it announces a change.
+"""The listings of one upstream, until it announces a change, or a caller doubts them (``renewals``).
 
 However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
 change before its own request, so no answer is stale. The names of the last listing stay, also while the upstream is gone.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
-from dynamic_mcp.groups.listing import CHANGED, Kind, Listing, report_cut
+from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.groups.listing import CHANGED, Kind, Listing, incomplete, report_cut
+from dynamic_mcp.groups.renewals import PATIENCE, Renewals
+from dynamic_mcp.log import log
 
 #: How often to make a listing that changes meanwhile, because it may change all the time.
 _ATTEMPTS = 3
@@ -35,6 +38,7 @@ class ListingCache:
         self._names: dict[Kind, Collection[str]] = {}
         self._making: dict[Kind, _Making] = {}
         self._changes: Counter[Kind] = Counter()
+        self._renewals: defaultdict[Kind, Renewals] = defaultdict(Renewals)
         #: the kinds whose cut listing was reported
         self._reported: set[Kind] = set()
 
@@ -50,6 +54,39 @@ class ListingCache:
         """Take over the names of a predecessor, for each kind that has no listing yet."""
         for kind, names in (other._names | other._listings).items():
             self._names.setdefault(kind, frozenset(names))
+
+    async def obtain(
+        self, kind: Kind, make: Callable[[], Awaitable[Listing]], seconds: float, *, anew: bool
+    ) -> Listing:
+        """The listing, made within ``seconds`` if it is not cached. Raises UpstreamError.
+
+        With ``anew`` a cached one is made again, as far as that is allowed. If this fails, the cached one is the result.
+        """
+        cached = self._listings.get(kind)
+        if cached is not None:
+            renewals = self._renewals[kind]
+            # Another caller's new listing may have begun before the change that this caller looks for.
+            if not anew or not renewals.take():
+                return cached
+            self._changes[kind] += 1
+            seconds = min(seconds, PATIENCE)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.fill(kind, make)
+        except TimeoutError:
+            failure: UpstreamError = incomplete(kind, seconds)
+        except UpstreamError as error:
+            failure = error
+        if cached is None:
+            raise failure
+        renewals.pause()
+        log.debug("group %s: the last %s stays in use: %s", self._group, kind.method, failure)
+        return cached
+
+    def tool_called(self) -> None:
+        """Note that a call has its result, and may have changed every list."""
+        for renewals in self._renewals.values():
+            renewals.earn()
 
     async def fill(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> Listing:
         """Make a listing and cache it, together with all other callers. Raises what ``make`` raises.
@@ -90,6 +127,7 @@ class ListingCache:
                 self._names.pop(kind, None)
                 break
         else:
+            self._listings.pop(kind, None)
             self._names[kind] = frozenset(listing)
         self._report_cut(kind, listing)
         return listing, changes

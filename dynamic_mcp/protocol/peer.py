@@ -24,7 +24,6 @@ from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Malformed, Message, Outgoi
 from dynamic_mcp.protocol.junk import JunkCount
 from dynamic_mcp.protocol.pending import (
     ASKS_THE_USER,
-    MAX_ASKING,
     NEVER,
     OnProgress,
     Pending,
@@ -301,7 +300,7 @@ class Peer:
             task.cancel()
 
     def _take_progress(self, params: Raw) -> None:
-        if progress.deliver(params, self._pending):
+        if progress.deliver(params, self._pending, self._loop.time()):
             self._silence.heard()
 
     def _claim(self, id: bytes) -> Pending | None:
@@ -334,10 +333,7 @@ class Peer:
         for id, pending in list(self._pending.items()):
             if pending.deadline <= now and not pending.future.done():
                 self._abandon(id, pending.method, "the request timed out")
-                text = f"no answer to {pending.method} within {pending.timeout:g} s"
-                if pending.questions:
-                    text += f", and {MAX_ASKING:g} s for its questions to the user"
-                pending.future.set_exception(UpstreamTimeout(text))
+                pending.future.set_exception(UpstreamTimeout(pending.why_late(now)))
         self._wake_at(min((pending.deadline for pending in self._pending.values()), default=NEVER))
 
     def _abandon(self, id: int, method: str, reason: str) -> None:

@@ -16,6 +16,8 @@ from msgspec import Raw
 
 #: Seconds that the questions of one call may take, all together.
 MAX_ASKING = 3600.0
+#: How often a request may take its timeout, while it reports progress.
+MAX_TIMES = 10
 #: The deadline of a request that waits for ever.
 NEVER = float("inf")
 
@@ -39,11 +41,35 @@ class Pending(msgspec.Struct):
     deadline: float = NEVER
     #: the last progress that ``on_progress`` got
     last_progress: float = float("-inf")
+    #: whether there was any progress
+    has_progressed: bool = False
     #: open questions, the loop time of the first one, and the seconds that they may still take
     questions: int = 0
     has_asked: bool = False
     asked_at: float = 0.0
     allowance: float = MAX_ASKING
+
+    def progressed(self, now: float) -> None:
+        """Begin the timeout again, as often as ``MAX_TIMES`` allows. A question has stopped the clock anyway."""
+        self.has_progressed = True
+        if not self.questions:
+            last = self.began + MAX_TIMES * self.timeout + MAX_ASKING - self.allowance
+            self.deadline = max(self.deadline, min(now + self.timeout, last))
+
+    def why_late(self, now: float) -> str:
+        """What did not happen in time."""
+        text = f"no answer to {self.method} within {self.timeout:g} s"
+        if self.has_progressed:
+            working = now - self.began - (MAX_ASKING - self.allowance)
+            text = f"no answer to {self.method} within {working:.0f} s"
+            most = MAX_TIMES * self.timeout
+            if working >= most:
+                text += f", although it reported progress: that is {MAX_TIMES} times its timeout of {self.timeout:g} s"
+            else:
+                text += f", and no further progress within {self.timeout:g} s"
+        if self.questions:
+            text += f", and {MAX_ASKING:g} s for its questions to the user"
+        return text
 
     def pause(self, now: float) -> None:
         """Stop the clock for a question, for as long as the allowance lasts."""

@@ -34,8 +34,11 @@ def with_token(params: bytes, token: int) -> bytes:
     return msgspec.json.encode(members)
 
 
-def deliver(params: Raw, requests: Mapping[int, Pending]) -> bool:
-    """Pass a notification on to its request, if the progress grows; false if it is no progress of a request."""
+def deliver(params: Raw, requests: Mapping[int, Pending], now: float) -> bool:
+    """Pass a notification on to its request, if the progress grows; false if it is no progress of a request.
+
+    ``now`` is the loop time. Also progress that does not grow gives the request more time, because some servers only report that they work.
+    """
     try:
         found = _decode(params)
     except msgspec.DecodeError:
@@ -43,7 +46,10 @@ def deliver(params: Raw, requests: Mapping[int, Pending]) -> bool:
     # The token is the id of the request.
     token = whole_number(bytes(found.token))
     request = None if token is None else requests.get(token)
-    if request is not None and request.on_progress is not None and found.progress > request.last_progress:
+    if request is None or request.on_progress is None:
+        return True
+    request.progressed(now)
+    if found.progress > request.last_progress:
         if memoryview(params).nbytes > MAX_PROGRESS:
             log.debug("dropped a progress notification larger than %s", jsonrpc.format_size(MAX_PROGRESS))
         else:

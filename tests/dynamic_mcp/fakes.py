@@ -17,7 +17,7 @@ from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import Kind, Listing
+from dynamic_mcp.groups.listing import Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol import era
 from dynamic_mcp.upstream.base import Events, Handshake, Options, Upstream
@@ -120,7 +120,7 @@ class FakeGroup(Group):
             raise UpstreamFailed("it is broken")
         return self._fake
 
-    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
+    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         await self.connected()
         return Listing({name: Raw(text) for name, text in self._tools.items()})
 

@@ -35,6 +35,7 @@ from mock_servers.script import (
     request,
     send,
     set_prompts,
+    set_resources,
     set_tools,
     silence,
     sleep,
@@ -208,6 +209,17 @@ def test_set_prompts_changes_the_list(tmp_path: Path) -> None:
         mock.call()
         assert mock.next()["method"] == "notifications/prompts/list_changed"
         assert [prompt["name"] for prompt in mock.ask("prompts/list")["result"]["prompts"]] == ["new"]
+
+
+def test_set_resources_changes_the_lists(tmp_path: Path) -> None:
+    changed = set_resources([{"uri": "x://1", "name": "1"}], [{"uriTemplate": "y://{z}", "name": "y"}])
+    script = Script(resources=[], on=[on_call("echo", changed, reply())])
+    with running(tmp_path, script) as mock:
+        mock.call()
+        assert [one["uri"] for one in mock.ask("resources/list")["result"]["resources"]] == ["x://1"]
+        templates = mock.ask("resources/templates/list")["result"]["resourceTemplates"]
+        assert [one["uriTemplate"] for one in templates] == ["y://{z}"]
+        assert "contents" in mock.ask("resources/read", {"uri": "x://1"})["result"]
 
 
 def test_unending_answer_has_no_line_end(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ RELAYS = {
         "FRONT-014 FRONT-015 FRONT-016",
     ),
     **_because(
-        "the relay gets a list anew for each request for it, and none for a call", "FRONT-022 FRONT-035"
+        "the relay gets a list anew for each request for it, and none for a call",
+        "FRONT-022 FRONT-035 FRONT-071 FRONT-072",
     ),
     **_because(
         "the relay makes one exchange for each message, with the headers of the entry and of the session",
@@ -89,12 +90,12 @@ IGNORES_IDS = {"STD-042": "it ignores ids, so their spelling too"} | _relays(
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",
-    shows="FRONT-007 FRONT-035 OPS-012 OPS-016",
+    shows="FRONT-007 FRONT-035 FRONT-072 OPS-012 OPS-016",
 )
 PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 STD-020")
 STARTS_ANEW = _relays(
     "no connection has to outlive its request",
-    shows="FRONT-022 FRONT-035 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
+    shows="FRONT-022 FRONT-035 FRONT-071 HTTP-006 HTTP-007 HTTP-009 SSE-001 SSE-002 SSE-003 SSE-007"
     " OPS-012 OPS-016 OPS-030 OPS-033 STD-004 STD-008 STD-009 STD-017 STD-019 STD-033 STD-036",
 )
 IGNORES_THE_REST = _relays(

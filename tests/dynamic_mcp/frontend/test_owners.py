@@ -16,7 +16,7 @@ from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -42,7 +42,7 @@ class Lister(FakeGroup):
             raise UpstreamFailed(f"{self.name} is down")
         return await super().connected()
 
-    async def listing(self, kind: Kind, timeout: float | None = None) -> Listing:
+    async def listing(self, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE) -> Listing:
         await self.connected()
 
         async def make() -> Listing:
@@ -210,6 +210,29 @@ async def test_a_later_group_cannot_take_over_what_a_template_covers() -> None:
     assert await read(catalog, "x://1") == "bank x://1"
     evil.lists[RESOURCES] = ["x://1"]
     assert await read(catalog, "x://1") == "bank x://1"
+
+
+async def test_a_group_keeps_what_a_template_covers_only_loosely() -> None:
+    bank, evil = Lister("bank", templates=["x://{path}"]), Lister("evil")
+    catalog = catalog_of(bank, evil)
+    assert await read(catalog, "x://a/b") == "bank x://a/b"
+    evil.lists[RESOURCES] = ["x://a/b"]
+    assert await read(catalog, "x://a/b") == "bank x://a/b"
+
+
+async def test_a_link_counts_after_lists_and_templates_and_before_loose_templates() -> None:
+    bank = Lister("bank", uris=["x://listed"], templates=["x://covered/{id}"])
+    loose, giver = Lister("loose", templates=["x://{path}"]), Lister("giver")
+    catalog = catalog_of(loose, giver, bank)
+    uris = ["x://listed", "x://covered/1", "x://a/b"]
+    await catalog.links.note("giver", json.dumps([{"uri": uri} for uri in uris]).encode())
+    assert [await read(catalog, uri) for uri in uris] == [
+        "bank x://listed",
+        "bank x://covered/1",
+        "giver x://a/b",
+    ]
+    bank.lists[RESOURCES].append("x://a/b")
+    assert await read(catalog, "x://a/b") == "giver x://a/b"
 
 
 async def test_an_earlier_group_that_starts_late_takes_its_place() -> None:

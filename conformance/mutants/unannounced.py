@@ -1,0 +1,120 @@
+"""Mistakes with lists that change without a notification, with links in results, and with URIs that a template covers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from conformance.mutants import mutant, replace
+from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.links import Links
+from dynamic_mcp.frontend.uritemplate import Matcher
+from dynamic_mcp.groups.group import Group
+from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing
+from dynamic_mcp.groups.renewals import Renewals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamic_mcp.frontend.call import Call
+
+
+@mutant("FRONT-070", also={"FRONT-071": "the same holds for the other lists"})
+def keeps_a_list_until_a_notification() -> None:
+    replace(Renewals.take, lambda self: False)
+
+
+@mutant("FRONT-070")
+def refuses_a_tool_by_an_old_list() -> None:
+    _doubts(lambda kind, doubt: kind is not TOOLS or doubt is not Doubt.MISSING)
+
+
+@mutant("FRONT-071")
+def lists_only_tools_anew() -> None:
+    _doubts(lambda kind, doubt: kind is TOOLS)
+
+
+@mutant("FRONT-071")
+def refuses_a_resource_by_an_old_list() -> None:
+    _doubts(lambda kind, doubt: kind is TOOLS or doubt is not Doubt.MISSING)
+
+
+def _doubts(is_right: Callable[[Kind, Doubt], bool]) -> None:
+    """Let the proxy trust its listings in the other cases."""
+    right = Group.listing
+
+    async def wrong(
+        self: Group, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE
+    ) -> Listing:
+        return await right(self, kind, timeout, doubt if is_right(kind, doubt) else Doubt.NONE)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-072")
+def lists_again_for_each_wrong_name() -> None:
+    replace(Renewals.take, lambda self: True)
+
+
+@mutant("FRONT-073")
+def forgets_the_links_of_results() -> None:
+    replace(Links.giver, lambda self, uri: None)
+
+
+@mutant("FRONT-073")
+def knows_the_links_of_tools_only() -> None:
+    right = Links.note
+
+    async def wrong(self: Links, group: str, result: bytes) -> None:
+        if b'"messages"' not in result:
+            await right(self, group, result)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-074")
+def believes_a_link_before_any_list() -> None:
+    right = Catalog.owner
+
+    async def wrong(self: Catalog, call: Call) -> tuple[str, Group]:
+        uri, group = await right(self, call)
+        giver = self.links.giver(uri)
+        # Private, because the groups are known nowhere else.
+        return uri, group if giver is None else self._groups[giver]
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-074")
+def the_last_group_that_links_to_a_uri_gets_it() -> None:
+    right = Links.note
+
+    async def wrong(self: Links, group: str, result: bytes) -> None:
+        # Private, because only the links know who gave them.
+        kept, self._given = self._given, {}
+        await right(self, group, result)
+        for name, given in kept.items():
+            new = self._given.get(group, {})
+            self._given.setdefault(name, {}).update({uri: n for uri, n in given.items() if uri not in new})
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-075")
+def knows_plain_variables_only() -> None:
+    right = Matcher.matches
+
+    def wrong(self: Matcher, template: str, *, loosely: bool = False) -> bool:
+        return re.search(r"\{[+#./;?&]", template) is None and right(self, template, loosely=loosely)
+
+    replace(right, wrong)
+
+
+@mutant("FRONT-076")
+def a_value_never_has_slashes() -> None:
+    right = Matcher.matches
+
+    def wrong(self: Matcher, template: str, *, loosely: bool = False) -> bool:
+        return right(self, template)
+
+    replace(right, wrong)

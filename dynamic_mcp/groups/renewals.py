@@ -1,0 +1,43 @@
+"""Decides when the proxy asks an upstream for a list again although the upstream announced no change.
+
+Many servers change their lists without a word, for example after a sign-in by a tool. So a list that a client asks for, or that lacks a
+name, is made anew. The rate is bounded, because a model may repeat a wrong name.
+"""
+
+from __future__ import annotations
+
+import time
+
+#: Lists that may be made anew at once, and seconds until one more may. Each call of a tool allows one more too: it may change the list.
+BURST = 3
+INTERVAL = 2.0
+#: Seconds that callers wait for a new list before they get the known one, because the server may be busy with a call.
+PATIENCE = 3.0
+#: Seconds without a new list after one that failed, so that not every caller waits for it.
+PAUSE = 30.0
+
+
+class Renewals:
+    """The allowance of one list."""
+
+    def __init__(self) -> None:
+        self._left = float(BURST)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether the list may be made anew now."""
+        now = time.monotonic()
+        self._left = min(BURST, self._left + (now - self._at) / INTERVAL)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+    def earn(self) -> None:
+        """Allow one more, because a call has an answer. A pause ends too, because the server is not busy with this call any more."""
+        self._left = min(BURST, max(self._left, 0.0) + 1.0)
+
+    def pause(self) -> None:
+        """Allow none for a while, because the last one failed."""
+        self._left, self._at = 1.0 - PAUSE / INTERVAL, time.monotonic()
