@@ -16,6 +16,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.attribution import attributed
 from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.session import (
     LOG_LEVELS,
@@ -47,12 +48,18 @@ class _UpdatedParams(msgspec.Struct):
     uri: str
 
 
+class _ListCapability(msgspec.Struct):
+    changes: object = msgspec.field(name="listChanged", default=None)
+
+
 class Relay:
     """The ``GroupListener`` of all groups."""
 
     def __init__(self, session: ClientSession, groups: Mapping[str, Group]) -> None:
         self.exchanges = Exchanges()
         self.listeners: list[Listener] = []
+        #: the lists that the client got
+        self.changes = ListChanges(self._announce)
         self._session = session
         self._groups = groups
         self._calls: set[Call] = set()
@@ -85,6 +92,7 @@ class Relay:
     def close(self) -> None:
         """Stop relaying."""
         self.exchanges.close()
+        self.changes.close()
         for listener in self.listeners:
             listener.closed.set()
         self._tasks.cancel()
@@ -98,10 +106,9 @@ class Relay:
 
     def on_ready(self, group: Group) -> None:
         self._send_level(group)
-        assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
-            if kind.feature in group.upstream.agreed.capabilities and self._shows(group, kind):
-                self.announce(method)
+            if self._shows(group, kind):
+                self.changes.suspect(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
         method = message.method or ""
@@ -113,7 +120,10 @@ class Relay:
             if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
                 self._session.notify(method, _members(message.params))
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
-            self._merger.put(method, lambda: self.announce(method))
+            if _announces(group, kind):
+                self.changes.certain(method)
+            else:
+                self.changes.suspect(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         method = message.method or ""
@@ -140,9 +150,9 @@ class Relay:
         """Whether the client sees this kind of the group. It does not see a group that will replace another one yet."""
         return self._groups.get(group.name) is group and group.has(kind)
 
-    def announce(self, method: str) -> None:
-        """Notify the client of a changed list, if the proxy declared that notification, or the client listens to it."""
-        if method.split("/")[1] in self._session.announced:
+    def _announce(self, method: str) -> None:
+        """Notify a client that got such a list, if the proxy declared that notification, and one that listens to it."""
+        if method.split("/")[1] in self._session.announced and self.changes.was_answered(method):
             self._session.notify(method)
         for listener in self.listeners:
             if listener.wants(method):
@@ -201,6 +211,16 @@ class Relay:
                 log.debug("group %s refuses the log level: %s", group.name, error)
 
         self._tasks.start(send())
+
+
+def _announces(group: Group, kind: Kind) -> bool:
+    """Whether the upstream declared that it announces changes of this list."""
+    capabilities = {} if group.upstream is None else group.upstream.agreed.capabilities
+    try:
+        declared = msgspec.json.decode(capabilities.get(kind.feature, Raw(b"{}")), type=_ListCapability)
+    except msgspec.DecodeError:
+        return False
+    return declared.changes is True
 
 
 def _wants_log(call: Call, group: Group, severity: int) -> bool:
