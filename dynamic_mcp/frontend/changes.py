@@ -57,6 +57,8 @@ class ListChanges:
         self._events: Counter[str] = Counter()
         #: when the first event came that no comparison has seen, and the timer of that comparison
         self._waiting: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        #: the lists that the client had before that event
+        self._before: dict[str, dict[Hashable, _Answered]] = {}
         #: the methods whose upstream announced a change
         self._certain: set[str] = set()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -103,36 +105,31 @@ class ListChanges:
         loop = asyncio.get_running_loop()
         now = loop.time()
         first, timer = self._waiting.get(method, (now, None))
-        if timer is not None:
+        if timer is None:
+            self._before[method] = dict(self._answered.get(method, {}))
+        else:
             timer.cancel()
         at = min(now + QUIET, first + MAX_DELAY)
         self._waiting[method] = first, loop.call_at(at, self._begin, method)
 
     def _begin(self, method: str) -> None:
         del self._waiting[method]
-        self._tasks.start(self._compare(method))
+        self._tasks.start(self._compare(method, self._before.pop(method)))
 
-    async def _compare(self, method: str) -> None:
+    async def _compare(self, method: str, before: Mapping[Hashable, _Answered]) -> None:
         is_told = method in self._certain
         self._certain.discard(method)
         if is_told:
             self._announce(method)
         async with self._turns.setdefault(method, asyncio.Lock()):
-            lists = self._answered.get(method, {})
-            for key, answered in list(lists.items()):
+            for key, answered in before.items():
                 try:
-                    has_changed = await self._has_changed(lists, key, answered)
+                    has_changed = answered.take(await answered.make())
                 except Refusal:
                     # The configuration does not have this group any more.
-                    lists.pop(key, None)
                     has_changed = True
+                    if self._answered[method].get(key) is answered:
+                        del self._answered[method][key]
                 if has_changed and not is_told:
                     is_told = True
                     self._announce(method)
-
-    async def _has_changed(
-        self, lists: Mapping[Hashable, _Answered], key: Hashable, answered: _Answered
-    ) -> bool:
-        view = await answered.make()
-        # A newer answer has its own comparison, if it does not show everything.
-        return lists.get(key) is answered and answered.take(view)
