@@ -59,7 +59,7 @@ class Relay:
         self.exchanges = Exchanges()
         self.listeners: list[Listener] = []
         #: the lists that the client got
-        self.changes = ListChanges(self._announce)
+        self.changes = ListChanges(self.announce)
         self._session = session
         self._groups = groups
         self._calls: set[Call] = set()
@@ -150,7 +150,7 @@ class Relay:
         """Whether the client sees this kind of the group. It does not see a group that will replace another one yet."""
         return self._groups.get(group.name) is group and group.has(kind)
 
-    def _announce(self, method: str) -> None:
+    def announce(self, method: str) -> None:
         """Notify a client that got such a list, if the proxy declared that notification, and one that listens to it."""
         if method.split("/")[1] in self._session.announced and self.changes.was_answered(method):
             self._session.notify(method)
