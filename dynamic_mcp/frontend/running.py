@@ -27,8 +27,8 @@ from dynamic_mcp.protocol.large import beside_the_loop
 
 #: Seconds for the calls in flight once the client has closed its end of stdin. The official SDKs wait 2 s and then send SIGTERM.
 LAST_ANSWERS = 1.5
-#: The same for calls that came at most ``JUST_ASKED`` seconds before the end of input. A shell pipes its requests like this, and
-#: sends no SIGTERM; the server may not even be started then.
+#: The same for calls that came at most ``JUST_ASKED`` seconds before the end of input, if no call has ended before. A shell pipes its
+#: requests like this, and sends no SIGTERM; the server may not even be started then.
 LAST_PIPED_ANSWERS, JUST_ASKED = 5.0, 0.3
 
 NO_TIME = "no answer came before the proxy had to end"
@@ -41,6 +41,7 @@ class RunningCalls:
         self._relay = relay
         self._hooks = hooks
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
+        self._has_answered = False
 
     def start(self, incoming: Incoming, handler: Handler) -> None:
         """Answer the request with the result of the handler. Raises Refusal for an id in use."""
@@ -63,7 +64,11 @@ class RunningCalls:
         loop = asyncio.get_running_loop()
         now = loop.time()
         leaving = asyncio.ensure_future(gone)
-        older = [key for key, (_, call) in self._running.items() if now - call.received > JUST_ASKED]
+        older = [
+            key
+            for key, (_, call) in self._running.items()
+            if self._has_answered or now - call.received > JUST_ASKED
+        ]
         for seconds, keys in ((LAST_ANSWERS, older), (LAST_PIPED_ANSWERS, list(self._running))):
             if tasks := [self._running[key][0] for key in keys if key in self._running]:
                 # The end of this wait does not cancel the calls.
@@ -116,6 +121,7 @@ class RunningCalls:
             self._relay.remove_call(call)
         if call.progress is not None:
             call.progress.end()
+        self._has_answered = True
         call.incoming.answer(line)
 
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:
