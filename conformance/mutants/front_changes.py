@@ -55,7 +55,7 @@ def forgets_what_a_list_lacked() -> None:
     replace(ListChanges.suspect, lambda self, method: None)
 
 
-@mutant("FRONT-123")
+@mutant("FRONT-123", also={"FRONT-032": "the notifications of a storm pass too"})
 def passes_each_notification_on() -> None:
     wire.to_client.watch()
 
