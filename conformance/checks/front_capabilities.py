@@ -87,6 +87,7 @@ async def declared_capabilities_are_true(workbench: Workbench) -> None:
         await _methods_are_as_declared(workbench, proxy)
         await _changes_are_announced(workbench, proxy)
         if declares(proxy, "tools", "listChanged"):
+            await proxy.items("tools/list", "tools")
             os.replace(workbench.config(able, newcomer), config)
             await _hears(workbench, proxy, "notifications/tools/list_changed")
     tools_only = workbench.stdio("toolsonly", features={"resources": False, "prompts": False})

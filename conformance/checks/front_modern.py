@@ -205,6 +205,8 @@ async def subscriptions_deliver_what_was_asked_for(workbench: Workbench) -> None
         workbench.expect(not proxy.received, "nothing comes without a subscription", proxy.received)
         tools_honoured = await _listen(workbench, proxy, "tools-1", "toolsListChanged")
         prompts_honoured = await _listen(workbench, proxy, 77, "promptsListChanged")
+        if prompts_honoured:
+            await proxy.items("prompts/list", "prompts")
 
         await proxy.call("a", "echo")
         if prompts_honoured:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from conformance.checks import check
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
-from mock_servers.script import Script, on_call, sleep
+from mock_servers.script import Script, on_call, silence, sleep
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.workbench import Workbench
 
 ANSWERED = 8.0
+#: seconds that the official SDKs wait after they have closed stdin, before they send SIGTERM
+BEFORE_SIGTERM = 2.0
 
 
 @check("OPS-025", timeout=30, slow=True)
@@ -40,5 +44,46 @@ async def the_last_requests_before_the_end_of_input_get_their_answers(workbench:
         workbench.expect(code == 0, "exit status 0", proxy.how_it_ended())
 
 
-def _answers(proxy: Proxy, id: int) -> list[dict[str, Any]]:
+@check("OPS-046", timeout=40, slow=True)
+async def a_call_in_flight_at_the_end_of_input_gets_an_answer(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(on=[on_call("echo", sleep(20.0))]))
+    async with workbench.serving(upstream) as proxy:
+        await proxy.begin("tools/call", proxy.call_params("a", "echo", {"x": 2}), id="last")
+        with workbench.precondition("the call reaches the upstream"):
+            await workbench.eventually(
+                lambda: upstream.requests("tools/call"), within=5.0, what="the call reaches the upstream"
+            )
+        await anyio.sleep(1.0)
+        proxy.close_stdin()
+        what = f"an answer within {BEFORE_SIGTERM:g} s after the end of input"
+        await workbench.eventually(lambda: _answers(proxy, "last"), within=BEFORE_SIGTERM, what=what)
+        code = await proxy.wait_exit(10.0)
+        workbench.expect(code is not None, "the end within 10 s", proxy.how_it_ended())
+
+
+@check("OPS-047", timeout=40, slow=True)
+async def piped_requests_get_answers_even_if_a_server_hangs(workbench: Workbench) -> None:
+    good = workbench.stdio("good", Script(prompts=[], on=[on_call("echo", sleep(1.0))]))
+    hung = workbench.stdio("hung", Script(on=[on_call("echo", silence())]))
+    async with workbench.proxy(good, hung) as proxy:
+        hello = {"protocolVersion": NEWEST_LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
+        await proxy.begin("initialize", hello, id=1)
+        await proxy.notify("notifications/initialized")
+        await proxy.begin("tools/call", proxy.call_params("good", "echo", {"x": 2}), id=2)
+        await proxy.begin("tools/call", proxy.call_params("hung", "echo", {"x": 3}), id=3)
+        await proxy.begin("tools/list", {}, id=4)
+        await proxy.begin("prompts/list", {}, id=5)
+        proxy.close_stdin()
+        code = await proxy.wait_exit(10.0)
+        workbench.expect(code == 0, "exit status 0 within 10 s", proxy.how_it_ended())
+        for id in range(1, 6):
+            workbench.expect(_answers(proxy, id), f"an answer to request {id}", "none")
+        (answer,) = _answers(proxy, 2)
+        is_right = "result" in answer and not answer["result"].get("isError")
+        workbench.expect(is_right, "the call to the good server succeeds", answer)
+        workbench.expect(good.requests("tools/call"), "the call reaches the good server", "none")
+        workbench.expect(hung.requests("tools/call"), "the other call reaches the server that hangs", "none")
+
+
+def _answers(proxy: Proxy, id: int | str) -> list[dict[str, Any]]:
     return [message for message in proxy.received if message.get("id") == id and "method" not in message]

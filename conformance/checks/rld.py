@@ -236,6 +236,9 @@ async def the_client_is_told_exactly_when_the_visible_set_changed(workbench: Wor
         capabilities = proxy.greeting.member("capabilities") if proxy.greeting else None
         kinds = ("tools", "resources", "prompts")
         declared = {kind for kind in kinds if part(capabilities, kind, "listChanged")}
+        with workbench.precondition("the client lists before the first save"):
+            for kind in sorted(declared):
+                await proxy.items(f"{kind}/list", kind)
 
         def told() -> Counter[str]:
             methods = (str(message.get("method")) for message in proxy.received)

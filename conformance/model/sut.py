@@ -59,6 +59,7 @@ PROMISES: Mapping[str, str] = {
     "eager-restart": "starts a server again after its end, not on its next use",
     "both-eras-at-once": "serves requests of both eras on one connection, whatever its first one was",
     "unknown-members": "passes on members of results that no revision defines",
+    "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 
 #: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for

@@ -45,7 +45,7 @@ def puts_the_group_before_each_prompt() -> None:
     def prefixed(self: Catalog, listings: Any) -> Any:
         for group, listing in listings:
             for own, definition in (listing or {}).items():
-                yield renamed(definition, f"{group.name}/{own}")
+                yield group, renamed(definition, f"{group.name}/{own}")
 
     async def only_prefixed(self: Catalog, name: str, call: Any) -> Any:
         if call.group_name() is None and owner_by_prefix(name, self._groups) is None:

@@ -6,14 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire
-from dynamic_mcp.frontend.storms import Bucket, Merger
+from dynamic_mcp.frontend.changes import ListChanges
+from dynamic_mcp.frontend.storms import Bucket
 from dynamic_mcp.protocol.peer import Peer
 from dynamic_mcp.upstream.flow import Owed, Turn
 from dynamic_mcp.upstream.http.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conformance.mutants.wire import Changed, Message, Way
     from dynamic_mcp.protocol.jsonrpc import Outgoing
 
@@ -71,15 +70,13 @@ def posts_every_answer_at_once() -> None:
     replace(right, wrong)
 
 
-@mutant("FRONT-032")
+@mutant("FRONT-032", also={"FRONT-123": "few changes close together pass too"})
 def tells_of_every_change() -> None:
-    def wrong(self: Merger, key: object, send: Callable[[], None]) -> None:
-        send()
-
-    replace(Merger.put, wrong)
+    # Private, because only this attribute of the public class sends the notification.
+    replace(ListChanges.certain, lambda self, method: self._announce(method))
 
 
-@mutant("FRONT-032")
+@mutant("FRONT-032", also={"FRONT-123": "the last of a few changes is lost too"})
 def loses_the_last_change_of_several() -> None:
     last = 0.0
 
@@ -90,7 +87,7 @@ def loses_the_last_change_of_several() -> None:
         before, last = last, time.monotonic()
         return message if last - before > 1.0 else None
 
-    wire.to_client(wrong)
+    wire.from_stdio_upstreams(wrong)
 
 
 @mutant("FRONT-032")

@@ -31,7 +31,7 @@ from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.stdio import StdioUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Coroutine, Iterator, Mapping
     from pathlib import Path
 
     from dynamic_mcp.config.model import Config
@@ -91,16 +91,16 @@ def a_second_signal_changes_nothing() -> None:
     child.TERM_GRACE = 30.0
 
 
-@mutant("OPS-003")
+@mutant("OPS-003", also=dict.fromkeys(("OPS-046", "OPS-047"), "it waits for the call that hangs"))
 def waits_for_the_running_call_at_the_end() -> None:
-    client, right = wire.from_client.watch(), Frontend.close
+    client = wire.from_client.watch()
 
-    async def wrong(self: Frontend) -> None:
+    async def wrong(self: Frontend, gone: Coroutine[Any, Any, None]) -> None:
+        gone.close()
         while any(way.asked for way in client.ways):  # noqa: ASYNC110
             await anyio.sleep(0.05)
-        await right(self)
 
-    replace(right, wrong)
+    replace(Frontend.finish, wrong)
 
 
 @mutant("OPS-003")

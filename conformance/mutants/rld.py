@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import mutant, replace, wire
 from dynamic_mcp.config import diff, watch
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config
@@ -18,11 +18,9 @@ from dynamic_mcp.config.watch import Watch
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.extras.plugin import Extras
 from dynamic_mcp.frontend import tool_surface
-from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS
 from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import RunningGroup, Supervisor
 from dynamic_mcp.log import log
@@ -32,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from dynamic_mcp.upstream.base import Upstream
+    from conformance.mutants.wire import Changed, Message, Way
 
-TOOLS_CHANGED = "notifications/tools/list_changed"
+TOOLS_CHANGED, PROMPTS_CHANGED = "notifications/tools/list_changed", "notifications/prompts/list_changed"
 #: how the report of a file that cannot be used begins
 NOT_RELOADED = "configuration not reloaded"
 
@@ -244,22 +242,30 @@ def does_not_tell_of_changed_tools() -> None:
 
 
 @mutant("RLD-007")
-def does_not_tell_of_the_prompts_of_a_removed_server() -> None:
-    right = Catalog.owners
-    nothing: tuple[Upstream, ...] = ()
-    replace(right, lambda self, kind: nothing if kind is PROMPTS else right(self, kind))
+def tells_of_changed_prompts_only_once() -> None:
+    told: list[Message] = []
+
+    def wrong(message: Message, way: Way) -> Changed:
+        if message.get("method") != PROMPTS_CHANGED:
+            return message
+        told.append(message)
+        return message if len(told) == 1 else None
+
+    wire.to_client(wrong)
 
 
 @mutant("RLD-007")
 def tells_of_changed_tools_at_every_reload() -> None:
     class Unlike(bytes):
-        """Definitions that differ from all others."""
+        """A list that differs from all others."""
 
-        def __ne__(self, other: object) -> bool:
-            return True
+        __hash__ = bytes.__hash__
 
-    right = vars(Toolbox)["definitions"]
-    replace(right, property(lambda self: Unlike(right.fget(self))))
+        def __eq__(self, other: object) -> bool:
+            return False
+
+    right = Toolbox.list_tools
+    replace(right, lambda self, params: Unlike(right(self, params)))
 
 
 @mutant("RLD-008")

@@ -92,6 +92,6 @@ def stops_the_clock_of_a_call_for_the_roots() -> None:
     replace(pending.ASKS_THE_USER, pending.ASKS_THE_USER | {"roots/list"})
 
 
-@mutant("OPS-025")
-def drops_the_last_requests_at_the_end_of_input() -> None:
-    running.LAST_ANSWERS = 0.0
+@mutant("OPS-025", also={"OPS-047": "the call to the good server fails"})
+def gives_up_the_last_requests_at_the_end_of_input() -> None:
+    running.LAST_ANSWERS = running.LAST_PIPED_ANSWERS = 0.0

@@ -60,6 +60,7 @@ class _Timeouts(msgspec.Struct, forbid_unknown_fields=True):
     resources: str | int | None = None
     prompts: str | int | None = None
     start: str | int | None = None
+    lists: str | int | None = None
 
 
 class _Server(msgspec.Struct, forbid_unknown_fields=True):
@@ -301,7 +302,7 @@ def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[t
 
 def _timeouts(entry: _Timeouts, origin: str, location: str, *, is_remote: bool) -> Timeouts:
     values = {"start": REMOTE_START} if is_remote else {}
-    for field in ("tools", "resources", "prompts", "start"):
+    for field in ("tools", "resources", "prompts", "start", "lists"):
         value = getattr(entry, field)
         if value is None:
             continue

@@ -29,6 +29,8 @@ class Timeouts(msgspec.Struct, frozen=True):
     prompts: float = 10.0
     #: from its turn until the list of tools is known; the first start by ``npx`` or ``uvx`` downloads the server
     start: float = 300.0
+    #: how long a list of all groups waits for the part of this server
+    lists: float = 2.0
 
 
 #: The ``start`` of a server behind a URL. A new request may reach another machine, so it is worth more than patience.

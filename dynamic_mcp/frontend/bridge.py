@@ -6,6 +6,8 @@ without these members. What an upstream wrote itself stays.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 from msgspec import Raw
 
@@ -20,6 +22,8 @@ URL_ELICITATION_REQUIRED = -32042
 
 _COMPLETE = Raw(b'"complete"')
 _ENVELOPE = ("resultType", "ttlMs", "cacheScope")
+#: The member of ``_meta`` with the names of the groups whose part of a list is missing.
+MISSING = "dynamic-mcp/missing"
 _OWN_META = Raw(msgspec.json.encode({era.SERVER_INFO: INFO}))
 
 #: Methods whose results say how long a client may cache them (MCP 2026-07-28, server/utilities/caching).
@@ -72,6 +76,14 @@ def modern_result(method: str, result: bytes) -> bytes:
     rest = result[result.index(b"{") + 1 :]
     comma = b"" if rest.lstrip()[:1] == b"}" else b","
     return b"".join((msgspec.json.encode(added)[:-1], comma, rest))
+
+
+def meta_of_list(missing: Collection[str], *, modern: bool) -> bytes:
+    """The first member of a list: its ``_meta`` with the groups that are missing; empty if none is."""
+    if not missing:
+        return b""
+    own = {era.SERVER_INFO: INFO} if modern else {}
+    return b'"_meta":%b,' % msgspec.json.encode({**own, MISSING: sorted(missing)})
 
 
 def legacy_result(result: bytes) -> bytes:

@@ -66,7 +66,11 @@ class Call:
     def __init__(self, incoming: Incoming) -> None:
         """Raises Refusal if ``params`` or its ``_meta`` is not an object."""
         self.incoming = incoming
+        #: loop time
+        self.received = asyncio.get_running_loop().time()
         self.has_begun = False
+        #: whether the call gets an error, because the proxy ends
+        self.is_given_up = False
         #: the group of the upstream, once known
         self.group: Group | None = None
         #: whether the hooks watch this call, and so record a refusal themselves

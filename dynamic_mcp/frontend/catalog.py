@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
+from hashlib import blake2b
 
-import anyio
 import msgspec
 from msgspec import Raw
 
-from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.frontend.bridge import not_found_code
+from dynamic_mcp.frontend.bridge import meta_of_list, not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
+from dynamic_mcp.frontend.changes import NOTIFICATION, ListChanges, View
 from dynamic_mcp.frontend.links import Links
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
+from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.searches import Search, linked, listed, matched
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
@@ -28,7 +30,6 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.tasks import Slices
-from dynamic_mcp.upstream.base import Upstream
 from dynamic_mcp.wording import cut, name_list
 
 #: Bytes of the union. Beyond them the longest listings are left out; the parameter ``group`` still shows each of them.
@@ -44,11 +45,13 @@ class _Reference(msgspec.Struct):
 class Catalog:
     """The union over the current groups, in their order."""
 
-    def __init__(self, groups: Mapping[str, Group], hooks: Hooks) -> None:
+    def __init__(self, groups: Mapping[str, Group], hooks: Hooks, changes: ListChanges) -> None:
         self._groups = groups
         #: the URIs in the results of the groups
         self.links = Links(groups)
         self._hooks = hooks
+        self._changes = changes
+        self._patience = Patience(lambda kind: changes.suspect(NOTIFICATION[kind]))
         self._owners = Owners()
         #: the groups that were reported as left out of a union
         self._reported: set[str] = set()
@@ -57,31 +60,46 @@ class Catalog:
         """Whether the configuration allows this kind for any group."""
         return any(group.has(kind) for group in self._groups.values())
 
-    def owners(self, kind: Kind) -> tuple[Upstream, ...]:
-        """The connected upstreams that offer this kind."""
-        return tuple(
-            group.upstream
-            for group in self._groups.values()
-            if group.upstream is not None
-            and group.has(kind)
-            and kind.feature in group.upstream.agreed.capabilities
-        )
+    def close(self) -> None:
+        """Wait for no listing any longer."""
+        self._patience.close()
 
     async def list_all(self, kind: Kind, call: Call) -> bytes:
         """The result of a list request, in one page. Raises Refusal."""
         refuse_cursor(call.incoming.params)
         name = call.group_name()
-        listings = self._fitting(kind, await self._listings(kind, name))
+        began = self._changes.events(NOTIFICATION[kind])
+        view, found = await self._view(kind, name, await self._listings(kind, name))
+        self._changes.answered(NOTIFICATION[kind], (kind, name), view, partial(self._now, kind, name), began)
+        meta = meta_of_list(view.missing, modern=call.incoming.modern)
+        return b'{%b"%b":[%b]}' % (meta, kind.member.encode(), b",".join(found))
+
+    async def _now(self, kind: Kind, name: str | None) -> View:
+        """The list as the connected groups show it. Raises Refusal for an unknown group."""
+        view, _ = await self._view(kind, name, await self._listings(kind, name, connected=True))
+        return view
+
+    async def _view(
+        self, kind: Kind, name: str | None, complete: list[tuple[Group, Listing | None]]
+    ) -> tuple[View, list[bytes]]:
+        """The digests of the parts, and the definitions that a client gets."""
+        listings = self._fitting(kind, complete)
         definitions = (
             self._unambiguous(listings)
             if kind is PROMPTS and name is None
-            else (bytes(raw) for _, listing in listings for raw in (listing or {}).values())
+            else ((group, bytes(raw)) for group, listing in listings for raw in (listing or {}).values())
         )
-        found, slices = [], Slices()
-        for raw in definitions:
-            found.append(_valid(raw, kind))
+        found: list[bytes] = []
+        parts: dict[str, blake2b] = {}
+        slices = Slices()
+        for group, raw in definitions:
+            definition = _valid(raw, kind)
+            found.append(definition)
+            parts.setdefault(group.name, blake2b()).update(definition + b"\n")
             await slices.rest()
-        return b'{"%b":[%b]}' % (kind.member.encode(), b",".join(found))
+        shown = {group.name for group, listing in listings if listing is not None}
+        missing = frozenset(group.name for group, _ in complete if group.name not in shown)
+        return View({group: part.digest() for group, part in parts.items()}, missing), found
 
     async def read(self, call: Call) -> bytes:
         """The result of ``resources/read``. Raises Refusal and UpstreamError."""
@@ -212,12 +230,22 @@ class Catalog:
             )
         )
 
-    async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing | None]]:
+    async def _listings(
+        self, kind: Kind, name: str | None, *, connected: bool = False
+    ) -> list[tuple[Group, Listing | None]]:
+        """The part of each group, or of the named one; only of those that are connected, with ``connected``. Raises Refusal."""
         candidates = [self._group(kind, name)] if name is not None else self._groups.values()
         groups = [group for group in candidates if group.has(kind)]
-        listings = await asyncio.gather(
-            *(_listing(group, kind, group.timeout(kind), Doubt.ASKED) for group in groups)
-        )
+        doubt = Doubt.NONE if connected else Doubt.ASKED
+
+        async def part(group: Group) -> Listing | None:
+            if connected and group.upstream is None:
+                return None
+            if name is not None:
+                return await listing_within(group, kind, group.timeout(kind), doubt)
+            return await self._patience.listing(group, kind, doubt)
+
+        listings = await asyncio.gather(*map(part, groups))
         return list(zip(groups, listings, strict=True))
 
     def _fitting(
@@ -241,7 +269,7 @@ class Catalog:
         self._reported |= left_out
         return [(group, listing) for group, listing in listings if group.name not in left_out]
 
-    def _unambiguous(self, listings: Sequence[tuple[Group, Listing | None]]) -> Iterator[bytes]:
+    def _unambiguous(self, listings: Sequence[tuple[Group, Listing | None]]) -> Iterator[tuple[Group, bytes]]:
         """The definition of each prompt under a name of its own: the plain one, or ``GROUP/NAME`` if that belongs to another group.
 
         Resources keep their URIs, which have a meaning; the parameter ``group`` reaches those of a later group.
@@ -255,11 +283,11 @@ class Catalog:
                 if prefix == group.name or (prefix is None and is_free):
                     taken.add(own)
                     if listing is not None:
-                        yield bytes(listing[own])
+                        yield group, bytes(listing[own])
                 elif listing is not None:
                     name = qualified_name(group.name, own, listing, self._groups)
                     if name is not None:
-                        yield _renamed(listing[own], name)
+                        yield group, _renamed(listing[own], name)
 
     def _group(self, kind: Kind, name: str) -> Group:
         group = self._groups.get(name)
@@ -291,18 +319,8 @@ async def _names(group: Group, kind: Kind, call: Call, doubt: Doubt = Doubt.NONE
 
     All searches of a call share the timeout of a group.
     """
-    listing = await _listing(group, kind, call.seconds_left(group.timeout(kind)), doubt)
+    listing = await listing_within(group, kind, call.seconds_left(group.timeout(kind)), doubt)
     return group.last_names(kind) if listing is None else listing
-
-
-async def _listing(group: Group, kind: Kind, timeout: float, doubt: Doubt) -> Listing | None:
-    """The group's part of a list; None if it does not come in ``timeout`` seconds, its start included."""
-    with anyio.move_on_after(timeout):
-        try:
-            return await group.listing(kind, doubt=doubt)
-        except UpstreamError as error:
-            log.debug("group %s is missing in %s: %s", group.name, kind.method, error)
-    return None
 
 
 def _valid(definition: bytes, kind: Kind) -> bytes:

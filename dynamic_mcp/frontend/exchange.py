@@ -118,12 +118,11 @@ async def _answer_to(ask: Callable[[str, bytes], Awaitable[bytes]], question: Qu
 class Exchange:
     """A call of a modern client that goes on while the client answers a question."""
 
-    def __init__(
-        self, work: Coroutine[Any, Any, bytes], group: Callable[[], Group | None], capabilities: bytes
-    ) -> None:
+    def __init__(self, work: Coroutine[Any, Any, bytes], call: Call) -> None:
         self._work = asyncio.get_running_loop().create_task(work)
-        self._group = group
-        self._capabilities = known_capabilities(capabilities)
+        #: the first request; the upstream works on this one
+        self._call = call
+        self._capabilities = known_capabilities(call.incoming.capabilities)
         self._questions: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
         #: set when there is a result or a new question
         self._progressed = asyncio.Event()
@@ -133,7 +132,7 @@ class Exchange:
     def can_ask(self, group: Group, method: str) -> bool:
         """Whether the client of this call can answer this question of the upstream."""
         return (
-            self._group() is group
+            self._call.group is group
             and REQUIRED_CAPABILITIES.get(method) in self._capabilities
             and not self._work.done()
         )
@@ -167,6 +166,13 @@ class Exchange:
         open_questions = {key: question for key, (question, _) in self._questions.items()}
         value = {"resultType": "input_required", "inputRequests": open_questions, "requestState": state}
         return msgspec.json.encode(value)
+
+    def continue_with(self, call: Call) -> None:
+        """Let a further request wait for the result: it gets the progress and the log messages from now on."""
+        call.group = self._call.group
+        if self._call.progress is not None and call.progress is not None:
+            self._call.progress.go_on(call.progress)
+            call.progress = self._call.progress
 
     def take_answers(self, answers: Mapping[str, Raw]) -> None:
         """Take the client's answers, and refuse each question that the client has seen but not answered."""
@@ -205,10 +211,13 @@ class Exchanges:
         self._waiting[state] = exchange, timer
         return exchange.input_required(state)
 
-    async def resume(self, state: str, inputs: Raw) -> bytes:
-        """Continue a call with the answers to its questions. Raises Refusal for an unknown or expired state."""
+    async def resume(self, state: str, call: Call) -> bytes:
+        """Continue a call with another one, which has the answers to its questions.
+
+        Raises Refusal for an unknown or expired state.
+        """
         try:
-            answers = msgspec.json.decode(inputs or b"{}", type=dict[str, Raw])
+            answers = msgspec.json.decode(call.inputs or b"{}", type=dict[str, Raw])
         except msgspec.DecodeError:
             # The exchange goes on waiting: the client may repeat its call with valid answers.
             raise Refusal(INVALID_PARAMS, "inputResponses must be an object") from None
@@ -218,6 +227,7 @@ class Exchanges:
                 INVALID_PARAMS, "requestState is unknown or has expired; repeat the call without it"
             )
         timer.cancel()
+        exchange.continue_with(call)
         exchange.take_answers(answers)
         return await self.run(exchange)
 
@@ -285,12 +295,11 @@ def elicit_by_result(handler: Handler, session: ClientSession, exchanges: Exchan
     async def run(call: Call) -> bytes:
         state = own_state(call.state) if call.state else None
         if state is not None:
-            return await exchanges.resume(state, call.inputs)
-        capabilities = call.incoming.capabilities
-        if not known_capabilities(capabilities):
-            return await _attributed(handler, call, session)
+            return await exchanges.resume(state, call)
         work = _attributed(handler, call, session)
-        return await exchanges.run(Exchange(work, lambda: call.group, capabilities))
+        if not known_capabilities(call.incoming.capabilities):
+            return await work
+        return await exchanges.run(Exchange(work, call))
 
     return run
 

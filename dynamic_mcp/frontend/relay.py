@@ -16,6 +16,7 @@ from msgspec import Raw
 from dynamic_mcp.errors import UpstreamError, UpstreamRefused
 from dynamic_mcp.frontend.attribution import attributed
 from dynamic_mcp.frontend.call import Call
+from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.exchange import Exchanges
 from dynamic_mcp.frontend.session import (
     LOG_LEVELS,
@@ -27,7 +28,7 @@ from dynamic_mcp.frontend.session import (
 from dynamic_mcp.frontend.storms import QUESTION_RATE, Merger, Rates
 from dynamic_mcp.frontend.subscriptions import UPDATED, Listener
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind, announces_changes
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
@@ -53,6 +54,8 @@ class Relay:
     def __init__(self, session: ClientSession, groups: Mapping[str, Group]) -> None:
         self.exchanges = Exchanges()
         self.listeners: list[Listener] = []
+        #: the lists that the client got
+        self.changes = ListChanges(self.announce)
         self._session = session
         self._groups = groups
         self._calls: set[Call] = set()
@@ -85,6 +88,7 @@ class Relay:
     def close(self) -> None:
         """Stop relaying."""
         self.exchanges.close()
+        self.changes.close()
         for listener in self.listeners:
             listener.closed.set()
         self._tasks.cancel()
@@ -98,10 +102,9 @@ class Relay:
 
     def on_ready(self, group: Group) -> None:
         self._send_level(group)
-        assert group.upstream is not None
         for method, kind in _RELAYED_CHANGES.items():
-            if kind.feature in group.upstream.agreed.capabilities and self._shows(group, kind):
-                self.announce(method)
+            if self._shows(group, kind):
+                self.changes.suspect(method)
 
     def on_notification(self, group: Group, message: Message) -> None:
         method = message.method or ""
@@ -113,7 +116,10 @@ class Relay:
             if self._allows(group, message) and self._session.elicitations.complete(group, message.params):
                 self._session.notify(method, _members(message.params))
         elif (kind := _RELAYED_CHANGES.get(method)) is not None and self._shows(group, kind):
-            self._merger.put(method, lambda: self.announce(method))
+            if group.upstream is not None and announces_changes(group.upstream, kind):
+                self.changes.certain(method)
+            else:
+                self.changes.suspect(method)
 
     async def on_request(self, group: Group, message: Message) -> bytes:
         method = message.method or ""
@@ -141,8 +147,8 @@ class Relay:
         return self._groups.get(group.name) is group and group.has(kind)
 
     def announce(self, method: str) -> None:
-        """Notify the client of a changed list, if the proxy declared that notification, or the client listens to it."""
-        if method.split("/")[1] in self._session.announced:
+        """Notify a client that got such a list, if the proxy declared that notification, and one that listens to it."""
+        if method.split("/")[1] in self._session.announced and self.changes.was_answered(method):
             self._session.notify(method)
         for listener in self.listeners:
             if listener.wants(method):

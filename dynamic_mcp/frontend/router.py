@@ -19,7 +19,6 @@ from dynamic_mcp.frontend.exchange import Handler
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.running import RunningCalls, error_line, result_line
 from dynamic_mcp.frontend.session import ClientSession
-from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, Kind
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.log import report_bug
@@ -53,7 +52,7 @@ class Router:
         self,
         send: Callable[[bytes], None],
         session: ClientSession,
-        toolbox: Toolbox,
+        list_tools: Callable[[Raw], bytes],
         catalog: Catalog,
         relay: Relay,
         calls: RunningCalls,
@@ -64,7 +63,7 @@ class Router:
     ) -> None:
         self._send = send
         self._session = session
-        self._toolbox = toolbox
+        self._list_tools = list_tools
         self._catalog = catalog
         self._relay = relay
         self._calls = calls
@@ -235,7 +234,7 @@ class Router:
             case "ping":
                 _answer(incoming, b"{}")
             case "tools/list":
-                _answer(incoming, self._toolbox.list_tools(incoming.params))
+                _answer(incoming, self._list_tools(incoming.params))
             case "initialize":
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
@@ -247,7 +246,7 @@ class Router:
     def _route_modern(self, incoming: Incoming) -> None:
         match incoming.method:
             case "tools/list":
-                _answer(incoming, self._toolbox.list_tools(incoming.params))
+                _answer(incoming, self._list_tools(incoming.params))
             case "server/discover":
                 result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
                 _answer(incoming, msgspec.json.encode(result))

@@ -25,8 +25,13 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, Refusal
 from dynamic_mcp.protocol.large import beside_the_loop
 
-#: Seconds for the calls in flight once the client has closed its end of stdin. Clients wait 2 s and then send SIGTERM, which ends this.
-LAST_ANSWERS = 5.0
+#: Seconds for the calls in flight once the client has closed its end of stdin. The official SDKs wait 2 s and then send SIGTERM.
+LAST_ANSWERS = 1.5
+#: The same for calls that came at most ``JUST_ASKED`` seconds before the end of input, if no call has ended before. A shell pipes its
+#: requests like this, and sends no SIGTERM; the server may not even be started then.
+LAST_PIPED_ANSWERS, JUST_ASKED = 5.0, 0.3
+
+NO_TIME = "no answer came before the proxy had to end"
 
 
 class RunningCalls:
@@ -36,6 +41,7 @@ class RunningCalls:
         self._relay = relay
         self._hooks = hooks
         self._running: dict[object, tuple[asyncio.Task[None], Call]] = {}
+        self._has_answered = False
 
     def start(self, incoming: Incoming, handler: Handler) -> None:
         """Answer the request with the result of the handler. Raises Refusal for an id in use."""
@@ -54,16 +60,33 @@ class RunningCalls:
             self._cancel(key)
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
-        """Wait for the calls in flight, for ``LAST_ANSWERS`` seconds at most, and no longer than ``gone``."""
-        calls = [task for task, _ in self._running.values()]
-        if not calls:
-            gone.close()
-            return
-        # The end of this wait does not cancel the calls.
-        waits = [asyncio.ensure_future(asyncio.wait(calls)), asyncio.ensure_future(gone)]
-        await asyncio.wait(waits, timeout=LAST_ANSWERS, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        """Wait for the calls in flight, for a few seconds at most, and no longer than ``gone``. The others get an error."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        leaving = asyncio.ensure_future(gone)
+        older = [
+            key
+            for key, (_, call) in self._running.items()
+            if self._has_answered or now - call.received > JUST_ASKED
+        ]
+        for seconds, keys in ((LAST_ANSWERS, older), (LAST_PIPED_ANSWERS, list(self._running))):
+            if tasks := [self._running[key][0] for key in keys if key in self._running]:
+                # The end of this wait does not cancel the calls.
+                answered = asyncio.ensure_future(asyncio.wait(tasks))
+                left = max(now + seconds - loop.time(), 0.0)
+                await asyncio.wait([answered, leaving], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                answered.cancel()
+                for key in keys:
+                    self._end(key)
+                await asyncio.gather(*tasks, return_exceptions=True)
+        leaving.cancel()
+
+    def _end(self, key: object) -> None:
+        """Let a call end with an error, unless the client has cancelled it."""
+        task, call = self._running.get(key, (None, None))
+        if task is not None and call is not None and not task.cancelling():
+            call.is_given_up = True
+            task.cancel()
 
     async def close(self) -> None:
         """Cancel all calls, also at the upstreams."""
@@ -88,14 +111,17 @@ class RunningCalls:
         except asyncio.CancelledError:
             if call.progress is not None:
                 call.progress.drop()
-            call.incoming.abandon()
-            raise
+            if not call.is_given_up:
+                call.incoming.abandon()
+                raise
+            line = _failure_line(call.incoming, UpstreamFailed(NO_TIME))
         finally:
             # Before the answer goes out, because then the client may use the id again.
             del self._running[key]
             self._relay.remove_call(call)
         if call.progress is not None:
-            call.progress.flush()
+            call.progress.end()
+        self._has_answered = True
         call.incoming.answer(line)
 
     async def _answer_line(self, call: Call, handler: Handler) -> bytes:
@@ -114,9 +140,7 @@ class RunningCalls:
                 error = UpstreamTimeout(
                     f"{error}, after {call.spent:.1f} s for what the request needed first"
                 )
-            if incoming.method == "tools/call":
-                return result_line(incoming, explain_failure(error))
-            return error_line(incoming, jsonrpc.error_object(INTERNAL_ERROR, _describe_error(error)))
+            return _failure_line(incoming, error)
         except Exception as error:
             report_bug(f"the request {incoming.method}", error)
             text = "Internal error of the proxy; see its stderr"
@@ -132,6 +156,13 @@ def result_line(incoming: Incoming, result: bytes) -> bytes:
 def error_line(incoming: Incoming, error: bytes) -> bytes:
     """The line of an error object, in the form of the client's era."""
     return jsonrpc.error(incoming.id, bridge.modern_error(error) if incoming.modern else error)
+
+
+def _failure_line(incoming: Incoming, error: UpstreamError) -> bytes:
+    """The answer to a request that the upstream did not answer."""
+    if incoming.method == "tools/call":
+        return result_line(incoming, explain_failure(error))
+    return error_line(incoming, jsonrpc.error_object(INTERNAL_ERROR, _describe_error(error)))
 
 
 def _describe_error(error: UpstreamError) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec import Raw
+
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.changes import NOTIFICATION, View
 from dynamic_mcp.frontend.exchange import Handler, elicit_by_request, elicit_by_result
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.router import Handlers, Router
@@ -20,7 +23,7 @@ from dynamic_mcp.frontend.session import ClientSession
 from dynamic_mcp.frontend.subscriptions import Subscriptions
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Kind
+from dynamic_mcp.groups.listing import CHANGED, PROMPTS, RESOURCES, TEMPLATES, TOOLS, Kind
 from dynamic_mcp.hooks import Hooks
 
 
@@ -36,7 +39,7 @@ class Frontend:
         hooks: Hooks,
     ) -> None:
         self._toolbox = Toolbox(groups, hooks)
-        self._catalog = Catalog(groups, hooks)
+        self._catalog = Catalog(groups, hooks, relay.changes)
         self._session = session
         self._relay = relay
         self._calls = RunningCalls(relay, hooks)
@@ -44,7 +47,7 @@ class Frontend:
         self._router = Router(
             send,
             session,
-            self._toolbox,
+            self._list_tools,
             self._catalog,
             relay,
             self._calls,
@@ -88,20 +91,20 @@ class Frontend:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """A context in which the groups change; at its end, notify the client of the lists that changed."""
-        before = self._visible()
+        """A context in which the groups change; after its end, the client is notified of the lists that changed."""
         yield
-        for method, shown in self._visible().items():
-            if shown != before[method]:
-                self._relay.announce(method)
+        for method in CHANGED:
+            self._relay.changes.suspect(method)
 
-    def _visible(self) -> dict[str, object]:
-        """A value for each list, which changes when the list does."""
-        return {
-            "notifications/tools/list_changed": self._toolbox.definitions,
-            "notifications/resources/list_changed": self._catalog.owners(RESOURCES),
-            "notifications/prompts/list_changed": self._catalog.owners(PROMPTS),
-        }
+    def _list_tools(self, params: Raw) -> bytes:
+        """The result of ``tools/list``. Raises Refusal for a cursor."""
+        changes, method = self._relay.changes, NOTIFICATION[TOOLS]
+        result = self._toolbox.list_tools(params)
+        changes.answered(method, TOOLS, View({"": result}), self._tools_now, changes.events(method))
+        return result
+
+    async def _tools_now(self) -> View:
+        return View({"": self._toolbox.list_tools(Raw(b""))})
 
     async def finish(self, gone: Coroutine[Any, Any, None]) -> None:
         """Answer the requests in flight, because no further one comes. Ends after ``LAST_ANSWERS`` seconds, or once ``gone`` returns."""
@@ -113,6 +116,7 @@ class Frontend:
     async def close(self) -> None:
         """Cancel all calls in flight, also at the upstreams."""
         self._relay.close()
+        self._catalog.close()
         await self._calls.close()
 
     async def _set_level(self, call: Call) -> bytes:

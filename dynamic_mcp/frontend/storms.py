@@ -134,9 +134,12 @@ class CallProgress:
         self._bucket: Bucket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._latest: bytes | None = None
+        self._is_answered = False
 
     def pass_on(self, members: dict[str, Raw]) -> None:
         """Send a notification with these params, or let it replace the one that waits."""
+        if self._is_answered:
+            return
         if self._bucket is None:
             self._bucket = Bucket(PROGRESS_BURST, 1 / PROGRESS_INTERVAL)
         params = msgspec.json.encode({**members, "progressToken": self._token})
@@ -148,11 +151,20 @@ class CallProgress:
                 self._timer = asyncio.get_running_loop().call_later(PROGRESS_INTERVAL, self.flush)
 
     def flush(self) -> None:
-        """Send what waits, because it is time for it, or because the answer comes now."""
+        """Send what waits."""
         line, self._latest = self._latest, None
         self.drop()
         if line is not None:
             self._send(line)
+
+    def end(self) -> None:
+        """Send what waits, because the answer comes now, and nothing after it."""
+        self.flush()
+        self._is_answered = True
+
+    def go_on(self, other: CallProgress) -> None:
+        """Send what comes from now on for another request, which continues this one."""
+        self._send, self._token, self._is_answered = other._send, other._token, False
 
     def drop(self) -> None:
         """Forget what waits, because the request has no answer."""

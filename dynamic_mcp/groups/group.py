@@ -129,6 +129,10 @@ class Group:
             anew=doubt is Doubt.MISSING or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
         )
 
+    def cached_listing(self, kind: Kind) -> Listing | None:
+        """The last listing of the connected upstream, also while it is made anew."""
+        return self._listings.get(kind)
+
     def last_names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
         return self._listings.names(kind)

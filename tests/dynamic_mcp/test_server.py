@@ -14,6 +14,7 @@ from conformance.model.sut import make_sut
 from conformance.workbench.mocks import StdioMockUpstream
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.workbench import Workbench, open_workbench
+from dynamic_mcp.frontend.running import NO_TIME
 from mock_servers.script import Grandchild, Rule, Script, on_call, silence, sleep
 from tests.dynamic_mcp.helpers import WITHIN, eventually, is_alive
 
@@ -111,7 +112,7 @@ async def test_second_signal_kills_at_once(bench: Workbench) -> None:
         assert not [entry for entry in stubborn.entries if entry.event == "signal"]
 
 
-async def test_end_of_input_cancels_calls_upstream(bench: Workbench) -> None:
+async def test_end_of_input_cancels_calls_upstream_and_answers_them(bench: Workbench) -> None:
     upstream = bench.stdio("a", Script(on=[on_call("echo", silence())]))
     async with bench.proxy(upstream) as proxy:
         await proxy.handshake()
@@ -126,7 +127,8 @@ async def test_end_of_input_cancels_calls_upstream(bench: Workbench) -> None:
         assert await proxy.wait_exit(WITHIN) == 0
         (cancelled,) = upstream.requests("notifications/cancelled")
     assert cancelled.params["requestId"] == call.id
-    assert "held" not in proxy.stdout.decode()
+    (answer,) = [line for line in proxy.stdout.decode().splitlines() if '"held"' in line]
+    assert NO_TIME in answer
 
 
 async def test_last_line_without_a_line_end_is_answered(bench: Workbench) -> None:

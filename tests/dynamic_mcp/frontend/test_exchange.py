@@ -8,12 +8,29 @@ import pytest
 from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed, UpstreamRefused
+from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.exchange import Exchange, Exchanges, Question, Questions, ask_client
+from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from tests.dynamic_mcp.fakes import FakeGroup, server
 
 ELICIT = "elicitation/create"
 CAPABILITIES = b'{"elicitation":{}}'
+
+
+def tool_call(group: Group | None = None, inputs: bytes = b"{}") -> Call:
+    """A modern request, with answers to earlier questions."""
+    call = Call(
+        Incoming(
+            b"1",
+            "tools/call",
+            Raw(b'{"inputResponses":%b}' % inputs),
+            lambda line: None,
+            capabilities=CAPABILITIES,
+        )
+    )
+    call.group = group
+    return call
 
 
 async def started() -> tuple[Exchanges, str, asyncio.Future[bytes]]:
@@ -25,7 +42,7 @@ async def started() -> tuple[Exchanges, str, asyncio.Future[bytes]]:
         got.set_result(await exchange.ask(ELICIT, b"{}"))
         return b'{"content":[]}'
 
-    exchange = Exchange(work(), lambda: group, CAPABILITIES)
+    exchange = Exchange(work(), tool_call(group))
     shown = await exchanges.run(exchange)
     (state,) = exchanges._waiting
     assert state.encode() in shown
@@ -36,10 +53,10 @@ async def started() -> tuple[Exchanges, str, asyncio.Future[bytes]]:
 async def test_unreadable_answers_leave_the_call_waiting(inputs: bytes) -> None:
     exchanges, state, got = await started()
     with pytest.raises(Refusal, match="inputResponses must be an object"):
-        await exchanges.resume(state, Raw(inputs))
+        await exchanges.resume(state, tool_call(inputs=inputs))
     ((exchange, _),) = exchanges._waiting.values()
     (key,) = exchange._questions
-    result = await exchanges.resume(state, Raw(b'{"%b":{"action":"accept"}}' % key.encode()))
+    result = await exchanges.resume(state, tool_call(inputs=b'{"%b":{"action":"accept"}}' % key.encode()))
     assert result == b'{"content":[]}'
     assert got.result() == b'{"action":"accept"}'
     assert not exchanges._running

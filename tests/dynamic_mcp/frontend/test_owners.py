@@ -14,6 +14,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend import owners as module
 from dynamic_mcp.frontend.call import Call, Incoming
 from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
@@ -64,7 +65,7 @@ class Lister(FakeGroup):
 
 
 def catalog_of(*groups: Group) -> Catalog:
-    return Catalog(named(*groups), Hooks())
+    return Catalog(named(*groups), Hooks(), ListChanges(lambda method: None))
 
 
 def call(method: str, **params: Any) -> Call:
@@ -250,7 +251,7 @@ async def test_an_earlier_group_that_starts_late_takes_its_place() -> None:
 async def test_a_name_is_free_when_its_owner_drops_it_or_is_removed() -> None:
     bank, evil = Lister("bank", uris=["x://1", "x://2"]), Lister("evil", uris=["x://1", "x://2"])
     groups = named(bank, evil)
-    catalog = Catalog(groups, Hooks())
+    catalog = Catalog(groups, Hooks(), ListChanges(lambda method: None))
     assert [await read(catalog, uri) for uri in ("x://1", "x://2")] == ["bank x://1", "bank x://2"]
     bank.lists[RESOURCES] = ["x://2"]
     bank._listings.invalidate("notifications/resources/list_changed")
@@ -262,7 +263,7 @@ async def test_a_name_is_free_when_its_owner_drops_it_or_is_removed() -> None:
 async def test_a_successor_keeps_the_names_of_the_old_group() -> None:
     old, new, evil = (Lister(name, uris=["x://1"]) for name in ("bank", "bank", "evil"))
     groups = named(old, evil)
-    catalog = Catalog(groups, Hooks())
+    catalog = Catalog(groups, Hooks(), ListChanges(lambda method: None))
     await catalog.list_all(RESOURCES, call("resources/list"))
     old.hand_over(new)
     groups["bank"] = new

@@ -38,6 +38,9 @@ def server(name: str, command: str = "one", **changes: Any) -> Server:
     return msgspec.structs.replace(plain, **changes)
 
 
+ALL_LISTS = ["tools", "resources", "prompts"]
+
+
 class FakeConnection(FakeUpstream):
     """An upstream of a running group. A test can hold its opening, and its end fails the requests in flight."""
 
@@ -65,7 +68,8 @@ class FakeConnection(FakeUpstream):
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         if method.endswith("/list"):
-            return json.dumps({method.split("/")[0]: []}).encode()
+            kind, entry = method.split("/")[0], f"{self.name}-{self.command}"
+            return json.dumps({kind: [{"name": entry, "uri": f"x://{entry}"}]}).encode()
         self.requests.append((method, params))
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending.add(future)
@@ -156,8 +160,10 @@ class Proxy:
     async def command_that_answers(self, name: str) -> bytes:
         return await asyncio.wait_for(self.groups[name].request("call", b"", OPTIONS), 5)
 
-    def notified(self) -> list[str]:
+    async def notified(self) -> list[str]:
         """The list changes that the client was notified of since the last call."""
+        changes = self.relay.changes
+        await eventually(lambda: not changes._waiting and not changes._tasks._tasks, "the lists are compared")
         methods = [json.loads(line).get("method", "") for line in self.lines]
         self.lines.clear()
         return [method.split("/")[1] for method in methods if method.endswith("list_changed")]
@@ -172,8 +178,12 @@ async def running(*servers: Server) -> AsyncIterator[Proxy]:
         proxy.frontend.receive(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
         proxy.frontend.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         await proxy.ready(*(server.name for server in servers))
-        proxy.lines.clear()
+        for number, kind in enumerate(ALL_LISTS, 2):
+            proxy.frontend.receive(b'{"jsonrpc":"2.0","id":%d,"method":"%b/list"}' % (number, kind.encode()))
+        await eventually(lambda: len(proxy.lines) == 1 + len(ALL_LISTS), "the client has the lists")
+        await proxy.notified()
         yield proxy
+        await proxy.frontend.close()
         tasks.cancel_scope.cancel()
     assert all(connection.closed for connection in proxy.all_connections())
 
@@ -362,9 +372,6 @@ async def test_new_groups_are_paused_too() -> None:
         assert proxy.connection("b").paused
 
 
-ALL_LISTS = ["tools", "resources", "prompts"]
-
-
 @pytest.mark.parametrize(
     ("after", "notified"),
     [
@@ -383,26 +390,29 @@ async def test_client_is_notified_of_the_lists_that_changed(
 ) -> None:
     async with running(server("a"), server("b")) as proxy:
         proxy.apply(*after)
-        assert proxy.notified() == notified
+        assert await proxy.notified() == notified
 
 
 async def test_new_server_is_announced_at_once_and_its_lists_when_ready() -> None:
     async with running(server("a")) as proxy:
         proxy.held_commands.add("slow")
         proxy.apply(server("a"), server("b", "slow"))
-        assert proxy.notified() == ["tools"]
+        assert await proxy.notified() == ["tools"]
         await eventually(lambda: ("b", "slow") in proxy.connections, "it starts")
         proxy.connection("b", "slow").may_open.set()
         await proxy.ready("b")
-        assert proxy.notified() == ["resources", "prompts"]
+        assert await proxy.notified() == ["resources", "prompts"]
 
 
 async def test_replacement_is_announced_once_when_it_takes_over() -> None:
     async with running(server("a")) as proxy:
+        proxy.held_commands.add("other")
         proxy.apply(server("a", "other"))
-        assert proxy.notified() == []
+        assert await proxy.notified() == []
+        await eventually(lambda: ("a", "other") in proxy.connections, "it starts")
+        proxy.connection("a", "other").may_open.set()
         await eventually(lambda: proxy.connection("a").closed, "the old one is closed")
-        assert proxy.notified() == ["resources", "prompts"]
+        assert await proxy.notified() == ["resources", "prompts"]
 
 
 async def test_undeclared_lists_are_not_announced() -> None:
@@ -410,7 +420,7 @@ async def test_undeclared_lists_are_not_announced() -> None:
     async with running(server("a", features=off)) as proxy:
         proxy.apply(server("a", features=off), server("b"))
         await proxy.ready("b")
-        assert proxy.notified() == ["tools"]
+        assert await proxy.notified() == ["tools"]
 
 
 sets = st.lists(

@@ -1,0 +1,196 @@
+"""FRONT: which changes of lists the client hears of, and how long lists wait."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.errors import NotApplicable
+from conformance.workbench.exposed import declared_methods, declares
+from mock_servers.script import Rule, Script, crash, list_changed, on_call, reply, set_prompts, silence, sleep
+
+if TYPE_CHECKING:
+    from conformance.workbench.inbox import Answer
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+KINDS = ("resources", "prompts")
+LISTS = ("prompts/list", "resources/list", "resources/templates/list")
+PROMPTS_CHANGED = "notifications/prompts/list_changed"
+ENTRIES = Script(
+    prompts=[{"name": "p1"}],
+    resources=[{"uri": "x://one", "name": "one"}],
+    templates=[{"uriTemplate": "x://{id}", "name": "any"}],
+    on=[on_call("echo", crash(), params={"arguments": {"crash": True}})],
+)
+NOTHING = Script(
+    prompts=[], resources=[], on=[on_call("echo", crash(), params={"arguments": {"crash": True}})]
+)
+#: seconds in which a wrong notification would come
+SILENCE = 2.5
+
+
+def _told(proxy: Proxy) -> list[str]:
+    methods = (str(heard.message.get("method")) for heard in proxy.transcript.heard())
+    return [method for method in methods if method.endswith("/list_changed")]
+
+
+async def _has_told(
+    workbench: Workbench, proxy: Proxy, so_far: list[str], what: str, seconds: float = SILENCE
+) -> None:
+    """The client has heard only of the changes ``so_far``, and hears of no other one for some seconds."""
+    await workbench.holds_for(
+        seconds, lambda: workbench.expect(_told(proxy) == so_far, f"no list_changed {what}", _told(proxy))
+    )
+
+
+def _announces(proxy: Proxy, *kinds: str) -> None:
+    if not any(declares(proxy, kind, "listChanged") for kind in kinds):
+        raise NotApplicable("it declares no listChanged")
+
+
+async def _list(workbench: Workbench, proxy: Proxy, entry: str, method: str = "prompts/list") -> Answer:
+    answer = await proxy.request(method, within=15.0)
+    workbench.expect(entry in answer.raw, f"{method} has {entry}", answer.raw)
+    return answer
+
+
+@check("FRONT-120", timeout=60, slow=True)
+async def only_a_changed_list_is_announced(workbench: Workbench) -> None:
+    upstreams = workbench.stdio("full", ENTRIES), workbench.stdio("empty", NOTHING)
+    async with workbench.serving(*upstreams) as proxy:
+        _announces(proxy, *KINDS)
+        await _has_told(workbench, proxy, [], "before the first list", 1.0)
+        for method in declared_methods(proxy, LISTS):
+            with workbench.precondition("the lists have the entries"):
+                await _list(workbench, proxy, "p1" if method == "prompts/list" else "x://", method)
+        told = _told(proxy)
+        for upstream in upstreams:
+            starts = len(upstream.starts)
+            await proxy.begin_call(upstream.name, "echo", {"crash": True})
+            with workbench.precondition(f"{upstream.name} restarts"):
+                await workbench.eventually(
+                    lambda upstream=upstream, starts=starts: len(upstream.starts) > starts,  # type: ignore[misc]
+                    within=15.0,
+                    what="a further start",
+                )
+                await proxy.ready(upstream)
+        await _has_told(workbench, proxy, told, "after a restart with the same lists")
+
+
+@check("FRONT-121", timeout=60, slow=True)
+async def a_hung_server_does_not_delay_the_lists_of_the_others(workbench: Workbench) -> None:
+    good = workbench.stdio("good", ENTRIES)
+    mute = workbench.stdio("mute", Script(on=[Rule("*", [silence()])]))
+    stuck = workbench.stdio(
+        "stuck", Script(resources=[], prompts=[], on=[Rule(name, [silence()]) for name in LISTS])
+    )
+    async with workbench.proxy(good, mute, stuck) as proxy:
+        await proxy.handshake()
+        await proxy.ready(good, stuck)
+        methods = declared_methods(proxy, LISTS)
+        began = time.monotonic()
+        answers = [(method, await proxy.request(method, within=30.0)) for method in methods]
+        took = time.monotonic() - began
+        if not answers:
+            raise NotApplicable("it declares neither prompts nor resources")
+        for method, answer in answers:
+            entry = "p1" if method == "prompts/list" else "x://"
+            workbench.expect(
+                entry in answer.raw, f"{method} has the entries of the healthy server", answer.raw
+            )
+            meta = json.dumps(answer.member("_meta"))
+            if workbench.promises("names-missing-groups"):
+                names = "mute" in meta and "stuck" in meta
+                workbench.expect(names, f"the _meta of {method} names what is missing", answer.raw)
+        asked = stuck.requests("prompts/list") + stuck.requests("resources/list")
+        workbench.expect(asked, "the proxy asks the server that hangs", asked)
+        workbench.expect(took <= 8.0, "the lists come within 8 s", f"after {took:.1f} s", timed=True)
+
+
+@check("FRONT-122", timeout=60, slow=True)
+async def what_a_list_lacked_is_announced_when_it_is_there(workbench: Workbench) -> None:
+    slow_start = Script(prompts=[{"name": "of-starting"}], on=[Rule("initialize", [sleep(5.0)], nth=1)])
+    slow_list = Script(prompts=[{"name": "of-slow"}], on=[Rule("prompts/list", [sleep(5.0)], nth=1)])
+    starting, slow = workbench.stdio("starting", slow_start), workbench.stdio("slow", slow_list)
+    async with workbench.proxy(starting, slow) as proxy:
+        await proxy.handshake()
+        _announces(proxy, "prompts")
+        await proxy.ready(slow)
+        answer = await proxy.request("prompts/list", within=30.0)
+        lacks = {prompt for prompt in ("of-starting", "of-slow") if prompt not in answer.raw}
+        if not lacks:
+            raise NotApplicable("its list waits for every server")
+        listed_at = time.monotonic()
+        while lacks:
+            seen = len(_told(proxy))
+            with workbench.case(f"without {sorted(lacks)}"):
+                await workbench.eventually(
+                    lambda seen=seen: PROMPTS_CHANGED in _told(proxy)[seen:],  # type: ignore[misc]
+                    within=max(15.0 - (time.monotonic() - listed_at), 0.5),
+                    what=PROMPTS_CHANGED,
+                )
+            answer = await proxy.request("prompts/list", within=30.0)
+            still = {prompt for prompt in lacks if prompt not in answer.raw}
+            workbench.expect(still < lacks, f"the list after the notification has one of {lacks}", answer.raw)
+            lacks = still
+
+
+@check("FRONT-123", timeout=40, slow=True)
+async def changes_close_together_are_one_notification(workbench: Workbench) -> None:
+    changes = [
+        action
+        for number in range(12)
+        for action in (sleep(0.025), set_prompts([{"name": f"v{number}"}]), list_changed("prompts"))
+    ]
+    upstream = workbench.stdio("a", Script(prompts=[{"name": "p1"}], on=[on_call("echo", *changes)]))
+    async with workbench.serving(upstream) as proxy:
+        _announces(proxy, "prompts")
+        with workbench.precondition("the list works before the changes"):
+            await _list(workbench, proxy, "p1")
+        before = len(_told(proxy))
+        answer = await proxy.call("a", "echo")
+        await workbench.eventually(
+            lambda: (
+                proxy.transcript.heard(PROMPTS_CHANGED)[-1:]
+                and proxy.transcript.heard(PROMPTS_CHANGED)[-1].t >= answer.t - 0.1
+            ),
+            within=3.0,
+            what="a notification after the last change",
+        )
+        await workbench.holds_for(
+            1.0,
+            lambda: workbench.expect(
+                len(_told(proxy)) - before <= 3, "at most 3 notifications of 12 changes", _told(proxy)
+            ),
+        )
+        await _list(workbench, proxy, "v11")
+
+
+@check("FRONT-124", timeout=40, slow=True)
+async def an_undeclared_notification_counts_only_for_a_real_change(workbench: Workbench) -> None:
+    new = [{"name": "p1"}, {"name": "new"}]
+    real = on_call(
+        "echo", set_prompts(new), list_changed("prompts"), reply(), params={"arguments": {"real": True}}
+    )
+    script = Script(
+        prompts=[{"name": "p1"}],
+        capabilities={"tools": {}, "prompts": {"listChanged": False}},
+        on=[real, on_call("echo", list_changed("prompts"))],
+    )
+    async with workbench.serving(workbench.stdio("a", script)) as proxy:
+        _announces(proxy, "prompts")
+        with workbench.precondition("the list works before the notifications"):
+            await _list(workbench, proxy, "p1")
+        told = _told(proxy)
+        with workbench.precondition("the calls work"):
+            await proxy.call("a", "echo")
+        await _has_told(workbench, proxy, told, "for the same prompts", 2.0)
+        with workbench.precondition("the calls work"):
+            await proxy.call("a", "echo", {"real": True})
+        await workbench.eventually(
+            lambda: PROMPTS_CHANGED in _told(proxy), within=3.0, what=f"{PROMPTS_CHANGED} for another prompt"
+        )
+        await _list(workbench, proxy, "new")
