@@ -122,7 +122,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
             serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
         )
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
 
 
 def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:

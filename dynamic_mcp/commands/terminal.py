@@ -57,9 +57,9 @@ def report_crash(kind: type[BaseException], error: BaseException, trace: Traceba
     say("dynamic-mcp: internal error", *indented("".join(traceback.format_exception(kind, error, trace))))
 
 
-def fail(message: str) -> NoReturn:
-    """Print an error, and exit with the status of a usage error."""
-    say(f"dynamic-mcp: {message}")
+def fail(message: str, *more: str) -> NoReturn:
+    """Print an error, which can have more lines, and exit with the status of a usage error."""
+    say(f"dynamic-mcp: {message}", *more)
     sys.exit(USAGE_ERROR)
 
 
@@ -91,4 +91,4 @@ def load(argument: str | None, command_line: argparse.ArgumentParser) -> Config:
     try:
         return load_file(path, os.environ)
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)

@@ -72,7 +72,7 @@ def main(words: Sequence[str]) -> int:
     try:
         return _import(tool, options)
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
     except (EOFError, KeyboardInterrupt):
         say("", "Nothing was written.")
         return 1
@@ -201,7 +201,9 @@ def _check(imported: Imported) -> None:
     try:
         parse(_configuration([imported], enabled=True), "", {})
     except ConfigError as error:
-        imported.notes.append(f"cannot be used: {str(error).removeprefix(': ')}; it was left out")
+        imported.notes += [
+            f"cannot be used: {mistake.problem}; it was left out" for mistake in error.mistakes
+        ]
         imported.entry = None
 
 

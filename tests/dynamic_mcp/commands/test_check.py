@@ -164,8 +164,10 @@ def test_invalid_configuration(tmp_path: Path) -> None:
     text, as_json = run(str(path)), run("--json", DYNAMIC_MCP_CONFIG=str(path))
 
     assert (text.returncode, as_json.returncode) == (2, 2)
-    assert text.stdout.startswith(f"unusable  {path}: mcpServers.a: needs 'command'")
-    assert json.loads(as_json.stdout)["error"].startswith(f"{path}: mcpServers.a: needs 'command'")
+    assert text.stdout.startswith(f"unusable  {path}: line 1, column 22: mcpServers.a: needs 'command'")
+    assert json.loads(as_json.stdout)["error"].startswith(
+        f"{path}: line 1, column 22: mcpServers.a: needs 'command'"
+    )
     assert run().returncode == 2
 
 
