@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from dynamic_mcp import files
-from dynamic_mcp.config import duration
+from dynamic_mcp.config import duration, windows_path
 from dynamic_mcp.config.expand import Expander
 from dynamic_mcp.config.mistakes import Mistakes
 from dynamic_mcp.config.model import (
@@ -134,10 +134,24 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),
-        warnings=(*expand.warnings(), *_plain_url_warnings(servers)),
+        warnings=(*expand.warnings(), *_path_warnings(servers), *_plain_url_warnings(servers)),
         audit=log,
         token_store=file.security.token_store,
     )
+
+
+def _path_warnings(servers: list[Server]) -> Iterator[str]:
+    for server in servers:
+        transport = server.transport
+        if isinstance(transport, StdioTransport):
+            texts = [
+                ("command", transport.command),
+                *((f"args[{n}]", arg) for n, arg in enumerate(transport.args)),
+                *((f"env.{name}", value.reveal()) for name, value in transport.env),
+            ]
+            for field, text in texts:
+                if (escape := windows_path.broken_escape(text)) is not None:
+                    yield windows_path.warning(f"mcpServers.{server.name}.{field}", escape)
 
 
 def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
