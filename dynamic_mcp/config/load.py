@@ -150,7 +150,7 @@ def _path_warnings(servers: list[Server]) -> Iterator[str]:
                 *((f"env.{name}", value.reveal()) for name, value in transport.env),
             ]
             for field, text in texts:
-                if (escape := windows_path.broken_escape(text)) is not None:
+                if (escape := windows_path.broken_escape(text, is_program=field == "command")) is not None:
                     yield windows_path.warning(f"mcpServers.{server.name}.{field}", escape)
 
 

@@ -23,8 +23,10 @@ from dynamic_mcp import atomic_write
 from dynamic_mcp.commands.check import server_report
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
+from dynamic_mcp.commands.importing.pitfalls import broken_paths
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
+from dynamic_mcp.commands.importing.switches import opencode_rules, switched_off
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import Parser, ask, fail, say
 from dynamic_mcp.config.load import parse
@@ -133,6 +135,8 @@ def _shown(imported: Imported) -> Iterator[str]:
         for what, names in (("env", report.env), ("headers", report.headers)):
             if names:
                 yield f"    {what}  {_cut(', '.join(names))}"
+        for rule, tools in imported.tools.items():
+            yield f"    tools.{rule}  {_cut(', '.join(tools) or 'none')}"
     yield from (f"    {note}" for note in imported.notes)
 
 
@@ -173,22 +177,36 @@ def find(tool: Tool, locations: Locations, *, is_global: bool) -> Path:
 
 def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Imported]:
     """The servers of a file, converted. Raises ConfigError."""
-    values = read(source)
-    entries = servers(values, tool.keys, source)
-    if tool.name == "claude":
+    folder = str(locations.project)
+    is_claude = tool.name == "claude"
+    values, places = read(source, [tool.keys, *([("projects", folder, *tool.keys)] if is_claude else [])])
+    found = {name: (entry, tool.keys) for name, entry in servers(values, tool.keys, source).items()}
+    overridden = set()
+    if is_claude:
         # The user's file contains servers for single folders, too.
         local = values.get("projects", {})
-        folder_entries = local.get(str(locations.project), {}) if isinstance(local, dict) else {}
+        folder_entries = local.get(folder, {}) if isinstance(local, dict) else {}
         if isinstance(folder_entries, dict):
-            entries = {**entries, **servers(folder_entries, tool.keys, source)}
+            entries = servers(folder_entries, tool.keys, source)
+            overridden = found.keys() & entries.keys()
+            found |= {name: (entry, ("projects", folder, *tool.keys)) for name, entry in entries.items()}
     result = []
-    for name, entry in entries.items():
+    for name, (entry, keys) in found.items():
         imported = convert(
             name,
             entry,
             lambda note: References(tool.references, locations.project, locations.home, note),
             tool.timeout_unit,
         )
+        if name in overridden:
+            imported.notes.append("is there twice; the one of this folder counts, as for the tool")
+        imported.notes += broken_paths(entry, (*keys, name), places)
+        if tool.name == "opencode" and (denied := opencode_rules(values, name)):
+            imported.tools["deny"] = [*imported.tools.get("deny", ()), *denied]
+        for is_off, where in switched_off(values, folder):
+            if imported.is_on and imported.entry is not None and is_off(name):
+                imported.entry["enabled"] = False
+                imported.notes.append(f"is switched off by {where} of the file")
         _check(imported)
         result.append(imported)
     return result
@@ -237,6 +255,7 @@ def _describe(usable: list[Imported], options: argparse.Namespace) -> bool:
             "description": description,
             **(imported.entry or {}),
             **({"features": features} if features else {}),
+            **({"tools": imported.tools} if imported.tools else {}),
         }
     return starts or not unknown
 
