@@ -24,9 +24,8 @@ from dynamic_mcp.commands.check import server_report
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
 from dynamic_mcp.commands.importing.pitfalls import broken_paths
-from dynamic_mcp.commands.importing.read import read, servers
+from dynamic_mcp.commands.importing.read import read_with_places, servers
 from dynamic_mcp.commands.importing.references import References
-from dynamic_mcp.commands.importing.switches import opencode_rules, switched_off
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import Parser, ask, fail, say
 from dynamic_mcp.config.load import parse
@@ -135,8 +134,6 @@ def _shown(imported: Imported) -> Iterator[str]:
         for what, names in (("env", report.env), ("headers", report.headers)):
             if names:
                 yield f"    {what}  {_cut(', '.join(names))}"
-        for rule, tools in imported.tools.items():
-            yield f"    tools.{rule}  {_cut(', '.join(tools) or 'none')}"
     yield from (f"    {note}" for note in imported.notes)
 
 
@@ -179,7 +176,9 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
     """The servers of a file, converted. Raises ConfigError."""
     folder = str(locations.project)
     is_claude = tool.name == "claude"
-    values, places = read(source, [tool.keys, *([("projects", folder, *tool.keys)] if is_claude else [])])
+    values, places = read_with_places(
+        source, [tool.keys, *([("projects", folder, *tool.keys)] if is_claude else [])]
+    )
     found = {name: (entry, tool.keys) for name, entry in servers(values, tool.keys, source).items()}
     overridden = set()
     if is_claude:
@@ -201,12 +200,6 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
         if name in overridden:
             imported.notes.append("is there twice; the one of this folder counts, as for the tool")
         imported.notes += broken_paths(entry, (*keys, name), places)
-        if tool.name == "opencode" and (denied := opencode_rules(values, name)):
-            imported.tools["deny"] = [*imported.tools.get("deny", ()), *denied]
-        for is_off, where in switched_off(values, folder):
-            if imported.is_on and imported.entry is not None and is_off(name):
-                imported.entry["enabled"] = False
-                imported.notes.append(f"is switched off by {where} of the file")
         _check(imported)
         result.append(imported)
     return result
@@ -255,7 +248,6 @@ def _describe(usable: list[Imported], options: argparse.Namespace) -> bool:
             "description": description,
             **(imported.entry or {}),
             **({"features": features} if features else {}),
-            **({"tools": imported.tools} if imported.tools else {}),
         }
     return starts or not unknown
 

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
-from dynamic_mcp.commands.importing.switches import take_switch, take_tool_rules
+from dynamic_mcp.commands.importing.switches import take_switch
 
 #: The names of this proxy and of similar ones.
 PROXY_NAMES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
@@ -58,8 +58,6 @@ class Imported:
     #: the description in the tool's entry
     description: str = ""
     notes: list[str] = field(default_factory=list)
-    #: the member ``tools`` of the entry: the tools in use
-    tools: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_on(self) -> bool:
@@ -119,7 +117,6 @@ class _Conversion:
             self._note("has neither a command nor an address; it was left out")
             return
         self._switch()
-        self._result.tools = take_tool_rules(self._rest, self._note)
         self._timeout()
         description = self._rest.pop("description", "")
         self._result.description = description if isinstance(description, str) else ""

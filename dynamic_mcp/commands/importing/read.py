@@ -15,7 +15,12 @@ from dynamic_mcp.config.places import Places
 from dynamic_mcp.errors import ConfigError
 
 
-def read(path: Path, sections: Iterable[tuple[str, ...]]) -> tuple[dict[str, Any], Places | None]:
+def read(path: Path) -> dict[str, Any]:
+    """The object in the file. Raises ConfigError, without any value."""
+    return read_with_places(path, ())[0]
+
+
+def read_with_places(path: Path, sections: Iterable[tuple[str, ...]]) -> tuple[dict[str, Any], Places | None]:
     """The object in the file, and the places of its members if it is JSON.
 
     Raises ConfigError, without any value. A member that is there twice and a single backslash are mistakes in the ``sections`` only.

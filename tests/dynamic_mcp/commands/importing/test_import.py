@@ -36,12 +36,7 @@ def converted(tool: Tool, *, is_global: bool) -> dict[str, Any]:
     folder = SOURCES / tool.name
     found = find(tool, Locations(folder / "project", folder / "home", {}, "linux"), is_global=is_global)
     return {
-        server.name: {
-            "entry": server.entry,
-            "description": server.description,
-            "notes": server.notes,
-            **({"tools": server.tools} if server.tools else {}),
-        }
+        server.name: {"entry": server.entry, "description": server.description, "notes": server.notes}
         for server in import_servers(tool, found, Locations(PROJECT, HOME, {}, "linux"))
     }
 

@@ -131,79 +131,9 @@ def test_server_that_is_off_stays_off(tmp_path: Path, fields: dict[str, Any]) ->
     assert found["b"].entry == {"command": "x"}
 
 
-@pytest.mark.parametrize(
-    ("tool", "lists", "off"),
-    [
-        ("gemini", {"mcp": {"excluded": ["a"]}}, {"a"}),
-        ("gemini", {"mcp": {"allowed": ["a"]}}, {"b", "c"}),
-        ("gemini", {"mcp": {"allowed": ["a", "b"], "excluded": ["b"]}}, {"b", "c"}),
-        ("gemini", {"excludeMCPServers": ["c"], "allowMCPServers": ["a", "c"]}, {"b", "c"}),
-        ("claude", {"disabledMcpServers": ["a"]}, {"a"}),
-        ("claude", {"deniedMcpServers": [{"serverName": "c"}]}, {"c"}),
-        ("cursor", {"excluded": "a"}, set()),
-    ],
-)
-def test_lists_of_the_file_switch_servers_off(
-    tmp_path: Path, tool: str, lists: dict[str, Any], off: set[str]
-) -> None:
-    servers = {name: {"command": "x"} for name in "abc"}
-    found = imported(tmp_path, tool, json.dumps({"mcpServers": servers, **lists}))
-
-    assert {name for name, server in found.items() if not server.is_on} == off
-    assert all(found[name].notes for name in off)
-
-
-def test_list_of_one_folder_switches_servers_off(tmp_path: Path) -> None:
-    projects = {str(tmp_path): {"disabledMcpServers": ["a"]}, "/other": {"disabledMcpServers": ["b"]}}
-    text = json.dumps({"mcpServers": {"a": {"command": "x"}, "b": {"command": "x"}}, "projects": projects})
-    found = imported(tmp_path, "claude", text)
-    assert (found["a"].is_on, found["b"].is_on) == (False, True)
-
-
 def test_server_of_a_folder_that_hides_another_has_a_note(tmp_path: Path) -> None:
     projects = {str(tmp_path): {"mcpServers": {"a": {"command": "y"}}}}
     text = json.dumps({"mcpServers": {"a": {"command": "x"}}, "projects": projects})
     server = imported(tmp_path, "claude", text)["a"]
     assert server.entry == {"command": "y"}
     assert server.notes == ["is there twice; the one of this folder counts, as for the tool"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "tools"),
-    [
-        ({"excludeTools": ["a", "b(x)"]}, {"deny": ["a", "b"]}),
-        ({"disabled_tools": ["a"], "excludeTools": ["a", "c"]}, {"deny": ["a", "c"]}),
-        ({"includeTools": ["a", "b"]}, {"allow": ["a", "b"]}),
-        ({"enabled_tools": ["a", "b"], "allowedTools": ["b", "c"]}, {"allow": ["b"]}),
-        ({"enabled_tools": []}, {"allow": []}),
-        ({"tools": ["*"]}, {}),
-        ({"tools": ["a[1]"]}, {"allow": ["a[[]1]"]}),
-        ({"tools": {"a": False, "b": True, "c": {"enabled": False}}}, {"deny": ["a", "c"]}),
-        ({"includeTools": "a"}, {"allow": []}),
-        ({"excludeTools": [1]}, {"deny": ["*"]}),
-        ({"alwaysAllow": ["a"], "autoApprove": ["b"]}, {}),
-    ],
-)
-def test_tools_that_are_off_stay_off(
-    tmp_path: Path, fields: dict[str, Any], tools: dict[str, list[str]]
-) -> None:
-    found = imported(tmp_path, "cursor", json.dumps({"mcpServers": {"a": {"command": "x", **fields}}}))
-    assert found["a"].tools == tools
-    assert found["a"].entry == {"command": "x"}
-
-
-def test_tools_of_opencode_are_off_by_pattern(tmp_path: Path) -> None:
-    tools = {
-        "my-docs_search": False,
-        "my-docs_read*": False,
-        "other*": False,
-        "my-docs_write": True,
-        "bash": False,
-    }
-    servers = {name: {"type": "local", "command": ["x"]} for name in ("my-docs", "other", "third")}
-    found = imported(tmp_path, "opencode", json.dumps({"mcp": servers, "tools": tools}))
-    assert {name: server.tools for name, server in found.items()} == {
-        "my-docs": {"deny": ["search", "read*"]},
-        "other": {"deny": ["*"]},
-        "third": {},
-    }
