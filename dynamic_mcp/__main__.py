@@ -3,9 +3,12 @@
 import os
 import sys
 
+from dynamic_mcp.unread import occupy_stderr
+
 
 def main() -> None:
     """Give the early answers, then run the command line."""
+    occupy_stderr()
     words = sys.argv[1:]
     try:
         from dynamic_mcp.extras.early_answers import EarlyAnswers

@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from dynamic_mcp import __version__
-from dynamic_mcp.commands.terminal import COMMANDS, Parser, fail, report_crash, required_path, say
+from dynamic_mcp.commands.terminal import (
+    COMMANDS,
+    Parser,
+    accept_every_character,
+    fail,
+    report_crash,
+    required_path,
+    say,
+)
 
 if TYPE_CHECKING:
     from dynamic_mcp.hooks import EarlyResponder
@@ -64,6 +72,7 @@ def parser(*, takes_config: bool = True) -> Parser:
 def main(arguments: Sequence[str] | None = None, early: EarlyResponder | None = None) -> None:
     """Run the command line and exit. ``early`` has answered the first requests of the client."""
     sys.excepthook = report_crash
+    accept_every_character()
     words = sys.argv[1:] if arguments is None else list(arguments)
     if "_ARGCOMPLETE" in os.environ:
         from dynamic_mcp.commands import completion
@@ -122,7 +131,7 @@ def _serve(words: Sequence[str], early: EarlyResponder | None) -> int:
             serve, path, loaded, source, sink, early, backend_options={"use_uvloop": _has_uvloop()}
         )
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
 
 
 def _refuse_rest(first: str | None, rest: Sequence[str], command_line: argparse.ArgumentParser) -> NoReturn:

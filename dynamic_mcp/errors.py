@@ -22,9 +22,13 @@ A message names the location and the fix. It never contains a value of the confi
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
+#: Mistakes of a file that a message lists.
+_MAX_MISTAKES = 20
 #: Characters of the text of a refusal that a failure shows.
 _MAX_SHOWN = 600
 
@@ -33,8 +37,28 @@ class DynamicMcpError(Exception):
     """The base of all expected errors."""
 
 
+class Mistake(NamedTuple):
+    """One mistake in a file: where it is, as "line 3, column 7", and what is wrong."""
+
+    place: str
+    problem: str
+
+
 class ConfigError(DynamicMcpError):
-    """The configuration cannot be used."""
+    """The configuration cannot be used. ``message`` is the reason, or the name of the file in which ``mistakes`` are."""
+
+    def __init__(self, message: str, mistakes: Sequence[Mistake] = ()) -> None:
+        shown = [f"{place}: {problem}" for place, problem in mistakes[:_MAX_MISTAKES]]
+        if len(mistakes) > _MAX_MISTAKES:
+            shown.append(f"and {len(mistakes) - _MAX_MISTAKES} more")
+        self.mistakes = tuple(mistakes)
+        #: the message for a terminal: a line for each mistake
+        self.lines = [f"{message}: {len(mistakes)} mistakes", *(f"  {line}" for line in shown)]
+        text = f"{self.lines[0]}: " + "; ".join(f"({n}) {line}" for n, line in enumerate(shown, 1))
+        if len(shown) < 2:
+            text = ": ".join((message, *shown))
+            self.lines = [text]
+        super().__init__(text)
 
 
 class CallRefused(DynamicMcpError):

@@ -1,8 +1,8 @@
 """Diagnostics on stderr: warnings and errors by default.
 
 The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG``, for users who switch from dmcp; only the first level
-word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. If stderr cannot be written, the
-record is dropped.
+word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. A record is dropped if nobody reads
+stderr (``unread``).
 
 A record is one line. No text of a server, a model or a configuration can add a line or a control character (``printable``). Only a
 traceback has more lines, which are indented.
@@ -13,12 +13,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from dynamic_mcp.printable import indented, printable
+from dynamic_mcp.unread import STDERR, UnreadSink
 
 LEVELS_BY_NAME = {
     "off": logging.CRITICAL + 1,
@@ -55,6 +55,21 @@ class SafeFormatter(logging.Formatter):
         return "\n".join(indented(super().formatException(ei)))
 
 
+class _Handler(logging.Handler):
+    """Writes records to stderr, without waiting for a reader."""
+
+    def __init__(self, sink: UnreadSink) -> None:
+        super().__init__()
+        self.setFormatter(SafeFormatter())
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
 def configure(level: str | None = None) -> None:
     """Send records to stderr as ``TIME LEVEL message``, with the words WARN and ERROR, which monitoring tools search for.
 
@@ -62,12 +77,11 @@ def configure(level: str | None = None) -> None:
     """
     logging.addLevelName(logging.WARNING, "WARN")
     logging.raiseExceptions = False
-    handler, others = logging.StreamHandler(sys.stderr), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(SafeFormatter())
+    handler, others = _Handler(STDERR), _Handler(STDERR)
     log.addHandler(handler)
     # The warnings of libraries, for example of asyncio about an exception in a task.
-    others.setFormatter(SafeFormatter())
     others.setLevel(logging.WARNING)
+    others.lock = handler.lock
     logging.lastResort = others
     log.propagate = False
     log.setLevel(LEVELS_BY_NAME[level] if level is not None else level_from(os.environ))

@@ -34,6 +34,13 @@ def indented(text: str) -> list[str]:
     return [f"  {printable(line)}" for line in text.splitlines()]
 
 
+def escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """An error handler for ``codecs``: what an encoding lacks is written as JSON writes it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_escaped, error.object[error.start : error.end])), error.end
+
+
 def _is_visible(letter: str) -> bool:
     if letter.isprintable():
         return letter not in _BLANK

@@ -232,6 +232,14 @@ class McpClient:
         self._reads = False
         self._launched.close_stdout()
 
+    def ignore_stderr(self) -> None:
+        """Leave unread what the program writes to stderr, up to its end."""
+        self._launched.ignore_stderr()
+
+    def close_stderr(self) -> None:
+        """Close the reading end of stderr: the next write of the program there fails."""
+        self._launched.close_stderr()
+
     async def wait_exit(self, within: float = 5.0) -> int | None:
         """The exit status, negative for a signal, or None if the program still runs after `within` seconds."""
         self._may_end = True

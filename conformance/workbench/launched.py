@@ -10,6 +10,8 @@ Limits: POSIX only, because it uses `loop.add_reader`; asyncio only, as anyio's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -31,6 +33,7 @@ MAX_STDOUT = 64 * 1024 * 1024
 MAX_STDERR = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 _POLL = 0.01
+_SMALL_PIPE = 4096
 
 
 class Capture:
@@ -72,6 +75,13 @@ class Capture:
         self.size += len(chunk)
         self.data += kept
         self._on_data(kept)
+
+    def ignore(self) -> None:
+        """Stop reading until `drain`, and keep the stream open. On Linux the pipe then takes only 4 KiB."""
+        if not self.ended:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._fd, getattr(fcntl, "F_SETPIPE_SZ", 1031), _SMALL_PIPE)
 
     def drain(self) -> None:
         """Read what is already in the pipe, up to the limit: the last output of a program that has gone."""
@@ -185,6 +195,17 @@ class Launched:
         if not self.stdout.ended:
             self.stdout.close()
             self._timeline.record("runner", "close-stdout", peer=self.actor)
+
+    def ignore_stderr(self) -> None:
+        """Leave unread what the program writes to stderr from now on."""
+        self.stderr.ignore()
+        self._timeline.record("runner", "ignore-stderr", peer=self.actor)
+
+    def close_stderr(self) -> None:
+        """Stop reading stderr for good, so that a write of the program fails."""
+        if not self.stderr.ended:
+            self.stderr.close()
+            self._timeline.record("runner", "close-stderr", peer=self.actor)
 
     def signal(self, number: int, *, whole_group: bool = False) -> None:
         """Send a signal to the program alone or, like Ctrl-C in a terminal, to its whole process group."""

@@ -104,6 +104,7 @@ class Workbench(Judgement, UpstreamFactory):
         one_answer_each: bool = True,
         terminal: Terminal | None = None,
         open_files: int | None = None,
+        has_stderr: bool = True,
     ) -> AsyncIterator[Proxy]:
         """Start the implementation with these upstreams, with a configuration file, or with `args` instead of the file's path.
 
@@ -113,6 +114,7 @@ class Workbench(Judgement, UpstreamFactory):
         `Violation` also for a second answer to a request, and for an answer to none; `one_answer_each=False` is for a client that
         makes the proxy send such answers.
         `terminal` controls the session of the implementation. `open_files` is its soft limit of open files.
+        Without `has_stderr`, the descriptor of its stderr is closed from the start.
         """
         if config is None and args is None:
             config = self.config(*upstreams)
@@ -121,7 +123,7 @@ class Workbench(Judgement, UpstreamFactory):
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
         launched, processes = await self._launch(
-            actor, config, args, env, cwd, umask, inbox, terminal, open_files
+            actor, config, args, env, cwd, umask, inbox, terminal, open_files, has_stderr
         )
         proxy = Proxy(
             launched,
@@ -191,6 +193,7 @@ class Workbench(Judgement, UpstreamFactory):
         listener: StdoutListener,
         terminal: Terminal | None = None,
         open_files: int | None = None,
+        has_stderr: bool = True,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
@@ -199,6 +202,8 @@ class Workbench(Judgement, UpstreamFactory):
             command = terminal.controlling(command)
         if open_files is not None:
             command = ["/bin/sh", "-c", f'ulimit -S -n {open_files} && exec "$@"', "sh", *command]
+        if not has_stderr:
+            command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command]
         environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
         self._environment[actor] = dict(env or {})
         directory = cwd or self.sandbox.cwd

@@ -86,7 +86,7 @@ class CheckReport(msgspec.Struct):
     #: the names of the servers with ``"enabled": false``
     switched_off: list[str] = []
     warnings: list[str] = []
-    #: why the configuration is invalid
+    #: why the configuration is invalid; several mistakes have a line each
     error: str | None = None
     #: tokens in the client's context: of all tools of all servers, and of the two tools of the proxy; None unless every server answered
     tokens_direct: int | None = None
@@ -129,7 +129,7 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
         # The same with unexpanded references, for the output.
         unexpanded = load(path, {name: f"${{{name}}}" for name in os.environ})
     except ConfigError as error:
-        return CheckReport(str(path), ok=False, error=str(error))
+        return CheckReport(str(path), ok=False, error="\n".join(error.lines))
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
@@ -264,7 +264,8 @@ def _tokens(characters: int) -> int:
 def report_lines(report: CheckReport) -> Iterator[str]:
     """The report as lines of text."""
     if report.error is not None:
-        yield f"unusable  {report.error}"
+        first, *more = report.error.split("\n")
+        yield from (f"unusable  {first}", *more)
         return
     yield f"{report.config}: {_counted('enabled server', len(report.servers))}{_switched_off(report.switched_off)}"
     for server in report.servers:

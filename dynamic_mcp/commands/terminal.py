@@ -6,6 +6,8 @@ Every command prints by these functions. They make each line printable, because 
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -13,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from dynamic_mcp.printable import MAX_LINE, indented, printable
+from dynamic_mcp.printable import MAX_LINE, escape_unencodable, indented, printable
+from dynamic_mcp.unread import STDERR
 
 if TYPE_CHECKING:
     from dynamic_mcp.config.model import Config
@@ -45,7 +48,24 @@ def show(*lines: str, most: int | None = MAX_LINE) -> None:
 
 def ask(question: str) -> str:
     """The answer of the user, without spaces at its ends. Raises EOFError."""
-    return input(printable(question)).strip()
+    answer = input(printable(question)).strip()
+    # Characters that the encoding of stdin lacks; nearly every terminal sends UTF-8.
+    return answer.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def accept_every_character() -> None:
+    """Let the standard streams write and read characters that the encoding of the terminal lacks.
+
+    The streams write these as JSON does, so the output of ``check --json`` stays JSON.
+    """
+    codecs.register_error("json-escapes", escape_unencodable)
+    for stream, errors in (
+        (sys.stdout, "json-escapes"),
+        (sys.stderr, "json-escapes"),
+        (sys.stdin, "surrogateescape"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -54,12 +74,13 @@ def report_crash(kind: type[BaseException], error: BaseException, trace: Traceba
 
     if issubclass(kind, KeyboardInterrupt):
         return
-    say("dynamic-mcp: internal error", *indented("".join(traceback.format_exception(kind, error, trace))))
+    lines = indented("".join(traceback.format_exception(kind, error, trace)))
+    STDERR.write("\n".join(("dynamic-mcp: internal error", *lines, "")).encode(errors="replace"))
 
 
-def fail(message: str) -> NoReturn:
-    """Print an error, and exit with the status of a usage error."""
-    say(f"dynamic-mcp: {message}")
+def fail(message: str, *more: str) -> NoReturn:
+    """Print an error, which can have more lines, and exit with the status of a usage error."""
+    say(f"dynamic-mcp: {message}", *more)
     sys.exit(USAGE_ERROR)
 
 
@@ -91,4 +112,4 @@ def load(argument: str | None, command_line: argparse.ArgumentParser) -> Config:
     try:
         return load_file(path, os.environ)
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)

@@ -8,17 +8,16 @@ writes to the file.
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from dynamic_mcp import files
-from dynamic_mcp.config import duration, size
+from dynamic_mcp.config import duration, size, windows_path
 from dynamic_mcp.config.expand import Expander
+from dynamic_mcp.config.mistakes import Mistakes
 from dynamic_mcp.config.model import (
     MAX_LISTING_SIZE,
     REMOTE_START,
@@ -31,8 +30,8 @@ from dynamic_mcp.config.model import (
     StdioTransport,
     Timeouts,
 )
+from dynamic_mcp.config.places import Lines, text_of
 from dynamic_mcp.config.security import (
-    NESTED,
     ONLY_COMMAND,
     ONLY_URL,
     Security,
@@ -41,14 +40,14 @@ from dynamic_mcp.config.security import (
     audit,
     security,
 )
-from dynamic_mcp.errors import ConfigError
+from dynamic_mcp.config.shape import Unusable, read
+from dynamic_mcp.errors import ConfigError, Mistake
 from dynamic_mcp.origin import is_plain
 from dynamic_mcp.secret import Secret
-from dynamic_mcp.wording import missing_member, wrong_type
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    # Servers stay raw here, because the error paths of msgspec lack the keys of maps, and so the name of the server.
+    # Servers stay raw here, so that a mistake in one does not hide those in the others.
     servers: dict[str, msgspec.Raw] = msgspec.field(name="mcpServers")
     schema: str | None = msgspec.field(name="$schema", default=None)
     max_listing_size: str | int | None = None
@@ -80,10 +79,8 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     security: SecurityEntry = msgspec.field(default_factory=SecurityEntry)
 
 
-_NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Timeouts, **NESTED}
 #: One server in the file.
 SERVER_ENTRY: type[msgspec.Struct] = _Server
-_T = TypeVar("_T", bound=msgspec.Struct)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -111,42 +108,64 @@ def schema() -> bytes:
 
 def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     """Validate and expand the content of a configuration file. ``origin`` names the file in errors."""
-    file = _decode(_as_json(data, origin), _File, origin, "")
+    text = _as_json(data, origin)
+    mistakes = Mistakes(text, origin)
+    try:
+        file = read(text.encode(), _File, (), mistakes)
+    except Unusable:
+        file = _File({})
     expand = Expander(environment)
-    try:
-        # The section for all servers has to be valid even without a server.
-        security(file.security, SecurityEntry(), Expander({}), "")
-        log = audit(file.security.audit, expand)
-    except ValueError as error:
-        raise ConfigError(f"{origin}: {error}") from None
-    try:
-        max_listing_size = (
-            MAX_LISTING_SIZE if file.max_listing_size is None else size.size(file.max_listing_size)
-        )
-    except ValueError as error:
-        raise ConfigError(f"{origin}: max_listing_size: {error}; write {size.SIZE_SYNTAX}") from None
+    # The section for all servers has to be valid even without a server.
+    security(file.security, SecurityEntry(), Expander({}), mistakes, ())
+    log = audit(file.security.audit, expand, mistakes)
+    max_listing_size = _max_listing_size(file, mistakes)
     servers: list[Server] = []
     switched_off: list[str] = []
     for name, raw in file.servers.items():
-        location = f"mcpServers.{name}"
-        entry = _decode(bytes(raw), _Server, origin, location)
-        own = expand if entry.enabled else Expander({})
+        path = ("mcpServers", name)
         try:
-            settings = security(file.security, entry.security, own, location)
-        except ValueError as error:
-            raise ConfigError(f"{origin}: {error}") from None
-        server = _server(name, entry, settings, origin, location, own)
-        if entry.enabled:
-            servers.append(msgspec.structs.replace(server, max_listing_size=max_listing_size))
-        else:
+            entry = read(bytes(raw), _Server, path, mistakes)
+        except Unusable:
+            continue
+        own = expand if entry.enabled else Expander({})
+        settings = security(file.security, entry.security, own, mistakes, path)
+        server = _server(name, entry, settings, own, mistakes)
+        if not entry.enabled:
             switched_off.append(name)
+        elif server is not None:
+            servers.append(msgspec.structs.replace(server, max_listing_size=max_listing_size))
+    mistakes.check()
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),
-        warnings=(*expand.warnings(), *_plain_url_warnings(servers)),
+        warnings=(*expand.warnings(), *_path_warnings(servers), *_plain_url_warnings(servers)),
         audit=log,
         token_store=file.security.token_store,
     )
+
+
+def _path_warnings(servers: list[Server]) -> Iterator[str]:
+    for server in servers:
+        transport = server.transport
+        if isinstance(transport, StdioTransport):
+            texts = [
+                ("command", transport.command),
+                *((f"args[{n}]", arg) for n, arg in enumerate(transport.args)),
+                *((f"env.{name}", value.reveal()) for name, value in transport.env),
+            ]
+            for field, text in texts:
+                if (escape := windows_path.broken_escape(text, is_program=field == "command")) is not None:
+                    yield windows_path.warning(f"mcpServers.{server.name}.{field}", escape)
+
+
+def _max_listing_size(file: _File, mistakes: Mistakes) -> int:
+    if file.max_listing_size is None:
+        return MAX_LISTING_SIZE
+    try:
+        return size.size(file.max_listing_size)
+    except ValueError as error:
+        mistakes(("max_listing_size",), f"{error}; write {size.SIZE_SYNTAX}")
+        return MAX_LISTING_SIZE
 
 
 def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
@@ -161,31 +180,17 @@ def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
             )
 
 
-def _as_json(data: bytes, origin: str) -> bytes:
+def _as_json(data: bytes, origin: str) -> str:
+    """The text of the file, which is valid JSON. Raises ConfigError."""
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        data.decode("utf-8")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{origin}: {_position(data, error.start)}: is not UTF-8; save the file as UTF-8"
-        ) from None
+        raise _at(data, error.start, origin, "is not UTF-8; save the file as UTF-8") from None
     if not data.strip():
         raise ConfigError(f'{origin}: is empty; the smallest configuration is {{"mcpServers": {{}}}}')
-    return data
-
-
-def _position(data: bytes, offset: int) -> str:
-    before = data[:offset]
-    line_start = before.rfind(b"\n") + 1
-    column = len(before[line_start:].decode("utf-8", "replace")) + 1
-    return f"line {before.count(10) + 1}, column {column}"
-
-
-def _decode(data: bytes, kind: type[_T], origin: str, location: str) -> _T:
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error), kind, location)}") from None
+        msgspec.json.decode(data, type=msgspec.Raw)
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         at = int(found.group(1)) if found else len(data)
@@ -193,67 +198,48 @@ def _decode(data: bytes, kind: type[_T], origin: str, location: str) -> _T:
         fix = "check commas, quotes and brackets there"
         if data[at : at + 1] in (b"/", b"#"):
             problem, fix = "JSON has no comments", "remove it"
-        raise ConfigError(f"{origin}: {_position(data, at)}: {problem}; {fix}") from None
+        elif "escape" in problem:
+            problem, fix = "a string has a single backslash", "write two for each, as in C:\\\\Users"
+        raise _at(data, at, origin, f"{problem}; {fix}") from None
     except RecursionError:
         raise ConfigError(f"{origin}: is nested too deeply to be a configuration") from None
+    return text
 
 
-def _explain(message: str, kind: type[msgspec.Struct], location: str) -> str:
-    """Translate a message of msgspec: the location, the problem, and the fix."""
-    text, _, path = message.partition(" - at `")
-    inner = path.rstrip("`").removeprefix("$").removeprefix(".")
-    where = ".".join(part for part in (location, inner) if part) or "the top level"
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
-        fields = _fields_at(kind, inner)
-        near = difflib.get_close_matches(unknown.group(1), fields, n=1)
-        fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
-        return f"{where}: unknown field {unknown.group(1)!r}; {fix}"
-    if (missing := missing_member(text)) is not None:
-        return f"{where}: required field {missing!r} is missing; add it"
-    if (problem := wrong_type(text)) is not None:
-        return f"{where}: {problem}"
-    if outside := re.fullmatch(r"Expected `int` ([<>]=) (\d+)", text):
-        return f"{where}: must be {outside.group(1)} {outside.group(2)}"
-    if text.startswith("Invalid enum value"):
-        holder, _, field = inner.rpartition(".")
-        known = get_args(get_type_hints(_kind_at(kind, holder))[field])
-        return f"{where}: must be {' or '.join(map(repr, known))}"
-    return f"{where}: is not valid"
-
-
-def _fields_at(kind: type[msgspec.Struct], inner: str) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(_kind_at(kind, inner))]
-
-
-def _kind_at(kind: type[msgspec.Struct], inner: str) -> type[msgspec.Struct]:
-    for part in filter(None, inner.split(".")):
-        section = SecurityForAll if kind is _File else SecurityEntry
-        kind = section if part == "security" else _NESTED.get(part, kind)
-    return kind
+def _at(data: bytes, offset: int, origin: str, problem: str) -> ConfigError:
+    """The error about a byte of the file."""
+    before = data[:offset].decode("utf-8", "replace")
+    return ConfigError(origin, [Mistake(Lines(before).position(len(before)), problem)])
 
 
 def _server(
-    name: str, entry: _Server, settings: Security, origin: str, location: str, expand: Expander
-) -> Server:
-    def error(problem: str) -> ConfigError:
-        return ConfigError(f"{origin}: {location}: {problem}")
+    name: str, entry: _Server, settings: Security, expand: Expander, mistakes: Mistakes
+) -> Server | None:
+    """The server; None if its transport is unclear. Each mistake goes to ``mistakes``."""
+    path = ("mcpServers", name)
+    location = text_of(path)
+
+    def wrong(problem: str, *inner: str | int, name: str | None = None) -> None:
+        mistakes((*path, *inner), problem, name)
 
     transport: StdioTransport | HttpTransport | SseTransport
-    if entry.command is not None and entry.url is not None:
-        raise error("has both 'command' and 'url'; a server is either a process or an address, remove one")
+    timeouts = _timeouts(entry.timeout, name, mistakes, is_remote=entry.url is not None)
     if entry.type not in (None, "stdio", "http", "sse"):
-        raise error("'type' must be 'stdio', 'http' or 'sse'")
+        wrong("must be 'stdio', 'http' or 'sse'", "type")
+    if entry.command is not None and entry.url is not None:
+        wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
+        return None
     if entry.command is not None:
-        if entry.type not in (None, "stdio"):
-            raise error(f"type {entry.type!r} needs 'url', not 'command'")
+        if entry.type in ("http", "sse"):
+            wrong(f"{entry.type!r} needs 'url', not 'command'", "type")
         for field in ("headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts"):
             if getattr(entry, field):
-                raise error(f"'{field}' belongs to a server with 'url', this one has 'command'")
+                wrong("belongs to a server with 'url', this one has 'command'", field)
         for field in ONLY_URL:
             if getattr(entry.security, field) is not msgspec.UNSET:
-                raise error(f"'security.{field}' belongs to a server with 'url', this one has 'command'")
+                wrong("belongs to a server with 'url', this one has 'command'", "security", field)
         if not entry.command:
-            raise error("'command' is empty; name the program to start")
+            wrong("is empty; name the program to start", "command")
         transport = StdioTransport(
             command=entry.command,
             args=tuple(expand(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
@@ -265,33 +251,38 @@ def _server(
         )
     elif entry.url is not None:
         if entry.type == "stdio":
-            raise error("type 'stdio' needs 'command', not 'url'")
+            wrong("'stdio' needs 'command', not 'url'", "type")
         for field in ("args", "env"):
             if getattr(entry, field):
-                raise error(f"'{field}' belongs to a server with 'command', this one has 'url'")
+                wrong("belongs to a server with 'command', this one has 'url'", field)
         for field in ONLY_COMMAND:
             if getattr(entry.security, field) is not msgspec.UNSET:
-                raise error(f"'security.{field}' belongs to a server with 'command', this one has 'url'")
+                wrong("belongs to a server with 'command', this one has 'url'", "security", field)
+        for n, host in enumerate(entry.oauth_private_hosts):
+            if not _HOST.fullmatch(host):
+                wrong(
+                    "is not a host; write its name or address without scheme and port",
+                    "oauth_private_hosts",
+                    n,
+                )
+        spellings: dict[str, str] = {}
+        for header in entry.headers:
+            if (first := spellings.setdefault(header.lower(), header)) != header:
+                wrong(f"{header!r} is there twice, also as {first!r}; remove one", "headers", name=header)
         url = Secret(expand(entry.url, f"{location}.url"))
         headers = _secrets(entry.headers, f"{location}.headers", expand)
         client_id = entry.oauth_client_id
         if client_id is not None:
             client_id = expand(client_id, f"{location}.oauth_client_id")
-        scopes = tuple(entry.oauth_scopes)
-        for n, host in enumerate(entry.oauth_private_hosts):
-            if not _HOST.fullmatch(host):
-                raise error(
-                    f"'oauth_private_hosts[{n}]' is not a host; write its name or address without scheme and port"
-                )
-        hosts = tuple(entry.oauth_private_hosts)
+        scopes, hosts = tuple(entry.oauth_scopes), tuple(entry.oauth_private_hosts)
         shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
         if entry.type == "sse":
             transport = SseTransport(url, headers, client_id, scopes, *shared)
         else:
             transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *shared)
     else:
-        raise error("needs 'command' (a process to start) or 'url' (a remote server)")
-    timeouts = _timeouts(entry.timeout, origin, location, is_remote=entry.url is not None)
+        wrong("needs 'command' (a process to start) or 'url' (a remote server)")
+        return None
     policy = CallRules(settings.validate_arguments, settings.rate_limit, settings.max_concurrent_calls)
     return Server(name, entry.description, transport, entry.features, timeouts, policy)
 
@@ -300,7 +291,7 @@ def _secrets(values: dict[str, str], location: str, expand: Expander) -> tuple[t
     return tuple((name, Secret(expand(value, f"{location}.{name}"))) for name, value in values.items())
 
 
-def _timeouts(entry: _Timeouts, origin: str, location: str, *, is_remote: bool) -> Timeouts:
+def _timeouts(entry: _Timeouts, server: str, mistakes: Mistakes, *, is_remote: bool) -> Timeouts:
     values = {"start": REMOTE_START} if is_remote else {}
     for field in ("tools", "resources", "prompts", "start", "lists"):
         value = getattr(entry, field)
@@ -309,7 +300,6 @@ def _timeouts(entry: _Timeouts, origin: str, location: str, *, is_remote: bool) 
         try:
             values[field] = duration.seconds(value)
         except ValueError as error:
-            raise ConfigError(
-                f"{origin}: {location}.timeout.{field}: {error}; write {duration.DURATION_SYNTAX}"
-            ) from None
+            path = ("mcpServers", server, "timeout", field)
+            mistakes(path, f"{error}; write {duration.DURATION_SYNTAX}")
     return Timeouts(**values)

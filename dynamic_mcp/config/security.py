@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -16,10 +16,16 @@ from msgspec import UNSET, UnsetType
 
 from dynamic_mcp.config import duration, size
 from dynamic_mcp.config.model import Audit, RateLimit, ResourceLimits, TokenStoreKind
+from dynamic_mcp.config.places import Path, text_of
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 _N = TypeVar("_N", int, float)
+
+#: Expands the references of a text; the second argument is its location.
+Expand: TypeAlias = Callable[[str, str], str]
+#: Takes the path and the problem of a mistake.
+Report: TypeAlias = Callable[[Path, str], None]
 
 #: Settings for child processes only, and for servers behind a URL only.
 ONLY_COMMAND = ("environment", "limits", "command_prefix")
@@ -71,14 +77,6 @@ class SecurityForAll(SecurityEntry, forbid_unknown_fields=True):
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
 
 
-#: The entries inside of these sections, for error messages.
-NESTED: dict[str, type[msgspec.Struct]] = {
-    "rate_limit": RateLimitEntry,
-    "limits": LimitsEntry,
-    "audit": AuditEntry,
-}
-
-
 class Security(msgspec.Struct, frozen=True):
     """The settings of one server. Everything is off by default."""
 
@@ -94,83 +92,87 @@ class Security(msgspec.Struct, frozen=True):
 
 
 def security(
-    defaults: SecurityForAll, entry: SecurityEntry, expand: Callable[[str, str], str], location: str
+    defaults: SecurityForAll, entry: SecurityEntry, expand: Expand, report: Report, path: Path
 ) -> Security:
-    """Merge both sections; ``location`` is that of the server. Raises ValueError, which begins with the location of the setting."""
+    """Merge both sections; ``path`` is that of the server. ``report`` gets the path and the problem of each mistake."""
     values: dict[str, Any] = {"token_store": defaults.token_store}
     for field in SecurityEntry.__struct_fields__:
-        value, path = getattr(entry, field), f"{location}.security.{field}"
+        value, place = getattr(entry, field), (*path, "security", field)
         if value is UNSET:
-            value, path = getattr(defaults, field), f"security.{field}"
+            value, place = getattr(defaults, field), ("security", field)
         if value is not UNSET and value is not None:
-            values[field] = _CONVERTERS.get(field, _unchanged)(value, path, expand)
+            converted = _CONVERTERS.get(field, _unchanged)(value, place, expand, report)
+            if converted is not None:
+                values[field] = converted
     return Security(**values)
 
 
-def audit(value: AuditEntry | None, expand: Callable[[str, str], str]) -> Audit | None:
-    """The audit log. Raises ValueError."""
+def audit(value: AuditEntry | None, expand: Expand, report: Report) -> Audit | None:
+    """The audit log; None after a report."""
     if value is None:
         return None
-    location = "security.audit.file"
-    file = expand(value.file, location)
+    path = ("security", "audit", "file")
+    file = expand(value.file, text_of(path))
     if not file.strip() or "\0" in file:
-        raise ValueError(f"{location}: is empty or has a NUL character; name the file to write to")
+        report(path, "is empty or has a NUL character; name the file to write to")
+        return None
     try:
-        return Audit(Path(file).expanduser(), value.arguments)
+        return Audit(pathlib.Path(file).expanduser(), value.arguments)
     except RuntimeError:
-        raise ValueError(f"{location}: there is no user of that name; write the path in full") from None
+        report(path, "there is no user of that name; write the path in full")
+        return None
 
 
-def _unchanged(value: object, location: str, expand: Callable[[str, str], str]) -> object:
+def _unchanged(value: object, path: Path, expand: Expand, report: Report) -> object:
     return value
 
 
-def _rate(value: RateLimitEntry, location: str, expand: Callable[[str, str], str]) -> RateLimit:
-    return RateLimit(
-        value.calls, _convert(f"{location}.per", duration.seconds, value.per, duration.DURATION_SYNTAX)
-    )
+def _rate(value: RateLimitEntry, path: Path, expand: Expand, report: Report) -> RateLimit | None:
+    per = _convert((*path, "per"), duration.seconds, value.per, duration.DURATION_SYNTAX, report)
+    return None if per is None else RateLimit(value.calls, per)
 
 
-def _size(value: str | int, location: str, expand: Callable[[str, str], str]) -> int:
-    return _convert(location, size.size, value, size.SIZE_SYNTAX)
+def _size(value: str | int, path: Path, expand: Expand, report: Report) -> int | None:
+    return _convert(path, size.size, value, size.SIZE_SYNTAX, report)
 
 
-def _variables(value: list[str], location: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
+def _variables(value: list[str], path: Path, expand: Expand, report: Report) -> tuple[str, ...]:
     for n, name in enumerate(value):
         if not _VARIABLE.fullmatch(name):
-            raise ValueError(
-                f"{location}[{n}]: is not the name of a variable; it may end with * and nothing else"
-            )
+            report((*path, n), "is not the name of a variable; it may end with * and nothing else")
     return tuple(value)
 
 
-def _limits(value: LimitsEntry, location: str, expand: Callable[[str, str], str]) -> ResourceLimits:
-    memory, cpu_time = value.memory, value.cpu_time
+def _limits(value: LimitsEntry, path: Path, expand: Expand, report: Report) -> ResourceLimits:
+    memory = _convert((*path, "memory"), size.size, value.memory, size.SIZE_SYNTAX, report)
+    cpu_time = _convert(
+        (*path, "cpu_time"), duration.seconds, value.cpu_time, duration.DURATION_SYNTAX, report
+    )
     return ResourceLimits(
-        memory=None
-        if memory is None
-        else _convert(f"{location}.memory", size.size, memory, size.SIZE_SYNTAX),
-        cpu_time=None
-        if cpu_time is None
-        else math.ceil(
-            _convert(f"{location}.cpu_time", duration.seconds, cpu_time, duration.DURATION_SYNTAX)
-        ),
+        memory=memory,
+        cpu_time=None if cpu_time is None else math.ceil(cpu_time),
         open_files=value.open_files,
         processes=value.processes,
     )
 
 
-def _prefix(value: list[str], location: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
+def _prefix(value: list[str], path: Path, expand: Expand, report: Report) -> tuple[str, ...]:
     if value and not value[0]:
-        raise ValueError(f"{location}[0]: is empty; name the program to start the server with")
-    return tuple(expand(word, f"{location}[{n}]") for n, word in enumerate(value))
+        report((*path, 0), "is empty; name the program to start the server with")
+    return tuple(expand(word, text_of((*path, n))) for n, word in enumerate(value))
 
 
-def _convert(location: str, convert: Callable[[str | int], _N], value: str | int, accepted: str) -> _N:
+def _convert(
+    path: Path, convert: Callable[[str | int], _N], value: str | int | None, accepted: str, report: Report
+) -> _N | None:
+    """The converted value; None for None, and after a report."""
+    if value is None:
+        return None
     try:
         return convert(value)
     except ValueError as error:
-        raise ValueError(f"{location}: {error}; write {accepted}") from None
+        report(path, f"{error}; write {accepted}")
+        return None
 
 
 _CONVERTERS: dict[str, Callable[..., object]] = {

@@ -176,6 +176,11 @@ def _are_named_texts(value: object) -> bool:
     return isinstance(value, dict) and _are_texts([*value.values()])
 
 
+def _are_headers(value: object) -> bool:
+    # Two spellings of one header are a mistake.
+    return _are_named_texts(value) and isinstance(value, dict) and len({*map(str.lower, value)}) == len(value)
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -212,7 +217,7 @@ _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
     "url": {
         **_SHARED,
         "url": _is_text,
-        "headers": _are_named_texts,
+        "headers": _are_headers,
         "oauth_client_id": _is_text,
         "oauth_scopes": _are_texts,
         "type": lambda value: value in ("http", "sse"),

@@ -8,7 +8,6 @@ waits for the user.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import shutil
@@ -16,6 +15,7 @@ import sys
 
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.address import host_of
+from dynamic_mcp.unread import STDERR
 
 #: Seconds after which a command that still runs counts as the browser itself.
 _OPENER_TIME = 3.0
@@ -42,14 +42,9 @@ async def show(url: str, server: str) -> None:
         if await _opens(command):
             log.info("server %s: opened a browser window for the sign-in at %s", server, host)
             return
-    # Without a stderr, ``print`` would use stdout, which belongs to the client.
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):
-            print(  # noqa: T201  # the only way to reach the user
-                f"dynamic-mcp: sign in to {server!r} at {host} in a browser: {url}",
-                file=sys.stderr,
-                flush=True,
-            )
+    STDERR.write(
+        f"dynamic-mcp: sign in to {server!r} at {host} in a browser: {url}\n".encode(errors="replace")
+    )
 
 
 def _commands(url: str) -> list[list[str]]:

@@ -32,9 +32,8 @@ DIRECT_WRITES = {
     "extras/early_answers.py": "messages for the client",
     "extras/policy/checker.py": "messages for the proxy",
     "frontend/client.py": "messages for the client",
-    "log.py": "the handlers with the safe format",
-    "oauth/browser.py": "an address that is already ASCII",
     "process/guard.py": "numbers for the helper process",
+    "unread.py": "the lines of the log, of a crash, and an address that is already ASCII",
 }
 STREAMS = (
     "sys.stdout",
@@ -154,18 +153,18 @@ def test_errors_about_arguments_are_one_line(capsys: pytest.CaptureFixture[str])
     )
 
 
-def test_unexpected_exception_is_printed_indented(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_exception_is_printed_indented(capfd: pytest.CaptureFixture[str]) -> None:
     terminal.report_crash(ValueError, ValueError(FORGED + "\x9b"), None)
 
-    assert capsys.readouterr().err == (
+    assert capfd.readouterr().err == (
         "dynamic-mcp: internal error\n  ValueError: x\n  2026-01-01 00:00:00,000 ERROR forged\\u009b\n"
     )
 
 
-def test_ctrl_c_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     terminal.report_crash(KeyboardInterrupt, KeyboardInterrupt(), None)
 
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_prints_past_the_function() -> None:

@@ -52,6 +52,7 @@ RELAYS = {
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
     **_because("the JSON parser of the relay takes a byte order mark", "FRONT-090 STD-041"),
+    **_because("the relay writes nothing to stderr", "OPS-041 OPS-042"),
     **_because("the relay asks for the first page of a list only", "FRONT-091"),
     **_because(
         "the relay follows the endpoint of its stream, and takes answers from the stream alone",
@@ -100,5 +101,5 @@ STARTS_ANEW = _relays(
 )
 IGNORES_THE_REST = _relays(
     "nothing here ends the relay or changes its file",
-    shows="SSE-007 STD-008 STD-036",
+    shows="OPS-041 SSE-007 STD-008 STD-036",
 )

@@ -23,7 +23,8 @@ from dynamic_mcp import atomic_write
 from dynamic_mcp.commands.check import server_report
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
-from dynamic_mcp.commands.importing.read import read, servers
+from dynamic_mcp.commands.importing.pitfalls import broken_paths
+from dynamic_mcp.commands.importing.read import read_with_places, servers
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
 from dynamic_mcp.commands.terminal import Parser, ask, fail, say
@@ -72,7 +73,7 @@ def main(words: Sequence[str]) -> int:
     try:
         return _import(tool, options)
     except ConfigError as error:
-        fail(str(error))
+        fail(*error.lines)
     except (EOFError, KeyboardInterrupt):
         say("", "Nothing was written.")
         return 1
@@ -173,22 +174,32 @@ def find(tool: Tool, locations: Locations, *, is_global: bool) -> Path:
 
 def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Imported]:
     """The servers of a file, converted. Raises ConfigError."""
-    values = read(source)
-    entries = servers(values, tool.keys, source)
-    if tool.name == "claude":
+    folder = str(locations.project)
+    is_claude = tool.name == "claude"
+    values, places = read_with_places(
+        source, [tool.keys, *([("projects", folder, *tool.keys)] if is_claude else [])]
+    )
+    found = {name: (entry, tool.keys) for name, entry in servers(values, tool.keys, source).items()}
+    overridden = set()
+    if is_claude:
         # The user's file contains servers for single folders, too.
         local = values.get("projects", {})
-        folder_entries = local.get(str(locations.project), {}) if isinstance(local, dict) else {}
+        folder_entries = local.get(folder, {}) if isinstance(local, dict) else {}
         if isinstance(folder_entries, dict):
-            entries = {**entries, **servers(folder_entries, tool.keys, source)}
+            entries = servers(folder_entries, tool.keys, source)
+            overridden = found.keys() & entries.keys()
+            found |= {name: (entry, ("projects", folder, *tool.keys)) for name, entry in entries.items()}
     result = []
-    for name, entry in entries.items():
+    for name, (entry, keys) in found.items():
         imported = convert(
             name,
             entry,
             lambda note: References(tool.references, locations.project, locations.home, note),
             tool.timeout_unit,
         )
+        if name in overridden:
+            imported.notes.append("is there twice; the one of this folder counts, as for the tool")
+        imported.notes += broken_paths(entry, (*keys, name), places)
         _check(imported)
         result.append(imported)
     return result
@@ -201,7 +212,9 @@ def _check(imported: Imported) -> None:
     try:
         parse(_configuration([imported], enabled=True), "", {})
     except ConfigError as error:
-        imported.notes.append(f"cannot be used: {str(error).removeprefix(': ')}; it was left out")
+        imported.notes += [
+            f"cannot be used: {mistake.problem}; it was left out" for mistake in error.mistakes
+        ]
         imported.entry = None
 
 

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
+from dynamic_mcp.commands.importing.switches import take_switch
 
 #: The names of this proxy and of similar ones.
 PROXY_NAMES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
@@ -174,6 +175,10 @@ class _Conversion:
                 if isinstance(value, bool | int | float):
                     value = str(value).lower() if isinstance(value, bool) else str(value)
                 if isinstance(value, str):
+                    if key in self._entry.get(to, {}):
+                        self._note(
+                            f"{name}.{key} is there twice, as {' and '.join(names)}; the last one counts"
+                        )
                     self._entry.setdefault(to, {})[key] = self._expand(value, f"{name}.{key}")
                 else:
                     self._note(f"{name}.{key} must be a string; it was left out")
@@ -221,8 +226,7 @@ class _Conversion:
                 self._note(f"{name} was left out: it does not belong to a server of this kind")
 
     def _switch(self) -> None:
-        disabled, enabled = self._take(bool, "disabled"), self._take(bool, "enabled")
-        if disabled or enabled is False:
+        if not take_switch(self._rest, self._note):
             self._entry["enabled"] = False
 
     def _timeout(self) -> None:

@@ -5,49 +5,63 @@ from __future__ import annotations
 import codecs
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dynamic_mcp import files
+from dynamic_mcp.commands.importing import pitfalls
+from dynamic_mcp.config.places import Places
 from dynamic_mcp.errors import ConfigError
 
 
 def read(path: Path) -> dict[str, Any]:
     """The object in the file. Raises ConfigError, without any value."""
+    return read_with_places(path, ())[0]
+
+
+def read_with_places(path: Path, sections: Iterable[tuple[str, ...]]) -> tuple[dict[str, Any], Places | None]:
+    """The object in the file, and the places of its members if it is JSON.
+
+    Raises ConfigError, without any value. A member that is there twice and a single backslash are mistakes in the ``sections`` only.
+    """
     try:
         text = files.read(path, files.MAX_CONFIG, follow=True).removeprefix(codecs.BOM_UTF8).decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8; save the file as UTF-8") from None
-    values = _toml(text, path) if path.suffix == ".toml" else _json(text, path)
+    if path.suffix == ".toml":
+        values, places = _toml(text, path), None
+    else:
+        values, places = _json(text, sections, path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: is not an object with servers in it")
-    return values
+    return values, places
 
 
 def _toml(text: str, path: Path) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # The message ends with the position, and contains at most the character there.
-        raise ConfigError(f"{path}: is not TOML: {error}") from None
+        raise pitfalls.toml_mistake(text, str(error), path) from None
 
 
-def _json(text: str, path: Path) -> Any:
+def _json(text: str, sections: Iterable[tuple[str, ...]], path: Path) -> tuple[Any, Places]:
     if not text.strip():
-        return {}
+        return {}, Places("")
     try:
-        return json.loads(text)
+        return json.loads(text), pitfalls.check_json(text, sections, path)
     except ValueError:
         pass
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
-    # The slow parser is only for text that is not plain JSON.
+    # The parser of JSON5 drops single backslashes. It is slow, and only for text that is not plain JSON.
+    places = pitfalls.check_json(text, sections, path)
     import json5
 
     try:
-        return json5.loads(text)
+        return json5.loads(text), places
     except ValueError as error:
         where = str(error).removeprefix("<string>:")
         raise ConfigError(f"{path}: line {where}; check commas, quotes and brackets there") from None

@@ -199,6 +199,11 @@ _ROW = re.compile(
 NOT_COMPARED = frozenset(
     {
         "CFG-018",
+        "CFG-020",
+        "CFG-021",
+        "CFG-022",
+        "CFG-023",
+        "CFG-024",
         "FRONT-032",
         "FRONT-033",
         "FRONT-034",
@@ -275,6 +280,8 @@ NOT_COMPARED = frozenset(
         "OPS-035",
         "OPS-036",
         "OPS-037",
+        "OPS-041",
+        "OPS-042",
         "OPS-045",
         "OPS-046",
         "OPS-047",

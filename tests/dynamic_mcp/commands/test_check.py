@@ -164,8 +164,10 @@ def test_invalid_configuration(tmp_path: Path) -> None:
     text, as_json = run(str(path)), run("--json", DYNAMIC_MCP_CONFIG=str(path))
 
     assert (text.returncode, as_json.returncode) == (2, 2)
-    assert text.stdout.startswith(f"unusable  {path}: mcpServers.a: needs 'command'")
-    assert json.loads(as_json.stdout)["error"].startswith(f"{path}: mcpServers.a: needs 'command'")
+    assert text.stdout.startswith(f"unusable  {path}: line 1, column 22: mcpServers.a: needs 'command'")
+    assert json.loads(as_json.stdout)["error"].startswith(
+        f"{path}: line 1, column 22: mcpServers.a: needs 'command'"
+    )
     assert run().returncode == 2
 
 
@@ -207,3 +209,26 @@ def test_tokens_are_compared_if_every_server_answered(tmp_path: Path) -> None:
     assert report["tokens_direct"] == report["servers"][0]["connected"]["tokens"] > 0
     assert report["tokens_proxy"] > 0
     assert f"{report['tokens_direct']} with these servers side by side" in run(path, "--connect").stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "ascii:strict"])
+def test_output_fits_every_encoding_of_a_terminal(tmp_path: Path, encoding: str) -> None:
+    name, description = "größe", "Köln 設定 🎉 “x”"
+    path = tmp_path / "größe.json"
+    config = {"mcpServers": {name: {"description": description, "command": "/bin/nö", "args": ["日本"]}}}
+    path.write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+    def run(*words: str) -> bytes:
+        command = [sys.executable, "-m", "dynamic_mcp", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert b"Error" not in done.stderr
+        return done.stdout + done.stderr
+
+    codec = encoding.partition(":")[0]
+    (server,) = json.loads(run("check", str(path), "--json").decode(codec))["servers"]
+    assert (server["name"], server["description"]) == (name, description)
+    assert "\\u8a2d\\u5b9a" in run("check", str(path)).decode(codec)
+    assert b"gr" in run("check", str(tmp_path / "größer.json"))
+    assert b"child process" in run("login", name, str(path))
+    assert b"invalid choice" in run("import", "größe", "--yes")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamic_mcp.config.duration import DURATION_SYNTAX
 from dynamic_mcp.config.load import load, parse
 from dynamic_mcp.config.model import (
     REMOTE_START,
@@ -24,6 +25,7 @@ from dynamic_mcp.config.model import (
     StdioTransport,
     Timeouts,
 )
+from dynamic_mcp.config.size import SIZE_SYNTAX
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.secret import Secret
 
@@ -105,6 +107,111 @@ def test_message_for_every_mistake(
 def test_size_of_a_listing(entry: dict[str, object], size: int) -> None:
     config = parse(json.dumps({"mcpServers": {"a": STDIO}, **entry}).encode(), "f", {})
     assert [server.max_listing_size for server in config.servers] == [size]
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = b"""{
+  "mcpServers": {
+    "a": {"description": 5, "command": "x", "args": [1, "b", null], "timeout": {"tools": "x", "start": true}},
+    "b": {"description": "d", "url": "http://x", "args": ["v"], "type": "stdio", "uri": 1},
+    "c": [],
+    "d.e": {"description": "d", "command": 7, "env": {"A B": 1}, "security": {"limits": {"memory": "x", "processes": 0}}}
+  },
+  "security": {"rate_limit": {"calls": "a", "per": "1s"}}
+}"""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "f", {})
+
+    assert caught.value.mistakes == (
+        ("line 3, column 26", "mcpServers.a.description: must be a string, found a number"),
+        ("line 3, column 54", "mcpServers.a.args[0]: must be a string, found a number"),
+        ("line 3, column 62", "mcpServers.a.args[2]: must be a string, found null"),
+        ("line 3, column 90", f"mcpServers.a.timeout.tools: is not a duration; write {DURATION_SYNTAX}"),
+        (
+            "line 3, column 104",
+            "mcpServers.a.timeout.start: must be a whole number or a string, found true or false",
+        ),
+        (
+            "line 4, column 58",
+            "mcpServers.b.args: belongs to a server with 'command', this one has 'url'",
+        ),
+        ("line 4, column 73", "mcpServers.b.type: 'stdio' needs 'command', not 'url'"),
+        ("line 4, column 82", "mcpServers.b: unknown field 'uri'; did you mean 'url'?"),
+        ("line 5, column 10", "mcpServers.c: must be an object, found an array"),
+        ("line 6, column 44", "mcpServers.d.e.command: must be a string, found a number"),
+        ("line 6, column 62", "mcpServers.d.e.env.A B: must be a string, found a number"),
+        (
+            "line 6, column 100",
+            f"mcpServers.d.e.security.limits.memory: is not a size; write {SIZE_SYNTAX}",
+        ),
+        ("line 6, column 118", "mcpServers.d.e.security.limits.processes: must be >= 1"),
+        ("line 8, column 40", "security.rate_limit.calls: must be a whole number, found a string"),
+    )
+    assert caught.value.lines[0] == "f: 14 mistakes"
+    assert len(caught.value.lines) == 15
+    assert "\n" not in str(caught.value)
+
+
+def test_long_list_of_mistakes_is_cut() -> None:
+    servers = {f"s{n}": 1 for n in range(50)}
+    with pytest.raises(ConfigError) as caught:
+        parse(json.dumps({"mcpServers": servers}).encode(), "f", {})
+
+    assert caught.value.lines[-1] == "  and 30 more"
+    assert len(caught.value.lines) == 22
+
+
+ENTRY = '{"description": "d", "command": "c"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        (
+            f'{{"mcpServers": {{"a": {ENTRY},\n"a": {ENTRY}}}}}',
+            ("line 2, column 1", "mcpServers: 'a' is there twice, first at line 1, column 17"),
+        ),
+        (
+            f'{{"mcpServers": {{"a": {ENTRY}}},\n "mcpServers": {{"a": {ENTRY}}}}}',
+            ("line 2, column 2", "the top level: 'mcpServers' is there twice, first at line 1, column 2"),
+        ),
+        (
+            f'{{"mcpServers": {{"\u00e9": {ENTRY},\n"\\u00e9": {ENTRY}}}}}',
+            ("line 2, column 1", "mcpServers: '\u00e9' is there twice, first at line 1, column 17"),
+        ),
+        (
+            '{"mcpServers": {"a": {"description": "d", "command": "c", "env": {"A": "1", "A": "2"}}}}',
+            ("line 1, column 77", "mcpServers.a.env: 'A' is there twice, first at line 1, column 67"),
+        ),
+        (
+            '{"mcpServers": {"a": {"description": "d", "url": "c", "timeout": {"tools": 1, "tools": 1}}}}',
+            ("line 1, column 79", "mcpServers.a.timeout: 'tools' is there twice, first at line 1, column 67"),
+        ),
+        (
+            '{"mcpServers": {"a": {"description": "d", "url": "c", "headers": {"X-A": "1", "x-a": "2"}}}}',
+            ("line 1, column 79", "mcpServers.a.headers: 'x-a' is there twice, also as 'X-A'; remove one"),
+        ),
+    ],
+)
+def test_member_that_is_there_twice_is_a_mistake_with_both_places(
+    text: str, mistake: tuple[str, str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text.encode(), "f", {})
+
+    ((place, problem),) = caught.value.mistakes
+    assert place == mistake[0]
+    assert problem.startswith(mistake[1])
+
+
+def test_same_name_in_different_objects_is_no_mistake() -> None:
+    entry = {"description": "d", "command": "mcpServers", "args": ["a", "a"], "env": {"mcpServers": "a"}}
+    parse(json.dumps({"mcpServers": {"a": entry, "b": entry}}).encode(), "f", {})
+
+
+def test_single_backslash_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"line 1, column \d+: a string has a single backslash; write two"):
+        parse(rb'{"mcpServers": {"a": {"command": "C:\Users\x"}}}', "f", {})
 
 
 def test_unreadable_file_has_a_reason(tmp_path: Path) -> None:

@@ -160,9 +160,9 @@ def test_audit_file_expands_the_home_of_the_user() -> None:
             {},
             {"require_https": True},
             CHILD,
-            "mcpServers.a: 'security.require_https' belongs to a server with",
+            "mcpServers.a.security.require_https: belongs to a server with",
         ),
-        ({}, {"limits": {}}, REMOTE, "mcpServers.a: 'security.limits' belongs to a server with 'command'"),
+        ({}, {"limits": {}}, REMOTE, "mcpServers.a.security.limits: belongs to a server with 'command'"),
     ],
 )
 def test_mistakes_have_their_location(
@@ -171,7 +171,8 @@ def test_mistakes_have_their_location(
     with pytest.raises(ConfigError) as caught:
         read(for_all, own, entry)
 
-    assert str(caught.value).startswith(f"config.json: {message}")
+    (mistake,) = caught.value.mistakes
+    assert mistake.problem.startswith(message)
 
 
 @pytest.mark.parametrize(

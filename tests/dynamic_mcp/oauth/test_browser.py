@@ -40,7 +40,7 @@ def program(tmp_path: Path) -> Path:
 async def test_address_is_one_argument_of_the_program(
     monkeypatch: pytest.MonkeyPatch,
     program: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     options: str,
     arguments: list[str],
 ) -> None:
@@ -48,40 +48,40 @@ async def test_address_is_one_argument_of_the_program(
     await show(ADDRESS, "docs")
 
     assert (program.parent / "said").read_text().splitlines() == arguments
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("browser", ["", " : ", "/nowhere/browser", "false", "'unbalanced", os.devnull])
 async def test_address_is_printed_on_stderr_if_no_browser_opens(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], browser: str
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], browser: str
 ) -> None:
     monkeypatch.setenv("BROWSER", browser)
     await show(ADDRESS, "docs")
 
-    assert capsys.readouterr() == ("", f"dynamic-mcp: sign in to 'docs' at as.test in a browser: {ADDRESS}\n")
+    assert capfd.readouterr() == ("", f"dynamic-mcp: sign in to 'docs' at as.test in a browser: {ADDRESS}\n")
 
 
 async def test_next_program_runs_if_one_fails(
-    monkeypatch: pytest.MonkeyPatch, program: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BROWSER", os.pathsep.join(["'", "/nowhere/browser", "false", str(program)]))
     await show(ADDRESS, "docs")
 
     assert (program.parent / "said").read_text() == f"{ADDRESS}\n"
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
 
 
 async def test_nothing_is_printed_on_stdout_without_a_stderr(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     await show(ADDRESS, "docs")
 
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
 
 
 def test_full_stderr_does_not_end_the_sign_in(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -92,4 +92,4 @@ def test_full_stderr_does_not_end_the_sign_in(
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), broken.fileno())
 
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
