@@ -40,6 +40,7 @@ from dynamic_mcp.config.security import (
     audit,
     security,
 )
+from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.origin import is_plain
 from dynamic_mcp.secret import Secret
@@ -73,11 +74,17 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     oauth_private_hosts: list[str] = []
     enabled: bool = True
     features: Features = Features()
+    tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
     timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
     security: SecurityEntry = msgspec.field(default_factory=SecurityEntry)
 
 
-_NESTED: dict[str, type[msgspec.Struct]] = {"features": Features, "timeout": _Timeouts, **NESTED}
+_NESTED: dict[str, type[msgspec.Struct]] = {
+    "features": Features,
+    "tools": ToolsEntry,
+    "timeout": _Timeouts,
+    **NESTED,
+}
 #: One server in the file.
 SERVER_ENTRY: type[msgspec.Struct] = _Server
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -124,9 +131,11 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
         own = expand if entry.enabled else Expander({})
         try:
             settings = security(file.security, entry.security, own, location)
+            tools = tool_rules(entry.tools, location)
         except ValueError as error:
             raise ConfigError(f"{origin}: {error}") from None
         server = _server(name, entry, settings, origin, location, own)
+        server = msgspec.structs.replace(server, tools=tools)
         if entry.enabled:
             servers.append(server)
         else:
