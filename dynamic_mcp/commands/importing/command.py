@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_mcp import atomic_write
-from dynamic_mcp.commands.check import server_report
+from dynamic_mcp.commands.check import server_report, tool_lines
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
+from dynamic_mcp.commands.importing.file_switches import FileSwitches
 from dynamic_mcp.commands.importing.read import read, servers
 from dynamic_mcp.commands.importing.references import References
 from dynamic_mcp.commands.importing.tools import KNOWN_TOOLS, TOOLS_BY_NAME, Locations, Tool
@@ -133,6 +134,7 @@ def _shown(imported: Imported) -> Iterator[str]:
         for what, names in (("env", report.env), ("headers", report.headers)):
             if names:
                 yield f"    {what}  {_cut(', '.join(names))}"
+        yield from (f"    {_cut(line)}" for line in tool_lines(report))
     yield from (f"    {note}" for note in imported.notes)
 
 
@@ -181,6 +183,7 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
         folder_entries = local.get(str(locations.project), {}) if isinstance(local, dict) else {}
         if isinstance(folder_entries, dict):
             entries = {**entries, **servers(folder_entries, tool.keys, source)}
+    switches = FileSwitches(tool, values, locations)
     result = []
     for name, entry in entries.items():
         imported = convert(
@@ -189,6 +192,7 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
             lambda note: References(tool.references, locations.project, locations.home, note),
             tool.timeout_unit,
         )
+        switches.apply(imported)
         _check(imported)
         result.append(imported)
     return result
