@@ -62,9 +62,12 @@ PROMISES: Mapping[str, str] = {
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }
 
-#: optional hardening that the HARD checks switch on, by its place in the configuration of the bundled proxy: in a server's entry or, for
-#: all servers, at the root
+#: optional settings that the checks need, by their place in the configuration of the bundled proxy: in a server's entry or, for all
+#: servers, at the root. All but the filter of tools are hardening.
 DEFAULT_SETTINGS: Mapping[str, str] = {
+    "tools_allow": "tools.allow",
+    "tools_deny": "tools.deny",
+} | {
     name: f"security.{name}"
     for name in (
         "audit",

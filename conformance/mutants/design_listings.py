@@ -21,6 +21,8 @@ _READERS = (
     "FRONT-035",
     "HTTP-017",
     "RLD-002",
+    "CFG-041",
+    "FRONT-066",
 )
 
 

@@ -74,6 +74,8 @@ class ServerReport(msgspec.Struct):
     env: dict[str, str] = {}
     headers: dict[str, str] = {}
     features: list[str] = []
+    #: the names and patterns of the tools in use, and of those that are switched off
+    tools: dict[str, list[str]] = {}
     connected: ProbeSummary | None = None
 
 
@@ -146,7 +148,14 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
 
 
 def server_report(server: Server) -> ServerReport:
-    """What the proxy would run for a server, without values that may be secrets."""
+    """What the proxy would run for a server, and what it uses of it, without values that may be secrets."""
+    report = _transport_report(server)
+    rules = {"allow": server.tools.allow, "deny": server.tools.deny or None}
+    report.tools = {name: list(patterns) for name, patterns in rules.items() if patterns is not None}
+    return report
+
+
+def _transport_report(server: Server) -> ServerReport:
     features = [name for name in server.features.__struct_fields__ if getattr(server.features, name)]
     transport = server.transport
     if isinstance(transport, StdioTransport):
@@ -277,6 +286,7 @@ def report_lines(report: CheckReport) -> Iterator[str]:
                 yield f"  {what}  {name}={value}"
         if len(server.features) < 3:
             yield f"  uses only {', '.join(server.features) or 'nothing'}"
+        yield from (f"  {line}" for line in tool_lines(server))
         if server.connected is not None:
             yield from (f"  {line}" for line in _summary_lines(server.connected))
     if report.warnings:
@@ -291,6 +301,12 @@ def report_lines(report: CheckReport) -> Iterator[str]:
             f"In the client's context: about {report.tokens_proxy} tokens with the proxy, "
             f"{report.tokens_direct} with these servers side by side ({CHARACTERS_PER_TOKEN} characters are one token)."
         )
+
+
+def tool_lines(server: ServerReport) -> Iterator[str]:
+    """What the configuration says about the tools of a server."""
+    for name, patterns in server.tools.items():
+        yield f"tools.{name}  {', '.join(patterns) or 'none'}"
 
 
 def _counted(what: str, number: int) -> str:

@@ -24,6 +24,7 @@ from dynamic_mcp.groups.listing import (
     list_all,
     report_cut,
 )
+from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.protocol import era
 from dynamic_mcp.server import connector, plug_in
@@ -65,6 +66,9 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
                         listing = result.listings[kind] = await list_all(upstream, kind, limit)
                         if listing.cut:
                             report_cut(server.name, kind, listing)
+                        if kind is TOOLS:
+                            tools = ToolFilter(server.name, server.tools)
+                            result.listings[kind] = await tools.prepare(listing)
     except TimeoutError:
         result.failure = not_started_within(limit)
     except SignInNeeded:

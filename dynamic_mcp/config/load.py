@@ -41,6 +41,7 @@ from dynamic_mcp.config.security import (
     security,
 )
 from dynamic_mcp.config.shape import Unusable, read
+from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError, Mistake
 from dynamic_mcp.origin import is_plain
 from dynamic_mcp.secret import Secret
@@ -75,6 +76,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     oauth_private_hosts: list[str] = []
     enabled: bool = True
     features: Features = Features()
+    tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
     timeout: _Timeouts = msgspec.field(default_factory=_Timeouts)
     security: SecurityEntry = msgspec.field(default_factory=SecurityEntry)
 
@@ -130,10 +132,11 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
         own = expand if entry.enabled else Expander({})
         settings = security(file.security, entry.security, own, mistakes, path)
         server = _server(name, entry, settings, own, mistakes)
+        tools = tool_rules(entry.tools, mistakes, (*path, "tools"))
         if not entry.enabled:
             switched_off.append(name)
         elif server is not None:
-            servers.append(msgspec.structs.replace(server, max_listing_size=max_listing_size))
+            servers.append(msgspec.structs.replace(server, tools=tools, max_listing_size=max_listing_size))
     mistakes.check()
     return Config(
         tuple(servers),

@@ -21,6 +21,14 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: bool = True
 
 
+class ToolRules(msgspec.Struct, frozen=True):
+    """The tools of a server in use, by names and patterns; ``deny`` wins. ``groups.tool_filter`` applies them."""
+
+    #: None allows every tool, an empty list allows none
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds that a request may take (dynamic-mcp README.md, "Timeout Configuration"), and the start of the server."""
 
@@ -156,6 +164,7 @@ class Server(msgspec.Struct, frozen=True):
     policy: CallRules = CallRules()
     #: bytes; a larger group is listed with names and short descriptions
     max_listing_size: int = MAX_LISTING_SIZE
+    tools: ToolRules = ToolRules()
 
 
 class Config(msgspec.Struct, frozen=True):

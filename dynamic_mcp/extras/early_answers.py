@@ -189,6 +189,14 @@ def _are_features(value: object) -> bool:
     return isinstance(value, dict) and value.keys() <= _FEATURES and all(map(_is_flag, value.values()))
 
 
+def _are_tools(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() <= {"allow", "deny"}
+        and all(_are_texts(patterns) and all(map(str.strip, patterns)) for patterns in value.values())
+    )
+
+
 def _are_timeouts(value: object) -> bool:
     return (
         isinstance(value, dict)
@@ -203,6 +211,7 @@ _SHARED: dict[str, Callable[[object], bool]] = {
     "description": _is_text,
     "enabled": _is_flag,
     "features": _are_features,
+    "tools": _are_tools,
     "timeout": _are_timeouts,
 }
 #: The known members of an entry, for servers with a command and for servers with a url.

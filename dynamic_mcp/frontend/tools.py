@@ -89,6 +89,7 @@ class Toolbox:
             raise _bad_arguments(GET, error) from None
         try:
             group = self._group(parsed.group)
+            _refuse_switched_off(group, *definitions.names_of(parsed.name, ()))
             upstream = await group.connected()
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
             if any(name not in listing for name in definitions.names_of(parsed.name, listing)):
@@ -126,6 +127,7 @@ class Toolbox:
     async def _call(self, parsed: _CallArguments, call: Call) -> bytes:
         """Find the tool and call it. Raises CallRefused, Refusal and UpstreamError."""
         call.group = group = self._group(parsed.group)
+        _refuse_switched_off(group, parsed.name)
         args = _as_object(parsed.args)
         if args is None:
             raise Refusal(
@@ -255,6 +257,21 @@ def _not_available(group: str, error: UpstreamFailed) -> str:
 def _unknown_tool(group: str, name: str, tools: Listing) -> str:
     text = f"Group {group!r} has no tool {cut(name)!r}.{_nearest(name, tools)} Tools: {name_list(tools)}."
     return f"{text} This list is incomplete: {tools.cut}." if tools.cut else text
+
+
+def _refuse_switched_off(group: Group, *tools: str) -> None:
+    """Raises CallRefused, with the allowed tools, if the configuration switches off each of these tools."""
+    settings = [group.switched_off_by(tool) for tool in tools]
+    if not settings or not all(settings):
+        return
+    tool, setting = tools[0], settings[0]
+    verdict = "denied" if setting == "tools.deny" else "not allowed"
+    text = f"Tool {cut(tool)!r} of group {group.name!r} is {verdict} by the configuration ({setting})."
+    if known := group.last_names(TOOLS):
+        # A name that no setting mentions may be misspelt.
+        near = _nearest(tool, known) if setting == "tools.allow" else ""
+        text += f"{near} Tools: {name_list(known)}."
+    raise CallRefused(text)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

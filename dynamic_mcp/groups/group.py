@@ -65,6 +65,8 @@ class Group:
         self._hooks = hooks
         self._state = GroupState(server.name)
         self._listings = ListingCache(server.name)
+        #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
+        self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
         self._subscriptions = ResourceSubscriptions(
             server.name, self.connected, lambda: self.server.timeouts.resources
@@ -300,6 +302,7 @@ class Group:
     def define(self, server: Server) -> None:
         """Use another definition of the server, with the same transport."""
         self.server = server
+        self._listings.set_tools(server.tools)
         self.policy = self._hooks.policy(server, self.policy)
 
     def set_paused(self, paused: bool) -> None:

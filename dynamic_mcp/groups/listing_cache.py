@@ -1,7 +1,8 @@
 """The listings of one upstream, until it announces a change, or a caller doubts them (``renewals``).
 
 However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
-change before its own request, so no answer is stale. The names of the last listing stay, also while the upstream is gone.
+change before its own request, so no answer is stale. The names of the last listing stay, also while the upstream is gone. The cache
+holds every tool, and shows only those that the configuration allows.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
+from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.errors import UpstreamError
-from dynamic_mcp.groups.listing import CHANGED, Kind, Listing, incomplete, report_cut
+from dynamic_mcp.groups.listing import CHANGED, TOOLS, Kind, Listing, incomplete, report_cut
 from dynamic_mcp.groups.renewals import PATIENCE, Renewals
+from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.log import log
 
 #: How often to make a listing that changes meanwhile, because it may change all the time.
@@ -41,14 +44,32 @@ class ListingCache:
         self._renewals: defaultdict[Kind, Renewals] = defaultdict(Renewals)
         #: the kinds whose cut listing was reported
         self._reported: set[Kind] = set()
+        self._tools = ToolFilter(group, ToolRules())
+
+    def set_tools(self, rules: ToolRules) -> None:
+        """Show the tools that these rules allow, from now on."""
+        self._tools = self._tools.with_rules(rules)
+        if (listing := self._listings.get(TOOLS)) is not None:
+            self._tools.allowed(listing)
+
+    def switched_off_by(self, tool: str) -> str:
+        """The setting that switches a tool off; "" for an allowed tool."""
+        return self._tools.switched_off_by(tool)
 
     def get(self, kind: Kind) -> Listing | None:
         """The cached listing, or None."""
-        return self._listings.get(kind)
+        listing = self._listings.get(kind)
+        return None if listing is None else self._shown(kind, listing)
 
     def names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
-        return self._listings.get(kind, self._names.get(kind))
+        if (listing := self.get(kind)) is not None:
+            return listing
+        names = self._names.get(kind)
+        return self._tools.allowed_names(names) if kind is TOOLS and names is not None else names
+
+    def _shown(self, kind: Kind, listing: Listing) -> Listing:
+        return self._tools.allowed(listing) if kind is TOOLS else listing
 
     def inherit(self, other: ListingCache) -> None:
         """Take over the names of a predecessor, for each kind that has no listing yet."""
@@ -67,7 +88,7 @@ class ListingCache:
             renewals = self._renewals[kind]
             # Another caller's new listing may have begun before the change that this caller looks for.
             if not anew or not renewals.take():
-                return cached
+                return self._shown(kind, cached)
             self._changes[kind] += 1
             seconds = min(seconds, PATIENCE)
         try:
@@ -81,7 +102,7 @@ class ListingCache:
             raise failure
         renewals.pause()
         log.debug("group %s: the last %s stays in use: %s", self._group, kind.method, failure)
-        return cached
+        return self._shown(kind, cached)
 
     def tool_called(self) -> None:
         """Note that a call has its result, and may have changed every list."""
@@ -97,7 +118,7 @@ class ListingCache:
         while True:
             listing, changes = await self._join(kind, make)
             if changes >= wanted:
-                return listing
+                return self._shown(kind, listing)
 
     async def _join(self, kind: Kind, make: Callable[[], Awaitable[Listing]]) -> tuple[Listing, int]:
         making = self._making.get(kind)
@@ -130,6 +151,8 @@ class ListingCache:
             self._listings.pop(kind, None)
             self._names[kind] = frozenset(listing)
         self._report_cut(kind, listing)
+        if kind is TOOLS:
+            await self._tools.prepare(listing)
         return listing, changes
 
     def _report_cut(self, kind: Kind, listing: Listing) -> None:

@@ -6,6 +6,8 @@
     read            a file as plain values, or an error with the location
     references      ``${env:NAME}`` and the like, as ``${NAME}``
     entries         one server of a tool as a server of the proxy, with notes about the differences
+    tool_lists      the tools of a server that its entry switches on or off
+    file_switches   the servers and tools that the file switches off elsewhere
     command         the dialog with the user, and the written file
     client_snippet  the entry that makes the tool start the proxy
 

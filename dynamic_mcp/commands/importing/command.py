@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_mcp import atomic_write
-from dynamic_mcp.commands.check import server_report
+from dynamic_mcp.commands.check import server_report, tool_lines
 from dynamic_mcp.commands.importing.client_snippet import instructions
 from dynamic_mcp.commands.importing.entries import Imported, convert
+from dynamic_mcp.commands.importing.file_switches import FileSwitches
 from dynamic_mcp.commands.importing.pitfalls import broken_paths
 from dynamic_mcp.commands.importing.read import read_with_places, servers
 from dynamic_mcp.commands.importing.references import References
@@ -134,6 +135,7 @@ def _shown(imported: Imported) -> Iterator[str]:
         for what, names in (("env", report.env), ("headers", report.headers)):
             if names:
                 yield f"    {what}  {_cut(', '.join(names))}"
+        yield from (f"    {_cut(line)}" for line in tool_lines(report))
     yield from (f"    {note}" for note in imported.notes)
 
 
@@ -189,6 +191,7 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
             entries = servers(folder_entries, tool.keys, source)
             overridden = found.keys() & entries.keys()
             found |= {name: (entry, ("projects", folder, *tool.keys)) for name, entry in entries.items()}
+    switches = FileSwitches(tool, values, locations)
     result = []
     for name, (entry, keys) in found.items():
         imported = convert(
@@ -200,6 +203,7 @@ def import_servers(tool: Tool, source: Path, locations: Locations) -> list[Impor
         if name in overridden:
             imported.notes.append("is there twice; the one of this folder counts, as for the tool")
         imported.notes += broken_paths(entry, (*keys, name), places)
+        switches.apply(imported)
         _check(imported)
         result.append(imported)
     return result

@@ -14,6 +14,7 @@ from typing import Any
 
 from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
 from dynamic_mcp.commands.importing.switches import take_switch
+from dynamic_mcp.commands.importing.tool_lists import ToolLists
 
 #: The names of this proxy and of similar ones.
 PROXY_NAMES = frozenset({"dynamic-mcp", "dynamic_mcp", "dynamic-mcp-reference", "dmcp"})
@@ -117,6 +118,8 @@ class _Conversion:
             self._note("has neither a command nor an address; it was left out")
             return
         self._switch()
+        if tools := ToolLists(self._result.name, self._note).take(self._rest):
+            self._entry["tools"] = tools
         self._timeout()
         description = self._rest.pop("description", "")
         self._result.description = description if isinstance(description, str) else ""

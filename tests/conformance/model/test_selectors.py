@@ -22,7 +22,7 @@ def test_an_id_selects_itself(selector: str) -> None:
 
 
 def test_a_family_selects_its_members() -> None:
-    assert select(REGISTRY, ["cfg"]) == [f"CFG-{number:03}" for number in range(1, 19)]
+    assert select(REGISTRY, ["cfg"]) == [id for id in REGISTRY.requirements if id.startswith("CFG-")]
 
 
 @pytest.mark.parametrize(("word", "family"), FAMILY_WORDS.items())

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from dynamic_mcp.config.load import SERVER_ENTRY, parse, schema
 from dynamic_mcp.config.model import Features
 from dynamic_mcp.config.security import AuditEntry, LimitsEntry, RateLimitEntry, SecurityEntry, SecurityForAll
+from dynamic_mcp.config.tool_rules import ToolsEntry
 from dynamic_mcp.errors import ConfigError
 
 SCHEMA = json.loads(schema())
@@ -31,6 +32,7 @@ def test_schema_is_valid() -> None:
     [
         ("server", SERVER_ENTRY),
         ("features", Features),
+        ("tools", ToolsEntry),
         ("security", SecurityEntry),
         ("securityForAll", SecurityForAll),
         ("limits", LimitsEntry),
@@ -73,6 +75,18 @@ SOME: dict[str, list[Any]] = {
     "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
     "enabled": [True, 1],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
+    "tools": [
+        {},
+        {"allow": [], "deny": ["a", "b_*"]},
+        {"allow": None},
+        {"deny": "a"},
+        {"deny": [""]},
+        {"deny": [" "]},
+        {"allow": [1]},
+        {"x": []},
+        ["a"],
+        None,
+    ],
     "timeout": [
         {"tools": "5s"},
         {"tools": 5},

@@ -136,6 +136,7 @@ async def test_early_answers_equal_those_of_the_frontend(text: str, messages: li
             "oauth_scopes": ["a"],
         },
         {"description": "d", "command": "x", "features": {"tools": False}, "timeout": {"tools": "1min"}},
+        {"description": "d", "command": "x", "tools": {"allow": [], "deny": ["a*"]}},
     ],
 )
 def test_ordinary_configuration_has_early_answers(entry: dict[str, Any]) -> None:
@@ -156,6 +157,8 @@ def test_ordinary_configuration_has_early_answers(entry: dict[str, Any]) -> None
         '{"mcpServers": {"a": {"description": "d", "command": "x", "command": "y"}}}',
         '{"mcpServers": {"a": {"description": "\\ud800", "command": "x"}}}',
         '{"mcpServers": {"a": {"description": "d", "command": "x", "security": {}}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "tools": {"deny": [" "]}}}}',
+        '{"mcpServers": {"a": {"description": "d", "command": "x", "tools": {"deny": "a"}}}}',
         '{"mcpServers": {}, "security": {}}',
     ],
 )

@@ -171,6 +171,8 @@ SYNONYMS = [
     ["scopes"],
     ["cwd"],
     ["disabled"],
+    ["includeTools", "allowedTools"],
+    ["excludeTools", "disabled_tools"],
     ["surprise"],
 ]
 values = json_values | st.sampled_from(
@@ -178,7 +180,9 @@ values = json_values | st.sampled_from(
 )
 #: Only texts here, because another value drops both fields with a single note; the test above covers that.
 texts = st.lists(st.text(min_size=1), min_size=1, max_size=3)
-VALUES = {"command": texts | st.text(), "args": texts}
+names = st.lists(st.sampled_from(["a", "b_*"]), min_size=1) | st.integers() | st.just({"a": 1})
+TOOL_LISTS = dict.fromkeys(("includeTools", "allowedTools", "excludeTools", "disabled_tools"), names)
+VALUES: dict[str, st.SearchStrategy[Any]] = {"command": texts | st.text(), "args": texts, **TOOL_LISTS}
 entries = st.lists(st.sampled_from(SYNONYMS), unique_by=tuple, max_size=6).flatmap(
     lambda chosen: st.fixed_dictionaries({field: VALUES.get(field, values) for field, *_ in chosen})
 )
