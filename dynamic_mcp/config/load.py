@@ -119,6 +119,8 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     servers: list[Server] = []
     switched_off: list[str] = []
     for name, raw in file.servers.items():
+        if not name:
+            raise ConfigError(f"{origin}: mcpServers: a server has an empty name; give it one")
         location = f"mcpServers.{name}"
         entry = _decode(bytes(raw), _Server, origin, location)
         own = expand if entry.enabled else Expander({})

@@ -240,7 +240,7 @@ class Router:
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
                 version = self._session.initialize(incoming.params)
-                _answer(incoming, tool_surface.introduction(version, capabilities))
+                _answer(incoming, tool_surface.introduction(version, capabilities, self._toolbox.groups))
             case method:
                 self._calls.start(incoming, self._handler(self._legacy, method))
 
@@ -249,7 +249,11 @@ class Router:
             case "tools/list":
                 _answer(incoming, self._toolbox.list_tools(incoming.params))
             case "server/discover":
-                result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
+                result = {
+                    "supportedVersions": [era.MODERN],
+                    "capabilities": self._capabilities(legacy=False),
+                    "instructions": tool_surface.instructions(self._toolbox.groups),
+                }
                 _answer(incoming, msgspec.json.encode(result))
             case method:
                 self._calls.start(incoming, self._handler(self._modern, method))
