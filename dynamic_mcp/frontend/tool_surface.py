@@ -13,8 +13,10 @@ from dynamic_mcp import __version__
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
 INFO = {"name": "dynamic-mcp", "title": "Dynamic MCP", "version": __version__}
-#: Characters of the names of the groups at the beginning of a description. Some clients show only 160 characters.
+#: Characters of the names of the groups at the beginning of a description, of which some clients show only 160 characters, and in the
+#: instructions.
 _MAX_NAMES = 100
+_MAX_INSTRUCTED = 1000
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -46,7 +48,7 @@ def introduction(version: str, declared: Mapping[str, object], groups: Iterable[
 
 def instructions(groups: Iterable[str]) -> str:
     """How a model uses this server; for its system prompt."""
-    if not (names := _begin(groups)):
+    if not (names := _begin(groups, _MAX_INSTRUCTED)):
         return "No group of tools is configured."
     return (
         f"Groups of tools behind this server: {names}. "
@@ -61,7 +63,7 @@ def tool_list(definitions: bytes) -> bytes:
 
 def tools(described: Mapping[str, str]) -> bytes:
     """The definitions of the two tools, a JSON array. ``described`` maps each group to its description."""
-    names = _begin(described) or "none is configured"
+    names = _begin(described, _MAX_NAMES) or "none is configured"
     listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
     example = {"group": next(iter(described), "GROUP"), "name": "TOOL", "args": {"ARGUMENT": "value"}}
     # Some APIs refuse a request with an empty enum.
@@ -127,11 +129,11 @@ def tools(described: Mapping[str, str]) -> bytes:
     return _encode(definitions).encode()
 
 
-def _begin(groups: Iterable[str]) -> str:
-    """The names of the first groups, in about ``_MAX_NAMES`` characters, and the number of the others."""
+def _begin(groups: Iterable[str], most: int) -> str:
+    """The names of the first groups, in about ``most`` characters, and the number of the others."""
     first, *others = [*groups] or [""]
     for number, name in enumerate(others):
-        if len(first) + len(name) > _MAX_NAMES:
+        if len(first) + len(name) > most:
             return f"{first} and {len(others) - number} more"
         first += f", {name}"
     return first
