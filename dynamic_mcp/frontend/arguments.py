@@ -57,32 +57,23 @@ class CallArguments(msgspec.Struct, forbid_unknown_fields=True):
     args: Raw = Raw(b"")
 
     @property
-    def others(self) -> Mapping[str, Raw]:
-        """The members besides the three, whose meaning depends on the tool."""
-        return {}
-
-    @property
     def given(self) -> Raw:
         """The arguments that the model gave, for a log."""
         return self.args
 
     def for_tool(self, name: str, definition: Raw) -> bytes:
         """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
-        args = bytes(self.args)
-        if args[:1] == b"{" and not self.others and not may_be_nested(args):
+        args = bytes(self.args) or b"{}"
+        if args[:1] == b"{" and not may_be_nested(args):
             return args
-        return place(args, self.others, self.group, name, definition)
+        return place(args, {}, self.group, name, definition)
 
 
 class LooseArguments(CallArguments):
     """The arguments of ``call_dynamic_tool`` with further members."""
 
+    #: their meaning depends on the tool
     beside: dict[str, Raw] = {}
-
-    @property
-    def others(self) -> Mapping[str, Raw]:
-        """The members besides the three, whose meaning depends on the tool."""
-        return self.beside
 
     @property
     def given(self) -> Raw:
@@ -91,6 +82,10 @@ class LooseArguments(CallArguments):
             return self.args
         args = {} if object_text(self.args) or not self.args else {"args": self.args}
         return Raw(msgspec.json.encode(args | shown(bytes(self.args), self.beside)))
+
+    def for_tool(self, name: str, definition: Raw) -> bytes:
+        """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
+        return place(bytes(self.args), self.beside, self.group, name, definition)
 
 
 _decode_call = msgspec.json.Decoder(CallArguments).decode
@@ -152,7 +147,9 @@ def read_get(arguments: Raw, groups: Groups) -> GetArguments:
         form["search"] = search
     if not group:
         raise refuse_get(_missing("group", raw_group), groups, **form)
-    if unknown := [repr(name) for name in members if not name.startswith("_")]:
+    if unknown := [
+        repr(name) for name, raw in members.items() if not name.startswith("_") and bytes(raw) not in _NOTHING
+    ]:
         problem = f"{name_list(unknown)} is unknown. It takes group, and optionally name or search"
         raise refuse_get(problem, groups, **form)
     return GetArguments(group, tuple(names), search)

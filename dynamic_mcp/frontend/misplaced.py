@@ -36,7 +36,11 @@ Members = dict[str, Raw]
 
 def is_name_of(member: str, name: str) -> bool:
     """Whether models use this name for a member of the two tools."""
-    return "".join(filter(str.isalpha, name)).casefold() in _NAMES[member]
+    return _letters(name) in _NAMES[member]
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalpha, name)).casefold()
 
 
 def may_be_nested(args: bytes) -> bool:
@@ -86,10 +90,26 @@ def place(args: bytes, others: Mapping[str, Raw], group: str, tool: str, definit
         repr(name) for name in beside if name not in schema.properties and not is_name_of("args", name)
     ]:
         problem += f". The schema of the tool does not have {name_list(unknown)}"
-    form = {
-        name: raw for name, raw in shown(text, beside).items() if schema.is_open or name in schema.properties
+    form: dict[str, object] = {
+        known: raw
+        for name, raw in shown(text, beside).items()
+        if (known := _known_name(name, schema)) is not None
     }
-    raise refuse_arguments(problem, schema, group=group, name=tool, args=form)
+    if missing := {
+        name: value
+        for name, value in schema.example().items()
+        if name in schema.required and name not in form
+    }:
+        problem += f". The value of {name_list(map(repr, missing))} in the right form is an example"
+    raise refuse_arguments(problem, schema, group=group, name=tool, args=form | missing)
+
+
+def _known_name(name: str, schema: Schema) -> str | None:
+    """The name of this argument in the schema, even if it is spelt with other capitals and signs; None without one."""
+    if name in schema.properties:
+        return name
+    similar = [known for known in schema.properties if _letters(known) == _letters(name)]
+    return similar[0] if similar else (name if schema.is_open else None)
 
 
 def _counts(name: str, raw: Raw) -> bool:
@@ -100,13 +120,13 @@ def _counts(name: str, raw: Raw) -> bool:
 
 def _args_text(args: bytes, schema: Schema) -> bytes | None:
     """The value of ``args`` as the text of an object; None if it is something else."""
-    if args in _NOTHING or (args[:1] == b'"' and not msgspec.json.decode(args, type=str).strip()):
+    if args in _NOTHING or (args[:1] == b'"' and msgspec.json.decode(args, type=str).strip() in ("", "null")):
         return b"{}"
     if args[:1] != b"[":
         return object_text(Raw(args))
     elements = msgspec.json.decode(args, type=list[Raw])
     text = object_text(elements[0]) if len(elements) == 1 else None
-    return text if text is not None and decode_members(text).keys() <= schema.properties.keys() else None
+    return text if text is not None and _fits(decode_members(text), schema) else None
 
 
 def _lifted(text: bytes, schema: Schema) -> bytes:
@@ -116,19 +136,32 @@ def _lifted(text: bytes, schema: Schema) -> bytes:
     if more or name in schema.properties or not is_name_of("args", name):
         return text
     inner = _members(raw)
-    return msgspec.json.encode(inner) if inner and inner.keys() <= schema.properties.keys() else text
+    return msgspec.json.encode(inner) if inner is not None and _fits(inner, schema) else text
+
+
+def _fits(args: Members, schema: Schema) -> bool:
+    """Whether there are arguments, and the schema has all of them."""
+    return bool(args) and args.keys() <= schema.properties.keys()
 
 
 def _readings(args: Members, beside: Members, schema: Schema) -> Iterator[Members]:
     """The possible arguments of a call with members beside ``args``: all members together, or the content of the only one."""
     name, raw = next(iter(beside.items()))
-    inner = _members(raw) if len(beside) == 1 and not args and is_name_of("args", name) else None
+    inner = _members(raw) if len(beside) == 1 else None
+    if (
+        inner is not None
+        and not is_name_of("args", name)
+        and (name in schema.properties or not _fits(inner, schema))
+    ):
+        inner = None
+    if args and inner is not None and msgspec.json.encode(args) != msgspec.json.encode(inner):
+        inner = None
     is_flat = all(
         name in schema.properties and bytes(args.get(name, raw)) == bytes(raw) for name, raw in beside.items()
     )
     if is_flat and inner is not None:
         is_flat = schema.allows(name, raw) and set(schema.required) <= {name}
-        if not set(schema.required) <= inner.keys() <= schema.properties.keys():
+        if not (_fits(inner, schema) and set(schema.required) <= inner.keys()):
             inner = None
     if is_flat:
         yield args | beside

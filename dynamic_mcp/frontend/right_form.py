@@ -37,7 +37,7 @@ class Schema(msgspec.Struct):
 
     properties: Mapping[str, Raw]
     required: list[str]
-    #: whether the tool accepts arguments that are not in ``properties``
+    #: whether the tool expects arguments that are not in ``properties``
     is_open: bool
     text: str
 
@@ -47,10 +47,12 @@ class Schema(msgspec.Struct):
         raw = _object(definition).get("inputSchema", Raw(b"{}"))
         schema = _object(raw)
         required = _decoded(schema.get("required"))
+        properties = _object(schema.get("properties", Raw(b"{}")))
+        others = bytes(schema.get("additionalProperties", Raw(b"false" if properties else b"true")))
         return cls(
-            _object(schema.get("properties", Raw(b"{}"))),
+            properties,
             [name for name in required if isinstance(name, str)] if isinstance(required, list) else [],
-            bytes(schema.get("additionalProperties", Raw(b"true"))) != b"false",
+            others != b"false",
             bytes(raw).decode(),
         )
 

@@ -110,6 +110,13 @@ UNDERSTOOD: dict[str, tuple[Any, str, dict[str, object]]] = {
         "echo",
         {"args": {"x": 1}},
     ),
+    "twice under two names": (
+        {"group": "files", "name": "echo", "args": {"x": 1}, "arguments": {"x": 1}},
+        "echo",
+        {"x": 1},
+    ),
+    "a name that nobody knows": ({**PAINT, "payload": {"width": 1}}, "paint", {"width": 1}),
+    "null in a string": ({"group": "files", "name": "echo", "args": "null"}, "echo", {}),
     "twice": ({**PAINT, "args": {"width": 1}, "width": 1}, "paint", {"width": 1}),
     "an argument named input": ({"group": "files", "name": "ask", "input": "why"}, "ask", {"input": "why"}),
     "an argument named input in input": (
@@ -188,6 +195,9 @@ REFUSED: dict[str, tuple[str, Any]] = {
         CALL,
         {"group": "files", "name": "echo", "args": {"x": 1}, "input": {"y": 2}},
     ),
+    "call: other capitals": (CALL, {**PAINT, "Width": 1}),
+    "call: a misspelt argument": (CALL, {**PAINT, "colr": "red"}),
+    "call: an unknown object": (CALL, {"group": "files", "name": "echo", "payload": {"x": 1}}),
     "call: an object for a text": (CALL, {"group": "files", "name": "ask", "input": {"question": "why"}}),
 }
 
@@ -212,7 +222,7 @@ async def test_mistake_is_answered_with_a_form_that_works(what: str, snapshot: S
         ({"name": None, "search": None}, [*TOOLS]),
         ({"name": "", "search": ""}, [*TOOLS]),
         ({"name": [], "search": " "}, [*TOOLS]),
-        ({"name": "echo"}, ["echo"]),
+        ({"args": {}, "name": "echo"}, ["echo"]),
         ({"name": "files.echo"}, ["echo"]),
         ({"name": ["ask", "echo"]}, ["echo", "ask"]),
         ({"name": "ask, echo"}, ["echo", "ask"]),
