@@ -19,6 +19,7 @@ _READERS = (
     "FRONT-026",
     "FRONT-022",
     "FRONT-035",
+    "FRONT-111",
     "HTTP-017",
     "RLD-002",
 )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
+from dynamic_mcp.frontend.arguments import read_call
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from tests.dynamic_mcp.fakes import Client, FakeGroup, server
 
@@ -245,6 +247,21 @@ async def test_listing_of_a_joined_name() -> None:
     assert text_of(await ToolClient().tool(GET, {"name": "web.fetch"})) == text_of(
         await ToolClient().tool(GET, {"group": "web"})
     )
+
+
+@pytest.mark.parametrize(
+    ("members", "logged"),
+    [
+        ({"args": {"x": 1}}, {"x": 1}),
+        ({"input": {"x": 1}}, {"x": 1}),
+        ({"args": {"x": 1}, "y": 2}, {"x": 1, "y": 2}),
+        ({"args": [1], "y": 2}, {"args": [1], "y": 2}),
+    ],
+)
+async def test_log_has_the_arguments_wherever_they_are(members: dict[str, object], logged: object) -> None:
+    call = json.dumps({"group": "files", "name": "echo", **members}).encode()
+    groups = {"files": Group(server("files"), None, TOOLS)}
+    assert json.loads(bytes(read_call(Raw(call), groups).given)) == logged
 
 
 async def test_broken_group_is_named_before_its_arguments() -> None:
