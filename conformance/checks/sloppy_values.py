@@ -13,7 +13,7 @@ from conformance.checks.sloppy_messages import BOM, SOON, tools_for
 from conformance.checks.std_messages import is_echoed
 from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY
 from conformance.workbench.transcript import part
-from mock_servers.script import Rule, Script, default_tools, error, raw, reply
+from mock_servers.script import Rule, Script, default_tools, error, raw, reply, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.proxy import Proxy
@@ -129,23 +129,34 @@ async def _is_refused(workbench: Workbench, proxy: Proxy, name: str) -> None:
 
 @check("FRONT-094")
 async def no_call_loses_the_arguments_that_the_model_gave(workbench: Workbench) -> None:
-    upstream = workbench.stdio("a")
-    forms: dict[str, Any] = {name: {name: GIVEN} for name in ("arguments", "params", "input", "Args")}
-    forms["flat"] = GIVEN
-    forms["beside-empty-args"] = {"args": {}, "arguments": GIVEN}
+    keep = tool("keep", properties={"path": {"type": "string"}})
+    upstream = workbench.stdio("a", Script(tools=[*default_tools(), keep]))
+    right = {"group": "a", "name": "keep"}
+    forms: dict[str, Any] = {
+        f"arguments given as {name}": {**right, name: GIVEN}
+        for name in ("arguments", "params", "input", "Args")
+    }
+    forms |= {
+        "arguments given as flat": {**right, **GIVEN},
+        "arguments given as beside-empty-args": {**right, "args": {}, "arguments": GIVEN},
+        "arguments in a string": {**right, "args": json.dumps(GIVEN)},
+        "arguments in a list": {**right, "args": [GIVEN]},
+        "the call in a string": json.dumps({**right, "args": GIVEN}),
+        "the call in arguments": {"arguments": {**right, "args": GIVEN}},
+        "the group and the tool in one name": {"name": "a.keep", "args": GIVEN},
+    }
     async with workbench.serving(upstream) as proxy:
-        for name, members in forms.items():
-            with workbench.case(f"arguments given as {name}"):
-                params = proxy.call_params("a", "echo")
-                arguments = {**params["arguments"]}
-                del arguments["args"]
+        for what, arguments in forms.items():
+            with workbench.case(what):
                 before = len(upstream.requests("tools/call"))
-                call = {**params, "arguments": {**arguments, **members}}
+                call = {**proxy.call_params("a", "keep"), "arguments": arguments}
                 answer = await proxy.request("tools/call", call, within=SOON)
                 made = [part(one.params, "arguments") for one in upstream.requests("tools/call")[before:]]
                 lost = [one for one in made if one != GIVEN]
                 workbench.expect(not lost, f"no call without the arguments {GIVEN}", lost)
                 workbench.expect(answer.is_error or made, "an error, or a call with them", answer.raw)
+                if workbench.promises("right-form"):
+                    workbench.expect(made and not answer.is_error, "a call with them", answer.raw)
         await is_echoed(workbench, proxy, "a", GIVEN)
 
 

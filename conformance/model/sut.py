@@ -58,6 +58,7 @@ PROMISES: Mapping[str, str] = {
     "eager-start": "starts every server at once, not on its first use",
     "eager-restart": "starts a server again after its end, not on its next use",
     "both-eras-at-once": "serves requests of both eras on one connection, whatever its first one was",
+    "right-form": "shows a model the right form of a wrong call as JSON, and makes a call with one possible meaning",
     "unknown-members": "passes on members of results that no revision defines",
     "names-missing-groups": "names in `_meta` of a list the groups whose part is missing",
 }

@@ -19,6 +19,7 @@ _READERS = (
     "FRONT-026",
     "FRONT-022",
     "FRONT-035",
+    "FRONT-111",
     "HTTP-017",
     "RLD-002",
     "CFG-041",
@@ -117,7 +118,7 @@ def names_groups_in_the_description_only() -> None:
     def without_enum(described: Any) -> bytes:
         tools = json.loads(right(described))
         for tool in tools:
-            del tool["inputSchema"]["properties"]["group"]["enum"]
+            tool["inputSchema"]["properties"]["group"].pop("enum", None)
         return json.dumps(tools, ensure_ascii=False).encode()
 
     replace(right, without_enum)
@@ -148,7 +149,7 @@ def names_groups_only_when_asked() -> None:
         last[:] = [dict(described)]
         tools = json.loads(right({}))
         for tool in tools:
-            del tool["inputSchema"]["properties"]["group"]["enum"]
+            tool["inputSchema"]["properties"]["group"].pop("enum", None)
         return json.dumps(tools).encode()
 
     def listing(message: wire.Message, way: wire.Way) -> wire.Changed:

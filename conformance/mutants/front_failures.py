@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     "FRONT-013",
     also={
         "FRONT-012": "a failure that the upstream reports changes too",
-        "FRONT-015": "a wrong address is reported in the same way",
+        **dict.fromkeys(("FRONT-015", "FRONT-110"), "a wrong address is reported in the same way"),
+        **dict.fromkeys(("FRONT-094", "FRONT-115"), "wrong arguments are reported in the same way"),
         "FRONT-016": "the call to the failed group looks like a success that no upstream gave",
         **dict.fromkeys(("HTTP-016", "HTTP-030"), "the client gets no error for a bad reply"),
         "FRONT-031": "an input request without a translation is reported in the same way",
@@ -85,7 +86,10 @@ def calls_a_bad_address_an_unknown_method() -> None:
     "FRONT-015",
     also={
         "FRONT-012": "a failure that the upstream reports is one too",
-        **dict.fromkeys(("FRONT-013", "FRONT-016", "FRONT-031"), "every failure of a call is one"),
+        **dict.fromkeys(
+            ("FRONT-013", "FRONT-016", "FRONT-031", "FRONT-110", "FRONT-115"),
+            "every failure of a call is one",
+        ),
     },
 )
 def a_bad_address_is_an_empty_success() -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from conformance.mutants import mutant, replace, wire, wire_http
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.frontend import tools
+from dynamic_mcp.frontend import arguments, tool_surface
 from dynamic_mcp.groups import listing, oddities
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol import answers, log_lines, nulls, numbers
@@ -69,17 +67,37 @@ def passes_errors_on_as_they_are() -> None:
     replace(answers.valid_error, lambda error: error)
 
 
-@mutant("FRONT-094")
+@mutant("FRONT-094", also={"FRONT-115": "the unknown members are ignored too"})
 def ignores_arguments_of_another_name() -> None:
     """The call runs with no arguments at all."""
+    known = {"group", "name", "args"}
 
-    class Arguments(msgspec.Struct):
-        group: str
-        name: str
-        args: msgspec.Raw = msgspec.Raw(b"")
+    def wrong(params: Any) -> Any:
+        arguments = params.get("arguments")
+        if params.get("name") != tool_surface.CALL or not isinstance(arguments, dict):
+            return params
+        return {**params, "arguments": {name: arguments[name] for name in arguments if name in known}}
 
-    # Private: only this function reads the arguments.
-    replace(tools._read_call, lambda arguments: msgspec.json.decode(arguments, type=Arguments))
+    wire.from_client(wire.params_of("tools/call", wrong))
+
+
+@mutant("FRONT-094")
+def refuses_the_group_and_the_tool_in_one_name() -> None:
+    """The reference promises to make a call with one possible meaning."""
+    replace(arguments.find_pair, lambda joined, groups: None)
+
+
+@mutant("FRONT-094")
+def makes_a_call_without_arguments_in_another_form() -> None:
+    """A list in place of an object counts as nothing."""
+
+    def wrong(params: Any) -> Any:
+        arguments = params.get("arguments")
+        if isinstance(arguments, dict) and isinstance(arguments.get("args"), list):
+            return {**params, "arguments": {**arguments, "args": {}}}
+        return params
+
+    wire.from_client(wire.params_of("tools/call", wrong))
 
 
 @mutant("FRONT-095")

@@ -125,6 +125,8 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     switched_off: list[str] = []
     for name, raw in file.servers.items():
         path = ("mcpServers", name)
+        if not name:
+            mistakes(("mcpServers",), "a server has an empty name; give it one", name)
         try:
             entry = read(bytes(raw), _Server, path, mistakes)
         except Unusable:

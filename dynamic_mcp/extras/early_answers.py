@@ -123,7 +123,7 @@ def answerer_for(servers: Mapping[str, Mapping[str, Any]]) -> Callable[[bytes], 
                 "id": id,
                 "params": {"protocolVersion": str(version), "capabilities": dict(), **others},
             } if "_meta" not in others:
-                result = tool_surface.introduction(versions.negotiate(version), capabilities)
+                result = tool_surface.introduction(versions.negotiate(version), capabilities, enabled)
             case {"method": "tools/list", "id": id, **others} if others.get("params", {}) == {}:
                 result = tool_list
             case _:
@@ -145,7 +145,7 @@ def simple_servers(content: bytes) -> dict[str, dict[str, Any]] | None:
     match config:
         case {"mcpServers": dict(servers), **others} if not others.keys() - {"$schema"}:
             schema = others.get("$schema", "")
-            plain = isinstance(schema, str) and all(map(_is_plain, servers.values()))
+            plain = isinstance(schema, str) and "" not in servers and all(map(_is_plain, servers.values()))
             return servers if plain else None
         case _:
             return None

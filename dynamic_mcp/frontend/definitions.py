@@ -7,7 +7,7 @@ An answer for a whole group or a search, with its instructions, is little larger
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -34,22 +34,6 @@ _HOW = (
     'For a complete definition ask again with "name" (one name, or several with commas), '
     'or with "search" (a few words; the best match comes first).'
 )
-
-
-def names_of(name: str | list[str] | None, tools: Collection[str]) -> list[str]:
-    """The names in the argument ``name``: one name, a list, or a text with a list of names. Empty if there is none."""
-    if name is None:
-        return []
-    if isinstance(name, list):
-        names = name
-    elif name in tools:
-        return [name]
-    else:
-        try:
-            names = msgspec.json.decode(name, type=list[str])
-        except msgspec.DecodeError:
-            names = name.split(",")
-    return [one for one in dict.fromkeys(map(str.strip, names)) if one]
 
 
 async def answer(group: Group, tools: Listing, instructions: Raw, names: Sequence[str], search: str) -> bytes:

@@ -6,7 +6,7 @@ itself. Requests that need an upstream go to ``RunningCalls``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -53,6 +53,7 @@ class Router:
         send: Callable[[bytes], None],
         session: ClientSession,
         list_tools: Callable[[Raw], bytes],
+        groups: Iterable[str],
         catalog: Catalog,
         relay: Relay,
         calls: RunningCalls,
@@ -64,6 +65,7 @@ class Router:
         self._send = send
         self._session = session
         self._list_tools = list_tools
+        self._groups = groups
         self._catalog = catalog
         self._relay = relay
         self._calls = calls
@@ -239,7 +241,7 @@ class Router:
                 capabilities = self._capabilities(legacy=True)
                 self._session.announced = frozenset(capabilities)
                 version = self._session.initialize(incoming.params)
-                _answer(incoming, tool_surface.introduction(version, capabilities))
+                _answer(incoming, tool_surface.introduction(version, capabilities, self._groups))
             case method:
                 self._calls.start(incoming, self._handler(self._legacy, method))
 
@@ -248,7 +250,11 @@ class Router:
             case "tools/list":
                 _answer(incoming, self._list_tools(incoming.params))
             case "server/discover":
-                result = {"supportedVersions": [era.MODERN], "capabilities": self._capabilities(legacy=False)}
+                result = {
+                    "supportedVersions": [era.MODERN],
+                    "capabilities": self._capabilities(legacy=False),
+                    "instructions": tool_surface.instructions(self._groups),
+                }
                 _answer(incoming, msgspec.json.encode(result))
             case method:
                 self._calls.start(incoming, self._handler(self._modern, method))

@@ -48,6 +48,7 @@ class Frontend:
             send,
             session,
             self._list_tools,
+            self._toolbox.groups,
             self._catalog,
             relay,
             self._calls,

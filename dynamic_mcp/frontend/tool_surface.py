@@ -6,13 +6,17 @@ This module imports only a little of the standard library, so that the early ans
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dynamic_mcp import __version__
 
 GET = "get_dynamic_tools"
 CALL = "call_dynamic_tool"
-INFO = {"name": "dynamic-mcp", "version": __version__}
+INFO = {"name": "dynamic-mcp", "title": "Dynamic MCP", "version": __version__}
+#: Characters of the names of the groups at the beginning of a description, of which some clients show only 160 characters, and in the
+#: instructions.
+_MAX_NAMES = 100
+_MAX_INSTRUCTED = 1000
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -31,10 +35,25 @@ def capabilities(*, resources: bool, prompts: bool, legacy: bool) -> dict[str, o
     return found
 
 
-def introduction(version: str, declared: Mapping[str, object]) -> bytes:
-    """The result of ``initialize``."""
-    result = {"protocolVersion": version, "capabilities": declared, "serverInfo": INFO}
+def introduction(version: str, declared: Mapping[str, object], groups: Iterable[str]) -> bytes:
+    """The result of ``initialize``. ``groups`` are the names of all groups."""
+    result = {
+        "protocolVersion": version,
+        "capabilities": declared,
+        "serverInfo": INFO,
+        "instructions": instructions(groups),
+    }
     return _encode(result).encode()
+
+
+def instructions(groups: Iterable[str]) -> str:
+    """How a model uses this server; for its system prompt."""
+    if not (names := _begin(groups, _MAX_INSTRUCTED)):
+        return "No group of tools is configured."
+    return (
+        f"Groups of tools behind this server: {names}. "
+        f"If a task needs one of them, get its tools with {GET}, then call one with {CALL}."
+    )
 
 
 def tool_list(definitions: bytes) -> bytes:
@@ -44,13 +63,17 @@ def tool_list(definitions: bytes) -> bytes:
 
 def tools(described: Mapping[str, str]) -> bytes:
     """The definitions of the two tools, a JSON array. ``described`` maps each group to its description."""
+    names = _begin(described, _MAX_NAMES) or "none is configured"
     listed = "\n".join(f"- {name}: {description}" for name, description in described.items())
-    group = {"type": "string", "enum": list(described)}
+    example = {"group": next(iter(described), "GROUP"), "name": "TOOL", "args": {"ARGUMENT": "value"}}
+    # Some APIs refuse a request with an empty enum.
+    group = {"type": "string", **({"enum": list(described)} if described else {})}
     definitions = [
         {
             "name": GET,
-            "description": "Many MCP servers stand behind this one, each as a group of tools. This tool returns the complete "
-            "tool definitions of one group, so that only the schemas you need take up context. "
+            "title": "Get the tools of a group",
+            "description": f"Get the tools of a group: {names}. Each group is an MCP server. "
+            "This tool returns the complete definitions, so that only the schemas you need take up context. "
             "Of a large group it returns the names first; then ask for some of them with name or search. "
             f"Call a tool of the group with {CALL}.\n\nAvailable groups:\n{listed}",
             "inputSchema": {
@@ -59,7 +82,7 @@ def tools(described: Mapping[str, str]) -> bytes:
                     "group": {**group, "description": "The group whose tools to return"},
                     "name": {
                         "type": "string",
-                        "description": "Return only the tool of this name, or of several names with commas",
+                        "description": "Return only the tool of this name, or several with commas",
                     },
                     "search": {
                         "type": "string",
@@ -68,12 +91,18 @@ def tools(described: Mapping[str, str]) -> bytes:
                 },
                 "required": ["group"],
             },
+            "annotations": {
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": False,
+            },
         },
         {
             "name": CALL,
-            "description": f"Call one tool of a group. Use {GET} first to learn the group's tools and their input schemas."
-            f'\n\nExample: {CALL}(group="playwright", name="browser_navigate", '
-            'args={"url": "https://example.com"})',
+            "title": "Call a tool of a group",
+            "description": f"Call one tool of a group: {names}. "
+            f"Use {GET} first to learn the group's tools and their input schemas.\n\nExample: {_encode(example)}",
             "inputSchema": {
                 "type": "object",
                 "properties": {
@@ -82,11 +111,30 @@ def tools(described: Mapping[str, str]) -> bytes:
                     "args": {
                         "type": "object",
                         "description": "The arguments for the tool, as its input schema says",
+                        # Without ``properties``, some converters of clients drop every argument.
+                        "properties": {},
                         "additionalProperties": True,
                     },
                 },
                 "required": ["group", "name"],
             },
+            # The proxy does not know what the tools of the groups do, so these are the defaults of MCP.
+            "annotations": {
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
         },
     ]
     return _encode(definitions).encode()
+
+
+def _begin(groups: Iterable[str], most: int) -> str:
+    """The names of the first groups, in about ``most`` characters, and the number of the others."""
+    first, *others = [*groups] or [""]
+    for number, name in enumerate(others):
+        if len(first) + len(name) > most:
+            return f"{first} and {len(others) - number} more"
+        first += f", {name}"
+    return first

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -24,35 +25,19 @@ from dynamic_mcp.errors import (
     UpstreamRefused,
 )
 from dynamic_mcp.frontend import definitions, tool_surface
+from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools, read_call, read_get
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Listing
 from dynamic_mcp.hooks import Hooks, Subject
-from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
-from dynamic_mcp.wording import MAX_TEXT, cut, explain, name_list
+from dynamic_mcp.wording import MAX_TEXT, cut, name_list
 
 _CALL = "tools/call"
 #: The search for a similar name compares names of at most so many characters, and so many of them.
 _MAX_COMPARED_LENGTH = 64
 _MAX_COMPARED = 300
-
-
-class _GetArguments(msgspec.Struct):
-    group: str
-    name: str | list[str] | None = None
-    search: str | None = None
-
-
-class _CallArguments(msgspec.Struct, forbid_unknown_fields=True):
-    group: str
-    name: str
-    args: Raw = Raw(b"")
-
-
-_decode_get = msgspec.json.Decoder(_GetArguments).decode
-_decode_call = msgspec.json.Decoder(_CallArguments).decode
 
 
 class Toolbox:
@@ -67,13 +52,18 @@ class Toolbox:
         """The ``tools`` array of ``tools/list``."""
         return tool_definitions(group.server for group in self._groups.values())
 
+    @property
+    def groups(self) -> Iterable[str]:
+        """The names of the groups, in the order of the configuration."""
+        return self._groups
+
     def list_tools(self, params: Raw) -> bytes:
         """The result of ``tools/list``. Raises Refusal for a cursor."""
         refuse_cursor(params)
         return tool_surface.tool_list(self.definitions)
 
     async def run(self, call: Call) -> bytes:
-        """The result of a call of one of the two tools. Raises Refusal and UpstreamError."""
+        """The result of a call of one of the two tools. Raises UpstreamError, and Refusal for what is no call of them."""
         name = call.read("name", str)
         arguments = call.members.get("arguments") or Raw(b"{}")
         if name == CALL:
@@ -84,36 +74,32 @@ class Toolbox:
 
     async def _get(self, arguments: Raw) -> bytes:
         try:
-            parsed = _decode_get(arguments)
-        except msgspec.ValidationError as error:
-            raise _bad_arguments(GET, error) from None
-        try:
+            parsed = read_get(arguments, self._groups)
             group = self._group(parsed.group)
-            _refuse_switched_off(group, *definitions.names_of(parsed.name, ()))
+            _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
             upstream = await group.connected()
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
-            if any(name not in listing for name in definitions.names_of(parsed.name, listing)):
+            if any(name not in listing for name in find_tools(group.name, parsed.names, listing)):
                 listing = await group.listing(TOOLS, doubt=Doubt.MISSING)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:
             return failure(_not_available(parsed.group, error))
-        names = definitions.names_of(parsed.name, listing)
+        names = find_tools(group.name, parsed.names, listing)
         if names and not any(name in listing for name in names):
             return failure(_unknown_tool(group.name, ", ".join(names), listing))
         instructions = upstream.agreed.instructions
-        return await definitions.answer(group, listing, instructions, names, parsed.search or "")
+        return await definitions.answer(group, listing, instructions, names, parsed.search)
 
     async def _watched_call(self, arguments: Raw, call: Call) -> bytes:
         """Call a tool of a group, with the hooks. A failure becomes a result that explains it to the model."""
         call.is_watched = True
         try:
-            parsed = _read_call(arguments)
-        except msgspec.ValidationError as error:
-            refusal = _bad_arguments(CALL, error)
-            return await self._hooks.watch(Subject("tool", None, None), lambda: _refuse(refusal))
-        subject = Subject("tool", parsed.group, parsed.name, parsed.args)
-        try:
+            try:
+                parsed = read_call(arguments, self._groups)
+            except CallRefused as refusal:
+                return await self._hooks.watch(Subject("tool", None, None), partial(_refuse, refusal))
+            subject = Subject("tool", parsed.group, parsed.name, parsed.given)
             return await self._hooks.watch(subject, lambda: self._call(parsed, call))
         except CallRefused as refusal:
             return failure(str(refusal))
@@ -124,30 +110,27 @@ class Toolbox:
         except UpstreamFailed as error:
             return failure(_not_available(parsed.group, error))
 
-    async def _call(self, parsed: _CallArguments, call: Call) -> bytes:
-        """Find the tool and call it. Raises CallRefused, Refusal and UpstreamError."""
+    async def _call(self, parsed: CallArguments, call: Call) -> bytes:
+        """Find the tool and call it. Raises CallRefused and UpstreamError."""
         call.group = group = self._group(parsed.group)
         _refuse_switched_off(group, parsed.name)
-        args = _as_object(parsed.args)
-        if args is None:
-            raise Refusal(
-                INVALID_PARAMS, f'{CALL}: "args" must be an object with the arguments of {cut(parsed.name)!r}'
-            )
         await group.connected()
         listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)))
-        if parsed.name not in listing:
-            left = call.seconds_left(group.timeout(TOOLS))
-            listing = await group.listing(TOOLS, left, Doubt.MISSING)
-        if parsed.name not in listing:
-            raise CallRefused(_unknown_tool(group.name, parsed.name, listing))
-        params = call.params({"name": Raw(msgspec.json.encode(parsed.name)), "arguments": Raw(args)})
+        name = find_tool(group.name, parsed.name, listing)
+        if name not in listing:
+            listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)), Doubt.MISSING)
+            name = find_tool(group.name, parsed.name, listing)
+        if name not in listing:
+            raise CallRefused(_unknown_tool(group.name, name, listing))
+        definition = listing[name]
+        args = parsed.for_tool(name, definition)
+        params = call.params({"name": Raw(msgspec.json.encode(name)), "arguments": Raw(args)})
         options = call.options(group.timeout(TOOLS))
-        definition = listing[parsed.name]
         try:
             if group.policy is None:
                 return await group.request(_CALL, params, options)
             return await group.policy.call(
-                parsed.name, definition, args, options, lambda now: group.request(_CALL, params, now)
+                name, definition, args, options, lambda now: group.request(_CALL, params, now)
             )
         except CallRefused as refusal:
             raise CallRefused(f"The call was not made: {refusal}") from None
@@ -155,7 +138,7 @@ class Toolbox:
             # In a later round the upstream refuses the answers or the state, which the model cannot correct.
             if refusal.code != INVALID_PARAMS or call.inputs or call.state:
                 raise
-            raise _RejectedArguments(refusal, parsed.name, definition) from None
+            raise _RejectedArguments(refusal, name, definition) from None
 
     def _group(self, name: str) -> Group:
         """The group of this name, if the configuration allows its tools. Raises CallRefused with the names of the groups."""
@@ -207,45 +190,8 @@ def explain_failure(error: UpstreamError) -> bytes:
     return failure(f"The call failed: {error}.")
 
 
-def _as_object(args: Raw) -> bytes | None:
-    """The arguments as a JSON object, even if the model put the object into a string. None for anything else."""
-    if not args or bytes(args) == jsonrpc.NULL:
-        return b"{}"
-    if bytes(args)[:1] == b"{":
-        return bytes(args)
-    if bytes(args)[:1] == b'"':
-        inner = msgspec.json.decode(args, type=str).strip().encode()
-        try:
-            decode_members(inner)
-        except msgspec.DecodeError:
-            return None
-        return inner
-    return None
-
-
-def _read_call(arguments: Raw) -> _CallArguments:
-    """Decode the arguments of a call. Raises msgspec.ValidationError.
-
-    Models confuse ``args`` with its name in MCP, ``arguments``. Any other member is an error, so that no call lacks what the model gave.
-    Clients add members that begin with an underscore.
-    """
-    try:
-        return _decode_call(arguments)
-    except msgspec.ValidationError:
-        members = decode_members(arguments)
-        known = {name: raw for name, raw in members.items() if not name.startswith("_")}
-        if "arguments" in known and bytes(known.get("args", Raw(b"{}"))) in (b"{}", jsonrpc.NULL):
-            known["args"] = known.pop("arguments")
-        return _decode_call(msgspec.json.encode(known))
-
-
-async def _refuse(refusal: Refusal) -> bytes:
+async def _refuse(refusal: CallRefused) -> bytes:
     raise refusal
-
-
-def _bad_arguments(tool: str, error: msgspec.ValidationError) -> Refusal:
-    needed = "group, and optionally name or search" if tool == GET else "group, name and optionally args"
-    return Refusal(INVALID_PARAMS, f"{tool}: {explain(error)}. It takes {needed}.")
 
 
 def _not_available(group: str, error: UpstreamFailed) -> str:

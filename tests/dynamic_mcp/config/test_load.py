@@ -60,6 +60,7 @@ BROKEN: dict[str, str | bytes] = {
     "not UTF-8": b'{\n "mcpServers": "\xff"}',
     "UTF-16": '{"mcpServers": {}}'.encode("utf-16"),
     "nested too deeply": '{"mcpServers": {"a": ' + "[" * 100_000,
+    "an empty name": json.dumps({"mcpServers": {"": STDIO}}),
     "no description": configuration_with({"command": "c"}),
     "neither command nor url": configuration_with({"description": "d"}),
     "command and url": configuration_with({**STDIO, **HTTP}),

@@ -154,6 +154,7 @@ def test_ordinary_configuration_has_early_answers(entry: dict[str, Any]) -> None
         '{"mcpServers": {"a": {"command": "x"}}}',
         '{"mcpServers": {"a": {"description": "d", "command": "x", "url": "y"}}}',
         '{"mcpServers": {"a": {"description": "d", "command": "x", "typo": 1}}}',
+        '{"mcpServers": {"": {"description": "d", "command": "x"}}}',
         '{"mcpServers": {"a": {"description": "d", "command": "x", "command": "y"}}}',
         '{"mcpServers": {"a": {"description": "\\ud800", "command": "x"}}}',
         '{"mcpServers": {"a": {"description": "d", "command": "x", "security": {}}}}',

@@ -1,0 +1,244 @@
+"""Reads the arguments of the two tools, as models write them.
+
+A call that has one possible meaning is understood, with everything that the model gave. Any other call is refused, and the refusal shows
+the right form. So no call reaches an upstream with less than the model gave. An optional member that is empty, such as "" or null, counts
+as absent, because strict schemas make models fill in every member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+from msgspec import Raw
+
+from dynamic_mcp.frontend.misplaced import is_name_of, may_be_nested, object_text, place, shown
+from dynamic_mcp.frontend.right_form import UNKNOWN_GROUP, UNKNOWN_TOOL, refuse_call, refuse_get
+from dynamic_mcp.frontend.tool_surface import CALL, GET
+from dynamic_mcp.groups.listing import TOOLS, Kind
+from dynamic_mcp.protocol.jsonrpc import NULL, decode_members
+from dynamic_mcp.wording import name_list
+
+#: What models put between the names of a group and of its tool.
+_SEPARATORS = (".", "/", "__", "::", ":")
+#: The levels of calls inside calls.
+_MAX_WRAPPED = 3
+_NOTHING = (b"", NULL, b'""', b"[]", b"{}")
+
+
+class KnownGroup(Protocol):
+    """What a refusal has to know about a group."""
+
+    def last_names(self, kind: Kind) -> Collection[str] | None:
+        """The names in the last listing; None if there was no listing yet."""
+        ...
+
+
+Groups = Mapping[str, KnownGroup]
+
+
+class GetArguments(msgspec.Struct, frozen=True):
+    """The arguments of ``get_dynamic_tools``."""
+
+    group: str
+    #: the tools to return; empty for all
+    names: tuple[str, ...] = ()
+    search: str = ""
+
+
+class CallArguments(msgspec.Struct, forbid_unknown_fields=True):
+    """The arguments of ``call_dynamic_tool``."""
+
+    group: str
+    name: str
+    #: as the model gave them; empty if it gave none
+    args: Raw = Raw(b"")
+
+    @property
+    def given(self) -> Raw:
+        """The arguments that the model gave, for a log."""
+        return self.args
+
+    def for_tool(self, name: str, definition: Raw) -> bytes:
+        """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
+        args = bytes(self.args) or b"{}"
+        if args[:1] == b"{" and not may_be_nested(args):
+            return args
+        return place(args, {}, self.group, name, definition)
+
+
+class LooseArguments(CallArguments):
+    """The arguments of ``call_dynamic_tool`` with further members."""
+
+    #: their meaning depends on the tool
+    beside: dict[str, Raw] = {}
+
+    @property
+    def given(self) -> Raw:
+        """The arguments that the model gave, for a log."""
+        if not self.beside:
+            return self.args
+        args = {} if object_text(self.args) or not self.args else {"args": self.args}
+        return Raw(msgspec.json.encode(args | shown(bytes(self.args), self.beside)))
+
+    def for_tool(self, name: str, definition: Raw) -> bytes:
+        """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
+        return place(bytes(self.args), self.beside, self.group, name, definition)
+
+
+_decode_call = msgspec.json.Decoder(CallArguments).decode
+_decode_texts = msgspec.json.Decoder(str | list[str]).decode
+
+
+def read_call(arguments: Raw, groups: Groups) -> CallArguments:
+    """Read the arguments of ``call_dynamic_tool``. Raises CallRefused."""
+    try:
+        call = _decode_call(arguments)
+    except msgspec.ValidationError:
+        pass
+    else:
+        if call.group in groups and call.name:
+            return call
+    members = _members(CALL, arguments)
+    if members is None:
+        raise refuse_call("the arguments must be an object", **_first_call(groups), args={})
+    given = _take(members, "group"), _take(members, "name")
+    args = members.pop("args", Raw(b""))
+    group, name = map(_text, given)
+    if None in given and (group or name):
+        group, name = find_pair(group or name, groups) or (group, name)
+    if group and name:
+        return LooseArguments(group, name, args, members)
+    raise _incomplete(given, group, name, shown(bytes(args), members), groups)
+
+
+def _incomplete(
+    given: tuple[Raw | None, Raw | None], group: str, name: str, args: object, groups: Groups
+) -> Exception:
+    """The refusal of a call without a group or without a name."""
+    if not group:
+        owners = [other for other, known in groups.items() if name in (known.last_names(TOOLS) or ())]
+        problem = f"{_missing('group', given[0])}. Groups: {name_list(groups)}"
+        group = next(iter(owners or groups), UNKNOWN_GROUP)
+    else:
+        problem = f"{_missing('name', given[1])}. {GET} returns the tools of the group"
+    return refuse_call(problem, group=group, name=name or _first_tool(group, groups), args=args)
+
+
+def read_get(arguments: Raw, groups: Groups) -> GetArguments:
+    """Read the arguments of ``get_dynamic_tools``. Raises CallRefused."""
+    first = next(iter(groups), UNKNOWN_GROUP)
+    members = _members(GET, arguments)
+    if members is None:
+        raise refuse_get("the arguments must be an object", groups, group=first)
+    raw_group = _take(members, "group")
+    group = _text(raw_group)
+    raw_names, raw_search = (_take(members, member) or Raw(b"[]") for member in ("names", "search"))
+    try:
+        names, search = _texts(raw_names), " ".join(_texts(raw_search))
+    except msgspec.ValidationError:
+        raise refuse_get("name and search must be texts", groups, group=group or first) from None
+    if raw_group is None and len(names) == 1 and (split := find_pair(names[0], groups)) is not None:
+        group, *names = split
+    form = {"group": group or first, **({"name": ",".join(names)} if names else {})}
+    if search:
+        form["search"] = search
+    if not group:
+        raise refuse_get(_missing("group", raw_group), groups, **form)
+    if unknown := [
+        repr(name) for name, raw in members.items() if not name.startswith("_") and bytes(raw) not in _NOTHING
+    ]:
+        problem = f"{name_list(unknown)} is unknown. It takes group, and optionally name or search"
+        raise refuse_get(problem, groups, **form)
+    return GetArguments(group, tuple(names), search)
+
+
+def find_tool(group: str, name: str, known: Collection[str]) -> str:
+    """The tool that ``name`` means: without the group in front, if there is such a tool only then."""
+    if name not in known:
+        for separator in _SEPARATORS:
+            if (rest := name.removeprefix(f"{group}{separator}")) in known:
+                return rest
+    return name
+
+
+def find_tools(group: str, names: Collection[str], known: Collection[str]) -> tuple[str, ...]:
+    """The tools that ``names`` mean. One text may have several names with commas."""
+    parts = [part.strip() for name in names for part in ([name] if name in known else name.split(","))]
+    return tuple(dict.fromkeys(find_tool(group, part, known) for part in parts if part))
+
+
+def _members(tool: str, arguments: Raw) -> dict[str, Raw] | None:
+    """The members of a call, also of a call inside a string or a member such as ``arguments``. None without an object."""
+    text = b"{}" if bytes(arguments) == NULL else object_text(arguments)
+    members = None if text is None else decode_members(text)
+    for _ in range(_MAX_WRAPPED):
+        inner = None if members is None else _call_inside(tool, members)
+        if inner is None:
+            break
+        members = inner
+    return members
+
+
+def _call_inside(tool: str, members: dict[str, Raw]) -> dict[str, Raw] | None:
+    """The members of the call inside the only member of a call; None without one."""
+    own = {name: raw for name, raw in members.items() if not name.startswith("_")}
+    if bytes(own.get("name", Raw(b""))) == b'"%b"' % tool.encode():
+        del own["name"]
+    if len(own) != 1:
+        return None
+    ((name, raw),) = own.items()
+    text = object_text(raw) if is_name_of("args", name) else None
+    return (decode_members(text) or None) if text is not None else None
+
+
+def _take(members: dict[str, Raw], member: str) -> Raw | None:
+    """Remove a member, or the only one with another name of it. None without one, or for an empty one."""
+    names = [name for name in members if name == member] or [
+        name for name in members if is_name_of(member, name)
+    ]
+    raw = members.pop(names[0]) if len(names) == 1 else None
+    return None if raw is None or bytes(raw) in _NOTHING else raw
+
+
+def _text(raw: Raw | None) -> str:
+    """The text of a member; empty for another value."""
+    return "" if raw is None or bytes(raw)[:1] != b'"' else msgspec.json.decode(raw, type=str).strip()
+
+
+def _texts(raw: Raw) -> list[str]:
+    """The texts of a member, also of a list inside a string. Raises msgspec.ValidationError."""
+    texts = _decode_texts(raw)
+    if isinstance(texts, str) and texts.lstrip().startswith("["):
+        with suppress(msgspec.DecodeError):
+            texts = msgspec.json.decode(texts, type=list[str])
+    return [text for text in ([texts] if isinstance(texts, str) else texts) if text.strip()]
+
+
+def find_pair(joined: str, groups: Groups) -> tuple[str, str] | None:
+    """The group and the tool in a text such as ``group.tool``; None if there is not exactly one pair."""
+    found = {
+        (group, joined.removeprefix(f"{group}{separator}"))
+        for group in groups
+        for separator in _SEPARATORS
+        if joined.startswith(f"{group}{separator}") and joined != f"{group}{separator}"
+    }
+    if len(found) > 1:
+        found = {(group, name) for group, name in found if name in (groups[group].last_names(TOOLS) or ())}
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _missing(member: str, raw: Raw | None) -> str:
+    return f"{member!r} is missing" if raw is None else f"{member!r} must be a text"
+
+
+def _first_tool(group: str, groups: Groups) -> str:
+    known = groups[group].last_names(TOOLS) if group in groups else None
+    return next(iter(known or ()), UNKNOWN_TOOL)
+
+
+def _first_call(groups: Groups) -> dict[str, object]:
+    group = next(iter(groups), UNKNOWN_GROUP)
+    return {"group": group, "name": _first_tool(group, groups)}
