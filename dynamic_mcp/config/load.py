@@ -18,7 +18,7 @@ import msgspec
 
 from dynamic_mcp import files
 from dynamic_mcp.config import duration
-from dynamic_mcp.config.expand import Expander
+from dynamic_mcp.config.expand import Expander, beside
 from dynamic_mcp.config.model import (
     REMOTE_START,
     CallRules,
@@ -66,6 +66,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     command: str | None = None
     args: list[str] = []
     env: dict[str, str] = {}
+    cwd: str | None = None
     url: str | None = None
     headers: dict[str, str] = {}
     oauth_client_id: str | None = None
@@ -245,10 +246,14 @@ def _server(
                 raise error(f"'security.{field}' belongs to a server with 'url', this one has 'command'")
         if not entry.command:
             raise error("'command' is empty; name the program to start")
+        if entry.cwd == "":
+            raise error("'cwd' is empty; name the folder to start in, or remove it")
+        cwd = None if entry.cwd is None else beside(origin, expand.path(entry.cwd, f"{location}.cwd"))
         transport = StdioTransport(
-            command=entry.command,
+            command=expand.path(entry.command, f"{location}.command"),
             args=tuple(expand(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
             env=_secrets(entry.env, f"{location}.env", expand),
+            cwd=cwd,
             environment=settings.environment,
             limits=settings.limits,
             prefix=settings.command_prefix,
@@ -257,7 +262,7 @@ def _server(
     elif entry.url is not None:
         if entry.type == "stdio":
             raise error("type 'stdio' needs 'command', not 'url'")
-        for field in ("args", "env"):
+        for field in ("args", "env", "cwd"):
             if getattr(entry, field):
                 raise error(f"'{field}' belongs to a server with 'command', this one has 'url'")
         for field in ONLY_COMMAND:
@@ -268,7 +273,12 @@ def _server(
         client_id = entry.oauth_client_id
         if client_id is not None:
             client_id = expand(client_id, f"{location}.oauth_client_id")
-        scopes = tuple(entry.oauth_scopes)
+        # One variable may hold several scopes, or none.
+        scopes = tuple(
+            scope
+            for n, text in enumerate(entry.oauth_scopes)
+            for scope in expand(text, f"{location}.oauth_scopes[{n}]").split()
+        )
         for n, host in enumerate(entry.oauth_private_hosts):
             if not _HOST.fullmatch(host):
                 raise error(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -163,7 +164,8 @@ def _limits(value: LimitsEntry, location: str, expand: Callable[[str, str], str]
 def _prefix(value: list[str], location: str, expand: Callable[[str, str], str]) -> tuple[str, ...]:
     if value and not value[0]:
         raise ValueError(f"{location}[0]: is empty; name the program to start the server with")
-    return tuple(expand(word, f"{location}[{n}]") for n, word in enumerate(value))
+    words = [expand(word, f"{location}[{n}]") for n, word in enumerate(value)]
+    return (*map(os.path.expanduser, words[:1]), *words[1:])
 
 
 def _convert(location: str, convert: Callable[[str | int], _N], value: str | int, accepted: str) -> _N:

@@ -34,7 +34,7 @@ MAX_UNREAD = 16 << 20
 def plain_launch(transport: StdioTransport) -> Launch:
     """The configured command, with the environment of the proxy and the configured variables."""
     own = {name: value.reveal() for name, value in transport.env}
-    return Launch((transport.command, *transport.args), {**os.environ, **own})
+    return Launch((transport.command, *transport.args), {**os.environ, **own}, transport.cwd)
 
 
 class StdioUpstream:
