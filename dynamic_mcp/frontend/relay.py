@@ -96,6 +96,9 @@ class Relay:
     def client_capabilities(self) -> bytes:
         return self._session.client_capabilities()
 
+    def client_info(self) -> bytes:
+        return self._session.client_info
+
     def on_ready(self, group: Group) -> None:
         self._send_level(group)
         assert group.upstream is not None

@@ -40,6 +40,10 @@ class GroupListener(Protocol):
         """The client's capabilities for the handshake, a JSON object."""
         ...
 
+    def client_info(self) -> bytes:
+        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
+        ...
+
     def on_ready(self, group: Group) -> None:
         """Note that the group is connected, for the first time or again."""
         ...
@@ -344,6 +348,9 @@ class Group:
 
     def capabilities(self) -> bytes:
         return self._listener.client_capabilities()
+
+    def client_info(self) -> bytes:
+        return self._listener.client_info()
 
     def on_notification(self, message: Message) -> None:
         self._listings.invalidate(message.method or "")
