@@ -98,6 +98,10 @@ class SignInNeeded(UpstreamFailed):
 class UpstreamTimeout(UpstreamError):
     """No answer came within the timeout, which is in the message."""
 
+    def by(self, server: str, setting: str) -> UpstreamTimeout:
+        """The same error, with the setting of the server that would give it more time."""
+        return UpstreamTimeout(f"{self} (timeout.{setting} of server {server!r})")
+
 
 class UpstreamRefused(UpstreamError):
     """The upstream answered with a JSON-RPC error.

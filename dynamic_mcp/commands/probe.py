@@ -67,8 +67,9 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
                             report_cut(server.name, kind, listing)
     except TimeoutError:
         result.failure = not_started_within(limit)
-    except SignInNeeded:
+    except SignInNeeded as need:
         result.failure, result.needs_sign_in = "it needs you to sign in", True
+        result.stderr_tail = need.stderr_tail
     except UpstreamError as error:
         result.failure = str(error)
         result.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""

@@ -2,7 +2,8 @@
 
 A list is the union over the allowed groups, in the order of the configuration, with every definition as its upstream wrote it. Only the
 part of a group that is slow, broken or without the capability is missing. The additional parameter ``group`` restricts a request to one
-group, so that entries of equal names are reachable. ``owners`` decides which group a name leads to.
+group, so that entries of equal names are reachable; then a failure of the group is an error. ``owners`` decides which group a name
+leads to.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dynamic_mcp.frontend.bridge import not_found_code
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Kind, Listing
+from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Kind, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
@@ -134,7 +135,7 @@ class Catalog:
         timeout = group.timeout(kind)
         # Another group may have taken the time, because the search for the owner waited for its listing.
         options = call.options(timeout, at_least=timeout / 2)
-        return await group.request(call.incoming.method, params, options)
+        return await group.request(call.incoming.method, params, options, kind)
 
     async def _owner_of(self, uri: str, call: Call, *, template: bool = False) -> Group:
         """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
@@ -149,7 +150,8 @@ class Catalog:
         if (owner := await self._find(uri, searches, call)) is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
-        raise Refusal(code, f"Resource not found: {cut(uri)}", {"uri": uri} if len(uri) <= MAX_NAME else None)
+        text = f"Resource not found: {cut(uri)}{self._not_searched(RESOURCES)}"
+        raise Refusal(code, text, {"uri": uri} if len(uri) <= MAX_NAME else None)
 
     async def _prompt(self, name: str, call: Call) -> tuple[Group, str]:
         """The group of a listed prompt, and the prompt's name in that group. Raises Refusal."""
@@ -165,8 +167,13 @@ class Catalog:
             # Without a listing, the request to the group fails with the reason.
             own = name if names is None else own_name(prefix, name, names, self._groups)
         if owner is None or own is None:
-            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}")
+            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}{self._not_searched(PROMPTS)}")
         return owner, own
+
+    def _not_searched(self, kind: Kind) -> str:
+        """The groups that may have a missing name, because they are not available."""
+        groups = [name for name, group in self._groups.items() if group.has(kind) and group.upstream is None]
+        return f". Not available now, and so not searched: {name_list(groups)}" if groups else ""
 
     async def _find(self, name: str, searches: Sequence[_Search], call: Call) -> Group | None:
         """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
@@ -190,8 +197,11 @@ class Catalog:
         return None if claimants is order else await self._find(name, searches, call)
 
     async def _listings(self, kind: Kind, name: str | None = None) -> list[tuple[Group, Listing | None]]:
-        candidates = [self._group(kind, name)] if name is not None else self._groups.values()
-        groups = [group for group in candidates if group.has(kind)]
+        """The part of each group in a list. Raises UpstreamError only for a group that the client names."""
+        if name is not None:
+            group = self._group(kind, name)
+            return [(group, usable(await group.listing(kind), kind))]
+        groups = [group for group in self._groups.values() if group.has(kind)]
         listings = await asyncio.gather(*(_listing(group, kind, group.timeout(kind)) for group in groups))
         return list(zip(groups, listings, strict=True))
 

@@ -27,7 +27,7 @@ from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Listing
+from dynamic_mcp.groups.listing import TOOLS, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
@@ -90,7 +90,7 @@ class Toolbox:
             raise _bad_arguments(GET, error) from None
         try:
             group = self._group(parsed.group)
-            listing = await group.listing(TOOLS)
+            listing = usable(await group.listing(TOOLS), TOOLS)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
@@ -32,29 +33,8 @@ from dynamic_mcp.upstream.handshake import NoCommonVersion
 
 _T = TypeVar("_T")
 
-
-class GroupListener(Protocol):
-    """Represents the client, and takes the messages that upstreams begin."""
-
-    def client_capabilities(self) -> bytes:
-        """The client's capabilities for the handshake, a JSON object."""
-        ...
-
-    def client_info(self) -> bytes:
-        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
-        ...
-
-    def on_ready(self, group: Group) -> None:
-        """Note that the group is connected, for the first time or again."""
-        ...
-
-    def on_notification(self, group: Group, message: Message) -> None:
-        """Take a notification of the group's upstream. The group itself has handled it already."""
-        ...
-
-    async def on_request(self, group: Group, message: Message) -> bytes:
-        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
-        ...
+#: Seconds for the steps of a sign-in before the browser opens. Only they show whether a sign-in is possible.
+SIGN_IN_BEGIN = 2.0
 
 
 class Group:
@@ -132,17 +112,21 @@ class Group:
                 return await self._listings.fill(
                     kind, lambda: self._tracked(list_all(upstream, kind, self.timeout(kind)))
                 )
-        except TimeoutError:
-            raise incomplete(kind, seconds) from None
+        except (TimeoutError, UpstreamTimeout) as error:
+            late = error if isinstance(error, UpstreamTimeout) else incomplete(kind, seconds)
+            raise late.by(self.name, kind.feature) from None
 
     def last_names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
         return self._listings.names(kind)
 
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """Send a request to the upstream and return its result. Raises UpstreamError."""
+    async def request(self, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
+        """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        return valid_result(method, await self._tracked(upstream.request(method, params, options)))
+        try:
+            return valid_result(method, await self._tracked(upstream.request(method, params, options)))
+        except UpstreamTimeout as error:
+            raise error.by(self.name, kind.feature) from None
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:
@@ -215,7 +199,6 @@ class Group:
         except SignInNeeded as need:
             record.failed(str(need), outcome="sign_in_needed")
             if not backoff.signed_in:
-                self._fail("it waits for you to sign in, in the browser", level=logging.INFO)
                 return need
             backoff.after_failure()
             self._fail("it refuses the tokens of the sign-in that just succeeded")
@@ -262,22 +245,31 @@ class Group:
                             await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, limit))
                 except TimeoutError:
                     raise UpstreamFailed(not_started_within(limit)) from None
+                except UpstreamTimeout as error:
+                    raise error.by(self.name, "start") from None
                 except NoCommonVersion:
                     self._skip_probe = False  # the probe told what is wrong
                     raise
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
-        """Wait for the user's sign-in; ``oauth.signin`` limits the time."""
+        """Wait for the user's sign-in; ``oauth.signin`` limits the time. Calls fail as soon as a user can be meant."""
+        text = "it waits for you to sign in, in the browser"
+        timer = asyncio.get_running_loop().call_later(
+            SIGN_IN_BEGIN, lambda: self._fail(text, need.stderr_tail, level=logging.INFO)
+        )
         try:
             await self._connector.sign_in(need)
         except UpstreamError as error:
+            timer.cancel()
             backoff.after_failure()
-            self._fail(str(error))
+            self._fail(str(error), need.stderr_tail)
             # ``retry_now`` does not shorten this delay, because the next attempt opens a browser.
             await anyio.sleep(backoff.next)
         else:
             backoff.signed_in = True
+        finally:
+            timer.cancel()
 
     def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
         self._state.ready(upstream)

@@ -236,6 +236,8 @@ class HttpClient:
         """The error for a reply with an error status, with the words of the server. ``text`` says what happened."""
         if text is None:
             text = refusals.status_text(reply.status)
+            if reply.status in (401, 403) and self._bearer is None:
+                text = f"{text}; its 'headers' may lack a valid token or key"
             if 300 <= reply.status < 400:
                 text = redirects.explain(self.url, reply.status, reply.header("Location"))
         reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
@@ -282,7 +284,13 @@ class HttpClient:
         except SignInNeeded as need:
             if not may_sign_in:
                 raise
-            await self._credentials.sign_in(need)
+            try:
+                await self._credentials.sign_in(need)
+            except UpstreamFailed as error:
+                # A copy, because all callers that wait for the sign-in get this error.
+                failure = error.copy()
+                failure.stderr_tail = failure.stderr_tail or need.stderr_tail
+                raise failure from None
             return await attempt()
 
     async def _send_authorized(
@@ -297,6 +305,11 @@ class HttpClient:
             if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
                 return reply
             another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
+        except SignInNeeded as need:
+            # If no sign-in is possible, the server's own words say what is missing.
+            need.stderr_tail = self._shown(await reply.words(), reply.content_type)
+            reply.close()
+            raise
         except BaseException:
             reply.close()
             raise

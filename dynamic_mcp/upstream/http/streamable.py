@@ -250,7 +250,8 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             await self._begin_session()
         except UpstreamError as error:
-            self._lose(UpstreamGone(f"no new session could be begun: {error}"))
+            setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
+            self._lose(UpstreamGone(f"no new session could be begun: {error}{setting}"))
             return
         finally:
             self._renewal = None
