@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,7 +18,6 @@ from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
-from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
@@ -28,6 +27,7 @@ from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
+from dynamic_mcp.tasks import later
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 from dynamic_mcp.upstream.handshake import NoCommonVersion
 
@@ -35,6 +35,30 @@ _T = TypeVar("_T")
 
 #: Seconds for the steps of a sign-in before the browser opens. Only they show whether a sign-in is possible.
 SIGN_IN_BEGIN = 2.0
+
+
+class GroupListener(Protocol):
+    """Represents the client, and takes the messages that upstreams begin."""
+
+    def client_capabilities(self) -> bytes:
+        """The client's capabilities for the handshake, a JSON object."""
+        ...
+
+    def client_info(self) -> bytes:
+        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
+        ...
+
+    def on_ready(self, group: Group) -> None:
+        """Note that the group is connected, for the first time or again."""
+        ...
+
+    def on_notification(self, group: Group, message: Message) -> None:
+        """Take a notification of the group's upstream. The group itself has handled it already."""
+        ...
+
+    async def on_request(self, group: Group, message: Message) -> bytes:
+        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
+        ...
 
 
 class Group:
@@ -255,21 +279,16 @@ class Group:
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
         """Wait for the user's sign-in; ``oauth.signin`` limits the time. Calls fail as soon as a user can be meant."""
         text = "it waits for you to sign in, in the browser"
-        timer = asyncio.get_running_loop().call_later(
-            SIGN_IN_BEGIN, lambda: self._fail(text, need.stderr_tail, level=logging.INFO)
-        )
         try:
-            await self._connector.sign_in(need)
+            with later(SIGN_IN_BEGIN, lambda: self._fail(text, need.stderr_tail, level=logging.INFO)):
+                await self._connector.sign_in(need)
         except UpstreamError as error:
-            timer.cancel()
             backoff.after_failure()
             self._fail(str(error), need.stderr_tail)
             # ``retry_now`` does not shorten this delay, because the next attempt opens a browser.
             await anyio.sleep(backoff.next)
         else:
             backoff.signed_in = True
-        finally:
-            timer.cancel()
 
     def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
         self._state.ready(upstream)
