@@ -91,7 +91,7 @@ class Relay:
         self._merger.close()
         self._rates.close()
 
-    # From the groups (``groups.group.GroupListener``)
+    # From the groups (``groups.listener.GroupListener``)
 
     def client_capabilities(self) -> bytes:
         return self._session.client_capabilities()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,6 +18,7 @@ from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Kind, Listing, incomplete, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
@@ -37,34 +38,12 @@ _T = TypeVar("_T")
 SIGN_IN_BEGIN = 2.0
 
 
-class GroupListener(Protocol):
-    """Represents the client, and takes the messages that upstreams begin."""
-
-    def client_capabilities(self) -> bytes:
-        """The client's capabilities for the handshake, a JSON object."""
-        ...
-
-    def client_info(self) -> bytes:
-        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
-        ...
-
-    def on_ready(self, group: Group) -> None:
-        """Note that the group is connected, for the first time or again."""
-        ...
-
-    def on_notification(self, group: Group, message: Message) -> None:
-        """Take a notification of the group's upstream. The group itself has handled it already."""
-        ...
-
-    async def on_request(self, group: Group, message: Message) -> bytes:
-        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
-        ...
-
-
 class Group:
     """One configured server, until the configuration removes it."""
 
-    def __init__(self, server: Server, connector: Connector, listener: GroupListener, hooks: Hooks) -> None:
+    def __init__(
+        self, server: Server, connector: Connector, listener: GroupListener[Group], hooks: Hooks
+    ) -> None:
         self.server = server
         #: checks each call; None allows every call
         self.policy: CallPolicy | None = None

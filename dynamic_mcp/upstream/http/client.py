@@ -234,10 +234,9 @@ class HttpClient:
 
     async def refusal(self, reply: HttpReply, text: str | None = None) -> HttpStatus:
         """The error for a reply with an error status, with the words of the server. ``text`` says what happened."""
-        if text is None:
-            text = refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
-            if 300 <= reply.status < 400:
-                text = redirects.explain(self.url, reply.status, reply.header("Location"))
+        if text is None and 300 <= reply.status < 400:
+            text = redirects.explain(self.url, reply.status, reply.header("Location"))
+        text = text or refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
         reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
         return HttpStatus(text, reason, status=reply.status)
 
@@ -297,8 +296,7 @@ class HttpClient:
                 return reply
             another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
         except BaseException as error:
-            if isinstance(error, SignInNeeded):
-                # If no sign-in is possible, the server's own words say what is missing.
+            if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
                 error.stderr_tail = self._shown(await reply.words(), reply.content_type)
             reply.close()
             raise
