@@ -83,6 +83,12 @@ class UpstreamFailed(UpstreamError):
         """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""
         return copy.copy(self)
 
+    def with_words(self, words: str) -> UpstreamFailed:
+        """A copy with these last words of the upstream, unless the error has others."""
+        other = self.copy()
+        other.stderr_tail = self.stderr_tail or words
+        return other
+
 
 class StillStarting(UpstreamFailed):
     """The upstream cannot be used yet, because its start goes on."""
@@ -121,6 +127,10 @@ class SignInNeeded(UpstreamFailed):
 
 class UpstreamTimeout(UpstreamError):
     """No answer came within the timeout, which is in the message."""
+
+    def by(self, server: str, setting: str) -> UpstreamTimeout:
+        """The same error, with the setting of the server that would give it more time."""
+        return UpstreamTimeout(f"{self} (timeout.{setting} of server {server!r})")
 
 
 class UpstreamRefused(UpstreamError):

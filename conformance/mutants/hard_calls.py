@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from dynamic_mcp.config.model import CallRules
+    from dynamic_mcp.groups.listing import Kind
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.upstream.base import Options
 
@@ -126,9 +127,9 @@ def serialises_the_arguments_anew() -> None:
     """Numbers change."""
     right = Group.request
 
-    async def wrong(self: Group, method: str, params: bytes, options: Options) -> bytes:
+    async def wrong(self: Group, method: str, params: bytes, options: Options, *kind: Kind) -> bytes:
         value = json.loads(params or b"{}", parse_float=lambda text: min(float(text), 1e300))
-        return await right(self, method, json.dumps(value).encode(), options)
+        return await right(self, method, json.dumps(value).encode(), options, *kind)
 
     replace(right, wrong)
 

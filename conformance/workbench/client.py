@@ -54,6 +54,8 @@ class McpClient:
         self.era: Era = "legacy"
         #: the client's capabilities, for the handshake and every modern request
         self.capabilities: Json = {}
+        #: its `clientInfo`
+        self.info: object = CLIENT_INFO
         #: the program itself and every process that it started
         self.processes = processes
         self._launched = launched
@@ -168,7 +170,7 @@ class McpClient:
             return {"method": method} if params is None else {"method": method, "params": params}
         meta = {
             "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+            "io.modelcontextprotocol/clientInfo": self.info,
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             **(params or {}).get("_meta", {}),
         }

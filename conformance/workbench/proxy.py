@@ -17,7 +17,7 @@ import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.model.sut import DEFAULT_STARTS_WITHIN
-from conformance.workbench.client import CLIENT_INFO, NEWEST_LEGACY, McpClient
+from conformance.workbench.client import NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import (
@@ -87,7 +87,7 @@ class Proxy(McpClient):
         Raises `Untestable` unless the proxy answers with a result.
         """
         within = self._starts_within if within is None else within
-        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": CLIENT_INFO}
+        params = {"protocolVersion": version, "capabilities": self.capabilities, "clientInfo": self.info}
         self.era = "legacy"
         try:
             greeting = await self.request("initialize", params, within=min(within, self._max_wait))

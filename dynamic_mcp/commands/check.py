@@ -140,7 +140,7 @@ def examine(path: Path, *, connect: bool) -> CheckReport:
     report.warnings = [
         *config.warnings,
         *plug_in(Config(()), Guard()).warnings(path),
-        *_likely_mistakes(config, unexpanded),
+        *_likely_mistakes(config),
     ]
     if connect:
         _connect(config, report)
@@ -194,19 +194,21 @@ def _without_secrets(url: str) -> str:
     return f"{origin}{parts.path}" + ("?(hidden)" if parts.query else "")
 
 
-def _likely_mistakes(config: Config, unexpanded: Config) -> Iterator[str]:
+def _likely_mistakes(config: Config) -> Iterator[str]:
     """Warnings about mistakes that loading does not find."""
-    for server, written in zip(config.servers, unexpanded.servers, strict=True):
+    for server in config.servers:
         location = f"mcpServers.{server.name}"
         if not server.description.strip():
             yield f"{location}: the description is empty; an agent knows nothing else of the group"
         if isinstance(server.transport, StdioTransport):
             search = dict(server.transport.env).get("PATH")
-            program = (*server.transport.prefix, server.transport.command)[0]
-            if shutil.which(program, path=None if search is None else search.reveal()) is None:
+            program, cwd = (*server.transport.prefix, server.transport.command)[0], server.transport.cwd
+            if cwd is not None and not os.path.isdir(cwd):
+                yield f"{location}: the folder {cwd!r} of cwd does not exist"
+                continue
+            place = os.path.join(cwd or "", program) if os.path.dirname(program) else program
+            if shutil.which(place, path=None if search is None else search.reveal()) is None:
                 yield f"{location}: the command {program!r} is not on PATH, or not executable"
-            if isinstance(written.transport, StdioTransport) and "${" in written.transport.command:
-                yield f"{location}: the proxy expands no references in command; write it in full"
         elif has_credentials_twice(
             server.transport.url.reveal(), (name for name, _ in server.transport.headers)
         ):

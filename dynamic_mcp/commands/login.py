@@ -96,7 +96,7 @@ def _logout(server: str, kind: TokenStoreKind, record: Record) -> int:
 
 async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.config.model import StdioTransport
-    from dynamic_mcp.errors import SignInNeeded, UpstreamError
+    from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
 
     if isinstance(server.transport, StdioTransport):
         fail(f"{server.name!r} is a child process; only a server with a url needs a sign-in")
@@ -108,6 +108,8 @@ async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
             await _connect(server, hooks)
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
+        if words := error.stderr_tail if isinstance(error, UpstreamFailed) else "":
+            say(f"The server says: {words}")
         return 1
     say(f"{server.name} is ready: it accepts the authorization, or needs none.")
     return 0
@@ -142,6 +144,7 @@ async def _sign_in(
     browser: bool,
 ) -> None:
     """Show the address, and wait for the browser or for its pasted address. Raises UpstreamFailed."""
+    from dynamic_mcp.errors import UpstreamFailed
     from dynamic_mcp.oauth import browser as opener
     from dynamic_mcp.oauth.address import host_of
     from dynamic_mcp.oauth.authorization import Authorization
@@ -161,6 +164,9 @@ async def _sign_in(
     authorization = Authorization(name, transport, store, show_address, record)
     try:
         await authorization.sign_in(need)
+    except UpstreamFailed as error:
+        error.stderr_tail = error.stderr_tail or need.stderr_tail
+        raise
     finally:
         for task in reading:
             task.cancel()

@@ -71,8 +71,9 @@ async def probe_server(server: Server, guard: Guard, *, kinds: Sequence[Kind] = 
                             result.listings[kind] = await tools.prepare(listing)
     except TimeoutError:
         result.failure = not_started_within(limit)
-    except SignInNeeded:
+    except SignInNeeded as need:
         result.failure, result.needs_sign_in = "it needs you to sign in", True
+        result.stderr_tail = need.stderr_tail
     except UpstreamError as error:
         result.failure = str(error)
         result.stderr_tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""

@@ -86,7 +86,9 @@ def fail(message: str, *more: str) -> NoReturn:
 
 def config_path(argument: str | None, environment: Mapping[str, str]) -> str | None:
     """The configuration file that the argument or the environment names, or None."""
-    return argument or environment.get("DYNAMIC_MCP_CONFIG") or None
+    path = argument or environment.get("DYNAMIC_MCP_CONFIG") or None
+    # No shell has replaced a "~" in the variable, or in the configuration of a client.
+    return path and os.path.expanduser(path)
 
 
 def required_path(argument: str | None, command_line: argparse.ArgumentParser) -> Path:

@@ -3,12 +3,17 @@
 Only ``${NAME}`` is a reference, where ``NAME`` matches ``[A-Za-z_][A-Za-z0-9_]*`` (dynamic-mcp SECURITY.md 1.3.0: "Only ${VAR} syntax
 supported (not $VAR)"). The value of a variable is not expanded again, so it cannot change the structure of the configuration. A
 reference to an undefined variable stays ("Undefined variables preserved as ${VAR} with warning"); an empty variable is empty.
+
+A path may also begin with ``~``. Only the members that name a program, a folder or a file are paths, because an argument or a value of
+``env`` with a ``~`` may mean anything.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -35,9 +40,18 @@ class Expander:
 
         return REFERENCE.sub(value, text)
 
+    def path(self, text: str, location: str) -> str:
+        """The same for a path, where ``~`` or ``~name`` at the begin becomes the home folder, as in a shell."""
+        return os.path.expanduser(self(text, location))
+
     def warnings(self) -> list[str]:
         """One sentence for each undefined variable, with its name and every location."""
         return [
             f"environment variable {name} is not set; ${{{name}}} is left as it is in {', '.join(locations)}"
             for name, locations in self._undefined.items()
         ]
+
+
+def beside(file: str, path: str) -> str:
+    """The full form of a path that is relative to the folder of a file. An empty path stays empty."""
+    return str(Path(file).parent.absolute() / path) if path else ""

@@ -16,7 +16,7 @@ import msgspec
 
 from dynamic_mcp import files
 from dynamic_mcp.config import duration, size, windows_path
-from dynamic_mcp.config.expand import Expander
+from dynamic_mcp.config.expand import Expander, beside
 from dynamic_mcp.config.mistakes import Mistakes
 from dynamic_mcp.config.model import (
     MAX_LISTING_SIZE,
@@ -69,6 +69,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     command: str | None = None
     args: list[str] = []
     env: dict[str, str] = {}
+    cwd: str | None = None
     url: str | None = None
     headers: dict[str, str] = {}
     oauth_client_id: str | None = None
@@ -245,10 +246,16 @@ def _server(
                 wrong("belongs to a server with 'url', this one has 'command'", "security", field)
         if not entry.command:
             wrong("is empty; name the program to start", "command")
+        if entry.cwd == "":
+            wrong("is empty; name the folder to start in, or remove it", "cwd")
+        cwd = (
+            None if entry.cwd is None else beside(mistakes.origin, expand.path(entry.cwd, f"{location}.cwd"))
+        )
         transport = StdioTransport(
-            command=entry.command,
+            command=expand.path(entry.command, f"{location}.command"),
             args=tuple(expand(arg, f"{location}.args[{n}]") for n, arg in enumerate(entry.args)),
             env=_secrets(entry.env, f"{location}.env", expand),
+            cwd=cwd,
             environment=settings.environment,
             limits=settings.limits,
             prefix=settings.command_prefix,
@@ -257,7 +264,7 @@ def _server(
     elif entry.url is not None:
         if entry.type == "stdio":
             wrong("'stdio' needs 'command', not 'url'", "type")
-        for field in ("args", "env"):
+        for field in ("args", "env", "cwd"):
             if getattr(entry, field):
                 wrong("belongs to a server with 'command', this one has 'url'", field)
         for field in ONLY_COMMAND:
@@ -279,7 +286,13 @@ def _server(
         client_id = entry.oauth_client_id
         if client_id is not None:
             client_id = expand(client_id, f"{location}.oauth_client_id")
-        scopes, hosts = tuple(entry.oauth_scopes), tuple(entry.oauth_private_hosts)
+        # One variable may hold several scopes, or none.
+        scopes = tuple(
+            scope
+            for n, text in enumerate(entry.oauth_scopes)
+            for scope in expand(text, f"{location}.oauth_scopes[{n}]").split()
+        )
+        hosts = tuple(entry.oauth_private_hosts)
         shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
         if entry.type == "sse":
             transport = SseTransport(url, headers, client_id, scopes, *shared)

@@ -21,7 +21,7 @@ class Mistakes:
     def __init__(self, text: str, origin: str) -> None:
         """``origin`` names the file."""
         self._text = text
-        self._origin = origin
+        self.origin = origin
         self._found: list[_Found] = []
 
     def __call__(self, path: Path, problem: str, name: str | None = None) -> None:
@@ -39,4 +39,4 @@ class Mistakes:
         for path, problem, name in self._found:
             offset = places.of_value(path) if name is None else places.of_name((*path, name))
             found.append((offset, places.mistake(offset, path, problem)))
-        raise ConfigError(self._origin, [mistake for _, mistake in sorted(found)])
+        raise ConfigError(self.origin, [mistake for _, mistake in sorted(found)])

@@ -63,6 +63,8 @@ class StdioTransport(msgspec.Struct, frozen=True):
     command: str
     args: tuple[str, ...]
     env: tuple[tuple[str, Secret], ...]
+    #: the folder to start in, in full; None for that of the proxy
+    cwd: str | None = None
     #: variables of the proxy's environment that the child gets; ``*`` at the end matches any rest; None means all variables
     environment: tuple[str, ...] | None = None
     limits: ResourceLimits = ResourceLimits()

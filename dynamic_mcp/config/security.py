@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -159,7 +160,8 @@ def _limits(value: LimitsEntry, path: Path, expand: Expand, report: Report) -> R
 def _prefix(value: list[str], path: Path, expand: Expand, report: Report) -> tuple[str, ...]:
     if value and not value[0]:
         report((*path, 0), "is empty; name the program to start the server with")
-    return tuple(expand(word, text_of((*path, n))) for n, word in enumerate(value))
+    words = [expand(word, text_of((*path, n))) for n, word in enumerate(value)]
+    return (*map(os.path.expanduser, words[:1]), *words[1:])
 
 
 def _convert(

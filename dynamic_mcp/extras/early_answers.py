@@ -52,7 +52,7 @@ class EarlyAnswers:
     @staticmethod
     def for_command_line(words: Sequence[str], environment: Mapping[str, str]) -> EarlyAnswers | None:
         """The early answers for a command line that serves a simple configuration on pipes; None for any other."""
-        path = words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", "")
+        path = os.path.expanduser(words[0] if words else environment.get("DYNAMIC_MCP_CONFIG", ""))
         # A single word may be a command, and a word with a dash is an option.
         if len(words) > 1 or path.isalpha() or path.startswith("-") or not _is_pipe(0):
             return None
@@ -220,6 +220,7 @@ _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
         **_SHARED,
         "command": _is_text,
         "args": _are_texts,
+        "cwd": lambda value: _is_text(value) and value != "",
         "env": _are_named_texts,
         "type": lambda value: value == "stdio",
     },

@@ -41,6 +41,8 @@ class Incoming(msgspec.Struct):
     #: the client's capabilities (a JSON object) and log level, of the request if it is modern
     capabilities: bytes = b"{}"
     log_level: str | None = None
+    #: the description of the client for the upstream (``client_info``), of the request if it is modern
+    client_info: bytes = b""
     span: RequestSpan | None = None
 
     def answer(self, line: bytes) -> None:
@@ -132,6 +134,7 @@ class Call:
             on_progress=None if self.progress is None else self.progress.pass_on,
             capabilities=self.incoming.capabilities,
             log_level=self.incoming.log_level,
+            client_info=self.incoming.client_info,
         )
 
 

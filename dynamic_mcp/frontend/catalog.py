@@ -2,7 +2,8 @@
 
 A list is the union over the allowed groups, in the order of the configuration, with every definition as its upstream wrote it. Only the
 part of a group that is slow, broken or without the capability is missing. The additional parameter ``group`` restricts a request to one
-group, so that entries of equal names are reachable. ``owners`` decides which group a name leads to.
+group, so that entries of equal names are reachable; then a failure of the group is an error. ``owners`` decides which group a name
+leads to.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, quali
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.searches import Search, linked, listed, matched
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
@@ -76,7 +77,14 @@ class Catalog:
 
     async def _now(self, kind: Kind, name: str | None) -> View:
         """The list as the connected groups show it. Raises Refusal for an unknown group."""
-        view, _ = await self._view(kind, name, await self._listings(kind, name, connected=True))
+        candidates = self._groups.values() if name is None else [self._group(kind, name)]
+        groups = [group for group in candidates if group.has(kind)]
+
+        async def part(group: Group) -> Listing | None:
+            return await self._patience.listing(group, kind, Doubt.NONE) if group.upstream else None
+
+        listings = await asyncio.gather(*map(part, groups))
+        view, _ = await self._view(kind, name, list(zip(groups, listings, strict=True)))
         return view
 
     async def _view(
@@ -151,7 +159,7 @@ class Catalog:
         timeout = group.timeout(kind)
         # Another group may have taken the time, because the search for the owner waited for its listing.
         options = call.options(timeout, at_least=timeout / 2)
-        return await group.request(call.incoming.method, params, options)
+        return await group.request(call.incoming.method, params, options, kind)
 
     async def _owner_of(self, uri: str, call: Call, *, template: bool = False) -> Group:
         """The first group that lists the URI, else the first with a template that matches it. Raises Refusal.
@@ -173,7 +181,8 @@ class Catalog:
         if (owner := await self._find(uri, loosely, call)) is not None:
             return owner
         code = not_found_code(modern=call.incoming.modern)
-        raise Refusal(code, f"Resource not found: {cut(uri)}", {"uri": uri} if len(uri) <= MAX_NAME else None)
+        text = f"Resource not found: {cut(uri)}{self._not_searched(RESOURCES)}"
+        raise Refusal(code, text, {"uri": uri} if len(uri) <= MAX_NAME else None)
 
     async def _prompt(self, name: str, call: Call) -> tuple[Group, str]:
         """The group of a listed prompt, and the prompt's name in that group. Raises Refusal."""
@@ -195,8 +204,13 @@ class Catalog:
                 if own is not None:
                     break
         if owner is None or own is None:
-            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}")
+            raise Refusal(INVALID_PARAMS, f"Unknown prompt: {cut(name)}{self._not_searched(PROMPTS)}")
         return owner, own
+
+    def _not_searched(self, kind: Kind) -> str:
+        """The groups that may have a missing name, because they are not available."""
+        groups = [name for name, group in self._groups.items() if group.has(kind) and group.upstream is None]
+        return f". Not available now, and so not searched: {name_list(groups)}" if groups else ""
 
     async def _find(self, name: str, searches: Sequence[Search], call: Call) -> Group | None:
         """The owner of a name: the first group that a search finds, or that owned the name before and still can."""
@@ -230,22 +244,13 @@ class Catalog:
             )
         )
 
-    async def _listings(
-        self, kind: Kind, name: str | None, *, connected: bool = False
-    ) -> list[tuple[Group, Listing | None]]:
-        """The part of each group, or of the named one; only of those that are connected, with ``connected``. Raises Refusal."""
-        candidates = [self._group(kind, name)] if name is not None else self._groups.values()
-        groups = [group for group in candidates if group.has(kind)]
-        doubt = Doubt.NONE if connected else Doubt.ASKED
-
-        async def part(group: Group) -> Listing | None:
-            if connected and group.upstream is None:
-                return None
-            if name is not None:
-                return await listing_within(group, kind, group.timeout(kind), doubt)
-            return await self._patience.listing(group, kind, doubt)
-
-        listings = await asyncio.gather(*map(part, groups))
+    async def _listings(self, kind: Kind, name: str | None) -> list[tuple[Group, Listing | None]]:
+        """The part of each group in a list. Raises Refusal and UpstreamError only for a group that the client names."""
+        if name is not None:
+            group = self._group(kind, name)
+            return [(group, usable(await group.listing(kind, doubt=Doubt.ASKED), kind))]
+        groups = [group for group in self._groups.values() if group.has(kind)]
+        listings = await asyncio.gather(*(self._patience.listing(group, kind) for group in groups))
         return list(zip(groups, listings, strict=True))
 
     def _fitting(

@@ -95,10 +95,13 @@ class Relay:
         self._merger.close()
         self._rates.close()
 
-    # From the groups (``groups.group.GroupListener``)
+    # From the groups (``groups.listener.GroupListener``)
 
     def client_capabilities(self) -> bytes:
         return self._session.client_capabilities()
+
+    def client_info(self) -> bytes:
+        return self._session.client_info
 
     def on_ready(self, group: Group) -> None:
         self._send_level(group)

@@ -15,6 +15,7 @@ from dynamic_mcp.frontend import tool_surface
 from dynamic_mcp.frontend.batch import Batch
 from dynamic_mcp.frontend.call import Incoming
 from dynamic_mcp.frontend.catalog import Catalog
+from dynamic_mcp.frontend.client_info import client_info
 from dynamic_mcp.frontend.exchange import Handler
 from dynamic_mcp.frontend.relay import Relay
 from dynamic_mcp.frontend.running import RunningCalls, error_line, result_line
@@ -215,6 +216,7 @@ class Router:
             if meta is None:
                 incoming.capabilities = self._session.capabilities
                 incoming.log_level = self._session.level
+                incoming.client_info = self._session.client_info
                 self._route_legacy(incoming)
             else:
                 incoming.modern = True
@@ -224,12 +226,13 @@ class Router:
                 if meta.capabilities is None:
                     raise Refusal(INVALID_PARAMS, f'_meta must hold an object "{era.CLIENT_CAPABILITIES}"')
                 incoming.capabilities, incoming.log_level = meta.capabilities, meta.log_level
+                incoming.client_info = client_info(meta.client_info)
                 self._route_modern(incoming)
         except Refusal as refusal:
             self._hooks.record("refused", outcome="refused", method=incoming.method, code=refusal.code)
             incoming.answer(error_line(incoming, refusal.error))
         if incoming.method != "ping":
-            self._session.set_ready(incoming.capabilities)
+            self._session.set_ready(incoming.capabilities, incoming.client_info)
 
     def _route_legacy(self, incoming: Incoming) -> None:
         match incoming.method:

@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.frontend.attribution import Elicitations
+from dynamic_mcp.frontend.client_info import client_info
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Message, Refusal
@@ -39,6 +40,7 @@ CLIENT_TIMEOUT = 5.0
 class _InitializeParams(msgspec.Struct):
     version: str = msgspec.field(name="protocolVersion", default="")
     capabilities: dict[str, Raw] = {}
+    client_info: Raw = msgspec.field(name="clientInfo", default=Raw(b""))
 
 
 class ClientSession:
@@ -62,6 +64,8 @@ class ClientSession:
         #: the known capabilities of a legacy client (a JSON object)
         self.capabilities = b"{}"
         self._client_capabilities: bytes | None = None
+        #: the description of the client for the upstreams (``client_info``); empty while it is unknown
+        self.client_info = b""
         self._initialized = False
 
     def initialize(self, params: Raw) -> str:
@@ -73,15 +77,17 @@ class ClientSession:
         self.version = versions.negotiate(requested.version)
         self._capabilities = requested.capabilities
         self.capabilities = _known_capabilities(requested.capabilities)
+        self.client_info = client_info(requested.client_info)
         return self.version
 
     def initialized(self) -> None:
         """Allow notifications to the client."""
         self._initialized = True
 
-    def set_ready(self, capabilities: bytes) -> None:
-        """Handle the first message. ``capabilities`` are those of a modern request."""
+    def set_ready(self, capabilities: bytes, client_info: bytes) -> None:
+        """Handle the first message. ``capabilities`` and ``client_info`` are those of a modern request."""
         if not self.ready.is_set():
+            self.client_info = self.client_info or client_info
             declared = self._capabilities or msgspec.json.decode(capabilities, type=dict[str, Raw])
             self._client_capabilities = _known_capabilities(declared)
             self.ready.set()

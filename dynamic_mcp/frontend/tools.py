@@ -29,7 +29,7 @@ from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools,
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import TOOLS, Doubt, Listing
+from dynamic_mcp.groups.listing import TOOLS, Doubt, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, decode_members
 from dynamic_mcp.wording import MAX_TEXT, cut, name_list
@@ -81,6 +81,7 @@ class Toolbox:
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
             if any(name not in listing for name in find_tools(group.name, parsed.names, listing)):
                 listing = await group.listing(TOOLS, doubt=Doubt.MISSING)
+            usable(listing, TOOLS)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Coroutine
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
+from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
@@ -27,36 +28,22 @@ from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES
+from dynamic_mcp.tasks import later
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 from dynamic_mcp.upstream.handshake import NoCommonVersion
 
 _T = TypeVar("_T")
 
-
-class GroupListener(Protocol):
-    """Represents the client, and takes the messages that upstreams begin."""
-
-    def client_capabilities(self) -> bytes:
-        """The client's capabilities for the handshake, a JSON object."""
-        ...
-
-    def on_ready(self, group: Group) -> None:
-        """Note that the group is connected, for the first time or again."""
-        ...
-
-    def on_notification(self, group: Group, message: Message) -> None:
-        """Take a notification of the group's upstream. The group itself has handled it already."""
-        ...
-
-    async def on_request(self, group: Group, message: Message) -> bytes:
-        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
-        ...
+#: Seconds for the steps of a sign-in before the browser opens. Only they show whether a sign-in is possible.
+SIGN_IN_BEGIN = 2.0
 
 
 class Group:
     """One configured server, until the configuration removes it."""
 
-    def __init__(self, server: Server, connector: Connector, listener: GroupListener, hooks: Hooks) -> None:
+    def __init__(
+        self, server: Server, connector: Connector, listener: GroupListener[Group], hooks: Hooks
+    ) -> None:
         self.server = server
         #: checks each call; None allows every call
         self.policy: CallPolicy | None = None
@@ -124,12 +111,16 @@ class Group:
         upstream = await self.connected()
         if doubt is Doubt.NONE and (cached := self._listings.get(kind)) is not None:
             return cached
-        return await self._listings.obtain(
-            kind,
-            lambda: self._tracked(list_all(upstream, kind, self.timeout(kind))),
-            self.timeout(kind) if timeout is None else timeout,
-            anew=doubt is Doubt.MISSING or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
-        )
+        try:
+            return await self._listings.obtain(
+                kind,
+                lambda: self._tracked(list_all(upstream, kind, self.timeout(kind))),
+                self.timeout(kind) if timeout is None else timeout,
+                anew=doubt is Doubt.MISSING
+                or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
+            )
+        except UpstreamTimeout as error:
+            raise error.by(self.name, kind.feature) from None
 
     def cached_listing(self, kind: Kind) -> Listing | None:
         """The last listing of the connected upstream, also while it is made anew."""
@@ -139,10 +130,13 @@ class Group:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""
         return self._listings.names(kind)
 
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
-        """Send a request to the upstream and return its result. Raises UpstreamError."""
+    async def request(self, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
+        """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
-        result = await self._tracked(upstream.request(method, params, options))
+        try:
+            result = await self._tracked(upstream.request(method, params, options))
+        except UpstreamTimeout as error:
+            raise error.by(self.name, kind.feature) from None
         if method == "tools/call":
             self._listings.tool_called()
         return valid_result(method, result)
@@ -218,7 +212,6 @@ class Group:
         except SignInNeeded as need:
             record.failed(str(need), outcome="sign_in_needed")
             if not backoff.signed_in:
-                self._fail("it waits for you to sign in, in the browser", level=logging.INFO)
                 return need
             backoff.after_failure()
             self._fail("it refuses the tokens of the sign-in that just succeeded")
@@ -265,18 +258,22 @@ class Group:
                             await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, limit))
                 except TimeoutError:
                     raise UpstreamFailed(not_started_within(limit)) from None
+                except UpstreamTimeout as error:
+                    raise error.by(self.name, "start") from None
                 except NoCommonVersion:
                     self._skip_probe = False  # the probe told what is wrong
                     raise
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
-        """Wait for the user's sign-in; ``oauth.signin`` limits the time."""
+        """Wait for the user's sign-in; ``oauth.signin`` limits the time. Calls fail as soon as a user can be meant."""
+        text = "it waits for you to sign in, in the browser"
         try:
-            await self._connector.sign_in(need)
+            with later(SIGN_IN_BEGIN, lambda: self._fail(text, need.stderr_tail, level=logging.INFO)):
+                await self._connector.sign_in(need)
         except UpstreamError as error:
             backoff.after_failure()
-            self._fail(str(error))
+            self._fail(str(error), need.stderr_tail)
             # ``retry_now`` does not shorten this delay, because the next attempt opens a browser.
             await anyio.sleep(backoff.next)
         else:
@@ -352,6 +349,9 @@ class Group:
 
     def capabilities(self) -> bytes:
         return self._listener.client_capabilities()
+
+    def client_info(self) -> bytes:
+        return self._listener.client_info()
 
     def on_notification(self, message: Message) -> None:
         self._listings.invalidate(message.method or "")

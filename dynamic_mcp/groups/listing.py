@@ -114,6 +114,13 @@ def incomplete(kind: Kind, timeout: float) -> UpstreamTimeout:
     return UpstreamTimeout(f"no complete answer to {kind.method} within {timeout:g} s")
 
 
+def usable(listing: Listing, kind: Kind) -> Listing:
+    """The listing, if anything of it can be used. An empty list would hide the reason. Raises UpstreamFailed."""
+    if not listing and listing.cut:
+        raise UpstreamFailed(f"nothing in its {kind.method} can be used: {listing.cut}")
+    return listing
+
+
 def report_cut(group: str, kind: Kind, listing: Listing) -> None:
     """Warn about a listing that lacks definitions."""
     log.warning("group %s: the proxy uses only a part of its %s: %s", group, kind.method, listing.cut)

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from dynamic_mcp.errors import UpstreamError
+from dynamic_mcp.errors import UpstreamError, UpstreamTimeout
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.upstream.base import Options, Upstream
 
@@ -74,7 +74,10 @@ class ResourceSubscriptions:
             await self._request(upstream, "resources/subscribe", uri)
 
     async def _request(self, upstream: Upstream, method: str, uri: str) -> None:
-        await upstream.request(method, msgspec.json.encode({"uri": uri}), Options(self._timeout()))
+        try:
+            await upstream.request(method, msgspec.json.encode({"uri": uri}), Options(self._timeout()))
+        except UpstreamTimeout as error:
+            raise error.by(self._group, "resources") from None
 
     def _restart_listening(self, upstream: Upstream) -> None:
         if not upstream.modern:

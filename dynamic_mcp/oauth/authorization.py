@@ -189,6 +189,7 @@ class Authorization:
             self._record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
 
     async def _sign_in(self, challenge: Challenge) -> None:
+        from dynamic_mcp.oauth.metadata import NoSignIn
         from dynamic_mcp.oauth.request import TransientFailure, http_client
         from dynamic_mcp.oauth.signin import SignInRequest, sign_in
 
@@ -210,6 +211,13 @@ class Authorization:
             # The browser is not open yet, so another attempt does not disturb the user.
             self._began.pop()
             raise
+        except NoSignIn as reason:
+            # The server may have been behind a gateway that was down, so this is no refusal for good.
+            self._began.pop()
+            raise UpstreamFailed(
+                "it asks for an authorization and does not say how to sign in; its 'headers' may lack a token "
+                f"or a key ({reason})"
+            ) from None
         except UpstreamFailed as error:
             await self.tokens.forget_registration(error, before)
             self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"

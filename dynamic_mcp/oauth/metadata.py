@@ -25,6 +25,10 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
+class NoSignIn(UpstreamFailed):
+    """A server asks for an authorization, and nothing shows how to sign in to it."""
+
+
 class ResourceMetadata(msgspec.Struct, frozen=True):
     """The members in use of RFC 9728, section 2."""
 
@@ -127,13 +131,16 @@ def resource_addresses(url: str, challenge: Challenge) -> list[str]:
 
 
 async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
-    """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints.
+    """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints. Raises UpstreamFailed.
 
     MCP 2025-03-26, basic/authorization, "Fallbacks for Servers without Metadata Discovery".
     """
     parts = urlsplit(without_user(url))
     origin = f"{parts.scheme}://{parts.netloc}"
-    secure(origin, "authorization server")
+    try:
+        secure(origin, "authorization server")
+    except UpstreamFailed as refusal:
+        raise NoSignIn(str(refusal)) from None
     server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
     if server is not None:
         return validated(server, origin), True

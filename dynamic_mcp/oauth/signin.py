@@ -17,7 +17,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
 from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import Discovered, discover
+from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, discover
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.reach import Reach, TooInward
 from dynamic_mcp.oauth.registration import register
@@ -59,7 +59,10 @@ async def sign_in(
     challenge: Challenge,
     show_address: ShowAddress | None = None,
 ) -> Tokens:
-    """Send the user to the browser and wait for the tokens. Raises UpstreamFailed with the reason."""
+    """Send the user to the browser and wait for the tokens.
+
+    Raises UpstreamFailed with the reason, and NoSignIn before the browser opens.
+    """
     found = await discover(http, request.url, challenge)
     endpoint = address.base_of(found.server.authorization_endpoint)
     if request.reach is not None:
@@ -74,7 +77,13 @@ async def sign_in(
         known = None
     async with listening(request.server, state, _port_of(known)) as callback:
         scope = _scope(request, challenge, found)
-        client = await _client(http, request, found, callback.redirect_uri, scope, known)
+        try:
+            client = await _client(http, request, found, callback.redirect_uri, scope, known)
+        except UpstreamFailed as refusal:
+            if found.published:
+                raise
+            # Without metadata, its authorization server was only an assumption.
+            raise NoSignIn(str(refusal)) from None
         await (show_address or _open_browser)(
             _authorization_url(endpoint, found, client, callback.redirect_uri, state, pkce, scope),
             request.server,

@@ -16,6 +16,7 @@ On Windows a job object holds the group (``windows``, not tested there).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ import anyio
 import msgspec
 
 from dynamic_mcp.hiding import HiddenValues
-from dynamic_mcp.process import descriptors
+from dynamic_mcp.process import descriptors, scripts
 from dynamic_mcp.process.exits import watch_exit
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.stderr import StderrTail
@@ -53,6 +54,8 @@ class Launch(msgspec.Struct, frozen=True):
     #: the program and its arguments, without a shell
     argv: tuple[str, ...]
     environment: dict[str, str]
+    #: the folder to start in; None for that of this process
+    cwd: str | None = None
     #: runs in the child between fork and exec (POSIX); if it fails, the program does not start
     before_exec: Callable[[], None] | None = None
     #: the name of the first word of ``argv`` in error messages
@@ -74,12 +77,27 @@ def _popen(launch: Launch, announce: Callable[[], None] | None) -> subprocess.Po
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=launch.environment,
+        cwd=launch.cwd,
         bufsize=0,
         # ``setsid`` makes the child the leader of a group, too.
         start_new_session=True,
         # No step takes a lock, which another thread (one sends traces) could hold at the fork.
         preexec_fn=run_steps if steps else None,
     )
+
+
+def _start(launch: Launch, guard: Guard) -> subprocess.Popen[bytes]:
+    """Start the program; a script without ``#!`` by the shell. Raises like ``Child``."""
+    try:
+        return guard.start(lambda announce: _popen(launch, announce))
+    except OSError as error:
+        if error.errno != errno.ENOEXEC or not scripts.is_text(
+            launch.argv[0], launch.environment, launch.cwd
+        ):
+            raise
+    argv = scripts.by_shell(launch.argv, launch.environment)
+    by_shell = msgspec.structs.replace(launch, argv=argv)
+    return guard.start(lambda announce: _popen(by_shell, announce))
 
 
 class Child:
@@ -99,10 +117,10 @@ class Child:
         #: the end of the child's stderr
         self.stderr_tail: StderrTail | None = None
         if sys.platform == "win32":
-            self._process = windows.popen(launch.argv, launch.environment)
+            self._process = windows.popen(launch.argv, launch.environment, launch.cwd)
             self._job = windows.Job(int(self._process._handle))
         else:
-            self._process = guard.start(lambda announce: _popen(launch, announce))
+            self._process = _start(launch, guard)
         self.pid: int = self._process.pid
         self.stdin = self._process.stdin
         self.stdout = self._process.stdout

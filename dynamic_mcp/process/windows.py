@@ -64,13 +64,16 @@ if sys.platform == "win32":
             """Close the job, which ends every process that is left in it."""
             _kernel32.CloseHandle(self._handle)
 
-    def popen(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program in its own process group, with pipes that the event loop can wait for."""
+    def popen(
+        argv: Sequence[str], environment: Mapping[str, str], cwd: str | None
+    ) -> subprocess.Popen[bytes]:
+        """Start a program in its own process group and in a folder, with pipes that the event loop can wait for."""
         return windows_utils.Popen(
             list(argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=dict(environment),
+            cwd=cwd,
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )

@@ -34,6 +34,7 @@ class _Meta(msgspec.Struct):
     version: Raw = msgspec.field(name=PROTOCOL_VERSION, default=Raw(b""))
     capabilities: Raw = msgspec.field(name=CLIENT_CAPABILITIES, default=Raw(b""))
     log_level: Raw = msgspec.field(name=LOG_LEVEL, default=Raw(b""))
+    client_info: Raw = msgspec.field(name=CLIENT_INFO, default=Raw(b""))
 
 
 class _Params(msgspec.Struct):
@@ -50,6 +51,8 @@ class RequestMeta(msgspec.Struct, frozen=True):
     #: the JSON object of the client's capabilities; None where the request has none
     capabilities: bytes | None
     log_level: str | None = None
+    #: as the client wrote it; empty without one
+    client_info: bytes = b""
 
 
 def request_meta(params: Raw) -> RequestMeta | None:
@@ -69,6 +72,7 @@ def request_meta(params: Raw) -> RequestMeta | None:
         bytes(meta.version).decode() if version is None else version,
         capabilities if capabilities[:1] == b"{" else None,
         _text(meta.log_level),
+        bytes(meta.client_info),
     )
 
 

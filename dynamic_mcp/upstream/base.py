@@ -25,6 +25,8 @@ class Options(msgspec.Struct, frozen=True):
     #: the capabilities of the client behind this request (a JSON object), and its log level
     capabilities: bytes = b"{}"
     log_level: str | None = None
+    #: its description of itself (a JSON object); empty for that of the connection
+    client_info: bytes = b""
     #: takes the id of the request on this connection
     on_id: Callable[[int], None] | None = None
 
@@ -109,6 +111,10 @@ class Events(Protocol):
         """The client's capabilities for the handshake, a JSON object."""
         ...
 
+    def client_info(self) -> bytes:
+        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
+        ...
+
     def on_notification(self, message: Message) -> None:
         """Take a notification."""
         ...
@@ -127,6 +133,9 @@ class NullEvents:
 
     def capabilities(self) -> bytes:
         return b"{}"
+
+    def client_info(self) -> bytes:
+        return b""
 
     def on_notification(self, message: Message) -> None:
         """Drop it."""

@@ -32,14 +32,18 @@ PROBE_BUDGET = 2.0
 #: The largest answer in bytes. Each of its capabilities becomes an object, which takes thirty times as much.
 MAX_HANDSHAKE = 1 << 20
 
-_CLIENT_INFO = {"name": "dynamic-mcp", "version": __version__}
+#: What an upstream sees of a client that has not named itself.
+_OWN_INFO = Raw(msgspec.json.encode({"name": "dynamic-mcp", "version": __version__}))
 
 
-def with_request_meta(params: bytes, capabilities: bytes = b"{}", log_level: str | None = None) -> bytes:
+def with_request_meta(
+    params: bytes, capabilities: bytes = b"{}", log_level: str | None = None, client_info: bytes = b""
+) -> bytes:
     """``params`` with the ``_meta`` keys of a request to a modern upstream; other keys of ``_meta`` stay."""
     members = msgspec.json.decode(params or b"{}", type=dict[str, Raw])
     meta = msgspec.json.decode(members.get("_meta", Raw(b"{}")), type=dict[str, Raw])
-    meta |= _REQUEST_META
+    meta[era.PROTOCOL_VERSION] = _MODERN
+    meta[era.CLIENT_INFO] = Raw(client_info) if client_info else _OWN_INFO
     meta[era.CLIENT_CAPABILITIES] = Raw(capabilities)
     if log_level is not None:
         meta[era.LOG_LEVEL] = Raw(msgspec.json.encode(log_level))
@@ -47,10 +51,7 @@ def with_request_meta(params: bytes, capabilities: bytes = b"{}", log_level: str
     return msgspec.json.encode(members)
 
 
-_REQUEST_META = {
-    era.PROTOCOL_VERSION: Raw(msgspec.json.encode(era.MODERN)),
-    era.CLIENT_INFO: Raw(msgspec.json.encode(_CLIENT_INFO)),
-}
+_MODERN = Raw(msgspec.json.encode(era.MODERN))
 
 
 class SpeaksModern(UpstreamFailed):
@@ -61,12 +62,13 @@ class NoCommonVersion(UpstreamFailed):
     """A modern server shares no version with the proxy."""
 
 
-async def probe(peer: Peer) -> Handshake | None:
+async def probe(peer: Peer, client_info: bytes = b"") -> Handshake | None:
     """The handshake of a modern upstream; None means that the upstream is a legacy one.
 
+    ``client_info`` is the description of the proxy's client.
     Raises NoCommonVersion, and UpstreamGone, SignInNeeded or StoreFailed from the connection.
     """
-    params = with_request_meta(b"")
+    params = with_request_meta(b"", client_info=client_info)
     for _ in range(2):
         try:
             found = _read(await peer.request("server/discover", params, PROBE_BUDGET), "server/discover")
@@ -118,15 +120,16 @@ def _supported_by(refusal: UpstreamRefused) -> list[str] | None:
         return None
 
 
-async def initialize(peer: Peer, timeout: float, capabilities: bytes) -> Handshake:
+async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_info: bytes = b"") -> Handshake:
     """The first half of the legacy handshake; the caller sends ``INITIALIZED``, the second half.
 
-    ``capabilities`` are those of the proxy's client. Raises UpstreamError if the upstream refuses, or offers an unknown version.
+    ``capabilities`` and ``client_info`` are those of the proxy's client.
+    Raises UpstreamError if the upstream refuses, or offers an unknown version.
     """
     params = {
         "protocolVersion": versions.LATEST_LEGACY,
         "capabilities": Raw(capabilities),
-        "clientInfo": _CLIENT_INFO,
+        "clientInfo": Raw(client_info) if client_info else _OWN_INFO,
     }
     try:
         answer = await peer.request("initialize", msgspec.json.encode(params), timeout)

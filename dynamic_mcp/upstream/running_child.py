@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +13,7 @@ import anyio
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import report_bug
+from dynamic_mcp.process import scripts
 from dynamic_mcp.process.child import Child, Launch
 from dynamic_mcp.process.guard import Guard
 from dynamic_mcp.process.pipes import LineWriter, enlarge_pipe, unread_bytes
@@ -60,10 +62,7 @@ class RunningChild(asyncio.Protocol):
         try:
             self._child = Child(launch, guard, transport.hidden())
         except OSError as error:
-            reason = error.strerror or "operating system error"
-            raise UpstreamFailed(
-                f"{launch.program} {launch.argv[0]!r} could not be started: {reason}"
-            ) from None
+            raise UpstreamFailed(_why_not_started(launch, error)) from None
         except subprocess.SubprocessError:
             raise UpstreamFailed("its security.limits are refused by the operating system") from None
         except ValueError:
@@ -215,3 +214,17 @@ class _Input(asyncio.BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._owed.shrank()
         self._on_lost()
+
+
+def _why_not_started(launch: Launch, error: OSError) -> str:
+    """What is wrong with a command that the system does not start."""
+    reason = error.strerror or "operating system error"
+    # The C library names no file, so this is what Python reports for a folder that cannot be entered.
+    if launch.cwd is not None and (error.filename == launch.cwd or not os.path.isdir(launch.cwd)):
+        return f"its cwd {launch.cwd!r} cannot be used: {reason}"
+    program = launch.argv[0]
+    if isinstance(error, FileNotFoundError):
+        interpreter = scripts.missing_interpreter(program, launch.environment, launch.cwd)
+        if interpreter is not None:
+            reason = f"its first line names the interpreter {interpreter!r}, which does not exist"
+    return f"{launch.program} {program!r} could not be started: {reason}"

@@ -34,7 +34,7 @@ MAX_UNREAD = 16 << 20
 def plain_launch(transport: StdioTransport) -> Launch:
     """The configured command, with the environment of the proxy and the configured variables."""
     own = {name: value.reveal() for name, value in transport.env}
-    return Launch((transport.command, *transport.args), {**os.environ, **own})
+    return Launch((transport.command, *transport.args), {**os.environ, **own}, transport.cwd)
 
 
 class StdioUpstream:
@@ -75,7 +75,7 @@ class StdioUpstream:
 
     async def _probe(self, running: RunningChild, timeout: float) -> Handshake:
         """The handshake after a probe. Raises UpstreamGone also for a child that hangs since the probe."""
-        agreed = await handshake.probe(running.peer)
+        agreed = await handshake.probe(running.peer, self._events.client_info())
         self.modern = agreed is not None
         if agreed is not None:
             return agreed
@@ -87,9 +87,11 @@ class StdioUpstream:
 
     async def _initialize(self, peer: Peer, timeout: float) -> Handshake:
         try:
-            agreed = await handshake.initialize(peer, timeout, self._events.capabilities())
+            agreed = await handshake.initialize(
+                peer, timeout, self._events.capabilities(), self._events.client_info()
+            )
         except handshake.SpeaksModern:
-            found = await handshake.probe(peer)
+            found = await handshake.probe(peer, self._events.client_info())
             if found is None:
                 raise
             self.modern = True
@@ -108,7 +110,8 @@ class StdioUpstream:
                 f"the server does not read its input; {format_size(MAX_UNREAD)} are waiting for it"
             )
         if self.modern:
-            params = handshake.with_request_meta(params, options.capabilities, options.log_level)
+            info = options.client_info or self._events.client_info()
+            params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
         return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:

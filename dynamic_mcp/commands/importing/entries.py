@@ -6,6 +6,7 @@ no values, because any value may be a secret.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +41,6 @@ _WITHOUT_EFFECT = {
     "trust": "the agent handles approvals, not the proxy",
     "default_tools_approval_mode": "the agent handles approvals, not the proxy",
     "envFile": "load that file into the environment of the proxy",
-    "cwd": "the server starts in the folder of the proxy; write paths in full",
     "startup_timeout_sec": "a start may take 5 min; timeout.start changes that",
     "startup_timeout_ms": "a start may take 5 min; timeout.start changes that",
 }
@@ -102,18 +102,15 @@ class _Conversion:
             self._note("has a command and an address; the address was left out")
         if command:
             self._entry["command"], *args = command
-            if "${" in command[0]:
-                self._note(
-                    "command: the proxy expands references only in args, env, headers and url; write it in full"
-                )
             self._entry.update({"args": args} if args else {})
+            self._folder()
             self._texts("env", "env", "environment")
             self._drop("headers", "http_headers", "env_http_headers", "bearer_token_env_var", "oauth", "auth")
         elif url:
             self._entry.update({"url": url, **({"type": kind} if kind in ("http", "sse") else {})})
             self._headers()
             self._oauth()
-            self._drop("args", "env", "environment")
+            self._drop("args", "env", "environment", "cwd")
         else:
             self._note("has neither a command nor an address; it was left out")
             return
@@ -160,6 +157,13 @@ class _Conversion:
                     self._rest.setdefault("type", "http")
                 return self._expand(url, name)
         return None
+
+    def _folder(self) -> None:
+        cwd = self._expand(self._take(str, "cwd") or "", "cwd")
+        if os.path.isabs(cwd) or cwd.startswith(("~", "${")):
+            self._entry["cwd"] = cwd
+        elif cwd:
+            self._note("cwd was left out: it is relative to a folder of the tool; write it in full")
 
     def _kind(self) -> str | None:
         value = self._take(str, "type", "transport", "transportType")

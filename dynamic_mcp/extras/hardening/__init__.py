@@ -16,6 +16,7 @@ def launch(transport: StdioTransport) -> Launch:
     return Launch(
         (*transport.prefix, transport.command, *transport.args),
         {**inherited(transport.environment, os.environ), **own},
+        transport.cwd,
         before_exec=limits.setter(transport.limits),
         program="the program of its command_prefix" if transport.prefix else "the command",
         explain=lambda status: limits.explained(status, transport.limits),

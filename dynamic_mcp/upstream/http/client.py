@@ -234,21 +234,16 @@ class HttpClient:
 
     async def refusal(self, reply: HttpReply, text: str | None = None) -> HttpStatus:
         """The error for a reply with an error status, with the words of the server. ``text`` says what happened."""
-        if text is None:
-            text = refusals.status_text(reply.status)
-            if 300 <= reply.status < 400:
-                text = redirects.explain(self.url, reply.status, reply.header("Location"))
+        if text is None and 300 <= reply.status < 400:
+            text = redirects.explain(self.url, reply.status, reply.header("Location"))
+        text = text or refusals.status_text(reply.status, is_signed_in=self._bearer is not None)
         reason = "" if reply.status < 400 else self._shown(await reply.words(), reply.content_type)
         return HttpStatus(text, reason, status=reply.status)
 
     def _shown(self, words: str, content_type: str) -> str:
         """What may be shown of the words of the server."""
         own = HiddenValues([*self._cookies.values, *([self._bearer] if self._bearer else [])])
-        if len(words) >= refusals.MAX_READ:
-            # The end of the text may be the begin of a value.
-            words = words[: -max(own.longest, self._hidden.longest, 1)]
-        reason = refusals.reason_in(self._hidden.hide(own.hide(words)), content_type)
-        return reason if len(reason) <= refusals.MAX_SHOWN else f"{reason[: refusals.MAX_SHOWN]}..."
+        return refusals.shown(words, content_type, own, self._hidden)
 
     async def post(
         self, headers: Mapping[str, str], body: bytes, *, url: str | None = None, may_sign_in: bool = False
@@ -282,7 +277,10 @@ class HttpClient:
         except SignInNeeded as need:
             if not may_sign_in:
                 raise
-            await self._credentials.sign_in(need)
+            try:
+                await self._credentials.sign_in(need)
+            except UpstreamFailed as error:
+                raise error.with_words(need.stderr_tail) from None
             return await attempt()
 
     async def _send_authorized(
@@ -297,7 +295,9 @@ class HttpClient:
             if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
                 return reply
             another = await self._credentials.handle_refusal(reply.status, bearer, reply.challenge)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SignInNeeded):  # if no sign-in is possible, the words say what is missing
+                error.stderr_tail = self._shown(await reply.words(), reply.content_type)
             reply.close()
             raise
         if not another:

@@ -61,7 +61,8 @@ class HttpUpstream(ABC):
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         if self.modern:
-            params = handshake.with_request_meta(params, options.capabilities, options.log_level)
+            info = options.client_info or self._events.client_info()
+            params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
         return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
 
     def notify(self, method: str, params: bytes = b"") -> None:

@@ -37,7 +37,9 @@ class SseUpstream(HttpUpstream):
         await self._client.start()
         self._in_background(self._read_stream)
         await self._endpoint
-        self.agreed = await handshake.initialize(self._peer, timeout, self._events.capabilities())
+        self.agreed = await handshake.initialize(
+            self._peer, timeout, self._events.capabilities(), self._events.client_info()
+        )
         await self._post(jsonrpc.notification(handshake.INITIALIZED))
         self._is_open = True
 

@@ -10,6 +10,7 @@ import re
 
 import msgspec
 
+from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.printable import printable
 
 #: Bytes of a body that are read for its words, seconds to wait for them, and characters that are shown.
@@ -79,8 +80,20 @@ def reason_in(text: str, content_type: str) -> str:
     return printable(" ".join(text.split()), None)
 
 
-def status_text(status: int) -> str:
-    """What an error status means."""
+def shown(words: str, content_type: str, *hidden: HiddenValues) -> str:
+    """What may be shown of the words of a refusal, without the hidden values."""
+    if len(words) >= MAX_READ:
+        # The end of the text may be the begin of a value.
+        words = words[: -max(1, *(values.longest for values in hidden))]
+    for values in hidden:
+        words = values.hide(words)
+    reason = reason_in(words, content_type)
+    return reason if len(reason) <= MAX_SHOWN else f"{reason[:MAX_SHOWN]}..."
+
+
+def status_text(status: int, *, is_signed_in: bool) -> str:
+    """What an error status means. ``is_signed_in`` says that the request had a token of a sign-in."""
     if status in (401, 403):
-        return f"it asks for an authorization that it did not get (HTTP {status})"
+        hint = "" if is_signed_in else "; its 'headers' may lack a valid token or key"
+        return f"it asks for an authorization that it did not get (HTTP {status}){hint}"
     return f"it answered with HTTP {status}"

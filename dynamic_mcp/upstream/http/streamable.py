@@ -88,7 +88,7 @@ class StreamableHttpUpstream(HttpUpstream):
 
     async def _probe(self) -> Handshake | None:
         try:
-            return await handshake.probe(self._peer)
+            return await handshake.probe(self._peer, self._events.client_info())
         except UpstreamGone as problem:
             # Some servers and gateways reset the connection. If the server is unreachable, ``initialize`` fails for the same reason.
             log.debug("no answer to server/discover, so initialize follows: %s", problem)
@@ -97,7 +97,9 @@ class StreamableHttpUpstream(HttpUpstream):
     async def _begin_session(self) -> None:
         """Do the handshake. Raises UpstreamError."""
         self._session.id = self._session.version = None
-        self.agreed = await handshake.initialize(self._peer, self._timeout, self._events.capabilities())
+        self.agreed = await handshake.initialize(
+            self._peer, self._timeout, self._events.capabilities(), self._events.client_info()
+        )
         self._session.version = self.agreed.version
         # Other requests have to wait for its acceptance (MCP 2025-11-25, basic/lifecycle, "Initialization").
         try:
@@ -248,7 +250,8 @@ class StreamableHttpUpstream(HttpUpstream):
         try:
             await self._begin_session()
         except UpstreamError as error:
-            self._lose(UpstreamGone(f"no new session could be begun: {error}"))
+            setting = " (timeout.start)" if isinstance(error, UpstreamTimeout) else ""
+            self._lose(UpstreamGone(f"no new session could be begun: {error}{setting}"))
             return
         finally:
             self._renewal = None

@@ -65,7 +65,11 @@ def test_values_are_hidden_and_references_are_shown(tmp_path: Path, monkeypatch:
         ({"command": "no-such-program"}, "mcpServers.a: the command 'no-such-program' is not on PATH"),
         ({"env": {"PATH": "/nonexistent"}, "command": "sh"}, "mcpServers.a: the command 'sh' is not on PATH"),
         ({"description": " "}, "mcpServers.a: the description is empty"),
-        ({"command": "${HOME}/bin/x"}, "mcpServers.a: the proxy expands no references in command"),
+        ({"cwd": "no-such-folder"}, "mcpServers.a: the folder '"),
+        (
+            {"command": "./no-such-program", "cwd": "/"},
+            "mcpServers.a: the command './no-such-program' is not",
+        ),
         ({"args": ["${NEVER_SET_HERE}"]}, "environment variable NEVER_SET_HERE is not set"),
     ],
 )

@@ -68,6 +68,8 @@ BROKEN: dict[str, str | bytes] = {
     "unknown type": configuration_with({**STDIO, "type": "websocket"}),
     "type http with command": configuration_with({**STDIO, "type": "http"}),
     "type stdio with url": configuration_with({**HTTP, "type": "stdio"}),
+    "empty cwd": configuration_with({**STDIO, "cwd": ""}),
+    "cwd with url": configuration_with({**HTTP, "cwd": "/tmp"}),
     "headers with command": configuration_with({**STDIO, "headers": {"a": "b"}}),
     "OAuth client with command": configuration_with({**STDIO, "oauth_client_id": "x"}),
     "OAuth scopes with command": configuration_with({**STDIO, "oauth_scopes": ["x"]}),
@@ -313,6 +315,54 @@ def test_full_configuration() -> None:
 )
 def test_configuration_without_servers_is_valid(text: bytes) -> None:
     assert parse(text, "f", {}) == Config(servers=())
+
+
+@pytest.mark.parametrize(
+    ("written", "folder"),
+    [
+        (None, None),
+        ("/srv", "/srv"),
+        ("sub/../x", "/etc/mcp/sub/../x"),
+        ("~/x", "/home/me/x"),
+        ("${PLACE}", "/place"),
+        ("${RELATIVE}", "/etc/mcp/below"),
+        ("${HOME_RELATIVE}", "/home/me/y"),
+        ("${EMPTY}", ""),
+        ("${NEVER_SET}", "/etc/mcp/${NEVER_SET}"),
+    ],
+)
+def test_cwd_is_a_full_path(written: str | None, folder: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    environment = {"PLACE": "/place", "RELATIVE": "below", "HOME_RELATIVE": "~/y", "EMPTY": ""}
+    text = configuration_with({**STDIO, "cwd": written})
+
+    (server,) = parse(text.encode(), "/etc/mcp/config.json", environment).servers
+
+    assert isinstance(server.transport, StdioTransport)
+    assert server.transport.cwd == folder
+
+
+@pytest.mark.parametrize(
+    ("written", "command"),
+    [
+        ("~/bin/x", "/home/me/bin/x"),
+        ("~", "/home/me"),
+        ("~no-such-user/x", "~no-such-user/x"),
+        ("x~", "x~"),
+        ("./~/x", "./~/x"),
+        ("${TOOLS}/x", "/tools/x"),
+        ("$TOOLS/x", "$TOOLS/x"),
+    ],
+)
+def test_command_is_a_path(written: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    text = configuration_with({**STDIO, "command": written, "args": [written]})
+
+    (server,) = parse(text.encode(), "f", {"TOOLS": "/tools"}).servers
+
+    assert isinstance(server.transport, StdioTransport)
+    assert server.transport.command == command
+    assert server.transport.args == (written.replace("${TOOLS}", "/tools"),)
 
 
 SECRET_PLACES = ["env", "headers", "args", "url", "oauth_client_id", "description", "command", "type"]

@@ -68,6 +68,7 @@ SOME: dict[str, list[Any]] = {
     "command": ["c", None, 1, ""],
     "args": [[], ["x"], [1], "x"],
     "env": [{}, {"A": "b"}, {"A": 1}],
+    "cwd": ["x", None, 1, ""],
     "url": ["https://example.com", None, 1],
     "headers": [{"A": "b"}, {"A": None}],
     "oauth_client_id": ["x", None, 1],

@@ -17,7 +17,7 @@ from dynamic_mcp.frontend.catalog import Catalog
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.owners import Owners, own_name, owner_by_prefix, qualified_name
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing
+from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Doubt, Kind, Listing
 from dynamic_mcp.hooks import Hooks
 from dynamic_mcp.protocol.jsonrpc import Refusal
 from dynamic_mcp.upstream.base import Options, Upstream
@@ -54,7 +54,7 @@ class Lister(FakeGroup):
 
         return await self._listings.fill(kind, make)
 
-    async def request(self, method: str, params: bytes, options: Options) -> bytes:
+    async def request(self, method: str, params: bytes, options: Options, kind: Kind = TOOLS) -> bytes:
         await self.connected()
         asked = json.loads(params)
         return f"{self.name} {asked.get('name', asked.get('uri'))}".encode()

@@ -155,6 +155,9 @@ class NullEvents:
     def capabilities(self) -> bytes:
         return b"{}"
 
+    def client_info(self) -> bytes:
+        return b""
+
     def on_notification(self, message: Message) -> None:
         return None
 

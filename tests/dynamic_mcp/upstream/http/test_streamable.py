@@ -45,6 +45,9 @@ class RecordedEvents:
     def capabilities(self) -> bytes:
         return b"{}"
 
+    def client_info(self) -> bytes:
+        return b""
+
     def on_notification(self, message: Message) -> None:
         self.methods.append(message.method)
 

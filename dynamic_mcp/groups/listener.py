@@ -1,0 +1,33 @@
+"""What a group needs of the part that serves the client. ``G`` is the type of the groups."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from dynamic_mcp.protocol.jsonrpc import Message
+
+G = TypeVar("G", contravariant=True)
+
+
+class GroupListener(Protocol[G]):
+    """Represents the client, and takes the messages that upstreams begin."""
+
+    def client_capabilities(self) -> bytes:
+        """The client's capabilities for the handshake, a JSON object."""
+        ...
+
+    def client_info(self) -> bytes:
+        """The client's description of itself, a JSON object; empty if it has not named itself yet."""
+        ...
+
+    def on_ready(self, group: G) -> None:
+        """Note that the group is connected, for the first time or again."""
+        ...
+
+    def on_notification(self, group: G, message: Message) -> None:
+        """Take a notification of the group's upstream. The group itself has handled it already."""
+        ...
+
+    async def on_request(self, group: G, message: Message) -> bytes:
+        """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
+        ...
