@@ -19,7 +19,7 @@ import msgspec
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.request import Unreadable, decode, send_request
-from dynamic_mcp.origin import is_loopback, origin_of, without_user
+from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -172,10 +172,10 @@ def is_resource(resource: str, url: str, document: str) -> bool:
     address of a parent path, the owner of that path speaks. Metadata elsewhere, which the server itself chooses, name the server only.
     """
     try:
-        named, own = _identifier(resource), _identifier(without_user(url))
+        named, own = identifier_of(resource), identifier_of(without_user(url))
         place = urlsplit(document)
         holder = urlunsplit(place._replace(path=place.path.removeprefix(_WELL_KNOWN)))
-        of_place = _identifier(holder) if place.path.startswith(_WELL_KNOWN) else None
+        of_place = identifier_of(holder) if place.path.startswith(_WELL_KNOWN) else None
     except ValueError:
         return False
     if urlsplit(resource).fragment or "@" in urlsplit(resource).netloc:
@@ -189,12 +189,6 @@ def is_resource(resource: str, url: str, document: str) -> bool:
         and not query
         and own_path.startswith(f"{path.rstrip('/')}/")
     )
-
-
-def _identifier(url: str) -> tuple[tuple[str, str, int | None], str, str]:
-    """Origin, path and query of a resource; a bare origin may end with a slash. Raises ValueError."""
-    parts = urlsplit(url)
-    return origin_of(url), "" if parts.path == "/" else parts.path, parts.query
 
 
 def _shown(text: str) -> str:
