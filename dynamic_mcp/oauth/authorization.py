@@ -153,7 +153,7 @@ class Authorization:
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
         """Whether the server now names another authorization server, which must not see these tokens."""
-        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.metadata import discover, is_same_issuer
         from dynamic_mcp.oauth.request import http_client
 
         if tokens.issuer is None:
@@ -163,7 +163,7 @@ class Authorization:
                 found = await discover(http, self._url, challenge)
         except UpstreamFailed:
             return False
-        return found.published and found.server.issuer != tokens.issuer
+        return found.published and not is_same_issuer(found.server.issuer, tokens.issuer)
 
     # The user
 

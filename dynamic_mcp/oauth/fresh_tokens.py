@@ -256,4 +256,5 @@ class FreshTokens:
             expires_at=new.expires_at,
             lifetime=new.lifetime,
             scope=new.scope or old.scope,
+            client=new.client or client,
         )

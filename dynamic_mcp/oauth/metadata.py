@@ -5,23 +5,28 @@ and without the path of the resource. They name the authorization server, which 
 Connect Discovery 1.0, section 4). Without protected resource metadata, the origin of the resource is the authorization server,
 with default endpoints (MCP 2025-03-26, basic/authorization).
 
-Metadata count only if they name the right resource, and the right issuer.
+Metadata count only if they name the right resource, and the right issuer. An address that gives no document costs nothing but itself:
+the next one is asked, and after an authorization server that does not answer, the next one that the resource names.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.request import Unreadable, decode, send_request
+from dynamic_mcp.oauth.lenient import decode_known
+from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
 from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+#: The most authorization servers of a resource to ask.
+MAX_SERVERS = 3
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -59,18 +64,46 @@ class Discovered(msgspec.Struct, frozen=True):
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
-    resource = await resource_metadata(http, url, challenge)
+    failures: list[UpstreamFailed] = []
+    resource = await resource_metadata(http, url, challenge, failures)
     if resource is None:
         server, published = await server_of_origin(http, url)
-        return Discovered(server, canonical(url), None, published)
+        if failures and not published:
+            raise _worst(failures)
+        # After a failure it is not certain that the resource has no metadata.
+        return Discovered(server, canonical(url), None, published and not failures)
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
-    issuer = resource.authorization_servers[0]
-    for address in server_addresses(secure(issuer, "authorization server")):
-        found = await _fetch(http, address, ServerMetadata)
+    failures.clear()
+    for issuer in resource.authorization_servers[:MAX_SERVERS]:
+        try:
+            addresses = server_addresses(secure(issuer, "authorization server"))
+        except UpstreamFailed as insecure:
+            failures.append(insecure)
+            continue
+        _, found = await _first(http, addresses, ServerMetadata, failures)
         if found is not None:
             return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
+    if failures:
+        raise _worst(failures)
     raise UpstreamFailed("its authorization server publishes no metadata")
+
+
+def is_same_issuer(one: str, other: str) -> bool:
+    """Whether two texts name one issuer: they are equal, but for a final slash after the host."""
+    return _without_slash(one) == _without_slash(other)
+
+
+def _without_slash(issuer: str) -> str:
+    """An issuer without the slash of an empty path, which the library of many servers adds."""
+    scheme, separator, rest = issuer.partition("://")
+    is_bare = separator and rest.endswith("/") and not set(rest[:-1]) & set("/?#")
+    return f"{scheme}://{rest[:-1]}" if is_bare else issuer
+
+
+def _worst(failures: list[UpstreamFailed]) -> UpstreamFailed:
+    """The failure to report: one that may pass, so that another attempt follows, else the first one."""
+    return next((one for one in failures if isinstance(one, TransientFailure)), failures[0])
 
 
 def canonical(url: str) -> str:
@@ -101,28 +134,33 @@ def secure(url: str, what: str) -> str:
 
 
 async def resource_metadata(
-    http: httpx.AsyncClient, url: str, challenge: Challenge
+    http: httpx.AsyncClient, url: str, challenge: Challenge, failures: list[UpstreamFailed]
 ) -> ResourceMetadata | None:
-    """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed."""
-    for address in resource_addresses(url, challenge):
-        found = await _fetch(http, address, ResourceMetadata)
-        if found is not None:
-            if not is_resource(found.resource, url, address):
-                raise UpstreamFailed(
-                    f"its protected resource metadata is about another resource, {_shown(found.resource)}, "
-                    f"and not about {_shown(canonical(url))} (RFC 9728, section 3.3)"
-                )
-            return found
-    return None
+    """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed.
+
+    ``failures`` takes the failures of addresses that gave no document.
+    """
+    address, found = await _first(http, resource_addresses(url, challenge), ResourceMetadata, failures)
+    if found is not None and not is_resource(found.resource, url, address):
+        raise UpstreamFailed(
+            f"its protected resource metadata is about another resource, {_shown(found.resource)}, "
+            f"and not about {_shown(canonical(url))} (RFC 9728, section 3.3)"
+        )
+    return found
 
 
 def resource_addresses(url: str, challenge: Challenge) -> list[str]:
-    """The addresses that may hold the metadata of the MCP server at ``url``. Raises UpstreamFailed."""
+    """The addresses that may hold the metadata of the MCP server at ``url``, in order.
+
+    An address in the challenge may be relative. One that is not https is left out, as if the server had named none.
+    """
     parts = urlsplit(url)
     paths = dict.fromkeys((f"{_WELL_KNOWN}{parts.path.rstrip('/')}", _WELL_KNOWN))
     addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
     if challenge.resource_metadata is not None:
-        addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
+        with contextlib.suppress(UpstreamFailed, ValueError):
+            named = urljoin(without_user(url), challenge.resource_metadata)
+            addresses.insert(0, secure(named, "protected resource metadata"))
     return addresses
 
 
@@ -134,7 +172,10 @@ async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMet
     parts = urlsplit(without_user(url))
     origin = f"{parts.scheme}://{parts.netloc}"
     secure(origin, "authorization server")
-    server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
+    failures: list[UpstreamFailed] = []
+    _, server = await _first(http, server_addresses(origin)[:1], ServerMetadata, failures)
+    if failures:
+        raise _worst(failures)
     if server is not None:
         return validated(server, origin), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
@@ -152,7 +193,7 @@ def server_addresses(issuer: str) -> list[str]:
 
 
 def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
-    if server.issuer != issuer:
+    if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(
             "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
         )
@@ -196,12 +237,17 @@ def _shown(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200]
 
 
-async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:
-    """The document at the address, or None. Raises TransientFailure."""
-    status, body = await send_request(http, "the address of its authorization metadata", "GET", address)
-    if status != 200:
-        return None
-    try:
-        return decode(body, kind)
-    except Unreadable:
-        return None
+async def _first(
+    http: httpx.AsyncClient, addresses: list[str], kind: type[_T], failures: list[UpstreamFailed]
+) -> tuple[str, _T | None]:
+    """The first document at these addresses, and its address; ``failures`` takes what kept a request from an answer."""
+    for address in dict.fromkeys(addresses):
+        try:
+            status, body = await fetch(http, "the address of its authorization metadata", address)
+            if status == 200:
+                return address, decode_known(body, kind)
+        except Unreadable:
+            continue
+        except UpstreamFailed as failure:
+            failures.append(failure)
+    return "", None

@@ -88,10 +88,11 @@ def authenticate(
 ) -> tuple[dict[str, str], tuple[str, str] | None]:
     """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
 
-    The form always contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only
-    basic credentials.
+    The form contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only basic
+    credentials. Others refuse a request that has both, and ``id_in_form`` is then false.
     """
-    form = {**form, "client_id": client.client_id}
+    if client.client_secret is None or client.method != "client_secret_basic" or client.id_in_form:
+        form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_basic":
         return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
     if client.client_secret is not None and client.method == "client_secret_post":

@@ -17,7 +17,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
 from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import Discovered, discover
+from dynamic_mcp.oauth.metadata import Discovered, discover, is_same_issuer
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.reach import Reach, TooInward
 from dynamic_mcp.oauth.registration import register
@@ -68,7 +68,8 @@ async def sign_in(
         except TooInward as refusal:
             raise UpstreamFailed(f"its authorization endpoint {refusal}") from None
     state, pkce = new_state(), new_pkce()
-    known = request.client if request.client_id is None and request.issuer == found.server.issuer else None
+    is_known = request.issuer is not None and is_same_issuer(request.issuer, found.server.issuer)
+    known = request.client if request.client_id is None and is_known else None
     if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
         # The secret would expire during the sign-in, which would then fail at its end.
         known = None
@@ -93,7 +94,7 @@ async def sign_in(
         issuer=found.server.issuer,
         token_endpoint=found.server.token_endpoint,
         scope=tokens.scope or scope,
-        client=client,
+        client=tokens.client or client,
     )
 
 

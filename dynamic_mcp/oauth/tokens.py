@@ -23,6 +23,8 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str = "none"
     redirect_uri: str | None = None
     registered: bool = False
+    #: whether the form has the client id even if the header authenticates the client; a few servers refuse that
+    id_in_form: bool = True
     #: POSIX time at which the secret expires; None = never
     secret_expires_at: float | None = None
 

@@ -239,6 +239,11 @@ NOT_COMPARED = frozenset(
         "OAUTH-031",
         "OAUTH-032",
         "OAUTH-035",
+        "OAUTH-040",
+        "OAUTH-041",
+        "OAUTH-042",
+        "OAUTH-043",
+        "OAUTH-044",
         "OPS-011",
         "OPS-012",
         "OPS-013",
@@ -285,6 +290,9 @@ NOT_COMPARED = frozenset(
         "STD-045",
         "TOK-020",
         "TOK-021",
+        "TOK-030",
+        "TOK-031",
+        "TOK-032",
     }
 )
 
