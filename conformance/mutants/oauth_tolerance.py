@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import lenient, metadata, request
+from dynamic_mcp.oauth import address, lenient, metadata, request
 from dynamic_mcp.oauth.request import TransientFailure
 
 if TYPE_CHECKING:
@@ -62,3 +62,9 @@ def asks_the_first_authorization_server_only() -> None:
 def demands_the_right_type_of_every_member() -> None:
     """It did so up to version 1.1."""
     replace(lenient.decode_known, request.decode)
+
+
+@mutant("OAUTH-045")
+def names_no_address_in_messages() -> None:
+    """It did so up to version 1.1."""
+    replace(address.shown, lambda url: "an address")

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.lenient import decode_known
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
@@ -51,6 +52,25 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     authorization_response_iss_parameter_supported: bool = False
 
 
+class Search(msgspec.Struct):
+    """What addresses without a document answered."""
+
+    #: what kept a request from an answer
+    failures: list[UpstreamFailed] = []
+    #: the other answers, for a message
+    answers: list[str] = []
+
+    def failure(self) -> UpstreamFailed:
+        """The failure to report: one that may pass, so that another attempt follows, else the first one."""
+        passing = [one for one in self.failures if isinstance(one, TransientFailure)]
+        said = "; ".join(self.answers)
+        return [
+            *passing,
+            *self.failures,
+            UpstreamFailed(f"its authorization server publishes no metadata: {said}"),
+        ][0]
+
+
 class Discovered(msgspec.Struct, frozen=True):
     """Where to sign in, and for what."""
 
@@ -64,29 +84,27 @@ class Discovered(msgspec.Struct, frozen=True):
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
-    failures: list[UpstreamFailed] = []
-    resource = await resource_metadata(http, url, challenge, failures)
+    search = Search()
+    resource = await resource_metadata(http, url, challenge, search)
     if resource is None:
         server, published = await server_of_origin(http, url)
-        if failures and not published:
-            raise _worst(failures)
+        if search.failures and not published:
+            raise search.failure()
         # After a failure it is not certain that the resource has no metadata.
-        return Discovered(server, canonical(url), None, published and not failures)
+        return Discovered(server, canonical(url), None, published and not search.failures)
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
-    failures.clear()
+    search = Search()
     for issuer in resource.authorization_servers[:MAX_SERVERS]:
         try:
             addresses = server_addresses(secure(issuer, "authorization server"))
         except UpstreamFailed as insecure:
-            failures.append(insecure)
+            search.failures.append(insecure)
             continue
-        _, found = await _first(http, addresses, ServerMetadata, failures)
+        _, found = await _first(http, addresses, ServerMetadata, search)
         if found is not None:
             return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
-    if failures:
-        raise _worst(failures)
-    raise UpstreamFailed("its authorization server publishes no metadata")
+    raise search.failure()
 
 
 def is_same_issuer(one: str, other: str) -> bool:
@@ -99,11 +117,6 @@ def _without_slash(issuer: str) -> str:
     scheme, separator, rest = issuer.partition("://")
     is_bare = separator and rest.endswith("/") and not set(rest[:-1]) & set("/?#")
     return f"{scheme}://{rest[:-1]}" if is_bare else issuer
-
-
-def _worst(failures: list[UpstreamFailed]) -> UpstreamFailed:
-    """The failure to report: one that may pass, so that another attempt follows, else the first one."""
-    return next((one for one in failures if isinstance(one, TransientFailure)), failures[0])
 
 
 def canonical(url: str) -> str:
@@ -130,21 +143,21 @@ def secure(url: str, what: str) -> str:
         return url
     if parts.scheme == "http" and is_loopback(host):
         return url
-    raise UpstreamFailed(f"the address of its {what} is not https")
+    raise UpstreamFailed(f"the address of its {what} is not https: {shown(url)}")
 
 
 async def resource_metadata(
-    http: httpx.AsyncClient, url: str, challenge: Challenge, failures: list[UpstreamFailed]
+    http: httpx.AsyncClient, url: str, challenge: Challenge, search: Search
 ) -> ResourceMetadata | None:
     """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed.
 
-    ``failures`` takes the failures of addresses that gave no document.
+    ``search`` takes what addresses without a document answered.
     """
-    address, found = await _first(http, resource_addresses(url, challenge), ResourceMetadata, failures)
+    address, found = await _first(http, resource_addresses(url, challenge), ResourceMetadata, search)
     if found is not None and not is_resource(found.resource, url, address):
         raise UpstreamFailed(
-            f"its protected resource metadata is about another resource, {_shown(found.resource)}, "
-            f"and not about {_shown(canonical(url))} (RFC 9728, section 3.3)"
+            f"its protected resource metadata is about another resource, {shown(found.resource)}, "
+            f"and not about {shown(canonical(url))} (RFC 9728, section 3.3)"
         )
     return found
 
@@ -172,10 +185,10 @@ async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMet
     parts = urlsplit(without_user(url))
     origin = f"{parts.scheme}://{parts.netloc}"
     secure(origin, "authorization server")
-    failures: list[UpstreamFailed] = []
-    _, server = await _first(http, server_addresses(origin)[:1], ServerMetadata, failures)
-    if failures:
-        raise _worst(failures)
+    search = Search()
+    _, server = await _first(http, server_addresses(origin)[:1], ServerMetadata, search)
+    if search.failures:
+        raise search.failure()
     if server is not None:
         return validated(server, origin), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
@@ -195,7 +208,8 @@ def server_addresses(issuer: str) -> list[str]:
 def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
     if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(
-            "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
+            f"its authorization server's metadata names another issuer, {shown(server.issuer)}, "
+            f"and not {shown(issuer)} (RFC 8414, section 3.3); its operator has to correct one of them"
         )
     if "S256" not in (server.code_challenge_methods_supported or []):
         raise UpstreamFailed("its authorization server does not say that it supports PKCE with S256")
@@ -232,22 +246,18 @@ def is_resource(resource: str, url: str, document: str) -> bool:
     )
 
 
-def _shown(text: str) -> str:
-    """A URL for a message: printable, and not too long."""
-    return "".join(c for c in text if c.isprintable())[:200]
-
-
 async def _first(
-    http: httpx.AsyncClient, addresses: list[str], kind: type[_T], failures: list[UpstreamFailed]
+    http: httpx.AsyncClient, addresses: list[str], kind: type[_T], search: Search
 ) -> tuple[str, _T | None]:
-    """The first document at these addresses, and its address; ``failures`` takes what kept a request from an answer."""
+    """The first document at these addresses, and its address; ``search`` takes what the others answered."""
     for address in dict.fromkeys(addresses):
         try:
             status, body = await fetch(http, "the address of its authorization metadata", address)
             if status == 200:
                 return address, decode_known(body, kind)
+            search.answers.append(f"{shown(address)} answered with HTTP {status}")
         except Unreadable:
-            continue
+            search.answers.append(f"{shown(address)} has no such document")
         except UpstreamFailed as failure:
-            failures.append(failure)
+            search.failures.append(failure)
     return "", None

@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.judged import JudgedTransport
 from dynamic_mcp.oauth.reach import Reach, TooInward
 from dynamic_mcp.origin import origin_of
@@ -59,7 +60,8 @@ async def send_request(
 ) -> tuple[int, bytes]:
     """The status and body of the answer.
 
-    Raises TransientFailure, also for 408, 429 and 5xx, and UpstreamFailed for an address out of reach. The messages name ``what``.
+    Raises TransientFailure, also for 408, 429 and 5xx, and UpstreamFailed for an address out of reach. The messages name ``what`` and
+    the address, without its query.
     """
     status, body, _ = await _exchange(http, what, method, url, json=json, form=form, basic=basic)
     return status, body
@@ -76,6 +78,7 @@ async def _exchange(
     basic: tuple[str, str] | None = None,
 ) -> tuple[int, bytes, str | None]:
     """Status, body and ``Location`` of the answer; raises like ``send_request``."""
+    what = f"{what} ({shown(url)})"
     auth = httpx.USE_CLIENT_DEFAULT if basic is None else httpx.BasicAuth(*basic)
     try:
         with anyio.fail_after(REQUEST_TIME):
@@ -102,7 +105,7 @@ async def fetch(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, byte
                 return status, body
             url = target
         return status, body
-    raise TransientFailure(f"{what} did not answer within {METADATA_TIME:g} s")
+    raise TransientFailure(f"{what} ({shown(url)}) did not answer within {METADATA_TIME:g} s")
 
 
 def _within_origin(url: str, location: str | None) -> str | None:

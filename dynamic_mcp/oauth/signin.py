@@ -119,9 +119,16 @@ async def _exchange(
     if answer.iss != found.server.issuer and (
         answer.iss is not None or found.server.authorization_response_iss_parameter_supported
     ):
-        raise UpstreamFailed("the answer to the sign-in came from another authorization server")
+        raise UpstreamFailed(
+            "the answer to the sign-in came from another authorization server than "
+            f"{address.shown(found.server.issuer)} (RFC 9207)"
+        )
     if answer.error is not None or answer.code is None:
-        raise UpstreamFailed(f"the sign-in was refused ({_printable(answer.error)})")
+        said = _printable(answer.error, 60) or "no reason given"
+        if answer.description:
+            said += f": {_printable(answer.description, 200)}"
+        endpoint = address.shown(found.server.authorization_endpoint)
+        raise UpstreamFailed(f"the sign-in was refused by its authorization endpoint {endpoint} ({said})")
     form = {
         "grant_type": "authorization_code",
         "code": answer.code,
@@ -208,5 +215,5 @@ def _port_of(client: ClientRegistration | None) -> int:
     return urlsplit(client.redirect_uri).port or 0
 
 
-def _printable(text: str | None) -> str:
-    return "".join(c for c in text or "" if c.isprintable())[:60] or "no reason given"
+def _printable(text: str | None, most: int) -> str:
+    return "".join(c for c in text or "" if c.isprintable())[:most]

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.registration import authenticate
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, send_request
 from dynamic_mcp.oauth.token_answer import TokenAnswer, read_answer
@@ -55,24 +56,25 @@ async def _request_once(
     form, basic = authenticate(client, form)
     sent_at = time.time()
     status, body = await send_request(http, _WHAT, "POST", endpoint, form=form, basic=basic)
+    what = f"{_WHAT} ({shown(endpoint)})"
     if 300 <= status < 400:
-        raise TransientFailure(f"{_WHAT} answered with a redirect (HTTP {status})")
+        raise TransientFailure(f"{what} answered with a redirect (HTTP {status})")
     is_success = 200 <= status < 300
     try:
         answer = read_answer(body)
     except Unreadable:
         if is_success:
-            raise TransientFailure(f"the answer of {_WHAT} cannot be read") from None
+            raise TransientFailure(f"the answer of {what} cannot be read") from None
         answer = TokenAnswer()
     if answer.may_pass:
-        raise TransientFailure(f"{_WHAT} cannot answer now ({answer.code})")
+        raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
-        shown = answer.code or f"HTTP {status}"
-        raise GrantRefused(f"{_WHAT} refuses the request ({shown})", code=answer.code)
+        reason = answer.code or f"HTTP {status}"
+        raise GrantRefused(f"{what} refuses the request ({reason})", code=answer.code)
     if answer.access_token is None:
-        raise TransientFailure(f"the answer of {_WHAT} cannot be read")
+        raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):
-        raise GrantRefused(f"{_WHAT} gave no bearer token")
+        raise GrantRefused(f"{what} gave no bearer token")
     return Tokens(
         access_token=answer.access_token,
         refresh_token=answer.refresh_token,

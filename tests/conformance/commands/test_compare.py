@@ -244,6 +244,7 @@ NOT_COMPARED = frozenset(
         "OAUTH-042",
         "OAUTH-043",
         "OAUTH-044",
+        "OAUTH-045",
         "OPS-011",
         "OPS-012",
         "OPS-013",

@@ -274,7 +274,7 @@ async def test_server_without_pkce_support_is_refused(
 async def test_plain_http_endpoint_is_refused(http: httpx.AsyncClient, member: str, url: str) -> None:
     publish(server=server_metadata(**{member: url}))
 
-    with pytest.raises(UpstreamFailed, match=r"^the address of its .* endpoint is not https$"):
+    with pytest.raises(UpstreamFailed, match=r"^the address of its .* endpoint is not https: "):
         await discover(http, URL, NO_CHALLENGE)
 
 
