@@ -164,8 +164,8 @@ async def test_token_replaces_credentials_in_the_url(tmp_path: Path) -> None:
         for token in (None, "token"):
             if token is not None:
                 client = ClientRegistration("made", registered=True)
-                place = {"resource": server.url, "issuer": server.url, "token_endpoint": server.url}
-                store.save(Tokens(token, client=client, **place))
+                place = server.url
+                store.save(Tokens(token, resource=place, issuer=place, token_endpoint=place, client=client))
             http = HttpClient(url, {}, Authorization("a", transport, store))
             await http.start()
             async with http.request("GET", {}) as reply:
