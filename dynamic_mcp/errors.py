@@ -9,6 +9,7 @@
         ├── UpstreamFailed   the upstream does not start, is unreachable, or breaks the protocol
         │   ├── StillStarting its start goes on
         │   ├── UpstreamGone the process or connection ended
+        │   │   └── StreamEnded its event stream ended without a failure
         │   ├── StoreFailed  the storage of its tokens fails
         │   ├── TooLarge     one answer is too large
         │   ├── HttpStatus   it answered with an error status of HTTP
@@ -96,6 +97,10 @@ class StillStarting(UpstreamFailed):
 
 class UpstreamGone(UpstreamFailed):
     """The process or connection ended."""
+
+
+class StreamEnded(UpstreamGone):
+    """A server behind a URL ended its event stream in good order, as gateways do every few seconds or minutes."""
 
 
 class StoreFailed(UpstreamFailed):

@@ -19,6 +19,12 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
+def identifier_of(url: str) -> tuple[tuple[str, str, int | None], str, str]:
+    """Origin, path and query of a resource; a bare origin may end with a slash. Raises ValueError for an invalid address."""
+    parts = urlsplit(url)
+    return origin_of(url), "" if parts.path == "/" else parts.path, parts.query
+
+
 def is_loopback(host: str) -> bool:
     """Whether this host of ``urlsplit`` is this machine."""
     return _LOOPBACK.fullmatch(host) is not None

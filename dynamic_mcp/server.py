@@ -27,6 +27,8 @@ from dynamic_mcp.groups.reload import Reload
 from dynamic_mcp.groups.supervisor import Supervisor
 from dynamic_mcp.hooks import EarlyResponder, Hooks
 from dynamic_mcp.log import log
+from dynamic_mcp.oauth.binding import Binding
+from dynamic_mcp.oauth.bound_store import BoundStore
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.process import child, descriptors
 from dynamic_mcp.process.guard import Guard
@@ -49,13 +51,16 @@ def plug_in(config: Config, guard: Guard, *, serving: bool = False) -> Hooks:
     return plugin.plug_in(config, guard, serving=serving)
 
 
-def token_store(server: str, kind: str) -> TokenStore:
-    """The configured store for the tokens of a server."""
+def token_store(entry: Binding, kind: str) -> TokenStore:
+    """The configured store for the tokens of an entry."""
+    named, own = FileStore(entry.server), FileStore(entry.server, slot=entry.slot)
     if kind == "keyring":
         from dynamic_mcp.extras.keychain import KeyringStore
 
-        return KeyringStore(server)
-    return FileStore(server)
+        return BoundStore(
+            entry, KeyringStore(entry.server, named), KeyringStore(entry.server, own, entry.slot)
+        )
+    return BoundStore(entry, named, own)
 
 
 def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
@@ -66,7 +71,8 @@ def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.upstream.http.connector import HttpConnector
 
-    store = token_store(server.name, transport.token_store)
+    entry = Binding(server.name, transport.url.reveal(), transport.oauth_client_id)
+    store = token_store(entry, transport.token_store)
     return HttpConnector(transport, Authorization(server.name, transport, store, record=hooks.record))
 
 

@@ -16,8 +16,10 @@ from mock_servers.script_loading import ScriptError, build
 
 Endpoint = Literal["authorize", "token", "register", "server_metadata", "resource_metadata"]
 ClientAuth = Literal["none", "client_secret_basic", "client_secret_post"]
+TokenForm = Literal["json", "json with a byte order mark", "form"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 CLIENT_AUTH: tuple[ClientAuth, ...] = get_args(ClientAuth)
+TOKEN_FORMS: tuple[TokenForm, ...] = get_args(TokenForm)
 CLIENT = "client-1"
 
 
@@ -79,6 +81,8 @@ class OAuth:
     registration: bool = False
     #: the authentication method of registered clients; they get a secret unless it is "none"
     registered_auth: ClientAuth = "none"
+    #: refuse a token request that has both HTTP Basic and a client id in its form, as two authentications
+    basic_alone: bool = False
     #: accept https URLs as client ids (client ID metadata documents); the server does not fetch the documents
     cimd: bool = False
     #: refuse authorization and token requests that name no resource
@@ -95,6 +99,10 @@ class OAuth:
     #: each use of a refresh token returns a new one and ends the old one; else the old one stays valid, and the answer
     #: does not repeat it
     rotation: bool = True
+    #: status, form and members of a token answer; a null member is left out, and a list stands in a form as its text
+    token_status: int = 200
+    token_form: TokenForm = "json"
+    token_fields: dict[str, Any] = field(default_factory=dict)
     #: the `iss` of the authorization response (RFC 9207); null leaves it out
     iss: str | None = None
     #: the error in every authorization response, whatever the user answers
@@ -127,5 +135,9 @@ class OAuth:
         if oauth.registered_auth not in CLIENT_AUTH:
             raise ScriptError(
                 f"oauth.registered_auth: {oauth.registered_auth!r} is not one of {', '.join(CLIENT_AUTH)}"
+            )
+        if oauth.token_form not in TOKEN_FORMS:
+            raise ScriptError(
+                f"oauth.token_form: {oauth.token_form!r} is not one of {', '.join(TOKEN_FORMS)}"
             )
         return replace(oauth, faults=faults)

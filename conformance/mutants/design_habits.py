@@ -35,8 +35,8 @@ _TOKENS = (
 def keeps_tokens_elsewhere() -> None:
     right = FileStore.__init__
 
-    def wrong(self: FileStore, server: str, directory: Path | None = None) -> None:
-        right(self, server, directory)
+    def wrong(self: FileStore, server: str, directory: Path | None = None, slot: str = "") -> None:
+        right(self, server, directory, slot)
         self.path = self.path.with_suffix(".store")
 
     replace(store.default_directory, lambda: Path.home() / ".config" / "other-proxy" / "tokens")

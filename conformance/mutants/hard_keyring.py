@@ -22,7 +22,7 @@ def _file_of(store: KeyringStore) -> FileStore:
 
 @mutant("HARD-002")
 def does_not_know_the_keyring() -> None:
-    replace(server.token_store, lambda name, kind: FileStore(name))
+    replace(server.token_store, lambda entry, kind: FileStore(entry.server))
 
 
 @mutant("HARD-002")

@@ -27,7 +27,9 @@ NO_RESOURCE_METADATA = "it never reads protected resource metadata"
 def asks_the_mcp_origin_only() -> None:
     """The proxy looks only at the MCP server's own host for metadata. dmcp 1.5.0 behaves like this."""
 
-    async def wrong(http: httpx.AsyncClient, url: str, challenge: Challenge) -> ResourceMetadata | None:
+    async def wrong(
+        http: httpx.AsyncClient, url: str, challenge: Challenge, search: metadata.Search
+    ) -> ResourceMetadata | None:
         return None
 
     replace(metadata.resource_metadata, wrong)

@@ -13,13 +13,15 @@ import msgspec
 from conformance.mutants import mutant, replace
 from conformance.mutants.oauth_signin import alter_token_requests, without
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import store, token_endpoint, tokens
+from dynamic_mcp.oauth import metadata, store, token_endpoint, tokens
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
-from dynamic_mcp.oauth.request import TransientFailure
+from dynamic_mcp.oauth.reach import Reach
+from dynamic_mcp.oauth.request import TransientFailure, http_client
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
-from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,13 +29,12 @@ if TYPE_CHECKING:
     import httpx
 
     from dynamic_mcp.oauth.store import TokenStore
-    from dynamic_mcp.oauth.tokens import ClientRegistration
 
 
 @mutant(
     "TOK-001",
     also=dict.fromkeys(
-        ("TOK-002", "TOK-003", "TOK-017", "TOK-018", "TOK-020"),
+        ("TOK-002", "TOK-003", "TOK-017", "TOK-018"),
         "the check looks for the file where it should be",
     ),
 )
@@ -82,7 +83,7 @@ def a_renewal_loses_the_modes() -> None:
 @mutant(
     "TOK-004",
     also=dict.fromkeys(
-        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015", "TOK-020"),
+        ("TOK-003", "TOK-005", "TOK-008", "TOK-011", "TOK-012", "TOK-015"),
         "there is no token after a restart",
     ),
 )
@@ -102,9 +103,7 @@ def renews_at_each_connection() -> None:
     replace(right, lambda self, now, *, fresh: not fresh or right(self, now, fresh=fresh))
 
 
-@mutant(
-    "TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018", "TOK-020"), "no other token replaces the first one")
-)
+@mutant("TOK-007", also=dict.fromkeys(("TOK-014", "TOK-018"), "no other token replaces the first one"))
 def the_bearer_is_fixed_when_connecting() -> None:
     """The token is part of static headers."""
     right = Authorization.bearer
@@ -259,4 +258,30 @@ def finds_tokens_by_the_name_only() -> None:
 
 @mutant("TOK-020")
 def refreshes_at_the_server_that_is_named_now() -> None:
-    replace(FreshTokens.issued_by, lambda self, server, issuer: True)
+    """The proxy takes what a token file lacks from the metadata of the server."""
+    right = FreshTokens.__init__
+    entries: dict[FreshTokens, tuple[str, str | None, TokenStore]] = {}
+
+    def remember(
+        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, *more: Any
+    ) -> None:
+        right(self, server, url, client_id, store, *more)
+        entries[self] = url, client_id, store
+
+    async def wrong(self: FreshTokens) -> Tokens | None:
+        url, client_id, store = entries[self]
+        found = store.load()
+        if found is None or found.issuer is not None:
+            return found
+        async with http_client(Reach(url)) as http:
+            named = await metadata.discover(http, url, Challenge())
+        return msgspec.structs.replace(
+            found,
+            issuer=named.server.issuer,
+            token_endpoint=named.server.token_endpoint,
+            resource=named.resource,
+            client=ClientRegistration(client_id or ""),
+        )
+
+    replace(right, remember)
+    replace(FreshTokens.stored, wrong)

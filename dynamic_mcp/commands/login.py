@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from dynamic_mcp.commands.terminal import Parser, config_path, fail, load, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport, TokenStoreKind
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
     from dynamic_mcp.hooks import Hooks
     from dynamic_mcp.oauth.callback import Callback
+    from dynamic_mcp.oauth.store import TokenStore
+    from dynamic_mcp.upstream.base import Connector
 
 
 def parser() -> Parser:
@@ -55,16 +57,16 @@ def main(words: Sequence[str]) -> int:
     if options.command == "logout" and config_path(options.config, os.environ) is None:
         from dynamic_mcp.events import discard
 
-        return _logout(options.server, "file", discard)
+        return _logout(options.server, [], discard)
     config = load(options.config, command_line)
 
     from dynamic_mcp.process.guard import Guard
     from dynamic_mcp.server import plug_in
 
     hooks = plug_in(config, Guard())
-    if options.command == "logout":
-        return _logout(options.server, config.token_store, hooks.record)
     servers = {server.name: server for server in config.servers}
+    if options.command == "logout":
+        return _logout(options.server, _stores_of(servers.get(options.server)), hooks.record)
     if options.server not in servers:
         fail(
             f"no enabled server {options.server!r} in the configuration; the enabled ones are: {', '.join(servers)}"
@@ -72,12 +74,25 @@ def main(words: Sequence[str]) -> int:
     return asyncio.run(_login(servers[options.server], hooks, browser=not options.no_browser))
 
 
-def _logout(server: str, kind: TokenStoreKind, record: Record) -> int:
-    from dynamic_mcp.errors import StoreFailed
+def _stores_of(server: Server | None) -> list[TokenStore]:
+    """The stores for the tokens of a configured server; none for a child process."""
+    from dynamic_mcp.config.model import StdioTransport
+    from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.server import token_store
 
+    if server is None or isinstance(server.transport, StdioTransport):
+        return []
+    entry = Binding(server.name, server.transport.url.reveal(), server.transport.oauth_client_id)
     # A token file may exist from before the keyring was configured.
-    stores = [token_store(server, name) for name in dict.fromkeys(("file", kind))]
+    return [token_store(entry, kind) for kind in dict.fromkeys(("file", server.transport.token_store))]
+
+
+def _logout(server: str, stores: Sequence[TokenStore], record: Record) -> int:
+    """Delete the tokens in these stores; without one, those of every entry of the name."""
+    from dynamic_mcp.errors import StoreFailed
+    from dynamic_mcp.oauth.store import FileStore
+
+    stores = stores or FileStore(server).all_of_name()
     try:
         removed = [store.delete() for store in stores]
     except StoreFailed as failure:
@@ -90,42 +105,53 @@ def _logout(server: str, kind: TokenStoreKind, record: Record) -> int:
             "The authorization server may still accept copies of them."
         )
         return 0
-    say(f"There are no tokens of {server} in {' or '.join(store.location for store in stores)}.")
+    say(
+        f"There are no tokens of {server} in {' or '.join(dict.fromkeys(store.location for store in stores))}."
+    )
     return 1
 
 
 async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.config.model import StdioTransport
-    from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed
+    from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed
+    from dynamic_mcp.process.guard import Guard
+    from dynamic_mcp.server import connector
 
     if isinstance(server.transport, StdioTransport):
         fail(f"{server.name!r} is a child process; only a server with a url needs a sign-in")
+    connections = connector(server, Guard(), hooks)
     try:
         try:
-            await _connect(server, hooks)
+            try:
+                await _connect(server, connections)
+            except HttpStatus as refusal:
+                if refusal.status != 401:
+                    raise
+                # The server refuses a renewed token. The next refusal leads to a sign-in.
+                await _connect(server, connections)
         except SignInNeeded as need:
             await _sign_in(server.name, server.transport, need, hooks.record, browser=browser)
-            await _connect(server, hooks)
+            await _connect(server, connector(server, Guard(), hooks))
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         if words := error.stderr_tail if isinstance(error, UpstreamFailed) else "":
             say(f"The server says: {words}")
         return 1
+    finally:
+        await connections.close()
     say(f"{server.name} is ready: it accepts the authorization, or needs none.")
     return 0
 
 
-async def _connect(server: Server, hooks: Hooks) -> None:
+async def _connect(server: Server, connections: Connector) -> None:
     """Connect once. Raises SignInNeeded or another UpstreamError."""
     import anyio
 
     from dynamic_mcp.errors import UpstreamFailed
-    from dynamic_mcp.process.guard import Guard
-    from dynamic_mcp.server import connector
     from dynamic_mcp.upstream.base import NullEvents, not_started_within
 
     limit = server.timeouts.start
-    upstream = connector(server, Guard(), hooks).connect(NullEvents())
+    upstream = connections.connect(NullEvents())
     try:
         with anyio.fail_after(limit):
             await upstream.open(limit)
@@ -148,6 +174,7 @@ async def _sign_in(
     from dynamic_mcp.oauth import browser as opener
     from dynamic_mcp.oauth.address import host_of
     from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.oauth.binding import Binding
     from dynamic_mcp.server import token_store
 
     reading: list[asyncio.Task[None]] = []
@@ -160,7 +187,8 @@ async def _sign_in(
         if browser:
             await opener.show(address, server)
 
-    store = token_store(name, transport.token_store)
+    entry = Binding(name, transport.url.reveal(), transport.oauth_client_id)
+    store = token_store(entry, transport.token_store)
     authorization = Authorization(name, transport, store, show_address, record)
     try:
         await authorization.sign_in(need)

@@ -18,10 +18,10 @@ import msgspec
 
 from dynamic_mcp.errors import StoreFailed
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.store import FileStore, decode_tokens
+from dynamic_mcp.oauth.store import FileStore, decode_tokens, file_name
 from dynamic_mcp.oauth.tokens import Tokens
 
-#: The service name of all entries; the user name of an entry is the name of the server.
+#: The service name of all entries of the keyring; the user name is the name of the server, for some with a slot.
 SERVICE = "dynamic-mcp"
 _INSTALL = "it needs the library keyring: pip install 'dynamic-mcp-reference[keyring]'"
 
@@ -34,9 +34,10 @@ class KeyringStore:
 
     blocks = True
 
-    def __init__(self, server: str, file: FileStore | None = None) -> None:
+    def __init__(self, server: str, file: FileStore | None = None, slot: str = "") -> None:
         """``file`` is the token file of the server; its folder contains the lock."""
         self._server = server
+        self._user = f"{file_name(server)}%@{slot}" if slot else server
         self._file = file or FileStore(server)
         self._has_warned = False
 
@@ -59,16 +60,12 @@ class KeyringStore:
         return True
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """A lock on an empty file."""
-        try:
-            self._file.make_directories()
-        except OSError as error:
-            log.debug("the keyring cannot be locked: %s", error.strerror)
-        return self._file.lock_on(".lock", create=True)
+        """The lock of the token file."""
+        return self._file.lock()
 
     def _call(self, method: str, *arguments: str) -> str | None:
         try:
-            result: str | None = getattr(_backend(), method)(SERVICE, self._server, *arguments)
+            result: str | None = getattr(_backend(), method)(SERVICE, self._user, *arguments)
         except StoreFailed:
             raise
         except Exception as error:

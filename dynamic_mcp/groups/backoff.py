@@ -17,6 +17,10 @@ JITTER = 0.25
 STEADY = 30.0
 
 
+#: A connection that ends after fewer seconds is a crash, even if the server ends it in good order.
+SHORT = 1.0
+
+
 class Backoff:
     """The delay before the next attempt."""
 
@@ -39,6 +43,11 @@ class Backoff:
     def after_failure(self) -> None:
         """Choose the delay after a failed attempt."""
         self.next = _spread(next(self._delays))
+
+    def after_end(self) -> bool:
+        """Choose no delay after a connection that the server ended in good order. False if it was too short for that."""
+        self.next = 0.0
+        return time.monotonic() >= self._connected_at + SHORT
 
     def after_crash(self) -> bool:
         """Choose the delay after the loss of a connection. True for the first recent crash, which has a short delay."""

@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import SignInNeeded, UpstreamError, UpstreamFailed, UpstreamTimeout
+from dynamic_mcp.errors import SignInNeeded, StreamEnded, UpstreamError, UpstreamFailed, UpstreamTimeout
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.groups.listener import GroupListener
@@ -234,7 +234,7 @@ class Group:
             self._set_ready(upstream, tasks)
             end = await upstream.wait_lost()
             record.failed(str(end), outcome="lost")
-            if backoff.after_crash():
+            if (isinstance(end, StreamEnded) and backoff.after_end()) or backoff.after_crash():
                 self._listings.clear()
                 self._state.restarting(str(end))
             else:

@@ -7,7 +7,7 @@ everything that is not needed in a URL is percent-encoded, and a host that could
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 
@@ -15,6 +15,9 @@ from dynamic_mcp.errors import UpstreamFailed
 
 #: The most characters of an address. Browsers and command lines take about as many.
 MAX_ADDRESS = 16384
+
+#: The most characters of an address in a message.
+MAX_SHOWN = 200
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,252})|[0-9a-f:.]*:[0-9a-f:.]*")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -45,6 +48,16 @@ def checked(address: str) -> str:
     if len(address) > MAX_ADDRESS:
         raise _unusable(f"is longer than {MAX_ADDRESS} characters")
     return address
+
+
+def shown(url: str) -> str:
+    """An address for a message: without user, query and fragment, which may be secrets; printable, and not too long."""
+    try:
+        parts = urlsplit(url)
+        plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    except ValueError:
+        return "an invalid address"
+    return "".join(c for c in plain if c.isprintable())[:MAX_SHOWN]
 
 
 def host_of(address: str) -> str:

@@ -43,7 +43,7 @@ class Authorization:
         show_address: ShowAddress | None = None,
         record: Record = discard,
     ) -> None:
-        """``store`` is the user's token file by default; ``show_address`` opens the address for the user, by default in a browser."""
+        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser."""
         self._server = server
         self._show_address = show_address
         self._record = record
@@ -55,6 +55,8 @@ class Authorization:
             server, self._url, self._client_id, store or FileStore(server), record, self.reach
         )
         self._signing_in: asyncio.Task[None] | None = None
+        #: the token of a renewal after a refusal; if the server refuses it too, another renewal does not help
+        self._replacement: str | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
         #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
@@ -125,13 +127,16 @@ class Authorization:
         tokens = await self.tokens.load()
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
-        if tokens is not None and tokens.refresh_token is not None and used is not None:
+        if used is not None and used == self._replacement:
+            self.tokens.forget()
+        elif tokens is not None and tokens.refresh_token is not None and used is not None:
             if await self._issuer_changed(tokens, challenge):
                 self.tokens.drop()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self.tokens.renew(force=True)
             now = self.tokens.current
             if now is not None and now.access_token != used:
+                self._replacement = now.access_token
                 return
             if now is tokens:
                 # The renewal failed for now; a sign-in would not help.
@@ -148,7 +153,7 @@ class Authorization:
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
         """Whether the server now names another authorization server, which must not see these tokens."""
-        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.metadata import discover, is_same_issuer
         from dynamic_mcp.oauth.request import http_client
 
         if tokens.issuer is None:
@@ -158,7 +163,7 @@ class Authorization:
                 found = await discover(http, self._url, challenge)
         except UpstreamFailed:
             return False
-        return found.published and found.server.issuer != tokens.issuer
+        return found.published and not is_same_issuer(found.server.issuer, tokens.issuer)
 
     # The user
 

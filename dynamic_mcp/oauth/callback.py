@@ -40,6 +40,8 @@ class CallbackAnswer(msgspec.Struct, frozen=True):
     code: str | None
     error: str | None
     iss: str | None
+    #: what the authorization server says about the error
+    description: str | None = None
 
 
 class Callback:
@@ -103,7 +105,11 @@ class Callback:
         first = {name: values[0] for name, values in query.items()}
         if not first.get("code") and not first.get("error"):
             return 400, "This answer has neither a code nor an error."
-        self._answer.set_result(CallbackAnswer(first.get("code"), first.get("error"), first.get("iss")))
+        self._answer.set_result(
+            CallbackAnswer(
+                first.get("code"), first.get("error"), first.get("iss"), first.get("error_description")
+            )
+        )
         return 200, None
 
     async def _respond(self, writer: asyncio.StreamWriter, status: int, text: str | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -19,16 +19,10 @@ from anyio import to_thread
 from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
-from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.reach import Reach
 from dynamic_mcp.oauth.store import TokenStore
-from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
-from dynamic_mcp.origin import origin_of
-
-if TYPE_CHECKING:
-    import httpx
-
-    from dynamic_mcp.oauth.metadata import ServerMetadata
+from dynamic_mcp.oauth.tokens import Tokens
 
 _T = TypeVar("_T")
 
@@ -53,8 +47,7 @@ class FreshTokens:
         reach: Reach | None = None,
     ) -> None:
         self._server = server
-        self._url = url
-        self._client_id = client_id
+        self._binding = Binding(server, url, client_id)
         self._store = store
         self._record = record
         self._reach = reach or Reach(url)
@@ -69,6 +62,8 @@ class FreshTokens:
         self._not_before = 0.0
         #: the access token of a refused grant, which the store may still hold
         self._refused_token: str | None = None
+        #: whether the user knows that the store has tokens of another entry
+        self._has_warned = False
 
     @property
     def current(self) -> Tokens | None:
@@ -105,8 +100,18 @@ class FreshTokens:
         await asyncio.shield(self._renewing)
 
     async def stored(self) -> Tokens | None:
-        """The tokens in the store, if they are for this server. Raises StoreFailed."""
-        return self._of_this_server(await self._use_store(self._store.load))
+        """The tokens in the store, if they belong to this entry. Raises StoreFailed."""
+        found = await self._use_store(self._store.load)
+        if found is None or self._binding.fits(found):
+            return found
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "server %s: the stored tokens of this name are not used, because they do not name exactly its url, its authorization "
+                "server and its client; if the server needs a sign-in, a new one follows",
+                self._server,
+            )
+        return None
 
     async def adopt_newer(self) -> bool:
         """Use newer tokens in the store, from a sign-in in another process; false if it has none. Raises StoreFailed."""
@@ -124,6 +129,7 @@ class FreshTokens:
 
     async def keep_locked(self, tokens: Tokens) -> None:
         """``keep`` after a sign-in, with the lock: a renewal in another process must not overwrite the new tokens."""
+        tokens = msgspec.structs.replace(tokens, url_digest=self._binding.url_digest)
         try:
             async with self._store.lock():
                 await self.keep(tokens)
@@ -151,7 +157,7 @@ class FreshTokens:
             return
         refused = None if known is None else known.registration
         try:
-            found = await self._use_store(self._store.load)
+            found = await self.stored()
         except StoreFailed:
             return
         if refused is not None and found is not None and found.client == refused:
@@ -189,19 +195,6 @@ class FreshTokens:
             log.error("server %s: the tokens cannot be stored: %s", self._server, error.strerror)
         except StoreFailed as failure:
             log.error("server %s: the tokens are lost when this process ends: %s", self._server, failure)
-
-    def _of_this_server(self, tokens: Tokens | None) -> Tokens | None:
-        """The tokens, unless they are for another origin."""
-        if tokens is None or tokens.resource is None:
-            return tokens
-        try:
-            has_same_origin = origin_of(tokens.resource) == origin_of(self._url)
-        except ValueError:
-            has_same_origin = False
-        if not has_same_origin:
-            log.warning("server %s: ignoring the stored tokens, which are for another address", self._server)
-            return None
-        return tokens
 
     # Renewal
 
@@ -243,53 +236,25 @@ class FreshTokens:
             log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
 
     async def _refreshed(self, old: Tokens, refresh_token: str) -> Tokens | None:
-        """New tokens for a refresh token; None if it may belong to another authorization server.
+        """New tokens for a refresh token, from where the old ones came; None if the old ones do not name that place.
 
         Without a new refresh token, the old one stays (RFC 6749, section 6).
         """
-        from dynamic_mcp.oauth.metadata import discover
         from dynamic_mcp.oauth.request import http_client
         from dynamic_mcp.oauth.token_endpoint import request_tokens
 
-        client = old.client
-        if client is None or (self._client_id is not None and not client.registered):
-            client = ClientRegistration(self._client_id or "")
-        http: httpx.AsyncClient
+        endpoint, resource, client = old.token_endpoint, old.resource, old.client
+        if endpoint is None or resource is None or client is None:
+            return None
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
         async with http_client(self._reach) as http:
-            endpoint, issuer, resource = old.token_endpoint, old.issuer, old.resource
-            if endpoint is None or resource is None:
-                found = await discover(http, self._url, Challenge())
-                if not self.issued_by(found.server, issuer):
-                    log.warning(
-                        "server %s: its stored refresh token is not used, because it may be of another authorization server "
-                        "than the one that the server names; you have to sign in again when the access token ends",
-                        self._server,
-                    )
-                    return None
-                endpoint, issuer, resource = found.server.token_endpoint, found.server.issuer, found.resource
-            form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
             new = await request_tokens(http, endpoint, client, form)
         return msgspec.structs.replace(
-            new,
+            old,
+            access_token=new.access_token,
             refresh_token=new.refresh_token or refresh_token,
+            expires_at=new.expires_at,
+            lifetime=new.lifetime,
             scope=new.scope or old.scope,
-            server=self._server,
-            resource=resource,
-            issuer=issuer,
-            token_endpoint=endpoint,
-            client=client,
+            client=new.client or client,
         )
-
-    def issued_by(self, server: ServerMetadata, issuer: str | None) -> bool:
-        """Whether stored tokens of this issuer come from this authorization server.
-
-        dmcp stores no issuer. It finds authorization servers at the origin of the MCP server only, and so its refresh tokens go there
-        and nowhere else.
-        """
-        if issuer is not None:
-            return server.issuer == issuer
-        try:
-            own = origin_of(self._url)
-            return origin_of(server.issuer) == own and origin_of(server.token_endpoint) == own
-        except ValueError:
-            return False

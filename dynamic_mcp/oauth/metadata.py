@@ -5,23 +5,29 @@ and without the path of the resource. They name the authorization server, which 
 Connect Discovery 1.0, section 4). Without protected resource metadata, the origin of the resource is the authorization server,
 with default endpoints (MCP 2025-03-26, basic/authorization).
 
-Metadata count only if they name the right resource, and the right issuer.
+Metadata count only if they name the right resource, and the right issuer. An address that gives no document costs nothing but itself:
+the next one is asked, and after an authorization server that does not answer, the next one that the resource names.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.request import Unreadable, decode, send_request
-from dynamic_mcp.origin import is_loopback, origin_of, without_user
+from dynamic_mcp.oauth.lenient import decode_known
+from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
+from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+#: The most authorization servers of a resource to ask.
+MAX_SERVERS = 3
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
@@ -50,6 +56,25 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     authorization_response_iss_parameter_supported: bool = False
 
 
+class Search(msgspec.Struct):
+    """What addresses without a document answered."""
+
+    #: what kept a request from an answer
+    failures: list[UpstreamFailed] = []
+    #: the other answers, for a message
+    answers: list[str] = []
+
+    def failure(self) -> UpstreamFailed:
+        """The failure to report: one that may pass, so that another attempt follows, else the first one."""
+        passing = [one for one in self.failures if isinstance(one, TransientFailure)]
+        said = "; ".join(self.answers)
+        return [
+            *passing,
+            *self.failures,
+            UpstreamFailed(f"its authorization server publishes no metadata: {said}"),
+        ][0]
+
+
 class Discovered(msgspec.Struct, frozen=True):
     """Where to sign in, and for what."""
 
@@ -63,18 +88,39 @@ class Discovered(msgspec.Struct, frozen=True):
 
 async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
-    resource = await resource_metadata(http, url, challenge)
+    search = Search()
+    resource = await resource_metadata(http, url, challenge, search)
     if resource is None:
         server, published = await server_of_origin(http, url)
-        return Discovered(server, canonical(url), None, published)
+        if search.failures and not published:
+            raise search.failure()
+        # After a failure it is not certain that the resource has no metadata.
+        return Discovered(server, canonical(url), None, published and not search.failures)
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
-    issuer = resource.authorization_servers[0]
-    for address in server_addresses(secure(issuer, "authorization server")):
-        found = await _fetch(http, address, ServerMetadata)
+    search = Search()
+    for issuer in resource.authorization_servers[:MAX_SERVERS]:
+        try:
+            addresses = server_addresses(secure(issuer, "authorization server"))
+        except UpstreamFailed as insecure:
+            search.failures.append(insecure)
+            continue
+        _, found = await _first(http, addresses, ServerMetadata, search)
         if found is not None:
             return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
-    raise UpstreamFailed("its authorization server publishes no metadata")
+    raise search.failure()
+
+
+def is_same_issuer(one: str, other: str) -> bool:
+    """Whether two texts name one issuer: they are equal, but for a final slash after the host."""
+    return _without_slash(one) == _without_slash(other)
+
+
+def _without_slash(issuer: str) -> str:
+    """An issuer without the slash of an empty path, which the library of many servers adds."""
+    scheme, separator, rest = issuer.partition("://")
+    is_bare = separator and rest.endswith("/") and not set(rest[:-1]) & set("/?#")
+    return f"{scheme}://{rest[:-1]}" if is_bare else issuer
 
 
 def canonical(url: str) -> str:
@@ -101,32 +147,37 @@ def secure(url: str, what: str) -> str:
         return url
     if parts.scheme == "http" and is_loopback(host):
         return url
-    raise UpstreamFailed(f"the address of its {what} is not https")
+    raise UpstreamFailed(f"the address of its {what} is not https: {shown(url)}")
 
 
 async def resource_metadata(
-    http: httpx.AsyncClient, url: str, challenge: Challenge
+    http: httpx.AsyncClient, url: str, challenge: Challenge, search: Search
 ) -> ResourceMetadata | None:
-    """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed."""
-    for address in resource_addresses(url, challenge):
-        found = await _fetch(http, address, ResourceMetadata)
-        if found is not None:
-            if not is_resource(found.resource, url, address):
-                raise UpstreamFailed(
-                    f"its protected resource metadata is about another resource, {_shown(found.resource)}, "
-                    f"and not about {_shown(canonical(url))} (RFC 9728, section 3.3)"
-                )
-            return found
-    return None
+    """The protected resource metadata of the MCP server at ``url``; None when it has none. Raises UpstreamFailed.
+
+    ``search`` takes what addresses without a document answered.
+    """
+    address, found = await _first(http, resource_addresses(url, challenge), ResourceMetadata, search)
+    if found is not None and not is_resource(found.resource, url, address):
+        raise UpstreamFailed(
+            f"its protected resource metadata is about another resource, {shown(found.resource)}, "
+            f"and not about {shown(canonical(url))} (RFC 9728, section 3.3)"
+        )
+    return found
 
 
 def resource_addresses(url: str, challenge: Challenge) -> list[str]:
-    """The addresses that may hold the metadata of the MCP server at ``url``. Raises UpstreamFailed."""
+    """The addresses that may hold the metadata of the MCP server at ``url``, in order.
+
+    An address in the challenge may be relative. One that is not https is left out, as if the server had named none.
+    """
     parts = urlsplit(url)
     paths = dict.fromkeys((f"{_WELL_KNOWN}{parts.path.rstrip('/')}", _WELL_KNOWN))
     addresses = [urlunsplit((parts.scheme, parts.netloc, path, "", "")) for path in paths]
     if challenge.resource_metadata is not None:
-        addresses.insert(0, secure(challenge.resource_metadata, "protected resource metadata"))
+        with contextlib.suppress(UpstreamFailed, ValueError):
+            named = urljoin(without_user(url), challenge.resource_metadata)
+            addresses.insert(0, secure(named, "protected resource metadata"))
     return addresses
 
 
@@ -141,7 +192,10 @@ async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMet
         secure(origin, "authorization server")
     except UpstreamFailed as refusal:
         raise NoSignIn(str(refusal)) from None
-    server = await _fetch(http, f"{origin}/.well-known/oauth-authorization-server", ServerMetadata)
+    search = Search()
+    _, server = await _first(http, server_addresses(origin)[:1], ServerMetadata, search)
+    if search.failures:
+        raise search.failure()
     if server is not None:
         return validated(server, origin), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
@@ -159,9 +213,10 @@ def server_addresses(issuer: str) -> list[str]:
 
 
 def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
-    if server.issuer != issuer:
+    if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(
-            "its authorization server's metadata names another issuer (RFC 8414, section 3.3)"
+            f"its authorization server's metadata names another issuer, {shown(server.issuer)}, "
+            f"and not {shown(issuer)} (RFC 8414, section 3.3); its operator has to correct one of them"
         )
     if "S256" not in (server.code_challenge_methods_supported or []):
         raise UpstreamFailed("its authorization server does not say that it supports PKCE with S256")
@@ -179,10 +234,10 @@ def is_resource(resource: str, url: str, document: str) -> bool:
     address of a parent path, the owner of that path speaks. Metadata elsewhere, which the server itself chooses, name the server only.
     """
     try:
-        named, own = _identifier(resource), _identifier(without_user(url))
+        named, own = identifier_of(resource), identifier_of(without_user(url))
         place = urlsplit(document)
         holder = urlunsplit(place._replace(path=place.path.removeprefix(_WELL_KNOWN)))
-        of_place = _identifier(holder) if place.path.startswith(_WELL_KNOWN) else None
+        of_place = identifier_of(holder) if place.path.startswith(_WELL_KNOWN) else None
     except ValueError:
         return False
     if urlsplit(resource).fragment or "@" in urlsplit(resource).netloc:
@@ -198,23 +253,18 @@ def is_resource(resource: str, url: str, document: str) -> bool:
     )
 
 
-def _identifier(url: str) -> tuple[tuple[str, str, int | None], str, str]:
-    """Origin, path and query of a resource; a bare origin may end with a slash. Raises ValueError."""
-    parts = urlsplit(url)
-    return origin_of(url), "" if parts.path == "/" else parts.path, parts.query
-
-
-def _shown(text: str) -> str:
-    """A URL for a message: printable, and not too long."""
-    return "".join(c for c in text if c.isprintable())[:200]
-
-
-async def _fetch(http: httpx.AsyncClient, address: str, kind: type[_T]) -> _T | None:
-    """The document at the address, or None. Raises TransientFailure."""
-    status, body = await send_request(http, "the address of its authorization metadata", "GET", address)
-    if status != 200:
-        return None
-    try:
-        return decode(body, kind)
-    except Unreadable:
-        return None
+async def _first(
+    http: httpx.AsyncClient, addresses: list[str], kind: type[_T], search: Search
+) -> tuple[str, _T | None]:
+    """The first document at these addresses, and its address; ``search`` takes what the others answered."""
+    for address in dict.fromkeys(addresses):
+        try:
+            status, body = await fetch(http, "the address of its authorization metadata", address)
+            if status == 200:
+                return address, decode_known(body, kind)
+            search.answers.append(f"{shown(address)} answered with HTTP {status}")
+        except Unreadable:
+            search.answers.append(f"{shown(address)} has no such document")
+        except UpstreamFailed as failure:
+            search.failures.append(failure)
+    return "", None

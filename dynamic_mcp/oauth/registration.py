@@ -14,6 +14,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.request import Unreadable, decode, send_request
 from dynamic_mcp.oauth.tokens import ClientRegistration
@@ -58,12 +59,14 @@ async def register(
     status, body = await send_request(http, "its registration endpoint", "POST", endpoint, json=metadata)
     if status not in (200, 201):
         raise UpstreamFailed(
-            f"its authorization server refuses the registration (HTTP {status}): configure oauth_client_id"
+            f"its registration endpoint ({shown(endpoint)}) refuses the registration (HTTP {status}): configure oauth_client_id"
         )
     try:
         registered = decode(body, _Registered)
     except Unreadable:
-        raise UpstreamFailed("its authorization server's answer to the registration cannot be read") from None
+        raise UpstreamFailed(
+            f"the answer of its registration endpoint ({shown(endpoint)}) cannot be read: configure oauth_client_id"
+        ) from None
     method = registered.method or method
     if registered.client_secret is not None and method == "none":
         method = "client_secret_basic"
@@ -88,10 +91,11 @@ def authenticate(
 ) -> tuple[dict[str, str], tuple[str, str] | None]:
     """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
 
-    The form always contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only
-    basic credentials.
+    The form contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only basic
+    credentials. Others refuse a request that has both, and ``id_in_form`` is then false.
     """
-    form = {**form, "client_id": client.client_id}
+    if client.client_secret is None or client.method != "client_secret_basic" or client.id_in_form:
+        form = {**form, "client_id": client.client_id}
     if client.client_secret is not None and client.method == "client_secret_basic":
         return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
     if client.client_secret is not None and client.method == "client_secret_post":

@@ -2,15 +2,17 @@
 
 The caller gets one kind of error for every failure. An unusable address, an endless answer or endless nesting is the server's fault,
 and must not end the proxy. The client asks for no content coding. It still reads an answer that is compressed once, and counts the bytes
-while they come out of the decompressor. No error contains the text of the library, which may contain addresses. The client follows no
-redirects.
+while they come out of the decompressor. No error contains the text of the library, which may contain addresses. Only ``fetch``
+follows redirects, and only within an origin.
 """
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 import anyio
 import anyio.lowlevel
@@ -18,11 +20,16 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.judged import JudgedTransport
 from dynamic_mcp.oauth.reach import Reach, TooInward
+from dynamic_mcp.origin import origin_of
 
 #: Seconds for one request, from the connection to the end of the answer.
 REQUEST_TIME = 15.0
+#: Seconds for one of several addresses of metadata, with its redirects.
+METADATA_TIME = 6.0
+_MAX_REDIRECTS = 3
 #: The largest answer in bytes.
 MAX_ANSWER = 1 << 20
 
@@ -53,13 +60,31 @@ async def send_request(
 ) -> tuple[int, bytes]:
     """The status and body of the answer.
 
-    Raises TransientFailure, also for 408, 429 and 5xx, and UpstreamFailed for an address out of reach. The messages name ``what``.
+    Raises TransientFailure, also for 408, 429 and 5xx, and UpstreamFailed for an address out of reach. The messages name ``what`` and
+    the address, without its query.
     """
+    status, body, _ = await _exchange(http, what, method, url, json=json, form=form, basic=basic)
+    return status, body
+
+
+async def _exchange(
+    http: httpx.AsyncClient,
+    what: str,
+    method: str,
+    url: str,
+    *,
+    json: object = None,
+    form: Mapping[str, str] | None = None,
+    basic: tuple[str, str] | None = None,
+) -> tuple[int, bytes, str | None]:
+    """Status, body and ``Location`` of the answer; raises like ``send_request``."""
+    what = f"{what} ({shown(url)})"
     auth = httpx.USE_CLIENT_DEFAULT if basic is None else httpx.BasicAuth(*basic)
     try:
         with anyio.fail_after(REQUEST_TIME):
             async with http.stream(method, url, json=json, data=form, auth=auth, headers=_HEADERS) as reply:
                 status, body = reply.status_code, await _body_of(reply, what)
+                location: str | None = reply.headers.get("Location")
     except TooInward as refusal:
         raise UpstreamFailed(f"{what} {refusal}") from None
     # The resolver of the operating system raises ValueError for a name that is invalid in DNS.
@@ -67,7 +92,28 @@ async def send_request(
         raise TransientFailure(f"{what} cannot be reached ({type(error).__name__})") from None
     if status >= 500 or status in (408, 429):
         raise TransientFailure(f"{what} answered with HTTP {status}")
-    return status, body
+    return status, body, location
+
+
+async def fetch(http: httpx.AsyncClient, what: str, url: str) -> tuple[int, bytes]:
+    """GET a document, as ``send_request`` does, and follow redirects within its origin."""
+    with anyio.move_on_after(METADATA_TIME):
+        for _ in range(_MAX_REDIRECTS):
+            status, body, location = await _exchange(http, what, "GET", url)
+            target = _within_origin(url, location) if 300 <= status < 400 else None
+            if target is None:
+                return status, body
+            url = target
+        return status, body
+    raise TransientFailure(f"{what} ({shown(url)}) did not answer within {METADATA_TIME:g} s")
+
+
+def _within_origin(url: str, location: str | None) -> str | None:
+    try:
+        target = urljoin(url, location or "")
+        return target if location and origin_of(target) == origin_of(url) else None
+    except ValueError:
+        return None
 
 
 async def _body_of(reply: httpx.Response, what: str) -> bytes:
@@ -109,7 +155,15 @@ def _coding_of(reply: httpx.Response, what: str) -> str:
 def decode(body: bytes, kind: type[_T]) -> _T:
     """Decode a JSON body. Raises Unreadable."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unreadable from None
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object. Raises Unreadable."""
+    try:
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable from None
 

@@ -17,7 +17,7 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
 from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, discover
+from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, discover, is_same_issuer
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.reach import Reach, TooInward
 from dynamic_mcp.oauth.registration import register
@@ -71,7 +71,8 @@ async def sign_in(
         except TooInward as refusal:
             raise UpstreamFailed(f"its authorization endpoint {refusal}") from None
     state, pkce = new_state(), new_pkce()
-    known = request.client if request.client_id is None and request.issuer == found.server.issuer else None
+    is_known = request.issuer is not None and is_same_issuer(request.issuer, found.server.issuer)
+    known = request.client if request.client_id is None and is_known else None
     if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
         # The secret would expire during the sign-in, which would then fail at its end.
         known = None
@@ -102,7 +103,7 @@ async def sign_in(
         issuer=found.server.issuer,
         token_endpoint=found.server.token_endpoint,
         scope=tokens.scope or scope,
-        client=client,
+        client=tokens.client or client,
     )
 
 
@@ -127,9 +128,16 @@ async def _exchange(
     if answer.iss != found.server.issuer and (
         answer.iss is not None or found.server.authorization_response_iss_parameter_supported
     ):
-        raise UpstreamFailed("the answer to the sign-in came from another authorization server")
+        raise UpstreamFailed(
+            "the answer to the sign-in came from another authorization server than "
+            f"{address.shown(found.server.issuer)} (RFC 9207)"
+        )
     if answer.error is not None or answer.code is None:
-        raise UpstreamFailed(f"the sign-in was refused ({_printable(answer.error)})")
+        said = _printable(answer.error, 60) or "no reason given"
+        if answer.description:
+            said += f": {_printable(answer.description, 200)}"
+        endpoint = address.shown(found.server.authorization_endpoint)
+        raise UpstreamFailed(f"the sign-in was refused by its authorization endpoint {endpoint} ({said})")
     form = {
         "grant_type": "authorization_code",
         "code": answer.code,
@@ -216,5 +224,5 @@ def _port_of(client: ClientRegistration | None) -> int:
     return urlsplit(client.redirect_uri).port or 0
 
 
-def _printable(text: str | None) -> str:
-    return "".join(c for c in text or "" if c.isprintable())[:60] or "no reason given"
+def _printable(text: str | None, most: int) -> str:
+    return "".join(c for c in text or "" if c.isprintable())[:most]

@@ -1,15 +1,16 @@
-"""The storage of tokens; by default in the files ``~/.dynamic-mcp/oauth-servers/<server>.json``.
+"""Places for tokens; by default the files ``~/.dynamic-mcp/oauth-servers/<server>.json``. ``bound_store`` chooses among them.
 
-The files are private from the start (0600 in 0700, for any umask) and are replaced in one step. dmcp and this proxy read each
-other's files. If an earlier program left a file or folder open to other users, the store restricts it, but never outside of
-``~/.dynamic-mcp``. It removes a file that any user could have written, without reading it. It uses no file or folder of another user,
-and no symbolic link in place of a file. A damaged file counts as no token, and the next sign-in replaces it. A lock on each file keeps
-two processes from renewing the same token at the same time, which an authorization server would take for theft.
+The files are private from the start (0600 in 0700, for any umask) and are replaced in one step. dmcp reads them too. If an earlier
+program left a file or folder open to other users, the store restricts it, but never outside of ``~/.dynamic-mcp``. It removes a file
+that any user could have written, without reading it. It uses no file or folder of another user, and no symbolic link in place of a
+file. A damaged file counts as no token, and the next sign-in replaces it. A lock for each name keeps two processes from renewing the
+same token at the same time, which an authorization server would take for theft.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import stat
@@ -90,14 +91,15 @@ class TokenStore(Protocol):
 
 
 class FileStore:
-    """The token file of one server."""
+    """One token file of a server: that of its name, or with ``slot`` that of one entry with this name."""
 
     blocks = False
 
-    def __init__(self, server: str, directory: Path | None = None) -> None:
+    def __init__(self, server: str, directory: Path | None = None, slot: str = "") -> None:
         self._server = server
         self._directory = directory or default_directory()
-        self.path = self._directory / f"{file_name(server)}.json"
+        # No encoded character begins with "%@".
+        self.path = self._directory / f"{file_name(server)}{slot and f'%@{slot}'}.json"
         self._reported = ""
 
     @property
@@ -133,21 +135,25 @@ class FileStore:
             ) from None
         return True
 
-    def lock(self) -> AbstractAsyncContextManager[None]:
-        """A lock on the file; without a file it locks nothing."""
-        return self.lock_on(self.path.suffix)
+    def all_of_name(self) -> list[FileStore]:
+        """This file, and those of all entries with the same name."""
+        slots = self._directory.glob(f"{glob.escape(self.path.stem)}%@*.json")
+        names = sorted(path.stem.removeprefix(self.path.stem)[2:] for path in slots)
+        return [self, *(FileStore(self._server, self._directory, slot) for slot in names)]
 
     @asynccontextmanager
-    async def lock_on(self, suffix: str, *, create: bool = False) -> AsyncIterator[None]:
-        """Hold the lock of the file with this suffix; without a file, nothing.
+    async def lock(self) -> AsyncIterator[None]:
+        """A lock on an empty file beside this one; where it cannot be created, it locks nothing.
 
-        Raises UpstreamFailed if another process holds it for too long. The lock is on the file itself. If another process replaced the
-        file during the wait, the lock is on the old file, and the wait starts again.
+        Raises UpstreamFailed if another process holds it for too long. If another process removed the empty file during the wait, the
+        wait starts again.
         """
-        path, descriptor = self.path.with_suffix(suffix), None
+        path, descriptor = self.path.with_name(f"{self.path.stem}.lock"), None
+        with contextlib.suppress(OSError):
+            self.make_directories()
         try:
             with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
-                while (descriptor := self._open_to_lock(path, create)) is not None:
+                while (descriptor := self._open_to_lock(path)) is not None:
                     await _flock(descriptor)
                     if _is_current(descriptor, path):
                         break
@@ -203,10 +209,10 @@ class FileStore:
             finally:
                 os.close(descriptor)
 
-    def _open_to_lock(self, path: Path, create: bool) -> int | None:
+    def _open_to_lock(self, path: Path) -> int | None:
         if sys.platform == "win32":
             return None
-        flags = os.O_RDONLY | (os.O_CREAT if create else 0)
+        flags = os.O_RDONLY | os.O_CREAT
         try:
             with self._folder() as folder:
                 return files.open_file(self._in(folder, path), flags, folder=folder)
@@ -232,7 +238,7 @@ def _close_to_others(descriptor: int, path: Path, mode: int) -> None:
 
 
 def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
-    """Stored tokens; None if they are damaged or belong to another server. ``what`` names their source in the log."""
+    """Stored tokens; None if they are damaged. ``what`` names their source in the log."""
     try:
         tokens = msgspec.json.decode(data, type=Tokens)
         if tokens.expires_at is not None:
@@ -243,9 +249,7 @@ def decode_tokens(data: bytes | str, server: str, what: str) -> Tokens | None:
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
         log.warning("%s of server %s is damaged; a new sign-in replaces it", what, server)
         return None
-    if not tokens.access_token or (tokens.server is not None and tokens.server != server):
-        return None
-    return tokens
+    return tokens if tokens.access_token else None
 
 
 def _is_current(descriptor: int, path: Path) -> bool:

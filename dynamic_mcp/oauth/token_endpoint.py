@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.registration import authenticate
-from dynamic_mcp.oauth.request import TransientFailure, Unreadable, decode, send_request
+from dynamic_mcp.oauth.request import TransientFailure, Unreadable, send_request
+from dynamic_mcp.oauth.token_answer import TokenAnswer, read_answer
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens, expiry
 
-_CODE = re.compile(r"[a-z0-9_.-]{1,40}", re.IGNORECASE)
-#: Seconds in a hundred years. The expiry of a token that lives longer may be no valid date.
-_MAX_LIFETIME = 100 * 365 * 86400.0
+_WHAT = "its token endpoint"
+#: The error codes of servers that take HTTP Basic and a client id in the form for two authentications.
+_ABOUT_THE_CLIENT = frozenset({"", "invalid_request", "invalid_client"})
 
 
 class GrantRefused(UpstreamFailed):
@@ -26,51 +27,58 @@ class GrantRefused(UpstreamFailed):
         self.code = code
 
 
-class _Answer(msgspec.Struct):
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105  # the name of a scheme
-    expires_in: float | str | None = None
-    refresh_token: str | None = None
-    scope: str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    error: str = ""
-
-
 async def request_tokens(
     http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
-    """Send one token request; the tokens, without the members that only the caller knows. Raises TransientFailure, GrantRefused."""
+    """Send one token request. Raises TransientFailure, GrantRefused.
+
+    The tokens have no members that only the caller knows. Their client is set if the endpoint wants another form of authentication.
+    """
+    try:
+        return await _request_once(http, endpoint, client, form)
+    except GrantRefused as refusal:
+        if client.method != "client_secret_basic" or not client.id_in_form:
+            raise
+        if refusal.code not in _ABOUT_THE_CLIENT:
+            raise
+        # A refused client uses up no code and no refresh token.
+        other = msgspec.structs.replace(client, id_in_form=False)
+        try:
+            tokens = await _request_once(http, endpoint, other, form)
+        except GrantRefused:
+            raise refusal from None
+        return msgspec.structs.replace(tokens, client=other)
+
+
+async def _request_once(
+    http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
+) -> Tokens:
     form, basic = authenticate(client, form)
     sent_at = time.time()
-    status, body = await send_request(http, "its token endpoint", "POST", endpoint, form=form, basic=basic)
-    if status != 200:
-        code = _error_code(body)
-        shown = code or f"HTTP {status}"
-        raise GrantRefused(f"its token endpoint refuses the request ({shown})", code=code)
+    status, body = await send_request(http, _WHAT, "POST", endpoint, form=form, basic=basic)
+    what = f"{_WHAT} ({shown(endpoint)})"
+    if 300 <= status < 400:
+        raise TransientFailure(f"{what} answered with a redirect (HTTP {status})")
+    is_success = 200 <= status < 300
     try:
-        answer = decode(body, _Answer)
-        lifetime = None if answer.expires_in is None else float(answer.expires_in)
-    except (Unreadable, ValueError):
-        raise TransientFailure("the answer of its token endpoint cannot be read") from None
-    if not answer.access_token or answer.token_type.lower() != "bearer":
-        raise GrantRefused("its token endpoint gave no bearer token")
-    if lifetime is not None and not 0 <= lifetime <= _MAX_LIFETIME:
-        lifetime = None
+        answer = read_answer(body)
+    except Unreadable:
+        if is_success:
+            raise TransientFailure(f"the answer of {what} cannot be read") from None
+        answer = TokenAnswer()
+    if answer.may_pass:
+        raise TransientFailure(f"{what} cannot answer now ({answer.code})")
+    if answer.is_error or not is_success:
+        reason = answer.code or f"HTTP {status}"
+        raise GrantRefused(f"{what} refuses the request ({reason})", code=answer.code)
+    if answer.access_token is None:
+        raise TransientFailure(f"the answer of {what} cannot be read")
+    if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):
+        raise GrantRefused(f"{what} gave no bearer token")
     return Tokens(
         access_token=answer.access_token,
-        refresh_token=answer.refresh_token or None,
-        expires_at=None if lifetime is None else expiry(sent_at, lifetime),
-        lifetime=lifetime,
+        refresh_token=answer.refresh_token,
+        expires_at=None if answer.lifetime is None else expiry(sent_at, answer.lifetime),
+        lifetime=answer.lifetime,
         scope=answer.scope,
     )
-
-
-def _error_code(body: bytes) -> str:
-    """The error code of a refusal, or "" if it does not look like a code; no other text of the server is shown."""
-    try:
-        code = decode(body, _Refusal).error
-    except Unreadable:
-        return ""
-    return code if _CODE.fullmatch(code) else ""

@@ -23,6 +23,8 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str = "none"
     redirect_uri: str | None = None
     registered: bool = False
+    #: whether the form has the client id even if the header authenticates the client; a few servers refuse that
+    id_in_form: bool = True
     #: POSIX time at which the secret expires; None = never
     secret_expires_at: float | None = None
 
@@ -41,8 +43,9 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     refresh_token: str | None = None
     #: RFC 3339, in UTC; None if the server did not say
     expires_at: str | None = None
-    #: the name of the server in the configuration, and its URL without query; the tokens are for no other server
+    #: the name of the server in the configuration, and the digest of its URL; the tokens are for no other server
     server: str | None = None
+    url_digest: str | None = None
     resource: str | None = None
     issuer: str | None = None
     token_endpoint: str | None = None

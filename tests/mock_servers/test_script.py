@@ -58,6 +58,7 @@ def test_rule_serves_its_occurrences(nth: int | None, times: int | None, served:
         ({"faults": [{"at": "token", "code": 503}]}, r"oauth.faults\[0\]: unknown field code"),
         ({"faults": [{"at": "elsewhere"}]}, r"oauth.faults\[0\].at: 'elsewhere'"),
         ({"registered_auth": "magic"}, "oauth.registered_auth: 'magic'"),
+        ({"token_form": "xml"}, "oauth.token_form: 'xml'"),
     ],
 )
 def test_error_names_the_wrong_oauth_field(wrong: Any, named: str) -> None:

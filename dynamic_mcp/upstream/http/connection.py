@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log, report_bug
 from dynamic_mcp.protocol.jsonrpc import MAX_MESSAGE, Outgoing
 from dynamic_mcp.protocol.peer import Peer
@@ -113,7 +113,7 @@ class HttpUpstream(ABC):
         """Mark the connection as gone."""
         self._peer.close(reason)
         if not self._end.done():
-            self._end.set_result(UpstreamGone(str(reason)))
+            self._end.set_result(reason if isinstance(reason, StreamEnded) else UpstreamGone(str(reason)))
 
     def _in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Start a task that ends with the connection at the latest."""

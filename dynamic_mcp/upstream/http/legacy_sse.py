@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urljoin
 
-from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
+from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.protocol import jsonrpc
@@ -63,7 +63,7 @@ class SseUpstream(HttpUpstream):
                     await self._read(reply)
                 finally:
                     timer.cancel()
-            raise UpstreamGone("the server ended its event stream")
+            raise StreamEnded("the server ended its event stream")
         except UpstreamFailed as error:
             self._lose(error)
             if not self._endpoint.done():

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import codecs
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -103,7 +104,17 @@ class OAuthEndpoints:
             respond_json(exchange, 401 if refusal.error == "invalid_client" else 400, _error(refusal))
         else:
             self._write("token", exchange, pairs, issued=issued)
-            respond_json(exchange, 200, issued, {"Cache-Control": "no-store"})
+            self._respond_tokens(exchange, issued)
+
+    def _respond_tokens(self, exchange: HttpExchange, issued: dict[str, Any]) -> None:
+        oauth = self._oauth
+        members = {k: v for k, v in {**issued, **oauth.token_fields}.items() if v is not None}
+        body, kind = json.dumps(members).encode(), "application/json"
+        if oauth.token_form == "form":
+            body, kind = urlencode(members).encode(), "application/x-www-form-urlencoded"
+        elif oauth.token_form != "json":
+            body = codecs.BOM_UTF8 + body
+        exchange.respond(oauth.token_status, body, {"Content-Type": kind, "Cache-Control": "no-store"})
 
     def _register(self, exchange: HttpExchange) -> None:
         try:

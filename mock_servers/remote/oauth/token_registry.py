@@ -146,6 +146,8 @@ class TokenRegistry:
         client = self._client(basic[0] if basic else params.get("client_id", ""))
         if basic and params.get("client_id", client.id) != client.id:
             raise OAuthRefusal("invalid_client", "two client ids")
+        if basic and "client_id" in params and self.oauth.basic_alone:
+            raise OAuthRefusal("invalid_request", "two authentications")
         if basic is not None:
             method, secret = "client_secret_basic", basic[1]
         else:

@@ -288,6 +288,12 @@ NOT_COMPARED = frozenset(
         "OAUTH-031",
         "OAUTH-032",
         "OAUTH-035",
+        "OAUTH-040",
+        "OAUTH-041",
+        "OAUTH-042",
+        "OAUTH-043",
+        "OAUTH-044",
+        "OAUTH-045",
         "OPS-011",
         "OPS-012",
         "OPS-013",
@@ -316,6 +322,8 @@ NOT_COMPARED = frozenset(
         "SEC-015",
         "SEC-016",
         "SEC-020",
+        "SEC-021",
+        "SEC-022",
         "SSE-012",
         "STD-023",
         "STD-024",
@@ -340,6 +348,9 @@ NOT_COMPARED = frozenset(
         "STD-052",
         "TOK-020",
         "TOK-021",
+        "TOK-030",
+        "TOK-031",
+        "TOK-032",
     }
 )
 

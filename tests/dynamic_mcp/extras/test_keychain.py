@@ -18,11 +18,12 @@ from dynamic_mcp.errors import SignInNeeded, StoreFailed
 from dynamic_mcp.extras import keychain
 from dynamic_mcp.extras.keychain import SERVICE, KeyringStore
 from dynamic_mcp.oauth.authorization import Authorization
+from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.server import token_store
 from tests.dynamic_mcp.helpers import WITHIN, eventually
-from tests.dynamic_mcp.oauth.kit import ACCESS, DAY, REFRESH, grant, refuse, renewals, stored
+from tests.dynamic_mcp.oauth.kit import ACCESS, DAY, REFRESH, URL, grant, refuse, renewals, stored
 
 Use = Callable[[Any], "Keyring"]
 
@@ -200,8 +201,9 @@ async def test_lock_is_an_empty_file(keyring_store: KeyringStore, store: FileSto
 
 
 def test_store_is_the_configured_one() -> None:
-    assert isinstance(token_store("docs", "file"), FileStore)
-    assert isinstance(token_store("docs", "keyring"), KeyringStore)
+    entry = Binding("docs", URL, "app")
+    assert not token_store(entry, "file").blocks
+    assert token_store(entry, "keyring").blocks
 
 
 # In use

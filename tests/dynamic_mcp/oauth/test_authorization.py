@@ -89,6 +89,18 @@ async def test_failed_renewal_of_a_refused_token_does_not_need_the_user(make: Ma
         assert not isinstance(raised.value, SignInNeeded)
 
 
+async def test_refused_token_of_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:
+    store.save(stored(DAY))
+    route = renewals(grant(1))
+    authorization = make()
+    await refuse(authorization, await authorization.bearer(), Challenge())
+
+    for _ in range(2):
+        with pytest.raises(SignInNeeded):
+            await refuse(authorization, f"{ACCESS}-1", Challenge())
+    assert len(route.calls) == 1
+
+
 async def test_same_token_after_a_renewal_needs_the_user(make: Make, store: FileStore) -> None:
     store.save(stored(DAY))
     renewals(grant(0))
@@ -117,31 +129,6 @@ async def test_configured_header_without_a_client_id_replaces_oauth(
             await authorization.handle_refusal(401, None, "")
     else:
         assert not await authorization.handle_refusal(401, None, "")
-
-
-# Tokens of another origin
-
-
-@pytest.mark.parametrize(
-    ("resource", "is_used"),
-    [
-        ("https://mcp.test", True),
-        ("https://MCP.test:443/other", True),
-        ("https://evil.test/public/mcp", False),
-        ("http://mcp.test/public/mcp", False),
-        ("https://mcp.test:8443/public/mcp", False),
-        ("https://[", False),
-        ("https://mcp.test:port/", False),
-    ],
-)
-async def test_tokens_of_another_origin_are_not_used(
-    make: Make, store: FileStore, resource: str, is_used: bool
-) -> None:
-    store.save(stored(-1.0, resource=resource))
-    route = renewals(grant(1))
-
-    assert await make().bearer() == (f"{ACCESS}-1" if is_used else None)
-    assert route.called is is_used
 
 
 # The user

@@ -136,7 +136,7 @@ async def test_connections_without_a_request_do_not_end_the_wait(
         (f"state={STATE}&code=x&iss=", CallbackAnswer("x", None, "")),
         (
             f"error=access_denied&error_description=d&state={STATE}",
-            CallbackAnswer(None, "access_denied", None),
+            CallbackAnswer(None, "access_denied", None, "d"),
         ),
         (f"error=e&code=x&state={STATE}", CallbackAnswer("x", "e", None)),
     ],

@@ -231,7 +231,7 @@ async def test_metadata_without_an_authorization_server_is_an_error(http: httpx.
 
 
 @pytest.mark.parametrize(
-    "issuer", [f"{ISSUER}/", "https://AS.test", "https://as.test:443", "https://honest.test"]
+    "issuer", [f"{ISSUER}//", f"{ISSUER}/?", "https://AS.test", "https://as.test:443", "https://honest.test"]
 )
 async def test_issuer_must_match_exactly(http: httpx.AsyncClient, issuer: str) -> None:
     publish(server=server_metadata(issuer=issuer))
@@ -274,7 +274,7 @@ async def test_server_without_pkce_support_is_refused(
 async def test_plain_http_endpoint_is_refused(http: httpx.AsyncClient, member: str, url: str) -> None:
     publish(server=server_metadata(**{member: url}))
 
-    with pytest.raises(UpstreamFailed, match=r"^the address of its .* endpoint is not https$"):
+    with pytest.raises(UpstreamFailed, match=r"^the address of its .* endpoint is not https: "):
         await discover(http, URL, NO_CHALLENGE)
 
 
@@ -286,10 +286,7 @@ def test_plain_http_is_allowed_on_loopback(host: str) -> None:
 async def test_plain_http_metadata_addresses_are_not_requested(
     http: httpx.AsyncClient, requested: list[str]
 ) -> None:
-    with pytest.raises(UpstreamFailed, match="protected resource metadata is not https"):
-        await discover(http, URL, Challenge("http://mcp.test/meta"))
-    assert requested == []
-
+    await discover(http, URL, Challenge("http://mcp.test/meta"))
     publish(resource_metadata(authorization_servers=["http://as.test"]))
     with pytest.raises(UpstreamFailed, match="authorization server is not https"):
         await discover(http, URL, NO_CHALLENGE)
@@ -322,14 +319,97 @@ async def test_redirects_are_not_followed(http: httpx.AsyncClient, status: int) 
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-async def test_server_error_ends_the_search(
+async def test_default_endpoints_are_not_used_after_a_server_error(
     http: httpx.AsyncClient, requested: list[str], status: int
 ) -> None:
     respx.get(f"{RESOURCE_METADATA}/public/mcp").respond(status)
 
     with pytest.raises(TransientFailure, match=f"HTTP {status}"):
         await discover(http, URL, NO_CHALLENGE)
-    assert len(requested) == 1
+    assert len(requested) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502),
+        httpx.Response(302, headers={"Location": "https://evil.test/x"}),
+        httpx.Response(200, content=b"<html>"),
+        httpx.ConnectError("x"),
+    ],
+)
+async def test_next_address_is_asked_after_any_failure(
+    http: httpx.AsyncClient, requested: list[str], answer: httpx.Response | Exception
+) -> None:
+    failing = [f"{RESOURCE_METADATA}/public/mcp", SERVER_METADATA]
+    for address in failing:
+        respx.get(address).mock(side_effect=[answer])
+    respx.get(RESOURCE_METADATA).respond(json=resource_metadata(resource="https://mcp.test"))
+    respx.get(f"{ISSUER}/.well-known/openid-configuration").respond(json=server_metadata())
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
+    assert not any(address.startswith("https://evil.test") for address in requested)
+
+
+async def test_redirect_within_the_origin_is_followed(http: httpx.AsyncClient) -> None:
+    publish()
+    respx.get(SERVER_METADATA).respond(307, headers={"Location": "/elsewhere"})
+    respx.get(f"{ISSUER}/elsewhere").respond(json=server_metadata())
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
+
+
+@pytest.mark.parametrize("status", [404, 503])
+async def test_second_authorization_server_is_asked(http: httpx.AsyncClient, status: int) -> None:
+    publish(resource_metadata(authorization_servers=["https://down.test", "http://plain.test", ISSUER]))
+    respx.get(url__startswith="https://down.test").respond(status)
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == ISSUER
+
+
+@pytest.mark.parametrize(("named", "issuer"), [(f"{ISSUER}/", ISSUER), (ISSUER, f"{ISSUER}/")])
+async def test_final_slash_of_an_issuer_without_a_path_does_not_matter(
+    http: httpx.AsyncClient, named: str, issuer: str
+) -> None:
+    publish(resource_metadata(authorization_servers=[named]), server_metadata(issuer=issuer))
+
+    assert (await discover(http, URL, NO_CHALLENGE)).server.issuer == issuer
+
+
+async def test_final_slash_of_a_path_matters(http: httpx.AsyncClient) -> None:
+    publish(resource_metadata(authorization_servers=[f"{ISSUER}/t"]))
+    respx.get(f"{SERVER_METADATA}/t").respond(json=server_metadata(issuer=f"{ISSUER}/t/"))
+
+    with pytest.raises(UpstreamFailed, match="names another issuer"):
+        await discover(http, URL, NO_CHALLENGE)
+
+
+@pytest.mark.parametrize(
+    "named", ["/meta", "http://mcp.test/meta", "https://down.test/meta", "https://[", ""]
+)
+async def test_unusable_address_in_a_challenge_leads_to_the_well_known_one(
+    http: httpx.AsyncClient, named: str
+) -> None:
+    publish()
+    respx.get("https://down.test/meta").mock(side_effect=httpx.ConnectError("x"))
+
+    assert (await discover(http, URL, Challenge(named))).published
+
+
+async def test_relative_address_in_a_challenge_is_that_of_the_server(http: httpx.AsyncClient) -> None:
+    publish()
+    respx.get("https://mcp.test/meta").respond(json=resource_metadata(scopes_supported=["a"]))
+
+    assert (await discover(http, URL, Challenge("/meta"))).scopes_supported == ["a"]
+
+
+async def test_wrong_types_of_other_members_cost_only_themselves(http: httpx.AsyncClient) -> None:
+    resource = resource_metadata(scopes_supported=None, authorization_servers=ISSUER, resource_name=5)
+    odd = {"registration_endpoint": 5, "scopes_supported": ["a", None], "response_types_supported": None}
+    publish({**resource, "scopes_supported": None}, {**server_metadata(), **odd})
+
+    server = (await discover(http, URL, NO_CHALLENGE)).server
+    assert (server.registration_endpoint, server.scopes_supported) == (None, ["a"])
 
 
 @pytest.mark.parametrize(

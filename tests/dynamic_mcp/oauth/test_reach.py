@@ -239,7 +239,7 @@ async def test_http_proxy_resolves_names_and_addresses_are_judged(
         with pytest.raises(TooInward):
             await reach.check(f"https://{host}/")
         async with http_client(reach) as http:
-            with pytest.raises(UpstreamFailed, match=r"^it leads to"):
+            with pytest.raises(UpstreamFailed, match=r"^it .*leads to"):
                 await send_request(http, "it", "GET", f"https://{host}/")
     await reach.check("https://as.test/")
 
@@ -275,7 +275,7 @@ async def test_nothing_reaches_a_service_of_this_machine(
     port, requests = service
     names["as.test"] = ["127.0.0.1"]
     async with http_client(Reach(SERVER)) as http:
-        with pytest.raises(UpstreamFailed, match=r"^its token endpoint leads to this machine"):
+        with pytest.raises(UpstreamFailed, match=r"^its token endpoint .*leads to this machine"):
             await send_request(http, "its token endpoint", "POST", f"http://{host}:{port}/", form={"a": "b"})
     assert requests == []
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import respx
 
@@ -21,7 +21,6 @@ from tests.dynamic_mcp.oauth.kit import (
     DAY,
     KEY,
     REFRESH,
-    SERVER_METADATA,
     TOKEN,
     URL,
     Make,
@@ -31,7 +30,6 @@ from tests.dynamic_mcp.oauth.kit import (
     publish,
     refuse,
     renewals,
-    server_metadata,
     stored,
     transport,
 )
@@ -110,73 +108,24 @@ async def test_short_tokens_are_renewed_at_half_of_their_lifetime(make: Make, st
     assert len(route.calls) == 1
 
 
-@pytest.fixture
-def file_of_dmcp(store: FileStore, directory: Path) -> None:
-    """Expired tokens without the members that only this proxy writes."""
-    directory.mkdir(parents=True)
-    written = {
-        "access_token": "a",
-        "refresh_token": f"{REFRESH}-0",
-        "expires_at": "2020-01-31T18:03:17.123456789Z",
-    }
-    store.path.write_text(json.dumps(written))
-
-
-OWN = "https://mcp.test"
-
-
-def publish_own(**changes: object) -> None:
-    """Let the origin of the MCP server be its authorization server, where dmcp looks for one."""
-    own = {"issuer": OWN, "token_endpoint": f"{OWN}/token", **changes}
-    respx.get(f"{OWN}/.well-known/oauth-authorization-server").respond(json=server_metadata(**own))
-
-
-@pytest.mark.usefixtures("file_of_dmcp")
-async def test_tokens_of_dmcp_are_renewed_at_the_origin_of_the_server(make: Make, store: FileStore) -> None:
-    publish_own()
-    route = respx.post(f"{OWN}/token").mock(return_value=grant(1))
-
-    assert await make().bearer() == f"{ACCESS}-1"
-    assert form_of(route.calls.last.request)["client_id"] == "app"
-    kept = store.load()
-    assert kept is not None
-    assert (kept.token_endpoint, kept.issuer, kept.resource, kept.server) == (
-        f"{OWN}/token",
-        OWN,
-        URL,
-        "docs",
-    )
-
-
-@pytest.mark.usefixtures("file_of_dmcp")
-@pytest.mark.parametrize("kind", ["issuer", "endpoint"])
-async def test_refresh_token_without_an_issuer_goes_nowhere_else(
-    make: Make, store: FileStore, caplog: pytest.LogCaptureFixture, kind: str
+@pytest.mark.parametrize("missing", ["resource", "issuer", "token_endpoint", "client"])
+async def test_tokens_that_do_not_name_their_origin_stay_unused(
+    make: Make, store: FileStore, caplog: pytest.LogCaptureFixture, missing: str
 ) -> None:
-    if kind == "issuer":
-        publish()
-    else:
-        publish_own(token_endpoint=TOKEN)
-    route = respx.post(TOKEN).mock(return_value=grant(1))
-    authorization = make()
-
-    # The file has an expired access token.
-    assert await authorization.bearer() is None
-    assert not route.called
-    assert "may be of another authorization server" in caplog.text
-
-
-@pytest.mark.parametrize("issuer", [None, "https://other.test"])
-async def test_access_token_is_used_to_its_end_without_a_refresh(
-    make: Make, store: FileStore, issuer: str | None
-) -> None:
-    """The authorization server that the server names now may not have issued the refresh token."""
-    store.save(stored(100.0, issuer=issuer, token_endpoint=None))
+    store.save(msgspec.structs.replace(stored(100.0), **{missing: None}))
     publish()
     route = respx.post(TOKEN).mock(return_value=grant(1))
 
-    assert await make().bearer() == f"{ACCESS}-0"
+    assert await make().bearer() is None
     assert not route.called
+    assert caplog.text.count("stored tokens of this name are not used") == 1
+
+
+async def test_tokens_of_dmcp_stay_unused(make: Make, store: FileStore) -> None:
+    store.make_directories()
+    store.path.write_text(json.dumps({"access_token": "a", "refresh_token": f"{REFRESH}-0"}))
+
+    assert await make().bearer() is None
 
 
 async def test_registered_client_renews_with_its_secret(make: Make, store: FileStore) -> None:
@@ -344,14 +293,6 @@ async def test_failed_renewal_of_an_expired_token_needs_no_sign_in(make: Make, s
         await authorization.bearer()
     assert not isinstance(raised.value, SignInNeeded)
     assert await authorization.bearer() == f"{ACCESS}-1"
-
-
-async def test_failed_discovery_keeps_a_valid_token_in_use(make: Make, store: FileStore) -> None:
-    store.save(stored(token_endpoint=None))
-    publish()
-    respx.get(SERVER_METADATA).respond(503)
-
-    assert await make().bearer() == f"{ACCESS}-0"
 
 
 async def test_held_lock_keeps_a_valid_token_in_use(

@@ -228,7 +228,10 @@ async def test_refusal_names_its_reason(http: httpx.AsyncClient, error: str, sho
     publish()
     token = respx.post(TOKEN)
 
-    with pytest.raises(UpstreamFailed, match=rf"^the sign-in was refused .{shown}.$"):
+    with pytest.raises(
+        UpstreamFailed,
+        match=rf"^the sign-in was refused by its authorization endpoint {ISSUER}/authorize .{shown}.$",
+    ):
         await attempt(http, User(f"error={error}"))
     assert not token.called
 

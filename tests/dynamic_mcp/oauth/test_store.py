@@ -104,7 +104,10 @@ def test_files_are_private_for_any_umask(store: FileStore, directory: Path, valu
     with umask(value):
         asyncio.run(save_twice())
 
-    assert {path.name: mode_of(path) for path in directory.iterdir()} == {"docs.json": 0o600}
+    assert {path.name: mode_of(path) for path in directory.iterdir()} == {
+        "docs.json": 0o600,
+        "docs.lock": 0o600,
+    }
     assert mode_of(directory) == mode_of(directory.parent) == 0o700
 
 
@@ -218,7 +221,7 @@ async def test_pipe_in_place_of_a_lock_does_not_block(
     store.make_directories()
     os.mkfifo(store.path.with_suffix(".lock"))
 
-    async with asyncio.timeout(WITHIN), store.lock_on(".lock", create=True):
+    async with asyncio.timeout(WITHIN), store.lock():
         assert "docs.lock: it is a pipe" in caplog.text
 
 
@@ -287,16 +290,6 @@ def test_file_of_dmcp_without_optional_members_is_read(store: FileStore, directo
     store.path.write_text('{"access_token":"a","refresh_token":null,"expires_at":null}')
 
     assert store.load() == Tokens("a")
-
-
-def test_tokens_of_a_name_that_differs_in_case_are_not_used(directory: Path) -> None:
-    lower, upper = FileStore("docs", directory), FileStore("Docs", directory)
-    lower.save(TOKENS)
-    # As on a file system that ignores case.
-    upper.path.write_bytes(lower.path.read_bytes())
-
-    assert upper.load() is None
-    assert lower.load() == TOKENS
 
 
 def test_readers_never_see_a_partial_file(store: FileStore) -> None:

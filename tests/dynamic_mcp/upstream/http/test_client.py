@@ -19,7 +19,7 @@ from dynamic_mcp.config.model import HttpTransport
 from dynamic_mcp.errors import HttpStatus, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.oauth.store import FileStore
-from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from dynamic_mcp.origin import origin_of
 from dynamic_mcp.secret import Secret
 from dynamic_mcp.upstream.http.client import HttpClient, _merged
@@ -163,12 +163,14 @@ async def test_token_replaces_credentials_in_the_url(tmp_path: Path) -> None:
         transport = HttpTransport(Secret(url), (), False, None, ())
         for token in (None, "token"):
             if token is not None:
-                store.save(Tokens(token))
-            client = HttpClient(url, {}, Authorization("a", transport, store))
-            await client.start()
-            async with client.request("GET", {}) as reply:
+                client = ClientRegistration("made", registered=True)
+                place = server.url
+                store.save(Tokens(token, resource=place, issuer=place, token_endpoint=place, client=client))
+            http = HttpClient(url, {}, Authorization("a", transport, store))
+            await http.start()
+            async with http.request("GET", {}) as reply:
                 assert reply.status == 200
-            await client.close()
+            await http.close()
 
     basic = base64.b64encode(f"user:{SECRET}".encode()).decode()
     assert [request.headers["authorization"] for request in server.requests] == [
