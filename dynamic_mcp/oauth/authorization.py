@@ -55,7 +55,7 @@ class Authorization:
             server, self._url, self._client_id, store or FileStore(server), record, self.reach
         )
         self._signing_in: asyncio.Task[None] | None = None
-        #: the token of a renewal after a refusal; if the server refuses it too, another renewal does not help
+        #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
@@ -98,6 +98,10 @@ class Authorization:
             return self.reach.of_server(addresses)
         except TooInward as refusal:
             raise UpstreamFailed(f"its name {refusal}") from None
+
+    def accepted(self, bearer: str | None) -> None:
+        if bearer == self._replacement:
+            self._replacement = None
 
     async def sign_in(self, need: SignInNeeded) -> None:
         """Join the sign-in in progress, or start one. Raises UpstreamFailed if it does not succeed."""

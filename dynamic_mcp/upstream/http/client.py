@@ -140,6 +140,10 @@ class Credentials(Protocol):
         """
         ...
 
+    def accepted(self, bearer: str | None) -> None:
+        """Note that the server took a request with this token."""
+        ...
+
     async def sign_in(self, need: SignInNeeded) -> None:
         """Let the user sign in. Raises UpstreamFailed if that does not succeed."""
         ...
@@ -290,6 +294,7 @@ class HttpClient:
         bearer = await self._credentials.bearer()
         reply = await self._send(method, headers, body, url, bearer)
         if reply.status not in (401, 403):
+            self._credentials.accepted(bearer)
             return reply
         try:
             if SESSION in headers and reply.status == 401 and await reply.is_session_lost():
@@ -303,7 +308,11 @@ class HttpClient:
         if not another:
             return reply
         reply.close()
-        return await self._send(method, headers, body, url, await self._credentials.bearer())
+        bearer = await self._credentials.bearer()
+        reply = await self._send(method, headers, body, url, bearer)
+        if reply.status != 401:
+            self._credentials.accepted(bearer)
+        return reply
 
     async def _send(
         self, method: str, headers: Mapping[str, str], body: bytes | None, url: str, bearer: str | None
