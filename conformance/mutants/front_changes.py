@@ -11,6 +11,7 @@ from dynamic_mcp.frontend import bridge, running
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.patience import Patience, listing_within
 from dynamic_mcp.frontend.storms import CallProgress
+from dynamic_mcp.groups.listing import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.mutants.wire import Changed, Message, Way
     from dynamic_mcp.frontend.running import RunningCalls
     from dynamic_mcp.groups.group import Group
-    from dynamic_mcp.groups.listing import Doubt, Kind, Listing
+    from dynamic_mcp.groups.listing import Kind, Listing
 
 PROMPTS_CHANGED = "notifications/prompts/list_changed"
 
