@@ -222,7 +222,6 @@ def has_one_callback_port() -> None:
     "CFG-011",
     "OPS-001",
     "OPS-007",
-    "OPS-009",
     "OPS-010",
     "SEC-001",
     "SEC-004",
