@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import httpx
 import msgspec
@@ -37,17 +38,27 @@ async def request_tokens(
     try:
         return await _request_once(http, endpoint, client, form)
     except GrantRefused as refusal:
-        if client.method != "client_secret_basic" or not client.id_in_form:
-            raise
         if refusal.code not in _ABOUT_THE_CLIENT:
             raise
         # A refused client uses up no code and no refresh token.
-        other = msgspec.structs.replace(client, id_in_form=False)
-        try:
-            tokens = await _request_once(http, endpoint, other, form)
-        except GrantRefused:
-            raise refusal from None
-        return msgspec.structs.replace(tokens, client=other)
+        for other in _other_forms(client, endpoint):
+            try:
+                tokens = await _request_once(http, endpoint, other, form)
+            except GrantRefused:
+                continue
+            return msgspec.structs.replace(tokens, client=other)
+        raise
+
+
+def _other_forms(client: ClientRegistration, endpoint: str) -> Iterator[ClientRegistration]:
+    """Other ways to authenticate, which some servers want."""
+    if client.method == "client_secret_basic" and client.id_in_form:
+        yield msgspec.structs.replace(client, id_in_form=False)
+        if client.is_guess:
+            yield msgspec.structs.replace(client, method="client_secret_post")
+    if client.key is not None and client.audience != endpoint:
+        # The issuer is right, and some servers know only the older rule (RFC 7523, section 3).
+        yield msgspec.structs.replace(client, audience=endpoint)
 
 
 async def _request_once(

@@ -17,7 +17,9 @@ from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import signin
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.signin import SignInRequest, sign_in
+from dynamic_mcp.oauth.scopes import NothingToAsk
+from dynamic_mcp.oauth.sign_in_request import SignInRequest
+from dynamic_mcp.oauth.signin import sign_in
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
@@ -154,7 +156,7 @@ async def test_parameters_override_the_query_of_the_endpoint(http: httpx.AsyncCl
         ((), Challenge(scope="c old", error="insufficient_scope"), None, "old b", "old b c"),
         (("a",), Challenge(scope="c", error="insufficient_scope"), None, None, "a c"),
         (("a",), Challenge(scope="c", error="insufficient_scope"), None, "a b", "a b c"),
-        ((), Challenge(error="insufficient_scope"), None, "old", "old"),
+        ((), Challenge(error="insufficient_scope"), ["p", "old"], "old", "old p"),
         ((), Challenge(scope="c", error="invalid_token"), None, "old", "c"),
     ],
 )
@@ -175,6 +177,51 @@ async def test_requested_scope(
 
     assert query_of(user.addresses[0]).get("scope") == scope
     assert tokens.scope == scope
+
+
+@pytest.mark.parametrize(("supported", "before"), [(None, None), (["old"], None), (["old", "p"], "old p")])
+async def test_without_a_missing_scope_no_page_opens(
+    http: httpx.AsyncClient, supported: list[str] | None, before: str | None
+) -> None:
+    publish(resource_metadata(scopes_supported=supported))
+    user = User()
+    request = msgspec.structs.replace(REQUEST, granted="old", requested=before)
+
+    with pytest.raises(NothingToAsk, match="does not say which scope is missing"):
+        await attempt(http, user, request, Challenge(error="insufficient_scope"))
+
+    assert user.addresses == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "supported", "offered", "scope"),
+    [
+        ((), ["p"], ["openid", "offline_access"], "p offline_access"),
+        ((), ["offline_access", "p"], ["offline_access"], "offline_access p"),
+        ((), ["p"], ["openid"], "p"),
+        ((), ["p"], None, "p"),
+        # Alone it would replace the default scopes.
+        ((), None, ["offline_access"], None),
+        (("a",), ["p"], ["offline_access"], "a"),
+    ],
+)
+async def test_offline_access_is_requested_where_it_is_offered(
+    http: httpx.AsyncClient,
+    configured: tuple[str, ...],
+    supported: list[str] | None,
+    offered: list[str] | None,
+    scope: str | None,
+) -> None:
+    publish(resource_metadata(scopes_supported=supported), server_metadata(scopes_supported=offered))
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+
+    await attempt(http, user, msgspec.structs.replace(REQUEST, scopes=configured))
+
+    query = query_of(user.addresses[0])
+    assert query.get("scope") == scope
+    # A configured client may have the consent of an administrator.
+    assert "prompt" not in query
 
 
 async def test_granted_scope_is_stored(http: httpx.AsyncClient) -> None:
