@@ -86,7 +86,7 @@ class Authorization:
         if current is not None and current.access_token != bearer:
             # A step-up was completed in the meantime.
             return True
-        if parsed.scope is None:
+        if not parsed.scope:
             # Only the metadata can say what is missing, and ``NothingToAsk`` ends it if they do not.
             if await self._adopt_newer():
                 return True

@@ -37,7 +37,7 @@ def wanted_scope(request: SignInRequest, challenge: Challenge, found: Discovered
 
 def _stepped_up(request: SignInRequest, challenge: Challenge, found: Discovered) -> list[str]:
     granted = (request.granted or " ".join(request.scopes)).split()
-    if challenge.scope is not None:
+    if challenge.scope:
         return [*granted, *challenge.scope.split()]
     # Servers of the official Python SDK do not say what is missing.
     known = {*granted, *(request.requested or "").split()}
