@@ -77,4 +77,4 @@ def calls_every_mistake_invalid() -> None:
 
 @mutant("CFG-024")
 def takes_a_tab_in_a_path_for_wanted() -> None:
-    replace(windows_path.broken_escape, lambda value: None)
+    replace(windows_path.broken_escape, lambda value, **options: None)

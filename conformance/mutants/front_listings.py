@@ -11,7 +11,7 @@ from dynamic_mcp.frontend import tools
 from dynamic_mcp.frontend.uritemplate import Matcher
 from dynamic_mcp.groups import listing
 from dynamic_mcp.groups.group import Group
-from dynamic_mcp.groups.listing import RESOURCES, Kind, Listing, list_all
+from dynamic_mcp.groups.listing import RESOURCES, Doubt, Kind, Listing, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.protocol.pending import QuestionClocks
 
@@ -86,8 +86,10 @@ def each_page_has_a_timeout_of_its_own() -> None:
     async def all_pages(upstream: Upstream, kind: Kind, timeout: float) -> Listing:
         return await pages(upstream, kind, 3600.0)
 
-    async def wrong(self: Group, kind: Kind, timeout: float | None = None) -> Listing:
-        return await listing_of(self, kind, 3600.0)
+    async def wrong(
+        self: Group, kind: Kind, timeout: float | None = None, doubt: Doubt = Doubt.NONE
+    ) -> Listing:
+        return await listing_of(self, kind, 3600.0, doubt)
 
     replace(list_all, all_pages)
     replace(Group.listing, wrong)

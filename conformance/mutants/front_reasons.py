@@ -25,9 +25,9 @@ def a_broken_group_has_empty_lists() -> None:
     """The proxy behaved like this before version 1.2 of the requirements."""
     right = Group.listing
 
-    async def wrong(self: Group, kind: Kind, timeout: float | None = None) -> Listing:
+    async def wrong(self: Group, kind: Kind, *more: Any, **options: Any) -> Listing:
         try:
-            return await right(self, kind, timeout)
+            return await right(self, kind, *more, **options)
         except UpstreamError:
             if kind is TOOLS:
                 raise
@@ -40,9 +40,9 @@ def a_broken_group_has_empty_lists() -> None:
 def a_broken_group_has_no_tools() -> None:
     right = Group.listing
 
-    async def wrong(self: Group, kind: Kind, timeout: float | None = None) -> Listing:
+    async def wrong(self: Group, kind: Kind, *more: Any, **options: Any) -> Listing:
         try:
-            return await right(self, kind, timeout)
+            return await right(self, kind, *more, **options)
         except UpstreamError:
             return Listing()
 

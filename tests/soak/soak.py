@@ -136,6 +136,8 @@ class _ProxyRun:
         groups = list(scripts)
         with Wire(self._folder, timeout=TIMEOUT, **scripts) as wire:
             proxy = psutil.Process(wire.process.pid)
+            # Starts take turns, so the last servers connect late on a busy machine.
+            self._wait_for_all_groups(wire, groups)
             for group in groups:
                 self._send(wire, group, "large")
             self._settle(wire)
@@ -247,7 +249,7 @@ class _ProxyRun:
         self._calls.clear()
 
     def _wait_for_all_groups(self, wire: Wire, groups: list[str]) -> None:
-        """Check that every group answers again, after its longest backoff at the latest."""
+        """Check that every group answers, after its longest backoff at the latest."""
         waiting, end = set(groups), time.monotonic() + 45.0
         while waiting and time.monotonic() < end:
             time.sleep(0.2)
@@ -260,7 +262,7 @@ class _ProxyRun:
                 if self._report.correct > correct:
                     waiting.discard(group)
         if waiting:
-            self._problem(f"groups that do not recover: {sorted(waiting)}")
+            self._problem(f"groups that do not answer: {sorted(waiting)}")
 
     def _check_no_process_is_left(self) -> None:
         written = {entry.pid for journal in self._folder.glob("*.journal") for entry in read_journal(journal)}

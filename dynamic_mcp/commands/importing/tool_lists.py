@@ -38,6 +38,9 @@ class ToolLists:
         #: None allows every tool
         self._allow: list[str] | None = None
         self._deny: list[str] = []
+        #: the lists of allowed tools, and whether a list of denied tools cannot be read, so that no tool is allowed
+        self._allow_lists: list[str] = []
+        self._has_unreadable = False
 
     def take(self, entry: dict[str, Any]) -> dict[str, list[str]]:
         """Remove the lists from the entry; the setting ``tools`` of the proxy, empty if all tools are on."""
@@ -49,6 +52,10 @@ class ToolLists:
                 self._add_denied(name, entry.pop(name))
             elif name == "tools":
                 self._take_tools(entry.pop(name))
+        if self._has_unreadable:
+            self._allow = []
+            for name in self._allow_lists:
+                self._note(f"{name} has no effect, because a list of denied tools cannot be read")
         allow = {} if self._allow is None else {"allow": self._allow}
         return {**allow, **({"deny": self._deny} if self._deny else {})}
 
@@ -85,12 +92,13 @@ class ToolLists:
             self._note(
                 f"{name}: there are several lists of allowed tools; only tools in each of them are allowed"
             )
+        self._allow_lists.append(name)
         self._allow = names if self._allow is None else [one for one in self._allow if one in names]
 
     def _add_denied(self, name: str, value: object) -> None:
         names = [] if value is None else self._names(name, value)
         if names is None:
-            self._allow = []
+            self._has_unreadable = True
         else:
             self._deny += [one for one in names if one not in self._deny]
 

@@ -28,14 +28,19 @@ def test_every_mutant_is_declared_to_fail_checks_that_exist() -> None:
 def test_starting_one_imports_the_module_that_defines_it_and_no_other() -> None:
     program = (
         "import sys; from conformance.mutants.loading import load_mutant; "
-        "print(load_mutant('needs-a-restart').kills, load_mutant('no-such-mutant'), "
+        "print(load_mutant('relies-on-the-end-of-input-alone').kills, load_mutant('no-such-mutant'), "
         "*(name for name in sys.modules if name.startswith('conformance.mutants.')))"
     )
     command = [sys.executable, "-c", program]
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
 
-    assert run.stdout.split() == ["RLD-001", "None", "conformance.mutants.loading", "conformance.mutants.rld"]
+    assert run.stdout.split() == [
+        "GUARD-001",
+        "None",
+        "conformance.mutants.loading",
+        "conformance.mutants.guard",
+    ]
 
 
 def test_each_is_found_by_its_name_in_one_module() -> None:
