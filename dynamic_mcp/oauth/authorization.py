@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: The most sign-ins of one server that begin by themselves within a period, in seconds.
 MAX_SIGN_INS = 4
 SIGN_IN_PERIOD = 600.0
+#: Seconds before a machine asks again for a token that was refused.
+REFUSED_PAUSE = 10.0
 
 
 class Authorization:
@@ -59,6 +61,8 @@ class Authorization:
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
+        #: monotonic time until which a machine does not ask again, and why
+        self._refused: tuple[float, str] | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
         #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
@@ -162,8 +166,15 @@ class Authorization:
         if not self._transport.oauth.is_machine:
             raise SignInNeeded(reason, challenge=challenge)
         if self._signing_in is None or self._signing_in.done():
+            if self._refused is not None and time.monotonic() < self._refused[0]:
+                # One attempt to connect has several requests, and a wrong secret may lock the client out.
+                raise UpstreamFailed(self._refused[1])
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
-        await asyncio.shield(self._signing_in)
+        try:
+            await asyncio.shield(self._signing_in)
+        except UpstreamFailed as refusal:
+            self._refused = time.monotonic() + REFUSED_PAUSE, str(refusal)
+            raise
         now = self.tokens.current
         self._replacement = None if now is None else now.access_token
 

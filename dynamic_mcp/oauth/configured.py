@@ -10,6 +10,7 @@ import msgspec
 from dynamic_mcp import files
 from dynamic_mcp.config.model import OAuth, SigningKey
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import assertion
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.tokens import ClientRegistration, Signing
 
@@ -23,7 +24,11 @@ def configured_client(client_id: str, settings: OAuth, server: ServerMetadata) -
     # The default is client_secret_basic (RFC 8414, section 2).
     method = next((method for method in _SECRET_METHODS if method in offered), _SECRET_METHODS[0])
     client = ClientRegistration(client_id, method=method, audience=server.issuer, is_guess=not offered)
-    return completed(client, settings)
+    client = completed(client, settings)
+    if client.key is not None:
+        # A key that cannot be used shows before the browser opens.
+        assertion.signed(client.key, client_id, server.issuer)
+    return client
 
 
 def completed(client: ClientRegistration, settings: OAuth) -> ClientRegistration:

@@ -61,6 +61,15 @@ def _other_forms(client: ClientRegistration, endpoint: str) -> Iterator[ClientRe
         yield msgspec.structs.replace(client, audience=endpoint)
 
 
+def _advice(client: ClientRegistration, answer: TokenAnswer) -> str:
+    """What the user can do if the endpoint does not accept a client of the configuration."""
+    if client.registered or answer.code not in ("invalid_client", "unauthorized_client"):
+        return ""
+    if client.method == "none":
+        return "; if this client has a secret, write it into the configuration as client_secret"
+    return "; check the client_id and its secret or key in the configuration"
+
+
 async def _request_once(
     http: httpx.AsyncClient, endpoint: str, client: ClientRegistration, form: dict[str, str]
 ) -> Tokens:
@@ -81,7 +90,9 @@ async def _request_once(
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
         reason = answer.code or f"HTTP {status}"
-        raise GrantRefused(f"{what} refuses the request ({reason})", code=answer.code)
+        raise GrantRefused(
+            f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code
+        )
     if answer.access_token is None:
         raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):
