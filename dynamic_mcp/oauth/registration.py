@@ -69,6 +69,7 @@ async def register(
         raise UpstreamFailed(
             f"the answer of its registration endpoint ({shown(endpoint)}) cannot be read: configure oauth_client_id"
         ) from None
+    given = registered.scope if isinstance(registered.scope, str) and registered.scope else None
     method = registered.method or method
     if registered.client_secret is not None and method == "none":
         method = "client_secret_basic"
@@ -80,8 +81,8 @@ async def register(
         registered=True,
         secret_expires_at=_expiry_of(registered),
         # Another registration would get no more than this one.
-        scope=" ".join(filter(None, (scope, registered.scope if isinstance(registered.scope, str) else None)))
-        or None,
+        scope=" ".join(filter(None, (scope, given))) or None,
+        given_scope=given,
     )
 
 

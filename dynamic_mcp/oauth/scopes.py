@@ -61,6 +61,14 @@ def needs_consent(server: ServerMetadata, client: ClientRegistration, scope: str
     return client.registered and is_openid and OFFLINE in (scope or "").split()
 
 
+def allowed_scope(client: ClientRegistration, scope: str | None) -> str | None:
+    """The scope without ``offline_access``, if the server left that out of the registration."""
+    words = (scope or "").split()
+    if client.given_scope is not None and OFFLINE not in client.given_scope.split():
+        words = [word for word in words if word != OFFLINE]
+    return " ".join(words) or None
+
+
 def covers(client: ClientRegistration, scope: str | None) -> bool:
     """Whether a registered client may ask for this scope."""
     return set((scope or "").split()) <= set((client.scope or "").split())

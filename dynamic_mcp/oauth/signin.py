@@ -25,7 +25,7 @@ from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
 from dynamic_mcp.oauth.reach import TooInward
 from dynamic_mcp.oauth.registration import register
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.scopes import covers, needs_consent, wanted_scope
+from dynamic_mcp.oauth.scopes import allowed_scope, covers, needs_consent, wanted_scope
 from dynamic_mcp.oauth.sign_in_request import SignInRequest
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
@@ -76,6 +76,7 @@ async def sign_in(
                 raise
             # Without metadata, its authorization server was only an assumption.
             raise NoSignIn(str(refusal)) from None
+        scope = allowed_scope(client, scope)
         await (show_address or _open_browser)(
             _authorization_url(endpoint, request, found, client, callback.redirect_uri, state, pkce, scope),
             request.server,

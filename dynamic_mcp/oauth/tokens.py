@@ -42,6 +42,8 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     is_guess: bool = False
     #: the scopes of a registration; the server may grant no others
     scope: str | None = None
+    #: the scopes that the server gave the registration, if it said so
+    given_scope: str | None = None
     #: the key of ``private_key_jwt``, and for whom it signs
     key: Signing | None = None
     audience: str | None = None
