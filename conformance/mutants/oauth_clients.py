@@ -8,7 +8,7 @@ import msgspec
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.config import oauth as oauth_table
-from dynamic_mcp.config.model import OAuth
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.oauth import assertion, configured, metadata, own_headers, scopes, signin
 from dynamic_mcp.oauth import request as requests
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
@@ -45,7 +45,7 @@ def sends_no_secret() -> None:
 def sends_the_secret_by_basic_to_every_server() -> None:
     right = configured.configured_client
 
-    def wrong(client_id: str, settings: OAuth, server: ServerMetadata) -> ClientRegistration:
+    def wrong(client_id: str, settings: OAuthSettings, server: ServerMetadata) -> ClientRegistration:
         silent = msgspec.structs.replace(
             server, token_endpoint_auth_methods_supported=["client_secret_basic"]
         )
@@ -64,7 +64,7 @@ def refreshes_without_the_configured_secret() -> None:
     replace(configured.completed, lambda client, settings: msgspec.structs.replace(client, method="none"))
     right = configured.configured_client
 
-    def wrong(client_id: str, settings: OAuth, server: ServerMetadata) -> ClientRegistration:
+    def wrong(client_id: str, settings: OAuthSettings, server: ServerMetadata) -> ClientRegistration:
         secret = None if settings.client_secret is None else settings.client_secret.reveal()
         offered = (server.token_endpoint_auth_methods_supported or ["client_secret_basic"])[0]
         return msgspec.structs.replace(

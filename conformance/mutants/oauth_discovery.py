@@ -12,7 +12,7 @@ from dynamic_mcp.oauth import metadata
 if TYPE_CHECKING:
     import httpx
 
-    from dynamic_mcp.config.model import OAuth
+    from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import ResourceMetadata, ServerMetadata
 
@@ -79,7 +79,7 @@ def accepts_metadata_of_any_resource() -> None:
 def starts_without_announced_s256() -> None:
     right = metadata.validated
 
-    def wrong(server: ServerMetadata, issuer: str, *settings: OAuth) -> ServerMetadata:
+    def wrong(server: ServerMetadata, issuer: str, *settings: OAuthSettings) -> ServerMetadata:
         return server if server.issuer == issuer else right(server, issuer, *settings)
 
     replace(right, wrong)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.config.model import HttpTransport, OAuth, SseTransport
+    from dynamic_mcp.config.model import HttpTransport, OAuthSettings, SseTransport
     from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered
@@ -182,7 +182,7 @@ def ignores_iss() -> None:
     discover, wait = metadata.discover, Callback.wait
 
     async def needs_no_iss(
-        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuth
+        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
     ) -> Discovered:
         found = await discover(http, url, challenge, *settings)
         server = msgspec.structs.replace(found.server, authorization_response_iss_parameter_supported=False)

@@ -12,7 +12,7 @@ from dynamic_mcp.oauth.request import TransientFailure
 if TYPE_CHECKING:
     import httpx
 
-    from dynamic_mcp.config.model import OAuth
+    from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
 
 
@@ -45,7 +45,7 @@ def gives_up_at_the_first_failure() -> None:
     first = metadata.discover
 
     async def discover(
-        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuth
+        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
     ) -> metadata.Discovered:
         try:
             return await first(http, url, challenge, *settings)

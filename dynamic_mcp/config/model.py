@@ -96,7 +96,7 @@ class SigningKey(msgspec.Struct, frozen=True):
     key_id: str | None = None
 
 
-class OAuth(msgspec.Struct, frozen=True):
+class OAuthSettings(msgspec.Struct, frozen=True):
     """The ``oauth`` table of a server, without the client id, the scopes and the hosts."""
 
     client_secret: Secret | None = None
@@ -139,7 +139,7 @@ class HttpTransport(msgspec.Struct, frozen=True):
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
     #: hosts at private addresses to which the server may lead (``oauth.reach``)
     oauth_private_hosts: tuple[str, ...] = ()
-    oauth: OAuth = OAuth()
+    oauth: OAuthSettings = OAuthSettings()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""
@@ -158,7 +158,7 @@ class SseTransport(msgspec.Struct, frozen=True):
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
     oauth_private_hosts: tuple[str, ...] = ()
-    oauth: OAuth = OAuth()
+    oauth: OAuthSettings = OAuthSettings()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""

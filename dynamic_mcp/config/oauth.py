@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dynamic_mcp.config.expand import Expander, beside
-from dynamic_mcp.config.model import OAuth, SigningKey
+from dynamic_mcp.config.model import OAuthSettings, SigningKey
 from dynamic_mcp.config.places import Path, text_of
 from dynamic_mcp.origin import is_loopback
 from dynamic_mcp.secret import Secret
@@ -71,7 +71,7 @@ class Converted(msgspec.Struct):
 
     client_id: str | None
     scopes: tuple[str, ...]
-    oauth: OAuth
+    oauth: OAuthSettings
 
 
 #: Takes the problem, and the members that lead to it.
@@ -93,7 +93,7 @@ def oauth(
 
     client_id = text("client_id", entry.client_id, short.client_id)
     secret = text("client_secret", entry.client_secret, short.client_secret)
-    result = OAuth(
+    result = OAuthSettings(
         client_secret=None if secret is None else Secret(secret),
         key=_key(entry.private_key_jwt, path, expand, wrong, file),
         grant=entry.grant,

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from dynamic_mcp import files
-from dynamic_mcp.config.model import OAuth, SigningKey
+from dynamic_mcp.config.model import OAuthSettings, SigningKey
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import assertion
 from dynamic_mcp.oauth.metadata import ServerMetadata
@@ -18,7 +18,7 @@ _SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 _MAX_KEY = 1 << 16
 
 
-def configured_client(client_id: str, settings: OAuth, server: ServerMetadata) -> ClientRegistration:
+def configured_client(client_id: str, settings: OAuthSettings, server: ServerMetadata) -> ClientRegistration:
     """The client with its secret or key, which authenticates as the server wants. Raises UpstreamFailed."""
     offered = server.token_endpoint_auth_methods_supported or []
     # The default is client_secret_basic (RFC 8414, section 2).
@@ -31,7 +31,7 @@ def configured_client(client_id: str, settings: OAuth, server: ServerMetadata) -
     return client
 
 
-def completed(client: ClientRegistration, settings: OAuth) -> ClientRegistration:
+def completed(client: ClientRegistration, settings: OAuthSettings) -> ClientRegistration:
     """A stored client with its secret or key. Raises UpstreamFailed."""
     if client.registered:
         return client
@@ -54,7 +54,7 @@ def without_secrets(client: ClientRegistration | None) -> ClientRegistration | N
     return msgspec.structs.replace(client, client_secret=None, key=None)
 
 
-def named_resource(settings: OAuth, resource: str) -> dict[str, str]:
+def named_resource(settings: OAuthSettings, resource: str) -> dict[str, str]:
     """The parameter that names the resource (RFC 8707), if the entry has it."""
     if isinstance(settings.resource, str):
         return {"resource": settings.resource}

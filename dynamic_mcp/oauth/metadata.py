@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx
 import msgspec
 
-from dynamic_mcp.config.model import OAuth
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.challenge import Challenge
@@ -28,7 +28,7 @@ from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
 from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_DEFAULTS = OAuth()
+_DEFAULTS = OAuthSettings()
 #: The most authorization servers of a resource to ask.
 MAX_SERVERS = 3
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -96,7 +96,7 @@ class Discovered(msgspec.Struct, frozen=True):
 
 
 async def discover(
-    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuth = _DEFAULTS
+    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings = _DEFAULTS
 ) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
     search = Search()
@@ -116,7 +116,7 @@ async def discover(
 
 
 async def _at_configured_issuer(
-    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuth, issuer: str
+    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings, issuer: str
 ) -> Discovered:
     """The resource metadata may be missing or wrong, because the configuration names what they are needed for."""
     resource = None
@@ -128,7 +128,9 @@ async def _at_configured_issuer(
     return Discovered(server, resource.resource, resource.scopes_supported)
 
 
-async def _first_server(http: httpx.AsyncClient, issuers: list[str], settings: OAuth) -> ServerMetadata:
+async def _first_server(
+    http: httpx.AsyncClient, issuers: list[str], settings: OAuthSettings
+) -> ServerMetadata:
     """The metadata of the first of these authorization servers that has any. Raises UpstreamFailed."""
     search = Search()
     kind = MachineServerMetadata if settings.is_machine else ServerMetadata
@@ -203,7 +205,7 @@ def resource_addresses(url: str, challenge: Challenge) -> list[str]:
 
 
 async def server_of_origin(
-    http: httpx.AsyncClient, url: str, settings: OAuth = _DEFAULTS
+    http: httpx.AsyncClient, url: str, settings: OAuthSettings = _DEFAULTS
 ) -> tuple[ServerMetadata, bool]:
     """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints. Raises UpstreamFailed.
 
@@ -236,7 +238,7 @@ def server_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def validated(server: ServerMetadata, issuer: str, settings: OAuth = _DEFAULTS) -> ServerMetadata:
+def validated(server: ServerMetadata, issuer: str, settings: OAuthSettings = _DEFAULTS) -> ServerMetadata:
     """The metadata of the authorization server ``issuer``, if they can be used. Raises UpstreamFailed."""
     if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(

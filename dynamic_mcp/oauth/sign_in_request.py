@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dynamic_mcp.config.model import OAuth
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.oauth.reach import Reach
 from dynamic_mcp.oauth.tokens import ClientRegistration
 
@@ -25,4 +25,4 @@ class SignInRequest(msgspec.Struct, frozen=True):
     issuer: str | None = None
     #: where the server may lead
     reach: Reach | None = None
-    oauth: OAuth = OAuth()
+    oauth: OAuthSettings = OAuthSettings()

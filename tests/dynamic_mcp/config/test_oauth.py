@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dynamic_mcp.config.load import parse
-from dynamic_mcp.config.model import HttpTransport, OAuth
+from dynamic_mcp.config.model import HttpTransport, OAuthSettings
 from dynamic_mcp.errors import ConfigError
 
 ENVIRONMENT = {"ID": "the-id", "SECRET": "canary-secret", "SCOPES": "a b", "ISSUER": "https://login.test"}
@@ -41,7 +41,7 @@ def test_table_and_short_forms_mean_the_same() -> None:
 
 
 def test_without_a_table_nothing_changes() -> None:
-    assert loaded().oauth == loaded(oauth=None).oauth == loaded(oauth={}).oauth == OAuth()
+    assert loaded().oauth == loaded(oauth=None).oauth == loaded(oauth={}).oauth == OAuthSettings()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import respx
 
-from dynamic_mcp.config.model import HttpTransport, OAuth
+from dynamic_mcp.config.model import HttpTransport, OAuthSettings
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import fresh_tokens
@@ -227,7 +227,7 @@ async def test_refusal_without_a_scope_opens_one_page(
 
 
 def machine(**settings: object) -> HttpTransport:
-    oauth = OAuth(client_secret=Secret(KEY), grant="client_credentials")
+    oauth = OAuthSettings(client_secret=Secret(KEY), grant="client_credentials")
     return msgspec.structs.replace(transport(), oauth=msgspec.structs.replace(oauth, **settings))
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from dynamic_mcp.config.model import OAuth, SigningKey
+from dynamic_mcp.config.model import OAuthSettings, SigningKey
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.configured import completed, configured_client, named_resource, without_secrets
 from dynamic_mcp.oauth.metadata import ServerMetadata
@@ -19,7 +19,7 @@ from dynamic_mcp.oauth.tokens import ClientRegistration
 from dynamic_mcp.secret import Secret
 from tests.dynamic_mcp.oauth.kit import ISSUER, KEY, TOKEN
 
-SECRET = OAuth(client_secret=Secret(KEY))
+SECRET = OAuthSettings(client_secret=Secret(KEY))
 
 
 def server(*offered: str) -> ServerMetadata:
@@ -43,7 +43,9 @@ def test_secret_is_sent_as_the_server_says(offered: tuple[str, ...], method: str
 
 
 def test_client_without_a_secret_is_public() -> None:
-    assert configured_client("app", OAuth(), server("client_secret_basic")) == ClientRegistration("app")
+    assert configured_client("app", OAuthSettings(), server("client_secret_basic")) == ClientRegistration(
+        "app"
+    )
 
 
 def test_nothing_secret_is_stored() -> None:
@@ -58,7 +60,7 @@ def test_nothing_secret_is_stored() -> None:
 def test_registered_client_keeps_its_own_secret() -> None:
     registered = ClientRegistration("made", KEY, "client_secret_basic", registered=True)
 
-    assert completed(registered, OAuth()) == without_secrets(registered) == registered
+    assert completed(registered, OAuthSettings()) == without_secrets(registered) == registered
 
 
 def pem_of(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> str:
@@ -78,7 +80,7 @@ def pem_of(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed2
 )
 def test_key_signs_with_its_usual_algorithm(private: ec.EllipticCurvePrivateKey, algorithm: str) -> None:
     key = SigningKey(pem=Secret(pem_of(private).replace("\n", "\\n")), key_id="k1")
-    client = configured_client("app", OAuth(key=key), server("private_key_jwt"))
+    client = configured_client("app", OAuthSettings(key=key), server("private_key_jwt"))
 
     form, basic = authenticate(client, {"grant_type": "x"})
 
@@ -97,13 +99,13 @@ def test_key_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "k.pem"
     file.write_text(pem_of(ec.generate_private_key(ec.SECP256R1())))
 
-    assert configured_client("app", OAuth(key=SigningKey(file=str(file))), server()).key is not None
+    assert configured_client("app", OAuthSettings(key=SigningKey(file=str(file))), server()).key is not None
 
 
 @pytest.mark.parametrize("key", [SigningKey(pem=Secret(KEY)), SigningKey(file="/nowhere/k.pem")])
 def test_unusable_key_shows_nothing_of_itself(key: SigningKey) -> None:
     with pytest.raises(UpstreamFailed, match="private_key_jwt cannot be") as caught:
-        configured_client("app", OAuth(key=key), server())
+        configured_client("app", OAuthSettings(key=key), server())
 
     assert KEY not in str(caught.value)
 
@@ -112,4 +114,4 @@ def test_unusable_key_shows_nothing_of_itself(key: SigningKey) -> None:
     ("setting", "sent"), [(True, {"resource": "r"}), (False, {}), ("api://x", {"resource": "api://x"})]
 )
 def test_named_resource(setting: bool | str, sent: dict[str, str]) -> None:
-    assert named_resource(OAuth(resource=setting), "r") == sent
+    assert named_resource(OAuthSettings(resource=setting), "r") == sent
