@@ -71,7 +71,7 @@ def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
     from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.upstream.http.connector import HttpConnector
 
-    entry = Binding(server.name, transport.url.reveal(), transport.oauth_client_id)
+    entry = Binding.of(server.name, transport)
     store = token_store(entry, transport.token_store)
     return HttpConnector(transport, Authorization(server.name, transport, store, record=hooks.record))
 

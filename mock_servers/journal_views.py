@@ -295,6 +295,11 @@ class ProtectedJournalView(RemoteJournalView):
         return self._with_grant("refresh_token")
 
     @property
+    def machine_requests(self) -> list[OAuthRequest]:
+        """The token requests of a client for itself."""
+        return self._with_grant("client_credentials")
+
+    @property
     def registrations(self) -> list[OAuthRequest]:
         return self._oauth_requests("register")
 

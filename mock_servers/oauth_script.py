@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from mock_servers.script_loading import ScriptError, build
 
 Endpoint = Literal["authorize", "token", "register", "server_metadata", "resource_metadata"]
-ClientAuth = Literal["none", "client_secret_basic", "client_secret_post"]
+ClientAuth = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
 TokenForm = Literal["json", "json with a byte order mark", "form"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 CLIENT_AUTH: tuple[ClientAuth, ...] = get_args(ClientAuth)
@@ -77,16 +77,28 @@ class OAuth:
 
     #: public clients, which may use any path and port on a loopback address
     clients: list[str] = field(default_factory=lambda: [CLIENT])
+    #: how these clients authenticate, with their secret, or with the PEM of their public key for private_key_jwt
+    client_auth: ClientAuth = "none"
+    client_secret: str | None = None
+    client_key: str | None = None
+    #: the only redirect URIs of these clients, exactly, also the port; None = any on a loopback address
+    redirect_uris: list[str] | None = None
+    #: grant tokens to these clients alone, without a user (RFC 6749 section 4.4)
+    client_credentials: bool = False
     #: offer dynamic registration (RFC 7591)
     registration: bool = False
     #: the authentication method of registered clients; they get a secret unless it is "none"
     registered_auth: ClientAuth = "none"
+    #: refuse scopes for which a registered client did not register
+    registered_scopes_only: bool = False
     #: refuse a token request that has both HTTP Basic and a client id in its form, as two authentications
     basic_alone: bool = False
     #: accept https URLs as client ids (client ID metadata documents); the server does not fetch the documents
     cimd: bool = False
     #: refuse authorization and token requests that name no resource
     resource_required: bool = False
+    #: refuse authorization and token requests that name a resource
+    resource_refused: bool = False
     #: issue tokens for any resource, including resources of other servers
     any_resource: bool = False
 
@@ -99,6 +111,8 @@ class OAuth:
     #: each use of a refresh token returns a new one and ends the old one; else the old one stays valid, and the answer
     #: does not repeat it
     rotation: bool = True
+    #: issue refresh tokens only for the scope offline_access; "consent": and only with prompt=consent
+    offline: Literal["", "scope", "consent"] = ""
     #: status, form and members of a token answer; a null member is left out, and a list stands in a form as its text
     token_status: int = 200
     token_form: TokenForm = "json"
@@ -114,6 +128,10 @@ class OAuth:
     #: the scope that a call of each of these tools needs; without it the answer is 403 insufficient_scope. `$n` in the
     #: scope is the number of the request, so that it is another scope each time.
     tool_scopes: dict[str, str] = field(default_factory=dict)
+    #: name the missing scope in this answer
+    names_missing_scope: bool = True
+    #: headers that every request to the origin of the MCP URL needs, except those of a browser; without them the answer is 403
+    gateway: dict[str, str] = field(default_factory=dict)
     #: answer 403 for these tools even if the scope was granted
     never_enough: bool = False
     #: the MCP URL accepts every bearer token, as if another server had issued and confirmed it

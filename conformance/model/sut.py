@@ -64,10 +64,18 @@ PROMISES: Mapping[str, str] = {
 }
 
 #: optional settings that the checks need, by their place in the configuration of the bundled proxy: in a server's entry or, for all
-#: servers, at the root. All but the filter of tools are hardening.
+#: servers, at the root. All but the filter of tools and the table `oauth` are hardening.
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "tools_allow": "tools.allow",
     "tools_deny": "tools.deny",
+    "client_secret": "oauth.client_secret",
+    "private_key_jwt": "oauth.private_key_jwt",
+    "grant": "oauth.grant",
+    "redirect_uri": "oauth.redirect_uri",
+    "resource": "oauth.resource",
+    "authorization_parameters": "oauth.authorization_parameters",
+    "issuer": "oauth.issuer",
+    "assume_pkce": "oauth.assume_pkce",
 } | {
     name: f"security.{name}"
     for name in (

@@ -12,6 +12,7 @@ from dynamic_mcp.oauth import metadata
 if TYPE_CHECKING:
     import httpx
 
+    from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import ResourceMetadata, ServerMetadata
 
@@ -66,7 +67,7 @@ def appends_the_well_known_path_to_the_issuer() -> None:
 @mutant("OAUTH-006")
 def believes_any_issuer() -> None:
     right = metadata.validated
-    replace(right, lambda server, issuer: right(server, server.issuer))
+    replace(right, lambda server, issuer, *settings: right(server, server.issuer, *settings))
 
 
 @mutant("OAUTH-007", also={"OAUTH-030": "the whole host is another resource too"})
@@ -78,8 +79,8 @@ def accepts_metadata_of_any_resource() -> None:
 def starts_without_announced_s256() -> None:
     right = metadata.validated
 
-    def wrong(server: ServerMetadata, issuer: str) -> ServerMetadata:
-        return server if server.issuer == issuer else right(server, issuer)
+    def wrong(server: ServerMetadata, issuer: str, *settings: OAuthSettings) -> ServerMetadata:
+        return server if server.issuer == issuer else right(server, issuer, *settings)
 
     replace(right, wrong)
 

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dynamic_mcp.config.model import HttpTransport, SseTransport
+    from dynamic_mcp.config.model import HttpTransport, OAuthSettings, SseTransport
     from dynamic_mcp.oauth.callback import CallbackAnswer
     from dynamic_mcp.oauth.challenge import Challenge
     from dynamic_mcp.oauth.metadata import Discovered
+    from dynamic_mcp.oauth.sign_in_request import SignInRequest
 
 Form = dict[str, str]
 
@@ -180,8 +181,10 @@ def adds_a_second_question_mark() -> None:
 def ignores_iss() -> None:
     discover, wait = metadata.discover, Callback.wait
 
-    async def needs_no_iss(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
-        found = await discover(http, url, challenge)
+    async def needs_no_iss(
+        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
+    ) -> Discovered:
+        found = await discover(http, url, challenge, *settings)
         server = msgspec.structs.replace(found.server, authorization_response_iss_parameter_supported=False)
         return msgspec.structs.replace(found, server=server)
 
@@ -229,7 +232,7 @@ def asks_for_what_is_missing_only() -> None:
     right = signin.sign_in
 
     async def wrong(
-        http: httpx.AsyncClient, wanted: signin.SignInRequest, challenge: Challenge, *more: Any
+        http: httpx.AsyncClient, wanted: SignInRequest, challenge: Challenge, *more: Any
     ) -> Tokens:
         if challenge.error == "insufficient_scope":
             wanted = msgspec.structs.replace(wanted, granted=None, scopes=())

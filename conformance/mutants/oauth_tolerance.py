@@ -6,24 +6,25 @@ from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace
 from dynamic_mcp.errors import UpstreamFailed
-from dynamic_mcp.oauth import address, lenient, metadata, request
+from dynamic_mcp.oauth import address, issuer, lenient, metadata, request
 from dynamic_mcp.oauth.request import TransientFailure
 
 if TYPE_CHECKING:
     import httpx
 
+    from dynamic_mcp.config.model import OAuthSettings
     from dynamic_mcp.oauth.challenge import Challenge
 
 
 @mutant("OAUTH-040")
 def compares_issuers_as_texts() -> None:
     """It did so up to version 1.1."""
-    replace(metadata.is_same_issuer, lambda one, other: one == other)
+    replace(issuer.is_same_issuer, lambda one, other: one == other)
 
 
 @mutant("OAUTH-041")
 def takes_any_final_slash_of_an_issuer_for_nothing() -> None:
-    replace(metadata.is_same_issuer, lambda one, other: one.rstrip("/") == other.rstrip("/"))
+    replace(issuer.is_same_issuer, lambda one, other: one.rstrip("/") == other.rstrip("/"))
 
 
 class _Fatal(BaseException):
@@ -43,9 +44,11 @@ def gives_up_at_the_first_failure() -> None:
 
     first = metadata.discover
 
-    async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> metadata.Discovered:
+    async def discover(
+        http: httpx.AsyncClient, url: str, challenge: Challenge, *settings: OAuthSettings
+    ) -> metadata.Discovered:
         try:
-            return await first(http, url, challenge)
+            return await first(http, url, challenge, *settings)
         except _Fatal:
             raise UpstreamFailed("one address does not answer") from None
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from dynamic_mcp.config.model import Server
+    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
     from dynamic_mcp.oauth.tokens import Tokens
     from dynamic_mcp.upstream.base import Connector
     from dynamic_mcp.upstream.http.client import Credentials, HttpReply
@@ -177,9 +177,9 @@ def keeps_one_token_for_each_client_id() -> None:
     client_ids: dict[FreshTokens, str | None] = {}
     shared: dict[str | None, Tokens] = {}
 
-    def remember(self: FreshTokens, name: str, url: str, client_id: str | None, *more: Any) -> None:
-        right(self, name, url, client_id, *more)
-        client_ids[self] = client_id
+    def remember(self: FreshTokens, name: str, transport: HttpTransport | SseTransport, *more: Any) -> None:
+        right(self, name, transport, *more)
+        client_ids[self] = transport.oauth_client_id
 
     async def wrong_keep(self: FreshTokens, tokens: Tokens) -> None:
         await keep(self, tokens)

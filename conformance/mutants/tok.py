@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from dynamic_mcp.config.model import HttpTransport, SseTransport
     from dynamic_mcp.oauth.store import TokenStore
 
 
@@ -244,9 +245,9 @@ def finds_tokens_by_the_name_only() -> None:
     stores: dict[FreshTokens, TokenStore] = {}
 
     def remember(
-        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, *more: Any
+        self: FreshTokens, server: str, transport: HttpTransport | SseTransport, store: TokenStore, *more: Any
     ) -> None:
-        right(self, server, url, client_id, store, *more)
+        right(self, server, transport, store, *more)
         stores[self] = store
 
     async def wrong(self: FreshTokens) -> Tokens | None:
@@ -263,10 +264,10 @@ def refreshes_at_the_server_that_is_named_now() -> None:
     entries: dict[FreshTokens, tuple[str, str | None, TokenStore]] = {}
 
     def remember(
-        self: FreshTokens, server: str, url: str, client_id: str | None, store: TokenStore, *more: Any
+        self: FreshTokens, server: str, transport: HttpTransport | SseTransport, store: TokenStore, *more: Any
     ) -> None:
-        right(self, server, url, client_id, store, *more)
-        entries[self] = url, client_id, store
+        right(self, server, transport, store, *more)
+        entries[self] = transport.url.reveal(), transport.oauth_client_id, store
 
     async def wrong(self: FreshTokens) -> Tokens | None:
         url, client_id, store = entries[self]

@@ -19,10 +19,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
+from dynamic_mcp.commands.hidden import counted, hidden, oauth_lines, without_secrets, word
 from dynamic_mcp.commands.terminal import USAGE_ERROR, Parser, config_path, show
 from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
@@ -30,7 +30,6 @@ from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from dynamic_mcp.origin import has_credentials_twice
 from dynamic_mcp.printable import printable
-from dynamic_mcp.secret import Secret
 
 if TYPE_CHECKING:
     from dynamic_mcp.commands.probe import ProbeResult
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 4
 #: Characters of the name and of the version of a server.
 MAX_NAME = 200
-
-_REFERENCES_ONLY = re.compile(r"((Bearer|Basic) )?(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 
 
 class ProbeSummary(msgspec.Struct):
@@ -73,6 +70,8 @@ class ServerReport(msgspec.Struct):
     runs: str
     env: dict[str, str] = {}
     headers: dict[str, str] = {}
+    #: what the configuration says about signing in
+    oauth: dict[str, str] = {}
     features: list[str] = []
     #: the names and patterns of the tools in use, and of those that are switched off
     tools: dict[str, list[str]] = {}
@@ -160,38 +159,21 @@ def _transport_report(server: Server) -> ServerReport:
     transport = server.transport
     if isinstance(transport, StdioTransport):
         words = [*transport.prefix, transport.command, *transport.args]
-        env = {name: _hidden(value) for name, value in transport.env}
-        runs = " ".join(map(_word, words))
+        env = {name: hidden(value) for name, value in transport.env}
+        runs = " ".join(map(word, words))
         return ServerReport(server.name, server.description, "stdio", runs, env=env, features=features)
     kind: Literal["http", "sse"] = "sse" if type(transport).__name__ == "SseTransport" else "http"
-    headers = {name: _hidden(value) for name, value in transport.headers}
-    runs = _without_secrets(transport.url.reveal())
-    return ServerReport(server.name, server.description, kind, runs, headers=headers, features=features)
-
-
-def _word(word: str) -> str:
-    """A word of a command line. Of a program in the text of an argument, only the first line is shown."""
-    first, *more = word.splitlines() or [""]
-    shown = f"{first} ... ({_counted('more line', len(more))})" if more else word
-    return shown if re.fullmatch(r"[\w@%+=:,./${}-]+", shown) else repr(shown)
-
-
-def _hidden(value: Secret) -> str:
-    """A value that consists only of references, or "(hidden)"."""
-    text = value.reveal()
-    return text if not text or _REFERENCES_ONLY.fullmatch(text) else "(hidden)"
-
-
-def _without_secrets(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(invalid address)"
-    # A reference can stand for the whole beginning.
-    origin = f"{parts.scheme}://{host}{port}" if parts.scheme or parts.netloc else ""
-    return f"{origin}{parts.path}" + ("?(hidden)" if parts.query else "")
+    headers = {name: hidden(value) for name, value in transport.headers}
+    runs = without_secrets(transport.url.reveal())
+    return ServerReport(
+        server.name,
+        server.description,
+        kind,
+        runs,
+        headers=headers,
+        oauth=oauth_lines(transport),
+        features=features,
+    )
 
 
 def _likely_mistakes(config: Config) -> Iterator[str]:
@@ -278,12 +260,12 @@ def report_lines(report: CheckReport) -> Iterator[str]:
         first, *more = report.error.split("\n")
         yield from (f"unusable  {first}", *more)
         return
-    yield f"{report.config}: {_counted('enabled server', len(report.servers))}{_switched_off(report.switched_off)}"
+    yield f"{report.config}: {counted('enabled server', len(report.servers))}{_switched_off(report.switched_off)}"
     for server in report.servers:
         yield ""
         yield f"{server.name}  {server.description}"
         yield f"  {server.transport}  {server.runs}"
-        for what, table in (("env", server.env), ("header", server.headers)):
+        for what, table in (("env", server.env), ("header", server.headers), ("oauth", server.oauth)):
             for name, value in table.items():
                 yield f"  {what}  {name}={value}"
         if len(server.features) < 3:
@@ -311,10 +293,6 @@ def tool_lines(server: ServerReport) -> Iterator[str]:
         yield f"tools.{name}  {', '.join(patterns) or 'none'}"
 
 
-def _counted(what: str, number: int) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def _switched_off(names: list[str]) -> str:
     return f", {len(names)} switched off ({', '.join(names)})" if names else ""
 
@@ -332,12 +310,12 @@ def _summary_lines(result: ProbeSummary) -> Iterator[str]:
         ("resource", result.resources + result.resource_templates),
         ("prompt", result.prompts),
     )
-    has = ", ".join(_counted(kind, number) for kind, number in kinds if number) or "nothing"
+    has = ", ".join(counted(kind, number) for kind, number in kinds if number) or "nothing"
     yield f"ok  {name}, protocol {printable(result.protocol, MAX_NAME)}: {has}; {result.seconds:.1f} s; about {result.tokens} tokens"
 
 
 #: Lines with these labels are not wrapped, so that the user can copy them.
-_UNWRAPPED = ("stdio", "http", "sse", "env", "header", "try")
+_UNWRAPPED = ("stdio", "http", "sse", "env", "header", "oauth", "try")
 
 
 def wrap(line: str, width: int | None) -> list[str]:

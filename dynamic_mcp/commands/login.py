@@ -82,7 +82,7 @@ def _stores_of(server: Server | None) -> list[TokenStore]:
 
     if server is None or isinstance(server.transport, StdioTransport):
         return []
-    entry = Binding(server.name, server.transport.url.reveal(), server.transport.oauth_client_id)
+    entry = Binding.of(server.name, server.transport)
     # A token file may exist from before the keyring was configured.
     return [token_store(entry, kind) for kind in dict.fromkeys(("file", server.transport.token_store))]
 
@@ -187,7 +187,7 @@ async def _sign_in(
         if browser:
             await opener.show(address, server)
 
-    entry = Binding(name, transport.url.reveal(), transport.oauth_client_id)
+    entry = Binding.of(name, transport)
     store = token_store(entry, transport.token_store)
     authorization = Authorization(name, transport, store, show_address, record)
     try:

@@ -30,6 +30,7 @@ from dynamic_mcp.config.model import (
     StdioTransport,
     Timeouts,
 )
+from dynamic_mcp.config.oauth import OAuthEntry, ShortForms, oauth
 from dynamic_mcp.config.places import Lines, text_of
 from dynamic_mcp.config.security import (
     ONLY_COMMAND,
@@ -73,8 +74,10 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     url: str | None = None
     headers: dict[str, str] = {}
     oauth_client_id: str | None = None
+    oauth_client_secret: str | None = None
     oauth_scopes: list[str] = []
     oauth_private_hosts: list[str] = []
+    oauth: OAuthEntry | None = None
     enabled: bool = True
     features: Features = Features()
     tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
@@ -84,6 +87,10 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
 
 #: One server in the file.
 SERVER_ENTRY: type[msgspec.Struct] = _Server
+#: The members of an entry that only a server behind a URL has.
+_ONLY_URL = (
+    *("headers", "oauth_client_id", "oauth_client_secret", "oauth_scopes", "oauth_private_hosts", "oauth"),
+)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -238,7 +245,7 @@ def _server(
     if entry.command is not None:
         if entry.type in ("http", "sse"):
             wrong(f"{entry.type!r} needs 'url', not 'command'", "type")
-        for field in ("headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts"):
+        for field in _ONLY_URL:
             if getattr(entry, field):
                 wrong("belongs to a server with 'url', this one has 'command'", field)
         for field in ONLY_URL:
@@ -283,21 +290,17 @@ def _server(
                 wrong(f"{header!r} is there twice, also as {first!r}; remove one", "headers", name=header)
         url = Secret(expand(entry.url, f"{location}.url"))
         headers = _secrets(entry.headers, f"{location}.headers", expand)
-        client_id = entry.oauth_client_id
-        if client_id is not None:
-            client_id = expand(client_id, f"{location}.oauth_client_id")
-        # One variable may hold several scopes, or none.
-        scopes = tuple(
-            scope
-            for n, text in enumerate(entry.oauth_scopes)
-            for scope in expand(text, f"{location}.oauth_scopes[{n}]").split()
-        )
+        short = ShortForms(entry.oauth_client_id, entry.oauth_client_secret, entry.oauth_scopes)
+        signing_in = oauth(entry.oauth or OAuthEntry(), short, path, expand, wrong, mistakes.origin)
         hosts = tuple(entry.oauth_private_hosts)
         shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
-        if entry.type == "sse":
-            transport = SseTransport(url, headers, client_id, scopes, *shared)
-        else:
-            transport = HttpTransport(url, headers, entry.type is None, client_id, scopes, *shared)
+        own = signing_in.client_id, signing_in.scopes, *shared, signing_in.oauth
+        is_sse = entry.type == "sse"
+        transport = (
+            SseTransport(url, headers, *own)
+            if is_sse
+            else HttpTransport(url, headers, entry.type is None, *own)
+        )
     else:
         wrong("needs 'command' (a process to start) or 'url' (a remote server)")
         return None

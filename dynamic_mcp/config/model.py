@@ -86,6 +86,45 @@ class StdioTransport(msgspec.Struct, frozen=True):
 TokenStoreKind = Literal["file", "keyring"]
 
 
+class SigningKey(msgspec.Struct, frozen=True):
+    """The private key of a client (``private_key_jwt``): its PEM text, or the file with it."""
+
+    pem: Secret | None = None
+    file: str | None = None
+    #: as in RFC 7518 section 3.1; None for the usual one of the key
+    algorithm: str | None = None
+    key_id: str | None = None
+
+
+class OAuthSettings(msgspec.Struct, frozen=True):
+    """The ``oauth`` table of a server, without the client id, the scopes and the hosts."""
+
+    client_secret: Secret | None = None
+    key: SigningKey | None = None
+    #: "client_credentials" for a machine without a person
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    #: the registered address of the callback on this machine; without a port, any port
+    redirect_uri: str | None = None
+    #: whether requests name the resource (RFC 8707), or another name for it
+    resource: bool | str = True
+    #: more parameters of the authorization request
+    parameters: tuple[tuple[str, str], ...] = ()
+    #: the authorization server; None for the one that the resource names
+    issuer: str | None = None
+    #: whether PKCE is used with a server that does not say that it supports PKCE
+    assume_pkce: bool = False
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether no person takes part."""
+        return self.grant == "client_credentials"
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no text may show."""
+        pem = None if self.key is None else self.key.pem
+        return tuple(secret.reveal() for secret in (self.client_secret, pem) if secret is not None)
+
+
 class HttpTransport(msgspec.Struct, frozen=True):
     """A Streamable HTTP server. ``detect`` is true if the file has no ``type``."""
 
@@ -100,10 +139,11 @@ class HttpTransport(msgspec.Struct, frozen=True):
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
     #: hosts at private addresses to which the server may lead (``oauth.reach``)
     oauth_private_hosts: tuple[str, ...] = ()
+    oauth: OAuthSettings = OAuthSettings()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""
-        return HiddenValues((self.url.reveal(), *_revealed(self.headers)))
+        return HiddenValues((self.url.reveal(), *_revealed(self.headers), *self.oauth.secrets()))
 
 
 class SseTransport(msgspec.Struct, frozen=True):
@@ -118,10 +158,11 @@ class SseTransport(msgspec.Struct, frozen=True):
     max_message_size: int = MAX_MESSAGE
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
     oauth_private_hosts: tuple[str, ...] = ()
+    oauth: OAuthSettings = OAuthSettings()
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""
-        return HiddenValues((self.url.reveal(), *_revealed(self.headers)))
+        return HiddenValues((self.url.reveal(), *_revealed(self.headers), *self.oauth.secrets()))
 
 
 def _revealed(pairs: tuple[tuple[str, Secret], ...]) -> Iterator[str]:

@@ -18,6 +18,7 @@ import msgspec
 from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.events import Record, discard
+from dynamic_mcp.oauth.address import host_of
 from dynamic_mcp.oauth.challenge import Challenge, challenge_of
 from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 #: The most sign-ins of one server that begin by themselves within a period, in seconds.
 MAX_SIGN_INS = 4
 SIGN_IN_PERIOD = 600.0
+#: Seconds before a machine asks again for a token that was refused.
+REFUSED_PAUSE = 10.0
 
 
 class Authorization:
@@ -50,13 +53,16 @@ class Authorization:
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
-        self.reach = Reach(self._url, transport.oauth_private_hosts)
-        self.tokens = FreshTokens(
-            server, self._url, self._client_id, store or FileStore(server), record, self.reach
-        )
+        self._transport = transport
+        issuer = transport.oauth.issuer
+        named = () if issuer is None else (host_of(issuer),)
+        self.reach = Reach(self._url, (*transport.oauth_private_hosts, *named))
+        self.tokens = FreshTokens(server, transport, store or FileStore(server), record, self.reach)
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
+        #: monotonic time until which a machine does not ask again, and why
+        self._refused: tuple[float, str] | None = None
         #: why the last sign-in failed, or None
         self._declined: str | None = None
         #: the scopes for which the user has signed in again, because the server asked for them; None without such a step-up
@@ -84,14 +90,19 @@ class Authorization:
         if current is not None and current.access_token != bearer:
             # A step-up was completed in the meantime.
             return True
-        if self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
+        if not parsed.scope:
+            # Only the metadata can say what is missing, and ``NothingToAsk`` ends it if they do not.
+            if await self._adopt_newer():
+                return True
+        elif self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
             if await self._adopt_newer():
                 return True
             raise UpstreamFailed(
                 "it still refuses the call after you have allowed what it asked for; to be asked again, run: "
                 f"dynamic-mcp logout {self._server}, then dynamic-mcp login {self._server}"
             )
-        raise SignInNeeded("it needs you to allow more", challenge=parsed)
+        await self._authorize("it needs you to allow more", parsed)
+        return True
 
     def admitted(self, addresses: list[str]) -> list[str]:
         try:
@@ -132,6 +143,8 @@ class Authorization:
         if tokens is not None and tokens.access_token != used and not tokens.is_expired(time.time()):
             return
         if used is not None and used == self._replacement:
+            if self._transport.oauth.is_machine:
+                raise UpstreamFailed("it refuses the token that its authorization server has just issued")
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
             if await self._issuer_changed(tokens, challenge):
@@ -146,7 +159,24 @@ class Authorization:
                 # The renewal failed for now; a sign-in would not help.
                 raise UpstreamFailed("it refuses the token, which cannot be renewed yet")
         if not await self._adopt_newer():
-            raise SignInNeeded("it needs you to sign in", challenge=challenge)
+            await self._authorize("it needs you to sign in", challenge)
+
+    async def _authorize(self, reason: str, challenge: Challenge) -> None:
+        """A machine gets new tokens; otherwise raises SignInNeeded, because only the user can help. Raises UpstreamFailed."""
+        if not self._transport.oauth.is_machine:
+            raise SignInNeeded(reason, challenge=challenge)
+        if self._signing_in is None or self._signing_in.done():
+            if self._refused is not None and time.monotonic() < self._refused[0]:
+                # One attempt to connect has several requests, and a wrong secret may lock the client out.
+                raise UpstreamFailed(self._refused[1])
+            self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
+        try:
+            await asyncio.shield(self._signing_in)
+        except UpstreamFailed as refusal:
+            self._refused = time.monotonic() + REFUSED_PAUSE, str(refusal)
+            raise
+        now = self.tokens.current
+        self._replacement = None if now is None else now.access_token
 
     async def _adopt_newer(self) -> bool:
         """Use tokens from a sign-in in another process, if there are any; whether there were. Raises StoreFailed."""
@@ -157,14 +187,15 @@ class Authorization:
 
     async def _issuer_changed(self, tokens: Tokens, challenge: Challenge) -> bool:
         """Whether the server now names another authorization server, which must not see these tokens."""
-        from dynamic_mcp.oauth.metadata import discover, is_same_issuer
-        from dynamic_mcp.oauth.request import http_client
+        from dynamic_mcp.oauth.issuer import is_same_issuer
+        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.own_headers import client_for
 
         if tokens.issuer is None:
             return False
         try:
-            async with http_client(self.reach) as http:
-                found = await discover(http, self._url, challenge)
+            async with client_for(self._transport, self.reach) as http:
+                found = await discover(http, self._url, challenge, self._transport.oauth)
         except UpstreamFailed:
             return False
         return found.published and not is_same_issuer(found.server.issuer, tokens.issuer)
@@ -180,6 +211,10 @@ class Authorization:
                 f"by itself; to sign in, run: dynamic-mcp login {self._server}"
             )
         self._began.append(now)
+
+    def _uncount_sign_in(self) -> None:
+        if self._began:
+            self._began.pop()
 
     async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"
@@ -198,9 +233,13 @@ class Authorization:
             self._record("sign_in", server=self._server, outcome=outcome, began=began, reason=reason)
 
     async def _sign_in(self, challenge: Challenge) -> None:
+        from dynamic_mcp.oauth.machine import obtain
         from dynamic_mcp.oauth.metadata import NoSignIn
-        from dynamic_mcp.oauth.request import TransientFailure, http_client
-        from dynamic_mcp.oauth.signin import SignInRequest, sign_in
+        from dynamic_mcp.oauth.own_headers import client_for
+        from dynamic_mcp.oauth.request import TransientFailure
+        from dynamic_mcp.oauth.scopes import NothingToAsk
+        from dynamic_mcp.oauth.sign_in_request import SignInRequest
+        from dynamic_mcp.oauth.signin import sign_in
 
         before = self.tokens.current or await self.tokens.stored()
         request = SignInRequest(
@@ -209,25 +248,33 @@ class Authorization:
             self._client_id,
             self._scopes,
             granted=None if before is None else before.scope,
+            requested=None if before is None else before.requested,
             client=None if before is None else before.registration,
             issuer=None if before is None else before.issuer,
             reach=self.reach,
+            oauth=self._transport.oauth,
         )
         try:
-            async with http_client(self.reach) as http:
-                tokens = await sign_in(http, request, challenge, self._show_address)
-        except TransientFailure:
+            async with client_for(self._transport, self.reach) as http:
+                if request.oauth.is_machine:
+                    tokens = await obtain(http, request, challenge)
+                else:
+                    tokens = await sign_in(http, request, challenge, self._show_address)
+        except (TransientFailure, NothingToAsk):
             # The browser is not open yet, so another attempt does not disturb the user.
-            self._began.pop()
+            self._uncount_sign_in()
             raise
         except NoSignIn as reason:
             # The server may have been behind a gateway that was down, so this is no refusal for good.
-            self._began.pop()
+            self._uncount_sign_in()
             raise UpstreamFailed(
                 "it asks for an authorization and does not say how to sign in; its 'headers' may lack a token "
                 f"or a key ({reason})"
             ) from None
         except UpstreamFailed as error:
+            if request.oauth.is_machine:
+                # Nobody is disturbed, so the next attempt of the group tries again.
+                raise
             await self.tokens.forget_registration(error, before)
             self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"
             raise UpstreamFailed(self._declined) from None

@@ -10,16 +10,30 @@ import hashlib
 
 import msgspec
 
+from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.oauth.issuer import is_same_issuer
 from dynamic_mcp.oauth.tokens import Tokens
 from dynamic_mcp.origin import identifier_of
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """What tokens have to match: the name, the URL and the configured client id of one entry."""
+    """What tokens have to match: the name, the URL, and the configured client, issuer and grant of one entry."""
 
     server: str
     url: str
     client_id: str | None
+    #: the configured authorization server
+    issuer: str | None = None
+    #: whether the entry is for a machine without a person
+    machine: bool = False
+
+    @classmethod
+    def of(cls, server: str, transport: HttpTransport | SseTransport) -> Binding:
+        """What the tokens of this entry have to match."""
+        oauth = transport.oauth
+        return cls(
+            server, transport.url.reveal(), transport.oauth_client_id, oauth.issuer, machine=oauth.is_machine
+        )
 
     @property
     def url_digest(self) -> str:
@@ -29,7 +43,8 @@ class Binding(msgspec.Struct, frozen=True):
     @property
     def slot(self) -> str:
         """A name for the tokens of this entry alone, if those of another entry have the place of the name."""
-        return _digest(repr((self.server, _place(self.url), self.client_id)))[:32]
+        more = (self.issuer, self.machine) if self.issuer is not None or self.machine else ()
+        return _digest(repr((self.server, _place(self.url), self.client_id, *more)))[:32]
 
     def fits(self, tokens: Tokens) -> bool:
         """Whether these tokens certainly belong to this entry."""
@@ -46,6 +61,8 @@ class Binding(msgspec.Struct, frozen=True):
         """Whether these tokens do not certainly belong to another entry."""
         if tokens.server not in (None, self.server) or not self._may_be_of_client(tokens):
             return False
+        if tokens.machine != self.machine or not self._may_be_of_issuer(tokens):
+            return False
         if tokens.url_digest is not None:
             return tokens.url_digest == self.url_digest
         return tokens.resource is None or self._is_resource(tokens.resource, or_its_parent=True)
@@ -56,6 +73,11 @@ class Binding(msgspec.Struct, frozen=True):
         if self.client_id is None:
             return tokens.client.registered
         return tokens.client.client_id == self.client_id
+
+    def _may_be_of_issuer(self, tokens: Tokens) -> bool:
+        if self.issuer is None or tokens.issuer is None:
+            return True
+        return is_same_issuer(tokens.issuer, self.issuer)
 
     def _is_resource(self, resource: str, *, or_its_parent: bool = False) -> bool:
         """Whether this is the URL; older token files name a parent path, if the metadata of the server did."""

@@ -1,23 +1,25 @@
 """The loopback listener for the redirect of the browser (RFC 8252, section 7.3).
 
-It listens on a port of 127.0.0.1 before the browser opens, and closes after the sign-in. It refuses every other request (a favicon, a
-wrong path, a guess of another page, a connection without a request), and only an answer with the right state ends the wait. The
-page for the user shows the outcome, and escapes every text of the server.
+It listens on a port of 127.0.0.1, or at the configured ``redirect_uri``. It opens before the browser, and closes after the sign-in.
+It refuses every other request (a favicon, a wrong path, a guess of another page, a connection without a request), and only an answer
+with the right state ends the wait. The page for the user shows the outcome, and escapes every text of the server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.pkce import same
+from dynamic_mcp.oauth.request import TransientFailure
 
 PATH = "/oauth/callback"
 #: The limits of one request, in seconds and bytes.
@@ -49,6 +51,7 @@ class Callback:
 
     def __init__(self, server_name: str, state: str) -> None:
         self.redirect_uri = ""
+        self.path = PATH
         self._name = server_name
         self._state = state
         self._answer: asyncio.Future[CallbackAnswer] = asyncio.get_running_loop().create_future()
@@ -91,7 +94,7 @@ class Callback:
             query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=50)
         except ValueError:
             return 400, _NO_ANSWER
-        if parts.path != PATH:
+        if (parts.path or "/") != self.path:
             return 404, "There is nothing here."
         if method != "GET":
             return 405, "This address only takes the answer to a sign-in."
@@ -150,13 +153,56 @@ async def listening(server_name: str, state: str, port: int = 0) -> AsyncIterato
         server.close()
 
 
-async def _bind(callback: Callback, port: int) -> asyncio.Server:
+@asynccontextmanager
+async def listening_at(
+    server_name: str, state: str, redirect_uri: str, preferred: int = 0
+) -> AsyncIterator[Callback]:
+    """A callback at this address of this machine. Without a port in it, any port is right, first the ``preferred`` one."""
+    callback = Callback(server_name, state)
+    parts = urlsplit(redirect_uri)
+    callback.path = parts.path or "/"
+    # A browser may know localhost by either address.
+    name = parts.hostname or ""
+    first, *others = ["127.0.0.1", "::1"] if name == "localhost" else [name]
+    opening = (
+        _bind(callback, preferred, first)
+        if parts.port is None
+        else _bind_exactly(callback, parts.port, first)
+    )
+    servers = [await opening]
     try:
-        return await asyncio.start_server(callback.serve, "127.0.0.1", port, limit=_REQUEST_SIZE)
+        port = servers[0].sockets[0].getsockname()[1]
+        for host in others:
+            with contextlib.suppress(OSError):
+                servers.append(await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE))
+        netloc = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        callback.redirect_uri = urlunsplit(parts._replace(netloc=netloc))
+        yield callback
+    finally:
+        callback.finish("the sign-in was given up")
+        # One turn of the loop, for the page to reach the browser.
+        await asyncio.sleep(0)
+        for server in servers:
+            server.close()
+
+
+async def _bind_exactly(callback: Callback, port: int, host: str) -> asyncio.Server:
+    try:
+        return await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE)
+    except OSError as error:
+        # Another sign-in may have it, and then ends.
+        raise TransientFailure(
+            f"port {port} of its redirect_uri cannot be opened for the answer of the browser: {error.strerror}"
+        ) from None
+
+
+async def _bind(callback: Callback, port: int, host: str = "127.0.0.1") -> asyncio.Server:
+    try:
+        return await asyncio.start_server(callback.serve, host, port, limit=_REQUEST_SIZE)
     except OSError:
         pass
     try:
-        return await asyncio.start_server(callback.serve, "127.0.0.1", 0, limit=_REQUEST_SIZE)
+        return await asyncio.start_server(callback.serve, host, 0, limit=_REQUEST_SIZE)
     except OSError as error:
         raise UpstreamFailed(
             f"no port can be opened for the answer of the browser: {error.strerror}"

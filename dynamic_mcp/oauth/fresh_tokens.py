@@ -16,6 +16,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from dynamic_mcp.config.model import HttpTransport, SseTransport
 from dynamic_mcp.errors import StoreFailed, UpstreamFailed
 from dynamic_mcp.events import Record
 from dynamic_mcp.log import log
@@ -40,17 +41,17 @@ class FreshTokens:
     def __init__(
         self,
         server: str,
-        url: str,
-        client_id: str | None,
+        transport: HttpTransport | SseTransport,
         store: TokenStore,
         record: Record,
-        reach: Reach | None = None,
+        reach: Reach,
     ) -> None:
         self._server = server
-        self._binding = Binding(server, url, client_id)
+        self._transport = transport
+        self._binding = Binding.of(server, transport)
         self._store = store
         self._record = record
-        self._reach = reach or Reach(url)
+        self._reach = reach
         self._tokens: Tokens | None = None
         #: whether the store was read, and the task that reads it
         self._loaded = False
@@ -189,6 +190,9 @@ class FreshTokens:
         return await to_thread.run_sync(work, abandon_on_cancel=True)
 
     async def _save(self, tokens: Tokens) -> None:
+        from dynamic_mcp.oauth.configured import without_secrets
+
+        tokens = msgspec.structs.replace(tokens, client=without_secrets(tokens.client))
         try:
             await self._use_store(lambda: self._store.save(tokens))
         except OSError as error:
@@ -212,7 +216,7 @@ class FreshTokens:
                     self._tokens, old, self._fresh = found, found, True
                     if not found.is_due(time.time(), fresh=True):
                         return
-                new = None if old.refresh_token is None else await self._refreshed(old, old.refresh_token)
+                new = await self._refreshed(old)
                 if new is None:
                     if force or old.is_expired(time.time()):
                         self.forget()
@@ -235,24 +239,32 @@ class FreshTokens:
                 raise
             log.warning("server %s: the tokens cannot be renewed now: %s", self._server, failure)
 
-    async def _refreshed(self, old: Tokens, refresh_token: str) -> Tokens | None:
-        """New tokens for a refresh token, from where the old ones came; None if the old ones do not name that place.
+    async def _refreshed(self, old: Tokens) -> Tokens | None:
+        """New tokens from where the old ones came; None if the old ones do not name that place, or need the user.
 
         Without a new refresh token, the old one stays (RFC 6749, section 6).
         """
-        from dynamic_mcp.oauth.request import http_client
+        from dynamic_mcp.oauth.configured import completed, named_resource
+        from dynamic_mcp.oauth.own_headers import client_for
         from dynamic_mcp.oauth.token_endpoint import request_tokens
 
         endpoint, resource, client = old.token_endpoint, old.resource, old.client
         if endpoint is None or resource is None or client is None:
             return None
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
-        async with http_client(self._reach) as http:
+        form = named_resource(self._transport.oauth, resource)
+        if old.refresh_token is not None:
+            form |= {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
+        elif old.machine:
+            form |= {"grant_type": "client_credentials", **({"scope": old.scope} if old.scope else {})}
+        else:
+            return None
+        client = completed(client, self._transport.oauth)
+        async with client_for(self._transport, self._reach) as http:
             new = await request_tokens(http, endpoint, client, form)
         return msgspec.structs.replace(
             old,
             access_token=new.access_token,
-            refresh_token=new.refresh_token or refresh_token,
+            refresh_token=None if old.machine else new.refresh_token or old.refresh_token,
             expires_at=new.expires_at,
             lifetime=new.lifetime,
             scope=new.scope or old.scope,

@@ -18,14 +18,17 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx
 import msgspec
 
+from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.challenge import Challenge
+from dynamic_mcp.oauth.issuer import is_same_issuer
 from dynamic_mcp.oauth.lenient import decode_known
 from dynamic_mcp.oauth.request import TransientFailure, Unreadable, fetch
 from dynamic_mcp.origin import identifier_of, is_loopback, without_user
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_DEFAULTS = OAuthSettings()
 #: The most authorization servers of a resource to ask.
 MAX_SERVERS = 3
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -54,6 +57,12 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     token_endpoint_auth_methods_supported: list[str] | None = None
     scopes_supported: list[str] | None = None
     authorization_response_iss_parameter_supported: bool = False
+
+
+class MachineServerMetadata(ServerMetadata, frozen=True, kw_only=True):
+    """The same for a sign-in without a browser, which needs no authorization endpoint."""
+
+    authorization_endpoint: str = ""
 
 
 class Search(msgspec.Struct):
@@ -86,41 +95,55 @@ class Discovered(msgspec.Struct, frozen=True):
     published: bool = True
 
 
-async def discover(http: httpx.AsyncClient, url: str, challenge: Challenge) -> Discovered:
+async def discover(
+    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings = _DEFAULTS
+) -> Discovered:
     """Find the authorization server of the MCP server at ``url``. Raises UpstreamFailed."""
     search = Search()
+    if settings.issuer is not None:
+        return await _at_configured_issuer(http, url, challenge, settings, settings.issuer)
     resource = await resource_metadata(http, url, challenge, search)
     if resource is None:
-        server, published = await server_of_origin(http, url)
+        server, published = await server_of_origin(http, url, settings)
         if search.failures and not published:
             raise search.failure()
         # After a failure it is not certain that the resource has no metadata.
         return Discovered(server, canonical(url), None, published and not search.failures)
     if not resource.authorization_servers:
         raise UpstreamFailed("its protected resource metadata names no authorization server")
+    server = await _first_server(http, resource.authorization_servers[:MAX_SERVERS], settings)
+    return Discovered(server, resource.resource, resource.scopes_supported)
+
+
+async def _at_configured_issuer(
+    http: httpx.AsyncClient, url: str, challenge: Challenge, settings: OAuthSettings, issuer: str
+) -> Discovered:
+    """The resource metadata may be missing or wrong, because the configuration names what they are needed for."""
+    resource = None
+    with contextlib.suppress(UpstreamFailed):
+        resource = await resource_metadata(http, url, challenge, Search())
+    server = await _first_server(http, [issuer], settings)
+    if resource is None:
+        return Discovered(server, canonical(url), None)
+    return Discovered(server, resource.resource, resource.scopes_supported)
+
+
+async def _first_server(
+    http: httpx.AsyncClient, issuers: list[str], settings: OAuthSettings
+) -> ServerMetadata:
+    """The metadata of the first of these authorization servers that has any. Raises UpstreamFailed."""
     search = Search()
-    for issuer in resource.authorization_servers[:MAX_SERVERS]:
+    kind = MachineServerMetadata if settings.is_machine else ServerMetadata
+    for issuer in issuers:
         try:
             addresses = server_addresses(secure(issuer, "authorization server"))
         except UpstreamFailed as insecure:
             search.failures.append(insecure)
             continue
-        _, found = await _first(http, addresses, ServerMetadata, search)
+        _, found = await _first(http, addresses, kind, search)
         if found is not None:
-            return Discovered(validated(found, issuer), resource.resource, resource.scopes_supported)
+            return validated(found, issuer, settings)
     raise search.failure()
-
-
-def is_same_issuer(one: str, other: str) -> bool:
-    """Whether two texts name one issuer: they are equal, but for a final slash after the host."""
-    return _without_slash(one) == _without_slash(other)
-
-
-def _without_slash(issuer: str) -> str:
-    """An issuer without the slash of an empty path, which the library of many servers adds."""
-    scheme, separator, rest = issuer.partition("://")
-    is_bare = separator and rest.endswith("/") and not set(rest[:-1]) & set("/?#")
-    return f"{scheme}://{rest[:-1]}" if is_bare else issuer
 
 
 def canonical(url: str) -> str:
@@ -181,7 +204,9 @@ def resource_addresses(url: str, challenge: Challenge) -> list[str]:
     return addresses
 
 
-async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
+async def server_of_origin(
+    http: httpx.AsyncClient, url: str, settings: OAuthSettings = _DEFAULTS
+) -> tuple[ServerMetadata, bool]:
     """The authorization server at the origin of the MCP server; false if it has no metadata, so default endpoints. Raises UpstreamFailed.
 
     MCP 2025-03-26, basic/authorization, "Fallbacks for Servers without Metadata Discovery".
@@ -193,11 +218,12 @@ async def server_of_origin(http: httpx.AsyncClient, url: str) -> tuple[ServerMet
     except UpstreamFailed as refusal:
         raise NoSignIn(str(refusal)) from None
     search = Search()
-    _, server = await _first(http, server_addresses(origin)[:1], ServerMetadata, search)
+    kind = MachineServerMetadata if settings.is_machine else ServerMetadata
+    _, server = await _first(http, server_addresses(origin)[:1], kind, search)
     if search.failures:
         raise search.failure()
     if server is not None:
-        return validated(server, origin), True
+        return validated(server, origin, settings), True
     return ServerMetadata(origin, f"{origin}/authorize", f"{origin}/token", f"{origin}/register"), False
 
 
@@ -212,16 +238,21 @@ def server_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{origin}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def validated(server: ServerMetadata, issuer: str) -> ServerMetadata:
+def validated(server: ServerMetadata, issuer: str, settings: OAuthSettings = _DEFAULTS) -> ServerMetadata:
+    """The metadata of the authorization server ``issuer``, if they can be used. Raises UpstreamFailed."""
     if not is_same_issuer(server.issuer, issuer):
         raise UpstreamFailed(
             f"its authorization server's metadata names another issuer, {shown(server.issuer)}, "
             f"and not {shown(issuer)} (RFC 8414, section 3.3); its operator has to correct one of them"
         )
-    if "S256" not in (server.code_challenge_methods_supported or []):
-        raise UpstreamFailed("its authorization server does not say that it supports PKCE with S256")
-    secure(server.authorization_endpoint, "authorization endpoint")
     secure(server.token_endpoint, "token endpoint")
+    if settings.is_machine:
+        return server
+    methods = server.code_challenge_methods_supported
+    if "S256" not in (methods or (["S256"] if settings.assume_pkce else [])):
+        hint = "" if methods else "; if it does (Entra ID, Cognito), set assume_pkce in its oauth table"
+        raise UpstreamFailed(f"its authorization server does not say that it supports PKCE with S256{hint}")
+    secure(server.authorization_endpoint, "authorization endpoint")
     if server.registration_endpoint is not None:
         secure(server.registration_endpoint, "registration endpoint")
     return server

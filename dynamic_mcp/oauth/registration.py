@@ -14,6 +14,7 @@ import httpx
 import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.oauth import assertion
 from dynamic_mcp.oauth.address import shown
 from dynamic_mcp.oauth.metadata import ServerMetadata
 from dynamic_mcp.oauth.request import Unreadable, decode, send_request
@@ -26,6 +27,7 @@ class _Registered(msgspec.Struct):
     client_id: str
     client_secret: str | None = None
     method: str | None = msgspec.field(name="token_endpoint_auth_method", default=None)
+    scope: Any = None
     #: POSIX time, 0 = never (RFC 7591, section 3.2.1); any value is valid, because the registration works without it
     expires_at: Any = msgspec.field(name="client_secret_expires_at", default=0)
 
@@ -67,6 +69,7 @@ async def register(
         raise UpstreamFailed(
             f"the answer of its registration endpoint ({shown(endpoint)}) cannot be read: configure oauth_client_id"
         ) from None
+    given = registered.scope if isinstance(registered.scope, str) and registered.scope else None
     method = registered.method or method
     if registered.client_secret is not None and method == "none":
         method = "client_secret_basic"
@@ -77,6 +80,9 @@ async def register(
         redirect_uri,
         registered=True,
         secret_expires_at=_expiry_of(registered),
+        # Another registration would get no more than this one.
+        scope=" ".join(filter(None, (scope, given))) or None,
+        given_scope=given,
     )
 
 
@@ -89,13 +95,16 @@ def _expiry_of(registered: _Registered) -> float | None:
 def authenticate(
     client: ClientRegistration, form: dict[str, str]
 ) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1).
+    """The form and the basic credentials of a token request of this client (RFC 6749, section 2.3.1). Raises UpstreamFailed.
 
     The form contains the client id, as section 3.2.1 allows: servers of the official Python SDK refuse a request that has only basic
     credentials. Others refuse a request that has both, and ``id_in_form`` is then false.
     """
     if client.client_secret is None or client.method != "client_secret_basic" or client.id_in_form:
         form = {**form, "client_id": client.client_id}
+    if client.key is not None and client.audience is not None:
+        proof = assertion.signed(client.key, client.client_id, client.audience)
+        return {**form, "client_assertion_type": assertion.TYPE, "client_assertion": proof}, None
     if client.client_secret is not None and client.method == "client_secret_basic":
         return form, (quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
     if client.client_secret is not None and client.method == "client_secret_post":

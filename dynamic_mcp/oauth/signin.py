@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
@@ -15,34 +16,24 @@ import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
-from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening
+from dynamic_mcp.oauth.callback import Callback, CallbackAnswer, listening, listening_at
 from dynamic_mcp.oauth.challenge import Challenge
-from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, discover, is_same_issuer
+from dynamic_mcp.oauth.configured import configured_client, named_resource
+from dynamic_mcp.oauth.issuer import is_same_issuer
+from dynamic_mcp.oauth.metadata import Discovered, NoSignIn, discover
 from dynamic_mcp.oauth.pkce import Pkce, new_pkce, new_state
-from dynamic_mcp.oauth.reach import Reach, TooInward
+from dynamic_mcp.oauth.reach import TooInward
 from dynamic_mcp.oauth.registration import register
 from dynamic_mcp.oauth.request import TransientFailure
+from dynamic_mcp.oauth.scopes import allowed_scope, covers, needs_consent, wanted_scope
+from dynamic_mcp.oauth.sign_in_request import SignInRequest
 from dynamic_mcp.oauth.token_endpoint import GrantRefused, request_tokens
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 
 #: Seconds that the user may take in the browser.
 SIGN_IN_TIMEOUT = 300.0
-
-
-class SignInRequest(msgspec.Struct, frozen=True):
-    """What the sign-in is for."""
-
-    server: str
-    url: str
-    client_id: str | None
-    scopes: tuple[str, ...]
-    #: the scope of the last sign-in; a step-up requests it together with the missing scope
-    granted: str | None = None
-    #: the registration of an earlier sign-in, and its issuer
-    client: ClientRegistration | None = None
-    issuer: str | None = None
-    #: where the server may lead
-    reach: Reach | None = None
+#: Entra ID refuses the parameter ``resource``.
+_RESOURCE_REFUSED = ("AADSTS901002", "AADSTS9010010")
 
 
 #: Shows the address to the user. The callback is for an answer that comes without the browser.
@@ -63,7 +54,7 @@ async def sign_in(
 
     Raises UpstreamFailed with the reason, and NoSignIn before the browser opens.
     """
-    found = await discover(http, request.url, challenge)
+    found = await discover(http, request.url, challenge, request.oauth)
     endpoint = address.base_of(found.server.authorization_endpoint)
     if request.reach is not None:
         try:
@@ -76,8 +67,8 @@ async def sign_in(
     if known is not None and known.is_expired(time.time() + SIGN_IN_TIMEOUT):
         # The secret would expire during the sign-in, which would then fail at its end.
         known = None
-    async with listening(request.server, state, _port_of(known)) as callback:
-        scope = _scope(request, challenge, found)
+    scope = wanted_scope(request, challenge, found)
+    async with _listening(request, state, known) as callback:
         try:
             client = await _client(http, request, found, callback.redirect_uri, scope, known)
         except UpstreamFailed as refusal:
@@ -85,13 +76,14 @@ async def sign_in(
                 raise
             # Without metadata, its authorization server was only an assumption.
             raise NoSignIn(str(refusal)) from None
+        scope = allowed_scope(client, scope)
         await (show_address or _open_browser)(
-            _authorization_url(endpoint, found, client, callback.redirect_uri, state, pkce, scope),
+            _authorization_url(endpoint, request, found, client, callback.redirect_uri, state, pkce, scope),
             request.server,
             callback,
         )
         try:
-            tokens = await _finish(http, found, client, callback, pkce)
+            tokens = await _finish(http, request, found, client, callback, pkce)
         except UpstreamFailed as error:
             callback.finish(str(error))
             raise
@@ -103,21 +95,36 @@ async def sign_in(
         issuer=found.server.issuer,
         token_endpoint=found.server.token_endpoint,
         scope=tokens.scope or scope,
+        requested=scope,
         client=tokens.client or client,
     )
 
 
+def _listening(
+    request: SignInRequest, state: str, known: ClientRegistration | None
+) -> AbstractAsyncContextManager[Callback]:
+    if request.oauth.redirect_uri is None:
+        return listening(request.server, state, _port_of(known))
+    return listening_at(request.server, state, request.oauth.redirect_uri, _port_of(known))
+
+
 async def _finish(
-    http: httpx.AsyncClient, found: Discovered, client: ClientRegistration, callback: Callback, pkce: Pkce
+    http: httpx.AsyncClient,
+    request: SignInRequest,
+    found: Discovered,
+    client: ClientRegistration,
+    callback: Callback,
+    pkce: Pkce,
 ) -> Tokens:
     with anyio.move_on_after(SIGN_IN_TIMEOUT):
         answer = await callback.wait()
-        return await _exchange(http, found, client, callback.redirect_uri, answer, pkce)
+        return await _exchange(http, request, found, client, callback.redirect_uri, answer, pkce)
     raise UpstreamFailed(f"the user did not sign in within {SIGN_IN_TIMEOUT / 60:g} minutes")
 
 
 async def _exchange(
     http: httpx.AsyncClient,
+    request: SignInRequest,
     found: Discovered,
     client: ClientRegistration,
     redirect_uri: str,
@@ -136,6 +143,8 @@ async def _exchange(
         said = _printable(answer.error, 60) or "no reason given"
         if answer.description:
             said += f": {_printable(answer.description, 200)}"
+        if any(code in said for code in _RESOURCE_REFUSED):
+            said += '; write "resource": false in its oauth table'
         endpoint = address.shown(found.server.authorization_endpoint)
         raise UpstreamFailed(f"the sign-in was refused by its authorization endpoint {endpoint} ({said})")
     form = {
@@ -143,7 +152,7 @@ async def _exchange(
         "code": answer.code,
         "redirect_uri": redirect_uri,
         "code_verifier": pkce.verifier,
-        "resource": found.resource,
+        **named_resource(request.oauth, found.resource),
     }
     try:
         return await request_tokens(http, found.server.token_endpoint, client, form)
@@ -163,31 +172,15 @@ async def _client(
     known: ClientRegistration | None,
 ) -> ClientRegistration:
     if request.client_id is not None:
-        return ClientRegistration(request.client_id)
-    if known is not None and known.redirect_uri == redirect_uri:
+        return configured_client(request.client_id, request.oauth, found.server)
+    if known is not None and known.redirect_uri == redirect_uri and covers(known, scope):
         return known
     return await register(http, found.server, redirect_uri, scope)
 
 
-def _scope(request: SignInRequest, challenge: Challenge, found: Discovered) -> str | None:
-    """The scope to request: the configured one, else that of the challenge, else what the resource supports.
-
-    MCP 2025-11-25, basic/authorization, "Scope Selection Strategy". A step-up adds to the granted scope (MCP 2026-07-28,
-    basic/authorization, "Step-Up Authorization Flow").
-    """
-    if challenge.error == "insufficient_scope":
-        chosen = [*(request.granted or " ".join(request.scopes)).split(), *(challenge.scope or "").split()]
-    elif request.scopes:
-        chosen = list(request.scopes)
-    elif challenge.scope is not None:
-        chosen = challenge.scope.split()
-    else:
-        chosen = list(found.scopes_supported or [])
-    return " ".join(dict.fromkeys(chosen)) or None
-
-
 def _authorization_url(
     endpoint: str,
+    request: SignInRequest,
     found: Discovered,
     client: ClientRegistration,
     redirect_uri: str,
@@ -203,8 +196,10 @@ def _authorization_url(
         "state": state,
         "code_challenge": pkce.challenge,
         "code_challenge_method": "S256",
-        "resource": found.resource,
+        **named_resource(request.oauth, found.resource),
         **({"scope": scope} if scope else {}),
+        **({"prompt": "consent"} if needs_consent(found.server, client, scope) else {}),
+        **dict(request.oauth.parameters),
     }
     own = [
         (name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import httpx
 import msgspec
@@ -37,17 +38,36 @@ async def request_tokens(
     try:
         return await _request_once(http, endpoint, client, form)
     except GrantRefused as refusal:
-        if client.method != "client_secret_basic" or not client.id_in_form:
-            raise
         if refusal.code not in _ABOUT_THE_CLIENT:
             raise
         # A refused client uses up no code and no refresh token.
-        other = msgspec.structs.replace(client, id_in_form=False)
-        try:
-            tokens = await _request_once(http, endpoint, other, form)
-        except GrantRefused:
-            raise refusal from None
-        return msgspec.structs.replace(tokens, client=other)
+        for other in _other_forms(client, endpoint):
+            try:
+                tokens = await _request_once(http, endpoint, other, form)
+            except GrantRefused:
+                continue
+            return msgspec.structs.replace(tokens, client=other)
+        raise
+
+
+def _other_forms(client: ClientRegistration, endpoint: str) -> Iterator[ClientRegistration]:
+    """Other ways to authenticate, which some servers want."""
+    if client.method == "client_secret_basic" and client.id_in_form:
+        yield msgspec.structs.replace(client, id_in_form=False)
+        if client.is_guess:
+            yield msgspec.structs.replace(client, method="client_secret_post")
+    if client.key is not None and client.audience != endpoint:
+        # The issuer is right, and some servers know only the older rule (RFC 7523, section 3).
+        yield msgspec.structs.replace(client, audience=endpoint)
+
+
+def _advice(client: ClientRegistration, answer: TokenAnswer) -> str:
+    """What the user can do if the endpoint does not accept a client of the configuration."""
+    if client.registered or answer.code not in ("invalid_client", "unauthorized_client"):
+        return ""
+    if client.method == "none":
+        return "; if this client has a secret, write it into the configuration as client_secret"
+    return "; check the client_id and its secret or key in the configuration"
 
 
 async def _request_once(
@@ -70,7 +90,9 @@ async def _request_once(
         raise TransientFailure(f"{what} cannot answer now ({answer.code})")
     if answer.is_error or not is_success:
         reason = answer.code or f"HTTP {status}"
-        raise GrantRefused(f"{what} refuses the request ({reason})", code=answer.code)
+        raise GrantRefused(
+            f"{what} refuses the request ({reason}){_advice(client, answer)}", code=answer.code
+        )
     if answer.access_token is None:
         raise TransientFailure(f"the answer of {what} cannot be read")
     if not answer.access_token or answer.token_type.lower() not in ("", "bearer"):

@@ -14,12 +14,23 @@ import msgspec
 BUFFER = 300.0
 
 
+class Signing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A private key as PEM, and how to sign with it."""
+
+    pem: str
+    algorithm: str | None = None
+    key_id: str | None = None
+
+    def __repr__(self) -> str:
+        return "Signing(hidden)"
+
+
 class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     """The proxy as a client of an authorization server: configured, or registered there (RFC 7591)."""
 
     client_id: str
     client_secret: str | None = None
-    #: "none", "client_secret_basic" or "client_secret_post"
+    #: "none", "client_secret_basic", "client_secret_post" or "private_key_jwt"
     method: str = "none"
     redirect_uri: str | None = None
     registered: bool = False
@@ -27,6 +38,15 @@ class ClientRegistration(msgspec.Struct, frozen=True, omit_defaults=True):
     id_in_form: bool = True
     #: POSIX time at which the secret expires; None = never
     secret_expires_at: float | None = None
+    #: whether the server does not say how a client authenticates
+    is_guess: bool = False
+    #: the scopes of a registration; the server may grant no others
+    scope: str | None = None
+    #: the scopes that the server gave the registration, if it said so
+    given_scope: str | None = None
+    #: the key of ``private_key_jwt``, and for whom it signs
+    key: Signing | None = None
+    audience: str | None = None
 
     def is_expired(self, now: float) -> bool:
         """Whether the secret of the client has expired at ``now`` (POSIX time)."""
@@ -50,9 +70,13 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     issuer: str | None = None
     token_endpoint: str | None = None
     scope: str | None = None
+    #: the scope that the sign-in requested
+    requested: str | None = None
     #: lifetime of the token in seconds, when it was issued
     lifetime: float | None = None
     client: ClientRegistration | None = None
+    #: whether they are those of a machine, which no person has allowed anything
+    machine: bool = False
 
     def __repr__(self) -> str:
         return f"Tokens(hidden, expires_at={self.expires_at!r})"

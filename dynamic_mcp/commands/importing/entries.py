@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from dynamic_mcp.commands.importing.client_settings import client_settings
 from dynamic_mcp.commands.importing.references import VARIABLE_NAME, References
 from dynamic_mcp.commands.importing.switches import take_switch
 from dynamic_mcp.commands.importing.tool_lists import ToolLists
@@ -224,6 +225,11 @@ class _Conversion:
         for name in ("clientId", "client_id", "CLIENT_ID"):
             if isinstance(value.get(name), str):
                 self._entry["oauth_client_id"] = self._expand(value.pop(name), f"oauth.{name}")
+        table = client_settings(value, self._expand, self._note)
+        if table.get("client_secret") is not None and "oauth_client_id" not in self._entry:
+            del table["client_secret"]
+            self._note("oauth: a client secret was left out, because there is no client id for it")
+        self._entry.update({"oauth": table} if table else {})
         for name in sorted(value):
             self._note(f"oauth.{name} was left out: {_NO_SUCH_SETTING}")
 

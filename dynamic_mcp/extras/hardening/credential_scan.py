@@ -1,9 +1,9 @@
 """Finds literal credentials in a configuration file that other users can read, and a file that every user can change.
 
-A credential is an ``Authorization`` header, a password in a URL, or a value with a telling name. That is a header, env value or query
-parameter whose name contains "token", "secret", "password" or "key". A value with a reference to a variable is not a credential. The
-warning contains locations, never values. Only the mode of the file itself counts, not those of its folders, because a user may open a
-folder or copy the file.
+A credential is an ``Authorization`` header, a password in a URL, the secret or key of an OAuth client, or a value with a telling name.
+That is a header, env value or query parameter whose name contains "token", "secret", "password" or "key". A value with a reference to a
+variable is not a credential. The warning contains locations, never values. Only the mode of the file itself counts, not those of its
+folders, because a user may open a folder or copy the file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def _exposed(path: Path, mode: int, content: bytes) -> str:
     locations = [
         location
         for name, entry in file.servers.items()
-        for location in credentials(entry.env, entry.headers, entry.url, f"mcpServers.{name}")
+        for location in (
+            *credentials(entry.env, entry.headers, entry.url, f"mcpServers.{name}"),
+            *_client_secrets(entry, f"mcpServers.{name}"),
+        )
     ]
     if not locations:
         return ""
@@ -70,10 +73,21 @@ def _exposed(path: Path, mode: int, content: bytes) -> str:
     return f"{path}: {found}; close it (chmod 600) and write ${{VARIABLE}} in their place"
 
 
+class _Key(msgspec.Struct):
+    key: str | None = None
+
+
+class _OAuth(msgspec.Struct):
+    client_secret: str | None = None
+    private_key_jwt: _Key | None = None
+
+
 class _Entry(msgspec.Struct):
     env: dict[str, str] = {}
     headers: dict[str, str] = {}
     url: str | None = None
+    oauth_client_secret: str | None = None
+    oauth: _OAuth | None = None
 
 
 class _File(msgspec.Struct):
@@ -93,6 +107,18 @@ def credentials(
                 yield f"{location}.{field}.{name}"
     if url is not None and _has_credentials(url):
         yield f"{location}.url"
+
+
+def _client_secrets(entry: _Entry, location: str) -> Iterator[str]:
+    oauth = entry.oauth or _OAuth()
+    key = oauth.private_key_jwt or _Key()
+    for field, value in (
+        ("oauth_client_secret", entry.oauth_client_secret),
+        ("oauth.client_secret", oauth.client_secret),
+        ("oauth.private_key_jwt.key", key.key),
+    ):
+        if value is not None and _is_literal(value):
+            yield f"{location}.{field}"
 
 
 def _is_literal(value: str) -> bool:

@@ -30,6 +30,7 @@ class OAuthGuard:
     def open(self, mcp: str, origin: str) -> str:
         """Protect this MCP URL, with the authorization server at `origin`. Returns the issuer."""
         metadata = self._metadata = OAuthMetadata(self._oauth, mcp, origin)
+        self.token_registry.audiences = [metadata.issuer, f"{metadata.issuer}/token"]
         self._endpoints = OAuthEndpoints(self._oauth, metadata, self.token_registry, self._journal)
         path = urlsplit(mcp).path
         root = mcp.removesuffix(path)
@@ -48,6 +49,9 @@ class OAuthGuard:
     def admits(self, exchange: HttpExchange) -> bool:
         """Whether the request may reach the MCP server. If not, the guard has answered it."""
         target = exchange.header("Host") or "", exchange.target.partition("?")[0]
+        if self._is_held_back(exchange, target):
+            exchange.respond(403, b"<html>access denied</html>", {"Content-Type": "text/html"})
+            return False
         if target in self._routes:
             self._endpoints.serve(self._routes[target], exchange)
             return False
@@ -55,6 +59,13 @@ class OAuthGuard:
             exchange.respond(404, b"Not Found")
             return False
         return self._has_valid_token(exchange)
+
+    def _is_held_back(self, exchange: HttpExchange, target: tuple[str, str]) -> bool:
+        """Whether the gateway of the MCP origin refuses the request."""
+        host = self._protected[0][0]
+        if target[0] != host or self._routes.get(target) == "authorize":
+            return False
+        return any(exchange.header(name) != value for name, value in self._oauth.gateway.items())
 
     def _has_valid_token(self, exchange: HttpExchange) -> bool:
         scheme, _, token = (exchange.header("Authorization") or "").partition(" ")
@@ -69,7 +80,8 @@ class OAuthGuard:
         if needed is None or (needed in scopes and not self._oauth.never_enough):
             return True
         asked = needed.replace("$n", str(exchange.n))
-        words = f'Bearer error="insufficient_scope", scope="{asked}", resource_metadata="$metadata"'
+        named = f'scope="{asked}", ' if self._oauth.names_missing_scope else ""
+        words = f'Bearer error="insufficient_scope", {named}resource_metadata="$metadata"'
         challenge = self._metadata.fill_challenge(words)
         respond_json(exchange, 403, {"error": "insufficient_scope"}, {"WWW-Authenticate": challenge})
         return False

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mock_servers.oauth_script import OAuth
+from mock_servers.remote.oauth.client_proofs import ClientProofs
 
 Params = dict[str, str]
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -40,6 +41,8 @@ class OAuthClient:
     redirect_uris: list[str] | None = None
     auth: str = "none"
     secret: str | None = None
+    #: the scopes for which it may ask; None = any
+    scopes: list[str] | None = None
 
 
 @dataclass
@@ -50,6 +53,7 @@ class TokenFamily:
     scopes: list[str]
     resource: str | None
     revoked: bool = False
+    consented: bool = False
 
 
 @dataclass
@@ -85,16 +89,21 @@ class TokenRegistry:
     refresh: dict[str, _RefreshToken] = field(default_factory=dict)
     #: no token is valid, not even a new one
     closed: bool = False
+    #: for whom the proof of a client may be
+    audiences: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.clients |= {name: OAuthClient(name) for name in self.oauth.clients}
+        given = self.oauth.redirect_uris, self.oauth.client_auth, self.oauth.client_secret
+        self.clients |= {name: OAuthClient(name, *given) for name in self.oauth.clients}
+        self._proofs = ClientProofs(self.oauth.client_key)
 
     # Authorization
 
     def authorize(self, params: Params) -> str:
         """The code for an authorization request. Raises `OAuthRefusal`."""
         client = self._client(params.get("client_id", ""))
-        _check_redirect(client, params.get("redirect_uri", ""))
+        is_exact = client.id in self.oauth.clients
+        _check_redirect(client, params.get("redirect_uri", ""), is_exact=is_exact)
         if params.get("response_type") != "code":
             raise OAuthRefusal("unsupported_response_type", f"{params.get('response_type')!r}")
         if params.get("code_challenge_method") != "S256":
@@ -106,8 +115,10 @@ class TokenRegistry:
             raise OAuthRefusal("invalid_request", f"code_challenge {challenge!r}")
         if params.get("scope") == "":
             raise OAuthRefusal("invalid_scope", "an empty scope")
+        self._check_scopes(client, params)
         resource = self._resource(params)
         family = TokenFamily(client.id, params.get("scope", "").split(), resource)
+        family.consented = params.get("prompt") == "consent"
         # These characters survive only in a correctly form-encoded body.
         code = f"a+b/c=&d.{secrets.token_hex(8)}"
         self.codes[code] = _AuthorizationCode(family, params["redirect_uri"], challenge)
@@ -123,6 +134,8 @@ class TokenRegistry:
 
     def _resource(self, params: Params) -> str | None:
         resource = params.get("resource")
+        if resource is not None and self.oauth.resource_refused:
+            raise OAuthRefusal("invalid_request", "AADSTS901002: no parameter 'resource', please")
         if resource is None and self.oauth.resource_required:
             raise OAuthRefusal("invalid_target", "no resource")
         if resource is not None and resource not in self.resources and not self.oauth.any_resource:
@@ -139,11 +152,18 @@ class TokenRegistry:
                 return self._take_code(client, params)
             case "refresh_token":
                 return self._take_refresh(client, params)
+            case "client_credentials" if self.oauth.client_credentials and client.auth != "none":
+                family = TokenFamily(client.id, params.get("scope", "").split(), self._resource(params))
+                return self._issue(family, with_refresh=False)
             case other:
                 raise OAuthRefusal("unsupported_grant_type", f"{other!r}")
 
     def _authenticated(self, params: Params, basic: tuple[str, str] | None) -> OAuthClient:
         client = self._client(basic[0] if basic else params.get("client_id", ""))
+        if client.auth == "private_key_jwt":
+            if problem := self._proofs.problem_of(params, client.id, self.audiences):
+                raise OAuthRefusal("invalid_client", problem)
+            return client
         if basic and params.get("client_id", client.id) != client.id:
             raise OAuthRefusal("invalid_client", "two client ids")
         if basic and "client_id" in params and self.oauth.basic_alone:
@@ -172,7 +192,17 @@ class TokenRegistry:
             raise OAuthRefusal("invalid_grant", "the code_verifier does not match the challenge")
         if self._resource(params) not in (None, code.family.resource):
             raise OAuthRefusal("invalid_target", "not the resource of the authorization request")
-        return self._issue(code.family, with_refresh=self.oauth.refresh_tokens)
+        return self._issue(code.family, with_refresh=self._may_refresh(code.family))
+
+    def _may_refresh(self, family: TokenFamily) -> bool:
+        if self.oauth.offline and "offline_access" not in family.scopes:
+            return False
+        return self.oauth.refresh_tokens and (self.oauth.offline != "consent" or family.consented)
+
+    def _check_scopes(self, client: OAuthClient, params: Params) -> None:
+        wanted = set(params.get("scope", "").split())
+        if client.scopes is not None and not wanted <= set(client.scopes):
+            raise OAuthRefusal("invalid_scope", f"the client registered for {client.scopes}")
 
     def _take_refresh(self, client: OAuthClient, params: Params) -> dict[str, Any]:
         token = self.refresh.get(params.get("refresh_token", ""))
@@ -220,7 +250,8 @@ class TokenRegistry:
         method = self.oauth.registered_auth
         secret = None if method == "none" else f"secret-{secrets.token_hex(8)}"
         name = f"registered-{len(self.clients) + 1}-{secrets.token_hex(4)}"
-        self.clients[name] = OAuthClient(name, uris, method, secret)
+        scopes = str(params.get("scope", "")).split() if self.oauth.registered_scopes_only else None
+        self.clients[name] = OAuthClient(name, uris, method, secret, scopes)
         answer = {**params, "client_id": name, "token_endpoint_auth_method": method}
         return (
             answer if secret is None else {**answer, "client_secret": secret, "client_secret_expires_at": 0}
@@ -248,13 +279,15 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _check_redirect(client: OAuthClient, uri: str) -> None:
+def _check_redirect(client: OAuthClient, uri: str, *, is_exact: bool) -> None:
     parts = urlsplit(uri)
     host, is_valid = parts.hostname, parts.scheme == "http" and not parts.fragment and not parts.username
     if client.redirect_uris is None:
         is_valid = is_valid and host in (*_LOOPBACK, "localhost")
     elif uri in client.redirect_uris:
         is_valid = True
+    elif is_exact:
+        is_valid = False
     else:
         # RFC 8252 section 7.3: any port is valid for a loopback address, but not for a name such as localhost.
         is_valid = (

@@ -351,6 +351,20 @@ NOT_COMPARED = frozenset(
         "TOK-030",
         "TOK-031",
         "TOK-032",
+        "OAUTH-070",
+        "OAUTH-071",
+        "OAUTH-072",
+        "OAUTH-073",
+        "OAUTH-074",
+        "OAUTH-075",
+        "OAUTH-076",
+        "OAUTH-077",
+        "OAUTH-078",
+        "OAUTH-079",
+        "OAUTH-081",
+        "OAUTH-082",
+        "TOK-040",
+        "CFG-060",
     }
 )
 

@@ -59,6 +59,48 @@ def test_values_are_hidden_and_references_are_shown(tmp_path: Path, monkeypatch:
     assert report.servers[1].headers == {"Authorization": "Bearer ${KEY}", "X": "(hidden)"}
 
 
+def test_settings_for_signing_in_are_shown_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", CANARY)
+    monkeypatch.setenv("ISSUER", f"https://login.test/{CANARY}")
+    remote = {"description": "Remote", "url": "https://example.com/mcp"}
+    path = write(
+        tmp_path,
+        {
+            "a": {
+                **remote,
+                "oauth": {
+                    "client_id": "app",
+                    "client_secret": "${KEY}",
+                    "assume_pkce": True,
+                    "resource": False,
+                    "issuer": "${ISSUER}",
+                    "authorization_parameters": {"login_hint": CANARY},
+                },
+            },
+            "b": {**remote, "oauth_client_id": "app", "oauth_client_secret": CANARY},
+            "c": remote,
+        },
+    )
+
+    report = examine(path, connect=False)
+
+    assert CANARY not in text_of(report)
+    shown = report.servers[0].oauth
+    assert shown["assume_pkce"].startswith("true")
+    assert {name: value for name, value in shown.items() if name != "assume_pkce"} == {
+        "client_id": "app",
+        "client_secret": "${KEY}",
+        "resource": "false",
+        "issuer": "${ISSUER}",
+        "authorization_parameters": "login_hint",
+    }
+    assert report.servers[1].oauth["client_secret"] == "(hidden)"
+    assert report.servers[2].oauth == {}
+    assert "  oauth  client_secret=${KEY}" in [*report_lines(report)]
+
+
 @pytest.mark.parametrize(
     ("change", "warning"),
     [

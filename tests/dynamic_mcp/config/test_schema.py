@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from dynamic_mcp.config.load import SERVER_ENTRY, parse, schema
 from dynamic_mcp.config.model import Features
+from dynamic_mcp.config.oauth import KeyEntry, OAuthEntry
 from dynamic_mcp.config.security import AuditEntry, LimitsEntry, RateLimitEntry, SecurityEntry, SecurityForAll
 from dynamic_mcp.config.tool_rules import ToolsEntry
 from dynamic_mcp.errors import ConfigError
@@ -31,6 +32,8 @@ def test_schema_is_valid() -> None:
     ("name", "kind"),
     [
         ("server", SERVER_ENTRY),
+        ("oauth", OAuthEntry),
+        ("privateKey", KeyEntry),
         ("features", Features),
         ("tools", ToolsEntry),
         ("security", SecurityEntry),
@@ -72,7 +75,41 @@ SOME: dict[str, list[Any]] = {
     "url": ["https://example.com", None, 1],
     "headers": [{"A": "b"}, {"A": None}],
     "oauth_client_id": ["x", None, 1],
+    "oauth_client_secret": [None, 1],
     "oauth_scopes": [["a"], "a"],
+    "oauth": [
+        {},
+        None,
+        {"client_id": "x", "client_secret": "y", "scopes": ["a"], "redirect_port": 3118},
+        {"client_id": "x", "private_key_jwt": {"file": "~/k.pem"}, "grant": "client_credentials"},
+        {"client_id": "x", "private_key_jwt": {"key": "k", "algorithm": "ES256", "key_id": "1"}},
+        {"private_key_jwt": {}},
+        {"client_id": "x", "private_key_jwt": {"file": "a", "key": "b"}},
+        {"client_id": "x", "private_key_jwt": {"file": "a", "algorithm": "none"}},
+        {"client_secret": 1},
+        {"client_id": "x", "client_secret": ""},
+        {"grant": "password"},
+        {"redirect_port": 0},
+        {"redirect_port": 70000},
+        *({"redirect_uri": uri} for uri in ("http://localhost", "http://127.0.0.1:1/a", "http://[::1]/x")),
+        *(
+            {"redirect_uri": uri}
+            for uri in ("https://localhost/", "http://e.org/", "http://localhost/?a", "")
+        ),
+        {"resource": False},
+        {"resource": "api://x"},
+        {"resource": ""},
+        {"resource": 1},
+        {"authorization_parameters": {"prompt": "consent"}},
+        {"authorization_parameters": {"state": "x"}},
+        {"authorization_parameters": {"prompt": 1}},
+        {"issuer": "https://login.example/tenant"},
+        {"issuer": "${ISSUER}"},
+        {"issuer": "login.example"},
+        {"assume_pkce": True},
+        {"assume_pkce": 1},
+        {"scope": []},
+    ],
     "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
     "enabled": [True, 1],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
@@ -194,7 +231,17 @@ def test_schema_and_parser_accept_the_same_sizes_of_a_listing(value: object) -> 
     assert VALIDATOR.is_valid(config) == is_accepted(config)
 
 
-REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts")
+REMOTE = (
+    *(
+        "url",
+        "headers",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_scopes",
+        "oauth_private_hosts",
+        "oauth",
+    ),
+)
 
 
 def test_command_prints_the_schema() -> None:

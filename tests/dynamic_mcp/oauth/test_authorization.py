@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import respx
 
-from dynamic_mcp.config.model import HttpTransport
+from dynamic_mcp.config.model import HttpTransport, OAuthSettings
 from dynamic_mcp.errors import SignInNeeded, UpstreamFailed
 from dynamic_mcp.oauth import authorization as authorization_module
 from dynamic_mcp.oauth import fresh_tokens
@@ -18,6 +18,7 @@ from dynamic_mcp.oauth.authorization import MAX_SIGN_INS, Authorization
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
+from dynamic_mcp.secret import Secret
 from tests.dynamic_mcp.helpers import eventually
 from tests.dynamic_mcp.oauth.kit import (
     ACCESS,
@@ -32,11 +33,13 @@ from tests.dynamic_mcp.oauth.kit import (
     Make,
     SlowAnswer,
     User,
+    form_of,
     grant,
     publish,
     query_of,
     refuse,
     renewals,
+    resource_metadata,
     server_metadata,
     stored,
     transport,
@@ -198,7 +201,76 @@ async def stepped_up(authorization: Authorization) -> None:
     await authorization.sign_in(raised.value)
 
 
-@pytest.mark.parametrize("scope", ["b c", "c b b", "c", ""])
+@pytest.mark.parametrize("scope", [None, ""])
+async def test_refusal_without_a_scope_opens_one_page(
+    make: Make, store: FileStore, scope: str | None
+) -> None:
+    store.save(stored(DAY, scope="a"))
+    publish(resource_metadata(scopes_supported=["a", "b"]))
+    respx.post(TOKEN).mock(return_value=grant(1, scope="a"))
+    user = User()
+    named = "" if scope is None else f', scope="{scope}"'
+
+    for authorization in (make(user), make(user)):
+        for _ in range(MAX_SIGN_INS + 1):
+            with pytest.raises(SignInNeeded) as raised:
+                await authorization.handle_refusal(
+                    403, await authorization.bearer(), f'Bearer error="insufficient_scope"{named}'
+                )
+            if user.addresses:
+                with pytest.raises(UpstreamFailed, match="does not say which scope is missing"):
+                    await authorization.sign_in(raised.value)
+            else:
+                await authorization.sign_in(raised.value)
+
+    assert [query_of(address)["scope"] for address in user.addresses] == ["a b"]
+
+
+def machine(**settings: object) -> HttpTransport:
+    oauth = OAuthSettings(client_secret=Secret(KEY), grant="client_credentials")
+    return msgspec.structs.replace(transport(), oauth=msgspec.structs.replace(oauth, **settings))
+
+
+async def test_machine_gets_tokens_by_itself(make: Make, store: FileStore) -> None:
+    publish(server=server_metadata(authorization_endpoint=None, code_challenge_methods_supported=None))
+    route = renewals(grant(1), grant(2), grant(3, expires_in=1))
+    user = User()
+    authorization = make(user, machine())
+
+    await refuse(authorization, None, Challenge(scope="a"))
+    assert await authorization.bearer() == f"{ACCESS}-1"
+    with pytest.raises(UpstreamFailed, match="has just issued"):
+        await refuse(authorization, f"{ACCESS}-1", Challenge())
+    authorization.accepted(f"{ACCESS}-1")
+    await refuse(authorization, f"{ACCESS}-1", Challenge())
+    assert await authorization.bearer() == f"{ACCESS}-2"
+    authorization.accepted(f"{ACCESS}-2")
+    assert await authorization.handle_refusal(403, f"{ACCESS}-2", str(MORE))
+    assert await authorization.bearer() == f"{ACCESS}-3"
+
+    assert user.addresses == []
+    sent = [form_of(call.request) for call in route.calls]
+    assert [form["grant_type"] for form in sent] == ["client_credentials"] * 3
+    saved = store.load()
+    assert saved is not None
+    assert (saved.machine, saved.refresh_token) == (True, None)
+    assert KEY not in msgspec.json.encode(saved).decode()
+
+
+async def test_refused_machine_does_not_ask_with_every_request(make: Make) -> None:
+    publish()
+    route = respx.post(TOKEN).respond(401, json={"error": "invalid_client"})
+    authorization = make(None, machine())
+
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed, match="check the client_id"):
+            await refuse(authorization, None, Challenge())
+
+    # The second request has another form of the same authentication.
+    assert len(route.calls) <= 3
+
+
+@pytest.mark.parametrize("scope", ["b c", "c b b", "c"])
 async def test_step_up_that_did_not_help_does_not_begin_again(
     make: Make, store: FileStore, scope: str
 ) -> None:

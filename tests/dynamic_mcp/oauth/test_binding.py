@@ -11,7 +11,7 @@ from dynamic_mcp.oauth.binding import Binding
 from dynamic_mcp.oauth.bound_store import BoundStore
 from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
-from tests.dynamic_mcp.oauth.kit import URL, stored
+from tests.dynamic_mcp.oauth.kit import ISSUER, URL, stored
 
 OTHER = "https://mcp.test/other/mcp"
 
@@ -53,6 +53,24 @@ def tokens_of(entry: Binding, number: int = 0) -> Tokens:
 )
 def test_tokens_of_an_older_file_fit_by_their_resource(own: str, resource: str, fits: bool) -> None:
     assert binding(own).fits(stored(resource=resource)) is fits
+
+
+@pytest.mark.parametrize(
+    ("entry", "issuer", "machine", "fits"),
+    [
+        (Binding("docs", URL, "app", ISSUER), ISSUER, False, True),
+        (Binding("docs", URL, "app", f"{ISSUER}/"), ISSUER, False, True),
+        (Binding("docs", URL, "app", f"{ISSUER}/tenant"), ISSUER, False, False),
+        (Binding("docs", URL, "app", machine=True), ISSUER, True, True),
+        (Binding("docs", URL, "app", machine=True), ISSUER, False, False),
+        (Binding("docs", URL, "app"), ISSUER, True, False),
+    ],
+)
+def test_tokens_are_those_of_the_configured_issuer_and_grant(
+    entry: Binding, issuer: str, machine: bool, fits: bool
+) -> None:
+    assert entry.fits(stored(issuer=issuer, machine=machine)) is fits
+    assert entry.may_fit(stored(issuer=issuer, machine=machine)) is fits
 
 
 @pytest.mark.parametrize("resource", [URL, "https://mcp.test"])

@@ -33,7 +33,7 @@ async def test_registers_a_native_public_client(http: httpx.AsyncClient) -> None
 
     client = await register(http, server(), REDIRECT, "a b")
 
-    assert client == ClientRegistration("made", None, "none", REDIRECT, registered=True)
+    assert client == ClientRegistration("made", None, "none", REDIRECT, registered=True, scope="a b")
     assert json.loads(route.calls.last.request.content) == {
         "client_name": "dynamic-mcp",
         "redirect_uris": [REDIRECT],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -15,9 +16,12 @@ import respx
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import signin
+from dynamic_mcp.oauth.callback import listening
 from dynamic_mcp.oauth.challenge import Challenge
 from dynamic_mcp.oauth.request import TransientFailure
-from dynamic_mcp.oauth.signin import SignInRequest, sign_in
+from dynamic_mcp.oauth.scopes import NothingToAsk
+from dynamic_mcp.oauth.sign_in_request import SignInRequest
+from dynamic_mcp.oauth.signin import sign_in
 from dynamic_mcp.oauth.token_endpoint import GrantRefused
 from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
 from tests.dynamic_mcp.oauth.kit import (
@@ -154,7 +158,7 @@ async def test_parameters_override_the_query_of_the_endpoint(http: httpx.AsyncCl
         ((), Challenge(scope="c old", error="insufficient_scope"), None, "old b", "old b c"),
         (("a",), Challenge(scope="c", error="insufficient_scope"), None, None, "a c"),
         (("a",), Challenge(scope="c", error="insufficient_scope"), None, "a b", "a b c"),
-        ((), Challenge(error="insufficient_scope"), None, "old", "old"),
+        ((), Challenge(error="insufficient_scope"), ["p", "old"], "old", "old p"),
         ((), Challenge(scope="c", error="invalid_token"), None, "old", "c"),
     ],
 )
@@ -175,6 +179,98 @@ async def test_requested_scope(
 
     assert query_of(user.addresses[0]).get("scope") == scope
     assert tokens.scope == scope
+
+
+@pytest.mark.parametrize(("supported", "before"), [(None, None), (["old"], None), (["old", "p"], "old p")])
+async def test_without_a_missing_scope_no_page_opens(
+    http: httpx.AsyncClient, supported: list[str] | None, before: str | None
+) -> None:
+    publish(resource_metadata(scopes_supported=supported))
+    user = User()
+    request = msgspec.structs.replace(REQUEST, granted="old", requested=before)
+
+    with pytest.raises(NothingToAsk, match="does not say which scope is missing"):
+        await attempt(http, user, request, Challenge(error="insufficient_scope"))
+
+    assert user.addresses == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "supported", "offered", "scope"),
+    [
+        ((), ["p"], ["openid", "offline_access"], "p offline_access"),
+        ((), ["offline_access", "p"], ["offline_access"], "offline_access p"),
+        ((), ["p"], ["openid"], "p"),
+        ((), ["p"], None, "p"),
+        # Alone it would replace the default scopes.
+        ((), None, ["offline_access"], None),
+        (("a",), ["p"], ["offline_access"], "a"),
+    ],
+)
+async def test_offline_access_is_requested_where_it_is_offered(
+    http: httpx.AsyncClient,
+    configured: tuple[str, ...],
+    supported: list[str] | None,
+    offered: list[str] | None,
+    scope: str | None,
+) -> None:
+    publish(resource_metadata(scopes_supported=supported), server_metadata(scopes_supported=offered))
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+
+    await attempt(http, user, msgspec.structs.replace(REQUEST, scopes=configured))
+
+    query = query_of(user.addresses[0])
+    assert query.get("scope") == scope
+    # A configured client may have the consent of an administrator.
+    assert "prompt" not in query
+
+
+@pytest.mark.parametrize(
+    ("given", "offered", "scope", "prompt"),
+    [
+        (None, ["openid", "offline_access"], "p offline_access", "consent"),
+        ("p offline_access", ["openid", "offline_access"], "p offline_access", "consent"),
+        (None, ["offline_access"], "p offline_access", None),
+        # The server gave the registration less than it offers.
+        ("p", ["openid", "offline_access"], "p", None),
+    ],
+)
+async def test_registered_client_asks_for_consent_with_openid(
+    http: httpx.AsyncClient, given: str | None, offered: list[str], scope: str, prompt: str | None
+) -> None:
+    publish(resource_metadata(scopes_supported=["p"]), server_metadata(scopes_supported=offered))
+    made = {"client_id": "made", **({} if given is None else {"scope": given})}
+    registration = respx.post(REGISTER).respond(201, json=made)
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+
+    await attempt(http, user, msgspec.structs.replace(REQUEST, client_id=None))
+
+    query = query_of(user.addresses[0])
+    assert (query.get("scope"), query.get("prompt")) == (scope, prompt)
+    assert json.loads(registration.calls.last.request.content)["scope"] == "p offline_access"
+
+
+@pytest.mark.parametrize(("wanted", "is_kept"), [("a", True), ("a b", True), ("a c", False)])
+async def test_registration_is_kept_while_it_covers_the_scopes(
+    http: httpx.AsyncClient, wanted: str, is_kept: bool
+) -> None:
+    publish()
+    registration = respx.post(REGISTER).respond(201, json={"client_id": "new"})
+    respx.post(TOKEN).respond(json=granted())
+    user = User()
+    async with listening("docs", "x") as free:
+        redirect_uri = free.redirect_uri
+    known = ClientRegistration("old", redirect_uri=redirect_uri, registered=True, scope="a b")
+    request = msgspec.structs.replace(
+        REQUEST, client_id=None, client=known, issuer=ISSUER, scopes=tuple(wanted.split())
+    )
+
+    await attempt(http, user, request)
+
+    assert query_of(user.addresses[0])["client_id"] == ("old" if is_kept else "new")
+    assert registration.called is not is_kept
 
 
 async def test_granted_scope_is_stored(http: httpx.AsyncClient) -> None:

@@ -145,7 +145,6 @@ async def test_case_of_the_token_type_does_not_matter(http: httpx.AsyncClient, k
             "invalid_grant",
             "invalid_grant",
         ),
-        (401, b'{"error":"invalid_client"}', "invalid_client", "invalid_client"),
         (400, b'{"error":"canary-code is <unknown>"}', "", "HTTP 400"),
         (400, b'{"error":"%b"}' % (b"x" * 41), "", "HTTP 400"),
         (400, b'{"error":7}', "", "HTTP 400"),
@@ -164,6 +163,44 @@ async def test_refusal_shows_only_its_code(
     ) as raised:
         await ask_for_tokens(http)
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("client", "advice"),
+    [
+        (ClientRegistration("app"), "if this client has a secret, write it into the configuration"),
+        (ClientRegistration("app", KEY, "client_secret_post"), "check the client_id and its secret"),
+        (ClientRegistration("made", KEY, "client_secret_post", registered=True), None),
+    ],
+)
+async def test_refused_client_comes_with_advice(
+    http: httpx.AsyncClient, client: ClientRegistration, advice: str | None
+) -> None:
+    respx.post(TOKEN).respond(401, json={"error": "invalid_client"})
+
+    with pytest.raises(GrantRefused, match=advice or r"refuses the request .invalid_client.$") as raised:
+        await ask_for_tokens(http, client)
+    assert raised.value.code == "invalid_client"
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_silent_server_may_want_the_secret_in_the_form(http: httpx.AsyncClient, silent: bool) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_right = b"client_secret=" in request.content
+        return httpx.Response(200, json=granted()) if is_right else httpx.Response(401)
+
+    route = respx.post(TOKEN).mock(side_effect=answer)
+    client = ClientRegistration("app", KEY, "client_secret_basic", is_guess=silent)
+
+    if silent:
+        found = (await ask_for_tokens(http, client)).client
+        assert found is not None
+        assert found.method == "client_secret_post"
+    else:
+        with pytest.raises(GrantRefused):
+            await ask_for_tokens(http, client)
+    assert len(route.calls) == (3 if silent else 2)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

@@ -84,6 +84,27 @@ def test_mode_of_the_file_decides(tmp_path: Path, mode: int, expected: bool) -> 
         assert "mcpServers.a.env.TOKEN" in text
 
 
+@pytest.mark.parametrize(
+    ("members", "place"),
+    [
+        ({"oauth_client_secret": VALUE}, "oauth_client_secret"),
+        ({"oauth": {"client_secret": VALUE}}, "oauth.client_secret"),
+        ({"oauth": {"private_key_jwt": {"key": VALUE}}}, "oauth.private_key_jwt.key"),
+        ({"oauth": {"client_id": VALUE, "client_secret": "${SECRET}"}}, None),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
+def test_secret_of_a_client_counts(tmp_path: Path, members: dict[str, object], place: str | None) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"mcpServers": {"a": {"url": "https://e.org", **members}}}))
+    path.chmod(0o644)
+
+    text = "".join(warnings(path))
+
+    assert VALUE not in text
+    assert (f"mcpServers.a.{place}" in text) if place else text == ""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="modes say nothing there")
 def test_file_that_every_user_can_change_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
