@@ -73,6 +73,20 @@ SHOP = Script(
     prompts=[{"name": "ask", "description": QUESTION}],
 )
 
+#: a group whose definitions are larger than some clients show
+ARCHIVE = Script(
+    era="both",
+    name="archive",
+    tools=[
+        tool(
+            f"tool_{number:02}",
+            f"Does the work number {number} of the archive. It is careful and slow.",
+            properties={f"paper_{n}": {"type": "string", "description": "A paper" * 10} for n in range(8)},
+        )
+        for number in range(60)
+    ],
+)
+
 STEPS = [
     Step("get_dynamic_tools", {"group": "shop"}),
     Step("call_dynamic_tool", {"group": "shop", "name": "place_order", "args": ORDER}),
@@ -81,6 +95,11 @@ STEPS = [
     Step("call_dynamic_tool", {"group": "shop", "name": "place_orders", "args": ORDER}),
     Step("call_dynamic_tool", {"group": "shop", "name": "count_items", "args": {}}),
     Step("get_dynamic_tools", {"group": "broken"}),
+]
+#: the names of all tools of the archive, and the definition of one
+ARCHIVE_STEPS = [
+    Step("get_dynamic_tools", {"group": "archive"}),
+    Step("get_dynamic_tools", {"group": "archive", "name": "tool_17"}),
 ]
 
 
@@ -117,21 +136,22 @@ class Scene:
 
 @contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
-    """The proxy with a shop, and with a group whose server ends at once."""
+    """The proxy with a shop, an archive, and a group whose server ends at once."""
     (folder / "shop").mkdir()
+    (folder / "archive").mkdir()
     number = secrets.token_hex(8)
     # Without structured content, because some clients then leave out the text.
     answer = reply({"content": [{"type": "text", "text": f"Order {number} for Zürich"}]})
     failure = reply({"content": [{"type": "text", "text": BROKEN_TOOL}], "isError": True})
-    with stdio_mock(
-        folder / "shop", replace(SHOP, on=[on_call("fail", failure), on_call(None, answer)])
-    ) as shop:
+    script = replace(SHOP, on=[on_call("fail", failure), on_call(None, answer)])
+    with stdio_mock(folder / "shop", script) as shop, stdio_mock(folder / "archive", ARCHIVE) as archive:
         broken = {
             "command": sys.executable,
             "args": ["-c", "import sys; sys.exit('no licence')"],
             "description": "Never works",
         }
         servers = {"shop": {**shop.entry, "description": "A small shop"}, "broken": broken}
+        servers["archive"] = {**archive.entry, "description": "Old papers"}
         config = folder / "config.json"
         config.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
         yield Scene(folder, sys.executable, ["-m", "dynamic_mcp", str(config)], shop, number)
@@ -162,3 +182,11 @@ def judge_results(results: Sequence[str], now: Scene) -> None:
     assert now.order_number in counted
     assert "'broken' is not available" in broken
     assert "no licence" in broken
+
+
+def judge_archive(listed: str, defined: str) -> None:
+    """The results of `ARCHIVE_STEPS` reached the model to their end."""
+    for number in range(60):
+        assert f"tool_{number:02}" in listed, listed
+    assert "inputSchema" not in listed
+    assert "paper_7" in defined

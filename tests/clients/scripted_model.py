@@ -38,6 +38,8 @@ class ScriptedModel:
     url: str = ""
     #: the requests that declared tools, in order
     requests: list[Request] = field(default_factory=list)
+    #: the last of them as it arrived, as JSON
+    conversation: str = ""
     #: a request that no step of the script fits
     problems: list[str] = field(default_factory=list)
 
@@ -97,7 +99,10 @@ def scripted_model(script: list[Step]) -> Iterator[ScriptedModel]:
                 self._send(200, "application/json", b'{"input_tokens": 1, "totalTokens": 1}')
                 return
             message = json.loads(body)
-            answer = model.answer(dialect.read(message))
+            request = dialect.read(message)
+            if request.tools:
+                model.conversation = json.dumps(message)
+            answer = model.answer(request)
             if message.get("stream") or ":stream" in path:
                 events = "".join(dialect.events(answer))
                 self._send(200, "text/event-stream", events.encode())

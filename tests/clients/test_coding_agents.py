@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from .installing import Environment, npm_environment, run
-from .scenario import NOTE, NOTE_TEXT, STEPS, Scene, judge_agent
-from .scripted_model import ScriptedModel, Step, scripted_model
+from .scenario import ARCHIVE_STEPS, NOTE, NOTE_TEXT, STEPS, Scene, judge_agent, judge_archive
+from .scripted_model import FINISHED, ScriptedModel, Step, scripted_model
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 
@@ -19,7 +19,7 @@ WITHIN = 120.0
 RUN = "Go"
 
 
-def claude_code(clients: Environment, now: Scene, model: ScriptedModel) -> str:
+def claude_code(clients: Environment, now: Scene, model: ScriptedModel, prompt: str = RUN) -> str:
     # Without `alwaysLoad`, the first request to the model does not wait for the tools.
     server = {"command": now.command, "args": [*now.args], "alwaysLoad": True}
     config = now.folder / "mcp.json"
@@ -30,10 +30,12 @@ def claude_code(clients: Environment, now: Scene, model: ScriptedModel) -> str:
     account = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none"}
     # The tool that reads resources is otherwise behind a search for tools.
     account["ENABLE_TOOL_SEARCH"] = "false"
-    return run([program, "-p", RUN, *options], now.folder / "home", within=WITHIN, variables=quiet | account)
+    return run(
+        [program, "-p", prompt, *options], now.folder / "home", within=WITHIN, variables=quiet | account
+    )
 
 
-def gemini_cli(clients: Environment, now: Scene, model: ScriptedModel) -> str:
+def gemini_cli(clients: Environment, now: Scene, model: ScriptedModel, prompt: str = RUN) -> str:
     server = {"command": now.command, "args": [*now.args], "trust": True}
     settings = {
         "security": {"auth": {"selectedType": "gemini-api-key"}},
@@ -48,7 +50,7 @@ def gemini_cli(clients: Environment, now: Scene, model: ScriptedModel) -> str:
     command = [
         clients.program(".bin", "gemini"),
         "-p",
-        RUN,
+        prompt,
         "--approval-mode",
         "yolo",
         "-m",
@@ -57,7 +59,7 @@ def gemini_cli(clients: Environment, now: Scene, model: ScriptedModel) -> str:
     return run(command, home, within=WITHIN, variables=account | trusted)
 
 
-def codex(clients: Environment, now: Scene, model: ScriptedModel) -> str:
+def codex(clients: Environment, now: Scene, model: ScriptedModel, prompt: str = RUN) -> str:
     home = now.folder / "home"
     config = f"""
 model = "scripted"
@@ -75,11 +77,11 @@ args = {json.dumps([*now.args])}
 default_tools_approval_mode = "approve"
 """
     _write(home / ".codex" / "config.toml", config)
-    command = [clients.program(".bin", "codex"), "exec", "--skip-git-repo-check", RUN]
+    command = [clients.program(".bin", "codex"), "exec", "--skip-git-repo-check", prompt]
     return run(command, home, within=WITHIN, variables={"KEY": "none"})
 
 
-def opencode(clients: Environment, now: Scene, model: ScriptedModel) -> str:
+def opencode(clients: Environment, now: Scene, model: ScriptedModel, prompt: str = RUN) -> str:
     home = now.folder / "home"
     limits = {"name": "scripted", "limit": {"context": 100000, "output": 1000}}
     provider = {
@@ -95,7 +97,7 @@ def opencode(clients: Environment, now: Scene, model: ScriptedModel) -> str:
         "mcp": {"dynamic": {"type": "local", "command": [now.command, *now.args]}},
     }
     _write(home / "opencode.json", json.dumps(config))
-    command = [clients.program("opencode-linux-x64", "bin", "opencode"), "run", RUN]
+    command = [clients.program("opencode-linux-x64", "bin", "opencode"), "run", prompt]
     return run(command, home, within=WITHIN, variables={"OPENCODE_DISABLE_MODELS_FETCH": "1"})
 
 
@@ -104,11 +106,15 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+CLAUDE_CODE = "@anthropic-ai/claude-code@2.1.332"
+GEMINI_CLI = "@google/gemini-cli@0.61.0"
+
+
 @pytest.mark.parametrize(
     ("agent", "package", "reads"),
     [
-        (claude_code, "@anthropic-ai/claude-code@2.1.332", "ReadMcpResourceTool"),
-        (gemini_cli, "@google/gemini-cli@0.61.0", "read_mcp_resource"),
+        (claude_code, CLAUDE_CODE, "ReadMcpResourceTool"),
+        (gemini_cli, GEMINI_CLI, "read_mcp_resource"),
         (codex, "@openai/codex@0.171.0", "read_mcp_resource"),
         (opencode, "opencode-ai@1.18.33", "read_mcp_resource"),
     ],
@@ -122,8 +128,30 @@ def test_coding_agent(
 ) -> None:
     environment = npm_environment(clients, agent.__name__.replace("_", "-"), package)
     resource: dict[str, Any] = {"server": "dynamic", "uri": NOTE}
-    with scripted_model([*STEPS, Step(reads, resource)]) as model:
+    with scripted_model([*STEPS, Step(reads, resource), *ARCHIVE_STEPS]) as model:
         output = agent(environment, now, model)
 
     judge_agent(model, now, output)
-    assert NOTE_TEXT in model.results[len(STEPS)]
+    note, listed, defined = model.results[len(STEPS) :]
+    assert NOTE_TEXT in note
+    judge_archive(listed, defined)
+
+
+@pytest.mark.parametrize(
+    ("agent", "package", "command"),
+    [(claude_code, CLAUDE_CODE, "/mcp__dynamic__ask"), (gemini_cli, GEMINI_CLI, "/ask")],
+)
+def test_prompt_of_a_server_is_a_command(
+    agent: Callable[[Environment, Scene, ScriptedModel, str], str],
+    package: str,
+    command: str,
+    clients: Path,
+    now: Scene,
+) -> None:
+    environment = npm_environment(clients, agent.__name__.replace("_", "-"), package)
+    with scripted_model([]) as model:
+        output = agent(environment, now, model, command)
+
+    assert FINISHED in output
+    assert "prompt ask()" in model.conversation
+    assert len(now.shop.requests("prompts/get")) == 1

@@ -83,6 +83,14 @@ def test_strict_mode_of_openai_agents(clients: Path, now: Scene) -> None:
     assert call["required"] == ["group", "name"]
 
 
+def test_strict_mode_of_langchain_closes_args(clients: Path, now: Scene) -> None:
+    with scripted_model(STEPS) as model:
+        LANGCHAIN.run(clients, now, model, strict=True)
+
+    args = model.tools["call_dynamic_tool"]["properties"]["args"]
+    assert (args["properties"], args["additionalProperties"]) == ({}, False)
+
+
 # What follows is the clients' own: the server is attached directly.
 
 
@@ -106,7 +114,7 @@ def test_pydantic_ai_ends_at_the_second_failure_of_a_tool(clients: Path, now: Sc
 
 def test_langchain_ends_at_a_failure(clients: Path, now: Scene) -> None:
     _, output = run_directly(LANGCHAIN, clients, now, Step("fail", {}), handled=False)
-    assert f"ToolException: {BROKEN_TOOL}" in output
+    assert f"Error: {BROKEN_TOOL}" in output
 
 
 def test_agent_framework_hides_the_text_of_a_failure(clients: Path, now: Scene) -> None:

@@ -24,6 +24,9 @@ async def main() -> None:
             # Without this, a result with isError ends the run.
             tool.handle_tool_error = given.get("handled", True)
         model = ChatOpenAI(model="scripted", base_url=f"{given['model']}/v1", api_key="none")
+        if given.get("strict"):
+            await model.bind_tools(tools, strict=True).ainvoke("Go")
+            return
         agent = create_agent(model, tools)
         answer = await agent.ainvoke({"messages": [("user", "Go")]}, {"recursion_limit": 40})
         print(answer["messages"][-1].content)
