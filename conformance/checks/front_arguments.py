@@ -118,6 +118,29 @@ async def converters_of_schemas_keep_the_arguments_of_a_call(workbench: Workbenc
         await is_echoed(workbench, proxy, "a", GIVEN)
 
 
+@check("FRONT-140")
+async def no_schema_of_the_two_tools_is_a_boolean(workbench: Workbench) -> None:
+    async with workbench.serving(workbench.stdio("a")) as proxy:
+        for definition in await _definitions(workbench, proxy):
+            schema = part(definition, "inputSchema")
+            with workbench.precondition("the schema has properties"):
+                workbench.expect(isinstance(part(schema, "properties"), dict), "properties", definition)
+            found = [place for place, inner in _inner_schemas(schema) if isinstance(inner, bool)]
+            workbench.expect(not found, "objects as schemas", f"{found} in {schema}")
+        await is_echoed(workbench, proxy, "a", GIVEN)
+
+
+def _inner_schemas(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """The places and values of the schemas inside a schema."""
+    inside = {name: schema[name] for name in ("additionalProperties", "items") if name in schema}
+    properties = schema.get("properties")
+    for name, inner in {**inside, **(properties if isinstance(properties, dict) else {})}.items():
+        place = f"{where}/{name}"
+        yield place, inner
+        if isinstance(inner, dict):
+            yield from _inner_schemas(inner, place)
+
+
 @check("FRONT-113")
 async def annotations_tell_which_of_the_two_tools_only_reads(workbench: Workbench) -> None:
     upstream = workbench.stdio("a")

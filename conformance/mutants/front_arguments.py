@@ -105,6 +105,19 @@ def says_nothing_about_further_arguments() -> None:
     )
 
 
+@mutant("FRONT-140")
+def opens_the_arguments_with_true() -> None:
+    """The MCP sessions of google-genai then fail before the first request to the model."""
+    _change_definitions(
+        lambda tool: tool["inputSchema"]["properties"].get("args", {}).update(additionalProperties=True)
+    )
+
+
+@mutant("FRONT-140")
+def closes_the_arguments_of_each_tool_with_false() -> None:
+    _change_definitions(lambda tool: tool["inputSchema"].update(additionalProperties=False))
+
+
 @mutant("FRONT-113")
 def has_no_annotations() -> None:
     """Codex then asks about each listing, or refuses it."""

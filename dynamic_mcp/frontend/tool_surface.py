@@ -112,8 +112,9 @@ def tools(described: Mapping[str, str]) -> bytes:
                         "type": "object",
                         "description": "The arguments for the tool, as its input schema says",
                         # Without ``properties``, some converters of clients drop every argument.
+                        # Others take no boolean for a schema.
                         "properties": {},
-                        "additionalProperties": True,
+                        "additionalProperties": {"description": "Any JSON value"},
                     },
                 },
                 "required": ["group", "name"],

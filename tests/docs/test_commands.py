@@ -25,6 +25,7 @@ from .pages import PAGES, ROOT, missing, steps
 
 WITHIN = 120.0
 _INSTALLS = "installs packages; `tox` does that in its environments"
+_CLIENT = "a product that these tests do not install; `tox -e clients` runs it with such an entry"
 _PEER = "needs another implementation; `tox -e peers` installs it"
 
 #: the commands that do not run here, with the reason
@@ -49,7 +50,12 @@ SKIPPED = {
     ' --tool-arg group=time --tool-arg name=get_current_time --tool-arg \'args={"timezone": "UTC"}\'': (
         "comes from npm; `tox -e official` calls a tool with it"
     ),
-    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': "a product that the tests do not install",
+    'claude mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': _CLIENT,
+    r'claude mcp add-json dynamic-mcp "{\"command\": \"dynamic-mcp\",'
+    r' \"args\": [\"$PWD/dynamic-mcp.json\"], \"alwaysLoad\": true}"': _CLIENT,
+    'gemini mcp add --scope user dynamic-mcp dynamic-mcp "$PWD/dynamic-mcp.json"': _CLIENT,
+    'codex mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': _CLIENT,
+    'opencode mcp add dynamic-mcp -- dynamic-mcp "$PWD/dynamic-mcp.json"': _CLIENT,
 }
 
 #: how mcp-server-time and the file server from npm describe themselves

@@ -41,6 +41,7 @@ RELAYS = {
         "FRONT-022 FRONT-035 FRONT-071 FRONT-072",
     ),
     **_because("the relay lists all tools of a group, whatever name a client gives", "FRONT-111"),
+    **_because("the relay describes the type of each argument, and nothing more", "FRONT-140"),
     **_because(
         "the relay makes one exchange for each message, with the headers of the entry and of the session",
         "HTTP-001 HTTP-002 HTTP-006 HTTP-007 HTTP-008 HTTP-013 HTTP-014 HTTP-018 SEC-005",

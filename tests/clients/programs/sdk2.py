@@ -1,0 +1,30 @@
+"""The official SDK 2.x: its client makes the calls itself."""
+
+# mypy: ignore-errors
+# its imports are in an environment of its own
+
+import asyncio
+import json
+import sys
+
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+given = json.load(sys.stdin)
+
+
+async def main() -> None:
+    server = StdioServerParameters(command=given["command"], args=given["args"])
+    async with Client(stdio_client(server)) as client:
+        tools = [tool.name for tool in (await client.list_tools()).tools]
+        results = []
+        for name, arguments in given["steps"]:
+            result = await client.call_tool(name, arguments)
+            results.append("".join(block.text for block in result.content))
+        note = (await client.read_resource(given["note"])).contents[0].text
+        prompts = [prompt.name for prompt in (await client.list_prompts()).prompts]
+        prompt = (await client.get_prompt(prompts[0])).messages[0].content.text
+    print(json.dumps({"tools": tools, "results": results, "note": note, "prompt": prompt}))
+
+
+asyncio.run(main())
