@@ -157,11 +157,13 @@ def read_get(arguments: Raw, groups: Groups) -> GetArguments:
 
 def find_tool(group: str, name: str, known: Collection[str]) -> str:
     """The tool that ``name`` means: without the group in front, if there is such a tool only then."""
-    if name not in known:
-        for separator in _SEPARATORS:
-            if (rest := name.removeprefix(f"{group}{separator}")) in known:
-                return rest
-    return name
+    return next((one for one in readings(group, name) if one in known), name)
+
+
+def readings(group: str, name: str) -> list[str]:
+    """The tools that ``name`` can mean: the name itself, and what follows the group in front."""
+    prefixes = [f"{group}{separator}" for separator in _SEPARATORS]
+    return [name, *(name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix))]
 
 
 def find_tools(group: str, names: Collection[str], known: Collection[str]) -> tuple[str, ...]:
