@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from conformance.checks import check
 from conformance.checks.sloppy_messages import SOON
+from conformance.checks.sloppy_values import nulls
 from conformance.checks.std_messages import is_echoed
+from conformance.workbench.exposed import declares, needs
 from conformance.workbench.listing_forms import definitions
+from conformance.workbench.transcript import part
 from mock_servers.remote_actions import respond
 from mock_servers.script import Rule, Script, default_tools, list_changed, on_call, reply, silence, tool
 
 if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
 
+#: seconds in which the proxy has to apply a save
+APPLIED = 10.0
 REASON = "the quota of this project is used up"
 #: values of ``url`` that are no addresses, by the name of the server
 NO_ADDRESSES = {
@@ -90,6 +97,55 @@ async def json_under_the_type_of_a_page_is_read(workbench: Workbench) -> None:
         answer = await proxy.call("a", "page", within=SOON)
         workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
         workbench.expect(answer.text == "from a page", "the text of the server", answer.raw)
+        await is_echoed(workbench, proxy, "a", {"x": 1})
+
+
+@check("FRONT-134")
+async def definitions_have_no_members_that_are_null(workbench: Workbench) -> None:
+    rest = {"title": None, "description": None, "annotations": None, "_meta": None}
+    resource = {**rest, "uri": "file:///a", "name": None, "mimeType": None, "size": None}
+    template = {**rest, "uriTemplate": "a://{id}", "name": None, "mimeType": None}
+    argument = {"name": "x", "description": None, "required": None}
+    plain = {"title": None, "description": None, "_meta": None, "arguments": None}
+    prompts: list[dict[str, Any]] = [
+        {**plain, "name": "plain"},
+        {**plain, "name": "asking", "arguments": [argument]},
+    ]
+    upstream = workbench.stdio("a", Script(resources=[resource], templates=[template], prompts=prompts))
+    async with workbench.serving(upstream) as proxy:
+        lists = [("prompts/list", "prompts")] if declares(proxy, "prompts") else []
+        if declares(proxy, "resources"):
+            lists += [("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")]
+        if not lists:
+            needs(proxy, "prompts")
+        for method, member in lists:
+            with workbench.case(method):
+                entries = workbench.some(await proxy.items(method, member), f"an entry of {method}")
+                found = nulls(entries, member)
+                workbench.expect(not found, "no member that is null", f"{', '.join(found)}: {entries}")
+                workbench.some(upstream.requests(method), "the upstream is asked")
+        await is_echoed(workbench, proxy, "a", {"x": 1})
+
+
+@check("FRONT-135", timeout=30)
+async def a_capability_outlives_the_last_server_that_has_it(workbench: Workbench) -> None:
+    upstream = workbench.stdio("a", Script(prompts=[{"name": "ask"}]))
+    config = workbench.config(upstream)
+    async with workbench.serving(upstream, config=config) as proxy:
+        needs(proxy, "prompts")
+        with workbench.precondition("the prompt is listed"):
+            workbench.expect(await proxy.items("prompts/list", "prompts"), "a prompt", "none")
+        workbench.some(upstream.requests("prompts/list"), "the upstream is asked")
+        workbench.save(config, upstream.variant(features={"prompts": False}))
+        deadline = time.monotonic() + APPLIED
+        while True:
+            answer = await proxy.request("prompts/list", {})
+            workbench.expect(not answer.is_error, "a list of prompts without an error", answer.raw)
+            if part(answer.result, "prompts") == []:
+                break
+            within = f"an empty list within {APPLIED:g} s"
+            workbench.expect(time.monotonic() < deadline, within, answer.raw)
+            await anyio.sleep(0.1)
         await is_echoed(workbench, proxy, "a", {"x": 1})
 
 

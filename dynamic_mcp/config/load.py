@@ -233,7 +233,7 @@ def _server(
     transport: StdioTransport | HttpTransport | SseTransport
     timeouts = _timeouts(entry.timeout, name, mistakes, is_remote=entry.url is not None)
     if entry.type not in (None, "stdio", "http", "sse"):
-        wrong("must be 'stdio', 'http' or 'sse'", "type")
+        wrong("must be 'stdio', 'http' or 'sse'; Streamable HTTP is 'http'", "type")
     if entry.command is not None and entry.url is not None:
         wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
         return None

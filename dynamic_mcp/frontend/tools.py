@@ -250,5 +250,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
         return ""
     similar = (other for other in known if len(name) <= 2 * len(other) and len(other) <= 2 * len(name))
     short = (other for other in similar if len(other) <= _MAX_COMPARED_LENGTH)
-    near = difflib.get_close_matches(name, list(islice(short, _MAX_COMPARED)), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    compared = {other.casefold(): other for other in islice(short, _MAX_COMPARED)}
+    near = difflib.get_close_matches(name.casefold(), compared, n=1)
+    return f" Did you mean {compared[near[0]]!r}?" if near else ""

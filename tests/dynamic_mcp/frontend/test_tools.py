@@ -71,6 +71,8 @@ async def test_what_no_call_can_be_is_an_error(params: object) -> None:
     ("tool", "arguments", "says"),
     [
         (GET, {"group": "file"}, "Did you mean 'files'? Groups: files, broken, off."),
+        (GET, {"group": "FILES"}, "Did you mean 'files'? Groups: files, broken, off."),
+        (CALL, {"group": "files", "name": "ECHO"}, "Did you mean 'echo'? Tools: echo."),
         (CALL, {"group": "nowhere", "name": "echo"}, "Unknown group 'nowhere'. Groups: files, broken, off."),
         (CALL, {"group": "files", "name": "ecko"}, "Did you mean 'echo'? Tools: echo."),
         (
