@@ -28,7 +28,7 @@ from dynamic_mcp.config.load import load
 from dynamic_mcp.config.model import Config, Server, StdioTransport
 from dynamic_mcp.errors import ConfigError
 from dynamic_mcp.groups.listing import PROMPTS, RESOURCES, TEMPLATES, TOOLS
-from dynamic_mcp.origin import has_credentials_twice
+from dynamic_mcp.origin import has_credentials_twice, origin_of, without_user
 from dynamic_mcp.printable import printable
 from dynamic_mcp.secret import Secret
 
@@ -184,13 +184,12 @@ def _hidden(value: Secret) -> str:
 
 def _without_secrets(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
+        origin_of(url)
+        parts = urlsplit(without_user(url))
     except ValueError:
         return "(invalid address)"
-    # A reference can stand for the whole beginning.
-    origin = f"{parts.scheme}://{host}{port}" if parts.scheme or parts.netloc else ""
+    # A reference can stand for the whole beginning, and capitals count in its name.
+    origin = f"{parts.scheme}://{parts.netloc}" if parts.scheme or parts.netloc else ""
     return f"{origin}{parts.path}" + ("?(hidden)" if parts.query else "")
 
 

@@ -61,6 +61,10 @@ class CallArguments(msgspec.Struct, forbid_unknown_fields=True):
         """The arguments that the model gave, for a log."""
         return self.args
 
+    def about_others(self) -> str:
+        """A sentence about the members of the call that it does not take; "" without any."""
+        return ""
+
     def for_tool(self, name: str, definition: Raw) -> bytes:
         """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
         args = bytes(self.args) or b"{}"
@@ -82,6 +86,12 @@ class LooseArguments(CallArguments):
             return self.args
         args = {} if object_text(self.args) or not self.args else {"args": self.args}
         return Raw(msgspec.json.encode(args | shown(bytes(self.args), self.beside)))
+
+    def about_others(self) -> str:
+        """A sentence about the members of the call that it does not take; "" without any."""
+        if not self.beside:
+            return ""
+        return f" A call takes group, name and args; unknown: {name_list(map(repr, self.beside))}."
 
     def for_tool(self, name: str, definition: Raw) -> bytes:
         """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""

@@ -124,7 +124,7 @@ class Toolbox:
             listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)), Doubt.MISSING)
             name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
-            raise CallRefused(_no_tool(group, name, listing))
+            raise CallRefused(_no_tool(group, name, listing) + parsed.about_others())
         definition = listing[name]
         args = parsed.for_tool(name, definition)
         params = call.params({"name": Raw(msgspec.json.encode(name)), "arguments": Raw(args)})
