@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
+#: What is wrong with a url that is no web address.
+NO_WEB_ADDRESS = "is not an address of http or https; write it as in https://host/path"
+
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
@@ -28,6 +31,15 @@ def identifier_of(url: str) -> tuple[tuple[str, str, int | None], str, str]:
 def is_loopback(host: str) -> bool:
     """Whether this host of ``urlsplit`` is this machine."""
     return _LOOPBACK.fullmatch(host) is not None
+
+
+def is_web_address(url: str) -> bool:
+    """Whether this is an address of http or https with a host."""
+    try:
+        scheme, host, _ = origin_of(url)
+    except ValueError:
+        return False
+    return scheme in ("http", "https") and host != "" and not any(map(str.isspace, host))
 
 
 def is_plain(url: str) -> bool:

@@ -185,11 +185,11 @@ async def members_that_are_null_do_not_reach_the_client(workbench: Workbench) ->
                     continue
                 workbench.expect(not answer.is_error, "the call succeeds", answer.raw)
                 workbench.expect("shown" in answer.raw, "what the server said", answer.raw)
-                found = _nulls(answer.result)
+                found = nulls(answer.result)
                 workbench.expect(not found, "no member that is null", f"{', '.join(found)}: {answer.raw}")
 
 
-def _nulls(value: Any, path: str = "result") -> list[str]:
+def nulls(value: Any, path: str = "result") -> list[str]:
     """The places of members that are null, except in values that belong to the server."""
     match value:
         case dict():
@@ -200,4 +200,4 @@ def _nulls(value: Any, path: str = "result") -> list[str]:
             inner = [(f"{path}[{number}]", one) for number, one in enumerate(value)]
         case _:
             return [path] if value is None else []
-    return [place for name, one in inner for place in _nulls(one, name)]
+    return [place for name, one in inner for place in nulls(one, name)]

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from dynamic_mcp.config.model import HttpTransport, SseTransport
+from dynamic_mcp.origin import origin_of, without_user
 from dynamic_mcp.secret import Secret
 
 _REFERENCES_ONLY = re.compile(r"((Bearer|Basic) )?(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
@@ -27,13 +28,12 @@ def hidden(value: Secret) -> str:
 def without_secrets(url: str) -> str:
     """Host and path of an address."""
     try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
+        origin_of(url)
+        parts = urlsplit(without_user(url))
     except ValueError:
         return "(invalid address)"
-    # A reference can stand for the whole beginning.
-    origin = f"{parts.scheme}://{host}{port}" if parts.scheme or parts.netloc else ""
+    # A reference can stand for the whole beginning, and capitals count in its name.
+    origin = f"{parts.scheme}://{parts.netloc}" if parts.scheme or parts.netloc else ""
     return f"{origin}{parts.path}" + ("?(hidden)" if parts.query else "")
 
 

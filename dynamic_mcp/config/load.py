@@ -44,7 +44,7 @@ from dynamic_mcp.config.security import (
 from dynamic_mcp.config.shape import Unusable, read
 from dynamic_mcp.config.tool_rules import ToolsEntry, tool_rules
 from dynamic_mcp.errors import ConfigError, Mistake
-from dynamic_mcp.origin import is_plain
+from dynamic_mcp.origin import NO_WEB_ADDRESS, is_plain, is_web_address
 from dynamic_mcp.secret import Secret
 
 
@@ -151,7 +151,7 @@ def parse(data: bytes, origin: str, environment: Mapping[str, str]) -> Config:
     return Config(
         tuple(servers),
         switched_off=tuple(switched_off),
-        warnings=(*expand.warnings(), *_path_warnings(servers), *_plain_url_warnings(servers)),
+        warnings=(*expand.warnings(), *_path_warnings(servers), *_url_warnings(servers)),
         audit=log,
         token_store=file.security.token_store,
     )
@@ -181,12 +181,14 @@ def _max_listing_size(file: _File, mistakes: Mistakes) -> int:
         return MAX_LISTING_SIZE
 
 
-def _plain_url_warnings(servers: list[Server]) -> Iterator[str]:
+def _url_warnings(servers: list[Server]) -> Iterator[str]:
     for server in servers:
         transport = server.transport
-        if isinstance(transport, StdioTransport) or transport.require_https:
+        if isinstance(transport, StdioTransport):
             continue
-        if is_plain(transport.url.reveal()):
+        if not is_web_address(transport.url.reveal()):
+            yield f"mcpServers.{server.name}.url {NO_WEB_ADDRESS}"
+        elif is_plain(transport.url.reveal()) and not transport.require_https:
             yield (
                 f"mcpServers.{server.name}.url begins with http://: others can read credentials and everything else on the way; "
                 "use https://, or refuse such URLs with security.require_https"
@@ -238,7 +240,7 @@ def _server(
     transport: StdioTransport | HttpTransport | SseTransport
     timeouts = _timeouts(entry.timeout, name, mistakes, is_remote=entry.url is not None)
     if entry.type not in (None, "stdio", "http", "sse"):
-        wrong("must be 'stdio', 'http' or 'sse'", "type")
+        wrong("must be 'stdio', 'http' or 'sse'; Streamable HTTP is 'http'", "type")
     if entry.command is not None and entry.url is not None:
         wrong("has both 'command' and 'url'; a server is either a process or an address, remove one")
         return None
@@ -288,7 +290,8 @@ def _server(
         for header in entry.headers:
             if (first := spellings.setdefault(header.lower(), header)) != header:
                 wrong(f"{header!r} is there twice, also as {first!r}; remove one", "headers", name=header)
-        url = Secret(expand(entry.url, f"{location}.url"))
+        # A copied address, or a variable from a file, easily has a space or a line end too much.
+        url = Secret(expand(entry.url, f"{location}.url").strip())
         headers = _secrets(entry.headers, f"{location}.headers", expand)
         short = ShortForms(entry.oauth_client_id, entry.oauth_client_secret, entry.oauth_scopes)
         signing_in = oauth(entry.oauth or OAuthEntry(), short, path, expand, wrong, mistakes.origin)

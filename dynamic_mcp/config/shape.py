@@ -20,6 +20,16 @@ from dynamic_mcp.wording import wrong_type
 #: What stands for a wrong or missing member in the kept part, so that no second mistake follows from the first.
 _STAND_INS: dict[str, Any] = {"mcpServers": {}, "description": "", "command": "?", "url": "?"}
 
+#: Fields by which other tools call one of ours.
+_OF_OTHER_TOOLS = {
+    "baseUrl": "url",
+    "disabled": "enabled",
+    "httpUrl": "url",
+    "serverUrl": "url",
+    "transport": "type",
+    "workingDirectory": "cwd",
+}
+
 _BOUND = re.compile(r"Expected `int` ([<>]=) (\d+)")
 
 
@@ -64,6 +74,8 @@ def _struct(raw: bytes, kind: type[msgspec.Struct], path: Path, report: Callable
     for name in members:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
+            if not near and _OF_OTHER_TOOLS.get(name) in fields:
+                near = [_OF_OTHER_TOOLS[name]]
             meant.update(near)
             fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
             report(path, f"unknown field {name!r}; {fix}", name)

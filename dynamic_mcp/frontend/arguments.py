@@ -61,6 +61,10 @@ class CallArguments(msgspec.Struct, forbid_unknown_fields=True):
         """The arguments that the model gave, for a log."""
         return self.args
 
+    def about_others(self) -> str:
+        """A sentence about the members of the call that it does not take; "" without any."""
+        return ""
+
     def for_tool(self, name: str, definition: Raw) -> bytes:
         """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
         args = bytes(self.args) or b"{}"
@@ -82,6 +86,12 @@ class LooseArguments(CallArguments):
             return self.args
         args = {} if object_text(self.args) or not self.args else {"args": self.args}
         return Raw(msgspec.json.encode(args | shown(bytes(self.args), self.beside)))
+
+    def about_others(self) -> str:
+        """A sentence about the members of the call that it does not take; "" without any."""
+        if not self.beside:
+            return ""
+        return f" A call takes group, name and args; unknown: {name_list(map(repr, self.beside))}."
 
     def for_tool(self, name: str, definition: Raw) -> bytes:
         """The arguments for the tool of this name: a JSON object. Raises CallRefused if their meaning is not clear."""
@@ -157,11 +167,13 @@ def read_get(arguments: Raw, groups: Groups) -> GetArguments:
 
 def find_tool(group: str, name: str, known: Collection[str]) -> str:
     """The tool that ``name`` means: without the group in front, if there is such a tool only then."""
-    if name not in known:
-        for separator in _SEPARATORS:
-            if (rest := name.removeprefix(f"{group}{separator}")) in known:
-                return rest
-    return name
+    return next((one for one in readings(group, name) if one in known), name)
+
+
+def readings(group: str, name: str) -> list[str]:
+    """The tools that ``name`` can mean: the name itself, and what follows the group in front."""
+    prefixes = [f"{group}{separator}" for separator in _SEPARATORS]
+    return [name, *(name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix))]
 
 
 def find_tools(group: str, names: Collection[str], known: Collection[str]) -> tuple[str, ...]:

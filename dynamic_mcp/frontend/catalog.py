@@ -28,7 +28,7 @@ from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import MAX_NAME, PROMPTS, RESOURCES, TEMPLATES, Doubt, Kind, Listing, usable
 from dynamic_mcp.hooks import Hooks, Subject
 from dynamic_mcp.log import log
-from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal, format_size
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, NULL, Refusal, format_size
 from dynamic_mcp.protocol.nulls import without_nulls
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.wording import cut, name_list
@@ -331,9 +331,11 @@ async def _names(group: Group, kind: Kind, call: Call, doubt: Doubt = Doubt.NONE
 def _valid(definition: bytes, kind: Kind) -> bytes:
     """The definition without nulls and with a name, because clients refuse a whole list for one bad entry."""
     definition = without_nulls(definition)
-    if kind is PROMPTS or b'"name"' in definition:
+    if kind is PROMPTS or (b'"name"' in definition and NULL not in definition):
         return definition
     members = msgspec.json.decode(definition, type=dict[str, Raw])
+    if bytes(members.get("name", Raw(NULL))) != NULL:
+        return definition
     return msgspec.json.encode({**members, "name": members[kind.key]})
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 import msgspec
 from msgspec import Raw
 
+from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.frontend.ranking import descriptions_of, rank, text_of
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.groups.listing import Listing
@@ -43,16 +44,17 @@ async def answer(group: Group, tools: Listing, instructions: Raw, names: Sequenc
     """
     told = _instructions(group, instructions)
     if names:
-        unknown = [name for name in names if name not in tools]
-        note = f"The group has no tool of this name: {name_list(unknown)}." if unknown else ""
+        note = _about_missing(group, tools, [name for name in names if name not in tools])
         found = [tools[name] for name in names if name in tools]
         return await _result(group.name, note, told, found, tools_first=True)
     if is_search := bool(search.strip()):
         chosen, widths = await rank(tools, search), _WIDTHS_OF_SEARCH
         count = f"Tools that match: {len(chosen):,}"
         note = "" if chosen else f"No tool matches {cut(search)!r}. Without search, you get all tools."
+        note += _about_cut(tools)
     else:
-        chosen, widths, note = list(tools), _WIDTHS, ""
+        chosen, widths = list(tools), _WIDTHS
+        note = _about_cut(tools) if tools or tools.cut else _about_none(group)
         count = f"Tools of this group: {len(chosen):,}"
     found = [tools[name] for name in chosen]
     limit = group.server.max_listing_size
@@ -61,8 +63,28 @@ async def answer(group: Group, tools: Listing, instructions: Raw, names: Sequenc
         found = _lines(tools, chosen, widths, size)
         left = len(chosen) - len(found)
         more = f" Not shown: {left:,}; find them with search." if left else ""
-        note = f"{count}. These are names and short descriptions only. {_HOW}{more}"
+        note = f"{count}. These are names and short descriptions only. {_HOW}{more}{_about_cut(tools)}"
     return await _result(group.name, note, told, found, tools_first=is_search)
+
+
+def _about_missing(group: Group, tools: Listing, names: Iterable[str]) -> str:
+    """The note about the names that no tool has, and about those that the configuration switches off."""
+    off = {name: setting for name in names if (setting := group.switched_off_by(name))}
+    unknown = [name for name in names if name not in off]
+    notes = [f"The configuration switches off {cut(name)!r} ({setting})." for name, setting in off.items()]
+    if unknown:
+        notes.append(f"The group has no tool of this name: {name_list(unknown)}.{_about_cut(tools)}")
+    return " ".join(notes)
+
+
+def _about_cut(tools: Listing) -> str:
+    return f" This list is incomplete: {tools.cut}." if tools.cut else ""
+
+
+def _about_none(group: Group) -> str:
+    if group.server.tools == ToolRules():
+        return "The server lists no tools."
+    return "The server lists no tool that the configuration allows (tools)."
 
 
 def _instructions(group: Group, raw: Raw) -> bytes:
@@ -125,7 +147,7 @@ async def _result(
     """The result. Tools that the model asked for come before the instructions, because a client may cut the end."""
     head = b'{"group":%b' % msgspec.json.encode(group)
     if note:
-        head += b',"note":%b' % msgspec.json.encode(note)
+        head += b',"note":%b' % msgspec.json.encode(note.strip())
     told = b',"instructions":%b' % instructions if instructions else b""
     before, after = (b"", told) if tools_first else (told, b"")
     parts, slices = [], Slices()

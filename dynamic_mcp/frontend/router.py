@@ -263,9 +263,15 @@ class Router:
                 self._calls.start(incoming, self._handler(self._modern, method))
 
     def _handler(self, handlers: Handlers, method: str) -> Handler:
-        """The handler of a method. Raises Refusal for a method that the proxy or this configuration does not have."""
+        """The handler of a method. Raises Refusal for a method that the proxy or this configuration does not have.
+
+        A client that was told of a capability keeps it, because the configuration may change later.
+        """
         handler, kinds = handlers.get(method, (None, ()))
-        if handler is None or (kinds and not any(map(self._catalog.has, kinds))):
+        told = self._session.announced
+        if handler is None or (
+            kinds and not any(self._catalog.has(one) or one.feature in told for one in kinds)
+        ):
             raise Refusal(METHOD_NOT_FOUND, f"Method not found: {cut(method)}")
         return handler
 

@@ -18,14 +18,16 @@ from msgspec import Raw
 from dynamic_mcp.config.model import Server
 from dynamic_mcp.errors import (
     CallRefused,
+    SignInNeeded,
     StillStarting,
     TooLarge,
     UpstreamError,
     UpstreamFailed,
+    UpstreamGone,
     UpstreamRefused,
 )
 from dynamic_mcp.frontend import definitions, tool_surface
-from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools, read_call, read_get
+from dynamic_mcp.frontend.arguments import CallArguments, find_tool, find_tools, read_call, read_get, readings
 from dynamic_mcp.frontend.call import Call, refuse_cursor
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.groups.group import Group
@@ -88,7 +90,7 @@ class Toolbox:
             return failure(_not_available(parsed.group, error))
         names = find_tools(group.name, parsed.names, listing)
         if names and not any(name in listing for name in names):
-            return failure(_unknown_tool(group.name, ", ".join(names), listing))
+            return failure(_no_tool(group, ", ".join(names), listing))
         instructions = upstream.agreed.instructions
         return await definitions.answer(group, listing, instructions, names, parsed.search)
 
@@ -109,7 +111,7 @@ class Toolbox:
         except TooLarge as error:
             return explain_failure(error)
         except UpstreamFailed as error:
-            return failure(_not_available(parsed.group, error))
+            return failure(_call_failed(parsed, error, call.group))
 
     async def _call(self, parsed: CallArguments, call: Call) -> bytes:
         """Find the tool and call it. Raises CallRefused and UpstreamError."""
@@ -122,7 +124,7 @@ class Toolbox:
             listing = await group.listing(TOOLS, call.seconds_left(group.timeout(TOOLS)), Doubt.MISSING)
             name = find_tool(group.name, parsed.name, listing)
         if name not in listing:
-            raise CallRefused(_unknown_tool(group.name, name, listing))
+            raise CallRefused(_no_tool(group, name, listing) + parsed.about_others())
         definition = listing[name]
         args = parsed.for_tool(name, definition)
         params = call.params({"name": Raw(msgspec.json.encode(name)), "arguments": Raw(args)})
@@ -197,28 +199,49 @@ async def _refuse(refusal: CallRefused) -> bytes:
 
 def _not_available(group: str, error: UpstreamFailed) -> str:
     when = " yet" if isinstance(error, StillStarting) else ""
-    text = f"Group {group!r} is not available{when}: {error}. Other groups are not affected."
+    return _with_output(
+        f"Group {group!r} is not available{when}: {error}. Other groups are not affected.", error
+    )
+
+
+def _call_failed(parsed: CallArguments, error: UpstreamFailed, group: Group | None) -> str:
+    """Why a call has no result. A bad answer of a server that stays connected concerns this call only."""
+    if isinstance(error, UpstreamGone | SignInNeeded) or group is None or group.upstream is None:
+        return _not_available(parsed.group, error)
+    return _with_output(f"The call of {cut(parsed.name)!r} in group {parsed.group!r} failed: {error}.", error)
+
+
+def _with_output(text: str, error: UpstreamFailed) -> str:
     return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
 
 
-def _unknown_tool(group: str, name: str, tools: Listing) -> str:
-    text = f"Group {group!r} has no tool {cut(name)!r}.{_nearest(name, tools)} Tools: {name_list(tools)}."
+def _no_tool(group: Group, name: str, tools: Listing) -> str:
+    for meant in readings(group.name, name):
+        if setting := group.switched_off_by(meant):
+            return _switched_off(group, meant, setting)
+    text = (
+        f"Group {group.name!r} has no tool {cut(name)!r}.{_nearest(name, tools)} Tools: {name_list(tools)}."
+    )
     return f"{text} This list is incomplete: {tools.cut}." if tools.cut else text
 
 
 def _refuse_switched_off(group: Group, *tools: str) -> None:
-    """Raises CallRefused, with the allowed tools, if the configuration switches off each of these tools."""
-    settings = [group.switched_off_by(tool) for tool in tools]
-    if not settings or not all(settings):
-        return
-    tool, setting = tools[0], settings[0]
+    """Raises CallRefused, with the allowed tools, if the configuration switches off all that these names can mean."""
+    meant = [one for tool in tools for one in readings(group.name, tool)]
+    settings = [group.switched_off_by(one) for one in meant]
+    if meant and all(settings):
+        raise CallRefused(_switched_off(group, meant[0], settings[0]))
+
+
+def _switched_off(group: Group, tool: str, setting: str) -> str:
+    """Why a tool cannot be used, with the allowed tools."""
     verdict = "denied" if setting == "tools.deny" else "not allowed"
     text = f"Tool {cut(tool)!r} of group {group.name!r} is {verdict} by the configuration ({setting})."
     if known := group.last_names(TOOLS):
         # A name that no setting mentions may be misspelt.
         near = _nearest(tool, known) if setting == "tools.allow" else ""
         text += f"{near} Tools: {name_list(known)}."
-    raise CallRefused(text)
+    return text
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -227,5 +250,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
         return ""
     similar = (other for other in known if len(name) <= 2 * len(other) and len(other) <= 2 * len(name))
     short = (other for other in similar if len(other) <= _MAX_COMPARED_LENGTH)
-    near = difflib.get_close_matches(name, list(islice(short, _MAX_COMPARED)), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    compared = {other.casefold(): other for other in islice(short, _MAX_COMPARED)}
+    near = difflib.get_close_matches(name.casefold(), compared, n=1)
+    return f" Did you mean {compared[near[0]]!r}?" if near else ""

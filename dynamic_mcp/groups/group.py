@@ -118,13 +118,14 @@ class Group:
                 self.timeout(kind) if timeout is None else timeout,
                 anew=doubt is Doubt.MISSING
                 or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
+                last_will_do=doubt is Doubt.NONE,
             )
         except UpstreamTimeout as error:
             raise error.by(self.name, kind.feature) from None
 
     def cached_listing(self, kind: Kind) -> Listing | None:
         """The last listing of the connected upstream, also while it is made anew."""
-        return self._listings.get(kind)
+        return self._listings.last(kind)
 
     def last_names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing of this kind, also while the upstream is gone. None if there was no listing yet."""

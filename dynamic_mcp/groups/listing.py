@@ -42,6 +42,8 @@ class Listing(dict[str, Raw]):
     size = 0
     #: why definitions are missing; empty for a complete listing
     cut = ""
+    #: whether the upstream listed something, and nothing of it can be used
+    is_lost = False
 
 
 class Doubt(enum.Enum):
@@ -93,6 +95,7 @@ async def list_all(upstream: Upstream, kind: Kind, timeout: float) -> Listing:
             raise incomplete(kind, timeout) from None
         except _Beyond as bound:
             listing.cut = str(bound)
+    listing.is_lost = not listing and listing.cut not in ("", _absent(kind))
     return listing
 
 
@@ -115,8 +118,8 @@ def incomplete(kind: Kind, timeout: float) -> UpstreamTimeout:
 
 
 def usable(listing: Listing, kind: Kind) -> Listing:
-    """The listing, if anything of it can be used. An empty list would hide the reason. Raises UpstreamFailed."""
-    if not listing and listing.cut:
+    """The listing, unless nothing of it can be used: an empty list would hide the reason. Raises UpstreamFailed."""
+    if listing.is_lost:
         raise UpstreamFailed(f"nothing in its {kind.method} can be used: {listing.cut}")
     return listing
 
@@ -124,6 +127,11 @@ def usable(listing: Listing, kind: Kind) -> Listing:
 def report_cut(group: str, kind: Kind, listing: Listing) -> None:
     """Warn about a listing that lacks definitions."""
     log.warning("group %s: the proxy uses only a part of its %s: %s", group, kind.method, listing.cut)
+
+
+def _absent(kind: Kind) -> str:
+    """Why a listing without a list is empty. Some libraries write an empty list as null, or leave it out."""
+    return f"it has no list of {kind.member}"
 
 
 class _Beyond(Exception):
@@ -186,7 +194,7 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
         page = page_decoder.decode(answer)
         await slices.rest()
         if not page.definitions or bytes(page.definitions) == jsonrpc.NULL:
-            listing.cut = f"it has no list of {kind.member}"
+            listing.cut = _absent(kind)
             return None
         try:
             _Counted.count(page.definitions, kind.max_entries - len(listing), kind.max_entries)

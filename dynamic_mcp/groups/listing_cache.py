@@ -1,14 +1,16 @@
 """The listings of one upstream, until it announces a change, or a caller doubts them (``renewals``).
 
 However many callers need a listing, the upstream gets one request for each page. Each caller gets a listing that began after the last
-change before its own request, so no answer is stale. The names of the last listing stay, also while the upstream is gone. The cache
-holds every tool, and shows only those that the configuration allows.
+change before its own request, so no answer is stale. If an upstream does not list again after a change, the last listing stays in use.
+The names of the last listing stay, also while the upstream is gone. The cache holds every tool, and shows only those that the
+configuration allows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
@@ -37,13 +39,16 @@ class ListingCache:
     def __init__(self, group: str) -> None:
         self._group = group
         self._listings: dict[Kind, Listing] = {}
+        #: the last listing of each kind that changed since, while the upstream is connected
+        self._outdated: dict[Kind, Listing] = {}
         #: the names in the last listing of each kind that is not cached any more
         self._names: dict[Kind, Collection[str]] = {}
         self._making: dict[Kind, _Making] = {}
         self._changes: Counter[Kind] = Counter()
         self._renewals: defaultdict[Kind, Renewals] = defaultdict(Renewals)
-        #: the kinds whose cut listing was reported
+        #: the kinds whose cut listing was reported, and those of which an outdated listing was
         self._reported: set[Kind] = set()
+        self._reported_outdated: set[Kind] = set()
         self._tools = ToolFilter(group, ToolRules())
 
     def set_tools(self, rules: ToolRules) -> None:
@@ -61,6 +66,15 @@ class ListingCache:
         listing = self._listings.get(kind)
         return None if listing is None else self._shown(kind, listing)
 
+    def last(self, kind: Kind) -> Listing | None:
+        """The last listing of the connected upstream, also if it has changed since. None if there was none."""
+        listing = self._last(kind)
+        return None if listing is None else self._shown(kind, listing)
+
+    def _last(self, kind: Kind) -> Listing | None:
+        listing = self._listings.get(kind)
+        return self._outdated.get(kind) if listing is None else listing
+
     def names(self, kind: Kind) -> Collection[str] | None:
         """The names in the last listing, also while the upstream is gone. None if there was no listing yet."""
         if (listing := self.get(kind)) is not None:
@@ -77,19 +91,27 @@ class ListingCache:
             self._names.setdefault(kind, frozenset(names))
 
     async def obtain(
-        self, kind: Kind, make: Callable[[], Awaitable[Listing]], seconds: float, *, anew: bool
+        self,
+        kind: Kind,
+        make: Callable[[], Awaitable[Listing]],
+        seconds: float,
+        *,
+        anew: bool,
+        last_will_do: bool = False,
     ) -> Listing:
         """The listing, made within ``seconds`` if it is not cached. Raises UpstreamError.
 
-        With ``anew`` a cached one is made again, as far as that is allowed. If this fails, the cached one is the result.
+        With ``anew`` a cached one is made again, as far as that is allowed. If this fails, the last one is the result. With
+        ``last_will_do`` an outdated one is the result after a shorter time too.
         """
-        cached = self._listings.get(kind)
+        cached, known = self._listings.get(kind), self._last(kind)
+        renewals = self._renewals[kind]
         if cached is not None:
-            renewals = self._renewals[kind]
             # Another caller's new listing may have begun before the change that this caller looks for.
             if not anew or not renewals.take():
                 return self._shown(kind, cached)
             self._changes[kind] += 1
+        if cached is not None or (known is not None and last_will_do):
             seconds = min(seconds, PATIENCE)
         try:
             async with asyncio.timeout(seconds):
@@ -98,11 +120,16 @@ class ListingCache:
             failure: UpstreamError = incomplete(kind, seconds)
         except UpstreamError as error:
             failure = error
-        if cached is None:
+        if known is None:
             raise failure
-        renewals.pause()
-        log.debug("group %s: the last %s stays in use: %s", self._group, kind.method, failure)
-        return self._shown(kind, cached)
+        if cached is not None:
+            renewals.pause()
+        is_new = cached is None and kind not in self._reported_outdated
+        if is_new:
+            self._reported_outdated.add(kind)
+        text = "group %s: the last %s stays in use: %s"
+        log.log(logging.WARNING if is_new else logging.DEBUG, text, self._group, kind.method, failure)
+        return self._shown(kind, known)
 
     def tool_called(self) -> None:
         """Note that a call has its result, and may have changed every list."""
@@ -146,10 +173,11 @@ class ListingCache:
             if changes == self._changes[kind]:
                 self._listings[kind] = listing
                 self._names.pop(kind, None)
+                self._outdated.pop(kind, None)
                 break
         else:
             self._listings.pop(kind, None)
-            self._names[kind] = frozenset(listing)
+            self._outdate(kind, listing)
         self._report_cut(kind, listing)
         if kind is TOOLS:
             await self._tools.prepare(listing)
@@ -166,10 +194,15 @@ class ListingCache:
         for kind in CHANGED.get(method, ()):
             self._changes[kind] += 1
             if (listing := self._listings.pop(kind, None)) is not None:
-                self._names[kind] = frozenset(listing)
+                self._outdate(kind, listing)
+
+    def _outdate(self, kind: Kind, listing: Listing) -> None:
+        self._names[kind] = frozenset(listing)
+        self._outdated[kind] = listing
 
     def clear(self) -> None:
         """Drop everything but the names, also what is being made, because the connection is gone."""
         for method in CHANGED:
             self.invalidate(method)
+        self._outdated.clear()
         self._making.clear()

@@ -74,7 +74,7 @@ class ToolFilter:
             for found in [one for one, matches in unused.items() if one[1] == name or matches(name)]:
                 del unused[found]
             yield
-        part.size, part.cut = listing.size, listing.cut
+        part.size, part.cut, part.is_lost = listing.size, listing.cut, listing.is_lost
         self._last = listing, part
         # Of an incomplete listing, the tool may be in the missing part.
         for field, pattern in unused if not listing.cut else ():

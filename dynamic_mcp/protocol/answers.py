@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 from msgspec import Raw
@@ -52,8 +53,12 @@ def result_of(message: Message, method: str, on_oddity: Callable[[str], None]) -
     raise UpstreamFailed("the answer is malformed: its result is not an object")
 
 
+#: Many clients keep a code in 32 bits.
+_CODES = range(-(1 << 31), 1 << 31)
+
+
 class _ErrorObject(msgspec.Struct):
-    code: int
+    code: Annotated[int, msgspec.Meta(ge=_CODES.start, lt=_CODES.stop)]
     message: str
 
 
@@ -63,7 +68,7 @@ _decode_error = msgspec.json.Decoder(_ErrorObject).decode
 def valid_error(error: bytes) -> bytes:
     """The error object for an error of any form: the same bytes if it is valid, and otherwise one with a code and a text.
 
-    A code that is no number becomes a part of the text.
+    A code that is no number of 32 bits becomes a part of the text.
     """
     try:
         _decode_error(error)
@@ -77,6 +82,9 @@ def valid_error(error: bytes) -> bytes:
         return error_object(INTERNAL_ERROR, _text(error) or _NO_REASON)
     code, text = members.get("code", Raw(NULL)), _text(bytes(members.get("message", NULL)))
     number = whole_number(bytes(code))
+    # A range compares anything but a number with each of its members.
+    if number is not None and number not in _CODES:
+        number = None
     if not text and members.keys() - {"code", "message", "data"}:
         # The reason may be in a member of another name.
         text = _shown(error)

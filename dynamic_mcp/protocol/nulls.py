@@ -22,6 +22,7 @@ _OPTIONAL = frozenset(
     [
         "_meta",
         "annotations",
+        "arguments",
         "audience",
         "blob",
         "capabilities",

@@ -227,4 +227,6 @@ def _why_not_started(launch: Launch, error: OSError) -> str:
         interpreter = scripts.missing_interpreter(program, launch.environment, launch.cwd)
         if interpreter is not None:
             reason = f"its first line names the interpreter {interpreter!r}, which does not exist"
+        elif len(program.split()) > 1:
+            reason += "; 'command' is the program alone, and its arguments belong into 'args'"
     return f"{launch.program} {program!r} could not be started: {reason}"

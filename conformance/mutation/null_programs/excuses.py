@@ -38,7 +38,7 @@ RELAYS = {
     ),
     **_because(
         "the relay gets a list anew for each request for it, and none for a call",
-        "FRONT-022 FRONT-035 FRONT-071 FRONT-072",
+        "FRONT-022 FRONT-035 FRONT-071 FRONT-072 FRONT-131",
     ),
     **_because("the relay lists all tools of a group, whatever name a client gives", "FRONT-111"),
     **_because("the relay describes the type of each argument, and nothing more", "FRONT-140"),
@@ -50,6 +50,7 @@ RELAYS = {
         "the relay waits 30 s for an answer, fails one call at a bad one, and connects anew after it",
         "HTTP-009 HTTP-016 HTTP-017 HTTP-030",
     ),
+    **_because("the relay reads a JSON body whatever its type is", "FRONT-133"),
     **_because("the relay asks for no compression and decompresses nothing", "HTTP-024"),
     **_because("the relay tells the client that the server answers 401", "OAUTH-029"),
     **_because("the relay opens no URL but that of an entry", "SEC-010"),
@@ -88,13 +89,16 @@ def _relays(why: str, *, shows: str) -> dict[str, str]:
     return {id_: f"{reason}, and {why}" for id_, reason in RELAYS.items() if id_ not in shows.split()}
 
 
-IGNORES_IDS = {"STD-042": "it ignores ids, so their spelling too"} | _relays(
+IGNORES_IDS = {
+    "FRONT-132": "it ignores ids, so one that is null too",
+    "STD-042": "it ignores ids, so their spelling too",
+} | _relays(
     "a server answers in the order of the requests",
     shows="FRONT-007 FRONT-047 HTTP-016 HTTP-018 HTTP-030 OPS-012 OPS-016 SSE-003 STD-012 STD-013",
 )
 SERVES_TEN = _relays(
     "the check makes no more than ten calls to a server",
-    shows="FRONT-007 FRONT-035 FRONT-072 OPS-012 OPS-016",
+    shows="FRONT-007 FRONT-035 FRONT-072 FRONT-131 OPS-012 OPS-016",
 )
 PINGS_TWICE = _relays("nothing here pings", shows="FRONT-005 FRONT-007 OPS-012 STD-020")
 STARTS_ANEW = _relays(

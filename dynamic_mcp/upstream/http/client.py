@@ -25,7 +25,7 @@ from dynamic_mcp import __version__
 from dynamic_mcp.errors import HttpStatus, SignInNeeded, TooLarge, UpstreamFailed, UpstreamGone
 from dynamic_mcp.hiding import HiddenValues
 from dynamic_mcp.http_proxy import proxy_for
-from dynamic_mcp.origin import has_credentials_twice, is_plain, without_user
+from dynamic_mcp.origin import NO_WEB_ADDRESS, has_credentials_twice, is_plain, is_web_address, without_user
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.protocol.pieces import Line, Pieces
 from dynamic_mcp.tls import trust_store
@@ -184,11 +184,10 @@ class HttpClient:
         """Prepare the client; nothing is sent yet. Raises UpstreamFailed for an invalid or forbidden url."""
         if self._session is not None:
             return
-        try:
-            # All addresses of one server have the same origin, so one proxy is right for all.
-            self._proxy = proxy_for(self.url)
-        except ValueError:
-            raise UpstreamFailed("its url is not an address") from None
+        if not is_web_address(self.url):
+            raise UpstreamFailed(f"its url {NO_WEB_ADDRESS}")
+        # All addresses of one server have the same origin, so one proxy is right for all.
+        self._proxy = proxy_for(self.url)
         if has_credentials_twice(self.url, self._headers):
             raise UpstreamFailed(
                 "its url holds credentials, and so does its Authorization header; remove one of them"

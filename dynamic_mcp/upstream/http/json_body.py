@@ -10,9 +10,17 @@ import codecs
 from dynamic_mcp.protocol.pieces import Line, first_character
 from dynamic_mcp.upstream.http.client import HttpReply
 
-#: Types of bodies that may hold JSON. Others, such as a page, are not read.
+#: Types of bodies that may hold JSON. Others are not read. PHP calls everything a page that names no other type.
 _UNSPECIFIC = frozenset(
-    {"", "text/plain", "text/json", "text/x-json", "application/x-json", "application/octet-stream"}
+    {
+        "",
+        "text/plain",
+        "text/html",
+        "text/json",
+        "text/x-json",
+        "application/x-json",
+        "application/octet-stream",
+    }
 )
 
 

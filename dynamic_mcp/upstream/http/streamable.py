@@ -180,7 +180,7 @@ class StreamableHttpUpstream(HttpUpstream):
         except Malformed as problem:
             elements, unread = (), f"its answer cannot be read: {problem.reason}"
         for element in elements:
-            if await self._deliver(id, element, any_id=reply.status >= 400):
+            if await self._deliver(id, element, is_refusal=reply.status >= 400):
                 return
         if reply.status >= 300:
             raise await self._client.refusal(reply)
@@ -199,7 +199,7 @@ class StreamableHttpUpstream(HttpUpstream):
             last_id=last_id,
         )
 
-    async def _deliver(self, id: int | None, data: Line, *, any_id: bool = False) -> bool:
+    async def _deliver(self, id: int | None, data: Line, *, is_refusal: bool = False) -> bool:
         """Handle one message of a reply; true for the answer to the request with this id."""
         own = b"" if id is None else b"%d" % id
         try:
@@ -207,6 +207,9 @@ class StreamableHttpUpstream(HttpUpstream):
         except Malformed as problem:
             # Only the reply to a request can end it.
             is_own = problem.answer = problem.answer and self._is_own(id, problem.id)
+            if is_refusal and not is_own:
+                # Its words are shown, so nothing is lost.
+                return False
             self._peer.receive_malformed(problem)
             if not is_own:
                 self._peer.count_junk(size_of(data))
@@ -214,7 +217,7 @@ class StreamableHttpUpstream(HttpUpstream):
         if message.method is not None:
             self._peer.receive_message(message, within=id)
             return False
-        if any_id and message.error:
+        if message.error and (is_refusal or bytes(message.id) == jsonrpc.NULL):
             # A server that refuses the whole HTTP request may not have read the id.
             message = Message(jsonrpc="2.0", id=Raw(own), error=message.error)
         if not self._is_own(id, bytes(message.id)):

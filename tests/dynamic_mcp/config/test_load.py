@@ -424,3 +424,39 @@ def test_secret_is_hidden_until_revealed() -> None:
     assert secret == Secret(CANARY)
     assert secret != Secret("other")
     assert len({secret, Secret(CANARY)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("httpUrl", '"https://example.com"', "unknown field 'httpUrl'; did you mean 'url'?"),
+        ("transport", '"http"', "unknown field 'transport'; did you mean 'type'?"),
+        ("type", '"streamable-http"', "Streamable HTTP is 'http'"),
+    ],
+)
+def test_words_of_other_tools_are_understood_in_errors(field: str, value: str, says: str) -> None:
+    text = f'{{"mcpServers": {{"a": {{"description": "d", "command": "c", "{field}": {value}}}}}}}'
+    with pytest.raises(ConfigError) as raised:
+        parse(text.encode(), "config.json", {})
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:3000/mcp", "ftp://a/", "http://", "/mcp", "", "http://[", "${NO}"]
+)
+def test_url_that_is_no_address_has_a_warning(url: str) -> None:
+    config = parse(json.dumps({"mcpServers": {"a": {**HTTP, "url": url}}}).encode(), "config.json", {})
+    assert config.warnings[-1] == (
+        "mcpServers.a.url is not an address of http or https; write it as in https://host/path"
+    )
+
+
+def test_space_around_a_url_does_not_count() -> None:
+    entry = {**HTTP, "url": " ${URL} "}
+    config = parse(
+        json.dumps({"mcpServers": {"a": entry}}).encode(), "config.json", {"URL": "https://example.com/\n"}
+    )
+    assert not config.warnings
+    transport = config.servers[0].transport
+    assert isinstance(transport, HttpTransport)
+    assert transport.url.reveal() == "https://example.com/"

@@ -94,7 +94,6 @@ def test_settings_for_children_do_not_affect_a_server_behind_a_url() -> None:
         ("http://example.com/mcp", True, False),
         ("http://127.0.0.1:80/mcp", False, False),
         ("https://example.com/mcp", False, False),
-        ("http://[", False, False),
     ],
 )
 def test_plain_http_has_a_warning_unless_it_is_refused(url: str, required: bool, expected: bool) -> None:

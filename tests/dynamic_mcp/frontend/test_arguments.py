@@ -264,6 +264,11 @@ async def test_log_has_the_arguments_wherever_they_are(members: dict[str, object
     assert json.loads(bytes(read_call(Raw(call), groups).given)) == logged
 
 
+async def test_unknown_members_are_named_beside_an_unknown_tool() -> None:
+    answer = await Client().tool(CALL, {"group": "files", "tool": "echo", "name": "x"})
+    assert text_of(answer).endswith("Tools: echo. A call takes group, name and args; unknown: 'tool'.")
+
+
 async def test_broken_group_is_named_before_its_arguments() -> None:
     client = Client()
     answer = await client.tool(CALL, {"group": "broken", "name": "x", "args": [1]})

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.frontend.definitions import MAX_INSTRUCTIONS
 from dynamic_mcp.frontend.tool_surface import GET
 from tests.dynamic_mcp.fakes import Client, FakeGroup, server
@@ -57,6 +58,20 @@ async def test_instructions_come_before_all_tools_and_after_chosen_ones() -> Non
 @pytest.mark.parametrize("nothing", [b"", b"null", b'""', b'" \\n "', b"5", b'{"a":1}'])
 async def test_without_instructions_there_is_no_member(nothing: bytes) -> None:
     assert list(await listed(client_with({"a": tool("a")}, nothing))) == ["group", "tools"]
+
+
+async def test_an_empty_listing_says_why() -> None:
+    client = client_with({})
+    assert (await listed(client))["note"] == "The server lists no tools."
+    client.groups[0].server = msgspec.structs.replace(client.groups[0].server, tools=ToolRules(allow=()))
+    assert "that the configuration allows (tools)" in (await listed(client))["note"]
+
+
+async def test_names_that_are_off_are_told_apart_from_unknown_ones() -> None:
+    client = client_with({"a": tool("a")})
+    client.groups[0].define(msgspec.structs.replace(client.groups[0].server, tools=ToolRules(deny=("b",))))
+    note = (await listed(client, name="a,b,c"))["note"]
+    assert note == ("The configuration switches off 'b' (tools.deny). The group has no tool of this name: c.")
 
 
 async def test_instructions_that_are_no_text_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:

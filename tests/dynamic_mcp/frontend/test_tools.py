@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from dynamic_mcp.errors import UpstreamGone, UpstreamRefused, UpstreamTimeout
+from dynamic_mcp.config.model import ToolRules
+from dynamic_mcp.errors import HttpStatus, UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.frontend.tool_surface import CALL, GET
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.hooks import Hooks
@@ -69,6 +71,8 @@ async def test_what_no_call_can_be_is_an_error(params: object) -> None:
     ("tool", "arguments", "says"),
     [
         (GET, {"group": "file"}, "Did you mean 'files'? Groups: files, broken, off."),
+        (GET, {"group": "FILES"}, "Did you mean 'files'? Groups: files, broken, off."),
+        (CALL, {"group": "files", "name": "ECHO"}, "Did you mean 'echo'? Tools: echo."),
         (CALL, {"group": "nowhere", "name": "echo"}, "Unknown group 'nowhere'. Groups: files, broken, off."),
         (CALL, {"group": "files", "name": "ecko"}, "Did you mean 'echo'? Tools: echo."),
         (
@@ -89,6 +93,49 @@ async def test_mistakes_of_the_model_are_tool_results(
     assert answer["result"]["isError"] is True
     assert says in text_of(answer)
     assert client.upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "name", "says"),
+    [
+        (("echo",), (), "files.echo", ""),
+        (("echo",), (), "files/other", "is not allowed by the configuration (tools.allow)"),
+        (None, ("other",), "files.other", "'other' of group 'files' is denied"),
+        (None, ("*.other",), "files.other", "'files.other' of group 'files' is denied"),
+    ],
+)
+async def test_filter_knows_a_name_with_its_group(
+    allow: tuple[str, ...] | None, deny: tuple[str, ...], name: str, says: str
+) -> None:
+    client = Client()
+    files = client.groups[0]
+    files.define(msgspec.structs.replace(files.server, tools=ToolRules(allow, deny)))
+    for tool in (GET, CALL):
+        answer = await client.tool(tool, {"group": "files", "name": name})
+        assert answer["result"].get("isError", False) is bool(says)
+        assert not says or says in text_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (
+            HttpStatus("it answered with HTTP 422", "too long"),
+            "The call of 'echo' in group 'files' failed: it answered",
+        ),
+        (UpstreamFailed("the answer is malformed"), "The call of 'echo' in group 'files' failed: the answer"),
+        (
+            UpstreamGone("the server process ended"),
+            "Group 'files' is not available: the server process ended.",
+        ),
+    ],
+)
+async def test_bad_answer_of_a_connected_server_concerns_the_call(failure: Exception, says: str) -> None:
+    client = Client()
+    client.groups[0]._state.upstream = client.upstream
+    client.upstream.answer = failure
+    answer = await client.tool(CALL, {"group": "files", "name": "echo"})
+    assert text_of(answer).startswith(says)
 
 
 async def test_meta_of_the_client_is_passed_on_without_hop_keys() -> None:

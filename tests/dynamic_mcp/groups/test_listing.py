@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone, UpstreamRefused, UpstreamTimeout
 from dynamic_mcp.groups import listing as bounds
-from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all
+from dynamic_mcp.groups.listing import RESOURCES, TEMPLATES, TOOLS, Kind, Listing, list_all, usable
 from dynamic_mcp.groups.listing_cache import ListingCache
+from dynamic_mcp.groups.tool_filter import ToolFilter
 from dynamic_mcp.upstream.base import Handshake, Options
 from tests.dynamic_mcp.fakes import FakeUpstream
 
@@ -158,6 +160,15 @@ async def test_a_missing_list_is_empty_and_cut(answer: str) -> None:
     listing = await list_all(Pages(answer.encode()), TOOLS, 1.0)
     assert not listing
     assert listing.cut == "it has no list of tools"
+    assert usable(listing, TOOLS) is listing
+
+
+async def test_a_listing_of_which_nothing_can_be_used_is_an_error() -> None:
+    listing = await list_all(Pages(b'{"tools":[null]'), TOOLS, 1.0)
+    with pytest.raises(UpstreamFailed, match="nothing in its tools/list can be used"):
+        usable(ToolFilter("a", ToolRules()).allowed(listing), TOOLS)
+    partly = await list_all(Pages(b'{"tools":[null,{"name":"a"}]'), TOOLS, 1.0)
+    assert not usable(ToolFilter("a", ToolRules(deny=("a",))).allowed(partly), TOOLS)
 
 
 class Failing(FakeUpstream):

@@ -114,3 +114,24 @@ def test_only_a_declared_flag_announces_changes(declared: bytes, announces: bool
     upstream.agreed = Handshake({"tools": Raw(declared)})
     assert announces_changes(upstream, TOOLS) is announces
     assert not announces_changes(upstream, PROMPTS)
+
+
+async def test_the_last_list_stays_after_a_change_if_no_new_one_comes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listing_cache, "PATIENCE", 0.05)
+    cache, make = ListingCache("a"), Maker()
+    await ask(cache, make, anew=False)
+    cache.invalidate("notifications/tools/list_changed")
+    make.pause = 60.0
+    for _ in range(2):
+        assert list(await cache.obtain(TOOLS, make, 10.0, anew=False, last_will_do=True)) == ["t1"]
+    assert list(await cache.obtain(TOOLS, make, 0.1, anew=False)) == ["t1"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "group a: the last tools/list stays in use: no complete answer to tools/list within 0.05 s"
+    ]
+    make.pause = 0.0
+    assert await ask(cache, make, anew=False) == ["t5"]
+    cache.clear()
+    assert cache.last(TOOLS) is None
+    assert list(cache.names(TOOLS) or ()) == ["t5"]

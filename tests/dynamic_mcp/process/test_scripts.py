@@ -75,6 +75,13 @@ async def test_reason_of_a_program_that_does_not_start(
         RunningChild(transport, Launch((program,), ENVIRONMENT), NullEvents(), guard)
 
 
+async def test_reason_says_where_arguments_belong(guard: Guard) -> None:
+    transport = StdioTransport("npx -y server", (), ())
+
+    with pytest.raises(UpstreamFailed, match="its arguments belong into 'args'"):
+        RunningChild(transport, Launch(("npx -y server",), ENVIRONMENT), NullEvents(), guard)
+
+
 @pytest.mark.parametrize("place", ["missing", "file", ""])
 async def test_reason_names_a_folder_that_cannot_be_entered(guard: Guard, tmp_path: Path, place: str) -> None:
     write(tmp_path / "file", b"")
