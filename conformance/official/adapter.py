@@ -171,11 +171,18 @@ def _tools_in(listed: Message) -> list[Message]:
         return []
 
 
-def configuration(url: str, scenario: str) -> Message:
-    """The configuration that an operator would write for the suite's server."""
+def configuration(url: str, scenario: str, context: Message) -> Message:
+    """The configuration that an operator would write for the suite's server; `context` has a registered client."""
     server: Message = {"description": "The suite", "type": "http", "url": url}
     if scenario == "auth/basic-cimd":
         server["oauth_client_id"] = _METADATA_DOCUMENT
+    if "client_id" in context:
+        server["oauth"] = {key: context[key] for key in ("client_id", "client_secret") if key in context}
+        if "private_key_pem" in context:
+            key = {"key": context["private_key_pem"], "algorithm": context["signing_algorithm"]}
+            server["oauth"]["private_key_jwt"] = key
+        if scenario.startswith("auth/client-credentials"):
+            server["oauth"]["grant"] = "client_credentials"
     return {"mcpServers": {GROUP: server}}
 
 
@@ -184,14 +191,17 @@ async def main(arguments: Sequence[str]) -> None:
     url = arguments[-1]
     command = arguments[arguments.index("--") + 1 : -1]
     version = os.environ.get(_VERSION, LEGACY_VERSIONS[-1])
+    context = json.loads(os.environ.get(_CONTEXT, "{}"))
     with tempfile.TemporaryDirectory(prefix="adapter-") as home:
         config = Path(home) / "config.json"
-        config.write_text(json.dumps(configuration(url, os.environ.get(_SCENARIO, ""))), encoding="utf-8")
+        config.write_text(
+            json.dumps(configuration(url, os.environ.get(_SCENARIO, ""), context)), encoding="utf-8"
+        )
         browser = shlex.join([sys.executable, "-m", "mock_servers", "browser", "--", "browser"])
         environment = {**os.environ, "HOME": home, "BROWSER": browser, "NO_PROXY": "*"}
         started = [argument.replace(PLACEHOLDER, str(config)) for argument in command]
         async with running(started, environment) as proxy:
-            await act(Agent(proxy, version), json.loads(os.environ.get(_CONTEXT, "{}")))
+            await act(Agent(proxy, version), context)
 
 
 if __name__ == "__main__":

@@ -66,12 +66,13 @@ def hello(name: str) -> str:
 
 @asynccontextmanager
 async def protected_setup(
-    home: Path, era: Era, memory: Memory | None = None
+    home: Path, era: Era, memory: Memory | None = None, *, metadata: bool = True
 ) -> AsyncIterator[ProtectedSetup]:
     memory = memory or Memory()
 
     def protected(origin: str) -> ASGIApp:
-        server = MCPServer("sdk", log_level="ERROR", auth=settings(origin), auth_server_provider=memory)
+        auth = settings(origin, metadata=metadata)
+        server = MCPServer("sdk", log_level="ERROR", auth=auth, auth_server_provider=memory)
         server.add_tool(hello, name="greet")
         app: ASGIApp = server.streamable_http_app()
         return Legacy(app) if era == "legacy" else app
@@ -150,6 +151,21 @@ async def test_revoked_grant_needs_a_new_sign_in(tmp_path: Path, era: Era) -> No
         await assert_greeted_after_sign_in(client)
 
         assert setup.counts == (2, 2, 0)
+        assert len(setup.memory.clients) == 1
+
+
+async def test_server_without_resource_metadata_needs_one_sign_in_and_one_more(
+    tmp_path: Path, era: Era
+) -> None:
+    async with protected_setup(tmp_path, era, metadata=False) as setup, setup.proxy() as client:
+        await assert_greeted_after_sign_in(client)
+        await setup.revoke(*setup.memory.access)
+        await assert_greeted(client)
+        assert setup.counts == (1, 1, 1)
+        await setup.revoke(*setup.memory.access, *setup.memory.refresh)
+        await assert_greeted_after_sign_in(client)
+
+        assert setup.counts == (2, 2, 1)
         assert len(setup.memory.clients) == 1
 
 
