@@ -184,12 +184,11 @@ async def test_wrong_audience_does_not_repeat_the_sign_in(tmp_path: Path, era: E
         protected_setup(tmp_path, era, Memory(audience="http://127.0.0.1:1/mcp")) as setup,
         setup.proxy() as client,
     ):
-        # Each new attempt to connect renews the token again, without success.
-        while setup.memory.renewed < 2:  # noqa: ASYNC110  # there is no event for a renewal at the server
+        refused = "it refuses the tokens of the sign-in that just succeeded"
+        while refused not in text_of(answer := await greet(client)):  # noqa: ASYNC110  # there is no event for a refusal
             await anyio.sleep(0.1)
-        answer = await greet(client)
 
         assert answer.is_error
-        assert "an authorization that it did not get (HTTP 401)" in text_of(answer)
-        pages, signed_in, _ = setup.counts
+        pages, signed_in, renewed = setup.counts
         assert (pages, signed_in) == (1, 1)
+        assert renewed >= 1
