@@ -1,4 +1,4 @@
-"""Protected servers whose authorization servers nobody here wrote, each as a context that yields where it is."""
+"""Protected servers behind authorization servers that other projects wrote, each as a context that yields where it is."""
 
 from __future__ import annotations
 
@@ -27,11 +27,9 @@ from starlette.types import ASGIApp
 from conformance.official.node import Node
 from tests.interop.sdk_auth import serving
 
-OIDC_PROVIDER = ("oidc-provider", "9.13.3")
 #: seconds until an access token expires
 LIFETIME = 3
 METHODS = "none,client_secret_basic,client_secret_post"
-_PROGRAM = Path(__file__).with_name("oidc_provider.mjs")
 _RESOURCE = ("resource", "resource-secret")
 
 
@@ -41,6 +39,8 @@ class Judge:
 
     url: str
     revocation: str
+    #: seconds until an access token expires
+    lifetime: float = LIFETIME
 
 
 def hello(name: str) -> str:
@@ -71,13 +71,9 @@ class Introspection(TokenVerifier):
 @asynccontextmanager
 async def oidc_provider(folder: Path, *, path: str = "", methods: str = METHODS) -> AsyncIterator[str]:
     """Run oidc-provider; yields its issuer, which has this path. `methods` are those of the token endpoint."""
-    node = Node.find()
-    node.add(OIDC_PROVIDER, folder)
-    program = folder / _PROGRAM.name
-    program.write_bytes(_PROGRAM.read_bytes())  # Node looks for packages beside the program.
     process = await asyncio.create_subprocess_exec(
-        node.node,
-        str(program),
+        Node.find().node,
+        str(folder / "oidc_provider.mjs"),
         str(LIFETIME),
         path,
         methods,
