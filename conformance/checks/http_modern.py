@@ -63,6 +63,29 @@ async def the_era_of_an_upstream_is_recognised_by_its_first_answer(workbench: Wo
         _is_spoken_to_in_the_modern_way(workbench, upstream)
 
 
+@check("HTTP-063")
+async def a_modern_refusal_of_initialize_means_a_modern_upstream(workbench: Workbench) -> None:
+    rules = [Rule("server/discover", [respond(500)], nth=1), Rule("initialize", [lacks_headers()])]
+    upstream = await workbench.http("a", Script(era="modern", on=rules))
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await is_usable(workbench, proxy, upstream)
+    refused = [request for request in upstream.http if request.rpc == "initialize"]
+    for request in refused:
+        others = [other.t - request.t for other in upstream.http if other.t > request.t]
+        workbench.expect(
+            min(others, default=9.0) < 1.0, "the next request follows within 1 s", upstream.http, timed=True
+        )
+    workbench.expect(len(refused) <= 1, "at most one initialize", upstream.http)
+
+
+def lacks_headers() -> dict[str, object]:
+    """The answer of a modern server to a request without the headers of its era."""
+    error = {"code": -32020, "message": "Missing MCP-Protocol-Version header"}
+    body = json.dumps({"jsonrpc": "2.0", "id": "$id", "error": error})
+    return respond(400, body, headers={"Content-Type": "application/json"})
+
+
 def _rejected() -> dict[str, object]:
     data = {"supported": ["2099-01-01"], "requested": MODERN}
     error = {"code": -32022, "message": "Unsupported protocol version", "data": data}

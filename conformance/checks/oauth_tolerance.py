@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.checks import check
+from conformance.checks.http_modern import lacks_headers
+from conformance.checks.http_requests import can_call
 from conformance.checks.oauth_discovery import OPENID, RESOURCE, SERVER, only_the_good_one_signs_in
 from conformance.checks.oauth_flow import signs_in
 from mock_servers.oauth_script import Fault, OAuth
+from mock_servers.script import Rule, Script
 
 if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench
@@ -99,3 +102,17 @@ async def members_that_are_not_needed_can_have_any_type(workbench: Workbench) ->
             "resource": OAuth(resource_fields={"scopes_supported": {}, "resource_name": [None]}),
         },
     )
+
+
+@check("OAUTH-090", timeout=30)
+async def a_demand_for_a_sign_in_says_nothing_about_the_era(workbench: Workbench) -> None:
+    script = Script(era="modern", on=[Rule("initialize", [lacks_headers()])])
+    upstream = await workbench.oauth("a", OAuth(), script)
+    workbench.browser()
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await signs_in(workbench, proxy, upstream)
+        await can_call(workbench, proxy, upstream)
+    workbench.one(upstream.exchanges, "one sign-in")
+    refused = [request for request in upstream.http if request.rpc == "initialize"]
+    workbench.expect(not refused, "no initialize arrives", refused)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, wire_http
+from conformance.mutants import mutant, replace, wire_http
 from conformance.mutants.wire import METHOD_NOT_FOUND, UNSUPPORTED_VERSION, decoded, is_modern
 from conformance.mutants.wire_http import Reply, whole_body
+from dynamic_mcp.errors import UpstreamFailed
+from dynamic_mcp.upstream import handshake
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conformance.mutants.wire_http import ProxyRequest, Send
+    from dynamic_mcp.protocol.peer import Peer
+    from dynamic_mcp.upstream.base import Handshake
     from dynamic_mcp.upstream.http.client import HttpReply
 
 
@@ -77,3 +81,29 @@ def asks_a_modern_server_for_a_stream() -> None:
                 pass
 
     wire_http.around_requests(wrong)
+
+
+@mutant("HTTP-063")
+def takes_a_refusal_of_initialize_for_a_failure() -> None:
+    right = handshake.initialize
+
+    async def wrong(*arguments: Any) -> Handshake:
+        try:
+            return await right(*arguments)
+        except handshake.SpeaksModern as refusal:
+            raise UpstreamFailed(str(refusal)) from None
+
+    replace(right, wrong)
+
+
+@mutant("OAUTH-090", also={"HTTP-063": "the first probe told it nothing"})
+def probes_only_once() -> None:
+    """Whatever the first answer was, `initialize` follows."""
+    right = handshake.probe
+    probes: list[Peer] = []
+
+    async def wrong(peer: Peer, client_info: bytes = b"") -> Handshake | None:
+        probes.append(peer)
+        return await right(peer, client_info) if len(probes) == 1 else None
+
+    replace(right, wrong)

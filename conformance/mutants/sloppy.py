@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from conformance.mutants.wire import Way
     from conformance.mutants.wire_http import ProxyRequest, Send
+    from dynamic_mcp.upstream.base import Upstream
     from dynamic_mcp.upstream.http.client import HttpReply
 
 BOM = codecs.BOM_UTF8
@@ -53,8 +54,10 @@ def refuses_a_list_for_one_bad_entry() -> None:
     # Private: the entries of a page are read only here.
     right = listing._add_page
 
-    async def wrong(found: listing.Listing, answer: bytes, kind: listing.Kind) -> str | None:
-        following = await right(found, answer, kind)
+    async def wrong(
+        found: listing.Listing, answer: bytes, kind: listing.Kind, upstream: Upstream
+    ) -> str | None:
+        following = await right(found, answer, kind, upstream)
         if found.cut:
             raise UpstreamFailed(f"its answer to {kind.method} is not a list of {kind.member}")
         return following

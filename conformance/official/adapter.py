@@ -22,11 +22,14 @@ from typing import Any
 from conformance.model.sut import DEFAULT_TOOLS, PLACEHOLDER
 from conformance.official.lines import Message, ProxyProcess, running
 from conformance.reports.text import one_line
+from conformance.workbench.listing_forms import tools_in
 from mock_servers.answers import CAPABILITIES_KEY, LEGACY_VERSIONS, MODERN_VERSION, VERSION_KEY
 
 GROUP = "suite"
 _VERSION = "MCP_CONFORMANCE_PROTOCOL_VERSION"
 _SCENARIO = "MCP_CONFORMANCE_SCENARIO"
+#: what the suite tells its client about a scenario, such as the calls to make
+_CONTEXT = "MCP_CONFORMANCE_CONTEXT"
 #: the client id in the scenario about client metadata documents
 _METADATA_DOCUMENT = "https://conformance-test.local/client-metadata.json"
 _CAPABILITIES: Message = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
@@ -135,13 +138,14 @@ def _example(schema: Message) -> Any:
     return schema.get("default", schema.get("enum", [_EXAMPLES[kinds[0]]])[0])
 
 
-async def act(agent: Agent) -> None:
-    """Use every tool, resource and prompt once."""
+async def act(agent: Agent, context: Message) -> None:
+    """Use every tool, resource and prompt once. The calls in the context of the scenario have their own arguments."""
     await agent.begin()
     tools = _tools_in(await agent.call("list"))
     schemas = {tool["name"]: tool.get("inputSchema", {}) for tool in tools}
+    wanted = {call["name"]: call["arguments"] for call in context.get("toolCalls", [])}
     for tool in tools:
-        arguments = _filled(schemas[tool["name"]])
+        arguments = wanted.get(tool["name"]) or _filled(schemas[tool["name"]])
         if tool["name"] == _ECHO:
             arguments["schema"] = schemas[_ECHOED]
         result = await agent.call("call", name=tool["name"], args=arguments)
@@ -161,18 +165,24 @@ def _text_of(result: Message) -> str:
 def _tools_in(listed: Message) -> list[Message]:
     text = _text_of(listed)
     try:
-        tools: list[Message] = json.loads(text)
+        return list(tools_in(json.loads(text)))
     except ValueError:
         print(one_line(f"no tools: {text}"), file=sys.stderr)
         return []
-    return tools
 
 
-def configuration(url: str, scenario: str) -> Message:
-    """The configuration that an operator would write for the suite's server."""
+def configuration(url: str, scenario: str, context: Message) -> Message:
+    """The configuration that an operator would write for the suite's server; `context` has a registered client."""
     server: Message = {"description": "The suite", "type": "http", "url": url}
     if scenario == "auth/basic-cimd":
         server["oauth_client_id"] = _METADATA_DOCUMENT
+    if "client_id" in context:
+        server["oauth"] = {key: context[key] for key in ("client_id", "client_secret") if key in context}
+        if "private_key_pem" in context:
+            key = {"key": context["private_key_pem"], "algorithm": context["signing_algorithm"]}
+            server["oauth"]["private_key_jwt"] = key
+        if scenario.startswith("auth/client-credentials"):
+            server["oauth"]["grant"] = "client_credentials"
     return {"mcpServers": {GROUP: server}}
 
 
@@ -181,14 +191,17 @@ async def main(arguments: Sequence[str]) -> None:
     url = arguments[-1]
     command = arguments[arguments.index("--") + 1 : -1]
     version = os.environ.get(_VERSION, LEGACY_VERSIONS[-1])
+    context = json.loads(os.environ.get(_CONTEXT, "{}"))
     with tempfile.TemporaryDirectory(prefix="adapter-") as home:
         config = Path(home) / "config.json"
-        config.write_text(json.dumps(configuration(url, os.environ.get(_SCENARIO, ""))), encoding="utf-8")
+        config.write_text(
+            json.dumps(configuration(url, os.environ.get(_SCENARIO, ""), context)), encoding="utf-8"
+        )
         browser = shlex.join([sys.executable, "-m", "mock_servers", "browser", "--", "browser"])
         environment = {**os.environ, "HOME": home, "BROWSER": browser, "NO_PROXY": "*"}
         started = [argument.replace(PLACEHOLDER, str(config)) for argument in command]
         async with running(started, environment) as proxy:
-            await act(Agent(proxy, version))
+            await act(Agent(proxy, version), context)
 
 
 if __name__ == "__main__":

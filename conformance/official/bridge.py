@@ -162,7 +162,7 @@ def _refusal(request: Request, message: Message) -> Refused | None:
     """The refusal of HTTP for a modern message. Over stdio, a message without an envelope would count as legacy."""
     bare = VERSION_KEY not in meta_of(message)
     wrong = _RULES.envelope_problem(message) if bare and "id" in message else None
-    return wrong or mismatch(request.headers.get, message)
+    return wrong or mismatch(request.headers.get, message, [])
 
 
 def _event(message: Message) -> str:

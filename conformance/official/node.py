@@ -47,12 +47,17 @@ class Node:
 
     def installed(self, package: tuple[str, str], folder: Path) -> list[str]:
         """The command line of the package's program, which this method installs in `folder` if necessary."""
+        home = self.add(package, folder)
+        program = next(iter(_description(home)["bin"].values()))
+        return [self.node, str(home / program)]
+
+    def add(self, package: tuple[str, str], folder: Path) -> Path:
+        """The home of the package in `folder`, where this method installs it if necessary."""
         name, version = package
         home = folder / "node_modules" / name
         if not home.is_dir() or _description(home)["version"] != version:
             self._install(f"{name}@{version}", folder)
-        program = next(iter(_description(home)["bin"].values()))
-        return [self.node, str(home / program)]
+        return home
 
     def environment(self) -> dict[str, str]:
         """This environment with this Node first on PATH, because the programs start others by the name `node`."""

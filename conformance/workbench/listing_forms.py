@@ -38,7 +38,7 @@ def description_of(group: str) -> str:
 
 def definitions(answer: Answer, name: str) -> list[Json]:
     """The tool definitions with this name anywhere in a listing."""
-    return [tool for value in _values(answer) for tool in _tools_in(value) if tool.get("name") == name]
+    return [tool for value in _values(answer) for tool in tools_in(value) if tool.get("name") == name]
 
 
 def listing_text(answer: Answer) -> str:
@@ -99,9 +99,10 @@ def _json_of(text: str) -> Any:
         return None
 
 
-def _tools_in(value: Any) -> Iterator[Json]:
+def tools_in(value: Any) -> Iterator[Json]:
+    """The tool definitions anywhere in a JSON value."""
     if isinstance(value, dict) and "name" in value and "inputSchema" in value:
         yield value
     elif isinstance(value, dict | list):
         for member in value.values() if isinstance(value, dict) else value:
-            yield from _tools_in(member)
+            yield from tools_in(member)

@@ -14,7 +14,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dynamic_mcp.config.model import Server
-from dynamic_mcp.errors import SignInNeeded, StreamEnded, UpstreamError, UpstreamFailed, UpstreamTimeout
+from dynamic_mcp.errors import (
+    SignInNeeded,
+    StreamEnded,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
 from dynamic_mcp.groups.listener import GroupListener
@@ -25,6 +32,7 @@ from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
 from dynamic_mcp.log import log, report_bug
+from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES
@@ -135,12 +143,22 @@ class Group:
         """Send a request of this kind to the upstream and return its result. Raises UpstreamError."""
         upstream = await self.connected()
         try:
-            result = await self._tracked(upstream.request(method, params, options))
+            try:
+                result = await self._tracked(upstream.request(method, params, options))
+            except UpstreamRefused as refusal:
+                if refusal.code != era.HEADER_MISMATCH or not await self._has_other_tools():
+                    raise
+                result = await self._tracked(upstream.request(method, params, options))
         except UpstreamTimeout as error:
             raise error.by(self.name, kind.feature) from None
         if method == "tools/call":
             self._listings.tool_called()
         return valid_result(method, result)
+
+    async def _has_other_tools(self) -> bool:
+        """Whether a new listing of the tools replaced the last one, so that a call may need other headers."""
+        last = self.cached_listing(TOOLS)
+        return await self.listing(TOOLS, doubt=Doubt.MISSING) is not last
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:
@@ -263,6 +281,9 @@ class Group:
                     raise error.by(self.name, "start") from None
                 except NoCommonVersion:
                     self._skip_probe = False  # the probe told what is wrong
+                    raise
+                except SignInNeeded:
+                    self._skip_probe = skip_probe  # it says nothing about the era
                     raise
         return upstream
 

@@ -20,6 +20,7 @@ from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import format_size
 from dynamic_mcp.tasks import Slices
 from dynamic_mcp.upstream.base import Options, Upstream
+from dynamic_mcp.wording import MAX_TEXT, cut
 
 #: Pages of one listing, and their bytes together.
 MAX_PAGES = 1000
@@ -152,7 +153,7 @@ async def _add_pages(listing: Listing, upstream: Upstream, kind: Kind, options: 
             options = Options(min(options.timeout, EMPTY_CURSOR_BUDGET))
         try:
             answer = await upstream.request(kind.method, params, options)
-            following = await _add_page(listing, answer, kind)
+            following = await _add_page(listing, answer, kind, upstream)
         except UpstreamRefused as refusal:
             if refusal.code == jsonrpc.METHOD_NOT_FOUND and cursor is None:
                 return
@@ -183,7 +184,7 @@ def _end_early(listing: Listing, cursor: str | None, failure: UpstreamError) -> 
         log.debug("an empty cursor was the end of a list: %s", failure)
 
 
-async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
+async def _add_page(listing: Listing, answer: bytes, kind: Kind, upstream: Upstream) -> str | None:
     """Add the definitions of one page; the cursor of the next one. Raises UpstreamFailed, and _Beyond at a bound."""
     listing.size += len(answer)
     if listing.size > MAX_BYTES:
@@ -211,6 +212,12 @@ async def _add_page(listing: Listing, answer: bytes, kind: Kind) -> str | None:
                 continue
             if len(name) > MAX_NAME:
                 listing.cut = f"a {kind.key} has more than {MAX_NAME:,} characters"
+                continue
+            if kind is TOOLS and (problem := upstream.learn_tool(name, raw)):
+                if len(listing.cut) < MAX_TEXT:
+                    listing.cut += (
+                        f"{listing.cut and '; '}the tool {cut(name)!r} is left out, because {problem}"
+                    )
                 continue
             # A view would keep the whole line in memory while one definition of it is in the cache.
             listing[name] = raw.copy()

@@ -16,6 +16,7 @@ MODERN = "2026-07-28"
 KNOWN = frozenset({*LEGACY_VERSIONS, MODERN})
 
 UNSUPPORTED_VERSION = -32022
+HEADER_MISMATCH = -32020
 
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 CLIENT_INFO = "io.modelcontextprotocol/clientInfo"

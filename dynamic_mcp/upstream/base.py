@@ -60,6 +60,10 @@ class Upstream(Protocol):
         """Send a request and return its result. Raises UpstreamError."""
         ...
 
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        """Note a tool of a listing. The result says why the transport cannot call the tool, and is "" if it can."""
+        ...
+
     def notify(self, method: str, params: bytes = b"") -> None:
         """Send a notification. It is lost if the connection is gone."""
         ...

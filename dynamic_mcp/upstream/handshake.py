@@ -135,7 +135,7 @@ async def initialize(peer: Peer, timeout: float, capabilities: bytes, client_inf
         answer = await peer.request("initialize", msgspec.json.encode(params), timeout)
     except UpstreamRefused as refusal:
         failure = refusal.as_failure("initialize")
-        if refusal.code in (era.UNSUPPORTED_VERSION, jsonrpc.METHOD_NOT_FOUND):
+        if refusal.code in (era.UNSUPPORTED_VERSION, era.HEADER_MISMATCH, jsonrpc.METHOD_NOT_FOUND):
             raise SpeaksModern(str(failure), failure.stderr_tail) from None
         raise failure from None
     try:

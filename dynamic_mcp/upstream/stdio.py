@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import anyio
+from msgspec import Raw
 
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import UpstreamFailed, UpstreamGone
@@ -113,6 +114,9 @@ class StdioUpstream:
             info = options.client_info or self._events.client_info()
             params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
         return await running.peer.request(method, params, options.timeout, options.on_progress, options.on_id)
+
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return ""
 
     def notify(self, method: str, params: bytes = b"") -> None:
         if self._running is not None:

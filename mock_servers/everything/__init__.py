@@ -76,6 +76,9 @@ def everything(*, streams: bool = True) -> Script:
     )
 
 
+_REGION = {"type": "string", "x-mcp-header": "Region"}
+
+
 def _tools() -> list[Json]:
     plain = {
         "test_simple_text": "One text",
@@ -102,6 +105,7 @@ def _tools() -> list[Json]:
         *(tool(name, description) for name, description in plain.items()),
         tool("test_sampling", "Samples the client's model", properties={"prompt": STRING}),
         tool("test_elicitation", "Elicits input from the user", properties={"message": STRING}),
+        tool("test_custom_header", "Repeats its argument in a header", properties={"region": _REGION}),
         {"name": "json_schema_2020_12_tool", "description": "A rich schema", "inputSchema": _RICH_SCHEMA},
     ]
 

@@ -86,7 +86,7 @@ class StreamableHttp(RemoteServer):
         refusal = session.state.answers.refusal(message)
         if modern:
             writer.modern = True
-            refusal = mismatch(exchange.header, message) or refusal
+            refusal = mismatch(exchange.header, message, session.state.answers.tools or []) or refusal
         received = writer.received = ReceivedMessage(message, text, refusal)
         if message["method"] == "notifications/cancelled":
             session.state.answers.cancel(message)

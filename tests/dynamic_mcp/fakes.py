@@ -68,6 +68,9 @@ class FakeUpstream:
     async def open(self, timeout: float, *, skip_probe: bool = False) -> None:
         return None
 
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return ""
+
     def notify(self, method: str, params: bytes = b"") -> None:
         return None
 

@@ -49,12 +49,15 @@ async def serving(app_at: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
                 server.should_exit = True
 
 
-def settings(origin: str) -> AuthSettings:
-    """Settings with every feature on: audience, scope, registration, revocation."""
+def settings(origin: str, *, metadata: bool = True) -> AuthSettings:
+    """Settings with every feature on: audience, scope, registration, revocation.
+
+    Without `metadata`, the resource names no authorization server, as in MCP 2025-03-26.
+    """
     return AuthSettings(
         issuer_url=AnyHttpUrl(origin),
-        resource_server_url=AnyHttpUrl(f"{origin}/mcp"),
-        validate_token_resource=True,
+        resource_server_url=AnyHttpUrl(f"{origin}/mcp") if metadata else None,
+        validate_token_resource=metadata,
         required_scopes=[SCOPE],
         client_registration_options=ClientRegistrationOptions(
             enabled=True, valid_scopes=[SCOPE], default_scopes=[SCOPE]
@@ -93,7 +96,8 @@ class Memory(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, A
         code = AuthorizationCode(
             code=secrets.token_urlsafe(),
             client_id=client.client_id,
-            scopes=params.scopes or [],
+            # Without a requested scope, the registered one is the default (RFC 6749, section 3.3).
+            scopes=params.scopes or (client.scope or "").split(),
             expires_at=time.time() + 60,
             code_challenge=params.code_challenge,
             redirect_uri=params.redirect_uri,

@@ -111,12 +111,16 @@ async def judge(session: ClientSession, group: str) -> None:
     holds(progress == [1.0], f"{group}: progress arrives before the answer")
 
 
-async def judge_sign_in(folder: Path) -> None:
-    """Test a server that is its own authorization server: the user signs in once, and a renewal needs no user."""
+async def judge_sign_in(folder: Path, *, metadata: bool) -> None:
+    """Test a server that is its own authorization server: one sign-in, a renewal without the user, and a sign-in after a revocation.
+
+    With `metadata` the resource names its authorization server.
+    """
     memory = Memory(lifetime=2)
 
     def protected(origin: str) -> Any:
-        server = FastMCP("sdk1", log_level="ERROR", auth=settings(origin), auth_server_provider=memory)
+        auth = settings(origin, metadata=metadata)
+        server = FastMCP("sdk1", log_level="ERROR", auth=auth, auth_server_provider=memory)
         server.add_tool(hello)
         return server.streamable_http_app()
 
@@ -127,14 +131,15 @@ async def judge_sign_in(folder: Path) -> None:
         environment = {"HOME": str(folder), "BROWSER": str(browser)}
         async with connected(folder, {"locked": {"url": url}}, **environment) as session:
             await session.initialize()
-            answer = await say_hello(session)
-            while "waits for you" in answer:
-                await asyncio.sleep(0.1)
-                answer = await say_hello(session)
-            holds(answer == "hello", "a call gets its answer after the sign-in")
+            holds(await say_hello(session) == "hello", "a call gets its answer after the sign-in")
             await asyncio.sleep(memory.lifetime + 1.1)  # the server counts whole seconds
             holds(await say_hello(session) == "hello", "a call gets its answer after the token expired")
-    holds((memory.signed_in, memory.renewed > 0) == (1, True), "the token was renewed without the user")
+            renewed = (memory.signed_in, memory.renewed > 0)
+            holds(renewed == (1, True), "the token was renewed without the user")
+            memory.access.clear()
+            memory.refresh.clear()
+            holds(await say_hello(session) == "hello", "a call gets its answer after a revocation")
+    holds(memory.signed_in == 2, "the user signed in once more")
 
 
 def hello() -> str:
@@ -142,9 +147,14 @@ def hello() -> str:
 
 
 async def say_hello(session: ClientSession) -> str:
-    """The text of the answer, which can be a failure."""
-    answer = await session.call_tool("call_dynamic_tool", {"group": "locked", "name": "hello", "args": {}})
-    return answer.content[0].text
+    """The text of the answer after the sign-in, if one is needed."""
+    while True:
+        answer = await session.call_tool(
+            "call_dynamic_tool", {"group": "locked", "name": "hello", "args": {}}
+        )
+        if "waits for you" not in answer.content[0].text:
+            return answer.content[0].text
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -188,7 +198,10 @@ async def judge_transports(folder: Path) -> None:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name, anyio.fail_after(4 * WITHIN):
         await judge_transports(Path(name))
-        await judge_sign_in(Path(name))
+        for metadata in (True, False):
+            home = Path(name) / f"metadata-{metadata}"
+            home.mkdir()
+            await judge_sign_in(home, metadata=metadata)
 
 
 if __name__ == "__main__":

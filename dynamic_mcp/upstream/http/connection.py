@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+from msgspec import Raw
 
 from dynamic_mcp.errors import StreamEnded, UpstreamFailed, UpstreamGone
 from dynamic_mcp.log import log, report_bug
@@ -64,6 +65,9 @@ class HttpUpstream(ABC):
             info = options.client_info or self._events.client_info()
             params = handshake.with_request_meta(params, options.capabilities, options.log_level, info)
         return await self._peer.request(method, params, options.timeout, options.on_progress, options.on_id)
+
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return ""
 
     def notify(self, method: str, params: bytes = b"") -> None:
         self._peer.notify(method, params)

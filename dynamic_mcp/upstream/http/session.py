@@ -7,19 +7,16 @@ message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
 
 from __future__ import annotations
 
-import base64
-import re
-
 import msgspec
 from msgspec import Raw
 
 from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Outgoing
+from dynamic_mcp.upstream.http.mirrored import MirroredArguments, header_value
 
 #: The header with the id of a session.
 SESSION = "Mcp-Session-Id"
 _ACCEPT = "application/json, text/event-stream"
-_PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 #: The member of params that the ``Mcp-Name`` header repeats.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -30,6 +27,8 @@ class HttpSession:
     def __init__(self) -> None:
         self.id: str | None = None
         self.version: str | None = None
+        #: the arguments that the headers of a call to a modern server repeat
+        self.mirrored = MirroredArguments()
 
     def headers(self) -> dict[str, str]:
         """Headers of any request."""
@@ -48,6 +47,8 @@ class HttpSession:
             name = _name_of(message)
             if name is not None:
                 headers["Mcp-Name"] = name
+            if message.method == "tools/call":
+                headers |= self.mirrored.headers(message.params)
         return headers
 
     def stream_headers(self, last_id: str) -> dict[str, str]:
@@ -61,7 +62,6 @@ def _name_of(message: Outgoing) -> str | None:
     key = _NAMED.get(message.method or "")
     if key is None:
         return None
-    name = msgspec.json.decode(msgspec.json.decode(message.params, type=dict[str, Raw])[key], type=str)
-    if _PLAIN.fullmatch(name) and not (name.startswith("=?base64?") and name.endswith("?=")):
-        return name
-    return f"=?base64?{base64.b64encode(name.encode()).decode()}?="
+    return header_value(
+        msgspec.json.decode(msgspec.json.decode(message.params, type=dict[str, Raw])[key], type=str)
+    )

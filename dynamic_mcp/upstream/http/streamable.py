@@ -110,6 +110,9 @@ class StreamableHttpUpstream(HttpUpstream):
                 f"it did not confirm {handshake.INITIALIZED} within {self._timeout:g} s"
             ) from None
 
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return self._session.mirrored.learn(name, definition) if self.modern else ""
+
     # Messages to the server
 
     def _send(self, message: Outgoing) -> None:

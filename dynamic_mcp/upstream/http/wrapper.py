@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Raw
+
 from dynamic_mcp.errors import UpstreamGone
 from dynamic_mcp.upstream.base import Handshake, Options, Upstream
 
@@ -25,6 +27,9 @@ class UpstreamWrapper:
 
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         return await self._inner.request(method, params, options)
+
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return self._inner.learn_tool(name, definition)
 
     def notify(self, method: str, params: bytes = b"") -> None:
         self._inner.notify(method, params)

@@ -40,6 +40,9 @@ class LoggedUpstream(FakeUpstream):
     async def request(self, method: str, params: bytes, options: Options) -> bytes:
         return self._name.encode()
 
+    def learn_tool(self, name: str, definition: Raw) -> str:
+        return ""
+
     def notify(self, method: str, params: bytes = b"") -> None:
         self._log.append(f"{self._name} notifies {method}")
 
