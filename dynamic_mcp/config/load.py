@@ -75,6 +75,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     oauth_client_id: str | None = None
     oauth_scopes: list[str] = []
     oauth_private_hosts: list[str] = []
+    oauth_at_start: bool = False
     enabled: bool = True
     features: Features = Features()
     tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
@@ -238,7 +239,7 @@ def _server(
     if entry.command is not None:
         if entry.type in ("http", "sse"):
             wrong(f"{entry.type!r} needs 'url', not 'command'", "type")
-        for field in ("headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts"):
+        for field in ("headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts", "oauth_at_start"):
             if getattr(entry, field):
                 wrong("belongs to a server with 'url', this one has 'command'", field)
         for field in ONLY_URL:
@@ -293,7 +294,13 @@ def _server(
             for scope in expand(text, f"{location}.oauth_scopes[{n}]").split()
         )
         hosts = tuple(entry.oauth_private_hosts)
-        shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
+        shared = (
+            settings.require_https,
+            settings.max_message_size,
+            settings.token_store,
+            hosts,
+            entry.oauth_at_start,
+        )
         if entry.type == "sse":
             transport = SseTransport(url, headers, client_id, scopes, *shared)
         else:

@@ -63,6 +63,10 @@ class KeyringStore:
         """The lock of the token file."""
         return self._file.lock()
 
+    def open_beside(self, suffix: str) -> int | None:
+        """A file beside the token file."""
+        return self._file.open_beside(suffix)
+
     def _call(self, method: str, *arguments: str) -> str | None:
         try:
             result: str | None = getattr(_backend(), method)(SERVICE, self._user, *arguments)

@@ -69,13 +69,13 @@ class Toolbox:
         if name == CALL:
             return await self._watched_call(arguments, call)
         if name == GET:
-            return await self._get(arguments)
+            return await self._get(arguments, call)
         raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(name)}. This server has {GET} and {CALL}.")
 
-    async def _get(self, arguments: Raw) -> bytes:
+    async def _get(self, arguments: Raw, call: Call) -> bytes:
         try:
             parsed = read_get(arguments, self._groups)
-            group = self._group(parsed.group)
+            call.awaited = group = self._group(parsed.group)
             _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
             upstream = await group.connected()
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
@@ -198,6 +198,7 @@ async def _refuse(refusal: CallRefused) -> bytes:
 def _not_available(group: str, error: UpstreamFailed) -> str:
     when = " yet" if isinstance(error, StillStarting) else ""
     text = f"Group {group!r} is not available{when}: {error}. Other groups are not affected."
+    text += error.remedy and f"\n{error.remedy}"
     return f"{text}\nLast output of the server:\n{error.stderr_tail}" if error.stderr_tail else text
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,6 +25,8 @@ from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.oauth.waiting import Declined, SignInWait
+from dynamic_mcp.sign_in_page import SignInPage
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
@@ -42,17 +46,24 @@ class Authorization:
         store: TokenStore | None = None,
         show_address: ShowAddress | None = None,
         record: Record = discard,
+        config: Path | None = None,
+        *,
+        takes_turns: bool = True,
     ) -> None:
-        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser."""
+        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser.
+
+        ``config`` is the file to name in messages. With ``takes_turns`` a sign-in waits for that of another process.
+        """
         self._server = server
-        self._show_address = show_address
         self._record = record
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
         self._scopes = transport.oauth_scopes
         self.reach = Reach(self._url, transport.oauth_private_hosts)
-        self.tokens = FreshTokens(
-            server, self._url, self._client_id, store or FileStore(server), record, self.reach
+        store = store or FileStore(server)
+        self.tokens = FreshTokens(server, self._url, self._client_id, store, record, self.reach)
+        self._wait = SignInWait(
+            server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns
         )
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
@@ -87,10 +98,10 @@ class Authorization:
         if self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
             if await self._adopt_newer():
                 return True
+            logout = self._wait.login.replace("login", "logout", 1)
             raise UpstreamFailed(
-                "it still refuses the call after you have allowed what it asked for; to be asked again, run: "
-                f"dynamic-mcp logout {self._server}, then dynamic-mcp login {self._server}"
-            )
+                "it still refuses the call after you have allowed what it asked for"
+            ).to_mend(f"To be asked again, run: {logout}\nand then: {self._wait.login}")
         raise SignInNeeded("it needs you to allow more", challenge=parsed)
 
     def admitted(self, addresses: list[str]) -> list[str]:
@@ -111,12 +122,50 @@ class Authorization:
         if self._declined is not None:
             if await self._adopt_newer():
                 return
-            raise UpstreamFailed(self._declined)
+            raise self._refusal()
         if self._signing_in is None or self._signing_in.done():
-            self._count_sign_in()
+            self._check_number()
             # A separate task, because the cancellation of one caller must not end it for the others.
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         await asyncio.shield(self._signing_in)
+
+    @property
+    def on_page(self) -> Callable[[SignInPage], bool]:
+        """Takes the page of each sign-in; whether the client shows it."""
+        return self._wait.on_page
+
+    @on_page.setter
+    def on_page(self, take: Callable[[SignInPage], bool]) -> None:
+        self._wait.on_page = take
+
+    async def may_need_sign_in(self) -> SignInNeeded | None:
+        """The sign-in that is useful although the server has refused nothing: for a call, or for other scopes of the configuration."""
+        tokens = await self.tokens.load()
+        if not self._applies:
+            return None
+        if tokens is not None:
+            before = tokens.scope if tokens.configured_scope is None else tokens.configured_scope
+            wanted, had = set(self._scopes), set((before or "").split())
+            is_new = wanted != had if tokens.configured_scope is not None else not wanted <= had
+            return SignInNeeded("its oauth_scopes have changed", challenge=Challenge()) if is_new else None
+        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.request import http_client
+
+        try:
+            async with http_client(self.reach) as http:
+                found = await discover(http, self._url, Challenge())
+        except UpstreamFailed:
+            return None
+        return SignInNeeded("a call may need it", challenge=Challenge()) if found.published else None
+
+    async def signed_in_elsewhere(self) -> None:
+        """Return once the user has signed in with another process. Raises StoreFailed."""
+        await self._wait.elsewhere()
+
+    def sign_in_help(self, *, pending: bool = False) -> str:
+        """What the user does to sign in, in lines of their own. Empty with ``pending`` if no sign-in waits for the user."""
+        is_pending = self._signing_in is not None and not self._signing_in.done()
+        return self._wait.help if is_pending or not pending else ""
 
     async def close(self) -> None:
         """End a sign-in at once, and a renewal after ``RENEWAL_GRACE``. Bounded, not cancellable."""
@@ -135,7 +184,7 @@ class Authorization:
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
             if await self._issuer_changed(tokens, challenge):
-                self.tokens.drop()
+                self.tokens.forget()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self.tokens.renew(force=True)
             now = self.tokens.current
@@ -171,23 +220,29 @@ class Authorization:
 
     # The user
 
-    def _count_sign_in(self) -> None:
-        """Count one more sign-in. Raises UpstreamFailed if there were too many."""
+    def _refusal(self) -> UpstreamFailed:
+        return UpstreamFailed(self._declined or "").to_mend(f"To try again, run: {self._wait.login}")
+
+    def _check_number(self) -> None:
+        """Raises UpstreamFailed if too many sign-ins began."""
         now = time.monotonic()
         if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
             raise UpstreamFailed(
-                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins "
-                f"by itself; to sign in, run: dynamic-mcp login {self._server}"
-            )
-        self._began.append(now)
+                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins by itself"
+            ).to_mend(f"To sign in, run: {self._wait.login}")
 
     async def _sign_in_and_record(self, challenge: Challenge) -> None:
         began, outcome = time.monotonic(), "failed"
         reason = None
         self._record("sign_in_began", server=self._server)
         try:
-            await self._sign_in(challenge)
+            # So that tokens which are in the store already do not count as new ones.
+            await self.tokens.load()
+            await self._wait.run(lambda: self._sign_in(challenge))
             outcome = "ok"
+        except Declined as error:
+            self._declined = reason = str(error)
+            raise self._refusal() from None
         except UpstreamFailed as error:
             reason = str(error)
             raise
@@ -202,6 +257,7 @@ class Authorization:
         from dynamic_mcp.oauth.request import TransientFailure, http_client
         from dynamic_mcp.oauth.signin import SignInRequest, sign_in
 
+        self._began.append(time.monotonic())
         before = self.tokens.current or await self.tokens.stored()
         request = SignInRequest(
             self._server,
@@ -215,7 +271,7 @@ class Authorization:
         )
         try:
             async with http_client(self.reach) as http:
-                tokens = await sign_in(http, request, challenge, self._show_address)
+                tokens = await sign_in(http, request, challenge, self._wait.show)
         except TransientFailure:
             # The browser is not open yet, so another attempt does not disturb the user.
             self._began.pop()
@@ -229,9 +285,9 @@ class Authorization:
             ) from None
         except UpstreamFailed as error:
             await self.tokens.forget_registration(error, before)
-            self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"
-            raise UpstreamFailed(self._declined) from None
-        await self.tokens.keep_locked(tokens)
+            raise Declined(str(error)) from None
+        configured = " ".join(self._scopes) or None
+        await self.tokens.keep_locked(msgspec.structs.replace(tokens, configured_scope=configured))
         self._declined = None
         if challenge.error == "insufficient_scope":
             self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())

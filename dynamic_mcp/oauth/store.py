@@ -89,6 +89,10 @@ class TokenStore(Protocol):
         """A lock between processes. Raises UpstreamFailed if another process holds it for too long."""
         ...
 
+    def open_beside(self, suffix: str) -> int | None:
+        """A descriptor of a private file of this entry, made if necessary; None where there can be none."""
+        ...
+
 
 class FileStore:
     """One token file of a server: that of its name, or with ``slot`` that of one entry with this name."""
@@ -153,7 +157,7 @@ class FileStore:
             self.make_directories()
         try:
             with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
-                while (descriptor := self._open_to_lock(path)) is not None:
+                while (descriptor := self._open_to_lock(path, os.O_RDONLY)) is not None:
                     await _flock(descriptor)
                     if _is_current(descriptor, path):
                         break
@@ -164,6 +168,11 @@ class FileStore:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+    def open_beside(self, suffix: str) -> int | None:
+        with contextlib.suppress(OSError):
+            self.make_directories()
+        return self._open_to_lock(self.path.with_name(f"{self.path.stem}{suffix}"), os.O_RDWR)
 
     def make_directories(self) -> None:
         """Make the private folder of the files. Raises OSError."""
@@ -209,13 +218,12 @@ class FileStore:
             finally:
                 os.close(descriptor)
 
-    def _open_to_lock(self, path: Path) -> int | None:
+    def _open_to_lock(self, path: Path, flags: int) -> int | None:
         if sys.platform == "win32":
             return None
-        flags = os.O_RDONLY | os.O_CREAT
         try:
             with self._folder() as folder:
-                return files.open_file(self._in(folder, path), flags, folder=folder)
+                return files.open_file(self._in(folder, path), flags | os.O_CREAT, folder=folder)
         except files.NotTrusted as error:
             self._report(error)
         except OSError as error:

@@ -50,6 +50,8 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     issuer: str | None = None
     token_endpoint: str | None = None
     scope: str | None = None
+    #: the ``oauth_scopes`` of the configuration at the sign-in
+    configured_scope: str | None = None
     #: lifetime of the token in seconds, when it was issued
     lifetime: float | None = None
     client: ClientRegistration | None = None

@@ -74,6 +74,7 @@ SOME: dict[str, list[Any]] = {
     "oauth_client_id": ["x", None, 1],
     "oauth_scopes": [["a"], "a"],
     "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
+    "oauth_at_start": [True, False, 1, "a"],
     "enabled": [True, 1],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
     "tools": [
@@ -194,7 +195,7 @@ def test_schema_and_parser_accept_the_same_sizes_of_a_listing(value: object) -> 
     assert VALIDATOR.is_valid(config) == is_accepted(config)
 
 
-REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts")
+REMOTE = ("url", "headers", "oauth_client_id", "oauth_scopes", "oauth_private_hosts", "oauth_at_start")
 
 
 def test_command_prints_the_schema() -> None:
