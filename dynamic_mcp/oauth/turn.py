@@ -15,7 +15,7 @@ import msgspec
 from dynamic_mcp.log import log
 from dynamic_mcp.oauth.store import TokenStore
 
-_SUFFIX = ".signin"
+_SUFFIX = ".signin.lock"
 _MAX_SIZE = 1 << 16
 
 
@@ -53,12 +53,13 @@ class SignInTurn:
         return True
 
     def tell(self, news: SharedSignIn) -> None:
-        """Replace the news for the other processes."""
+        """Replace the news for the other processes. Without news the file is empty."""
         if self._descriptor is None:
             return
         try:
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, msgspec.json.encode(news), 0)
+            if news != SharedSignIn():
+                os.pwrite(self._descriptor, msgspec.json.encode(news), 0)
         except OSError as error:
             log.debug("the address of the sign-in cannot be shared: %s", error.strerror)
 
