@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 
@@ -24,6 +25,8 @@ from dynamic_mcp.upstream.base import Connector
 SIGN_IN_BEGIN = 2.0
 #: Seconds that calls wait for the user who agreed to sign in. Many clients give up a call after 60 s.
 SIGN_IN_PATIENCE = 40.0
+#: Seconds after which the address in the failure of calls is brought up to date.
+LOOK_AGAIN = 1.0
 
 WAITS = "it waits for you to sign in, in the browser"
 NEEDED = "it needs you to sign in"
@@ -51,8 +54,10 @@ class SigningIn:
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
-                await self._connector.signed_in_elsewhere()
-                tasks.cancel_scope.cancel()
+                # If the store fails, the sign-in that follows reports it.
+                with suppress(UpstreamError):
+                    await self._connector.signed_in_elsewhere()
+                    tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
             with self._state.backoff(named.set, at_once=True):
@@ -99,7 +104,7 @@ class SigningIn:
             if (remedy := self._connector.sign_in_help()) != told:
                 self._fail(WAITS, need)
                 told = remedy
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK_AGAIN)
 
     def _fail(self, reason: str, need: SignInNeeded) -> None:
         self._state.failed(reason, need.stderr_tail, self._connector.sign_in_help(), level=logging.INFO)

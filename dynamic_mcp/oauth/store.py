@@ -105,6 +105,8 @@ class FileStore:
         # No encoded character begins with "%@".
         self.path = self._directory / f"{file_name(server)}{slot and f'%@{slot}'}.json"
         self._reported = ""
+        #: content that cannot be read, of which the user knows
+        self._damaged = b""
 
     @property
     def location(self) -> str:
@@ -118,7 +120,11 @@ class FileStore:
         except OSError as error:
             self._report(error)
             return None
-        return None if data is None else decode_tokens(data, self._server, "the token file")
+        if data is None or data == self._damaged:
+            return None
+        tokens = decode_tokens(data, self._server, "the token file")
+        self._damaged = b"" if tokens is not None else data
+        return tokens
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
