@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -73,12 +73,20 @@ class UpstreamError(DynamicMcpError):
 class UpstreamFailed(UpstreamError):
     """The upstream could not be started or reached, or it broke the protocol.
 
-    ``stderr_tail`` is the last output of the upstream, such as the end of its stderr. It is for the caller, not for the log.
+    ``stderr_tail`` is the last output of the upstream, such as the end of its stderr. ``remedy`` says in lines of their own what the
+    user can do. Both are for the caller, not for the log.
     """
+
+    remedy = ""
 
     def __init__(self, message: str, stderr_tail: str = "") -> None:
         super().__init__(message)
         self.stderr_tail = stderr_tail
+
+    def to_mend(self, remedy: str) -> Self:
+        """The same error, with what the user can do."""
+        self.remedy = remedy
+        return self
 
     def copy(self) -> UpstreamFailed:
         """The same error as a new object, because raising one object several times collects the frames of all tracebacks."""

@@ -63,8 +63,8 @@ def token_store(entry: Binding, kind: str) -> TokenStore:
     return BoundStore(entry, named, own)
 
 
-def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
-    """The connector for a server. The first server behind a URL imports the modules for such servers."""
+def connector(server: Server, guard: Guard, hooks: Hooks, config: Path | None = None) -> Connector:
+    """The connector for a server of this file. The first server behind a URL imports the modules for such servers."""
     transport = server.transport
     if isinstance(transport, StdioTransport):
         return StdioConnector(transport, guard, hooks.launch)
@@ -73,7 +73,8 @@ def connector(server: Server, guard: Guard, hooks: Hooks) -> Connector:
 
     entry = Binding.of(server.name, transport)
     store = token_store(entry, transport.token_store)
-    return HttpConnector(transport, Authorization(server.name, transport, store, record=hooks.record))
+    authorization = Authorization(server.name, transport, store, record=hooks.record, config=config)
+    return HttpConnector(transport, authorization)
 
 
 async def serve(
@@ -95,7 +96,7 @@ async def serve(
     groups: dict[str, Group] = {}
 
     def make_group(server: Server) -> Group:
-        return Group(server, connector(server, guard, hooks), relay, hooks)
+        return Group(server, connector(server, guard, hooks, path), relay, hooks)
 
     link = ClientLink(source, sink, lambda paused: supervisor.set_paused(paused), early)
     session = ClientSession(link.send)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
@@ -18,16 +17,6 @@ import anyio
 
 #: Seconds of work after which other tasks get their turn.
 _SLICE = 0.005
-
-
-@contextmanager
-def later(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Run the action if the block takes this long."""
-    timer = asyncio.get_running_loop().call_later(seconds, action)
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 class TaskSet:

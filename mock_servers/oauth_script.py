@@ -123,6 +123,9 @@ class OAuth:
     error: str | None = None
     faults: list[Fault] = field(default_factory=list)
 
+    #: requests that need no token, by their methods
+    open_methods: list[str] = field(default_factory=list)
+
     # Scopes
 
     #: the scope that a call of each of these tools needs; without it the answer is 403 insufficient_scope. `$n` in the

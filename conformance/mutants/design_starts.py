@@ -62,10 +62,10 @@ def restarts_servers_on_next_use() -> None:
     def wait_for_use(self: Backoff) -> None:
         self.next = math.inf
 
-    async def with_its_delays(self: Group, need: Any, backoff: Backoff) -> None:
+    async def with_its_delays(self: Group, need: Any, backoff: Backoff) -> bool:
         replace(wait_for_use, after_failure)
         try:
-            await sign_in(self, need, backoff)
+            return await sign_in(self, need, backoff)
         finally:
             replace(after_failure, wait_for_use)
 

@@ -1,25 +1,31 @@
 """``dynamic-mcp login SERVER`` and ``dynamic-mcp logout SERVER``: sign in and out at a terminal.
 
-``login`` opens the browser, or with ``--no-browser`` only prints the address. If the browser is on another machine, the user can paste
-its last address. A running proxy uses the new tokens in its next attempt. Exit status: 0 success, 1 failure, 2 usage error.
+``login`` opens the browser, or with ``--no-browser`` only prints the address. If the browser is on another machine, the user can give its
+last address to ``login``, by hand or through a pipe. A running proxy that waits uses the new tokens within seconds. Exit status: 0
+success, 1 failure, 2 usage error.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamic_mcp.commands.terminal import Parser, config_path, fail, load, say
+from dynamic_mcp.commands.terminal import Parser, config_path, fail, load, required_path, say
 
 if TYPE_CHECKING:
-    from dynamic_mcp.config.model import HttpTransport, Server, SseTransport
+    from dynamic_mcp.config.model import Server
     from dynamic_mcp.errors import SignInNeeded
     from dynamic_mcp.events import Record
     from dynamic_mcp.hooks import Hooks
+    from dynamic_mcp.oauth.authorization import Authorization
     from dynamic_mcp.oauth.callback import Callback
     from dynamic_mcp.oauth.store import TokenStore
     from dynamic_mcp.upstream.base import Connector
@@ -71,7 +77,8 @@ def main(words: Sequence[str]) -> int:
         fail(
             f"no enabled server {options.server!r} in the configuration; the enabled ones are: {', '.join(servers)}"
         )
-    return asyncio.run(_login(servers[options.server], hooks, browser=not options.no_browser))
+    path = required_path(options.config, command_line)
+    return asyncio.run(_login(servers[options.server], path, hooks, browser=not options.no_browser))
 
 
 def _stores_of(server: Server | None) -> list[TokenStore]:
@@ -111,43 +118,66 @@ def _logout(server: str, stores: Sequence[TokenStore], record: Record) -> int:
     return 1
 
 
-async def _login(server: Server, hooks: Hooks, *, browser: bool) -> int:
+async def _login(server: Server, config: Path, hooks: Hooks, *, browser: bool) -> int:
     from dynamic_mcp.config.model import StdioTransport
-    from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, UpstreamFailed
-    from dynamic_mcp.process.guard import Guard
-    from dynamic_mcp.server import connector
+    from dynamic_mcp.errors import UpstreamError, UpstreamFailed
+    from dynamic_mcp.oauth.authorization import Authorization
+    from dynamic_mcp.oauth.binding import Binding
+    from dynamic_mcp.server import token_store
 
     if isinstance(server.transport, StdioTransport):
         fail(f"{server.name!r} is a child process; only a server with a url needs a sign-in")
-    connections = connector(server, Guard(), hooks)
+    entry = Binding.of(server.name, server.transport)
+    store = token_store(entry, server.transport.token_store)
+    display = _Display(browser=browser)
+    authorization = Authorization(
+        server.name, server.transport, store, display.show_address, hooks.record, config, takes_turns=False
+    )
     try:
-        try:
-            try:
-                await _connect(server, connections)
-            except HttpStatus as refusal:
-                if refusal.status != 401:
-                    raise
-                # The server refuses a renewed token. The next refusal leads to a sign-in.
-                await _connect(server, connections)
-        except SignInNeeded as need:
-            await _sign_in(server.name, server.transport, need, hooks.record, browser=browser)
-            await _connect(server, connector(server, Guard(), hooks))
+        need = await _refused(server, hooks) or await authorization.may_need_sign_in()
+        if need is not None:
+            await _sign_in(authorization, need)
+            if (again := await _refused(server, hooks)) is not None:
+                raise again
     except UpstreamError as error:
         say(f"Not signed in to {server.name}: {error}")
         if words := error.stderr_tail if isinstance(error, UpstreamFailed) else "":
             say(f"The server says: {words}")
         return 1
     finally:
-        await connections.close()
+        await authorization.close()
     say(f"{server.name} is ready: it accepts the authorization, or needs none.")
     return 0
 
 
+async def _refused(server: Server, hooks: Hooks) -> SignInNeeded | None:
+    """Connect once, and list the tools; the sign-in that the server demands. Raises another UpstreamError."""
+    from dynamic_mcp.errors import HttpStatus, SignInNeeded
+    from dynamic_mcp.process.guard import Guard
+    from dynamic_mcp.server import connector
+
+    connections = connector(server, Guard(), hooks)
+    try:
+        try:
+            await _connect(server, connections)
+        except HttpStatus as refusal:
+            if refusal.status != 401:
+                raise
+            # The server refuses a renewed token. The next refusal leads to a sign-in.
+            await _connect(server, connections)
+    except SignInNeeded as need:
+        return need
+    finally:
+        await connections.close()
+    return None
+
+
 async def _connect(server: Server, connections: Connector) -> None:
-    """Connect once. Raises SignInNeeded or another UpstreamError."""
+    """Connect once, as a start does. Raises SignInNeeded or another UpstreamError."""
     import anyio
 
     from dynamic_mcp.errors import UpstreamFailed
+    from dynamic_mcp.groups.listing import TOOLS, list_all
     from dynamic_mcp.upstream.base import NullEvents, not_started_within
 
     limit = server.timeouts.start
@@ -155,57 +185,64 @@ async def _connect(server: Server, connections: Connector) -> None:
     try:
         with anyio.fail_after(limit):
             await upstream.open(limit)
+            if server.features.tools:
+                await list_all(upstream, TOOLS, limit)
     except TimeoutError:
         raise UpstreamFailed(not_started_within(limit)) from None
     finally:
         await upstream.close()
 
 
-async def _sign_in(
-    name: str,
-    transport: HttpTransport | SseTransport,
-    need: SignInNeeded,
-    record: Record,
-    *,
-    browser: bool,
-) -> None:
-    """Show the address, and wait for the browser or for its pasted address. Raises UpstreamFailed."""
+async def _sign_in(authorization: Authorization, need: SignInNeeded) -> None:
+    """Wait for the browser, its pasted address, or another process. Raises UpstreamFailed."""
     from dynamic_mcp.errors import UpstreamFailed
-    from dynamic_mcp.oauth import browser as opener
-    from dynamic_mcp.oauth.address import host_of
-    from dynamic_mcp.oauth.authorization import Authorization
-    from dynamic_mcp.oauth.binding import Binding
-    from dynamic_mcp.server import token_store
 
-    reading: list[asyncio.Task[None]] = []
-
-    async def show_address(address: str, server: str, callback: Callback) -> None:
-        say(f"Sign in to {server} at {host_of(address)} in a browser:", "", f"  {address}", "", most=None)
-        if sys.stdin.isatty():
-            say("If the browser is on another machine, paste its last address here.")
-            reading.append(asyncio.get_running_loop().create_task(_read_pasted(callback)))
-        if browser:
-            await opener.show(address, server)
-
-    entry = Binding.of(name, transport)
-    store = token_store(entry, transport.token_store)
-    authorization = Authorization(name, transport, store, show_address, record)
     try:
         await authorization.sign_in(need)
     except UpstreamFailed as error:
         error.stderr_tail = error.stderr_tail or need.stderr_tail
         raise
-    finally:
-        for task in reading:
-            task.cancel()
-        await authorization.close()
 
 
-async def _read_pasted(callback: Callback) -> None:
-    from anyio import to_thread
+class _Display:
+    """Shows the address, and reads the pasted one."""
 
-    while line := await to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-        problem = callback.paste(line)
-        if problem is None:
-            return
+    def __init__(self, *, browser: bool) -> None:
+        self._browser = browser
+
+    async def show_address(self, address: str, server: str, callback: Callback) -> None:
+        """Show the address of a sign-in (``oauth.signin.ShowAddress``)."""
+        from dynamic_mcp.oauth import browser
+        from dynamic_mcp.oauth.address import host_of
+
+        say(f"Sign in to {server} at {host_of(address)} in a browser:", "", f"  {address}", "", most=None)
+        if sys.stdin is not None:
+            if sys.stdin.isatty():
+                say("If the browser is on another machine, paste its last address here.")
+            read = partial(_read_pasted, asyncio.get_running_loop(), callback)
+            threading.Thread(target=_quietly, args=(read,), name="stdin", daemon=True).start()
+        if self._browser:
+            await browser.show(address, server)
+
+
+def _quietly(read: Callable[[], None]) -> None:
+    """Read, unless stdin cannot be read, or the program is at its end."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        read()
+
+
+def _read_pasted(loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
+    """Read lines from stdin until one is the address. Runs in a thread that must not keep the program from its end."""
+    rest = b""
+    # A read of ``sys.stdin`` would hold a lock that the end of the program needs.
+    while data := os.read(sys.stdin.fileno(), 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            loop.call_soon_threadsafe(_take_pasted, callback, line)
+    if rest:
+        loop.call_soon_threadsafe(_take_pasted, callback, rest)
+
+
+def _take_pasted(callback: Callback, line: bytes) -> None:
+    if line.strip() and (problem := callback.paste(line.decode(errors="replace"))) is not None:
         say(problem)

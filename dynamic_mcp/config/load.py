@@ -78,6 +78,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True):
     oauth_scopes: list[str] = []
     oauth_private_hosts: list[str] = []
     oauth: OAuthEntry | None = None
+    oauth_at_start: bool = False
     enabled: bool = True
     features: Features = Features()
     tools: ToolsEntry = msgspec.field(default_factory=ToolsEntry)
@@ -90,6 +91,7 @@ SERVER_ENTRY: type[msgspec.Struct] = _Server
 #: The members of an entry that only a server behind a URL has.
 _ONLY_URL = (
     *("headers", "oauth_client_id", "oauth_client_secret", "oauth_scopes", "oauth_private_hosts", "oauth"),
+    "oauth_at_start",
 )
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
@@ -297,7 +299,7 @@ def _server(
         signing_in = oauth(entry.oauth or OAuthEntry(), short, path, expand, wrong, mistakes.origin)
         hosts = tuple(entry.oauth_private_hosts)
         shared = settings.require_https, settings.max_message_size, settings.token_store, hosts
-        own = signing_in.client_id, signing_in.scopes, *shared, signing_in.oauth
+        own = signing_in.client_id, signing_in.scopes, *shared, signing_in.oauth, entry.oauth_at_start
         is_sse = entry.type == "sse"
         transport = (
             SseTransport(url, headers, *own)

@@ -140,6 +140,8 @@ class HttpTransport(msgspec.Struct, frozen=True):
     #: hosts at private addresses to which the server may lead (``oauth.reach``)
     oauth_private_hosts: tuple[str, ...] = ()
     oauth: OAuthSettings = OAuthSettings()
+    #: sign in when the proxy starts, rather than when a client uses the server
+    oauth_at_start: bool = False
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""
@@ -159,6 +161,7 @@ class SseTransport(msgspec.Struct, frozen=True):
     token_store: TokenStoreKind = "file"  # noqa: S105  # where they are kept
     oauth_private_hosts: tuple[str, ...] = ()
     oauth: OAuthSettings = OAuthSettings()
+    oauth_at_start: bool = False
 
     def hidden(self) -> HiddenValues:
         """The values that the last words of the server must not show."""

@@ -230,6 +230,7 @@ _MEMBERS: dict[str, dict[str, Callable[[object], bool]]] = {
         "headers": _are_headers,
         "oauth_client_id": _is_text,
         "oauth_scopes": _are_texts,
+        "oauth_at_start": lambda value: isinstance(value, bool),
         "type": lambda value: value in ("http", "sse"),
     },
 }

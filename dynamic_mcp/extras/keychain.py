@@ -40,6 +40,8 @@ class KeyringStore:
         self._user = f"{file_name(server)}%@{slot}" if slot else server
         self._file = file or FileStore(server)
         self._has_warned = False
+        #: content that cannot be read, of which the user knows
+        self._damaged: str | None = None
 
     @property
     def location(self) -> str:
@@ -48,7 +50,11 @@ class KeyringStore:
     def load(self) -> Tokens | None:
         self._warn_of_token_file()
         text = self._call("get_password")
-        return None if text is None else decode_tokens(text, self._server, "the keyring entry")
+        if text is None or text == self._damaged:
+            return None
+        tokens = decode_tokens(text, self._server, "the keyring entry")
+        self._damaged = None if tokens is not None else text
+        return tokens
 
     def save(self, tokens: Tokens) -> None:
         self._call("set_password", msgspec.json.encode(tokens).decode())
@@ -62,6 +68,10 @@ class KeyringStore:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The lock of the token file."""
         return self._file.lock()
+
+    def open_beside(self, suffix: str) -> int | None:
+        """A file beside the token file."""
+        return self._file.open_beside(suffix)
 
     def _call(self, method: str, *arguments: str) -> str | None:
         try:

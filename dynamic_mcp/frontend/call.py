@@ -75,6 +75,8 @@ class Call:
         self.is_given_up = False
         #: the group of the upstream, once known
         self.group: Group | None = None
+        #: the group whose definitions the client wants, which are no result of its upstream
+        self.awaited: Group | None = None
         #: whether the hooks watch this call, and so record a refusal themselves
         self.is_watched = False
         #: the members of params; their values are the client's bytes

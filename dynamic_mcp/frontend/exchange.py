@@ -30,6 +30,7 @@ from dynamic_mcp.frontend.session import (
     ClientSession,
     known_capabilities,
     refusal_of,
+    shows_pages,
 )
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.protocol import jsonrpc
@@ -137,6 +138,14 @@ class Exchange:
             and not self._work.done()
         )
 
+    def can_show_page(self, group: Group) -> bool:
+        """Whether this call waits for the group, and its client can show a page to its user."""
+        return (
+            group in (self._call.group, self._call.awaited)
+            and not self._work.done()
+            and shows_pages(self._call.incoming.capabilities)
+        )
+
     async def ask(self, method: str, params: bytes) -> bytes:
         """Send a question to the client; the answer."""
         key = f"q{secrets.token_hex(4)}"
@@ -235,6 +244,10 @@ class Exchanges:
         """The only call that a question of the upstream can belong to; None without one, or with several."""
         candidates = [exchange for exchange in self._running if exchange.can_ask(group, method)]
         return candidates[0] if len(candidates) == 1 else None
+
+    def find_for_page(self, group: Group) -> Exchange | None:
+        """A call that waits for the group, and whose client can show a page to its user."""
+        return next((exchange for exchange in self._running if exchange.can_show_page(group)), None)
 
     def close(self) -> None:
         """Cancel the calls that wait for a second call."""

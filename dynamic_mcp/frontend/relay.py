@@ -18,6 +18,7 @@ from dynamic_mcp.frontend.attribution import attributed
 from dynamic_mcp.frontend.call import Call
 from dynamic_mcp.frontend.changes import ListChanges
 from dynamic_mcp.frontend.exchange import Exchanges
+from dynamic_mcp.frontend.pages import Pages
 from dynamic_mcp.frontend.session import (
     LOG_LEVELS,
     REQUIRED_CAPABILITIES,
@@ -33,6 +34,7 @@ from dynamic_mcp.log import log
 from dynamic_mcp.protocol import jsonrpc
 from dynamic_mcp.protocol.jsonrpc import INTERNAL_ERROR, Message, Refusal
 from dynamic_mcp.protocol.nulls import without_nulls
+from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.tasks import TaskSet
 from dynamic_mcp.upstream.base import Options
 
@@ -57,6 +59,7 @@ class Relay:
         #: the lists that the client got
         self.changes = ListChanges(self.announce)
         self._session = session
+        self._pages = Pages(session, self.exchanges)
         self._groups = groups
         self._calls: set[Call] = set()
         self._tasks = TaskSet()
@@ -88,6 +91,7 @@ class Relay:
     def close(self) -> None:
         """Stop relaying."""
         self.exchanges.close()
+        self._pages.close()
         self.changes.close()
         for listener in self.listeners:
             listener.closed.set()
@@ -142,6 +146,12 @@ class Relay:
             raise Refusal(INTERNAL_ERROR, refusal.text, error=refusal.error) from None
         except UpstreamError as error:
             raise Refusal(INTERNAL_ERROR, f"the client did not answer: {error}") from None
+
+    def can_show_pages(self, group: Group) -> bool:
+        return self._pages.can_show(group)
+
+    async def show_page(self, group: Group, page: SignInPage) -> bool:
+        return await self._pages.show(group, page)
 
     # To the client
 

@@ -166,8 +166,11 @@ def _failure_line(incoming: Incoming, error: UpstreamError) -> bytes:
 
 
 def _describe_error(error: UpstreamError) -> str:
-    tail = error.stderr_tail if isinstance(error, UpstreamFailed) else ""
-    return f"The upstream server failed: {error}" + (f"\nIts last output:\n{tail}" if tail else "")
+    if not isinstance(error, UpstreamFailed):
+        return f"The upstream server failed: {error}"
+    lines = [f"The upstream server failed: {error}", error.remedy]
+    lines += ["Its last output:", error.stderr_tail] if error.stderr_tail else []
+    return "\n".join(filter(None, lines))
 
 
 _decode_id = msgspec.json.Decoder(str | int | float).decode

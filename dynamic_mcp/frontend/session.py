@@ -31,6 +31,8 @@ REQUIRED_CAPABILITIES = {
     "roots/list": "roots",
 }
 
+#: The first revision with elicitation in URL mode.
+_URL_MODE = "2025-11-25"
 #: Seconds that the user may take to answer a question.
 USER_TIMEOUT = 600.0
 #: Seconds that the client itself may take, such as for its roots.
@@ -41,6 +43,22 @@ class _InitializeParams(msgspec.Struct):
     version: str = msgspec.field(name="protocolVersion", default="")
     capabilities: dict[str, Raw] = {}
     client_info: Raw = msgspec.field(name="clientInfo", default=Raw(b""))
+
+
+class _Modes(msgspec.Struct):
+    url: dict[str, Raw] | None = None
+
+
+class _Capabilities(msgspec.Struct):
+    elicitation: _Modes = msgspec.field(default_factory=_Modes)
+
+
+def shows_pages(capabilities: bytes) -> bool:
+    """Whether these capabilities of a client (a JSON object) contain elicitation in URL mode."""
+    try:
+        return msgspec.json.decode(capabilities, type=_Capabilities).elicitation.url is not None
+    except msgspec.DecodeError:
+        return False
 
 
 class ClientSession:
@@ -99,6 +117,11 @@ class ClientSession:
     def has_capability(self, capability: str) -> bool:
         """Whether a legacy client declared this capability."""
         return self.version is not None and capability in self._capabilities
+
+    @property
+    def shows_pages(self) -> bool:
+        """Whether a legacy client can show a page to its user now."""
+        return self._initialized and (self.version or "") >= _URL_MODE and shows_pages(self.capabilities)
 
     async def ask(self, group: Group, method: str, params: bytes) -> bytes:
         """Send a request of a group's upstream to a legacy client. Raises UpstreamError, like a request to any peer."""

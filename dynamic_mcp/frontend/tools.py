@@ -71,13 +71,13 @@ class Toolbox:
         if name == CALL:
             return await self._watched_call(arguments, call)
         if name == GET:
-            return await self._get(arguments)
+            return await self._get(arguments, call)
         raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(name)}. This server has {GET} and {CALL}.")
 
-    async def _get(self, arguments: Raw) -> bytes:
+    async def _get(self, arguments: Raw, call: Call) -> bytes:
         try:
             parsed = read_get(arguments, self._groups)
-            group = self._group(parsed.group)
+            call.awaited = group = self._group(parsed.group)
             _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
             upstream = await group.connected()
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
@@ -199,14 +199,18 @@ async def _refuse(refusal: CallRefused) -> bytes:
 
 def _not_available(group: str, error: UpstreamFailed) -> str:
     when = " yet" if isinstance(error, StillStarting) else ""
-    return _with_output(
-        f"Group {group!r} is not available{when}: {error}. Other groups are not affected.", error
-    )
+    text = f"Group {group!r} is not available{when}: {error}. Other groups are not affected."
+    return _with_output(text + (error.remedy and f"\n{error.remedy}"), error)
 
 
 def _call_failed(parsed: CallArguments, error: UpstreamFailed, group: Group | None) -> str:
     """Why a call has no result. A bad answer of a server that stays connected concerns this call only."""
-    if isinstance(error, UpstreamGone | SignInNeeded) or group is None or group.upstream is None:
+    if (
+        isinstance(error, UpstreamGone | SignInNeeded)
+        or error.remedy
+        or group is None
+        or group.upstream is None
+    ):
         return _not_available(parsed.group, error)
     return _with_output(f"The call of {cut(parsed.name)!r} in group {parsed.group!r} failed: {error}.", error)
 

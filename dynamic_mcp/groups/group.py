@@ -6,7 +6,6 @@ upstream. No lock is held during a request, so a group that hangs or fails delay
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Coroutine
 from typing import TypeVar
 
@@ -28,6 +27,7 @@ from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
+from dynamic_mcp.groups.signing_in import WAITS, SigningIn
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
@@ -36,14 +36,11 @@ from dynamic_mcp.protocol import era
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES
-from dynamic_mcp.tasks import later
+from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
 from dynamic_mcp.upstream.handshake import NoCommonVersion
 
 _T = TypeVar("_T")
-
-#: Seconds for the steps of a sign-in before the browser opens. Only they show whether a sign-in is possible.
-SIGN_IN_BEGIN = 2.0
 
 
 class Group:
@@ -59,6 +56,7 @@ class Group:
         self._listener = listener
         self._hooks = hooks
         self._state = GroupState(server.name)
+        self._signing_in = SigningIn(server.name, connector, self._state)
         self._listings = ListingCache(server.name)
         #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
         self.switched_off_by = self._listings.switched_off_by
@@ -99,7 +97,9 @@ class Group:
         return float(getattr(self.server.timeouts, kind.feature))
 
     def try_again(self) -> None:
-        """Start the next attempt if the upstream has failed, but not just now: a client names this group."""
+        """A client names this group: start the sign-in, or the next attempt if the last one failed, but not just now."""
+        if self.upstream is None:
+            self._signing_in.is_named = True
         self._state.try_again()
 
     async def connected(self) -> Upstream:
@@ -122,14 +122,24 @@ class Group:
         try:
             return await self._listings.obtain(
                 kind,
-                lambda: self._tracked(list_all(upstream, kind, self.timeout(kind))),
+                lambda: self._tracked(self._list(upstream, kind)),
                 self.timeout(kind) if timeout is None else timeout,
                 anew=doubt is Doubt.MISSING
                 or (doubt is Doubt.ASKED and not announces_changes(upstream, kind)),
                 last_will_do=doubt is Doubt.NONE,
             )
         except UpstreamTimeout as error:
-            raise error.by(self.name, kind.feature) from None
+            raise self._explained(error, kind) from None
+
+    async def _list(self, upstream: Upstream, kind: Kind) -> Listing:
+        """List one kind. Only the tools are worth a sign-in, because a client lists the others of every group."""
+        try:
+            return await list_all(upstream, kind, self.timeout(kind))
+        except SignInNeeded as need:
+            if kind is not TOOLS:
+                raise
+            await self._connector.sign_in(need)
+            return await list_all(upstream, kind, self.timeout(kind))
 
     def cached_listing(self, kind: Kind) -> Listing | None:
         """The last listing of the connected upstream, also while it is made anew."""
@@ -150,7 +160,7 @@ class Group:
                     raise
                 result = await self._tracked(upstream.request(method, params, options))
         except UpstreamTimeout as error:
-            raise error.by(self.name, kind.feature) from None
+            raise self._explained(error, kind) from None
         if method == "tools/call":
             self._listings.tool_called()
         return valid_result(method, result)
@@ -159,6 +169,12 @@ class Group:
         """Whether a new listing of the tools replaced the last one, so that a call may need other headers."""
         last = self.cached_listing(TOOLS)
         return await self.listing(TOOLS, doubt=Doubt.MISSING) is not last
+
+    def _explained(self, error: UpstreamTimeout, kind: Kind) -> UpstreamError:
+        """Why a request got no answer in time: the user has to sign in, or the upstream is slow."""
+        if remedy := self._connector.sign_in_help(pending=True):
+            return UpstreamFailed(f"{WAITS} ({error})").to_mend(remedy)
+        return error.by(self.name, kind.feature)
 
     @property
     def subscriptions(self) -> ResourceSubscriptions:
@@ -189,8 +205,7 @@ class Group:
             while True:
                 try:
                     need = await self._run_connection(backoff)
-                    if need is not None:
-                        await self._sign_in(need, backoff)
+                    if need is not None and await self._sign_in(need, backoff):
                         continue
                 except Exception as error:
                     # An unexpected error, such as a lack of memory, must not stop the other groups.
@@ -202,6 +217,7 @@ class Group:
         finally:
             if self.policy is not None:
                 await self.policy.close()
+            await self._signing_in.close()
             await self._connector.close()
 
     async def _run_connection(self, backoff: Backoff) -> SignInNeeded | None:
@@ -287,30 +303,31 @@ class Group:
                     raise
         return upstream
 
-    async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> None:
-        """Wait for the user's sign-in; ``oauth.signin`` limits the time. Calls fail as soon as a user can be meant."""
-        text = "it waits for you to sign in, in the browser"
+    async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
+        """Let the user sign in, once a client names the group; ``oauth.signin`` limits the time. False after a failure."""
+        need.stderr_tail = self._last_words(need.stderr_tail)
         try:
-            with later(SIGN_IN_BEGIN, lambda: self._fail(text, need.stderr_tail, level=logging.INFO)):
-                await self._connector.sign_in(need)
+            if await self._signing_in.wait_until_named(need):
+                await self._signing_in.run(need)
         except UpstreamError as error:
             backoff.after_failure()
-            self._fail(str(error), need.stderr_tail)
-            # ``retry_now`` does not shorten this delay, because the next attempt opens a browser.
-            await anyio.sleep(backoff.next)
-        else:
-            backoff.signed_in = True
+            remedy = error.remedy if isinstance(error, UpstreamFailed) else ""
+            self._fail(str(error), need.stderr_tail, remedy)
+            return False
+        backoff.signed_in = True
+        return True
 
     def _set_ready(self, upstream: Upstream, tasks: TaskGroup) -> None:
+        self._signing_in.is_named = False
         self._state.ready(upstream)
         upstream.set_paused(self._paused)
         self._subscriptions.begin(upstream, tasks)
         self._listener.on_ready(self)
         log.info("group %s: ready", self.name)
 
-    def _fail(self, reason: str, stderr_tail: str = "", *, level: int = logging.WARNING) -> None:
+    def _fail(self, reason: str, stderr_tail: str = "", remedy: str = "") -> None:
         self._listings.clear()
-        self._state.failed(reason, self._last_words(stderr_tail), level=level)
+        self._state.failed(reason, self._last_words(stderr_tail), remedy)
 
     def _last_words(self, text: str) -> str:
         """What may be shown of the last output, or of the text of a refusal."""
@@ -349,6 +366,8 @@ class Group:
         successor._listings.inherit(self._listings)
         self._state.replaced()
         successor.inherit(self._subscriptions.uris, self.policy)
+        if self._signing_in.is_named:
+            successor.try_again()
 
     def inherit(self, uris: set[str], policy: CallPolicy | None) -> None:
         """Take over the subscriptions of a predecessor, and the limits of its policy."""
@@ -381,3 +400,9 @@ class Group:
 
     async def on_request(self, message: Message) -> bytes:
         return await self._listener.on_request(self, message)
+
+    def on_sign_in(self, page: SignInPage) -> bool:
+        if not self._listener.can_show_pages(self):
+            return False
+        self._signing_in.on_page(page, lambda shown: self._listener.show_page(self, shown))
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from dynamic_mcp.protocol.jsonrpc import Message
+from dynamic_mcp.sign_in_page import SignInPage
 
 G = TypeVar("G", contravariant=True)
 
@@ -30,4 +31,12 @@ class GroupListener(Protocol[G]):
 
     async def on_request(self, group: G, message: Message) -> bytes:
         """Answer a request of the group's upstream with a result. Raises ``jsonrpc.Refusal``."""
+        ...
+
+    def can_show_pages(self, group: G) -> bool:
+        """Whether the client can show a page for this group to its user."""
+        ...
+
+    async def show_page(self, group: G, page: SignInPage) -> bool:
+        """Let the client show the page of a sign-in; whether the user agreed. Raises UpstreamError if the client does not."""
         ...

@@ -50,6 +50,8 @@ class GroupState:
         self.settled = anyio.Event()
         #: set once the first attempt has succeeded or failed, or no attempt follows
         self.decided = anyio.Event()
+        #: whether the client asks its user to sign in, for which calls wait
+        self.asks_the_user = False
         #: calls that wait
         self._waiting = 0
         #: the monotonic time at which the current attempt began; None without an attempt
@@ -57,6 +59,8 @@ class GroupState:
         self._is_slow = False
         #: starts the next attempt; None unless the group waits in the backoff after a failure
         self._hurry: Callable[[], None] | None = None
+        #: whether a call does that even just after the failure
+        self._hurries_at_once = False
         self._failed_at = 0.0
         self._last_words: Callable[[], str] = str
         self._warned: str | None = None
@@ -77,23 +81,23 @@ class GroupState:
                     await self.settled.wait()
             finally:
                 self._waiting -= 1
-            if scope.cancelled_caught:
+            if scope.cancelled_caught and not self.asks_the_user:
                 raise self._still_starting()
         return self.upstream
 
     def try_again(self) -> None:
-        """Start the next attempt, for which calls then wait, if the last one failed at least ``MIN_AGE`` seconds ago."""
+        """Start the next attempt, for which calls then wait, unless the last one failed just now."""
         if self.ended is not None or self.failure is None or self._hurry is None:
             return
-        if time.monotonic() >= self._failed_at + MIN_AGE:
+        if self._hurries_at_once or time.monotonic() >= self._failed_at + MIN_AGE:
             self._hurry()
             self._hurry = self.failure = None
             self.settled = anyio.Event()
 
     @contextmanager
-    def backoff(self, hurry: Callable[[], None]) -> Iterator[None]:
-        """The delay after a failure; ``hurry`` ends it."""
-        self._hurry = hurry
+    def backoff(self, hurry: Callable[[], None], *, at_once: bool = False) -> Iterator[None]:
+        """The delay after a failure; a call ends it by ``hurry``, with ``at_once`` even just after the failure."""
+        self._hurry, self._hurries_at_once = hurry, at_once
         try:
             yield
         finally:
@@ -143,11 +147,13 @@ class GroupState:
         self.upstream = self.failure = None
         self.settled = anyio.Event()
 
-    def failed(self, reason: str, stderr_tail: str = "", *, level: int = logging.WARNING) -> None:
+    def failed(
+        self, reason: str, stderr_tail: str = "", remedy: str = "", *, level: int = logging.WARNING
+    ) -> None:
         """Fail calls with this reason, because the upstream cannot be connected, or was lost again.
 
-        A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``stderr_tail`` is for
-        callers only, not for the log.
+        A repetition of the same reason is logged at info level, because it may come every 30 s for days. ``stderr_tail`` and
+        ``remedy`` are for callers only, not for the log.
         """
         log.log(
             logging.INFO if reason == self._warned else level,
@@ -156,7 +162,7 @@ class GroupState:
             reason,
         )
         self.upstream = None
-        self.failure = UpstreamFailed(reason, stderr_tail)
+        self.failure = UpstreamFailed(reason, stderr_tail).to_mend(remedy)
         self._failed_at = time.monotonic()
         self._warned = reason
         self._settle()

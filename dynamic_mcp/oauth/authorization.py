@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +26,8 @@ from dynamic_mcp.oauth.fresh_tokens import FreshTokens
 from dynamic_mcp.oauth.reach import AddressLevel, Reach, TooInward
 from dynamic_mcp.oauth.store import FileStore, TokenStore
 from dynamic_mcp.oauth.tokens import Tokens
+from dynamic_mcp.oauth.waiting import Declined, SignInWait
+from dynamic_mcp.sign_in_page import SignInPage
 
 if TYPE_CHECKING:
     from dynamic_mcp.oauth.signin import ShowAddress
@@ -45,10 +49,15 @@ class Authorization:
         store: TokenStore | None = None,
         show_address: ShowAddress | None = None,
         record: Record = discard,
+        config: Path | None = None,
+        *,
+        takes_turns: bool = True,
     ) -> None:
-        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser."""
+        """``store`` is the token file of the name by default; ``show_address`` opens the address for the user, by default in a browser.
+
+        ``config`` is the file to name in messages. With ``takes_turns`` a sign-in waits for that of another process.
+        """
         self._server = server
-        self._show_address = show_address
         self._record = record
         self._url = transport.url.reveal()
         self._client_id = transport.oauth_client_id
@@ -57,7 +66,11 @@ class Authorization:
         issuer = transport.oauth.issuer
         named = () if issuer is None else (host_of(issuer),)
         self.reach = Reach(self._url, (*transport.oauth_private_hosts, *named))
-        self.tokens = FreshTokens(server, transport, store or FileStore(server), record, self.reach)
+        store = store or FileStore(server)
+        self.tokens = FreshTokens(server, transport, store, record, self.reach)
+        self._wait = SignInWait(
+            server, store, self._adopt_newer, show_address, config, takes_turns=takes_turns
+        )
         self._signing_in: asyncio.Task[None] | None = None
         #: the token of a renewal after a refusal, until the server takes it; if the server refuses it too, another renewal does not help
         self._replacement: str | None = None
@@ -97,10 +110,10 @@ class Authorization:
         elif self._stepped_up is not None and _scopes(parsed) <= self._stepped_up:
             if await self._adopt_newer():
                 return True
+            logout = self._wait.login.replace("login", "logout", 1)
             raise UpstreamFailed(
-                "it still refuses the call after you have allowed what it asked for; to be asked again, run: "
-                f"dynamic-mcp logout {self._server}, then dynamic-mcp login {self._server}"
-            )
+                "it still refuses the call after you have allowed what it asked for"
+            ).to_mend(f"To be asked again, run: {logout}\nand then: {self._wait.login}")
         await self._authorize("it needs you to allow more", parsed)
         return True
 
@@ -122,12 +135,52 @@ class Authorization:
         if self._declined is not None:
             if await self._adopt_newer():
                 return
-            raise UpstreamFailed(self._declined)
+            raise self._refusal()
         if self._signing_in is None or self._signing_in.done():
-            self._count_sign_in()
+            self._check_number()
             # A separate task, because the cancellation of one caller must not end it for the others.
             self._signing_in = asyncio.get_running_loop().create_task(self._sign_in_and_record(challenge))
         await asyncio.shield(self._signing_in)
+
+    @property
+    def on_page(self) -> Callable[[SignInPage], bool]:
+        """Takes the page of each sign-in; whether the client shows it."""
+        return self._wait.on_page
+
+    @on_page.setter
+    def on_page(self, take: Callable[[SignInPage], bool]) -> None:
+        self._wait.on_page = take
+
+    async def may_need_sign_in(self) -> SignInNeeded | None:
+        """The sign-in that is useful although the server has refused nothing: for a call, or for other scopes of the configuration."""
+        tokens = await self.tokens.load()
+        if not self._applies or self._transport.oauth.is_machine:
+            return None
+        if tokens is not None:
+            before = tokens.scope if tokens.configured_scope is None else tokens.configured_scope
+            wanted, had = set(self._scopes), set((before or "").split())
+            is_new = wanted != had if tokens.configured_scope is not None else not wanted <= had
+            return SignInNeeded("its oauth_scopes have changed", challenge=Challenge()) if is_new else None
+        from dynamic_mcp.oauth.metadata import discover
+        from dynamic_mcp.oauth.own_headers import client_for
+
+        try:
+            async with client_for(self._transport, self.reach) as http:
+                found = await discover(http, self._url, Challenge(), self._transport.oauth)
+        except UpstreamFailed:
+            return None
+        return SignInNeeded("a call may need it", challenge=Challenge()) if found.published else None
+
+    async def signed_in_elsewhere(self) -> None:
+        """Return once the user has signed in with another process. Raises StoreFailed."""
+        await self._wait.elsewhere()
+
+    def sign_in_help(self, *, pending: bool = False) -> str:
+        """What the user does to sign in, in lines of their own. Empty with ``pending`` if no sign-in waits for the user."""
+        if self._transport.oauth.is_machine:
+            return ""
+        is_pending = self._signing_in is not None and not self._signing_in.done()
+        return self._wait.help if is_pending or not pending else ""
 
     async def close(self) -> None:
         """End a sign-in at once, and a renewal after ``RENEWAL_GRACE``. Bounded, not cancellable."""
@@ -148,7 +201,7 @@ class Authorization:
             self.tokens.forget()
         elif tokens is not None and tokens.refresh_token is not None and used is not None:
             if await self._issuer_changed(tokens, challenge):
-                self.tokens.drop()
+                self.tokens.forget()
                 raise SignInNeeded("it has another authorization server now", challenge=challenge)
             await self.tokens.renew(force=True)
             now = self.tokens.current
@@ -202,15 +255,16 @@ class Authorization:
 
     # The user
 
-    def _count_sign_in(self) -> None:
-        """Count one more sign-in. Raises UpstreamFailed if there were too many."""
+    def _refusal(self) -> UpstreamFailed:
+        return UpstreamFailed(self._declined or "").to_mend(f"To try again, run: {self._wait.login}")
+
+    def _check_number(self) -> None:
+        """Raises UpstreamFailed if too many sign-ins began."""
         now = time.monotonic()
         if len(self._began) == MAX_SIGN_INS and now - self._began[0] < SIGN_IN_PERIOD:
             raise UpstreamFailed(
-                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins "
-                f"by itself; to sign in, run: dynamic-mcp login {self._server}"
-            )
-        self._began.append(now)
+                f"it asked for {MAX_SIGN_INS} sign-ins within {SIGN_IN_PERIOD / 60:g} minutes, so no further one begins by itself"
+            ).to_mend(f"To sign in, run: {self._wait.login}")
 
     def _uncount_sign_in(self) -> None:
         if self._began:
@@ -221,8 +275,16 @@ class Authorization:
         reason = None
         self._record("sign_in_began", server=self._server)
         try:
-            await self._sign_in(challenge)
+            # So that tokens which are in the store already do not count as new ones.
+            await self.tokens.load()
+            if self._transport.oauth.is_machine:
+                await self._sign_in(challenge)
+            else:
+                await self._wait.run(lambda: self._sign_in(challenge))
             outcome = "ok"
+        except Declined as error:
+            self._declined = reason = str(error)
+            raise self._refusal() from None
         except UpstreamFailed as error:
             reason = str(error)
             raise
@@ -241,6 +303,7 @@ class Authorization:
         from dynamic_mcp.oauth.sign_in_request import SignInRequest
         from dynamic_mcp.oauth.signin import sign_in
 
+        self._began.append(time.monotonic())
         before = self.tokens.current or await self.tokens.stored()
         request = SignInRequest(
             self._server,
@@ -259,7 +322,7 @@ class Authorization:
                 if request.oauth.is_machine:
                     tokens = await obtain(http, request, challenge)
                 else:
-                    tokens = await sign_in(http, request, challenge, self._show_address)
+                    tokens = await sign_in(http, request, challenge, self._wait.show)
         except (TransientFailure, NothingToAsk):
             # The browser is not open yet, so another attempt does not disturb the user.
             self._uncount_sign_in()
@@ -273,12 +336,12 @@ class Authorization:
             ) from None
         except UpstreamFailed as error:
             if request.oauth.is_machine:
-                # Nobody is disturbed, so the next attempt of the group tries again.
+                # No person is disturbed, so the next attempt of the group tries again.
                 raise
             await self.tokens.forget_registration(error, before)
-            self._declined = f"{error}; to try again, run: dynamic-mcp login {self._server}"
-            raise UpstreamFailed(self._declined) from None
-        await self.tokens.keep_locked(tokens)
+            raise Declined(str(error)) from None
+        configured = " ".join(self._scopes) or None
+        await self.tokens.keep_locked(msgspec.structs.replace(tokens, configured_scope=configured))
         self._declined = None
         if challenge.error == "insufficient_scope":
             self._stepped_up = _scopes(challenge) | (self._stepped_up or frozenset())

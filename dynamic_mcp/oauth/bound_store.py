@@ -51,3 +51,7 @@ class BoundStore:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """One lock for all entries of the name, because they may want the same place."""
         return self._named.lock()
+
+    def open_beside(self, suffix: str) -> int | None:
+        """A file of this entry alone: another entry of the name has another sign-in."""
+        return self._own.open_beside(suffix)

@@ -24,7 +24,6 @@ _LINUX = (
     "gio open",
     "gnome-open",
     "kde-open",
-    "wslview",
     "x-www-browser",
     "www-browser",
     "sensible-browser",
@@ -32,6 +31,10 @@ _LINUX = (
     "chromium",
     "google-chrome",
 )
+#: Programs that open the browser of another system, and so need no display: of Windows, of Android, of Chrome OS.
+_NEED_NO_DISPLAY = ("wslview", "wsl-open", "termux-open-url", "garcon-url-handler")
+#: The same for Windows behind a Linux without the first two. Only WSL runs it.
+_WSL = ("rundll32.exe url.dll,FileProtocolHandler",)
 _reaped: set[asyncio.Task[int]] = set()
 
 
@@ -54,8 +57,12 @@ def _commands(url: str) -> list[list[str]]:
             listed = ["open"]
         elif sys.platform == "win32":
             listed = ["rundll32 url.dll,FileProtocolHandler"]
-        elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-            listed = list(_LINUX)
+        else:
+            listed = list(_NEED_NO_DISPLAY)
+            if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+                listed += _LINUX
+            if os.environ.get("WSL_DISTRO_NAME") or os.environ.get("WSL_INTEROP"):
+                listed += _WSL
     commands = []
     for entry in listed:
         try:

@@ -141,10 +141,6 @@ class FreshTokens:
                 await self.keep(tokens)
             raise
 
-    def drop(self) -> None:
-        """Stop using the tokens. They stay in the store, with the registration, until the next sign-in."""
-        self._tokens = None
-
     def forget(self) -> None:
         """Drop refused tokens, and never take them from the store again."""
         if self._tokens is not None:

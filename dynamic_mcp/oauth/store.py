@@ -89,6 +89,10 @@ class TokenStore(Protocol):
         """A lock between processes. Raises UpstreamFailed if another process holds it for too long."""
         ...
 
+    def open_beside(self, suffix: str) -> int | None:
+        """A descriptor of a private file of this entry, made if necessary; None where there can be none."""
+        ...
+
 
 class FileStore:
     """One token file of a server: that of its name, or with ``slot`` that of one entry with this name."""
@@ -101,6 +105,8 @@ class FileStore:
         # No encoded character begins with "%@".
         self.path = self._directory / f"{file_name(server)}{slot and f'%@{slot}'}.json"
         self._reported = ""
+        #: content that cannot be read, of which the user knows
+        self._damaged = b""
 
     @property
     def location(self) -> str:
@@ -114,7 +120,11 @@ class FileStore:
         except OSError as error:
             self._report(error)
             return None
-        return None if data is None else decode_tokens(data, self._server, "the token file")
+        if data is None or data == self._damaged:
+            return None
+        tokens = decode_tokens(data, self._server, "the token file")
+        self._damaged = b"" if tokens is not None else data
+        return tokens
 
     def save(self, tokens: Tokens) -> None:
         """Replace the file in one step. Raises OSError."""
@@ -153,7 +163,7 @@ class FileStore:
             self.make_directories()
         try:
             with anyio.move_on_after(LOCK_TIMEOUT) as deadline:
-                while (descriptor := self._open_to_lock(path)) is not None:
+                while (descriptor := self._open_to_lock(path, os.O_RDONLY)) is not None:
                     await _flock(descriptor)
                     if _is_current(descriptor, path):
                         break
@@ -164,6 +174,11 @@ class FileStore:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+    def open_beside(self, suffix: str) -> int | None:
+        with contextlib.suppress(OSError):
+            self.make_directories()
+        return self._open_to_lock(self.path.with_name(f"{self.path.stem}{suffix}"), os.O_RDWR)
 
     def make_directories(self) -> None:
         """Make the private folder of the files. Raises OSError."""
@@ -209,13 +224,12 @@ class FileStore:
             finally:
                 os.close(descriptor)
 
-    def _open_to_lock(self, path: Path) -> int | None:
+    def _open_to_lock(self, path: Path, flags: int) -> int | None:
         if sys.platform == "win32":
             return None
-        flags = os.O_RDONLY | os.O_CREAT
         try:
             with self._folder() as folder:
-                return files.open_file(self._in(folder, path), flags, folder=folder)
+                return files.open_file(self._in(folder, path), flags | os.O_CREAT, folder=folder)
         except files.NotTrusted as error:
             self._report(error)
         except OSError as error:

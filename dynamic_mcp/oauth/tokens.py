@@ -70,8 +70,9 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     issuer: str | None = None
     token_endpoint: str | None = None
     scope: str | None = None
-    #: the scope that the sign-in requested
+    #: the scope that the sign-in requested, and the scopes of the configuration at that time
     requested: str | None = None
+    configured_scope: str | None = None
     #: lifetime of the token in seconds, when it was issued
     lifetime: float | None = None
     client: ClientRegistration | None = None

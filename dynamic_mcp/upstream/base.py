@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from dynamic_mcp.errors import SignInNeeded, UpstreamGone
 from dynamic_mcp.protocol.jsonrpc import METHOD_NOT_FOUND, Message, Refusal
+from dynamic_mcp.sign_in_page import SignInPage
 
 OnProgress = Callable[[dict[str, Raw]], None]
 
@@ -99,8 +100,21 @@ class Connector(Protocol):
         """
         ...
 
+    @property
+    def signs_in_at_start(self) -> bool:
+        """Whether the user wants to sign in before a client uses the server."""
+        ...
+
     async def sign_in(self, need: SignInNeeded) -> None:
         """Let the user sign in. Raises UpstreamFailed if that does not succeed."""
+        ...
+
+    async def signed_in_elsewhere(self) -> None:
+        """Return once the user has signed in with another process."""
+        ...
+
+    def sign_in_help(self, *, pending: bool = False) -> str:
+        """What the user does to sign in, in lines of their own. Empty with ``pending`` if no sign-in waits for the user."""
         ...
 
     async def close(self) -> None:
@@ -127,6 +141,10 @@ class Events(Protocol):
         """Answer a request with a result. Raises ``jsonrpc.Refusal``."""
         ...
 
+    def on_sign_in(self, page: SignInPage) -> bool:
+        """Let the client show the page to the user; false if it cannot."""
+        ...
+
     def on_oddity(self, what: str) -> None:
         """Note what the server does against the protocol. The text contains nothing that the server sent."""
         ...
@@ -146,6 +164,9 @@ class NullEvents:
 
     async def on_request(self, message: Message) -> bytes:
         raise Refusal(METHOD_NOT_FOUND, f"this client does not answer {message.method}")
+
+    def on_sign_in(self, page: SignInPage) -> bool:
+        return False
 
     def on_oddity(self, what: str) -> None:
         """Drop it."""

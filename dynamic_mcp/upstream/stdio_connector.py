@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+import anyio
+
 from dynamic_mcp.config.model import StdioTransport
 from dynamic_mcp.errors import SignInNeeded
 from dynamic_mcp.process.child import Launch
@@ -34,9 +36,20 @@ class StdioConnector:
             is_wanted, lambda: None if self._latest is None else self._latest.process_group
         )
 
+    # A child never needs a sign-in.
+
+    @property
+    def signs_in_at_start(self) -> bool:
+        return False
+
     async def sign_in(self, need: SignInNeeded) -> None:
-        """A child never needs a sign-in."""
         raise need
+
+    async def signed_in_elsewhere(self) -> None:
+        await anyio.sleep_forever()
+
+    def sign_in_help(self, *, pending: bool = False) -> str:
+        return ""
 
     async def close(self) -> None:
         """Nothing is left to release."""

@@ -97,8 +97,16 @@ class NoConnector:
     def turn(self, is_wanted: Callable[[], bool]) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
+    signs_in_at_start = True
+
     async def sign_in(self, need: SignInNeeded) -> None:
         raise need
+
+    async def signed_in_elsewhere(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    def sign_in_help(self, *, pending: bool = False) -> str:
+        return ""
 
     async def close(self) -> None:
         return None

@@ -25,6 +25,18 @@ from dynamic_mcp.upstream.http.client import HttpClient
 from dynamic_mcp.upstream.http.outbox import Outbox
 from dynamic_mcp.upstream.vital_signs import ask_for_life
 
+#: Requests that a client makes because it uses the server. A list, or the log level, is not worth a sign-in.
+_USES = frozenset(
+    {
+        "initialize",
+        "tools/call",
+        "resources/read",
+        "resources/subscribe",
+        "prompts/get",
+        "completion/complete",
+    }
+)
+
 
 class HttpUpstream(ABC):
     """The part of an ``Upstream`` behind a URL that does not depend on its transport."""
@@ -53,7 +65,6 @@ class HttpUpstream(ABC):
             ask=self._ask,
             on_oddity=events.on_oddity,
         )
-        #: once true, a request waits for a sign-in itself; before, the group signs in, outside of the time limit
         self._is_open = False
         self._tasks = TaskSet()
         self._flow = EventFlow(self._peer.count_junk)
@@ -108,6 +119,10 @@ class HttpUpstream(ABC):
     async def _ask(self, timeout: float) -> None:
         """Ask for a sign of life. Raises UpstreamError."""
         await ask_for_life(self._peer, self.modern, self._flow.holds, timeout)
+
+    def _may_sign_in(self, method: str | None) -> bool:
+        """Whether a request waits for a sign-in itself. Before the connection is open, the group signs in, outside of the time limit."""
+        return self._is_open and method in _USES
 
     def _end_with(self, fault: str) -> None:
         """End the connection, because the server misbehaves."""

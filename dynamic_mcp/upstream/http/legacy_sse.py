@@ -116,14 +116,14 @@ class SseUpstream(HttpUpstream):
 
     async def _post_request(self, id: int, message: Outgoing) -> None:
         try:
-            await self._post(message.line)
+            await self._post(message.line, may_sign_in=self._may_sign_in(message.method))
         except UpstreamFailed as error:
             self._peer.fail(id, error)
 
     async def _post_unanswered(self, message: Outgoing) -> None:
         await self._post(message.line)
 
-    async def _post(self, line: bytes) -> None:
+    async def _post(self, line: bytes, *, may_sign_in: bool = False) -> None:
         """POST one line. Raises UpstreamFailed if the server does not accept it."""
         headers, url = {"Content-Type": "application/json"}, self._endpoint.result()
-        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=self._is_open)
+        await self._client.post(headers, line.rstrip(), url=url, may_sign_in=may_sign_in)

@@ -73,6 +73,8 @@ class OAuthGuard:
         scopes = self.token_registry.scopes_of(token.strip()) if sent else None
         if scopes is None and sent and self._oauth.any_token:
             return True
+        if scopes is None and not sent and _method_in(exchange.body) in self._oauth.open_methods:
+            return True
         if scopes is None:
             respond_json(exchange, 401, {"error": "unauthorized"}, self._challenge(sent))
             return False
@@ -92,6 +94,15 @@ class OAuthGuard:
             comma = "," if "Bearer " in whole else ""
             whole = whole.replace("Bearer", f'Bearer error="invalid_token"{comma}', 1)
         return {"WWW-Authenticate": whole} if whole else {}
+
+
+def _method_in(body: bytes) -> str | None:
+    """The method of a request or notification; None for any other body."""
+    try:
+        method = json.loads(body)["method"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return method if isinstance(method, str) else None
 
 
 def _tool_in(body: bytes) -> str | None:

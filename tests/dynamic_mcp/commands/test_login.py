@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
+from anyio import to_thread
 
 from conformance.checks.hard_keyring import mock_keychain
 from conformance.model.sut import make_sut
@@ -78,3 +87,102 @@ async def test_login_needs_a_server_behind_a_url(bench: Workbench, server: str, 
     login = await bench.run_to_exit(args=["login", server, str(config)], within=30.0)
     assert login.code == 2
     assert reason in login.stderr
+
+
+#: Methods of a server that demands a token for calls only.
+OPEN = ["initialize", "notifications/initialized", "server/discover", "tools/list"]
+
+
+@pytest.mark.parametrize("open_methods", [OPEN, OPEN[:-1]], ids=["calls", "lists and calls"])
+async def test_login_signs_in_to_a_server_that_refuses_nothing_at_first(
+    bench: Workbench, open_methods: list[str]
+) -> None:
+    upstream = await bench.oauth("a", OAuth(open_methods=open_methods))
+    browser = bench.browser(User())
+    config = bench.config(upstream)
+
+    login = await bench.run_to_exit(args=["login", "a", str(config)], within=30.0)
+    assert login.code == 0, login.stderr
+    async with bench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        assert not (await proxy.call("a", "echo")).is_error
+    assert len(browser.openings) == 1
+
+
+async def test_login_needs_no_sign_in_to_an_open_server(bench: Workbench) -> None:
+    upstream, browser = await bench.http("a"), bench.browser(User())
+    login = await bench.run_to_exit(args=["login", "a", str(bench.config(upstream))], within=30.0)
+    assert login.code == 0, login.stderr
+    browser.was_never_opened()
+
+
+async def test_login_asks_again_after_a_change_of_the_scopes(bench: Workbench) -> None:
+    upstream, browser = await bench.oauth("a", OAuth()), bench.browser(User())
+
+    async def pages_after(scopes: list[str]) -> int:
+        entry = {**upstream.entry, "description": "d", "oauth_scopes": scopes}
+        config = bench.sandbox.tmp / "scopes.json"
+        config.write_text(json.dumps({"mcpServers": {"a": entry}}))
+        login = await bench.run_to_exit(args=["login", "a", str(config)], within=30.0)
+        assert login.code == 0, login.stderr
+        return len(browser.openings)
+
+    changes = [["a"], ["a"], ["a", "b"], ["b", "a"], ["b"], []]
+    assert [await pages_after(scopes) for scopes in changes] == [1, 1, 2, 2, 3, 4]
+    assert [page.params.get("scope") for page in browser.openings] == ["a", "a b", "b", None]
+
+
+async def test_proxy_that_waits_uses_the_tokens_of_login(bench: Workbench) -> None:
+    """The answer for the group has the command, whose path needs quotes."""
+    upstream = await bench.oauth("a", OAuth())
+    browser = bench.browser(works=False)
+    config = bench.sandbox.tmp / "my project.json"
+    bench.config(upstream).rename(config)
+    async with bench.proxy(config=config) as proxy:
+        await proxy.handshake()
+        answer = await proxy.call("a", "echo")
+        command = re.search("(?m)^Or run: dynamic-mcp (.*)$", answer.text)
+        assert command is not None, answer.text
+        assert shlex.split(command[1]) == ["login", "a", str(config)]
+        assert len(browser.openings) == 0
+        bench.browser(User())
+        login = await bench.run_to_exit(args=shlex.split(command[1]), within=30.0)
+        assert login.code == 0, login.stderr
+        await proxy.ready(upstream, within=3.0)
+
+
+def _redirect_of(address: str) -> str:
+    """Where the page leads, without going there: the address that a browser elsewhere shows at last."""
+    parts = urlsplit(address)
+    with contextlib.closing(HTTPConnection(parts.netloc, timeout=10)) as connection:
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        return str(connection.getresponse().headers["Location"])
+
+
+@pytest.mark.parametrize("stays_open", [True, False])
+async def test_login_takes_the_address_from_a_pipe(bench: Workbench, stays_open: bool) -> None:
+    upstream = await bench.oauth("a", OAuth())
+    config = bench.config(upstream)
+
+    def log_in() -> tuple[int, str]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "dynamic_mcp", "login", "a", str(config), "--no-browser"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HOME": str(bench.sandbox.home)},
+        ) as login:
+            assert login.stdin is not None
+            assert login.stderr is not None
+            address = next(line.strip() for line in login.stderr if "/authorize?" in line)
+            login.stdin.write(f"not an address\n\n{_redirect_of(address)}\n")
+            login.stdin.flush()
+            if not stays_open:
+                login.stdin.close()
+            code = login.wait(20)
+            return code, login.stderr.read()
+
+    code, said = await to_thread.run_sync(log_in)
+    assert code == 0, said
+    assert "a is ready" in said

@@ -111,6 +111,7 @@ SOME: dict[str, list[Any]] = {
         {"scope": []},
     ],
     "oauth_private_hosts": [["login.corp.example", "10.0.0.5", "fd00::1"], "a", ["https://a"], ["a:1"], [""]],
+    "oauth_at_start": [True, False, 1, "a"],
     "enabled": [True, 1],
     "features": [{}, {"tools": False}, {"tools": 0}, {"x": True}],
     "tools": [
@@ -240,6 +241,7 @@ REMOTE = (
         "oauth_scopes",
         "oauth_private_hosts",
         "oauth",
+        "oauth_at_start",
     ),
 )
 

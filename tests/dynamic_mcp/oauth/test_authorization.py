@@ -283,8 +283,12 @@ async def test_step_up_that_did_not_help_does_not_begin_again(
 
     refusal = f'Bearer error="insufficient_scope", scope="{scope}"'
     for _ in range(3):
-        with pytest.raises(UpstreamFailed, match=r"still refuses the call.*dynamic-mcp login docs") as raised:
+        with pytest.raises(UpstreamFailed, match="still refuses the call") as raised:
             await authorization.handle_refusal(403, await authorization.bearer(), refusal)
+        assert raised.value.remedy.splitlines() == [
+            "To be asked again, run: dynamic-mcp logout docs",
+            "and then: dynamic-mcp login docs",
+        ]
         assert not isinstance(raised.value, SignInNeeded)
     assert len(user.addresses) == 1
     # Other scopes are another question, and so are tokens that the user got elsewhere.
@@ -319,8 +323,9 @@ async def test_server_gets_few_sign_ins(
     for _ in range(MAX_SIGN_INS):
         await authorization.sign_in(NEED)
 
-    with pytest.raises(UpstreamFailed, match="run: dynamic-mcp login docs"):
+    with pytest.raises(UpstreamFailed, match="4 sign-ins within 10 minutes") as raised:
         await authorization.sign_in(NEED)
+    assert raised.value.remedy == "To sign in, run: dynamic-mcp login docs"
     assert len(user.addresses) == MAX_SIGN_INS
     monkeypatch.setattr(authorization_module, "SIGN_IN_PERIOD", 0.0)
     await authorization.sign_in(NEED)
@@ -351,8 +356,9 @@ async def test_declined_sign_in_does_not_start_again(
         await refuse(authorization, await authorization.bearer(), Challenge())
 
     for _ in range(3):
-        with pytest.raises(UpstreamFailed, match=r"access_denied.*run: dynamic-mcp login docs"):
+        with pytest.raises(UpstreamFailed, match="access_denied") as raised:
             await authorization.sign_in(NEED)
+        assert raised.value.remedy == "To try again, run: dynamic-mcp login docs"
     assert len(user.addresses) == 1
 
     # The user signed in with another process.

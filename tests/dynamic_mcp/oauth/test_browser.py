@@ -29,6 +29,10 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
+def rename(program: Path, name: str) -> None:
+    program.rename(program.with_name(name))
+
+
 @pytest.mark.parametrize(
     ("options", "arguments"),
     [
@@ -93,3 +97,34 @@ def test_full_stderr_does_not_end_the_sign_in(
             os.dup2(nothing.fileno(), broken.fileno())
 
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["wslview", "wsl-open", "termux-open-url", "garcon-url-handler"])
+async def test_program_for_another_system_needs_no_display(
+    monkeypatch: pytest.MonkeyPatch, program: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    rename(program, name)
+    monkeypatch.setenv("PATH", str(program.parent))
+    await show(ADDRESS, "docs")
+
+    assert (program.parent / "said").read_text() == f"{ADDRESS}\n"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("is_wsl", [True, False])
+async def test_windows_opens_its_browser_for_wsl(
+    monkeypatch: pytest.MonkeyPatch, program: Path, capfd: pytest.CaptureFixture[str], is_wsl: bool
+) -> None:
+    rename(program, "rundll32.exe")
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.delenv("WSL_INTEROP", raising=False)
+    if is_wsl:
+        monkeypatch.setenv("WSL_DISTRO_NAME", "Ubuntu")
+    else:
+        monkeypatch.delenv("WSL_DISTRO_NAME", raising=False)
+    await show(ADDRESS, "docs")
+
+    if is_wsl:
+        assert (program.parent / "said").read_text() == f"url.dll,FileProtocolHandler\n{ADDRESS}\n"
+    else:
+        assert ADDRESS in capfd.readouterr().err

@@ -13,6 +13,7 @@ from dynamic_mcp.errors import HttpStatus, SignInNeeded, UpstreamError, Upstream
 from dynamic_mcp.oauth.authorization import Authorization
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Handshake, Options
 from dynamic_mcp.upstream.http.connector import HttpConnector
 from dynamic_mcp.upstream.http.detect import AutoDetect
@@ -166,6 +167,9 @@ class NullEvents:
 
     async def on_request(self, message: Message) -> bytes:
         return b"{}"
+
+    def on_sign_in(self, page: SignInPage) -> bool:
+        return False
 
     def on_oddity(self, what: str) -> None:
         return None

@@ -18,6 +18,7 @@ from dynamic_mcp.oauth.store import FileStore
 from dynamic_mcp.protocol import era, jsonrpc, versions
 from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.secret import Secret
+from dynamic_mcp.sign_in_page import SignInPage
 from dynamic_mcp.upstream.base import Options
 from dynamic_mcp.upstream.http import answer_stream
 from dynamic_mcp.upstream.http.client import HttpClient
@@ -53,6 +54,9 @@ class RecordedEvents:
 
     async def on_request(self, message: Message) -> bytes:
         raise jsonrpc.Refusal(jsonrpc.METHOD_NOT_FOUND, "no")
+
+    def on_sign_in(self, page: SignInPage) -> bool:
+        return False
 
     def on_oddity(self, what: str) -> None:
         return None

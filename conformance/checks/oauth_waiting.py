@@ -1,0 +1,109 @@
+"""OAUTH: sign-ins that several proxies wait for, that no client wants yet, or that a call meets."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from conformance.checks import check
+from conformance.checks.http_requests import is_usable
+from conformance.checks.oauth_flow import signs_in
+from mock_servers.browser import User
+from mock_servers.oauth_script import OAuth
+
+if TYPE_CHECKING:
+    from conformance.workbench.protected import ProtectedMockUpstream
+    from conformance.workbench.proxy import Proxy
+    from conformance.workbench.workbench import Workbench
+
+#: Seconds until all proxies use what the user did at the page of one.
+SOON = 10.0
+
+
+async def _started(workbench: Workbench, stack: AsyncExitStack, upstream: ProtectedMockUpstream) -> Proxy:
+    """A proxy whose client wants the group."""
+    proxy = await stack.enter_async_context(workbench.proxy(upstream))
+    await proxy.handshake()
+    await proxy.wake(upstream.name)
+    return proxy
+
+
+def page_of(upstream: ProtectedMockUpstream, text: str) -> str | None:
+    """The address of the page of a sign-in in a text."""
+    found = re.search(rf"{re.escape(upstream.issuer)}/authorize\?[^\s\"'<>`)\]\\]+", text)
+    return None if found is None else found[0].rstrip(".,;")
+
+
+@check("OAUTH-060", timeout=60, slow=True)
+async def proxies_that_wait_need_one_sign_in(workbench: Workbench) -> None:
+    upstream = await workbench.oauth("a", OAuth(registration=True), oauth_client_id=None)
+    browser = workbench.browser(User(wait=3.0), User("leaves"))
+    async with AsyncExitStack() as stack:
+        proxies = [await _started(workbench, stack, upstream) for _ in range(3)]
+        with workbench.precondition("the user signs in at the first page"):
+            await browser.done()
+        over = time.monotonic() + SOON
+        for number, proxy in enumerate(proxies, 1):
+            with workbench.must(f"proxy {number} is usable within {SOON:g} s of the sign-in"):
+                await proxy.ready(upstream, within=max(over - time.monotonic(), 0.5))
+            await is_usable(workbench, proxy, upstream, what=f"a call of proxy {number} succeeds")
+    workbench.one(browser.openings, "one page")
+    workbench.one(upstream.authorizations, "one authorization request")
+    workbench.one(upstream.registrations, "one registration")
+
+
+@check("OAUTH-061", timeout=60, slow=True)
+async def another_proxy_takes_over_the_sign_in(workbench: Workbench) -> None:
+    upstream = await workbench.oauth("a")
+    browser = workbench.browser(User("leaves"), User())
+    async with AsyncExitStack() as stack:
+        first = await _started(workbench, stack, upstream)
+        with workbench.precondition("the first proxy opens a page"):
+            await browser.opened()
+        second = await _started(workbench, stack, upstream)
+        first.signal(signal.SIGKILL)
+        await first.wait_exit()
+        with workbench.must(f"the other proxy is usable within {SOON:g} s"):
+            await second.ready(upstream, within=SOON)
+        await is_usable(workbench, second, upstream, what="a call succeeds")
+
+
+@check("OAUTH-062", timeout=40, slow=True)
+async def an_unused_server_opens_no_page(workbench: Workbench) -> None:
+    protected = [await workbench.oauth(name) for name in "abcd"]
+    open_to_all, browser = workbench.stdio("open"), workbench.browser()
+    async with workbench.proxy(*protected, open_to_all) as proxy:
+        await proxy.handshake()
+        for method in ("tools/list", "resources/list", "prompts/list"):
+            await proxy.request(method, {})
+        await is_usable(workbench, proxy, open_to_all, what="a server without authorization works")
+        await workbench.holds_for(3.0, browser.was_never_opened)
+        used = protected[2]
+        await signs_in(workbench, proxy, used)
+        await is_usable(workbench, proxy, used, what="the group that the client uses works")
+        workbench.one(browser.openings, "one page")
+        workbench.one(browser.pages_of(used), "the page of this server")
+
+
+@check("OAUTH-063", timeout=40, slow=True)
+async def a_call_that_meets_a_sign_in_says_so(workbench: Workbench) -> None:
+    protected = OAuth(
+        open_methods=["initialize", "notifications/initialized", "server/discover", "tools/list"]
+    )
+    upstream = await workbench.oauth("a", protected, timeout={"tools": "2s"})
+    browser = workbench.browser(User("leaves"), User())
+    async with workbench.proxy(upstream) as proxy:
+        await proxy.handshake()
+        await proxy.ready(upstream)
+        browser.was_never_opened()
+        answer = await proxy.call("a", "echo", within=12.0)
+        page = page_of(upstream, answer.text)
+        workbench.expect(answer.is_error and page, "an error with the address of the page", answer.raw)
+        assert page is not None
+        browser.open(page)
+        await browser.done()
+        await is_usable(workbench, proxy, upstream, what="a call succeeds after the sign-in")
+    workbench.one(upstream.exchanges, "one sign-in")
