@@ -1,8 +1,8 @@
 """Diagnostics on stderr: warnings and errors by default.
 
 The level comes from ``--log-level``, then ``DYNAMIC_MCP_LOG``, then ``RUST_LOG``, for users who switch from dmcp; only the first level
-word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. A record is dropped if nobody reads
-stderr (``unread``).
+word of its syntax counts. ``logging`` takes no time at the start, because asyncio imports it anyway. A record is dropped while stderr
+takes none (``unread``).
 
 A record is one line. No text of a server, a model or a configuration can add a line or a control character (``printable``). Only a
 traceback has more lines, which are indented.

@@ -1,4 +1,4 @@
-"""Writes to a stderr that maybe nobody reads, and never blocks the event loop for that.
+"""Writes to a stderr that may not be read, and never blocks the event loop for that.
 
 MCP leaves it to the client whether it reads the stderr of a server. A pipe takes 64 KiB; without a reader, the next write would wait for
 ever. So the sink asks before each write whether there is room. Once, it waits up to ``PATIENCE`` for a reader that is only slow. From
