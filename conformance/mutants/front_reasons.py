@@ -64,8 +64,8 @@ def believes_in_an_authorization_server_without_metadata() -> None:
     """The proxy behaved like this before version 1.2 of the requirements."""
     right = metadata.server_of_origin
 
-    async def wrong(http: httpx.AsyncClient, url: str) -> tuple[metadata.ServerMetadata, bool]:
-        return (await right(http, url))[0], True
+    async def wrong(http: httpx.AsyncClient, *more: Any) -> tuple[metadata.ServerMetadata, bool]:
+        return (await right(http, *more))[0], True
 
     replace(right, wrong)
 

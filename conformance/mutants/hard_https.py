@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def ignores_that_https_is_required() -> None:
     right = HttpClient.__init__
 
-    def wrong(self: HttpClient, *arguments: Any, require_https: bool) -> None:
-        right(self, *arguments)
+    def wrong(self: HttpClient, *arguments: Any, require_https: bool, **more: Any) -> None:
+        right(self, *arguments, **more)
 
     replace(right, wrong)
 

@@ -49,7 +49,7 @@ def loses_the_path_of_the_resource() -> None:
 
 @mutant("OAUTH-004")
 def gives_up_without_resource_metadata() -> None:
-    async def wrong(http: httpx.AsyncClient, url: str) -> tuple[ServerMetadata, bool]:
+    async def wrong(http: httpx.AsyncClient, *more: object) -> tuple[ServerMetadata, bool]:
         raise UpstreamFailed("it has no protected resource metadata")
 
     replace(metadata.server_of_origin, wrong)

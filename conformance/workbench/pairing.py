@@ -5,7 +5,7 @@ different. An error without an id, or with the id null, answers a line whose id 
 UTF-8, an empty batch, a message without a usable id, a batch that the version refuses, or longer than `LONG_LINE`. There is at most one
 error for each of them.
 
-Limits: this module judges neither a missing answer nor a line that is no message. Numbers beyond 2^53 are equal if they are equal as doubles,
+Limits: this module judges neither a missing answer nor data without a message. Numbers beyond 2^53 are equal if they are equal as doubles,
 because JSON leaves their precision open.
 """
 

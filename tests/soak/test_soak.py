@@ -40,6 +40,7 @@ async def test_reloads_do_not_disturb_an_unchanged_server() -> None:
     async with open_workbench(make_sut(), "RELOADS", keep=False) as workbench:
         await reloads.reload_repeatedly(workbench, report, seed=random.randrange(1 << 32))
     assert report.lost == []
-    assert report.calls > 1000
+    # On a quiet machine there are several thousand.
+    assert report.calls > 300
     # A call that waits for another server's start takes ten seconds; a busy machine alone makes it two.
     assert report.longest < 5.0

@@ -50,3 +50,12 @@ def test_each_is_found_by_its_name_in_one_module() -> None:
     }
 
     assert {name: count for name, count in homes.items() if count != 1} == {}
+
+
+def test_every_mistake_takes_the_arguments_of_what_it_replaces() -> None:
+    # Otherwise a mutant crashes where it should be wrong.
+    command = [sys.executable, "-m", "tests.conformance.mutation.stand_ins"]
+
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+
+    assert run.stdout == ""
