@@ -204,6 +204,8 @@ class Http:
     # Begin every stream with an event that has an id, this `retry` (milliseconds) and no data.
     priming: bool = False
     retry: int | None = None
+    # End the response of every event stream properly after this many seconds, as a gateway does.
+    stream_limit: float | None = None
     # The status and body of the response to a notification.
     accepted: int = 202
     accepted_body: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +13,7 @@ from conformance.checks import check
 from conformance.checks.http_requests import SESSION, SESSIONS, can_call, is_usable
 from conformance.errors import NotApplicable, Violation
 from conformance.workbench.listing_forms import listing_text
-from mock_servers.actions import list_changed, reply, set_tools
+from mock_servers.actions import list_changed, reply, set_tools, sleep
 from mock_servers.remote_actions import end_stream, event, expire_session, respond
 from mock_servers.script import Http, Rule, Script, on_call, tool
 
@@ -108,6 +109,23 @@ async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -
     workbench.expect(0.45 <= after <= 10.0, "the GET 0.45 to 10 s after the end", f"{after:.2f} s")
 
 
+@check("HTTP-065", timeout=40, slow=True)
+async def an_answer_whose_stream_a_gateway_cuts_again_and_again_arrives(workbench: Workbench) -> None:
+    rule = on_call("echo", event("", id="event-1", retry=100), sleep(4.5), reply())
+    http = Http(sessions=True, get=False, event_ids=True, stream_limit=0.5)
+    upstream = await workbench.http("a", Script(http=http, on=[rule]))
+    async with workbench.serving(upstream) as proxy:
+        result = await proxy.call("a", "echo", {"x": "resumed"}, within=20.0)
+        workbench.expect(not result.is_error, "the call succeeds", result.raw)
+        workbench.expect("resumed" in result.text, "the result that came on the last stream", result.raw)
+    calls = upstream.posts("tools/call")
+    workbench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
+    resuming = [request for request in upstream.streams if request.header("Last-Event-ID") == "event-1"]
+    workbench.expect(len(resuming) >= 4, "at least four GETs with Last-Event-ID: event-1", upstream.http)
+    cut = [request for request in (*calls, *resuming) if request.ended_by == "server"]
+    workbench.expect(len(cut) >= 4, "at least four streams that the server ended", upstream.http)
+
+
 @check("HTTP-031", timeout=60, slow=True)
 async def a_refused_stream_harms_nothing(workbench: Workbench) -> None:
     upstream = await workbench.http("a", Script(http=Http(sessions=True, get=False)))
@@ -123,6 +141,17 @@ async def a_refused_stream_harms_nothing(workbench: Workbench) -> None:
             raise NotApplicable("it opens no GET for notifications, which it need not do")
 
 
+async def _listens(workbench: Workbench, upstream: RemoteMockUpstream) -> None:
+    """Wait for a stream of the upstream's own. Raises `NotApplicable` for a proxy that opens none and promises none."""
+    opened = "a GET for the notifications of the upstream"
+    try:
+        await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)
+    except Violation:
+        if workbench.promises("listens"):
+            raise
+        raise NotApplicable("it opens no GET for notifications, which it need not do") from None
+
+
 @check("HTTP-021", timeout=40)
 async def a_standalone_stream_receives_notifications(workbench: Workbench) -> None:
     """A proxy that opens no stream within 5 s has nothing to check."""
@@ -130,13 +159,7 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
     upstream = await workbench.http("a", Script(http=SESSIONS, on=[changes]))
     async with workbench.serving(upstream) as proxy:
         await can_call(workbench, proxy, upstream)
-        opened = "a GET for the notifications of the upstream"
-        try:
-            await workbench.eventually(lambda: upstream.streams, within=5.0, what=opened)
-        except Violation:
-            if workbench.promises("listens"):
-                raise
-            raise NotApplicable("it opens no GET for notifications, which it need not do") from None
+        await _listens(workbench, upstream)
         accepted = upstream.streams[0].header("Accept") or ""
         workbench.expect("text/event-stream" in accepted, "a GET that accepts text/event-stream", accepted)
         await proxy.call("a", "add")
@@ -145,4 +168,29 @@ async def a_standalone_stream_receives_notifications(workbench: Workbench) -> No
             workbench.expect(
                 time.monotonic() < deadline, "the listing shows the new tool within 5 s", listing.raw
             )
+            await anyio.sleep(0.1)
+
+
+@check("HTTP-064", timeout=60, slow=True)
+async def a_standalone_stream_that_a_gateway_cuts_is_opened_again(workbench: Workbench) -> None:
+    """A proxy that opens no stream within 5 s has nothing to check."""
+    changes = on_call("add", reply({"content": []}), set_tools([tool("brand_new")]), list_changed())
+    upstream = await workbench.http("a", Script(http=Http(sessions=True, stream_limit=1.0), on=[changes]))
+    async with workbench.serving(upstream) as proxy:
+        await can_call(workbench, proxy, upstream)
+        await _listens(workbench, upstream)
+        what = "five streams, one after the other"
+        await workbench.eventually(lambda: len(upstream.streams) >= 5, within=15.0, what=what)
+        for last, following in pairwise(upstream.streams):
+            assert last.ended is not None
+            pause = following.t - last.ended
+            workbench.expect(
+                pause <= 1.5, "the next GET <= 1.5 s after the end of the last", f"{pause:.2f} s"
+            )
+        deadline = time.monotonic() + 10.0
+        # The gateway may cut the stream right at the moment of a message.
+        while "brand_new" not in listing_text(listing := await proxy.tools_of("a")):
+            workbench.expect(time.monotonic() < deadline, "the listing shows the new tool", listing.raw)
+            result = await proxy.call("a", "add", {"a": 1, "b": 2})
+            workbench.expect(not result.is_error, "each call succeeds", result.raw)
             await anyio.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.checks import check
@@ -214,3 +215,28 @@ async def a_server_that_never_announces_its_endpoint_fails_alone(workbench: Work
         # A proxy that connects again for this call waits for the endpoint again.
         answer = await proxy.call("silent", "echo", within=18.0)
         workbench.expect(answer.is_error, "a call to the mute group is an error", answer.raw)
+
+
+@check("SSE-013", timeout=60, slow=True)
+async def a_stream_that_a_gateway_ends_is_opened_again_at_once(workbench: Workbench) -> None:
+    upstream = await workbench.sse("a", Script(http=Http(stream_limit=1.5)))
+    async with workbench.serving(upstream) as proxy:
+        for _ in range(4):
+            seen = len(upstream.streams)
+            end = partial(_end_of, upstream, upstream.streams[-1].n)
+            ended = await workbench.eventually(end, within=10.0, what="the gateway ends the stream")
+            assert ended is not None
+            await can_call(workbench, proxy, upstream)
+            opened = [request.t for request in upstream.streams[seen:]]
+            workbench.expect(opened, "a stream for the call", upstream.streams)
+            after = opened[0] - ended
+            workbench.expect(
+                after <= 1.5, "the next stream <= 1.5 s after the end of the last", f"{after:.2f} s"
+            )
+    cut = [request for request in upstream.streams if request.ended_by == "server"]
+    workbench.expect(len(cut) >= 4, "four streams that the server ended", upstream.streams)
+
+
+def _end_of(upstream: RemoteMockUpstream, number: int) -> float | None:
+    """When the stream with this number ended."""
+    return next(request.ended for request in upstream.streams if request.n == number)

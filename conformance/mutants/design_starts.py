@@ -14,7 +14,7 @@ from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 
 
-@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008")
+@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013")
 def starts_servers_on_first_use() -> None:
     """The first request about a group starts its server, also a request for a list of all groups."""
     used: WeakKeyDictionary[Group, anyio.Event] = WeakKeyDictionary()
@@ -46,7 +46,7 @@ def starts_servers_on_first_use() -> None:
     replace(inherit, inherit_as_use)
 
 
-@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008")
+@legitimate("STD-017", "CFG-015", "HTTP-015", "OPS-010", "RLD-004", "SEC-011", "SSE-008", "SSE-013")
 def restarts_servers_on_next_use() -> None:
     """Nothing but a request about a group starts its server again, after whatever end or failed start."""
     # Private, because the reference starts servers again by itself, so that nobody has to ask for it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from conformance.mutants import mutant, replace, wire_http
@@ -11,7 +12,7 @@ from conformance.mutants.http_answers import break_connection
 from conformance.mutants.http_requests import SESSION, VERSION
 from conformance.mutants.wire_http import Reply
 from dynamic_mcp.groups import backoff
-from dynamic_mcp.upstream.http import refusals, streamable
+from dynamic_mcp.upstream.http import answer_stream, refusals, streamable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,6 +123,28 @@ def asks_for_a_stream_without_pause() -> None:
                 if not _listens(request) or reply.status != 405:
                     yield reply
                     return
+
+    wire_http.around_requests(wrong)
+
+
+@mutant("HTTP-064")
+def listens_again_later_each_time() -> None:
+    """A stream that served for a while counts as a failure."""
+    answer_stream.STEADY = 3600.0
+
+
+@mutant("HTTP-065")
+def takes_an_answer_up_again_twice_at_most() -> None:
+    resumed: Counter[object] = Counter()
+
+    async def wrong(request: ProxyRequest, send: Send) -> AsyncIterator[HttpReply]:
+        if request.header("Last-Event-ID") is not None:
+            resumed[request.client] += 1
+            if resumed[request.client] > 2:
+                yield Reply(status=404)
+                return
+        async with send(request) as reply:
+            yield reply
 
     wire_http.around_requests(wrong)
 

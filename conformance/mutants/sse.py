@@ -15,6 +15,7 @@ from conformance.mutants.http_answers import limit_exchanges
 from conformance.mutants.wire import decoded
 from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, whole_body, with_data
 from dynamic_mcp.errors import UpstreamGone
+from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.group import Group
 from dynamic_mcp.upstream.http import legacy_sse
 
@@ -202,3 +203,8 @@ def no_group_works_before_all_have_settled() -> None:
 
     replace(create, remember)
     replace(right, wrong)
+
+
+@mutant("SSE-013")
+def takes_the_end_of_a_stream_for_a_crash() -> None:
+    replace(Backoff.after_end, lambda self: False)

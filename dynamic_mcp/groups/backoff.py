@@ -18,7 +18,7 @@ STEADY = 30.0
 
 
 #: A connection that ends after fewer seconds is a crash, even if the server ends it in good order.
-SHORT = 1.0
+SHORT = 0.5
 
 
 class Backoff:

@@ -44,7 +44,7 @@ class EventStream:
             if self._opened:
                 return
             self._opened = True
-            self._exchange.start(200, self.headers)
+            self._start()
             if self._http.priming:
                 self.event("", retry=self._http.retry)
 
@@ -96,12 +96,20 @@ class EventStream:
         """Continue in this exchange's response, after the event with the id `last`."""
         with self._lock:
             self._exchange = exchange
-            exchange.start(200, self.headers)
+            self._start()
             known = [event_id for event_id, _ in self._log]
             for _, data in self._log[known.index(last) + 1 :]:
                 exchange.write(data)
             if self._complete:
                 exchange.end()
+
+    def _start(self) -> None:
+        """Begin a response, which has a limit of time if the script says so."""
+        self._exchange.start(200, self.headers)
+        if self._http.stream_limit is not None:
+            limit = threading.Timer(self._http.stream_limit, self._exchange.end)
+            limit.daemon = True
+            limit.start()
 
     def _next_id(self) -> str | None:
         has_ids = self._http.event_ids or self._http.priming

@@ -22,9 +22,11 @@ from dynamic_mcp.upstream.http.session import HttpSession
 #: Seconds before the proxy resumes a broken stream, if the server names no time; doubled each time the stream breaks at once.
 RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 30.0
-#: The shortest pause before the proxy opens the server's own stream again, even if the server asks for less.
+#: The shortest pause before the proxy opens a stream again, even if the server asks for less.
 MIN_RETRY_DELAY = 0.1
-#: How often the proxy resumes the stream of one answer before the request fails.
+#: A stream that was open for so many seconds did not fail: a gateway ended it, or the server lets its clients poll.
+STEADY = 0.5
+#: How often in a row the proxy resumes the stream of one answer in vain before the request fails.
 MAX_RESUMPTIONS = 5
 
 
@@ -51,6 +53,8 @@ class AnswerStream:
         self._flow = flow
         self._max_size = max_size
         self._is_oversized = False
+        #: for how many seconds the last connection was open
+        self.lasted = 0.0
         self.parser = EventParser(max_size, self._on_oversized, last_id=last_id)
 
     async def read(self, reply: HttpReply) -> bool:
@@ -59,25 +63,35 @@ class AnswerStream:
         self.parser = EventParser(
             self._max_size, self._on_oversized, last_id=before.last_id, retry=before.retry
         )
+        began = asyncio.get_running_loop().time()
         try:
             async for event in self._events(reply):
                 if event.data and await self._deliver(event.data):
                     return True
         except UpstreamGone as error:
             log.debug("a stream broke: %s", error)
+        self.lasted = asyncio.get_running_loop().time() - began
         return self._is_oversized
 
     async def resume(self, client: HttpClient, session: HttpSession) -> None:
-        """Resume a stream that ended before the answer. Raises UpstreamGone if the answer does not come."""
-        for _ in range(MAX_RESUMPTIONS):
-            if not self.parser.last_id:
-                break
-            await asyncio.sleep(RETRY_DELAY if self.parser.retry is None else self.parser.retry)
-            async with client.request("GET", session.stream_headers(self.parser.last_id)) as reply:
-                if reply.status != 200 or reply.content_type != "text/event-stream":
+        """Resume a stream that ended before the answer, as often as it ends. Raises UpstreamGone if the answer does not come.
+
+        A resumption is in vain if the stream ends at once without a new event id, and the server named no time for a pause.
+        """
+        in_vain = 0
+        while (last_id := self.parser.last_id) and in_vain < MAX_RESUMPTIONS:
+            requested = self.parser.retry
+            await asyncio.sleep(RETRY_DELAY if requested is None else max(requested, MIN_RETRY_DELAY))
+            async with client.request("GET", session.stream_headers(last_id)) as reply:
+                if reply.status >= 500:
+                    # The gateway, or a server that is busy.
+                    self.lasted, requested = 0.0, None
+                elif reply.status != 200 or reply.content_type != "text/event-stream":
                     break
-                if await self.read(reply):
+                elif await self.read(reply):
                     return
+            is_useful = self.parser.last_id != last_id or self.lasted + (requested or 0.0) >= STEADY
+            in_vain = 0 if is_useful else in_vain + 1
         raise UpstreamGone("the connection was lost before the answer came")
 
     async def _events(self, reply: HttpReply) -> AsyncIterator[ServerSentEvent]:
@@ -109,7 +123,6 @@ async def listen(
     delay, last_id = RETRY_DELAY, ""
     while True:
         stream = open_stream(last_id)
-        began = asyncio.get_running_loop().time()
         try:
             async with client.request("GET", session.stream_headers(last_id)) as reply:
                 if reply.content_type != "text/event-stream" or reply.status != 200:
@@ -121,9 +134,13 @@ async def listen(
         except UpstreamGone as error:
             log.debug("the server's own stream broke: %s", error)
         last_id = stream.parser.last_id
-        if asyncio.get_running_loop().time() - began > MAX_RETRY_DELAY:
-            delay = RETRY_DELAY
-        # A server that names a time ends its streams on purpose.
         requested = stream.parser.retry
-        await asyncio.sleep(delay if requested is None else max(requested, MIN_RETRY_DELAY))
-        delay = min(delay * 2, MAX_RETRY_DELAY)
+        if requested is not None:
+            # A server that names a time ends its streams on purpose.
+            await asyncio.sleep(max(requested, MIN_RETRY_DELAY))
+        elif stream.lasted >= STEADY:
+            delay = RETRY_DELAY
+            await asyncio.sleep(MIN_RETRY_DELAY)
+        else:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MAX_RETRY_DELAY)

@@ -602,6 +602,58 @@ async def test_resumption_is_given_up_after_five_attempts(tmp_path: Path) -> Non
     assert len(resumed) == answer_stream.MAX_RESUMPTIONS
 
 
+@pytest.mark.parametrize("refusals", [0, 4, 5])
+async def test_stream_with_new_ids_is_resumed_as_often_as_it_ends(tmp_path: Path, refusals: int) -> None:
+    server = Server()
+    calls: list[Request] = []
+    refused: list[Request] = []
+
+    async def break_off(request: Request) -> None:
+        calls.append(request)
+        request.begin()
+        request.write(b"retry: 1\nid: 0\ndata:\n\n")
+
+    async def poll(request: Request) -> None:
+        last = int(request.headers.get("last-event-id", "-1"))
+        if last < 0:
+            request.answer(405)
+        elif last == 7 and len(refused) < refusals:
+            refused.append(request)
+            request.answer(504)
+        else:
+            request.begin()
+            if last == 8:
+                request.event(result(calls[0], "at last"), id="9")
+            else:
+                request.write(b"id: %d\ndata:\n\n" % (last + 1))
+
+    server.on |= {CALL: break_off, "GET": poll}
+    async with connected(tmp_path, server) as upstream:
+        if refusals == answer_stream.MAX_RESUMPTIONS:
+            with pytest.raises(UpstreamGone, match="before the answer came"):
+                await upstream.call()
+        else:
+            assert await upstream.call() == "at last"
+
+    assert len(calls) == 1
+
+
+async def test_server_s_own_stream_that_served_for_a_while_is_opened_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_stream, "STEADY", 0.0)
+    monkeypatch.setattr(answer_stream, "RETRY_DELAY", 3600.0)
+    server = Server()
+
+    async def cut(request: Request) -> None:
+        request.begin()
+        request.event({"method": "notifications/one"})
+
+    server.on["GET"] = cut
+    async with connected(tmp_path, server) as upstream:
+        await eventually(lambda: len(upstream.events.methods) >= 4, "four streams, one after the other")
+
+
 async def test_retry_time_of_the_server_sets_the_pace(tmp_path: Path) -> None:
     server = Server()
 
