@@ -138,6 +138,8 @@ async def a_low_limit_of_open_files_is_enough_for_many_servers(workbench: Workbe
         await proxy.handshake()
         with workbench.must(f"{MANY} servers become usable under a soft limit of {OPEN_FILES} open files"):
             await proxy.ready(*upstreams, within=30.0)
+        for upstream in upstreams:
+            await is_echoed(workbench, proxy, upstream.name, {"x": 1})
     for upstream in upstreams:
         soft = upstream.starts[0].limits["nofile"][0]
         what = f"{upstream.name} has the soft limit that the proxy got, {OPEN_FILES}"
