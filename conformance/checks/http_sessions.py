@@ -90,18 +90,26 @@ def _all_posts(upstream: RemoteMockUpstream) -> list[HttpRequest]:
     return [request for request in upstream.http if request.method == "POST"]
 
 
+async def _resumed_call(
+    workbench: Workbench, upstream: RemoteMockUpstream, within: float = 15.0
+) -> list[HttpRequest]:
+    """Make a call whose answer comes on another stream than that of its POST; returns its one POST."""
+    async with workbench.serving(upstream) as proxy:
+        result = await proxy.call(upstream.name, "echo", {"x": "resumed"}, within=within)
+        workbench.expect(not result.is_error, "the call succeeds", result.raw)
+        workbench.expect("resumed" in result.text, "the result that came on a new stream", result.raw)
+    calls = upstream.posts("tools/call")
+    workbench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
+    return calls
+
+
 @check("HTTP-020", timeout=40)
 async def a_broken_stream_is_resumed_and_retry_respected(workbench: Workbench) -> None:
     rule = on_call("echo", event("", id="event-1", retry=500), end_stream(), reply())
     upstream = await workbench.http(
         "a", Script(http=Http(sessions=True, get=False, event_ids=True), on=[rule])
     )
-    async with workbench.serving(upstream) as proxy:
-        result = await proxy.call("a", "echo", {"x": "resumed"}, within=15.0)
-        workbench.expect(not result.is_error, "the call succeeds", result.raw)
-        workbench.expect("resumed" in result.text, "the result that came on the new stream", result.raw)
-    calls = upstream.posts("tools/call")
-    workbench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
+    calls = await _resumed_call(workbench, upstream)
     resuming = [request for request in upstream.http if request.header("Last-Event-ID") == "event-1"]
     workbench.expect(resuming, "a GET with Last-Event-ID: event-1", upstream.http)
     assert calls[0].ended is not None
@@ -114,12 +122,7 @@ async def an_answer_whose_stream_a_gateway_cuts_again_and_again_arrives(workbenc
     rule = on_call("echo", event("", id="event-1", retry=100), sleep(4.5), reply())
     http = Http(sessions=True, get=False, event_ids=True, stream_limit=0.5)
     upstream = await workbench.http("a", Script(http=http, on=[rule]))
-    async with workbench.serving(upstream) as proxy:
-        result = await proxy.call("a", "echo", {"x": "resumed"}, within=20.0)
-        workbench.expect(not result.is_error, "the call succeeds", result.raw)
-        workbench.expect("resumed" in result.text, "the result that came on the last stream", result.raw)
-    calls = upstream.posts("tools/call")
-    workbench.expect(len(calls) == 1, "the call is POSTed exactly once", calls)
+    calls = await _resumed_call(workbench, upstream, within=20.0)
     resuming = [request for request in upstream.streams if request.header("Last-Event-ID") == "event-1"]
     workbench.expect(len(resuming) >= 4, "at least four GETs with Last-Event-ID: event-1", upstream.http)
     cut = [request for request in (*calls, *resuming) if request.ended_by == "server"]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from conformance.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,19 @@ def registered_mutants() -> dict[str, Mutant]:
 def registered_designs() -> dict[str, Legitimate]:
     """The legitimate designs of all modules that are imported so far, by name."""
     return dict(_legitimate)
+
+
+def instances(kind: type[_T]) -> list[_T]:
+    """A list of the objects of a class of the reference. Each object that is made from now on comes into it."""
+    found: list[_T] = []
+    begin = kind.__init__
+
+    def remember(self: _T, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
+        found.append(self)
+
+    replace(begin, remember)
+    return found
 
 
 def replace(original: object, mistake: object) -> None:

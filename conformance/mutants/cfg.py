@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import instances, mutant, replace
 from dynamic_mcp.commands import terminal
 from dynamic_mcp.config import duration, model
 from dynamic_mcp.config.expand import Expander
@@ -165,12 +165,7 @@ def starts_disabled_servers_too() -> None:
 @mutant("CFG-015")
 def a_feature_flag_hides_but_still_forwards() -> None:
     """dmcp 1.5.0 behaves like this: its call_tool does not look at the flag."""
-    begin, right = Group.__init__, Toolbox.run
-    groups: list[Group] = []
-
-    def remember(self: Group, *args: Any) -> None:
-        begin(self, *args)
-        groups.append(self)
+    groups, right = instances(Group), Toolbox.run
 
     async def wrong(self: Toolbox, call: Call) -> bytes:
         if call.read("name", str) == CALL:
@@ -178,7 +173,6 @@ def a_feature_flag_hides_but_still_forwards() -> None:
                 group.define(msgspec.structs.replace(group.server, features=model.Features()))
         return await right(self, call)
 
-    replace(begin, remember)
     replace(right, wrong)
 
 

@@ -27,8 +27,8 @@ _READERS = (
 )
 
 
-def change_listings(change: Callable[[list[Any]], dict[str, Any]]) -> None:
-    """Let a change make the result of each listing from the definitions in it."""
+def change_answers(change: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Let a change make the result of each listing from the arguments and the answer; None leaves it."""
 
     def changed(message: wire.Message, way: wire.Way) -> wire.Changed:
         params = way.request_of(message).get("params")
@@ -37,15 +37,20 @@ def change_listings(change: Callable[[list[Any]], dict[str, Any]]) -> None:
             not isinstance(params, dict)
             or params.get("name") != tool_surface.GET
             or not isinstance(result, dict)
+            or result.get("isError")
         ):
-            return message
-        if result.get("isError"):
             return message
         listed = wire.decoded(result["content"][0]["text"].encode())
         assert listed is not None
-        return {**message, "result": change(listed["tools"])}
+        changed_result = change(params["arguments"], listed)
+        return message if changed_result is None else {**message, "result": changed_result}
 
     wire.to_client(changed)
+
+
+def change_listings(change: Callable[[list[Any]], dict[str, Any]]) -> None:
+    """Let a change make the result of each listing from the definitions in it."""
+    change_answers(lambda arguments, listed: change(listed["tools"]))
 
 
 def _text(value: Any) -> dict[str, Any]:
@@ -91,23 +96,13 @@ def lists_an_object_with_the_tools() -> None:
 def lists_names_first() -> None:
     """The answer for a group never has definitions; the answer for a name has one."""
 
-    def shortened(message: wire.Message, way: wire.Way) -> wire.Changed:
-        params = way.request_of(message).get("params")
-        result = message.get("result")
-        if (
-            not isinstance(params, dict)
-            or params.get("name") != tool_surface.GET
-            or not isinstance(result, dict)
-            or result.get("isError")
-            or "name" in params["arguments"]
-        ):
-            return message
-        listed = wire.decoded(result["content"][0]["text"].encode())
-        assert listed is not None
+    def shortened(arguments: dict[str, Any], listed: dict[str, Any]) -> dict[str, Any] | None:
+        if "name" in arguments:
+            return None
         names = [{"name": tool["name"]} for tool in listed["tools"]]
-        return {**message, "result": {"content": [_text({**listed, "tools": names})]}}
+        return {"content": [_text({**listed, "tools": names})]}
 
-    wire.to_client(shortened)
+    change_answers(shortened)
 
 
 @legitimate(*_READERS, "CFG-002", "RLD-003", "RLD-006")

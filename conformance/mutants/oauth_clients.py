@@ -159,7 +159,7 @@ def never_asks_for_offline_access() -> None:
 
 @mutant("OAUTH-078")
 def always_asks_for_the_consent() -> None:
-    """As clients with the official TypeScript SDK do; many tenants then let nobody in."""
+    """As clients with the official TypeScript SDK do; many tenants then refuse every user."""
     replace(scopes.needs_consent, lambda server, client, scope: scopes.OFFLINE in (scope or ""))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import msgspec
 
-from conformance.mutants import mutant, replace, wire_http
+from conformance.mutants import instances, mutant, replace, wire_http
 from conformance.mutants.http_answers import limit_exchanges
 from conformance.mutants.wire import decoded
 from conformance.mutants.wire_http import Reply, data_of, drop_configured_headers, whole_body, with_data
@@ -189,19 +189,13 @@ def waits_a_minute_for_an_endpoint() -> None:
 
 @mutant("SSE-008")
 def no_group_works_before_all_have_settled() -> None:
-    known: list[Group] = []
-    create, right = Group.__init__, Group.connected
-
-    def remember(self: Group, *arguments: Any) -> None:
-        create(self, *arguments)
-        known.append(self)
+    known, right = instances(Group), Group.connected
 
     async def wrong(self: Group) -> Upstream:
         for one in known:
             await one.settled()
         return await right(self)
 
-    replace(create, remember)
     replace(right, wrong)
 
 

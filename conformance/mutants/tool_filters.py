@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.mutants import mutant, replace
+from conformance.mutants import instances, mutant, replace
 from dynamic_mcp.config.model import ToolRules
 from dynamic_mcp.config.tool_rules import tool_rules
 from dynamic_mcp.frontend.tool_surface import CALL
@@ -115,12 +115,7 @@ def refuses_denied_tools_and_still_shows_them() -> None:
 
 @mutant("FRONT-067", also={"CFG-041": "denied tools can be called", "CFG-043": "add can still be called"})
 def hides_denied_tools_and_still_calls_them() -> None:
-    begin, right = Group.__init__, Toolbox.run
-    groups: list[Group] = []
-
-    def remember(self: Group, *args: Any) -> None:
-        begin(self, *args)
-        groups.append(self)
+    groups, right = instances(Group), Toolbox.run
 
     async def wrong(self: Toolbox, call: Call) -> bytes:
         servers = [group.server for group in groups]
@@ -133,7 +128,6 @@ def hides_denied_tools_and_still_calls_them() -> None:
             for group, server in zip(groups, servers, strict=False):
                 group.define(server)
 
-    replace(begin, remember)
     replace(right, wrong)
 
 

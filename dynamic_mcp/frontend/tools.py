@@ -81,14 +81,15 @@ class Toolbox:
             _refuse_switched_off(group, *find_tools(group.name, parsed.names, ()))
             upstream = await group.connected()
             listing = await group.listing(TOOLS, doubt=Doubt.ASKED)
-            if any(name not in listing for name in find_tools(group.name, parsed.names, listing)):
+            names = find_tools(group.name, parsed.names, listing)
+            if any(name not in listing for name in names):
                 listing = await group.listing(TOOLS, doubt=Doubt.MISSING)
+                names = find_tools(group.name, parsed.names, listing)
             usable(listing, TOOLS)
         except CallRefused as refusal:
             return failure(str(refusal))
         except UpstreamFailed as error:
             return failure(_not_available(parsed.group, error))
-        names = find_tools(group.name, parsed.names, listing)
         if names and not any(name in listing for name in names):
             return failure(_no_tool(group, ", ".join(names), listing))
         instructions = upstream.agreed.instructions
@@ -176,11 +177,6 @@ class _RejectedArguments(UpstreamRefused):
 def tool_definitions(servers: Iterable[Server]) -> bytes:
     """The definitions of the two tools over these servers: a JSON array."""
     return tool_surface.tools({server.name: server.description for server in servers})
-
-
-def text_result(text: str) -> bytes:
-    """A tool result with one block of text."""
-    return msgspec.json.encode({"content": [{"type": "text", "text": text}]})
 
 
 def failure(text: str) -> bytes:

@@ -23,11 +23,13 @@ from dynamic_mcp.errors import (
 )
 from dynamic_mcp.groups.backoff import Backoff
 from dynamic_mcp.groups.connection_record import ConnectionRecord
+from dynamic_mcp.groups.in_flight import InFlight
 from dynamic_mcp.groups.listener import GroupListener
 from dynamic_mcp.groups.listing import TOOLS, Doubt, Kind, Listing, announces_changes, list_all
 from dynamic_mcp.groups.listing_cache import ListingCache
 from dynamic_mcp.groups.oddities import Oddities
 from dynamic_mcp.groups.signing_in import WAITS, SigningIn
+from dynamic_mcp.groups.start import Starter
 from dynamic_mcp.groups.state import GroupState
 from dynamic_mcp.groups.subscriptions import ResourceSubscriptions
 from dynamic_mcp.hooks import CallPolicy, Hooks
@@ -37,8 +39,7 @@ from dynamic_mcp.protocol.jsonrpc import Message
 from dynamic_mcp.protocol.nulls import valid_result
 from dynamic_mcp.protocol.pending import MAX_TIMES
 from dynamic_mcp.sign_in_page import SignInPage
-from dynamic_mcp.upstream.base import Connector, Options, Upstream, not_started_within
-from dynamic_mcp.upstream.handshake import NoCommonVersion
+from dynamic_mcp.upstream.base import Connector, Options, Upstream
 
 _T = TypeVar("_T")
 
@@ -58,6 +59,7 @@ class Group:
         self._state = GroupState(server.name)
         self._signing_in = SigningIn(server.name, connector, self._state)
         self._listings = ListingCache(server.name)
+        self._starter = Starter(connector, self._state, self._listings)
         #: the setting that switches a tool off, whether the upstream has the tool or not; "" for an allowed tool
         self.switched_off_by = self._listings.switched_off_by
         self.on_oddity = Oddities(server.name).report
@@ -67,11 +69,8 @@ class Group:
         self._successor: Group | None = None
         #: the upstream that is connected or being connected, until it is closed
         self._connection: Upstream | None = None
-        #: whether the next connection begins with ``initialize``, without the probe
-        self._skip_probe = False
         self._paused = False
-        self._in_flight = 0
-        self._idle = anyio.Event()
+        self._in_flight = InFlight()
         #: set to end the current delay before the next attempt
         self._retry = anyio.Event()
         self.define(server)
@@ -183,18 +182,14 @@ class Group:
 
     async def _tracked(self, request: Coroutine[object, object, _T]) -> _T:
         """Make a request that ``finish_calls`` waits for. If the group has ended meanwhile, raises the reason of its end."""
-        self._in_flight += 1
-        try:
-            return await request
-        except UpstreamFailed as error:
-            if self._state.ended is not None:
-                raise self._state.ended.copy() from None
-            error.stderr_tail = self._last_words(error.stderr_tail)
-            raise
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+        with self._in_flight:
+            try:
+                return await request
+            except UpstreamFailed as error:
+                if self._state.ended is not None:
+                    raise self._state.ended.copy() from None
+                error.stderr_tail = self._last_words(error.stderr_tail)
+                raise
 
     # The owner task
 
@@ -280,27 +275,7 @@ class Group:
         """Open a connection and list the tools, within the timeout of a start. Raises UpstreamError."""
         upstream = self._connector.connect(self)
         self._connection = upstream = self._hooks.connection(upstream, self.server)
-        # If this attempt fails, the probe may be the reason, or its absence. A success sets the right value.
-        skip_probe, self._skip_probe = self._skip_probe, not self._skip_probe
-        async with self._connector.turn(self._state.is_wanted):
-            with self._state.attempt(lambda: self._last_words(upstream.stderr_tail())):
-                limit = self.server.timeouts.start
-                try:
-                    with anyio.fail_after(limit):
-                        await upstream.open(limit, skip_probe=skip_probe)
-                        self._skip_probe = not upstream.modern
-                        if self.server.features.tools:
-                            await self._listings.fill(TOOLS, lambda: list_all(upstream, TOOLS, limit))
-                except TimeoutError:
-                    raise UpstreamFailed(not_started_within(limit)) from None
-                except UpstreamTimeout as error:
-                    raise error.by(self.name, "start") from None
-                except NoCommonVersion:
-                    self._skip_probe = False  # the probe told what is wrong
-                    raise
-                except SignInNeeded:
-                    self._skip_probe = skip_probe  # it says nothing about the era
-                    raise
+        await self._starter.open(upstream, self.server, lambda: self._last_words(upstream.stderr_tail()))
         return upstream
 
     async def _sign_in(self, need: SignInNeeded, backoff: Backoff) -> bool:
@@ -381,9 +356,7 @@ class Group:
         """Wait until no call is in flight, at most as long as a call can take that reports progress."""
         timeouts = self.server.timeouts
         with anyio.move_on_after(MAX_TIMES * max(timeouts.tools, timeouts.resources, timeouts.prompts)):
-            while self._in_flight:
-                self._idle = anyio.Event()
-                await self._idle.wait()
+            await self._in_flight.none_left()
         self._state.end("its definition in the configuration was changed")
 
     # Messages that the upstream begins (``upstream.base.Events``)

@@ -31,16 +31,6 @@ async def obtain(http: httpx.AsyncClient, request: SignInRequest, challenge: Cha
         **({"scope": scope} if scope else {}),
     }
     tokens = await request_tokens(http, found.server.token_endpoint, client, form)
-    return msgspec.structs.replace(
-        tokens,
-        server=request.server,
-        resource=found.resource,
-        issuer=found.server.issuer,
-        token_endpoint=found.server.token_endpoint,
-        scope=tokens.scope or scope,
-        requested=scope,
-        client=tokens.client or client,
-        # The client can always ask again (RFC 6749, section 4.4.3).
-        refresh_token=None,
-        machine=True,
-    )
+    # The client can always ask again (RFC 6749, section 4.4.3).
+    tokens = msgspec.structs.replace(tokens, refresh_token=None, machine=True)
+    return request.label(tokens, found, client, scope)

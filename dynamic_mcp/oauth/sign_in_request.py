@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from dynamic_mcp.config.model import OAuthSettings
 from dynamic_mcp.oauth.reach import Reach
-from dynamic_mcp.oauth.tokens import ClientRegistration
+from dynamic_mcp.oauth.tokens import ClientRegistration, Tokens
+
+if TYPE_CHECKING:
+    from dynamic_mcp.oauth.metadata import Discovered
 
 
 class SignInRequest(msgspec.Struct, frozen=True):
@@ -26,3 +31,18 @@ class SignInRequest(msgspec.Struct, frozen=True):
     #: where the server may lead
     reach: Reach | None = None
     oauth: OAuthSettings = OAuthSettings()
+
+    def label(
+        self, tokens: Tokens, found: Discovered, client: ClientRegistration, scope: str | None
+    ) -> Tokens:
+        """The tokens of this sign-in, with what they are for. ``scope`` is the requested one."""
+        return msgspec.structs.replace(
+            tokens,
+            server=self.server,
+            resource=found.resource,
+            issuer=found.server.issuer,
+            token_endpoint=found.server.token_endpoint,
+            scope=tokens.scope or scope,
+            requested=scope,
+            client=tokens.client or client,
+        )

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
 import httpx
-import msgspec
 
 from dynamic_mcp.errors import UpstreamFailed
 from dynamic_mcp.oauth import address, browser
@@ -88,16 +87,7 @@ async def sign_in(
             callback.finish(str(error))
             raise
         callback.finish(None)
-    return msgspec.structs.replace(
-        tokens,
-        server=request.server,
-        resource=found.resource,
-        issuer=found.server.issuer,
-        token_endpoint=found.server.token_endpoint,
-        scope=tokens.scope or scope,
-        requested=scope,
-        client=tokens.client or client,
-    )
+    return request.label(tokens, found, client, scope)
 
 
 def _listening(

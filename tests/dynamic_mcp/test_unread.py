@@ -1,4 +1,4 @@
-"""Writing to a stderr that nobody reads: no wait, no torn line, and the number of lost lines."""
+"""Writing to a stderr that is not read: no wait, no torn line, and the number of lost lines."""
 
 from __future__ import annotations
 

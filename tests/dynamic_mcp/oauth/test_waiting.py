@@ -1,4 +1,4 @@
-"""Sign-ins of several processes: one page, and whoever waits gets the tokens or the reason."""
+"""Sign-ins of several processes: one page, and each process that waits gets the tokens or the reason."""
 
 from __future__ import annotations
 
