@@ -37,9 +37,10 @@ from conformance.engine.execution import WorkbenchFactory, workbench_factory
 from conformance.engine.scheduler import interrupted_status
 from conformance.errors import HarnessError, UsageError
 from conformance.model.baseline import Baseline
+from conformance.model.profile import Profile
 from conformance.model.registry import Registry, Requirement
 from conformance.model.selectors import select
-from conformance.model.sut import Profile, Sut, make_sut
+from conformance.model.sut import Sut, make_sut
 from conformance.reports.formats import FORMATS, ReportFile
 from conformance.reports.json import read
 from conformance.reports.terminal import RunConsole, plain, print_report

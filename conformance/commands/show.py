@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from conformance.model.profile import IMPLEMENTATIONS, Profile
 from conformance.model.registry import VERSION
-from conformance.model.sut import IMPLEMENTATIONS, Profile
 from conformance.mutants.described import wrong_implementations
 
 if TYPE_CHECKING:

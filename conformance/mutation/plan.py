@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
+from conformance.model.profile import Profile
 from conformance.model.selectors import matching
-from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Profile, Sut, make_sut
+from conformance.model.sut import DEFAULT_PROFILE, PLACEHOLDER, Sut, make_sut
 from conformance.mutation import null_programs
 
 if TYPE_CHECKING:

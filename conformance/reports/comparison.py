@@ -13,9 +13,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from conformance.model.profile import IMPLEMENTATIONS
 from conformance.model.registry import Era, Registry
 from conformance.model.results import Summary
-from conformance.model.sut import IMPLEMENTATIONS
 from conformance.model.verdicts import Level, Verdict
 from conformance.reports.json import Implementation, implementation_of
 from conformance.reports.markdown import bounded, inline, is_shown, row

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import ImplementationCrashed, Untestable, Violation
-from conformance.model.sut import DEFAULT_STARTS_WITHIN
+from conformance.model.profile import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer
@@ -32,7 +32,7 @@ from conformance.workbench.timeline import Timeline, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from conformance.model.sut import Profile
+    from conformance.model.profile import Profile
     from conformance.workbench.arrivals import Arrivals
     from conformance.workbench.census import Census
     from conformance.workbench.client import Era

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from conformance.model.sut import Profile
+    from conformance.model.profile import Profile
     from conformance.workbench.census import Census
     from conformance.workbench.sandbox import Sandbox
     from conformance.workbench.timeline import Timeline

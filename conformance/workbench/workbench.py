@@ -19,7 +19,7 @@ import anyio
 
 from conformance.errors import HarnessError
 from conformance.model.evidence import Evidence
-from conformance.model.sut import DEFAULT_STARTS_WITHIN, PROMISES
+from conformance.model.profile import DEFAULT_STARTS_WITHIN, PROMISES
 from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
@@ -79,7 +79,7 @@ class Workbench(Judgement, UpstreamFactory):
         return browser
 
     def promises(self, name: str) -> bool:
-        """Whether the profile has this one of `conformance.model.sut.PROMISES`, so that the check demands more than the source."""
+        """Whether the profile has this one of `conformance.model.profile.PROMISES`, so that the check demands more than the source."""
         if name not in PROMISES:
             raise HarnessError(f"{name!r} is not one of the promises")
         return name in self.sut.profile.promises

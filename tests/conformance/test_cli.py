@@ -17,8 +17,9 @@ import conformance
 from conformance.checks import Check, make_check
 from conformance.cli import main
 from conformance.errors import Untestable, Violation
+from conformance.model.profile import Profile
 from conformance.model.registry import Registry
-from conformance.model.sut import Profile, make_sut
+from conformance.model.sut import make_sut
 from tests.conformance.fakes import MUST, SHOULD, FakeFactory, checks_of, passing, raising
 
 COMMAND = ["--", sys.executable, "{config}"]

@@ -11,7 +11,8 @@ import pytest
 from conformance.engine.runner import run
 from conformance.errors import ImplementationCrashed, UsageError, Violation
 from conformance.model.baseline import Baseline, Known
-from conformance.model.sut import IMPLEMENTATIONS, PROMISES, Profile, make_sut
+from conformance.model.profile import IMPLEMENTATIONS, PROMISES, Profile
+from conformance.model.sut import make_sut
 from conformance.model.verdicts import Verdict
 from tests.conformance.fakes import MUST, FakeFactory, fake_sut, passing, raising
 
