@@ -66,6 +66,8 @@ def folder(tmp_path: Path) -> Path:
         ('era = "any"', 'era = "future"', r"cfg\.toml: CFG-001: .*future.*era"),
         ('era = "any"', 'era = "any"\nerra = 1', r"cfg\.toml: CFG-001: .*erra"),
         ('era = "any"\n', "", r"cfg\.toml: CFG-001: .*era"),
+        ('reach = "dynamic-mcp"', 'reach = "gateway"', r"cfg\.toml: CFG-001: .*gateway.*reach"),
+        ('reach = "dynamic-mcp"\n', "", r"cfg\.toml: CFG-001: .*reach"),
         (
             'quote = "User-specified path (no default discovery)"',
             "",
