@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import NotApplicable, Violation
-from conformance.model.profile import DEFAULT_TOKEN_FILE
+from conformance.model.profile_tables import DEFAULT_TOKEN_FILE
 
 if TYPE_CHECKING:
     from conformance.workbench.workbench import Workbench

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model.profile_tables import Config, Face, Single, Tokens, Upstreams
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 
@@ -53,7 +54,17 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     promises: tuple[str, ...] = ()
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
     revisions: tuple[str, ...] = ()
-    token_file: str = ""
+    face: Face = "dynamic"
+    tool: str = ""
+    tool_alone: str = ""
+    prompt: str = ""
+    prompt_alone: str = ""
+    uri: str = ""
+    uri_alone: str = ""
+    upstreams: Upstreams = "several"
+    single: Single | None = None
+    config: Config = Config()
+    tokens: Tokens = Tokens()
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

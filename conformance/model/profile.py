@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model import profile_tables as tables
 from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
+from conformance.model.profile_tables import DEFAULT_MARGIN, DEFAULT_TOKEN_FILE, Config, Names, Single
+from conformance.model.registry import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +26,6 @@ IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
 DEFAULT_STARTS_WITHIN = 5.0
 DEFAULT_TOOLS: Mapping[str, str] = {"list": "get_dynamic_tools", "call": "call_dynamic_tool"}
 TRANSPORTS = ("stdio", "http", "sse")
-#: the token file of a server, relative to HOME
-DEFAULT_TOKEN_FILE = ".dynamic-mcp/oauth-servers/{server}.json"
 #: the environment variables that make it write more to stderr
 DEFAULT_LOG_SWITCH: Mapping[str, str] = {"RUST_LOG": "debug"}
 #: the revisions of MCP
@@ -104,6 +105,17 @@ class Profile:
     revisions: frozenset[str] = frozenset()
     #: the token file of a server, relative to HOME; `{server}` stands for the name of the server
     token_file: str = DEFAULT_TOKEN_FILE
+    #: seconds before the expiry of a token at which it refreshes the token
+    margin: float = DEFAULT_MARGIN
+    #: how it shows the tools of its upstreams, and how it makes their names
+    face: tables.Face = "dynamic"
+    names: Names = field(default_factory=Names)
+    #: the upstreams that one process serves
+    upstreams: tables.Upstreams = "several"
+    #: how one upstream goes on the command line; None = the upstreams are in a configuration file
+    single: Single | None = None
+    #: the form of the configuration file
+    config: Config = field(default_factory=Config)
     #: the environment variables that make it write more to stderr
     log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
     #: which of `PROMISES` it makes
@@ -145,14 +157,23 @@ class Profile:
         ):
             if unknown := sorted(set(getattr(content, section)) - set(known)):
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
-        if content.token_file.startswith("/") or ".." in Path(content.token_file).parts:
-            raise UsageError(f"{file}: token_file: {content.token_file!r} is not a path below HOME")
+        names = Names(**{member: getattr(content, member) for member in Names.__struct_fields__})
+        missing: dict[str, str] = {}
+        try:
+            tables.check_names(names)
+            tables.check_config(content.config)
+            if content.single is not None:
+                tables.check_single(content.single)
+                missing = content.single.missing_families()
+            place = tables.checked_place(content.tokens.place)
+        except UsageError as problem:
+            raise UsageError(f"{file}: {problem}") from problem
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
             install=content.install,
             command=content.command,
-            absent=content.absent,
+            absent={**missing, **content.absent},
             known=content.known,
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
@@ -161,7 +182,13 @@ class Profile:
             entries=content.entries,
             promises=frozenset(content.promises),
             revisions=frozenset(content.revisions),
-            token_file=content.token_file.removeprefix("~/") or DEFAULT_TOKEN_FILE,
+            token_file=place,
+            margin=content.tokens.margin,
+            face=content.face,
+            names=names,
+            upstreams=content.upstreams if content.single is None else "one",
+            single=content.single,
+            config=content.config,
             log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
             origin=origin,
         )
@@ -184,8 +211,33 @@ class Profile:
         """Whether it speaks this revision of MCP; None if the profile does not say."""
         return revision in self.revisions if self.revisions else None
 
-    def reason_for_absence(self, requirement_id: str, era: str = "any") -> str | None:
-        """Why this requirement, of this era, does not apply, or None if it does."""
+    @property
+    def is_configured_like_dynamic_mcp(self) -> bool:
+        """Whether the settings of dynamic-mcp can be asked of it: it has a configuration file, and not one of another program."""
+        return self.single is None and (self.face == "dynamic" or self.config == Config())
+
+    def reason_for_absence(
+        self, requirement_id: str, era: str = "any", reach: str = Reach.PROXY
+    ) -> str | None:
+        """Why this requirement, of this era and reach, does not apply, or None if it does."""
+        family = requirement_id.partition("-")[0]
         if era == "modern" and self.speaks(REVISIONS[-1]) is False:
             return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
-        return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
+        if (reason := self.absent.get(requirement_id, self.absent.get(family))) is not None:
+            return reason
+        if reach == Reach.SEVERAL_UPSTREAMS and self.upstreams == "one":
+            return "the requirement is about several upstreams, and one process of the program serves one"
+        if reach == Reach.DYNAMIC_MCP:
+            return self._reason_against_dynamic_mcp(family)
+        return None
+
+    def _reason_against_dynamic_mcp(self, family: str) -> str | None:
+        if family == "FRONT" and self.face == "flat":
+            return (
+                "the requirement is about the two tools of dynamic-mcp, and the face of the program is flat"
+            )
+        if family == "RLD" and not self.config.reload:
+            return "the profile says that the program does not read a changed configuration (`reload`)"
+        if family != "FRONT" and not self.is_configured_like_dynamic_mcp:
+            return "the requirement is about the configuration of dynamic-mcp, and the profile describes another one"
+        return None

@@ -57,12 +57,12 @@ class Arrivals:
     """The requests that reached the upstreams. Reads each journal once, a piece at a time."""
 
     def __init__(self, upstreams: Callable[[], Sequence[MockUpstream]]) -> None:
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._seen: dict[Path, _Seen] = {}
 
     def named(self, name: str) -> list[MockUpstream]:
         """The upstreams with this name, the newest last."""
-        return [upstream for upstream in self._upstreams() if upstream.name == name]
+        return [upstream for upstream in self.upstreams() if upstream.name == name]
 
     def connection_gap(self, upstreams: Sequence[MockUpstream]) -> str | None:
         """What is missing in a connection to one of the upstreams with a list of its tools; None if nothing is."""
@@ -76,6 +76,18 @@ class Arrivals:
             missing = "request for its tools" if opened else "connection"
             problem = f"the journal of upstream {upstream.name} has no {missing}; it has {show(methods)}"
         return problem
+
+    def one_of_the_calls_has_arrived(
+        self, possible: Sequence[tuple[str, str, Any]], since: float, answer: Answer
+    ) -> None:
+        """As `call_has_arrived`, for a call that can mean one of several groups, tools and arguments."""
+        problems = []
+        for group, tool, args in possible:
+            try:
+                return self.call_has_arrived(group, tool, args, since, answer)
+            except Violation as problem:
+                problems.append(problem)
+        raise problems[0]
 
     def call_has_arrived(self, group: str, tool: str, args: Any, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer comes from a call that reached an upstream of the group.
@@ -110,7 +122,7 @@ class Arrivals:
 
     def request_has_arrived(self, method: str, since: float, answer: Answer) -> None:
         """Raise `Violation` unless this successful answer about resources or prompts comes from an upstream."""
-        upstreams = self._upstreams()
+        upstreams = self.upstreams()
         member, _ = LISTS.get(method, (None, None))
         is_empty_list = member is not None and not (
             isinstance(answer.result, dict) and answer.result.get(member)

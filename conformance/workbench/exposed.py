@@ -5,6 +5,7 @@ A proxy may put the name of the group into them, in whatever way. So a check tak
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from conformance.workbench.polling import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from conformance.model.profile_tables import Names
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
 
@@ -50,6 +52,22 @@ def find_exposed(names: Iterable[Any], group: str, own: str) -> str | None:
     return min(of_group or having, key=len, default=None)
 
 
+def formatted(pattern: str, **fields: str) -> str:
+    """The pattern with its fields replaced, in one pass, so that a value can contain braces."""
+    return re.sub(r"\{(\w+)\}", lambda field: fields.get(field[1], field[0]), pattern)
+
+
+def by_pattern(names: Names, method: str, group: str, own: str, *, alone: bool) -> str | None:
+    """The name that the profile's pattern gives an item of this list method; None without a pattern."""
+    if method == "prompts/list":
+        pattern = names.pattern("prompt", alone=alone)
+        return formatted(pattern, server=group, prompt=own) if pattern else None
+    pattern = names.pattern("uri", alone=alone)
+    scheme, _, rest = own.partition("://")
+    fields = {"server": group, "uri": own, "scheme": scheme, "rest": rest, "quoted": quote(own, safe="")}
+    return formatted(pattern, **fields) if pattern else None
+
+
 async def exposed_prompt(proxy: Proxy, group: str, own: str) -> str:
     """The name under which `prompts/list` shows a prompt of a group. Raises `Violation` if it does not."""
     return await _exposed(proxy, "prompts/list", group, own)
@@ -68,7 +86,9 @@ async def exposed_template(proxy: Proxy, group: str, own: str) -> str:
 async def _exposed(proxy: Proxy, method: str, group: str, own: str) -> str:
     member, key = LISTS[method]
     shown = [item.get(key) for item in await proxy.items(method, member)]
-    found = find_exposed(shown, group, own)
+    found = proxy.name_by_pattern(method, group, own)
+    if found not in shown:
+        found = find_exposed(shown, group, own)
     if found is None:
         raise Violation(f"{method} shows {own} of group {group}", show(shown))
     return found

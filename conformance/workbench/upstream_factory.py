@@ -43,6 +43,8 @@ class UpstreamFactory:
         self._timeline = timeline
         self._upstreams: dict[Path, MockUpstream] = {}
         self._remotes: list[RemoteProcess] = []
+        #: by configuration file: the upstreams in it
+        self._configured: dict[Path, tuple[MockUpstream, ...]] = {}
 
     # Upstreams
 
@@ -181,7 +183,9 @@ class UpstreamFactory:
         folder: Path | None = None,
     ) -> Path:
         """Write a configuration with these upstreams, and `extra` at its root, into a new folder or into `folder`."""
-        return self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
+        path = self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
+        self._configured[path] = upstreams
+        return path
 
     def save(
         self,
@@ -191,7 +195,12 @@ class UpstreamFactory:
         how: Callable[[Path, bytes], None] = save_styles.in_place,
     ) -> None:
         """Replace the content of a configuration that a proxy may be using; arguments as in `config`."""
+        self._configured[config] = upstreams
         how(config, _configuration(*upstreams, extra=extra).encode())
+
+    def configured_in(self, config: Path | None) -> tuple[MockUpstream, ...]:
+        """The upstreams in a configuration, as `config` or `save` wrote it last."""
+        return self._configured.get(config, ()) if config is not None else ()
 
     def config_text(
         self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None

@@ -133,6 +133,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
+            alone=len(upstreams or self.configured_in(config)) == 1,
         )
         try:
             yield proxy
