@@ -63,7 +63,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uri_alone: str = ""
     upstreams: Upstreams = "several"
     single: Single | None = None
-    config: Config = Config()
+    config: Config | None = None
     tokens: Tokens = Tokens()
 
 

@@ -161,10 +161,14 @@ class Profile:
         missing: dict[str, str] = {}
         try:
             tables.check_names(names)
-            tables.check_config(content.config)
-            if content.single is not None:
+            if content.single is None:
+                config = content.config or Config()
+            else:
+                # A command line has neither variables nor a file that changes, unless the profile says otherwise.
+                config = content.config or Config(variables=False, reload=False)
                 tables.check_single(content.single)
                 missing = content.single.missing_families()
+            tables.check_config(config)
             place = tables.checked_place(content.tokens.place)
         except UsageError as problem:
             raise UsageError(f"{file}: {problem}") from problem
@@ -188,7 +192,7 @@ class Profile:
             names=names,
             upstreams=content.upstreams if content.single is None else "one",
             single=content.single,
-            config=content.config,
+            config=config,
             log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
             origin=origin,
         )

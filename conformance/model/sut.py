@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from conformance.errors import UsageError
 from conformance.model.profile import Profile
+from conformance.model.profile_tables import UPSTREAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,15 @@ class Sut:
     #: seconds that a prerequisite may take; short for programs that never reach one
     max_wait: float = math.inf
 
-    def command_for(self, config: Path | None) -> tuple[str, ...]:
-        """The command for one configuration file; None leaves out every argument that names it."""
-        if config is None:
-            return tuple(part for part in self.command if PLACEHOLDER not in part)
-        return tuple(part.replace(PLACEHOLDER, str(config)) for part in self.command)
+    def command_for(self, config: Path | None, upstream: Sequence[str] = ()) -> tuple[str, ...]:
+        """The command for one configuration file; None leaves out every argument that names it.
+
+        `upstream` are the words of the one upstream of a program with `[single]`: in place of `{upstream}`, else at the end.
+        """
+        parts = [part for part in self.command if config is not None or PLACEHOLDER not in part]
+        place = parts.index(UPSTREAM) if UPSTREAM in parts else len(parts)
+        words = [*parts[:place], *upstream, *parts[place + 1 :]]
+        return tuple(word if config is None else word.replace(PLACEHOLDER, str(config)) for word in words)
 
 
 def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut:
@@ -64,17 +69,30 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
     if profile is None:
         profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
-    if not any(PLACEHOLDER in part for part in parts[1:]):
-        raise UsageError(
-            f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
-            f"for example: -- {parts[0]} {PLACEHOLDER}"
-        )
+    _check_placeholders(parts, profile)
     _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])
     return Sut(
         profile.name or Path(program).name, (program, *arguments), profile, _environment_for(arguments)
     )
+
+
+def _check_placeholders(parts: Sequence[str], profile: Profile) -> None:
+    has_config = any(PLACEHOLDER in part for part in parts[1:])
+    if profile.single is not None and has_config:
+        raise UsageError(
+            f"the profile has [single], so there is no configuration file: remove {PLACEHOLDER}, "
+            f"or write {UPSTREAM} where the words of the upstream go"
+        )
+    if profile.single is None and not has_config:
+        raise UsageError(
+            f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
+            f"for example: -- {parts[0]} {PLACEHOLDER}; "
+            "for a program that gets one upstream on its command line, write [single] into a profile"
+        )
+    if any(UPSTREAM in part and part != UPSTREAM for part in parts) or parts.count(UPSTREAM) > 1:
+        raise UsageError(f"{UPSTREAM} must be one word of the command, because it stands for several words")
 
 
 def _find_program(program: str, install: str) -> str:

@@ -17,6 +17,7 @@ from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.upstream.http import connector
 
 #: the checks that list, call and watch tools in each of the ways that a face can have
 _USERS = (
@@ -43,17 +44,20 @@ _USERS = (
 
 @legitimate(*_USERS, profile='face = "flat"\ntool = "{server}_{tool}"')
 def shows_each_tool_with_its_server_first() -> None:
-    _flat(lambda group, tool: f"{group}_{tool}")
+    show_flat(lambda group, tool: f"{group}_{tool}")
 
 
 @legitimate(*_USERS, profile='face = "flat"')
 def shows_each_tool_under_a_name_of_its_own_making() -> None:
     """The profile does not say how the names are made, so the checks learn them from the list."""
-    _flat(lambda group, tool: f"mcp.{tool}@{group}")
+    show_flat(lambda group, tool: f"mcp.{tool}@{group}")
 
 
-def _flat(name_of: Callable[[str, str], str]) -> None:
-    """Private, because the reference has two tools, and lists no others. The design announces no change of its tools."""
+def show_flat(name_of: Callable[[str, str], str]) -> None:
+    """Private, because the reference has two tools, and lists no others. The design announces no change of its tools.
+
+    It signs in at its start, because a list of all tools is about no group.
+    """
     fitting, run, handlers = Catalog._fitting, Toolbox.run, Frontend._handlers
     declared = tool_surface.capabilities
     legacy_route, modern_route = Router._route_legacy, Router._route_modern
@@ -104,6 +108,7 @@ def _flat(name_of: Callable[[str, str], str]) -> None:
     def without_tool_changes(**kinds: bool) -> dict[str, object]:
         return {**declared(**kinds), "tools": {}}
 
+    replace(connector.HttpConnector.signs_in_at_start, property(lambda self: True))
     replace(declared, without_tool_changes)
     replace(fitting, renamed)
     replace(run, run_own)

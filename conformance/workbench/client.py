@@ -247,6 +247,10 @@ class McpClient:
         self._may_end = True
         return await self._launched.wait(within)
 
+    def may_end_by_itself(self) -> None:
+        """Accept an exit by itself from now on, but no death by a signal that the runner did not send."""
+        self._may_end = True
+
     def how_it_ended(self) -> str:
         return describe_end(self._launched.code)
 

@@ -76,6 +76,10 @@ class Proxy(McpClient):
         version = server.get("version") if isinstance(server, dict) else None
         return shorten(version, 40) if isinstance(version, str) else ""
 
+    def of(self, group: str) -> Proxy:
+        """The proxy that serves a group: this one, unless each upstream has a process of its own."""
+        return self
+
     # Prerequisites
 
     async def handshake(self, version: str = NEWEST_LEGACY, within: float | None = None) -> Answer:

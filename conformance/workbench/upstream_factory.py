@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from conformance.errors import NotApplicable
-from conformance.workbench import save_styles
+from conformance.workbench import configurations, save_styles
 from conformance.workbench.deadlines import extended
 from conformance.workbench.launcher import random_name, write_launcher
 from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
@@ -45,6 +45,8 @@ class UpstreamFactory:
         self._remotes: list[RemoteProcess] = []
         #: by configuration file: the upstreams in it
         self._configured: dict[Path, tuple[MockUpstream, ...]] = {}
+        #: the configuration files with more than servers
+        self._with_settings: set[Path] = set()
 
     # Upstreams
 
@@ -183,8 +185,8 @@ class UpstreamFactory:
         folder: Path | None = None,
     ) -> Path:
         """Write a configuration with these upstreams, and `extra` at its root, into a new folder or into `folder`."""
-        path = self.config_text(_configuration(*upstreams, extra=extra), name=name, folder=folder)
-        self._configured[path] = upstreams
+        path = self._write(self._configuration(*upstreams, extra=extra), name, folder)
+        self._note(path, upstreams, extra)
         return path
 
     def save(
@@ -195,8 +197,9 @@ class UpstreamFactory:
         how: Callable[[Path, bytes], None] = save_styles.in_place,
     ) -> None:
         """Replace the content of a configuration that a proxy may be using; arguments as in `config`."""
-        self._configured[config] = upstreams
-        how(config, _configuration(*upstreams, extra=extra).encode())
+        self._must_read_again(config)
+        self._note(config, upstreams, extra)
+        how(config, self._configuration(*upstreams, extra=extra).encode())
 
     def configured_in(self, config: Path | None) -> tuple[MockUpstream, ...]:
         """The upstreams in a configuration, as `config` or `save` wrote it last."""
@@ -205,15 +208,48 @@ class UpstreamFactory:
     def config_text(
         self, text: str | bytes, *, name: str = "config.json", folder: Path | None = None
     ) -> Path:
-        """Write exactly this text as a configuration."""
+        """Write exactly this text as a configuration; a program with another form of it gets the same in that form."""
+        if folder is not None:
+            self._must_read_again(folder / name)
+        return self._write(configurations.translated(self._profile.config, text), name, folder)
+
+    def must_have_no_settings(self, config: Path | None) -> None:
+        """Raise `NotApplicable` for a configuration with more than servers, of which each process would get a part."""
+        if config in self._with_settings:
+            raise NotApplicable("the check has settings for several upstreams, and the program serves one")
+
+    def single_upstream(self, config: Path) -> MockUpstream:
+        """The upstream in a configuration, for a program that has no such file. Raises `NotApplicable` unless it is one."""
+        upstreams = self.configured_in(config)
+        if len(upstreams) != 1 or config in self._with_settings:
+            raise NotApplicable(
+                "the check needs a configuration file, and the program gets one upstream on its command line"
+            )
+        return upstreams[0]
+
+    def _write(self, text: str | bytes, name: str, folder: Path | None) -> Path:
         if folder is None:
             folder = self.sandbox.configs / random_name()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
+        if self._profile.config.format == "yaml":
+            path = path.with_suffix(".yaml")
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
+    def _configuration(self, *upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
+        servers = {upstream.name: upstream.entry for upstream in upstreams}
+        if self._profile.single is not None:
+            return json.dumps(
+                servers
+            )  # no program reads it; the words of the command line decide what is possible
+        return configurations.rendered(self._profile.config, servers, extra)
 
-def _configuration(*upstreams: MockUpstream, extra: Mapping[str, Any] | None = None) -> str:
-    servers = {upstream.name: upstream.entry for upstream in upstreams}
-    return json.dumps({"mcpServers": servers, **(extra or {})}, indent=1, ensure_ascii=False)
+    def _must_read_again(self, config: Path) -> None:
+        if config in self._configured and not self._profile.config.reload:
+            raise NotApplicable("the check changes the configuration, and the program does not read it again")
+
+    def _note(self, path: Path, upstreams: tuple[MockUpstream, ...], extra: Mapping[str, Any] | None) -> None:
+        self._configured[path] = upstreams
+        if extra:
+            self._with_settings.add(path)

@@ -24,12 +24,14 @@ from conformance.workbench import pairing, wiretypes
 from conformance.workbench.arrivals import Arrivals
 from conformance.workbench.browsers import Browser
 from conformance.workbench.census import Census, adopt_orphans
+from conformance.workbench.command_lines import command_for
 from conformance.workbench.inbox import Inbox
 from conformance.workbench.judgement import Judgement
 from conformance.workbench.launched import Launched, StdoutListener, launch
 from conformance.workbench.launcher import random_name
 from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, continue_at_once
 from conformance.workbench.proxy import Proxy
+from conformance.workbench.proxy_set import one_each
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.upstream_factory import UpstreamFactory
@@ -118,6 +120,21 @@ class Workbench(Judgement, UpstreamFactory):
         """
         if config is None and args is None:
             config = self.config(*upstreams)
+        served = upstreams or self.configured_in(config)
+        if self.sut.profile.upstreams == "one" and len(served) > 1:
+            self.must_have_no_settings(config)
+            start: dict[str, Any] = {
+                "args": args,
+                "env": env,
+                "cwd": cwd,
+                "umask": umask,
+                "exit_within": exit_within,
+            }
+            start |= {"wire_types": wire_types, "one_answer_each": one_answer_each, "terminal": terminal}
+            start |= {"open_files": open_files, "has_stderr": has_stderr}
+            async with one_each(self.proxy, served, **start) as several:
+                yield several
+            return
         if wire_types and wiretypes.official_types() is None:
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
@@ -133,7 +150,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
-            alone=len(upstreams or self.configured_in(config)) == 1,
+            alone=len(served) == 1,
         )
         try:
             yield proxy
@@ -198,7 +215,8 @@ class Workbench(Judgement, UpstreamFactory):
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
-        command = [*self.sut.command_for(config), *(args or ())]
+        given = self.single_upstream(config) if self.sut.profile.single and config else None
+        command = [*command_for(self.sut, config, given), *(args or ())]
         if terminal is not None:
             command = terminal.controlling(command)
         if open_files is not None:
