@@ -24,6 +24,7 @@ from conformance.commands.run_options import (
     FAILED,
     FAMILY_HELP,
     PASSED,
+    REACH_HELP,
     SELECTOR_HELP,
     USAGE,
     add_run_options,
@@ -195,7 +196,8 @@ def _list(options: argparse.Namespace, registry: Registry, checks: dict[str, Che
     for requirement_id in selected_ids(options.selectors, [], registry, checks):
         requirement = registry[requirement_id]
         print(
-            f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{_state(requirement):<9}{requirement.title}"
+            f"{requirement.id:<10}{requirement.level:<8}{requirement.era:<8}{requirement.reach:<19}"
+            f"{_state(requirement):<9}{requirement.title}"
         )
     return PASSED
 
@@ -254,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run checks",
         usage="%(prog)s [options] [SEL ...] [-- COMMAND ARG ... {config}]",
-        epilog=f"{FAMILY_HELP}.",
+        epilog=f"{FAMILY_HELP}. {REACH_HELP}.",
     )
     run_.add_argument("selectors", nargs="*", metavar="SEL", help="the same as --only SEL")
     add_run_options(run_)
@@ -290,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
         help="for one check: show each start of the command and wait for a debugger, without deadlines",
     )
 
-    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}.")
+    list_ = verbs.add_parser("list", help="list requirements", epilog=f"{FAMILY_HELP}. {REACH_HELP}.")
     list_.add_argument("selectors", nargs="*", metavar="SEL", help=SELECTOR_HELP)
 
     show = verbs.add_parser("show", help="show everything about one requirement")

@@ -60,7 +60,8 @@ def show(
 def _kind(registry: Registry, requirement: Requirement) -> str:
     family = f"{requirement.family}: {registry.families[requirement.family]}"
     return (
-        f"{requirement.level}, era {requirement.era}, version {VERSION} of the requirements, family {family}"
+        f"{requirement.level}, era {requirement.era}, reach {requirement.reach}, "
+        f"version {VERSION} of the requirements, family {family}"
     )
 
 

@@ -191,6 +191,7 @@ class Execution:
             id=check.id,
             level=requirement.level,
             era=requirement.era,
+            reach=requirement.reach,
             verdict=ended.verdict,
             title=requirement.title,
             statement=" ".join(requirement.statement.split()),
