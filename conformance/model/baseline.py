@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model.client_table import ClientTable
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
 
@@ -54,6 +55,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_switch: dict[str, str] = msgspec.field(default_factory=dict)
     revisions: tuple[str, ...] = ()
     token_file: str = ""
+    client: ClientTable = ClientTable()
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

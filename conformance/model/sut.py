@@ -22,11 +22,14 @@ import msgspec
 
 from conformance.errors import UsageError
 from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
+from conformance.model.client_table import ClientTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PLACEHOLDER = "{config}"
+#: stands for the Python interpreter of the runner
+INTERPRETER = "{python}"
 IMPLEMENTATIONS = Path(__file__).resolve().parents[1] / "implementations"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
@@ -125,6 +128,8 @@ class Profile:
     log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
     #: which of `PROMISES` it makes
     promises: frozenset[str] = frozenset()
+    #: how a client reaches it, and how it ends
+    client: ClientTable = field(default_factory=ClientTable)
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -164,6 +169,8 @@ class Profile:
                 raise UsageError(f"{file}: {section}: {unknown[0]!r} is not one of {', '.join(known)}")
         if content.token_file.startswith("/") or ".." in Path(content.token_file).parts:
             raise UsageError(f"{file}: token_file: {content.token_file!r} is not a path below HOME")
+        if problem := content.client.problem():
+            raise UsageError(f"{file}: client: {problem}")
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -180,6 +187,7 @@ class Profile:
             revisions=frozenset(content.revisions),
             token_file=content.token_file.removeprefix("~/") or DEFAULT_TOKEN_FILE,
             log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
+            client=content.client,
             origin=origin,
         )
 
@@ -237,11 +245,13 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
     if profile is None:
         profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
+    parts = tuple(part.replace(INTERPRETER, sys.executable) for part in parts)
     if not any(PLACEHOLDER in part for part in parts[1:]):
         raise UsageError(
             f"the command does not say where the configuration file goes: add {PLACEHOLDER}, "
             f"for example: -- {parts[0]} {PLACEHOLDER}"
         )
+    profile.client.check_command(parts)
     _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.transcript import Json
+    from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
 #: a list with more pages than this counts as endless
@@ -58,9 +59,10 @@ class Proxy(McpClient):
         profile: Profile,
         arrivals: Arrivals,
         max_wait: float = math.inf,
+        transport: ClientTransport | None = None,
     ) -> None:
         """`arrivals` knows what reached the upstreams; no prerequisite waits longer than `max_wait` seconds."""
-        super().__init__(launched, inbox, timeline, processes)
+        super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         self._list_tool = profile.tools["list"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from conformance.errors import HarnessError
+from conformance.model.client_table import with_port
 from conformance.model.evidence import Evidence
 from conformance.model.sut import DEFAULT_STARTS_WITHIN, PROMISES
 from conformance.workbench import pairing, wiretypes
@@ -32,6 +33,8 @@ from conformance.workbench.outcome import OnStart, ProgramStart, StartOutcome, c
 from conformance.workbench.proxy import Proxy
 from conformance.workbench.sandbox import Sandbox
 from conformance.workbench.timeline import Timeline, shorten
+from conformance.workbench.transports.choice import client_transport
+from conformance.workbench.transports.ports import free_port, give_back
 from conformance.workbench.upstream_factory import UpstreamFactory
 
 if TYPE_CHECKING:
@@ -122,9 +125,12 @@ class Workbench(Judgement, UpstreamFactory):
             self.note("mcp-types is not installed: the shapes of messages are not judged")
         actor = f"proxy-{len(self._launched) + 1}" if self._launched else "proxy"
         inbox = Inbox(self._timeline, actor)
+        port = free_port() if self.sut.profile.client.listens else None
+        listener = inbox if port is None else StdoutListener()
         launched, processes = await self._launch(
-            actor, config, args, env, cwd, umask, inbox, terminal, open_files, has_stderr
+            actor, config, args, env, cwd, umask, listener, port, terminal, open_files, has_stderr
         )
+        transport = client_transport(self.sut.profile, port, launched, inbox, self._timeline)
         proxy = Proxy(
             launched,
             inbox,
@@ -133,6 +139,7 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.profile,
             Arrivals(lambda: self.upstreams),
             self.sut.max_wait,
+            transport,
         )
         try:
             yield proxy
@@ -143,7 +150,10 @@ class Workbench(Judgement, UpstreamFactory):
             heard = any(line.messages for line in inbox.transcript.lines if not line.sent)
             self.answered = bool(self.answered) or heard
             with anyio.CancelScope(shield=True):
+                await transport.close()
                 await self._finish(launched, processes, min(exit_within, self.sut.max_wait))
+            give_back(port)
+        transport.judge()
         if wire_types:
             wiretypes.judge(inbox.transcript)
         if one_answer_each:
@@ -173,14 +183,16 @@ class Workbench(Judgement, UpstreamFactory):
         if within is None:
             within = max(DEFAULT_STARTS_WITHIN, self.sut.profile.starts_within)
         actor = f"run-{len(self._launched) + 1}"
-        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener())
+        port = free_port() if self.sut.profile.client.listens else None
+        launched, processes = await self._launch(actor, config, args, env, cwd, -1, StdoutListener(), port)
         try:
             code = await launched.wait(within)
             stdout, stderr = bytes(launched.stdout.data), launched.stderr.data.decode(errors="replace")
-            return StartOutcome(code, stdout, stderr, launched.lifetime)
+            return StartOutcome(code, stdout, stderr, launched.lifetime, has_messages=port is None)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._finish(launched, processes, within=0.0)
+            give_back(port)
 
     async def _launch(
         self,
@@ -191,20 +203,25 @@ class Workbench(Judgement, UpstreamFactory):
         cwd: Path | None,
         umask: int,
         listener: StdoutListener,
+        port: int | None = None,
         terminal: Terminal | None = None,
         open_files: int | None = None,
         has_stderr: bool = True,
     ) -> tuple[Launched, Census]:
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
-        command = [*self.sut.command_for(config), *(args or ())]
+        command = with_port([*self.sut.command_for(config), *(args or ())], port)
         if terminal is not None:
             command = terminal.controlling(command)
         if open_files is not None:
             command = ["/bin/sh", "-c", f'ulimit -S -n {open_files} && exec "$@"', "sh", *command]
         if not has_stderr:
             command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command]
-        environment = self.sandbox.environment(token, self.sut.environment, browser, dict(env or {}))
+        variables = self.sut.profile.client.env
+        own = dict(zip(variables, with_port(list(variables.values()), port), strict=True))
+        environment = self.sandbox.environment(
+            token, {**self.sut.environment, **own}, browser, dict(env or {})
+        )
         self._environment[actor] = dict(env or {})
         directory = cwd or self.sandbox.cwd
         launched = launch(
@@ -238,7 +255,8 @@ class Workbench(Judgement, UpstreamFactory):
     async def _finish(self, launched: Launched, processes: Census, within: float) -> None:
         processes.alive()  # remembers the children before their parents go and leave them as orphans
         try:
-            await launched.finish(within)
+            client = self.sut.profile.client
+            await launched.finish(within, client.end_signal if client.listens else None)
             with anyio.move_on_after(_CHILDREN_EXIT):
                 while processes.alive():  # noqa: ASYNC110 - they are not our children, so no event tells of their end
                     await anyio.sleep(0.02)
