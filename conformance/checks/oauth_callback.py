@@ -247,5 +247,5 @@ async def _by_hand(
         await signs_in(workbench, proxy, upstream)
         workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
         workbench.expect(
-            b"/authorize?" not in proxy.stdout, "no authorization URL on stdout", proxy.stdout_lines
+            "/authorize?" not in proxy.output, "no authorization URL among the messages", proxy.output
         )

@@ -237,10 +237,10 @@ async def warnings_are_visible_details_on_request_and_stdout_stays_clean(workben
             what = f"stderr names the unusable file, or the mistake in it (environment {env})"
             said = partial(_names, proxy, "watched|unfinished", before)
             await workbench.eventually(said, within=5.0, what=what)
-            proxy.close_stdin()
+            await proxy.end()
             await proxy.wait_exit()
             workbench.expect(not proxy.junk, "only messages on stdout", proxy.junk)
-            unfinished = proxy.stdout.rpartition(b"\n")[2]
+            unfinished = proxy.output.rpartition("\n")[2]
             workbench.expect(not unfinished, "every message on stdout is complete", unfinished)
             return proxy.stderr
 

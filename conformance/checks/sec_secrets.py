@@ -99,7 +99,7 @@ async def secrets_are_never_logged(workbench: Workbench) -> None:
     outcome = await workbench.run_to_exit(config=workbench.config_text(broken), env=env, within=2.0)
     texts = {
         "stderr": before.stderr + proxy.stderr,
-        "stdout": (before.stdout + proxy.stdout).decode(errors="replace"),
+        "stdout": before.output + proxy.output,
         "the output for a broken configuration": outcome.stderr + outcome.stdout.decode(errors="replace"),
     }
     for where, text in texts.items():
@@ -149,7 +149,7 @@ async def secrets_reach_neither_the_client_nor_other_processes(workbench: Workbe
     environments += "\n".join(json.dumps(start.env) for start in stdio.starts)
     argv = "\n".join(" ".join(page.argv) for page in browser.openings)
     for where, text, hidden in (
-        ("a message to the client", proxy.stdout.decode(errors="replace"), secrets),
+        ("a message to the client", proxy.output, secrets),
         ("a command line", f"{commands}\n{argv}", tokens),
         ("the environment of a child", environments, tokens),
     ):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from conformance.errors import UsageError
+from conformance.model.client_table import ClientTable
 from conformance.model.profile_tables import Config, Face, Single, Tokens, Upstreams
 from conformance.model.registry import Registry
 from conformance.model.verdicts import Verdict
@@ -65,6 +66,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     single: Single | None = None
     config: Config | None = None
     tokens: Tokens = Tokens()
+    client: ClientTable = ClientTable()
 
 
 def read_profile_file(file: Path, registry: Registry | None = None) -> ProfileFile:

@@ -15,6 +15,7 @@ import msgspec
 from conformance.errors import UsageError
 from conformance.model import profile_tables as tables
 from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
+from conformance.model.client_table import ClientTable
 from conformance.model.profile_tables import DEFAULT_MARGIN, DEFAULT_TOKEN_FILE, Config, Names, Single
 from conformance.model.registry import Reach
 
@@ -120,6 +121,8 @@ class Profile:
     log_switch: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_LOG_SWITCH))
     #: which of `PROMISES` it makes
     promises: frozenset[str] = frozenset()
+    #: how a client reaches it, and how it ends
+    client: ClientTable = field(default_factory=ClientTable)
     #: the value of `--profile` that selects this profile
     origin: str = ""
 
@@ -170,8 +173,10 @@ class Profile:
                 missing = content.single.missing_families()
             tables.check_config(config)
             place = tables.checked_place(content.tokens.place)
-        except UsageError as problem:
-            raise UsageError(f"{file}: {problem}") from problem
+            if problem := content.client.problem():
+                raise UsageError(f"client: {problem}")
+        except UsageError as refused:
+            raise UsageError(f"{file}: {refused}") from refused
         return Profile(
             name=content.name or file.stem,
             homepage=content.homepage,
@@ -194,6 +199,7 @@ class Profile:
             single=content.single,
             config=config,
             log_switch=content.log_switch or dict(DEFAULT_LOG_SWITCH),
+            client=content.client,
             origin=origin,
         )
 

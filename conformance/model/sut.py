@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLACEHOLDER = "{config}"
+#: stands for the Python interpreter of the runner
+INTERPRETER = "{python}"
 DEFAULT_PROFILE = "reference"
 DEFAULT_COMMAND = (sys.executable, "-m", "dynamic_mcp", PLACEHOLDER)
 #: a word that names a script: no option, assignment or URL, and no white space
@@ -69,7 +71,9 @@ def make_sut(command: Sequence[str] = (), profile: Profile | None = None) -> Sut
     if profile is None:
         profile = Profile("") if command else Profile.load(DEFAULT_PROFILE)
     parts = tuple(command) or profile.command or DEFAULT_COMMAND
+    parts = tuple(part.replace(INTERPRETER, sys.executable) for part in parts)
     _check_placeholders(parts, profile)
+    profile.client.check_command(parts)
     _find_script(parts)
     program = _find_program(parts[0], "" if command else profile.install)
     arguments = tuple(_absolute_if_file(part) for part in parts[1:])

@@ -1,4 +1,4 @@
-"""The words by which a program without a configuration file gets its one upstream on the command line."""
+"""The command that starts the program: with a configuration file, or with its one upstream on the command line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conformance.model.profile_tables import Config, Single
     from conformance.model.sut import Sut
     from conformance.workbench.mocks import MockUpstream
+    from conformance.workbench.terminal import Terminal
 
 #: the members of an entry that `words_for` turns into words; "type" is in the choice of the line
 _KNOWN = HARMLESS | {"command", "args", "env", "url", "headers", "oauth_client_id", "type"}
@@ -27,6 +28,19 @@ def command_for(sut: Sut, config: Path | None, given: MockUpstream | None) -> tu
     if profile.single is None or given is None:
         return sut.command_for(config)
     return sut.command_for(None, words_for(profile.single, profile.config, given.entry))
+
+
+def wrapped(
+    command: list[str], terminal: Terminal | None, open_files: int | None, *, has_stderr: bool
+) -> list[str]:
+    """The command with a terminal of its own, a soft limit of open files, or without a stderr."""
+    if terminal is not None:
+        command = terminal.controlling(command)
+    if open_files is not None:
+        command = ["/bin/sh", "-c", f'ulimit -S -n {open_files} && exec "$@"', "sh", *command]
+    if not has_stderr:
+        command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    return command
 
 
 def words_for(single: Single, config: Config, entry: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,6 @@ A proxy may put the name of the group into them, in whatever way. So a check tak
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +15,6 @@ from conformance.workbench.polling import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from conformance.model.profile_tables import Names
     from conformance.workbench.proxy import Proxy
     from conformance.workbench.transcript import Json
 
@@ -50,22 +48,6 @@ def find_exposed(names: Iterable[Any], group: str, own: str) -> str | None:
     having = [name for name in known if own in name or quote(own, safe="") in name]
     of_group = [name for name in having if group in name]
     return min(of_group or having, key=len, default=None)
-
-
-def formatted(pattern: str, **fields: str) -> str:
-    """The pattern with its fields replaced, in one pass, so that a value can contain braces."""
-    return re.sub(r"\{(\w+)\}", lambda field: fields.get(field[1], field[0]), pattern)
-
-
-def by_pattern(names: Names, method: str, group: str, own: str, *, alone: bool) -> str | None:
-    """The name that the profile's pattern gives an item of this list method; None without a pattern."""
-    if method == "prompts/list":
-        pattern = names.pattern("prompt", alone=alone)
-        return formatted(pattern, server=group, prompt=own) if pattern else None
-    pattern = names.pattern("uri", alone=alone)
-    scheme, _, rest = own.partition("://")
-    fields = {"server": group, "uri": own, "scheme": scheme, "rest": rest, "quoted": quote(own, safe="")}
-    return formatted(pattern, **fields) if pattern else None
 
 
 async def exposed_prompt(proxy: Proxy, group: str, own: str) -> str:

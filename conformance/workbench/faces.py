@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from conformance.errors import NotApplicable, Untestable
-from conformance.workbench.exposed import formatted
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import listing_text, offered_groups
+from conformance.workbench.names import formatted
 from conformance.workbench.timeline import shorten
 
 if TYPE_CHECKING:

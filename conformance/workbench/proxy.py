@@ -19,10 +19,10 @@ from conformance.errors import ImplementationCrashed, Untestable, Violation
 from conformance.model.profile import DEFAULT_STARTS_WITHIN
 from conformance.workbench.client import NEWEST_LEGACY, McpClient
 from conformance.workbench.deadlines import extended
-from conformance.workbench.exposed import by_pattern
 from conformance.workbench.faces import MAX_PAGES, face_of
 from conformance.workbench.inbox import Answer
 from conformance.workbench.listing_forms import BY_NAME, definitions, listing_text, selecting
+from conformance.workbench.names import by_pattern
 from conformance.workbench.timeline import Timeline, shorten
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from conformance.workbench.launched import Launched
     from conformance.workbench.mocks import MockUpstream
     from conformance.workbench.transcript import Json
+    from conformance.workbench.transports.base import ClientTransport
 
 _POLL = 0.1
 
@@ -50,6 +51,7 @@ class Proxy(McpClient):
         profile: Profile,
         arrivals: Arrivals,
         max_wait: float = math.inf,
+        transport: ClientTransport | None = None,
         *,
         alone: bool = False,
     ) -> None:
@@ -57,7 +59,7 @@ class Proxy(McpClient):
 
         `alone`: the program has one upstream.
         """
-        super().__init__(launched, inbox, timeline, processes)
+        super().__init__(launched, inbox, timeline, processes, transport)
         #: the answer to `initialize`, after `handshake`
         self.greeting: Answer | None = None
         self._names, self._alone = profile.names, alone

@@ -189,6 +189,10 @@ class ProxySet(Proxy):
         return b"".join(member.stdout for member in self._members.values())
 
     @property
+    def output(self) -> str:
+        return "".join(member.output for member in self._members.values())
+
+    @property
     def stderr(self) -> str:
         return "".join(member.stderr for member in self._members.values())
 
@@ -215,6 +219,9 @@ class ProxySet(Proxy):
     def signal(self, number: int, *, whole_group: bool = False) -> None:
         for member in self._members.values():
             member.signal(number, whole_group=whole_group)
+
+    async def end(self) -> None:
+        await _together(*(member.end for member in self._members.values()))
 
     def close_stdin(self) -> None:
         for member in self._members.values():
