@@ -1,4 +1,4 @@
-"""The command line: `python -m conformance run|list|show|smoke|compare|bench|requirements|mutants|stability`.
+"""The command line: `python -m conformance run|list|show|smoke|profile|compare|bench|requirements|mutants|stability`.
 
 Everything after `--` is the command of the implementation, word for word; no shell sees it. For the exit status see
 `conformance.commands.run_options`.
@@ -81,6 +81,10 @@ def main(
             from conformance.commands.stability import main as stability
 
             return stability(before[1:], command, checks=checks, open_workbench=open_workbench)
+        if before[:1] == ["profile"]:
+            from conformance.commands.profile import main as write_profile
+
+            return write_profile(before[1:], command, open_workbench)
         known_checks = load_checks() if checks is None else checks
         if words[:1] == ["compare"]:
             from conformance.commands.compare import main as compare
@@ -249,7 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="run|list|show|smoke|compare|bench|requirements|mutants|stability"
+        dest="verb",
+        required=True,
+        metavar="run|list|show|smoke|profile|compare|bench|requirements|mutants|stability",
     )
 
     run_ = verbs.add_parser(
@@ -305,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also show what this profile knows, beside the bundled ones",
     )
 
+    verbs.add_parser("profile", help="write a first profile of a proxy; see `profile --help`")
     verbs.add_parser("compare", help="run several implementations side by side; see `compare --help`")
     verbs.add_parser("bench", help="measure the bundled proxy beside others; see `bench --help`")
     verbs.add_parser("requirements", help="write all requirements as a page; see `requirements --help`")
