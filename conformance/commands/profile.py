@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from conformance.engine.execution import WorkbenchFactory
 
 #: how many times longer than the measured start the profile allows, because checks run beside each other
-_SLOWER = 4.0
+_SLOWER = 2.0
 _URL = "{url}"
 
 

@@ -113,6 +113,9 @@ class FlatFace:
     ) -> None:
         """`upstreams` are those that the proxy can have; `alone`: it has one."""
         self._pattern = profile.names.pattern("tool", alone=alone)
+        self._alone = alone
+        #: by group: what stood around the names of its tools when the list showed one
+        self._learned: dict[str, tuple[str, str]] = {}
         self._upstreams = upstreams
         self._shown: list[str] = []
         #: by name: what `call_params` meant by it
@@ -139,7 +142,7 @@ class FlatFace:
         return "tools/list", {}
 
     def call_params(self, group: str, tool: str, args: Json | None) -> Json:
-        before, after = self._affixes(group)
+        before, after = self._affixes(group) or self._wanted(group)
         name = f"{before}{tool}{after}"
         self._made.setdefault(name, set()).add((group, tool))
         return {"name": name, "arguments": {} if args is None else args}
@@ -166,7 +169,10 @@ class FlatFace:
 
     def _own(self, group: str, shown: Iterable[Json]) -> Iterator[Json]:
         """The definitions that are of the group, under their own names."""
-        before, after = self._affixes(group)
+        around = self._affixes(group) or (("", "") if self._alone else None)
+        if around is None:
+            return
+        before, after = around
         of_others = {
             name for one in self._upstreams() if one.name != group for name in one.tool_names
         } - self._names_of(group)
@@ -182,14 +188,22 @@ class FlatFace:
     def _names_of(self, group: str) -> set[str]:
         return {name for one in self._upstreams() if one.name == group for name in one.tool_names}
 
-    def _affixes(self, group: str) -> tuple[str, str]:
-        """What stands before and after the own name of a tool of this group."""
-        wanted = formatted(self._pattern, server=group, tool="\0") if self._pattern else "\0"
-        before, _, after = wanted.partition("\0")
-        if self._pattern and (not self._shown or _fits(self._shown, before, after)):
-            return before, after
-        others = {one.name for one in self._upstreams()} - {group}
-        return affixes(self._shown, group, sorted(self._names_of(group)), others) or (before, after)
+    def _affixes(self, group: str) -> tuple[str, str] | None:
+        """What stands before and after the own name of a tool of this group; None if no list has shown one."""
+        around = self._wanted(group)
+        if not (self._pattern and _fits(self._shown, *around)):
+            others = {one.name for one in self._upstreams()} - {group}
+            learned = affixes(self._shown, group, sorted(self._names_of(group)), others)
+            if learned is None:
+                return self._learned.get(group)
+            around = learned
+        self._learned[group] = around
+        return around
+
+    def _wanted(self, group: str) -> tuple[str, str]:
+        """What the pattern of the profile puts before and after; nothing without a pattern."""
+        before, _, after = formatted(self._pattern or "{tool}", server=group, tool="\0").partition("\0")
+        return before, after
 
 
 def affixes(

@@ -75,6 +75,7 @@ FILES = Script(
 _WHOLE_RUNS = (
     "conformance run proxy",
     "conformance run --skip",
+    "conformance run --report html=report.html --profile first.toml",
     "conformance run --profile my-proxy.toml --jobs",
     "conformance run --",
 )
