@@ -17,6 +17,7 @@ import aiohttp
 import anyio
 
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Violation
+from conformance.model.client_table import PORT
 from conformance.workbench.launched import MAX_STDOUT
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.base import Failure
@@ -39,8 +40,6 @@ _CHUNK = 64 * 1024
 _CONNECT = 5.0
 #: seconds after which the client uses no idle connection again; servers wait longer, so that none closes under a POST
 _KEEP_ALIVE = 1.0
-#: seconds for the program to exit after a connection broke, so that the verdict can be a crash
-_LAST_MOMENT = 1.0
 #: what the loss of a connection, and a response that is not HTTP, raise
 LOST = (aiohttp.ClientError, OSError, TooLarge)
 
@@ -104,7 +103,7 @@ class ListeningTransport:
     def __init__(
         self,
         table: ClientTable,
-        url: str,
+        port: int,
         starts_within: float,
         launched: Launched,
         inbox: Inbox,
@@ -113,7 +112,8 @@ class ListeningTransport:
         #: what the transport does not allow, in the order of arrival
         self.problems: list[Violation] = []
         self._table = table
-        self._url = url
+        self.port: int | None = port
+        self._url = table.url.replace(PORT, str(port))
         self._starts_within = starts_within
         self._launched = launched
         self._inbox = inbox
@@ -122,7 +122,7 @@ class ListeningTransport:
         self._preparing = anyio.Lock()
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failures: dict[tuple[type, Any], str] = {}
+        self._failures: dict[tuple[type, Any], Failure] = {}
         self._faults: list[BaseException] = []
         self._received = 0
 
@@ -149,8 +149,7 @@ class ListeningTransport:
         """As in `ClientTransport`."""
         if self._client is None:
             return Failure(f"it does not listen at {self._url}, or its session does not begin", timed=True)
-        why = self._failures.get((type(id), id))
-        return None if why is None else Failure(why)
+        return self._failures.get((type(id), id))
 
     async def end(self) -> None:
         """End the session, and send the program the signal that ends it."""
@@ -239,17 +238,12 @@ class ListeningTransport:
         finally:
             waiting.cancel()
 
-    def fail(self, post: Post, why: str) -> None:
+    def fail(self, post: Post, why: str, *, lost: bool = False) -> None:
         """No answer to this request can come any more."""
         if post.is_request and not post.answers:
-            self._failures[type(post.id), post.id] = why
+            self._failures[type(post.id), post.id] = Failure(why, lost=lost)
             self._inbox.fail(post.id)
         self.note(f"{post.name}: {why}")
-
-    async def lost(self, post: Post, problem: Exception) -> None:
-        """The connection broke before the answer to this message, perhaps because the program ends."""
-        await self._launched.wait(_LAST_MOMENT)
-        self.fail(post, f"the connection broke: {describe_loss(problem)}")
 
     def breaks(self, expected: str, seen: str) -> None:
         """The program broke a rule of the transport."""
