@@ -53,7 +53,7 @@ class LegacySseTransport(ListeningTransport):
         """As in `ListeningTransport`."""
         if modern_version(post.message) is not None:
             raise NotApplicable(
-                "the client reaches the program over HTTP+SSE, which the revision 2026-07-28 does not have"
+                "the client reaches the program over HTTP+SSE, a transport that 2026-07-28 does not have"
             )
         if post.is_request:
             self._waiting[json.dumps(post.id)] = post

@@ -129,16 +129,18 @@ class ListeningTransport:
     # The interface of `ClientTransport`
 
     async def send(self, data: bytes, within: float) -> None:
-        """Send one message in a POST of its own.
+        """Send one message in a POST of its own, as soon as the program listens.
 
         For a request, returns when the program can read it; for others, when the response begins. Raises `Violation` if that takes
         longer than `within` seconds, and `NotApplicable` for a line that is no message.
         """
         line = data.rstrip(b"\n")
         post = Post(line, read_message(line, self.name))
+        if self._is_closed:
+            raise Violation("the session is open", "the check has ended it")
+        await self.prepare()
         try:
             with anyio.fail_after(within):
-                await self.prepare()
                 await self.deliver(post)
         except TimeoutError:
             raise Violation(
@@ -193,8 +195,6 @@ class ListeningTransport:
         async with self._preparing:
             if self._client is not None:
                 return
-            if self._is_closed:
-                raise Violation("the session is open", "the check has ended it")
             await wait_until_it_listens(self._url, self._table.ready, self._launched, self._starts_within)
             traces = aiohttp.TraceConfig()
             traces.on_request_chunk_sent.append(_has_written)
@@ -205,8 +205,13 @@ class ListeningTransport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
                 trace_configs=[traces],
             )
+            expected = f"a session begins within {self._starts_within:g} s"
             try:
-                await self.open(client)
+                with anyio.fail_after(self._starts_within):
+                    await self.open(client)
+            except TimeoutError:
+                await client.close()
+                raise Violation(expected, "no response", timed=True) from None
             except BaseException:
                 await client.close()
                 raise
@@ -251,7 +256,7 @@ class ListeningTransport:
 
     def note(self, text: str) -> None:
         """Add what happened on the wire to the event log."""
-        self._timeline.record("client", self.name, text, peer=self._launched.actor)
+        self._timeline.record("client", "http", text, peer=self._launched.actor)
 
     # Bodies
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 PORT, FAULT = int(sys.argv[1]), sys.argv[2]
 SSE = "text/event-stream"
@@ -45,8 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     """The endpoint /mcp."""
 
     protocol_version = "HTTP/1.1"
-    #: the answers that a resumed stream brings
-    kept: list[dict[str, Any]] = []  # noqa: RUF012 - one program, one list
+    #: the answers that a later stream brings
+    kept: ClassVar[list[dict[str, Any]]] = []
 
     def do_POST(self) -> None:
         """Take one message."""
@@ -56,7 +56,10 @@ class Handler(BaseHTTPRequestHandler):
             self.confirm()
             return
         answer = {"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)}
-        if message["method"] in ("initialize", "tools/list"):
+        if FAULT.startswith("sse"):
+            self.kept.append(answer)
+            self.reply(202, b"Accepted")
+        elif message["method"] in ("initialize", "tools/list"):
             self.reply(200, json.dumps(answer).encode())
         else:
             self.answer(answer)
@@ -122,7 +125,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Open the stream of the session, or resume one."""
         self.tell("GET", self.headers.get("Last-Event-ID", ""))
-        if FAULT == "cuts" and self.headers.get("Last-Event-ID"):
+        if FAULT.startswith("sse"):
+            self.session()
+        elif FAULT == "cuts" and self.headers.get("Last-Event-ID"):
             self.stream(*(event(answer, id="1-2") for answer in self.kept))
         elif FAULT == "on-the-get-stream":
             while not self.kept:
@@ -147,6 +152,22 @@ class Handler(BaseHTTPRequestHandler):
         piece = {"endless-body": b" ", "endless-event": b"data: x"}.get(FAULT, b": comment\n") * 4096
         while True:
             self.wfile.write(piece)
+
+    def session(self) -> None:
+        """The stream of HTTP+SSE."""
+        self.send_response(200)
+        self.send_header("Content-Type", SSE)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        endpoint = {"sse-foreign": "http://192.0.2.1/messages", "sse-nothing": ""}.get(FAULT, "/messages")
+        if endpoint:
+            self.wfile.write(f"event: endpoint\ndata: {endpoint}\n\n".encode())
+        sent = 0
+        while sent < (1 if FAULT == "sse-ends" else 100):
+            for answer in self.kept[sent:]:
+                sent += 1
+                self.wfile.write(event(answer))
+            time.sleep(0.02)
 
     def stream(self, *events: bytes) -> None:
         """A whole event stream."""
