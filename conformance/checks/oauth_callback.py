@@ -140,7 +140,7 @@ def _listening(proxy: Proxy) -> list[tuple[str, int]]:
         except psutil.Error:
             continue  # the program that opened the browser has exited
         found += [one.laddr for one in connections if one.status == psutil.CONN_LISTEN]
-    return [(address.ip, address.port) for address in found]
+    return [(address.ip, address.port) for address in found if address.port != proxy.port]
 
 
 def _can_bind(address: str) -> bool:

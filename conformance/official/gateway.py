@@ -70,6 +70,9 @@ class Gateway:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             message = envelope(line)
+            if not message:  # such as the text of --help
+                sys.stdout.buffer.write(line)
+                continue
             self._place_of(message).put_nowait((line.rstrip(b"\n"), message))
 
     def _place_of(self, message: Message) -> asyncio.Queue[tuple[bytes, Message]]:

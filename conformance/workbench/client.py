@@ -77,6 +77,11 @@ class McpClient:
         return self._launched.pid
 
     @property
+    def port(self) -> int | None:
+        """The port on which it listens for its client; None on stdio."""
+        return self._transport.port
+
+    @property
     def pipes(self) -> set[str]:
         """The names of its stdin and stdout pipes in /proc."""
         return self._launched.pipes
@@ -207,6 +212,8 @@ class McpClient:
             return Violation(
                 expected, f"a flood of {self._launched.stdout.size} bytes on stdout", timed=False
             )
+        if failure is not None and failure.lost:
+            await self._launched.wait(_LAST_MOMENT)
         if failure is not None and self._launched.code is None:
             return Violation(expected, failure.why, timed=failure.timed)
         if self._inbox.ended.is_set() or self._launched.code is not None:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 class Failure(NamedTuple):
-    """Why a request has no answer; `timed` if a slower or faster machine could change that."""
+    """Why a request has no answer."""
 
     why: str
+    #: a slower or faster machine could change that
     timed: bool = False
+    #: a connection broke, perhaps because the program ends
+    lost: bool = False
 
 
 class ClientTransport(Protocol):
@@ -25,6 +28,8 @@ class ClientTransport(Protocol):
     name: str
     #: whether the program speaks MCP on its stdin and stdout
     on_stdio: bool
+    #: the port of a program that listens
+    port: int | None
 
     async def send(self, data: bytes, within: float) -> None:
         """Hand over one message and its line end. Raises `Violation` if the program does not take it in `within` seconds."""
@@ -47,6 +52,7 @@ class StdioTransport:
 
     name = "stdio"
     on_stdio = True
+    port = None
 
     def __init__(self, launched: Launched) -> None:
         self._launched = launched

@@ -24,5 +24,4 @@ def client_transport(
     from conformance.workbench.transports.streamable import StreamableHttpTransport
 
     kind = LegacySseTransport if profile.client.transport == "sse" else StreamableHttpTransport
-    url = profile.client.url.replace("{port}", str(port))
-    return kind(profile.client, url, profile.starts_within, launched, inbox, timeline)
+    return kind(profile.client, port, profile.starts_within, launched, inbox, timeline)

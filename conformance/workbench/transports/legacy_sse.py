@@ -53,7 +53,7 @@ class LegacySseTransport(ListeningTransport):
         """As in `ListeningTransport`."""
         if modern_version(post.message) is not None:
             raise NotApplicable(
-                "the client reaches the program over HTTP+SSE, which the revision 2026-07-28 does not have"
+                "the client reaches the program over HTTP+SSE, a transport that 2026-07-28 does not have"
             )
         if post.is_request:
             self._waiting[json.dumps(post.id)] = post
@@ -62,7 +62,7 @@ class LegacySseTransport(ListeningTransport):
 
     async def _post(self, post: Post) -> None:
         if self._lost:
-            self.fail(post, self._lost)
+            self.fail(post, self._lost, lost=True)
             return
         try:
             async with self.client.post(
@@ -75,7 +75,7 @@ class LegacySseTransport(ListeningTransport):
                 post.accepted.set()
                 seen = describe(response, await self.body(response))
         except LOST as problem:
-            await self.lost(post, problem)
+            self.fail(post, f"the connection broke: {describe_loss(problem)}", lost=True)
             return
         self.note(f"{post.name}: {seen}")
         if response.status >= 300:
@@ -99,7 +99,7 @@ class LegacySseTransport(ListeningTransport):
             why = f"the stream broke: {describe_loss(problem)}"
         self._lost = why
         for post in self._waiting.values():
-            self.fail(post, why)
+            self.fail(post, why, lost=True)
 
     def _learn_endpoint(self, data: str) -> None:
         endpoint = urljoin(self._url, data)

@@ -17,6 +17,7 @@ import aiohttp
 import anyio
 
 from conformance.errors import ConformanceError, HarnessError, NotApplicable, Violation
+from conformance.model.client_table import PORT
 from conformance.workbench.launched import MAX_STDOUT
 from conformance.workbench.timeline import shorten
 from conformance.workbench.transports.base import Failure
@@ -39,8 +40,6 @@ _CHUNK = 64 * 1024
 _CONNECT = 5.0
 #: seconds after which the client uses no idle connection again; servers wait longer, so that none closes under a POST
 _KEEP_ALIVE = 1.0
-#: seconds for the program to exit after a connection broke, so that the verdict can be a crash
-_LAST_MOMENT = 1.0
 #: what the loss of a connection, and a response that is not HTTP, raise
 LOST = (aiohttp.ClientError, OSError, TooLarge)
 
@@ -104,7 +103,7 @@ class ListeningTransport:
     def __init__(
         self,
         table: ClientTable,
-        url: str,
+        port: int,
         starts_within: float,
         launched: Launched,
         inbox: Inbox,
@@ -113,7 +112,8 @@ class ListeningTransport:
         #: what the transport does not allow, in the order of arrival
         self.problems: list[Violation] = []
         self._table = table
-        self._url = url
+        self.port: int | None = port
+        self._url = table.url.replace(PORT, str(port))
         self._starts_within = starts_within
         self._launched = launched
         self._inbox = inbox
@@ -122,23 +122,25 @@ class ListeningTransport:
         self._preparing = anyio.Lock()
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failures: dict[tuple[type, Any], str] = {}
+        self._failures: dict[tuple[type, Any], Failure] = {}
         self._faults: list[BaseException] = []
         self._received = 0
 
     # The interface of `ClientTransport`
 
     async def send(self, data: bytes, within: float) -> None:
-        """Send one message in a POST of its own.
+        """Send one message in a POST of its own, as soon as the program listens.
 
         For a request, returns when the program can read it; for others, when the response begins. Raises `Violation` if that takes
         longer than `within` seconds, and `NotApplicable` for a line that is no message.
         """
         line = data.rstrip(b"\n")
         post = Post(line, read_message(line, self.name))
+        if self._is_closed:
+            raise Violation("the session is open", "the check has ended it")
+        await self.prepare()
         try:
             with anyio.fail_after(within):
-                await self.prepare()
                 await self.deliver(post)
         except TimeoutError:
             raise Violation(
@@ -149,8 +151,7 @@ class ListeningTransport:
         """As in `ClientTransport`."""
         if self._client is None:
             return Failure(f"it does not listen at {self._url}, or its session does not begin", timed=True)
-        why = self._failures.get((type(id), id))
-        return None if why is None else Failure(why)
+        return self._failures.get((type(id), id))
 
     async def end(self) -> None:
         """End the session, and send the program the signal that ends it."""
@@ -194,8 +195,6 @@ class ListeningTransport:
         async with self._preparing:
             if self._client is not None:
                 return
-            if self._is_closed:
-                raise Violation("the session is open", "the check has ended it")
             await wait_until_it_listens(self._url, self._table.ready, self._launched, self._starts_within)
             traces = aiohttp.TraceConfig()
             traces.on_request_chunk_sent.append(_has_written)
@@ -206,8 +205,13 @@ class ListeningTransport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
                 trace_configs=[traces],
             )
+            expected = f"a session begins within {self._starts_within:g} s"
             try:
-                await self.open(client)
+                with anyio.fail_after(self._starts_within):
+                    await self.open(client)
+            except TimeoutError:
+                await client.close()
+                raise Violation(expected, "no response", timed=True) from None
             except BaseException:
                 await client.close()
                 raise
@@ -239,17 +243,12 @@ class ListeningTransport:
         finally:
             waiting.cancel()
 
-    def fail(self, post: Post, why: str) -> None:
+    def fail(self, post: Post, why: str, *, lost: bool = False) -> None:
         """No answer to this request can come any more."""
         if post.is_request and not post.answers:
-            self._failures[type(post.id), post.id] = why
+            self._failures[type(post.id), post.id] = Failure(why, lost=lost)
             self._inbox.fail(post.id)
         self.note(f"{post.name}: {why}")
-
-    async def lost(self, post: Post, problem: Exception) -> None:
-        """The connection broke before the answer to this message, perhaps because the program ends."""
-        await self._launched.wait(_LAST_MOMENT)
-        self.fail(post, f"the connection broke: {describe_loss(problem)}")
 
     def breaks(self, expected: str, seen: str) -> None:
         """The program broke a rule of the transport."""
@@ -257,7 +256,7 @@ class ListeningTransport:
 
     def note(self, text: str) -> None:
         """Add what happened on the wire to the event log."""
-        self._timeline.record("client", self.name, text, peer=self._launched.actor)
+        self._timeline.record("client", "http", text, peer=self._launched.actor)
 
     # Bodies
 

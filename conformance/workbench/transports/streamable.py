@@ -112,7 +112,7 @@ class StreamableHttpTransport(ListeningTransport):
                 post.accepted.set()
                 await (self._read_answer if post.is_request else self._read_confirmation)(post, response)
         except LOST as problem:
-            await self.lost(post, problem)
+            self.fail(post, f"the connection broke: {describe_loss(problem)}", lost=True)
 
     def _learn_session(self, response: aiohttp.ClientResponse) -> None:
         session = response.headers.get(SESSION)
@@ -140,7 +140,7 @@ class StreamableHttpTransport(ListeningTransport):
             return
         body = await self.body(response)
         seen = describe(response, body)
-        if response.status < 300 and kind == JSON:
+        if response.status < 300 and response.status != 202 and kind == JSON:
             self._take(post, body)
             if not post.answers:
                 self.breaks(f"the JSON body is the answer to {post.name}", seen)
@@ -176,7 +176,7 @@ class StreamableHttpTransport(ListeningTransport):
             why = await self._resume(post, decoder)
             attempts = attempts if decoder.last_id == before else 0
         if not post.answers:
-            self.fail(post, why)
+            self.fail(post, why, lost=True)
 
     async def _read_events(
         self, post: Post | None, response: aiohttp.ClientResponse, decoder: EventDecoder
