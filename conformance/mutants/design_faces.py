@@ -17,7 +17,9 @@ from dynamic_mcp.frontend.server import Frontend
 from dynamic_mcp.frontend.tool_surface import CALL
 from dynamic_mcp.frontend.tools import Toolbox
 from dynamic_mcp.groups.listing import TOOLS
+from dynamic_mcp.protocol.jsonrpc import INVALID_PARAMS, Refusal
 from dynamic_mcp.upstream.http import connector
+from dynamic_mcp.wording import cut
 
 #: the checks that list, call and watch tools in each of the ways that a face can have
 _USERS = (
@@ -79,8 +81,8 @@ def show_flat(name_of: Callable[[str, str], str]) -> None:
                     "name": Raw(msgspec.json.encode(CALL)),
                     "arguments": Raw(msgspec.json.encode(arguments)),
                 }
-                break
-        return await run(self, call)
+                return await run(self, call)
+        raise Refusal(INVALID_PARAMS, f"Unknown tool: {cut(asked)}")
 
     def with_a_list(self: Frontend, subscriptions: Any) -> Any:
         async def listed(call: Any) -> bytes:

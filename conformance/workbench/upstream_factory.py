@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from conformance.errors import NotApplicable
 from conformance.workbench import configurations, save_styles
@@ -13,6 +13,8 @@ from conformance.workbench.launcher import random_name, write_launcher
 from conformance.workbench.mocks import MockUpstream, StdioMockUpstream
 from conformance.workbench.protected import ProtectedMockUpstream
 from conformance.workbench.remotes import RemoteMockUpstream, RemoteProcess, start_remote
+from conformance.workbench.served import ServedUpstream, must_be_no_process, must_mean_the_same
+from conformance.workbench.transports.ports import free_port, give_back
 from mock_servers.commands import LOOPBACK
 from mock_servers.lifecycle import MAX_LIFE
 from mock_servers.oauth_script import CLIENT, OAuth
@@ -43,6 +45,9 @@ class UpstreamFactory:
         self._timeline = timeline
         self._upstreams: dict[Path, MockUpstream] = {}
         self._remotes: list[RemoteProcess] = []
+        #: by folder: the port of an upstream that starts with the program
+        self._waiting: dict[Path, int] = {}
+        self._served_ports: list[int] = []
         #: by configuration file: the upstreams in it
         self._configured: dict[Path, tuple[MockUpstream, ...]] = {}
         #: the configuration files with more than servers
@@ -59,8 +64,15 @@ class UpstreamFactory:
         args: Sequence[str] = (),
         **fields: Any,
     ) -> StdioMockUpstream:
-        """A scripted stdio upstream. Its command line ends with `args`."""
+        """A scripted stdio upstream. Its command line ends with `args`.
+
+        A program without stdio servers gets the same script over HTTP. Raises `NotApplicable` if that means something else.
+        """
         script = script or Script()
+        if "STD" in self._profile.absent and not {"HTTP", "SSE"} <= self._profile.absent.keys():
+            if description is not None:
+                fields["description"] = description
+            return self._served(name, script, {"args": args} if args else {}, fields)
         folder = self._mock_folder(script)
         if description is not None:
             fields["description"] = description
@@ -69,6 +81,34 @@ class UpstreamFactory:
         upstream = StdioMockUpstream(name, script, folder, program, tuple(args), fields=fields)
         self._upstreams[folder] = upstream
         return upstream
+
+    def _served(
+        self, name: str, script: Script, process: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> StdioMockUpstream:
+        must_be_no_process({**process, **fields})
+        must_mean_the_same(script)
+        kind: RemoteKind = "sse" if "HTTP" in self._profile.absent else "http"
+        folder = self._mock_folder(script)
+        port = free_port()
+        url = f"http://{LOOPBACK}:{port}{script.http.path}"
+        waiting = RemoteProcess(None)
+        upstream = ServedUpstream(
+            name, script, folder, kind, url, waiting, fields={**self.required_fields(kind), **fields}
+        )
+        self._upstreams[folder] = upstream
+        self._waiting[folder] = port
+        # A check uses it as a stdio upstream; what only that one has raises `NotApplicable`.
+        return cast("StdioMockUpstream", upstream)
+
+    async def start_served(self) -> None:
+        """Start the upstreams that a program without stdio servers gets over HTTP, if they do not run yet."""
+        while self._waiting:
+            folder, port = self._waiting.popitem()
+            upstream = self._upstreams[folder]
+            assert isinstance(upstream, ServedUpstream)
+            started, _ = await self._start(upstream.kind, upstream.name, folder, port, LOOPBACK, None)
+            upstream.process.take_over(started)
+            self._served_ports.append(port)
 
     async def http(
         self,
@@ -171,9 +211,16 @@ class UpstreamFactory:
         """Every upstream so far, the newest last. Several may have the same name."""
         return [*self._upstreams.values()]
 
+    def child_pids(self) -> set[int]:
+        """The pids that the journals name."""
+        upstreams = [one for one in self._upstreams.values() if not isinstance(one, ServedUpstream)]
+        return {pid for upstream in upstreams for pid in upstream.pids}
+
     async def _stop_remotes(self) -> None:
         for remote in self._remotes:
             await remote.stop()
+        for port in (*self._waiting.values(), *self._served_ports):
+            give_back(port)
 
     # Configurations
 

@@ -226,6 +226,7 @@ class Workbench(Judgement, UpstreamFactory):
         open_files: int | None = None,
         has_stderr: bool = True,
     ) -> tuple[Launched, Census]:
+        await self.start_served()
         token = f"{self.sandbox.token}.{len(self._launched) + 1}"
         browser = self._browsers[-1].environment if self._browsers else {}
         given = self.single_upstream(config) if self.sut.profile.single and config else None
@@ -302,7 +303,7 @@ class Workbench(Judgement, UpstreamFactory):
                 browser.stop()
             await self._stop_remotes()
             leftovers = await self.census.end_all()
-            self.census.collect_dead({pid for upstream in self._upstreams.values() for pid in upstream.pids})
+            self.census.collect_dead(self.child_pids())
             self._leftovers += [self._timeline.redact(shorten(str(process))) for process in leftovers]
         finally:
             self.evidence = self._take_evidence(keep)
