@@ -259,6 +259,7 @@ class Proxy(McpClient):
 
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
         """The params of `tools/call` for this tool of a group, through the calling tool."""
+        self._arrivals.must_be_declared(group, tool, args or {})
         arguments = {"group": group, "name": tool, "args": {} if args is None else args}
         return {"name": self._call_tool, "arguments": arguments}
 

@@ -135,7 +135,8 @@ class Workbench(Judgement, UpstreamFactory):
             self.sut.max_wait,
         )
         try:
-            yield proxy
+            async with proxy.answers.running(proxy):
+                yield proxy
             proxy.must_still_serve()
             proxy.begun_calls_have_arrived()
         finally:
