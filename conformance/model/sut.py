@@ -22,6 +22,7 @@ import msgspec
 
 from conformance.errors import UsageError
 from conformance.model.baseline import Known, ProfileFile, check_profile, read_profile_file
+from conformance.model.relay import reason_for_exemption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,6 +116,8 @@ class Profile:
     starts_within: float = DEFAULT_STARTS_WITHIN
     #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
+    #: whether it passes the messages of a server on as they are (`conformance.model.relay`)
+    relay: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: the revisions of MCP that it speaks; empty = unknown
@@ -174,6 +177,7 @@ class Profile:
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
             registers=content.registers,
+            relay=content.relay,
             starts_within=content.starts_within,
             entries=content.entries,
             promises=frozenset(content.promises),
@@ -205,7 +209,8 @@ class Profile:
         """Why this requirement, of this era, does not apply, or None if it does."""
         if era == "modern" and self.speaks(REVISIONS[-1]) is False:
             return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
-        return self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
+        declared = self.absent.get(requirement_id, self.absent.get(requirement_id.partition("-")[0]))
+        return reason_for_exemption(requirement_id) if declared is None and self.relay else declared
 
 
 @dataclass(frozen=True)
