@@ -274,12 +274,10 @@ async def numbers_keep_every_digit(workbench: Workbench) -> None:
 
 
 async def _call_with(proxy: Proxy, name: str, arguments: str | None) -> Answer:
-    marker = {"in place of": "the arguments"}
-    params = json.dumps(proxy.call_params("a", name, marker))
-    if arguments is None:
-        params = re.sub(r', "\w+": ' + re.escape(json.dumps(marker)), "", params)
-    else:
-        params = params.replace(json.dumps(marker), arguments)
+    params = json.dumps(proxy.call_params("a", name))
+    # The arguments are the last member, and empty so far.
+    before, member, after = re.split(r'(, "\w+": )\{\}(?=\}+$)', params)
+    params = f"{before}{after}" if arguments is None else f"{before}{member}{arguments}{after}"
     what = f"a call of {name} {'without' if arguments is None else 'with'} arguments"
     line = f'{{"jsonrpc": "2.0", "id": "{what}", "method": "tools/call", "params": {params}}}'
     return await proxy.exchange(line, what, what)

@@ -50,6 +50,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: dict[str, str] = msgspec.field(default_factory=dict)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     registers: bool = False
+    relay: bool = False
     starts_within: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     entries: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     promises: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from conformance.model.baseline import Known, ProfileFile, check_profile, read_p
 from conformance.model.client_table import ClientTable
 from conformance.model.profile_tables import DEFAULT_MARGIN, DEFAULT_TOKEN_FILE, Config, Names, Single
 from conformance.model.registry import Reach
+from conformance.model.relay import reason_for_exemption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,8 @@ class Profile:
     starts_within: float = DEFAULT_STARTS_WITHIN
     #: whether it registers itself as an OAuth client, because its configuration takes no client id
     registers: bool = False
+    #: whether it passes the messages of a server on as they are (`conformance.model.relay`)
+    relay: bool = False
     #: further members that the server entries of a transport ("stdio", "http", "sse") require
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: the revisions of MCP that it speaks; empty = unknown
@@ -187,6 +190,7 @@ class Profile:
             tools={**DEFAULT_TOOLS, **content.tools},
             settings={**DEFAULT_SETTINGS, **content.settings},
             registers=content.registers,
+            relay=content.relay,
             starts_within=content.starts_within,
             entries=content.entries,
             promises=frozenset(content.promises),
@@ -234,6 +238,8 @@ class Profile:
         if era == "modern" and self.speaks(REVISIONS[-1]) is False:
             return f"its profile has no revision of this era: {', '.join(sorted(self.revisions))}"
         if (reason := self.absent.get(requirement_id, self.absent.get(family))) is not None:
+            return reason
+        if self.relay and (reason := reason_for_exemption(requirement_id)) is not None:
             return reason
         if reach == Reach.SEVERAL_UPSTREAMS and self.upstreams == "one":
             return "the requirement is about several upstreams, and one process of the program serves one"

@@ -14,13 +14,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from conformance.errors import Violation
+from conformance.errors import HarnessError, Violation
 from conformance.workbench.listing_forms import LISTS
 from conformance.workbench.polling import show
 from mock_servers.answers import VERSION_KEY, meta_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from conformance.workbench.inbox import Answer
@@ -63,6 +63,26 @@ class Arrivals:
     def named(self, name: str) -> list[MockUpstream]:
         """The upstreams with this name, the newest last."""
         return [upstream for upstream in self.upstreams() if upstream.name == name]
+
+    def must_be_declared(self, group: str, tool: str, args: Mapping[str, Any]) -> None:
+        """Raise `HarnessError` for an argument that the tool's definitions in the scripts of the group do not declare.
+
+        Some proxies drop or refuse such an argument, which says nothing about the requirement. A tool of no script may have any, and
+        so may a tool whose schema has more than the properties of an object, because then the schema is what the check is about.
+        """
+        schemas = [
+            definition.get("inputSchema", {})
+            for upstream in self.named(group)
+            for definition in upstream.script.tools or []
+            if definition.get("name") == tool
+        ]
+        if not schemas or not all(map(_is_plain, schemas)):
+            return
+        undeclared = args.keys() - {name for schema in schemas for name in schema.get("properties", {})}
+        if undeclared:
+            raise HarnessError(
+                f"the check calls {tool} of {group} with undeclared arguments {sorted(undeclared)}"
+            )
 
     def connection_gap(self, upstreams: Sequence[MockUpstream]) -> str | None:
         """What is missing in a connection to one of the upstreams with a list of its tools; None if nothing is."""
@@ -155,6 +175,15 @@ class Arrivals:
             elif entry["event"] in upstream.arrivals and '"method"' in entry.get("text", ""):
                 seen.arrived += _requests(entry)
         return seen
+
+
+def _is_plain(schema: Any) -> bool:
+    """Whether the schema is that of an object and has nothing but its properties."""
+    return (
+        isinstance(schema, dict)
+        and schema.get("type") == "object"
+        and not schema.keys() - {"type", "properties", "required"}
+    )
 
 
 def _requests(entry: dict[str, Any]) -> list[Arrival]:

@@ -7,7 +7,8 @@ its id and a `result` or an `error`. In the modern era every request carries its
 What only a program on stdio has raises `NotApplicable` for one that listens: bytes on stdin, lines on stdout, and their ends. `end` and
 `output` exist on every transport.
 
-Limits: the client answers the program's own requests only inside `answering`; it reads the first 64 MiB of stdout.
+Limits: outside of `answering`, the client answers only `ping` and `roots/list` of the program (`conformance.workbench.client_answers`).
+It reads the first 64 MiB of stdout.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 
 from conformance.errors import ImplementationCrashed, Violation
+from conformance.workbench.client_answers import ClientAnswers
 from conformance.workbench.deadlines import extended
 from conformance.workbench.inbox import Answer, Inbox, RequestId
 from conformance.workbench.launched import Launched, describe_end
-from conformance.workbench.polling import INTERVAL
 from conformance.workbench.timeline import Timeline, shorten
 from conformance.workbench.transports.base import ClientTransport, Failure, StdioTransport, needs_stdio
 
@@ -38,7 +39,6 @@ Era = Literal["legacy", "modern"]
 NEWEST_LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 CLIENT_INFO = {"name": "conformance", "version": "1.0.0"}
-METHOD_NOT_FOUND = -32601
 #: the first id of the client's own; smaller ids are for checks that choose their ids
 _FIRST_ID = 1001
 #: seconds for a program to exit after the end of its stdout, so that the message can say how it ended
@@ -62,6 +62,8 @@ class McpClient:
         self.capabilities: Json = {}
         #: its `clientInfo`
         self.info: object = CLIENT_INFO
+        #: its answers to the requests of the program
+        self.answers = ClientAnswers()
         #: the program itself and every process that it started
         self.processes = processes
         self._launched = launched
@@ -231,24 +233,9 @@ class McpClient:
         The client also answers requests that arrived before the block. The string "$message" in a result stands for the
         `message` of the request.
         """
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._answer_requests, {"ping": {}, **results})
+        with self.answers.with_results(results):
+            async with self.answers.running(self):
                 yield
-                tasks.cancel_scope.cancel()
-        except ExceptionGroup as group:
-            if len(group.exceptions) > 1:
-                raise
-            raise group.exceptions[0] from None
-
-    async def _answer_requests(self, results: Mapping[str, Json]) -> None:
-        seen = 0
-        while True:
-            for message in self.received[seen:]:
-                seen += 1
-                if {"id", "method"} <= message.keys():
-                    await self.send({"id": message["id"], **_answer_to(message, results)})
-            await anyio.sleep(INTERVAL)
 
     # Ending
 
@@ -323,12 +310,3 @@ def _described(method: str, params: Json | None) -> str:
 
 def _line(message: Json) -> str:
     return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-
-
-def _answer_to(request: Json, results: Mapping[str, Json]) -> Json:
-    result = results.get(request["method"])
-    if result is None:
-        return {"error": {"code": METHOD_NOT_FOUND, "message": "Method not found"}}
-    params = request.get("params")
-    asked = params.get("message") if isinstance(params, dict) else None
-    return {"result": json.loads(json.dumps(result).replace('"$message"', json.dumps(asked)))}

@@ -243,6 +243,7 @@ class Proxy(McpClient):
 
     def call_params(self, group: str, tool: str, args: Json | None = None) -> Json:
         """The params of `tools/call` for this tool of a group."""
+        self._arrivals.must_be_declared(group, tool, args or {})
         return self._face.call_params(group, tool, args)
 
     def name_by_pattern(self, method: str, group: str, own: str) -> str | None:

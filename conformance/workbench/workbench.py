@@ -160,7 +160,8 @@ class Workbench(Judgement, UpstreamFactory):
             alone=len(served) == 1,
         )
         try:
-            yield proxy
+            async with proxy.answers.running(proxy):
+                yield proxy
             proxy.must_still_serve()
             proxy.begun_calls_have_arrived()
         finally:

@@ -6,7 +6,8 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.model.client_table import ClientTable, Ready, with_port
-from conformance.model.sut import Profile, make_sut
+from conformance.model.profile import Profile
+from conformance.model.sut import make_sut
 
 GOOD = """
 command = ["python3", "-m", "http.server", "{port}", "{config}"]

@@ -7,7 +7,8 @@ import pytest
 
 from conformance.checks.loading import load_checks
 from conformance.engine.execution import Execution
-from conformance.model.sut import Profile, make_sut
+from conformance.model.profile import Profile
+from conformance.model.sut import make_sut
 from conformance.model.verdicts import Verdict
 
 #: the handshake, a call, progress, a modern request, a cancellation of each era; then a check of stdin alone

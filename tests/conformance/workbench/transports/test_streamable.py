@@ -11,7 +11,8 @@ import pytest
 
 from conformance.errors import ImplementationCrashed, NotApplicable, Untestable, Violation
 from conformance.model.client_table import ClientTable, Ready
-from conformance.model.sut import Profile, Sut
+from conformance.model.profile import Profile
+from conformance.model.sut import Sut
 from conformance.workbench.transports import listening, streamable
 from conformance.workbench.workbench import open_workbench
 
