@@ -52,7 +52,7 @@ class StdioTransport:
 
     name = "stdio"
     on_stdio = True
-    port = None
+    port: int | None = None
 
     def __init__(self, launched: Launched) -> None:
         self._launched = launched

@@ -25,12 +25,19 @@ TOOL = {
     "inputSchema": {"type": "object", "properties": {"place": {"type": "string", "x-mcp-header": "Place"}}},
 }
 
+#: responses that are no HTTP, or an unusual one
+BROKEN = {
+    "bad-chunks": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "huge-header": b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
+    "strange-header": b"HTTP/1.1 200 \xff\r\nContent-Type: \xff/\xfe\r\nContent-Length: 2\r\n\r\n{}",
+    "cut-body": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{",
+}
+
 
 def result_of(message: dict[str, Any]) -> dict[str, Any]:
     """The honest result of a request."""
-    return {"initialize": GREETING, "tools/list": {"tools": [TOOL]}}.get(
-        message["method"], {"of": message["id"]}
-    )
+    results: dict[str, dict[str, Any]] = {"initialize": GREETING, "tools/list": {"tools": [TOOL]}}
+    return results.get(message["method"], {"of": message["id"]})
 
 
 def event(message: Any, id: str | None = None, retry: int | None = None) -> bytes:
@@ -110,6 +117,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.endless()
             case "not-http":
                 self.wfile.write(b"SMTP ready\r\n\r\n")
+                self.close_connection = True
+            case "bad-chunks" | "huge-header" | "strange-header" | "cut-body":
+                self.wfile.write(BROKEN[FAULT])
                 self.close_connection = True
             case "cuts":
                 self.kept.append(answer)

@@ -114,6 +114,10 @@ async def test_an_error_without_an_id_answers_the_request_of_its_post() -> None:
         ("result-with-500", "HTTP 500"),
         ("redirects", "HTTP 307.*Location: /elsewhere"),
         ("not-http", "the connection broke"),
+        ("bad-chunks", "the connection broke"),
+        ("huge-header", "the connection broke"),
+        ("cut-body", "the connection broke"),
+        ("strange-header", "HTTP 200"),
         ("silent", "none"),
     ],
 )
